@@ -1,0 +1,69 @@
+# Everything a person does with this repository. `make` alone lists it.
+MAKEFLAGS += --no-print-directory
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+PROTOS := $(shell find proto -name '*.proto')
+T ?=
+
+.PHONY: help setup run test lint format proto check proto-check bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Make .venv with the pinned packages (idempotent)
+
+$(READY): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simulator
+	$(BIN)/telegram-gateway sandbox
+
+test: $(READY) ## Run all tests (T=actors for one room)
+	$(BIN)/pytest -q tests/$(T)
+
+lint: $(READY) ## Check style, types, import borders, file lengths and contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@find gateway -name '*.py' -exec awk 'END { if (NR > 250) { print FILENAME ": " NR " lines, at most 250"; exit 1 } }' {} \;
+	$(MAKE) proto-check
+
+format: $(READY) ## Format the code and the contracts
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format -w
+
+proto: $(READY) ## Generate the stubs in generated/ from the contracts
+	rm -rf generated/botgateway
+	$(MAKE) stubs INTO=generated
+
+.PHONY: stubs
+stubs:
+	mkdir -p $(INTO)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto \
+	  --python_out=$(INTO) --grpc_python_out=$(INTO) --mypy_out=$(INTO) --mypy_grpc_out=$(INTO) $(PROTOS)
+
+proto-check: $(READY) ## Compare stubs and routes with the contracts, and the contracts with main
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	@stubs=$$(mktemp -d) && trap 'rm -rf "$$stubs"' EXIT && $(MAKE) stubs INTO="$$stubs" && \
+	  diff -r -x __pycache__ "$$stubs" generated || { echo 'generated/ is not what the contracts give: run make proto'; exit 1; }
+	$(BIN)/buf breaking --against '.git#ref=HEAD'
+
+check: lint test ## What CI runs
+
+lock: $(READY) ## Pin all packages anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+
+clean: ## Remove what make made
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

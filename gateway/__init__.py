@@ -1,0 +1,1 @@
+"""A gateway between Telegram and a company's internal gRPC services."""

@@ -1,0 +1,122 @@
+"""The error tree. Each class says whether to try again.
+
+    GatewayError
+      Malformed             not an update: into the dead letters
+      ClaimLost             another worker has the lane: drop what is held
+      ServiceError          a service did not answer: the user gets an apology
+        ServiceTimeout
+        ServiceUnavailable  try again
+        ServiceFailed
+      BotApiError           the Bot API did not take a call
+        BotApiUnavailable   try again: connection, 5xx, 429
+        Blocked             this user cannot be reached until further notice
+        Rejected            this call never works; says which part is at fault
+        Unauthorized        the token is wrong: nothing works
+      Faults                what keeps the program from starting, all at once
+
+No message of these errors holds a text of a user, a name, a token or a secret: what
+Telegram and services say about a fault may quote the user and stays out.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+from gateway.domain.turn import Outcome
+
+
+class GatewayError(Exception):
+    """Anything that the gateway itself raises."""
+
+    retry: ClassVar[bool] = False
+    """True: the same attempt may succeed later."""
+
+
+class Malformed(GatewayError):
+    """The body of a webhook request is not an update."""
+
+
+class ClaimLost(GatewayError):
+    """The claim's token is not the lane's current one any more."""
+
+
+class ServiceError(GatewayError):
+    """A service did not answer an update."""
+
+    outcome: ClassVar[Outcome] = Outcome.SERVICE_FAILED
+
+
+class ServiceTimeout(ServiceError):
+    """The deadline passed."""
+
+    outcome = Outcome.SERVICE_TIMEOUT
+
+
+class ServiceUnavailable(ServiceError):
+    """The service could not be reached, also not by the repeated attempt."""
+
+    outcome = Outcome.SERVICE_UNAVAILABLE
+    retry = True
+
+
+class ServiceFailed(ServiceError):
+    """The service answered with another status than OK, or with garbage."""
+
+
+class BotApiError(GatewayError):
+    """The Bot API did not take a call."""
+
+
+class BotApiUnavailable(BotApiError):
+    """No answer, a 5xx, or a 429 that asks to wait too long."""
+
+    retry = True
+
+
+class Blocked(BotApiError):
+    """403: this chat cannot be written to until the user or an admin acts."""
+
+
+class Unauthorized(BotApiError):
+    """401 or 404 for the token: it is wrong or was revoked."""
+
+
+class Fault(StrEnum):
+    """Which part of a rejected call was at fault, as far as it can be told."""
+
+    FORMAT = "format"
+    """The text cannot be parsed in its format."""
+    KEYBOARD = "keyboard"
+    EDIT = "edit"
+    """The message to edit is gone or cannot be edited."""
+    TOPIC = "topic"
+    """The topic is gone."""
+    TOO_LATE = "too_late"
+    """The pressed button's query is too old or was answered before."""
+    OTHER = "other"
+
+
+class Rejected(BotApiError):
+    """4xx: the same call will never work.
+
+    Attributes:
+        fault: the part that was at fault.
+        status: Telegram's error code.
+    """
+
+    def __init__(self, method: str, status: int, fault: Fault) -> None:
+        super().__init__(f"{method} was rejected with {status} ({fault})")
+        self.fault = fault
+        self.status = status
+
+
+class Faults(GatewayError):
+    """What keeps the program from starting.
+
+    Attributes:
+        faults: one line each, for a person, without secrets.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)

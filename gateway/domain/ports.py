@@ -1,0 +1,190 @@
+"""What the actors need from the rooms around them. The rooms match by shape.
+
+Nothing here is inherited from: mypy proves the match at the line in `app.py` where a
+room meets the actors.
+"""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import Event
+
+from gateway.domain.call import Call
+from gateway.domain.update import DeadLetter, Envelope, Update
+
+LEASE_SECONDS = 3.0
+"""How long a claim lasts without being renewed."""
+
+
+class Clock(Protocol):
+    """Time, as a part that tests can move."""
+
+    def now(self) -> float:
+        """Seconds since the epoch: comparable between machines."""
+
+    def uptime(self) -> float:
+        """Seconds since the machine's start, suspension included, never set back.
+
+        CLOCK_MONOTONIC stands still while a machine is suspended, in which a lease
+        would seem to live on.
+        """
+
+
+class Claim:
+    """The right to work on a lane, as long as its lease lasts.
+
+    Claims are compared by identity: the old claim of a lane and its next one may
+    exist at the same moment.
+
+    Attributes:
+        lane: the lane.
+        token: the fencing token, random per claim; the store compares it.
+        state: the stored state of the lane, None where there is none.
+        head: the update with the lowest `update_id` of the lane.
+        until: the end of the lease by `Clock.uptime`. Counted from before the request
+            that extended it was sent, so the store's own end is never earlier.
+    """
+
+    __slots__ = ("head", "lane", "state", "token", "until")
+
+    def __init__(
+        self, lane: str, token: str, state: bytes | None, head: Envelope, until: float
+    ) -> None:
+        self.lane = lane
+        self.token = token
+        self.state = state
+        self.head = head
+        self.until = until
+
+
+class Placed(StrEnum):
+    """What became of a put that gave no claim."""
+
+    STORED = "stored"
+    """It waits for the lane's owner, or for a sweep."""
+    ALREADY = "already"
+    """It was there before."""
+    FULL = "full"
+    """The lane holds as many updates as it may; nothing was stored."""
+
+
+class Mailboxes(Protocol):
+    """Where accepted updates live until they are done. One mailbox per lane.
+
+    A lane is free (no mail), claimed (one worker has its current token and a lease)
+    or waiting (mail, but no claim or one whose lease ended). Every method may be
+    repeated with the same arguments after a lost answer.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """True: what was put survives the end of this process."""
+
+    async def put(
+        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
+    ) -> Claim | Placed:
+        """Append an update to its mailbox, unless its `update_id` is there already.
+
+        Args:
+            envelope: the update.
+            claim: claim the lane if it is free. A waiting lane is never claimed here.
+            bounded: refuse the update if the mailbox is full.
+
+        Returns:
+            A claim if the lane was free, else what became of the update.
+        """
+
+    async def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        dead: str = "",
+        give_back: bool = False,
+    ) -> Envelope | None:
+        """Remove a finished update, save the state, and go on to the next update.
+
+        All of it happens or nothing. Extends the lease.
+
+        Args:
+            claim: the claim that the update was worked on under.
+            update_id: the finished update; it need not be there any more.
+            state: the lane's new state.
+            dead: a reason to put the update into the dead letters. Empty: none.
+            give_back: give the lane back with the mail that is left.
+
+        Returns:
+            The update with the lowest `update_id`, or None if the lane is not ours
+            any more: it is free, or was given back.
+
+        Raises:
+            ClaimLost: the claim's token is not the current one; nothing was changed.
+        """
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Extend the leases of these claims. Returns those that were lost."""
+
+    async def release(self, claim: Claim) -> None:
+        """Give a lane back with its mail. Without effect if the claim was lost."""
+
+    async def waiting(self, limit: int) -> Sequence[str]:
+        """List lanes with mail that anybody may claim, longest waiting first."""
+
+    async def claim(self, lane: str) -> Claim | None:
+        """Claim a waiting lane. None if it is not waiting any more."""
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter that never was in a mailbox."""
+
+
+class Match(Protocol):
+    """An update together with the route that serves it."""
+
+    @property
+    def route(self) -> str:
+        """The route's name: one of the names in the route table."""
+
+    async def call(self, internal_user_id: str) -> Reply:
+        """Ask the service.
+
+        Raises:
+            ServiceError: it did not answer.
+        """
+
+
+class Services(Protocol):
+    """The internal services behind the route table."""
+
+    def find(self, update: Update) -> Match | None:
+        """Find the route that serves an update. None: there is none."""
+
+    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+        """Find the route that serves an event around an update's user."""
+
+    async def resolve_user(self, update: Update) -> str:
+        """Give the internal user id of the update's human; empty where none is known.
+
+        Raises:
+            ServiceError: the session service did not answer.
+        """
+
+
+class Messenger(Protocol):
+    """The way back to the user."""
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Turn a reply into calls of the Bot API, to be sent in this order.
+
+        A pressed button is always answered, also by an empty reply.
+        """
+
+    async def send(self, call: Call) -> None:
+        """Make one call, with one repetition where that is safe.
+
+        Raises:
+            Blocked: this user cannot be reached.
+            BotApiError: the Bot API did not take it.
+        """

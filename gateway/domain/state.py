@@ -1,0 +1,84 @@
+"""What is remembered of a user between updates: session, token bucket, recent ids.
+
+It is written by every commit and kept for 24 hours after the last activity, because
+Telegram repeats an update for that long. It is kept small: every user seen in a day
+has one.
+"""
+
+from msgspec import DecodeError, Struct, msgpack
+
+KEPT_SECONDS = 24 * 3600
+"""For how long a state is kept: no update lives longer in Telegram's queue."""
+
+RECENT_IDS = 64
+"""How many ids are remembered at least."""
+
+RECENT_SECONDS = 10
+"""All ids of this time are remembered, however many there are.
+
+They cover what a worker may put again after an outage of the store.
+"""
+
+
+class State(Struct, array_like=True):
+    """A user's state. Fields are only ever added, at the end: old states stay readable.
+
+    Times are seconds since the epoch.
+    """
+
+    internal_user_id: str = ""
+    session_until: float = 0
+    """Until then the user is not resolved again, whether there is an id or not."""
+    tokens: float = 0
+    """What was left in the token bucket at `judged_at`."""
+    judged_at: float = 0
+    """The arrival of the newest update that the bucket judged. 0: none yet."""
+    noticed_at: float = 0
+    """The arrival of the update that was last answered with the notice."""
+    album: str = ""
+    """The album judged last."""
+    album_allowed: bool = False
+    """What the judgement was; it holds for the whole album."""
+    recent_ids: list[int] = []
+    """Ids of handled updates, oldest first."""
+    recent_times: list[int] = []
+    """When the last of them were handled; older ones need no time."""
+
+    def seen(self, update_id: int) -> bool:
+        """Tell whether the update was handled before."""
+        return update_id in self.recent_ids
+
+    def remember(self, update_id: int, now: float) -> None:
+        """Take the update into the recent ids and let go of what may be forgotten."""
+        self.recent_ids.append(update_id)
+        self.recent_times.append(int(now))
+        oldest = now - RECENT_SECONDS - 1  # times are cut to whole seconds
+        stale = 0
+        while self.recent_times[stale] < oldest:
+            stale += 1
+        del self.recent_times[:stale]
+        surplus = len(self.recent_ids) - max(RECENT_IDS, len(self.recent_times))
+        del self.recent_ids[: max(0, surplus)]
+
+
+_encoder = msgpack.Encoder()
+_decoder = msgpack.Decoder(State)
+
+
+def encode_state(state: State) -> bytes:
+    """Give the bytes to store."""
+    return _encoder.encode(state)
+
+
+def decode_state(stored: bytes | None) -> State:
+    """Read a stored state; an absent or unreadable one is a new one.
+
+    An unreadable one comes from an incompatible version. Starting anew costs the user
+    a session at most, while an error would stop all of the user's updates.
+    """
+    if not stored:
+        return State()
+    try:
+        return _decoder.decode(stored)
+    except DecodeError:
+        return State()

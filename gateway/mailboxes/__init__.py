@@ -1,0 +1,4 @@
+"""Where accepted updates live until they are done.
+
+Imports the ground floor only.
+"""

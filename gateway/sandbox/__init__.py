@@ -1,0 +1,4 @@
+"""A Telegram on your desk: Bot API simulator and sample services.
+
+Imports no other room.
+"""

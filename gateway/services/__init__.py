@@ -1,0 +1,4 @@
+"""The only room that knows gRPC.
+
+Imports the ground floor only.
+"""
