@@ -1,5 +1,18 @@
 """Hand-written stand-ins, one per port."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestContext
+from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
+
+from gateway.domain.call import Call
+from gateway.domain.ports import Claim
+from gateway.domain.turn import Turn
+from gateway.domain.update import Envelope, Update
+
 
 class FakeClock:
     """A clock that stands still until a test moves it."""
@@ -20,3 +33,163 @@ class FakeClock:
         """Let time pass."""
         self.epoch += seconds
         self.up += seconds
+
+
+def a_message(
+    update_id: int = 1,
+    text: str = "hello",
+    *,
+    user: int = 7,
+    arrived: float = 1_790_000_000.0,
+    command: str = "",
+    addressed: bool = False,
+    callback: str = "",
+    event: "Event.ValueType" = EVENT_UNSPECIFIED,
+    album: str = "",
+    exempt: bool = False,
+    useful_seconds: float = 0,
+    chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE,
+    routed: bool = True,
+) -> Envelope:
+    """Build an envelope with its update."""
+    context = RequestContext(
+        request_id=f"1-{update_id}",
+        update_id=update_id,
+        telegram_user_id=user,
+        chat_id=user,
+        chat_type=chat_type,
+    )
+    says_something = routed and not callback and not event
+    update = Update(
+        update_id=update_id,
+        kind="callback_query" if callback else "message",
+        lane=str(user),
+        context=context,
+        message=IncomingMessage(text=text, media_group_id=album)
+        if says_something
+        else None,
+        command=command,
+        addressed=addressed,
+        callback_query_id="q" if callback else "",
+        callback_data=callback,
+        event=event,
+        exempt=exempt,
+        useful_seconds=useful_seconds,
+    )
+    return Envelope(
+        update_id=update_id, lane=str(user), arrived=arrived, body=b"{}", update=update
+    )
+
+
+class FakeMatch:
+    """A route of `FakeServices` with the update it was found for."""
+
+    def __init__(self, services: "FakeServices", update: Update, route: str) -> None:
+        self.route = route
+        self._services = services
+        self._update = update
+
+    async def call(self, internal_user_id: str) -> Reply:
+        """Note the call and do what the test said."""
+        self._services.calls.append((self.route, self._update, internal_user_id))
+        return await self._services.answer(self._update)
+
+
+class FakeServices:
+    """Services that answer what a test says and remember what they were asked."""
+
+    def __init__(self) -> None:
+        self.routes = {"text", "/start", "CONNECT:"}
+        self.events: dict[int, str] = {}
+        self.calls: list[tuple[str, Update, str]] = []
+        self.resolved: list[int] = []
+        self.answer: Callable[[Update], Awaitable[Reply]] = self.echo
+        self.internal_user_id: str | Exception = "u-7"
+
+    async def echo(self, update: Update) -> Reply:
+        """Answer with the user's own text."""
+        text = update.message.text if update.message else "pressed"
+        return Reply(messages=[OutgoingMessage(text=text)])
+
+    def find(self, update: Update) -> FakeMatch | None:
+        """Find a route by the same order as the real thing."""
+        if update.event:
+            return self.find_event(update, update.event)
+        if update.callback_query_id:
+            route = update.callback_data.partition(":")[0] + ":"
+        elif update.command:
+            route = f"/{update.command}"
+        else:
+            route = "text" if update.message else ""
+        return FakeMatch(self, update, route) if route in self.routes else None
+
+    def find_event(self, update: Update, event: "Event.ValueType") -> FakeMatch | None:
+        """Find the route of an event."""
+        route = self.events.get(event)
+        return FakeMatch(self, update, route) if route else None
+
+    async def resolve_user(self, update: Update) -> str:
+        """Give the internal user id, or fail as told."""
+        self.resolved.append(update.context.telegram_user_id)
+        if isinstance(self.internal_user_id, Exception):
+            raise self.internal_user_id
+        return self.internal_user_id
+
+
+class FakeMessenger:
+    """Keeps what would be sent. One call per message, plus one per pressed button."""
+
+    def __init__(self) -> None:
+        self.sent: list[Call] = []
+        self.failures: list[Exception] = []
+        self.pause: asyncio.Event | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """What users saw, button answers included."""
+        return [call.parameters["text"] for call in self.sent]
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Turn a reply into calls."""
+        calls = []
+        if update.callback_query_id:
+            text = reply.callback_answer.text
+            calls.append(Call(method="answerCallbackQuery", parameters={"text": text}))
+        for message in reply.messages:
+            parameters = {"chat_id": update.context.chat_id, "text": message.text}
+            calls.append(Call(method="sendMessage", parameters=parameters))
+        return calls
+
+    async def send(self, call: Call) -> None:
+        """Keep the call, or fail as told."""
+        if self.pause is not None:
+            await self.pause.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append(call)
+
+
+class FakeLease:
+    """A lease that lasts, and notes how often it was asked."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.holds = 0
+        self.give_back_after = 10**9
+
+    async def hold(self) -> None:
+        """Count."""
+        self.holds += 1
+
+    def wanted_back(self, handled: int) -> bool:
+        """Want it back as told."""
+        return handled >= self.give_back_after
+
+
+class Turns(list[Turn]):
+    """What became of updates."""
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcomes in their order."""
+        return [turn.outcome.value for turn in self]

@@ -80,5 +80,5 @@ def decode_state(stored: bytes | None) -> State:
         return State()
     try:
         return _decoder.decode(stored)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return State()

@@ -1,0 +1,55 @@
+"""What is remembered of a user."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.state import State, decode_state, encode_state
+
+NOW = 1_790_000_000.0
+
+
+def test_a_state_survives_its_bytes() -> None:
+    """What is written is what is read."""
+    state = State(internal_user_id="u", tokens=0.5, album="a", album_allowed=True)
+    state.remember(5, NOW)
+    assert decode_state(encode_state(state)) == state
+    assert decode_state(encode_state(state)).seen(5)
+
+
+def test_an_absent_or_unreadable_state_is_a_new_one() -> None:
+    """A user is never stuck with bytes that nobody can read."""
+    for stored in (None, b"", b"\xff\x00", b"\x93\x01\x02\x03", b"\x91\xa1\xff"):
+        assert decode_state(stored) == State()
+
+
+def test_new_states_do_not_share_their_lists() -> None:
+    """What one user did is not remembered of another."""
+    one, other = State(), State()
+    one.remember(1, NOW)
+    assert not other.seen(1)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=300))
+def test_the_last_64_and_all_of_10_seconds_are_remembered(pauses: list[int]) -> None:
+    """Nothing that may be repeated is forgotten, and not much more is kept."""
+    state, now, handled = State(), NOW, []
+    for update_id, pause in enumerate(pauses, start=1):
+        now += pause / 4
+        state.remember(update_id, now)
+        handled.append((update_id, now))
+    for update_id, _ in handled[-64:]:
+        assert state.seen(update_id)
+    for update_id, at in handled:
+        if now - at <= 10:
+            assert state.seen(update_id)
+    recent = sum(1 for _, at in handled if now - at <= 12)
+    assert len(state.recent_ids) <= max(64, recent)
+    assert len(state.recent_times) <= recent
+
+
+def test_a_state_is_small() -> None:
+    """A user with a full memory of ids takes some hundred bytes, not thousands."""
+    state = State(internal_user_id="u-1234567890", session_until=NOW)
+    for n in range(1000):
+        state.remember(431_500_000 + n * 1000, NOW + 60 * n)
+    assert len(encode_state(state)) < 400
