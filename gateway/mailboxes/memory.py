@@ -1,0 +1,228 @@
+"""Mailboxes in this process: the default where no Redis is configured.
+
+Nothing here survives the end of the process.
+
+Concurrency: all calls come from one event loop, and no method awaits anything, so
+nothing runs between its checks and its changes. That alone makes every method atomic;
+one that came to await between the two would need a lock.
+
+A lane is claimed, unclaimed or free: its mailbox is in one of two dictionaries, or
+there is none. Of a free lane nothing is left but its state.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Sequence
+from heapq import merge
+from itertools import islice
+from secrets import token_hex
+
+from gateway.domain.errors import ClaimLost
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.mailbox import Mailbox
+from gateway.mailboxes.states import States
+
+DEAD_LETTERS = 1000
+"""How many dead letters are kept; the oldest go first."""
+
+
+class MemoryMailboxes:
+    """The `Mailboxes` of one process, in its memory.
+
+    Args:
+        clock: measures leases and lifetimes.
+        limit: how many updates a mailbox may hold; at least 1.
+        sessions: how many states are kept at most; those of the users who were served
+            longest ago go first.
+        lease_seconds: how long a claim lasts without being renewed.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        limit: int,
+        sessions: int,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._lease_seconds = lease_seconds
+        self._claimed: dict[str, Mailbox] = {}
+        # In the order of `due`: a lane that is left goes to the end. An ordered
+        # dictionary, because a plain one that is taken from at the front walks over
+        # every entry that was deleted there before.
+        self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
+        self._states = States(sessions)
+        self._dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._buried = 0
+        self._queued = 0
+        # Random per process and counted within it: unique, and cheaper than a random
+        # one per claim.
+        self._token_prefix = token_hex(8)
+        self._claims = 0
+
+    @property
+    def durable(self) -> bool:
+        """False: what was put ends with this process."""
+        return False
+
+    @property
+    def queued(self) -> int:
+        """How many updates lie in mailboxes."""
+        return self._queued
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes have mail, claimed or not."""
+        return len(self._claimed) + len(self._unclaimed)
+
+    @property
+    def sessions(self) -> int:
+        """How many states are kept."""
+        return len(self._states)
+
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds the lane that waits longest has been waiting."""
+        now = self._clock.uptime()
+        due = min((mailbox.due for mailbox in self._claimed.values()), default=now)
+        for mailbox in islice(self._unclaimed.values(), 1):
+            due = min(due, mailbox.due)
+        return max(0.0, now - due)
+
+    @property
+    def dead_letters(self) -> Sequence[DeadLetter]:
+        """The dead letters that are kept, oldest first."""
+        return tuple(self._dead_letters)
+
+    @property
+    def buried(self) -> int:
+        """How many dead letters there were, those included that are gone."""
+        return self._buried
+
+    async def put(
+        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
+    ) -> Claim | Placed:
+        """Append an update to its mailbox. See `Mailboxes.put`."""
+        lane = envelope.lane
+        mailbox = self._claimed.get(lane) or self._unclaimed.get(lane)
+        if mailbox is not None:
+            placed = mailbox.add(envelope, self._limit if bounded else None)
+            if placed is Placed.STORED:
+                self._queued += 1
+            return placed
+        mailbox = Mailbox([envelope])
+        self._queued += 1
+        if claim:
+            return self._lend(lane, mailbox)
+        self._leave(lane, mailbox)
+        return Placed.STORED
+
+    async def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        dead: str = "",
+        give_back: bool = False,
+    ) -> Envelope | None:
+        """Remove an update, save the state, go on. See `Mailboxes.commit`.
+
+        The lease may have run out, as long as nobody else claimed the lane.
+        """
+        mailbox = self._held(claim)
+        if mailbox is None:
+            raise ClaimLost("the claim's token is not the lane's current one")
+        done = mailbox.take(update_id)
+        if done is not None:
+            self._queued -= 1
+            if dead:
+                self._keep(self._dead_letter(done, dead))
+        now = self._clock.uptime()
+        self._states.save(claim.lane, state, now)
+        if mailbox.mail and not give_back:
+            claim.until = mailbox.due = now + self._lease_seconds
+            return mailbox.mail[0]
+        del self._claimed[claim.lane]
+        if mailbox.mail:
+            self._leave(claim.lane, mailbox)
+        return None
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Extend the leases of these claims. Returns those that were lost."""
+        until = self._clock.uptime() + self._lease_seconds
+        lost = []
+        for claim in claims:
+            mailbox = self._held(claim)
+            if mailbox is None:
+                lost.append(claim)
+            else:
+                claim.until = mailbox.due = until
+        return lost
+
+    async def release(self, claim: Claim) -> None:
+        """Give a lane back with its mail. Without effect if the claim was lost."""
+        mailbox = self._held(claim)
+        if mailbox is not None:
+            del self._claimed[claim.lane]
+            self._leave(claim.lane, mailbox)
+
+    async def waiting(self, limit: int) -> Sequence[str]:
+        """List lanes with mail that anybody may claim, longest waiting first."""
+        now = self._clock.uptime()
+        claimed = self._claimed.items()
+        ended = sorted((box.due, lane) for lane, box in claimed if box.due <= now)
+        # Lazy: there may be very many of them, and only the first ones are wanted.
+        unclaimed = ((box.due, lane) for lane, box in self._unclaimed.items())
+        longest_first = merge(ended, unclaimed)
+        return [lane for _, lane in islice(longest_first, limit)]
+
+    async def claim(self, lane: str) -> Claim | None:
+        """Claim a waiting lane. None if it is not waiting any more."""
+        mailbox = self._unclaimed.pop(lane, None)
+        if mailbox is None:
+            mailbox = self._claimed.get(lane)
+            if mailbox is None or mailbox.due > self._clock.uptime():
+                return None
+        return self._lend(lane, mailbox)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter that never was in a mailbox."""
+        self._keep(letter)
+
+    def _held(self, claim: Claim) -> Mailbox | None:
+        """Give the claim's mailbox, if its token is the lane's current one."""
+        mailbox = self._claimed.get(claim.lane)
+        if mailbox is None or mailbox.token != claim.token:
+            return None
+        return mailbox
+
+    def _lend(self, lane: str, mailbox: Mailbox) -> Claim:
+        """Make a new claim of a lane, which ends the one before it."""
+        now = self._clock.uptime()
+        self._claims += 1
+        mailbox.token = f"{self._token_prefix}-{self._claims}"
+        mailbox.due = now + self._lease_seconds
+        self._claimed[lane] = mailbox
+        state = self._states.get(lane, now)
+        return Claim(lane, mailbox.token, state, mailbox.mail[0], mailbox.due)
+
+    def _leave(self, lane: str, mailbox: Mailbox) -> None:
+        """Let a lane wait unclaimed, behind all others."""
+        mailbox.due = self._clock.uptime()
+        self._unclaimed[lane] = mailbox
+
+    def _dead_letter(self, envelope: Envelope, reason: str) -> DeadLetter:
+        return DeadLetter(
+            update_id=envelope.update_id,
+            lane=envelope.lane,
+            reason=reason,
+            time=self._clock.now(),
+            body=envelope.body,
+        )
+
+    def _keep(self, letter: DeadLetter) -> None:
+        self._dead_letters.append(letter)
+        self._buried += 1

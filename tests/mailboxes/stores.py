@@ -1,0 +1,97 @@
+"""The implementations of `Mailboxes` that the suite runs over.
+
+A new implementation gets a `Store` and a line in `STORES`, and has passed when the
+whole suite has.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from gateway.domain.ports import Mailboxes
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.memory import MemoryMailboxes
+from tests.fakes import FakeClock
+
+LIMIT = 4
+"""How many updates a mailbox may hold in this suite."""
+
+LEASE = 3.0
+"""How many seconds a claim lasts in this suite."""
+
+
+class Store(Protocol):
+    """Mailboxes under test, and what only a test may do to them or know of them."""
+
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """Empty mailboxes with `LIMIT`, `LEASE` and `clock`."""
+
+    @property
+    def clock(self) -> FakeClock:
+        """The worker's clock. Only `pass_time` may move it."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the worker's clock and the store's own time, by 1 ms at least."""
+
+    async def queued(self) -> int:
+        """Count the updates in all mailboxes."""
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+
+
+OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
+
+
+class MemoryStore:
+    """Mailboxes in memory."""
+
+    def __init__(self, kind: type[MemoryMailboxes]) -> None:
+        self.clock = FakeClock()
+        self.mailboxes = kind(
+            self.clock, limit=LIMIT, sessions=1000, lease_seconds=LEASE
+        )
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+    async def queued(self) -> int:
+        """Count the updates in all mailboxes."""
+        return self.mailboxes.queued
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+        return self.mailboxes.lanes
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+        return self.mailboxes.dead_letters
+
+
+def memory(kind: type[MemoryMailboxes] = MemoryMailboxes) -> OpenStore:
+    """Give a way to open mailboxes in memory.
+
+    Args:
+        kind: the class, or a faulty version of it.
+    """
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        yield MemoryStore(kind)
+
+    return open_store
+
+
+STORES: dict[str, OpenStore] = {"memory": memory()}
+
+
+def envelope(
+    update_id: int, lane: str = "7", *, body: bytes = b"{}", arrived: float = 0
+) -> Envelope:
+    """Build an update as it lies in a mailbox."""
+    return Envelope(update_id=update_id, lane=lane, arrived=arrived, body=body)

@@ -1,0 +1,128 @@
+"""What holds for mailboxes in memory alone: bounds and counts."""
+
+import tracemalloc
+
+import pytest
+
+from gateway.domain.ports import LEASE_SECONDS, Claim
+from gateway.domain.update import DeadLetter
+from gateway.mailboxes.memory import DEAD_LETTERS, MemoryMailboxes
+from tests.fakes import FakeClock
+from tests.mailboxes.stores import envelope
+
+MANY = 100_000
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def memory(clock: FakeClock) -> MemoryMailboxes:
+    """Give empty mailboxes with room for ten sessions."""
+    return MemoryMailboxes(clock, limit=64, sessions=10)
+
+
+async def serve(memory: MemoryMailboxes, lane: str, state: bytes = b"state") -> Claim:
+    """Put one update of a user and finish it."""
+    claim = await memory.put(envelope(1, lane))
+    assert isinstance(claim, Claim)
+    await memory.commit(claim, 1, state)
+    return claim
+
+
+def test_memory_does_not_claim_to_be_durable(memory: MemoryMailboxes) -> None:
+    """What was put ends with the process, and the operator is told."""
+    assert memory.durable is False
+
+
+async def test_the_oldest_sessions_go_first(memory: MemoryMailboxes) -> None:
+    """Users beyond the bound are served, and begin a new session."""
+    for number in range(12):
+        await serve(memory, str(number))
+    assert memory.sessions == 10
+    states = [(await serve(memory, lane)).state for lane in ("0", "11")]
+    assert states == [None, b"state"]
+
+
+async def test_tokens_of_two_processes_never_meet(clock: FakeClock) -> None:
+    """A claim of a worker before a restart opens nothing after it."""
+    processes = [MemoryMailboxes(clock, limit=64, sessions=10) for _ in range(2)]
+    tokens = {
+        (await serve(memory, str(lane))).token
+        for memory in processes
+        for lane in range(50)
+    }
+    assert len(tokens) == 100
+
+
+async def test_the_newest_dead_letters_are_kept(memory: MemoryMailboxes) -> None:
+    """Their number is bounded; the count goes on."""
+    for number in range(DEAD_LETTERS + 5):
+        await memory.bury(
+            DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=b"")
+        )
+    kept = [letter.update_id for letter in memory.dead_letters]
+    assert kept == list(range(5, DEAD_LETTERS + 5))
+    assert memory.buried == DEAD_LETTERS + 5
+
+
+async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxes) -> None:
+    """For the metrics; claimed lanes count as well."""
+    claim = await memory.put(envelope(1, "7"))
+    assert isinstance(claim, Claim)
+    await memory.put(envelope(2, "7"))
+    await memory.put(envelope(2, "7"))
+    await memory.put(envelope(3, "8"), claim=False)
+    assert (memory.queued, memory.lanes) == (3, 2)
+    await memory.commit(claim, 1, b"state")
+    await memory.commit(claim, 2, b"state")
+    assert (memory.queued, memory.lanes) == (1, 1)
+
+
+async def test_a_lease_ends_at_its_end(
+    memory: MemoryMailboxes, clock: FakeClock
+) -> None:
+    """In the very moment at which it is listed as waiting it can be claimed."""
+    await memory.put(envelope(1, "7"))
+    clock.move(LEASE_SECONDS)
+    assert await memory.waiting(10) == ["7"]
+    assert await memory.claim("7") is not None
+
+
+async def test_the_longest_wait_is_known(
+    memory: MemoryMailboxes, clock: FakeClock
+) -> None:
+    """Mail that nobody works on shows, be it unclaimed or its owner's lease over."""
+    assert memory.longest_wait == 0
+    claim = await memory.put(envelope(1, "7"))
+    assert isinstance(claim, Claim)
+    clock.move(LEASE_SECONDS)
+    assert memory.longest_wait == 0
+    clock.move(2)
+    assert memory.longest_wait == 2
+    await memory.put(envelope(1, "8"), claim=False)
+    clock.move(1)
+    assert memory.longest_wait == 3
+    await memory.renew([claim])
+    assert memory.longest_wait == 1
+    await memory.claim("8")
+    assert memory.longest_wait == 0
+
+
+async def test_a_hundred_thousand_users_leave_nothing_but_their_sessions(
+    memory: MemoryMailboxes,
+) -> None:
+    """No mailbox, no claim, no place in an order: the memory is as it was before."""
+    for lane in range(20):
+        await serve(memory, str(lane))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for lane in range(MANY):
+        await serve(memory, str(lane))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (memory.queued, memory.lanes, memory.sessions) == (0, 0, 10)
+    assert after - before < 20_000  # a fifth of a byte per user

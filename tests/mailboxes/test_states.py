@@ -1,0 +1,41 @@
+"""The states in memory: bounded in number and in time."""
+
+from gateway.domain.state import KEPT_SECONDS
+from gateway.mailboxes.states import States
+
+
+def test_the_users_served_longest_ago_are_forgotten_first() -> None:
+    """Beyond the bound; a user who came back counts as new."""
+    states = States(2)
+    states.save("a", b"a1", 0)
+    states.save("b", b"b1", 1)
+    states.save("a", b"a2", 2)
+    states.save("c", b"c1", 3)
+    assert [states.get(lane, 3) for lane in "abc"] == [b"a2", None, b"c1"]
+    assert len(states) == 2
+
+
+def test_a_state_ends_with_its_lifetime() -> None:
+    """Also while nobody has tidied up."""
+    states = States(10)
+    states.save("a", b"a1", 0)
+    assert states.get("a", KEPT_SECONDS - 1) == b"a1"
+    assert states.get("a", KEPT_SECONDS) is None
+
+
+def test_expired_states_go_as_others_come() -> None:
+    """Two for one, so that they become fewer and no single save is slow."""
+    states = States(1000)
+    for number in range(100):
+        states.save(f"old {number}", b"", 0)
+    for number in range(99):
+        states.save(f"new {number}", b"", KEPT_SECONDS)
+        assert len(states) == max(100 - number - 1, number + 1)
+    assert states.get("new 0", KEPT_SECONDS) == b""
+
+
+def test_the_bound_may_be_zero() -> None:
+    """Then nothing is remembered."""
+    states = States(0)
+    states.save("a", b"a1", 0)
+    assert len(states) == 0
