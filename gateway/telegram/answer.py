@@ -1,0 +1,121 @@
+"""What the Bot API answers, and what that means for the gateway.
+
+Descriptions are compared without regard to case and by what they contain: Telegram
+promises neither their wording nor the meaning of the codes. They may quote the user and
+never leave this module.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.domain.errors import (
+    Blocked,
+    BotApiError,
+    BotApiUnavailable,
+    Fault,
+    Rejected,
+    Unauthorized,
+)
+
+_FAULTS = (
+    # The order matters: "can't parse entities" may name any tag, also "button".
+    (Fault.FORMAT, ("can't parse entities",)),
+    (Fault.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
+    (
+        Fault.EDIT,
+        (
+            "message to edit not found",
+            "message can't be edited",
+            "there is no text in the message to edit",
+            "message_id_invalid",
+        ),
+    ),
+    (Fault.TOPIC, ("message thread not found", "topic_deleted")),
+    (Fault.TOO_LATE, ("query is too old", "query id is invalid")),
+)
+"""telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
+
+
+class _Parameters(Struct, frozen=True):
+    retry_after: float = 0
+    migrate_to_chat_id: int = 0
+
+
+class Answer(Struct):
+    """The answer to one request, or what is known where none came.
+
+    Attributes:
+        ok: the call worked.
+        result: what it gave back.
+        error_code: Telegram's code, or the HTTP status. 0: no answer came.
+        description: Telegram's words for the fault.
+        parameters: how long to wait, or the chat's new id.
+        doubtful: it is not ok, but the request may have been carried out.
+    """
+
+    ok: bool = False
+    result: Any = None
+    error_code: int = 0
+    description: str = ""
+    parameters: _Parameters = _Parameters()
+    doubtful: bool = False
+
+    @property
+    def not_modified(self) -> bool:
+        """True: the message to edit looks the way it should already."""
+        return "message is not modified" in self.description.lower()
+
+    @property
+    def transient(self) -> bool:
+        """True: the same call may work a moment later."""
+        return self.error_code < 400 or self.error_code >= 500
+
+
+_decoder = msgspec.json.Decoder(Answer)
+
+
+def read_answer(status: int, retry_after: str, body: bytes) -> Answer:
+    """Read an HTTP response; what is not the Bot API's has no more than its status.
+
+    Args:
+        status: the HTTP status.
+        retry_after: the header of that name. Empty: there is none.
+        body: the body; errors of proxies are seldom JSON.
+    """
+    try:
+        answer = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        answer = Answer()
+    # Unreadable, but with the status of a success: it was most likely one.
+    answer.doubtful = not answer.ok and status < 300
+    if answer.ok:
+        return answer
+    answer.error_code = answer.error_code or status
+    if answer.error_code == 429 and answer.parameters.retry_after <= 0:
+        # The header may also be a date, which Telegram never sends.
+        seconds = float(retry_after) if retry_after.isdecimal() else 1.0
+        answer.parameters = _Parameters(retry_after=seconds)
+    return answer
+
+
+def refusal(method: str, answer: Answer) -> BotApiError:
+    """Give the error for an answer that is not ok."""
+    code = answer.error_code
+    description = answer.description.lower()
+    # A token that is no token at all gives a 404, as an unknown method does.
+    if code == 401 or (code == 404 and "method not found" not in description):
+        return Unauthorized(f"{method} failed with {code}: the bot token is wrong")
+    if code == 403:
+        return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
+    if code == 429 or answer.transient:
+        return BotApiUnavailable(f"{method} failed with {code or 'no answer'}")
+    return Rejected(method, code, _fault(description))
+
+
+def _fault(description: str) -> Fault:
+    for fault, signs in _FAULTS:
+        if any(sign in description for sign in signs):
+            return fault
+    return Fault.OTHER

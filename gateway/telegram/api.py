@@ -1,0 +1,234 @@
+"""The Bot API over HTTP.
+
+Concurrency: any number of calls may be under way at once; each lives in the task that
+made it. Nothing here orders calls: who needs an order waits for the answer before the
+next call. Calls to a chat that is held back by a 429 wait, all others go on.
+
+The token is part of every address, and aiohttp writes addresses into its errors: they
+end here. None is logged, and none is the cause or the context of an error of ours,
+which is therefore only raised where no other is being handled.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from gateway.domain.errors import BotApiUnavailable, Unauthorized
+from gateway.telegram.answer import Answer, read_answer, refusal
+from gateway.telegram.holds import MAX_HOLD, Holds
+
+# One bot may have 1000 requests open: telegram-bot-api, Client::send.
+_CONNECTIONS = 1000
+_KEEPALIVE_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+"""Before a repetition, where Telegram does not say how long to wait."""
+
+_HARMLESS = ("answerCallbackQuery", "delete", "edit", "get", "sendChatAction", "set")
+"""How the methods begin that may be carried out twice.
+
+A message that is sent twice is read twice: there is no idempotency key.
+"""
+
+_MOVED_LIMIT = 1000
+
+_encoder = msgspec.json.Encoder()
+
+
+class WebhookInfo(Struct):
+    """Bot API, WebhookInfo.
+
+    Attributes:
+        url: the webhook's address. Empty: there is none.
+        pending_update_count: updates that were not taken yet, those under way included.
+        last_error_date: the newest failure in seconds since the epoch. 0: none.
+        last_error_message: what it was; it stays after the recovery.
+        max_connections: how many updates Telegram sends at once.
+        allowed_updates: the kinds of updates that are sent. Empty: the default.
+    """
+
+    url: str = ""
+    pending_update_count: int = 0
+    last_error_date: int = 0
+    last_error_message: str = ""
+    max_connections: int = 0
+    allowed_updates: list[str] = []
+
+
+class BotApi:
+    """One bot's client. Calls are made inside `async with`.
+
+    Args:
+        token: the bot's token.
+        url: the address of the Bot API server, without a slash at its end.
+        seconds: how long one attempt may take. Telegram itself sleeps out waits of up
+            to 8 s, and giving up on a message that is on its way helps nobody.
+        uptime: seconds on a clock that is never set back.
+        sleep: waits for some seconds.
+    """
+
+    _session: aiohttp.ClientSession
+
+    def __init__(
+        self,
+        token: str,
+        url: str = "https://api.telegram.org",
+        *,
+        seconds: float = 30.0,
+        uptime: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._address = f"{url}/bot{token}/"
+        self._timeout = aiohttp.ClientTimeout(
+            total=seconds, sock_connect=_CONNECT_SECONDS
+        )
+        self._sleep = sleep
+        self._holds = Holds(uptime, sleep)
+        self._moved: dict[int, int] = {}
+        self._authorized = True
+
+    @property
+    def authorized(self) -> bool:
+        """False: Telegram does not know the token, as far as the last answer says."""
+        return self._authorized
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Content-Type": "application/json"},
+            timeout=self._timeout,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def call(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
+        """Call a method and give its result.
+
+        An edit that changes nothing succeeds. A group that became a supergroup is
+        followed under its new id.
+
+        Raises:
+            Blocked: this user cannot be reached.
+            Rejected: this call never works.
+            BotApiUnavailable: it may work later.
+            Unauthorized: the token is wrong.
+        """
+        answer = await self._repeat_once(method, self._follow(parameters))
+        new_id = answer.parameters.migrate_to_chat_id
+        if new_id and "chat_id" in parameters:
+            self._moved[parameters["chat_id"]] = new_id
+            if len(self._moved) > _MOVED_LIMIT:
+                del self._moved[next(iter(self._moved))]
+            answer = await self._repeat_once(method, self._follow(parameters))
+        if answer.ok or answer.not_modified:
+            self._authorized = True
+            return answer.result
+        error = refusal(method, answer)
+        if not isinstance(error, BotApiUnavailable):
+            self._authorized = not isinstance(error, Unauthorized)
+        raise error
+
+    async def get_me(self) -> tuple[int, str]:
+        """Give the bot's user id and its @name without the at sign."""
+        me = await self.call("getMe", {})
+        return int(me["id"]), str(me["username"])
+
+    async def set_my_commands(self, commands: Iterable[tuple[str, str]]) -> None:
+        """Publish the command menu, as names without a slash with descriptions."""
+        menu = [{"command": name, "description": text} for name, text in commands]
+        await self.call("setMyCommands", {"commands": menu})
+
+    async def get_webhook_info(self) -> WebhookInfo:
+        """Tell where updates are sent, and how that goes."""
+        return msgspec.convert(await self.call("getWebhookInfo", {}), WebhookInfo)
+
+    async def set_webhook(
+        self,
+        url: str,
+        secret_token: str,
+        *,
+        max_connections: int = 40,
+        allowed_updates: Sequence[str] = (),
+        drop_pending_updates: bool = False,
+    ) -> None:
+        """Have updates sent to an address.
+
+        Args:
+            url: the address, https.
+            secret_token: what Telegram shows to prove that it is Telegram.
+            max_connections: how many updates are sent at once, 1 to 100.
+            allowed_updates: the kinds of updates to send. Empty: the default.
+            drop_pending_updates: forget the updates that wait.
+        """
+        parameters = {
+            "url": url,
+            "secret_token": secret_token,
+            "max_connections": max_connections,
+            "allowed_updates": allowed_updates,
+            "drop_pending_updates": drop_pending_updates,
+        }
+        await self.call("setWebhook", parameters)
+
+    async def delete_webhook(self, *, drop_pending_updates: bool = False) -> None:
+        """Have no more updates sent; they are kept unless they are dropped."""
+        parameters = {"drop_pending_updates": drop_pending_updates}
+        await self.call("deleteWebhook", parameters)
+
+    def _follow(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Put in the new id of a chat that moved."""
+        new_id = self._moved.get(parameters.get("chat_id", 0))
+        return {**parameters, "chat_id": new_id} if new_id else parameters
+
+    async def _repeat_once(self, method: str, parameters: dict[str, Any]) -> Answer:
+        """Make a request, and once more if that is safe and may help."""
+        chat_id = parameters.get("chat_id", 0)
+        body = _encoder.encode(parameters)
+        await self._holds.wait(chat_id, method)
+        answer = await self._request(method, chat_id, body)
+        pause = _pause(method, answer)
+        if pause is None:
+            return answer
+        await self._sleep(pause)
+        await self._holds.wait(chat_id, method)
+        return await self._request(method, chat_id, body)
+
+    async def _request(self, method: str, chat_id: int, body: bytes) -> Answer:
+        try:
+            async with self._session.post(
+                self._address + method, data=body, allow_redirects=False
+            ) as response:
+                content = await response.read()
+        except aiohttp.ConnectionTimeoutError:
+            return Answer()
+        except (TimeoutError, aiohttp.ClientPayloadError):
+            return Answer(doubtful=True)
+        except (aiohttp.ClientError, OSError, ValueError):
+            # ValueError: a host name that cannot be one.
+            return Answer()
+        retry_after = response.headers.get("Retry-After", "")
+        answer = read_answer(response.status, retry_after, content)
+        if answer.error_code == 429 and chat_id:
+            self._holds.hold(chat_id, answer.parameters.retry_after)
+        return answer
+
+
+def _pause(method: str, answer: Answer) -> float | None:
+    """Say how long to wait before a repetition. None: it must not be repeated."""
+    if answer.ok:
+        return None
+    if answer.error_code == 429:
+        seconds = answer.parameters.retry_after
+        return seconds if seconds <= MAX_HOLD else None
+    if answer.transient and not (answer.doubtful and not method.startswith(_HARMLESS)):
+        return _PAUSE_SECONDS
+    return None

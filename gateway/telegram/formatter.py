@@ -1,0 +1,238 @@
+"""From a reply to calls of the Bot API, and from a refused call to a better one.
+
+Pure: the same update and reply always give the same calls.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from botgateway.chat.v1.reply_pb2 import (
+    MEDIA_KIND_ANIMATION,
+    MEDIA_KIND_AUDIO,
+    MEDIA_KIND_PHOTO,
+    MEDIA_KIND_STICKER,
+    MEDIA_KIND_VIDEO,
+    MEDIA_KIND_VOICE,
+    TEXT_FORMAT_HTML,
+    TEXT_FORMAT_MARKDOWN_V2,
+    CallbackAnswer,
+    OutgoingMessage,
+    Reply,
+)
+from msgspec import structs
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Fault
+from gateway.domain.update import Update
+from gateway.telegram.keyboard import inline_keyboard
+from gateway.telegram.text import blank, shorten, split, split_html, units
+
+TEXT_LIMIT = 4096
+"""Bot API, sendMessage: text. This and the next two count UTF-16 code units."""
+CAPTION_LIMIT = 1024
+"""Bot API, sendPhoto and others: caption."""
+ANSWER_LIMIT = 200
+"""Bot API, answerCallbackQuery: text."""
+
+_PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
+
+_MEDIA = {
+    MEDIA_KIND_PHOTO: "photo",
+    MEDIA_KIND_VOICE: "voice",
+    MEDIA_KIND_AUDIO: "audio",
+    MEDIA_KIND_VIDEO: "video",
+    MEDIA_KIND_ANIMATION: "animation",
+    MEDIA_KIND_STICKER: "sticker",
+}
+
+_AT_FAULT = {
+    Fault.FORMAT: "parse_mode",
+    Fault.KEYBOARD: "reply_markup",
+    Fault.TOPIC: "message_thread_id",
+}
+
+Parameters = dict[str, Any]
+
+
+class TopicEdit(Call, frozen=True, kw_only=True):
+    """An edit in a topic: it knows where its text goes if it cannot be edited.
+
+    Attributes:
+        message_thread_id: the topic. Edits themselves take none.
+    """
+
+    message_thread_id: int
+
+
+def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list[Call]:
+    """Turn a reply into calls, to be made in this order.
+
+    Args:
+        update: what the reply answers.
+        reply: what the service wants the user to see.
+        report: called with a word for everything that had to be left out.
+    """
+    composer = _Composer(update, report)
+    if update.callback_query_id:
+        composer.answer(reply.callback_answer)
+    for message in reply.messages:
+        composer.add(message)
+    return composer.calls
+
+
+def amend(call: Call, fault: Fault) -> Call | None:
+    """Change what Telegram refused in a call. None: nothing can be done."""
+    if fault is Fault.EDIT:
+        return _send_anew(call)
+    part = _AT_FAULT.get(fault)
+    # An edit of the keyboard alone without its keyboard would remove the old one.
+    if part not in call.parameters or call.method == "editMessageReplyMarkup":
+        return None
+    return structs.replace(call, parameters=_without(part, call.parameters))
+
+
+def _send_anew(call: Call) -> Call | None:
+    if call.method != "editMessageText" or not call.chat_id:
+        return None
+    parameters = _without("message_id", call.parameters)
+    if isinstance(call, TopicEdit):
+        parameters["message_thread_id"] = call.message_thread_id
+    return Call(method="sendMessage", parameters=parameters)
+
+
+def _without(name: str, parameters: Parameters) -> Parameters:
+    return {each: value for each, value in parameters.items() if each != name}
+
+
+class _Composer:
+    """Collects the calls of one reply."""
+
+    def __init__(self, update: Update, report: Callable[[str], None]) -> None:
+        self.calls: list[Call] = []
+        self._report = report
+        self._callback_query_id = update.callback_query_id
+        self._chat_type = update.context.chat_type
+        self._topic = update.context.message_thread_id
+        self._chat: Parameters = {}
+        """Where new messages go. Empty: nowhere."""
+        if update.context.chat_id:
+            self._chat["chat_id"] = update.context.chat_id
+            if self._topic:
+                self._chat["message_thread_id"] = self._topic
+        self._pressed = _pressed(update)
+        """The message that can be edited. Empty: none, or its text is taken."""
+
+    def answer(self, answer: CallbackAnswer) -> None:
+        """Answer the pressed button: Telegram shows a spinner until then."""
+        parameters: Parameters = {"callback_query_id": self._callback_query_id}
+        self.calls.append(Call(method="answerCallbackQuery", parameters=parameters))
+        text = answer.text
+        if blank(text):
+            return
+        if units(text) > ANSWER_LIMIT:
+            if self._chat:
+                self.add(OutgoingMessage(text=text))
+                return
+            self._report("answer_too_long")
+            text = shorten(text, ANSWER_LIMIT - 1) + "…"
+        parameters["text"] = text
+        if answer.show_alert:
+            parameters["show_alert"] = True
+
+    def add(self, message: OutgoingMessage) -> None:
+        """Add the calls that one message takes."""
+        keyboard = inline_keyboard(message.keyboard, self._chat_type, self._report)
+        parts = _parts(message)
+        if message.HasField("media") and self._add_media(message, parts, keyboard):
+            return
+        target = self._pressed if message.edit else {}
+        if parts:
+            self._add_text(message, parts, keyboard, target)
+        elif target:
+            self._add_edit("editMessageReplyMarkup", {**target, **keyboard})
+        else:
+            self._report("message_empty")
+
+    def _add_text(
+        self,
+        message: OutgoingMessage,
+        parts: list[str],
+        keyboard: Parameters,
+        target: Parameters,
+    ) -> None:
+        """Add a text in its parts; the first one edits the target, if there is one."""
+        if not self._chat and (not target or len(parts) > 1):
+            self._report("no_chat")
+            parts = parts[:1] if target else []
+        for number, part in enumerate(parts, 1):
+            content = {"text": part, **_parse_mode(message)}
+            if number == len(parts):
+                content |= keyboard
+            if target:
+                self._add_edit("editMessageText", {**target, **content})
+                # A second text would replace the first one.
+                target = self._pressed = {}
+            else:
+                self._add("sendMessage", {**self._chat, **content})
+
+    def _add_media(
+        self, message: OutgoingMessage, parts: list[str], keyboard: Parameters
+    ) -> bool:
+        """Add media and its text. False: there is nothing to send it from."""
+        source = message.media.WhichOneof("source")
+        file = getattr(message.media, source) if source else ""
+        if not file:
+            self._report("media_without_source")
+            return False
+        if not self._chat:
+            self._report("no_chat")
+            return True
+        kind = _MEDIA.get(message.media.kind, "document")
+        content = {**self._chat, kind: file}
+        if parts and kind != "sticker" and units(message.text) <= CAPTION_LIMIT:
+            content |= {"caption": message.text, **_parse_mode(message)}
+            parts = []
+        if not parts:
+            content |= keyboard
+        self._add(f"send{kind.capitalize()}", content)
+        if parts:
+            self._add_text(message, parts, keyboard, target={})
+        return True
+
+    def _add(self, method: str, parameters: Parameters) -> None:
+        self.calls.append(Call(method=method, parameters=parameters))
+
+    def _add_edit(self, method: str, parameters: Parameters) -> None:
+        if self._topic:
+            self.calls.append(
+                TopicEdit(
+                    method=method,
+                    parameters=parameters,
+                    message_thread_id=self._topic,
+                )
+            )
+        else:
+            self._add(method, parameters)
+
+
+def _pressed(update: Update) -> Parameters:
+    """Name the message whose button was pressed. Empty: there is none."""
+    if update.inline_message_id:
+        return {"inline_message_id": update.inline_message_id}
+    if update.context.chat_id and update.pressed_message_id:
+        return {
+            "chat_id": update.context.chat_id,
+            "message_id": update.pressed_message_id,
+        }
+    return {}
+
+
+def _parts(message: OutgoingMessage) -> list[str]:
+    if message.format == TEXT_FORMAT_HTML:
+        return split_html(message.text, TEXT_LIMIT)
+    return split(message.text, TEXT_LIMIT)
+
+
+def _parse_mode(message: OutgoingMessage) -> Parameters:
+    mode = _PARSE_MODES.get(message.format)
+    return {"parse_mode": mode} if mode else {}

@@ -1,0 +1,95 @@
+"""The way back to the user: composes calls, makes them, amends what is refused."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from botgateway.chat.v1.reply_pb2 import Reply
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Fault, Rejected
+from gateway.domain.update import Update
+from gateway.telegram.api import BotApi
+from gateway.telegram.formatter import amend, compose
+
+logger = logging.getLogger(__name__)
+
+_AMENDMENTS = 2
+"""A call may have more than one fault, such as its format and its keyboard."""
+
+
+class TelegramMessenger:
+    """Sends replies through the Bot API.
+
+    Args:
+        api: the bot's client.
+        observe_call: called with the method and the seconds of each call, in which
+            its waits and its repetition are included.
+        count_reply_fault: called with a word for each part of a reply that had to be
+            left out.
+    """
+
+    def __init__(
+        self,
+        api: BotApi,
+        *,
+        observe_call: Callable[[str, float], None],
+        count_reply_fault: Callable[[str], None],
+    ) -> None:
+        self._api = api
+        self._observe_call = observe_call
+        self._count_reply_fault = count_reply_fault
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Turn a reply into calls of the Bot API, to be sent in this order.
+
+        A pressed button is always answered, also by an empty reply.
+        """
+
+        def report(fault: str) -> None:
+            self._count_reply_fault(fault)
+            logger.warning(
+                "part of a reply left out",
+                extra={"request_id": update.context.request_id, "fault": fault},
+            )
+
+        return compose(update, reply, report)
+
+    async def send(self, call: Call) -> None:
+        """Make one call, with one repetition where that is safe.
+
+        What Telegram refuses in a call is changed or taken out, and the rest is sent.
+
+        Raises:
+            Blocked: this user cannot be reached.
+            BotApiError: the Bot API did not take it.
+        """
+        for _ in range(_AMENDMENTS):
+            try:
+                await self._call(call)
+            except Rejected as rejected:
+                logger.warning(
+                    "call refused",
+                    extra={"method": call.method, "fault": rejected.fault.value},
+                )
+                if _expired(call, rejected):
+                    return
+                amended = amend(call, rejected.fault)
+                if amended is None:
+                    raise
+                call = amended
+            else:
+                return
+        await self._call(call)
+
+    async def _call(self, call: Call) -> None:
+        start = time.perf_counter()
+        try:
+            await self._api.call(call.method, call.parameters)
+        finally:
+            self._observe_call(call.method, time.perf_counter() - start)
+
+
+def _expired(call: Call, rejected: Rejected) -> bool:
+    """Tell whether a button's spinner has ended by itself: nobody waits for it."""
+    return rejected.fault is Fault.TOO_LATE and call.method == "answerCallbackQuery"

@@ -1,0 +1,207 @@
+"""Cutting texts to the lengths that Telegram takes. No character is ever lost.
+
+Lengths are UTF-16 code units, as Telegram counts offsets. Its own check counts code
+points, so the units are the stricter of the two. All of it takes time in proportion to
+the text, whatever the text is.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_VISIBLE = re.compile(
+    "[^\x00-\x20\xa0\u030a\u0333\u033f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f"
+    "\u2800\u3000\ufeff\ufffc\U000e0000-\U000e007f]"
+)
+"""A character that Telegram does not take for empty.
+
+TDLib, misc.cpp: clean_input_string and is_empty_string.
+"""
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
+_TAG_NAMES = frozenset(
+    {
+        "b",
+        "strong",
+        "i",
+        "em",
+        "u",
+        "ins",
+        "s",
+        "strike",
+        "del",
+        "code",
+        "pre",
+        "a",
+        "span",
+        "tg-spoiler",
+        "tg-emoji",
+        "tg-time",
+        "blockquote",
+    }
+)
+"""TDLib, MessageEntity.cpp: parse_html."""
+
+_OPEN_ENTITY = re.compile(r"&#?\w{0,8}\Z")
+_GRAPHEME_LENGTH = 64
+"""How far back a cut looks for the start of what is seen as one character.
+
+A family of emoji has about ten code points; more than this is play with accents.
+"""
+
+_JOINER = "\u200d"
+
+
+def units(text: str) -> int:
+    """Give the length in UTF-16 code units."""
+    if text.isascii():
+        return len(text)
+    return len(text.encode("utf-16-le")) // 2
+
+
+def blank(text: str) -> bool:
+    """Tell whether Telegram takes the text for empty and refuses to send it."""
+    return not _VISIBLE.search(text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Give the longest start of the text within the limit, without a broken emoji."""
+    end = _reach(text, 0, limit)
+    return text[: _whole(text, 0, end)]
+
+
+def split(text: str, limit: int) -> list[str]:
+    """Cut a text at the ends of paragraphs, lines or words, as late as possible.
+
+    White space stays at the end of the part before it. Without any of these ends the
+    cut is between two visible characters. Blank parts cannot be sent and are left out.
+
+    Args:
+        text: any text.
+        limit: the length of a part in UTF-16 code units.
+    """
+    return [part for part in _pieces(text, limit) if not blank(part)]
+
+
+def split_html(text: str, limit: int) -> list[str]:
+    """Cut a text in Telegram's HTML as `split` does, with each part well-formed.
+
+    Tags that are open at a cut are closed before it and opened again behind it. A text
+    that is not Telegram's HTML is cut like any other: Telegram will refuse its parts,
+    and they are sent as plain text.
+    """
+    # An eighth is left for the tags that are closed and opened again.
+    fits = units(text) <= limit
+    pieces = [text] if fits else _pieces(text, limit - limit // 8, html=True)
+    parts: list[str] = []
+    opened: list[tuple[str, str]] = []
+    for piece in pieces:
+        start = "".join(tag for _, tag in opened)
+        if not _follow_tags(piece, opened):
+            return split(text, limit)
+        part = start + piece + "".join(f"</{name}>" for name, _ in reversed(opened))
+        if units(part) > limit:
+            return split(text, limit)
+        if not _nothing_to_see(piece):
+            parts.append(part)
+    return split(text, limit) if opened else parts
+
+
+def _nothing_to_see(html: str) -> bool:
+    return blank(_TAG.sub("", html))
+
+
+def _follow_tags(piece: str, opened: list[tuple[str, str]]) -> bool:
+    """Note which tags, by name, are open behind the piece. False: it is no HTML."""
+    for tag in _TAG.finditer(piece):
+        name = tag[2].lower()
+        if name not in _TAG_NAMES:
+            return False
+        if not tag[1]:
+            opened.append((name, tag[0]))
+        elif not opened or opened.pop()[0] != name:
+            return False
+    return True
+
+
+def _pieces(text: str, limit: int, *, html: bool = False) -> Iterator[str]:
+    start = 0
+    while start < len(text):
+        end = _reach(text, start, limit)
+        if end < len(text):
+            end = (_html_end if html else _good_end)(text, start, end)
+        yield text[start:end]
+        start = end
+
+
+def _reach(text: str, start: int, limit: int) -> int:
+    """Find the last position that is within the limit from the start."""
+    window = text[start : start + limit]
+    if not window.isascii():
+        # A surrogate pair that the limit cuts in two is ignored as a whole.
+        cut = window.encode("utf-16-le")[: 2 * limit]
+        window = cut.decode("utf-16-le", "ignore")
+    return start + len(window)
+
+
+def _good_end(text: str, start: int, end: int) -> int:
+    """Find where to cut, at the end at the latest and always behind the start."""
+    window = text[start:end]
+    # A paragraph or line that ends early would make many short messages.
+    for ending in ("\n\n", "\n"):
+        found = window.rfind(ending, len(window) // 2)
+        if found >= 0:
+            return start + found + len(ending)
+    if window[-1].isspace():
+        return end
+    word = window.rsplit(None, 1)[-1]
+    head = window[: -len(word)]
+    return end - len(word) if not blank(head) else _whole(text, start, end)
+
+
+def _whole(text: str, start: int, end: int) -> int:
+    """Move a cut back so that it does not fall into a visible character."""
+    for position in range(end, max(start, end - _GRAPHEME_LENGTH), -1):
+        if position == len(text) or not _inside(text, start, position):
+            return position
+    return end
+
+
+def _inside(text: str, start: int, position: int) -> bool:
+    """Tell whether the characters around the position are seen as one."""
+    before, after = text[position - 1], text[position]
+    if _is_flag_letter(before) and _is_flag_letter(after):
+        first = position
+        while first > start and _is_flag_letter(text[first - 1]):
+            first -= 1
+        return (position - first) % 2 == 1
+    return (
+        _JOINER in {before, after}
+        or unicodedata.category(after).startswith("M")
+        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin colours
+        or "\U000e0020" <= after <= "\U000e007f"  # the letters in flags of regions
+    )
+
+
+def _is_flag_letter(character: str) -> bool:
+    """Regional indicators: two of them are a flag."""
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _html_end(text: str, start: int, end: int) -> int:
+    """Find where to cut outside of tags and entities."""
+    # The white space of a tag at the start is no end of a word: cut hard instead.
+    for good in (_good_end(text, start, end), _whole(text, start, end)):
+        outside = _outside_markup(text, start, good)
+        if outside > start:
+            return outside
+    return end
+
+
+def _outside_markup(text: str, start: int, end: int) -> int:
+    """Move a cut back so that it does not fall into an HTML tag or entity."""
+    tag = text.rfind("<", start, end)
+    if tag >= 0 and text.find(">", tag, end) < 0:
+        end = tag
+    entity = _OPEN_ENTITY.search(text, max(start, end - 10), end)
+    return entity.start() if entity else end

@@ -1,0 +1,200 @@
+"""The webhook: takes what is posted and answers 200 with an empty body, always.
+
+Telegram repeats what it got no 2xx for and holds back what comes behind it, so a body
+that cannot be used is answered like any other.
+
+Concurrency: aiohttp runs one task per connection, so requests run in parallel. The 200
+goes out after the update was accepted. A sender that hangs up does not cancel what
+was begun.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import StreamReader, web
+from msgspec import Struct
+
+from gateway.domain.ports import Clock
+from gateway.domain.turn import Outcome, Turn
+from gateway.domain.update import DeadLetter, Envelope, Update
+from gateway.logs import describe
+
+logger = logging.getLogger(__name__)
+
+PATH = "/webhook/telegram"
+BODY_BYTES = 1024 * 1024
+"""Larger bodies are not kept. Telegram's own limit is half of it."""
+
+_SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the name of a header
+
+
+class Webhook:
+    """The end point that Telegram posts updates to.
+
+    Args:
+        secret: what Telegram was told to send along; not empty.
+        read: turns a body and its time of arrival into an update, or raises.
+        accept: takes an update; it is safe when this returns.
+        bury: keeps a body that could not be used.
+        observe: is told of what never became an update.
+        clock: tells the time of arrival.
+        body_seconds: how long the sender has for a body.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: str,
+        read: Callable[[bytes, float], Update],
+        accept: Callable[[Envelope], Awaitable[None]],
+        bury: Callable[[DeadLetter], Awaitable[None]],
+        observe: Callable[[Turn], None],
+        clock: Clock,
+        body_seconds: float = 10,
+    ) -> None:
+        if not secret:
+            raise ValueError("an empty secret would let anybody in")
+        self._secret = secret.encode()
+        self._read = read
+        self._accept = accept
+        self._bury = bury
+        self._observe = observe
+        self._clock = clock
+        self._body_seconds = body_seconds
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route `POST /webhook/telegram`."""
+        app.router.add_post(PATH, self.handle)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Take one request."""
+        try:
+            await self._take(request)
+        except Exception as error:  # noqa: BLE001 - Telegram gets its 200 all the same
+            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+                "webhook failed", extra={"error": describe(error)}
+            )
+        response = web.Response()
+        if not request.content.is_eof():
+            # Else aiohttp goes on reading and logs whatever breaks there as its own.
+            request.content.feed_eof()
+            response.force_close()
+        return response
+
+    async def _take(self, request: web.Request) -> None:
+        if not self._is_from_telegram(request):
+            received = await _receive(request.content, 0, self._body_seconds)
+            logger.warning("webhook secret is wrong", extra={"size": received.size})
+            self._observe(Turn(outcome=Outcome.FORBIDDEN))
+            return
+        received = await _receive(request.content, BODY_BYTES, self._body_seconds)
+        if received.fault:
+            self._reject(received.fault, received.size)
+        else:
+            await self._deliver(received.body)
+
+    def _is_from_telegram(self, request: web.Request) -> bool:
+        """Compare the secret, in a time that does not tell how much of it is right."""
+        given = request.headers.get(_SECRET_HEADER, "")
+        # Undoes what aiohttp did to the header, so that any bytes can be compared.
+        given_bytes = given.encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given_bytes, self._secret)
+
+    async def _deliver(self, body: bytes) -> None:
+        """Read the body and hand the update on."""
+        arrived = self._clock.now()
+        try:
+            update = self._read(body, arrived)
+        except Exception as error:  # noqa: BLE001 - what trips the reader is kept too
+            self._reject("malformed", len(body), describe(error))
+            if body:
+                await self._bury_body(body, "malformed")
+            return
+        envelope = Envelope(
+            update_id=update.update_id,
+            lane=update.lane,
+            arrived=arrived,
+            body=body,
+            update=update,
+        )
+        try:
+            await self._accept(envelope)
+        except Exception as error:  # noqa: BLE001 - our 200 will say that it is safe
+            await self._rescue(update, body, error)
+
+    def _reject(self, reason: str, size: int, error: str = "") -> None:
+        """Note a body that is no update."""
+        logger.error(
+            "webhook body is bad",
+            extra={"reason": reason, "size": size, "error": error},
+        )
+        self._observe(Turn(outcome=Outcome.MALFORMED, fault=reason))
+
+    async def _rescue(self, update: Update, body: bytes, error: Exception) -> None:
+        """Keep an update that was not accepted, because no one will send it again."""
+        context = update.context
+        logger.error(
+            "update was not accepted",
+            extra={"request_id": context.request_id, "error": describe(error)},
+        )
+        self._observe(
+            Turn(
+                update_id=update.update_id,
+                kind=update.kind,
+                request_id=context.request_id,
+                telegram_user_id=context.telegram_user_id,
+                outcome=Outcome.CRASHED,
+                fault=type(error).__name__,
+            )
+        )
+        await self._bury_body(body, "crashed", update.update_id, update.lane)
+
+    async def _bury_body(
+        self, body: bytes, reason: str, update_id: int = 0, lane: str = ""
+    ) -> None:
+        await self._bury(
+            DeadLetter(
+                update_id=update_id,
+                lane=lane,
+                reason=reason,
+                time=self._clock.now(),
+                body=body,
+            )
+        )
+
+
+class _Received(Struct):
+    """What came of a body: all of it, or a fault."""
+
+    body: bytes
+    size: int
+    fault: str
+
+
+async def _receive(content: StreamReader, keep: int, seconds: float) -> _Received:
+    """Read a body to its end, if it has one in time, and keep it if it is small enough.
+
+    What is too much is read and thrown away: a connection that is closed with bytes
+    left unread may take our answer along.
+    """
+    body = bytearray()
+    size = 0
+    fault = ""
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size <= keep:
+                    body += chunk
+                else:
+                    # A compressed body grows without any waiting: let others run.
+                    await asyncio.sleep(0)
+    except TimeoutError:
+        fault = "too_slow"
+    except ConnectionError:
+        fault = "cut_off"
+    except Exception:  # noqa: BLE001 - whatever aiohttp makes of a broken encoding
+        fault = "unreadable"
+    return _Received(bytes(body), size, "too_large" if size > keep else fault)

@@ -1,0 +1,215 @@
+"""Telegram's JSON, as far as the gateway reads it (Bot API 10.3).
+
+Fields that are not named here are skipped, whatever is in them: Telegram sends
+undocumented ones and adds new ones. A field that is named here has to have its type.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+UpdateId = Annotated[int, Meta(ge=1, lt=2**53)]
+UserId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Date = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+"""Seconds since the epoch, up to the year 9999, where protobuf's Timestamp ends."""
+
+
+class User(Struct, kw_only=True):
+    """A human, a bot, or a stand-in for those who hide."""
+
+    id: UserId
+    first_name: str = ""
+    username: str = ""
+    language_code: str = ""
+
+
+class Chat(Struct, kw_only=True):
+    """A chat; a private one has the id of its user."""
+
+    id: Int64
+    type: str = ""
+
+
+class Happening(Struct, kw_only=True):
+    """What stands under the key of an update's kind.
+
+    The properties give the same four answers for every kind. Who and where stand in
+    the same fields in most kinds; the others say here where to look.
+    """
+
+    user: User | None = None
+    chat: Chat | None = None
+    date: Date = 0
+
+    @property
+    def actor(self) -> User | None:
+        """Who acted."""
+        return self.user
+
+    @property
+    def place(self) -> Chat | None:
+        """The chat in which it happened."""
+        return self.chat
+
+    @property
+    def time(self) -> int:
+        """When it happened, in seconds since the epoch. 0: Telegram does not say."""
+        return self.date
+
+    @property
+    def topic(self) -> int:
+        """The topic of the chat. 0: none."""
+        return 0
+
+
+class InChat(Happening):
+    """Something in a chat, by a user or not."""
+
+    chat: Chat
+
+
+class StoppedGeneration(InChat):
+    """The user of a private chat stopped a message that is still being written."""
+
+    message_thread_id: Int64 = 0
+
+    @property
+    def topic(self) -> int:
+        """The topic that the message is written in."""
+        return self.message_thread_id
+
+
+class ByUser(Happening):
+    """Something about a user's account."""
+
+    user: User
+
+
+class FromUser(Happening):
+    """Something that a user asks for or did."""
+
+    user: User = field(name="from")
+
+
+class BusinessConnection(ByUser):
+    """A business account that was connected, changed or disconnected."""
+
+    user_chat_id: Int64 = 0
+
+    @property
+    def place(self) -> Chat | None:
+        """The private chat with the account's owner."""
+        return Chat(id=self.user_chat_id, type="private")
+
+
+class Poll(Happening):
+    """A poll. Nobody is named."""
+
+    poll_id: str = field(name="id")
+
+
+class PollAnswer(Happening):
+    """An answer to a poll, by a user or a chat."""
+
+    poll_id: str
+
+
+class BoostSource(Struct):
+    """Where a boost comes from."""
+
+    user: User | None = None
+
+
+class Boost(Struct):
+    """A boost of a chat."""
+
+    source: BoostSource
+
+
+class ChatBoost(Happening):
+    """A boost that was added or changed."""
+
+    chat: Chat
+    boost: Boost
+
+    @property
+    def actor(self) -> User | None:
+        """Who boosted."""
+        return self.boost.source.user
+
+
+class RemovedChatBoost(Happening):
+    """A boost that ended."""
+
+    chat: Chat
+    source: BoostSource
+
+    @property
+    def actor(self) -> User | None:
+        """Who had boosted."""
+        return self.source.user
+
+
+class Member(Struct):
+    """What somebody is in a chat."""
+
+    status: str
+
+
+class Membership(FromUser):
+    """Somebody's place in a chat changed."""
+
+    chat: Chat
+    old_chat_member: Member
+    new_chat_member: Member
+
+
+class Posted(Happening, kw_only=True):
+    """A message or post, without its content."""
+
+    message_id: Int64
+    user: User | None = field(name="from", default=None)
+    chat: Chat
+    message_thread_id: Int64 = 0
+    is_topic_message: bool = False
+
+    @property
+    def topic(self) -> int:
+        """The topic of the chat. 0: none.
+
+        In a supergroup without topics a chain of replies has a thread too, which no
+        message can be sent to.
+        """
+        return self.message_thread_id if self.is_topic_message else 0
+
+
+class Edited(Posted):
+    """A message or post that was edited, without its content."""
+
+    edit_date: Date = 0
+
+    @property
+    def time(self) -> int:
+        """When it was edited."""
+        return self.edit_date or self.date
+
+
+class CallbackQuery(FromUser, kw_only=True):
+    """A pressed button, under a message or under an inline message."""
+
+    id: str
+    message: Posted | None = None
+    inline_message_id: str = ""
+    data: str = ""
+
+    @property
+    def place(self) -> Chat | None:
+        """The chat of the message, also if the message is too old to be seen."""
+        return self.message.chat if self.message else None
+
+    @property
+    def topic(self) -> int:
+        """The topic of the chat. 0: none."""
+        return self.message.topic if self.message else 0

@@ -1,0 +1,596 @@
+"""Calls of the Bot API over real HTTP: repeated where safe, refused in our words."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from gateway.domain.errors import (
+    Blocked,
+    BotApiError,
+    BotApiUnavailable,
+    Fault,
+    Rejected,
+    Unauthorized,
+)
+from gateway.sandbox.simulator import Simulator
+from gateway.telegram.answer import read_answer
+from gateway.telegram.api import BotApi
+from tests.fakes import FakeClock
+from tests.waiting import wait_until
+
+TOKEN = "4711:AA-secret-of-this-bot"
+SECRET = "secret-of-this-bot"
+HELLO = {"chat_id": 1, "text": "Hello"}
+
+
+class Naps:
+    """Sleeps that take no time and are remembered, or wait until they are allowed."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.seconds: list[float] = []
+        self.allowed = asyncio.Event()
+        self.allowed.set()
+        self._clock = clock
+
+    async def __call__(self, seconds: float) -> None:
+        """Sleep."""
+        self.seconds.append(seconds)
+        await self.allowed.wait()
+        self._clock.move(seconds)
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """Give a Bot API that is not serving yet."""
+    return Simulator(TOKEN)
+
+
+@pytest.fixture
+async def url(simulator: Simulator) -> AsyncIterator[str]:
+    """Serve the Bot API."""
+    async with simulator.serve() as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that only sleeping moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def naps(clock: FakeClock) -> Naps:
+    """Give sleeps that take no time."""
+    return Naps(clock)
+
+
+@pytest.fixture
+async def api(url: str, clock: FakeClock, naps: Naps) -> AsyncIterator[BotApi]:
+    """Give a client of the simulator."""
+    async with BotApi(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
+        yield api
+
+
+async def test_a_call_gives_the_result(api: BotApi, simulator: Simulator) -> None:
+    """Parameters arrive as they are."""
+    text = 'ä \U0001f642 " \\ \n.'
+    message = await api.call("sendMessage", {"chat_id": -(2**51), "text": text})
+    assert message["text"] == text
+    assert simulator.messages(-(2**51)) == [message]
+
+
+@pytest.mark.parametrize(
+    ("status", "description", "fault"),
+    [
+        (400, "Bad Request: chat not found", Fault.OTHER),
+        (400, "Bad Request: message to edit not found", Fault.EDIT),
+        (400, "Bad Request: message can't be edited", Fault.EDIT),
+        (400, "Bad Request: there is no text in the message to edit", Fault.EDIT),
+        (400, "Bad Request: MESSAGE_ID_INVALID", Fault.EDIT),
+        (400, "Bad Request: message to be replied not found", Fault.OTHER),
+        (400, "Bad Request: message thread not found", Fault.TOPIC),
+        (400, "Bad Request: TOPIC_DELETED", Fault.TOPIC),
+        (
+            400,
+            'Bad Request: Can\'t parse entities: Unsupported start tag "button" at 0',
+            Fault.FORMAT,
+        ),
+        (400, "Bad Request: text must be non-empty", Fault.OTHER),
+        (400, "Bad Request: message is too long", Fault.OTHER),
+        (400, "Bad Request: reply markup is too long", Fault.KEYBOARD),
+        (400, "Bad Request: BUTTON_DATA_INVALID", Fault.KEYBOARD),
+        (400, "Bad Request: query is too old and response timeout", Fault.TOO_LATE),
+        (400, "Bad Request: query ID is invalid", Fault.TOO_LATE),
+        (400, "Bad Request: have no write access to the chat", Fault.OTHER),
+        (400, "Bad Request: failed to get HTTP URL content", Fault.OTHER),
+        (404, "Not Found: method not found", Fault.OTHER),
+        (409, "Conflict: terminated by other setWebhook", Fault.OTHER),
+        (413, "Request Entity Too Large", Fault.OTHER),
+        (421, "Misdirected Request: the server doesn't serve this", Fault.OTHER),
+    ],
+)
+async def test_a_refusal_says_what_was_at_fault(
+    api: BotApi, simulator: Simulator, status: int, description: str, fault: Fault
+) -> None:
+    """It is final: the call is not repeated, and the token is fine."""
+    simulator.fail(status=status, description=description)
+    with pytest.raises(Rejected) as caught:
+        await api.call("sendMessage", HELLO)
+    assert (caught.value.fault, caught.value.status) == (fault, status)
+    assert len(simulator.sent) == 1
+    assert api.authorized
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Forbidden: bot was blocked by the user",
+        "Forbidden: user is deactivated",
+        "Forbidden: bot can't initiate conversation with a user",
+        "Forbidden: bot was kicked from the supergroup chat",
+    ],
+)
+async def test_a_forbidden_chat_is_blocked(
+    api: BotApi, simulator: Simulator, description: str
+) -> None:
+    """Until the user or an administrator acts."""
+    simulator.fail(status=403, description=description)
+    with pytest.raises(Blocked):
+        await api.call("sendMessage", HELLO)
+    assert len(simulator.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "description"),
+    [
+        (401, "Unauthorized"),
+        (401, "Unauthorized: invalid token specified"),
+        (404, "Not Found"),
+    ],
+)
+async def test_a_wrong_token_shows_until_it_works(
+    api: BotApi, simulator: Simulator, status: int, description: str
+) -> None:
+    """Readiness hangs on it."""
+    assert api.authorized
+    simulator.fail(status=status, description=description)
+    with pytest.raises(Unauthorized):
+        await api.call("sendMessage", HELLO)
+    assert not api.authorized
+    simulator.fail(status=500, times=2)
+    with pytest.raises(BotApiUnavailable):
+        await api.call("sendMessage", HELLO)
+    assert not api.authorized
+    await api.call("sendMessage", HELLO)
+    assert api.authorized
+
+
+async def test_an_edit_that_changes_nothing_succeeds(
+    api: BotApi, simulator: Simulator
+) -> None:
+    """The message looks the way it should."""
+    await api.call("sendMessage", HELLO)
+    await api.call("editMessageText", {**HELLO, "message_id": 1})
+    assert "message is not modified" in simulator.sent[-1].error
+
+
+class TestRepetition:
+    """A call is repeated once, where that is safe and may help."""
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    async def test_a_failing_server_is_asked_again(
+        self, api: BotApi, simulator: Simulator, naps: Naps, status: int
+    ) -> None:
+        """After a short pause."""
+        simulator.fail(status=status)
+        await api.call("sendMessage", HELLO)
+        assert [call.status for call in simulator.sent] == [status, 200]
+        assert naps.seconds == [0.5]
+
+    async def test_it_is_asked_no_third_time(
+        self, api: BotApi, simulator: Simulator
+    ) -> None:
+        """The error says that it may work later."""
+        simulator.fail(status=500, times=3)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO)
+        assert len(simulator.sent) == 2
+
+    @pytest.mark.parametrize("body", ["<html>Bad Gateway</html>", "", "[]", '{"ok":'])
+    async def test_an_error_of_a_proxy_need_not_be_json(
+        self, api: BotApi, simulator: Simulator, body: str
+    ) -> None:
+        """Its status is enough."""
+        simulator.fail(status=502, body=body)
+        await api.call("sendMessage", HELLO)
+        assert len(simulator.messages(1)) == 1
+
+    async def test_a_garbled_success_is_not_repeated_for_a_message(
+        self, api: BotApi, simulator: Simulator
+    ) -> None:
+        """The message is there, whatever the body says."""
+        simulator.fail(status=200, body="<html>Sign in to this network</html>", times=2)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO)
+        assert len(simulator.messages(1)) == 1
+
+    async def test_a_broken_connection_is_made_anew(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Most often it is an idle one that the server closed."""
+        simulator.fail(status=500, drop=True)
+        await api.call("sendMessage", HELLO)
+        assert [call.status for call in simulator.sent] == [0, 200]
+        assert naps.seconds == [0.5]
+
+    async def test_a_server_that_comes_back_in_time_gets_the_call(
+        self, simulator: Simulator, clock: FakeClock
+    ) -> None:
+        """A refused connection is tried again after the pause."""
+        async with simulator.serve() as url:
+            port = int(url.rpartition(":")[2])
+        back = asyncio.Event()
+        done = asyncio.Event()
+
+        async def serve() -> None:
+            async with simulator.serve(port=port):
+                back.set()
+                await done.wait()
+
+        async def sleep(_: float) -> None:
+            serving.append(asyncio.create_task(serve()))
+            await back.wait()
+
+        serving: list[asyncio.Task[None]] = []
+        async with BotApi(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
+            await api.call("sendMessage", HELLO)
+        done.set()
+        await asyncio.gather(*serving)
+        assert len(simulator.messages(1)) == 1
+
+    async def test_a_message_is_not_repeated_after_a_timeout(
+        self, url: str, simulator: Simulator, naps: Naps
+    ) -> None:
+        """It may be on its way, and nobody wants to read it twice."""
+        simulator.fail(status=200, delay=30, times=2)
+        async with BotApi(TOKEN, url, seconds=0.3, sleep=naps) as api:
+            with pytest.raises(BotApiUnavailable):
+                await api.call("sendMessage", HELLO)
+        assert len(simulator.sent) == 1
+
+    async def test_what_may_be_done_twice_is_repeated_after_a_timeout(
+        self, url: str, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """The second time it makes no difference."""
+        calls: dict[str, dict[str, Any]] = {
+            "editMessageText": {"chat_id": 1, "text": "New", "message_id": 1},
+            "answerCallbackQuery": {"callback_query_id": "77"},
+            "sendChatAction": {"chat_id": 1, "action": "typing"},
+            "getMe": {},
+            "setMyCommands": {"commands": []},
+            "deleteWebhook": {},
+        }
+        await api.call("sendMessage", HELLO)
+        simulator.sent.clear()
+        for method in calls:
+            simulator.fail(method, 200, delay=30)
+        async with BotApi(TOKEN, url, seconds=0.5, sleep=naps) as hasty:
+            await asyncio.gather(*(hasty.call(*call) for call in calls.items()))
+        sent = [call.method for call in simulator.sent]
+        assert sorted(sent) == sorted([*calls, *calls])
+
+    async def test_a_connection_that_is_not_made_in_time_is_tried_again(
+        self, naps: Naps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing was written, so that nothing can happen twice."""
+        monkeypatch.setattr("gateway.telegram.api._CONNECT_SECONDS", 0.05)
+        requests: list[bytes] = []
+        # The server waits for an HTTP request, the client for a TLS handshake.
+        async with raw_server(b"", requests) as url:
+            address = url.replace("http:", "https:")
+            async with BotApi(TOKEN, address, sleep=naps) as api:
+                with pytest.raises(BotApiUnavailable):
+                    await api.call("sendMessage", HELLO)
+        assert naps.seconds == [0.5]
+
+    async def test_a_message_whose_answer_breaks_off_is_not_repeated(
+        self, naps: Naps
+    ) -> None:
+        """Telegram has carried it out when it begins to answer."""
+        requests: list[bytes] = []
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"
+        async with (
+            raw_server(head + b'{"ok":true', requests) as url,
+            BotApi(TOKEN, url, sleep=naps) as api,
+        ):
+            with pytest.raises(BotApiUnavailable):
+                await api.call("sendMessage", HELLO)
+            assert len(requests) == 1
+            with pytest.raises(BotApiUnavailable):
+                await api.call("getMe", {})
+        assert len(requests) == 3
+
+
+class TestTooManyRequests:
+    """A 429 holds back its own chat and no other."""
+
+    async def test_the_call_waits_as_long_as_telegram_says(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """And is then made once more."""
+        simulator.fail(retry_after=7)
+        await api.call("sendMessage", HELLO)
+        assert naps.seconds == [7]
+        assert [call.status for call in simulator.sent] == [429, 200]
+
+    async def test_one_chat_waits_while_another_goes_through(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Also calls of the same chat that come later."""
+        naps.allowed.clear()
+        simulator.fail(retry_after=7, chat_id=1)
+        first = asyncio.create_task(api.call("sendMessage", HELLO))
+        await wait_until(lambda: naps.seconds)
+        second = asyncio.create_task(api.call("sendMessage", HELLO))
+        await wait_until(lambda: len(naps.seconds) == 2)
+        await api.call("sendMessage", {**HELLO, "chat_id": 2})
+        await api.call("answerCallbackQuery", {"callback_query_id": "77"})
+        assert simulator.messages(1) == []
+        assert len(simulator.messages(2)) == 1
+        naps.allowed.set()
+        await asyncio.gather(first, second)
+        assert len(simulator.messages(1)) == 2
+
+    async def test_a_long_wait_fails_at_once_until_its_end(
+        self, api: BotApi, simulator: Simulator, naps: Naps, clock: FakeClock
+    ) -> None:
+        """The chat gets no further request before Telegram allows it."""
+        simulator.fail(retry_after=31)
+        for _ in range(2):
+            with pytest.raises(BotApiUnavailable):
+                await api.call("sendMessage", HELLO)
+        assert naps.seconds == []
+        assert len(simulator.sent) == 1
+        clock.move(31)
+        await api.call("sendMessage", HELLO)
+
+    async def test_a_second_refusal_is_final_and_holds_the_chat(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """The next call waits out what the second one was told."""
+        simulator.fail(retry_after=2)
+        simulator.fail(retry_after=9)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO)
+        await api.call("sendMessage", HELLO)
+        assert naps.seconds == [2, 9]
+
+    async def test_a_longer_wait_told_meanwhile_holds_the_first_call_too(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Two calls were under way to the chat when it was held back."""
+        naps.allowed.clear()
+        simulator.fail(retry_after=2)
+        simulator.fail(retry_after=9)
+        calls = [asyncio.create_task(api.call("sendMessage", HELLO)) for _ in "12"]
+        await wait_until(lambda: len(naps.seconds) == 2)
+        naps.allowed.set()
+        await asyncio.gather(*calls)
+        assert sorted(naps.seconds) == [2, 7, 9]
+
+    async def test_calls_without_a_chat_hold_back_no_other(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Each of them waits for itself."""
+        simulator.fail(retry_after=31)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("getMe", {})
+        await api.call("answerCallbackQuery", {"callback_query_id": "77"})
+        assert naps.seconds == []
+
+    @pytest.mark.parametrize(
+        ("header", "body", "seconds"),
+        [
+            ("12", b"<html>", 12),
+            ("12", b'{"ok":false,"parameters":{"retry_after":3}}', 3),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", b"", 1),
+            ("", b"", 1),
+            ("-5", b"", 1),
+        ],
+    )
+    def test_the_wait_is_in_the_body_or_in_the_header(
+        self, header: str, body: bytes, seconds: float
+    ) -> None:
+        """A proxy may give a header only, or nothing."""
+        assert read_answer(429, header, body).parameters.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b'{"description":"\xff"}', b"", b'{"result":' + b"[" * 9999]
+)
+def test_any_body_is_read(body: bytes) -> None:
+    """A proxy may answer anything."""
+    assert read_answer(502, "", body).error_code == 502
+
+
+async def test_a_group_is_followed_under_its_new_id(
+    api: BotApi, simulator: Simulator
+) -> None:
+    """At once, and by all later calls."""
+    group = {**HELLO, "chat_id": -5}
+    simulator.fail(migrate_to_chat_id=-1001, chat_id=-5)
+    await api.call("sendMessage", group)
+    await api.call("sendMessage", group)
+    chats = [call.parameters["chat_id"] for call in simulator.sent]
+    assert chats == [-5, -1001, -1001]
+
+
+async def test_only_the_newest_moves_are_remembered(
+    api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that moved long ago is followed anew."""
+    monkeypatch.setattr("gateway.telegram.api._MOVED_LIMIT", 2)
+    action = {"action": "typing"}
+    for group in (-1, -2, -3):
+        simulator.fail(migrate_to_chat_id=-1001, chat_id=group, times=2)
+        await api.call("sendChatAction", {"chat_id": group, **action})
+    simulator.sent.clear()
+    for group in (-3, -2, -1):
+        await api.call("sendChatAction", {"chat_id": group, **action})
+    chats = [call.parameters["chat_id"] for call in simulator.sent]
+    assert chats == [-1001, -1001, -1, -1001]
+
+
+@asynccontextmanager
+async def raw_server(answer: bytes, requests: list[bytes]) -> AsyncIterator[str]:
+    """Answer every request with the same bytes and close the connection."""
+    connections: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            requests.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer)
+        writer.close()
+        connections.discard(writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await wait_until(lambda: not connections)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error with all its causes and contexts."""
+    while error is not None:
+        yield error
+        if error.__cause__ is not None:
+            yield from chain(error.__cause__)
+        error = error.__context__
+
+
+async def errors_of(url: str, seconds: float = 5) -> BotApiError:
+    """Make a call that fails."""
+
+    async def sleep(_: float) -> None:
+        pass
+
+    async with BotApi(TOKEN, url, seconds=seconds, sleep=sleep) as api:
+        assert SECRET not in repr(api)
+        with pytest.raises(BotApiError) as caught:
+            await api.call("getMe", {})
+    return caught.value
+
+
+class TestToken:
+    """The token is part of every address, and of nothing else."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_logged(self, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+        with caplog.at_level(logging.DEBUG):
+            yield
+        assert SECRET not in caplog.text
+
+    def check(self, error: BotApiError) -> None:
+        """Fail if the token is anywhere in the error."""
+        assert SECRET not in "".join(traceback.format_exception(error))
+        for each in chain(error):
+            assert SECRET not in f"{each} {each!r} {each.args} {vars(each)}"
+
+    @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 502])
+    async def test_no_status_shows_it(
+        self, url: str, simulator: Simulator, status: int
+    ) -> None:
+        """Whatever the server answers."""
+        simulator.fail(
+            status=status, times=2, retry_after=40, description=f"/bot{TOKEN}/getMe"
+        )
+        self.check(await errors_of(url))
+
+    async def test_no_timeout_shows_it(self, url: str, simulator: Simulator) -> None:
+        """Aiohttp names the address there."""
+        simulator.fail(status=200, delay=30, times=2)
+        self.check(await errors_of(url, seconds=0.05))
+
+    async def test_no_broken_connection_shows_it(
+        self, url: str, simulator: Simulator
+    ) -> None:
+        """Nor a connection that is refused."""
+        simulator.fail(status=500, drop=True, times=2)
+        self.check(await errors_of(url))
+        async with simulator.serve() as gone:
+            pass
+        self.check(await errors_of(gone))
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"no HTTP at all\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\na",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n",
+            b"",
+        ],
+    )
+    async def test_no_garbled_answer_shows_it(self, answer: bytes) -> None:
+        """Aiohttp keeps the request in such an error."""
+        async with raw_server(answer, []) as url:
+            self.check(await errors_of(url))
+
+    async def test_no_redirect_takes_it_elsewhere(self) -> None:
+        """Telegram never redirects."""
+        requests: list[bytes] = []
+        async with raw_server(b"", requests) as elsewhere:
+            head = f"HTTP/1.1 307 Go\r\nLocation: {elsewhere}/\r\n"
+            answer = f"{head}Content-Length: 0\r\n\r\n".encode()
+            async with raw_server(answer, []) as url:
+                self.check(await errors_of(url))
+        assert requests == []
+
+    @pytest.mark.parametrize(
+        "url", ["no address", "http://", "http://[::1", "http://host..name", "ftp://x"]
+    )
+    async def test_no_wrong_address_shows_it(self, url: str) -> None:
+        """A wrong setting is no reason to print the token."""
+        self.check(await errors_of(url))
+
+    async def test_no_tls_error_shows_it(self, url: str) -> None:
+        """As with a server that speaks plain HTTP."""
+        self.check(await errors_of(url.replace("http:", "https:")))
+
+
+class TestMethods:
+    """The methods that the gateway itself needs."""
+
+    async def test_the_bot_knows_its_name(self, api: BotApi) -> None:
+        """Commands in groups may name it."""
+        assert await api.get_me() == (4711, "sandbox_bot")
+
+    async def test_the_command_menu_is_published(
+        self, api: BotApi, simulator: Simulator
+    ) -> None:
+        """In the order given."""
+        await api.set_my_commands([("start", "Start the bot"), ("help", "Show help")])
+        assert simulator.sent[-1].parameters["commands"] == [
+            {"command": "start", "description": "Start the bot"},
+            {"command": "help", "description": "Show help"},
+        ]
+
+    async def test_the_webhook_is_set_shown_and_deleted(
+        self, api: BotApi, simulator: Simulator
+    ) -> None:
+        """Updates that wait are only dropped when asked for."""
+        simulator.webhook["pending_update_count"] = 3
+        await api.set_webhook("https://example.com/hook", "s3cret")
+        assert simulator.secret_token == "s3cret"
+        info = await api.get_webhook_info()
+        assert (info.url, info.max_connections) == ("https://example.com/hook", 40)
+        assert info.pending_update_count == 3
+        await api.delete_webhook(drop_pending_updates=True)
+        info = await api.get_webhook_info()
+        assert (info.url, info.pending_update_count) == ("", 0)

@@ -1,0 +1,551 @@
+"""Replies become calls that Telegram takes, and none of their text is lost."""
+
+from typing import Any
+
+import pytest
+from botgateway.chat.v1.context_pb2 import (
+    CHAT_TYPE_GROUP,
+    CHAT_TYPE_PRIVATE,
+    ChatType,
+    RequestContext,
+)
+from botgateway.chat.v1.reply_pb2 import (
+    MEDIA_KIND_DOCUMENT,
+    MEDIA_KIND_PHOTO,
+    MEDIA_KIND_STICKER,
+    MEDIA_KIND_UNSPECIFIED,
+    TEXT_FORMAT_HTML,
+    TEXT_FORMAT_MARKDOWN_V2,
+    Button,
+    CallbackAnswer,
+    InlineKeyboard,
+    Media,
+    MediaKind,
+    OutgoingMessage,
+    Reply,
+    Row,
+    TextFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Fault
+from gateway.domain.update import Update
+from gateway.telegram.formatter import amend, compose
+from gateway.telegram.text import blank
+from tests.telegram.test_text import TEXTS, assert_nothing_lost, utf16
+
+CHAT = 4711
+PRESSED = {"chat_id": CHAT, "message_id": 12}
+OK_BUTTON = Button(text="Yes", callback_data="ACCEPT:1")
+OK_MARKUP = {"inline_keyboard": [[{"text": "Yes", "callback_data": "ACCEPT:1"}]]}
+
+
+def message_update(chat_id: int = CHAT, topic: int = 0) -> Update:
+    """Make a message of a user."""
+    context = RequestContext(
+        chat_id=chat_id, chat_type=CHAT_TYPE_PRIVATE, message_thread_id=topic
+    )
+    return Update(update_id=1, kind="message", lane="1", context=context)
+
+
+def press(
+    topic: int = 0, chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE
+) -> Update:
+    """Make a pressed button under a message of the bot."""
+    return Update(
+        update_id=1,
+        kind="callback_query",
+        lane="1",
+        context=RequestContext(
+            chat_id=CHAT, chat_type=chat_type, message_thread_id=topic
+        ),
+        callback_query_id="77",
+        pressed_message_id=12,
+    )
+
+
+def inline_press() -> Update:
+    """Make a pressed button under an inline message: there is no chat."""
+    return Update(
+        update_id=1,
+        kind="callback_query",
+        lane="1",
+        context=RequestContext(),
+        callback_query_id="77",
+        inline_message_id="AAQ",
+    )
+
+
+UPDATES = st.sampled_from(
+    [
+        message_update(),
+        message_update(topic=5),
+        message_update(chat_id=0),
+        press(),
+        press(topic=5),
+        inline_press(),
+    ]
+)
+
+
+def keyboard(*buttons: Button) -> InlineKeyboard:
+    """Make a keyboard with one button a row."""
+    return InlineKeyboard(rows=[Row(buttons=[button]) for button in buttons])
+
+
+def composed(
+    update: Update, *messages: OutgoingMessage, answer: CallbackAnswer | None = None
+) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Compose a reply; give methods with parameters, and what was reported."""
+    reported: list[str] = []
+    calls = compose(
+        update, Reply(messages=messages, callback_answer=answer), reported.append
+    )
+    return [(call.method, call.parameters) for call in calls], reported
+
+
+BUTTONS = st.builds(
+    Button,
+    text=st.text(max_size=5),
+    callback_data=st.none() | st.text(max_size=70),
+) | st.sampled_from(
+    [OK_BUTTON, Button(text="Go", url="https://example.com"), Button(text="Go", url="")]
+)
+KEYBOARDS = st.none() | st.builds(
+    InlineKeyboard,
+    rows=st.lists(st.builds(Row, buttons=st.lists(BUTTONS, max_size=3)), max_size=3),
+)
+MEDIA = st.none() | st.builds(
+    Media,
+    kind=st.sampled_from(MediaKind.values()),
+    file_id=st.none() | st.sampled_from(["", "AgAD"]),
+)
+MESSAGES = st.builds(
+    OutgoingMessage,
+    text=TEXTS,
+    format=st.sampled_from(TextFormat.values()),
+    keyboard=KEYBOARDS,
+    edit=st.booleans(),
+    media=MEDIA,
+)
+REPLIES = st.builds(
+    Reply,
+    messages=st.lists(MESSAGES, max_size=3),
+    callback_answer=st.none()
+    | st.builds(
+        CallbackAnswer, text=st.text(max_size=300) | TEXTS, show_alert=st.booleans()
+    ),
+)
+
+
+def assert_takes(call: Call) -> None:
+    """Fail where Telegram would refuse the call for a length."""
+    parameters = call.parameters
+    if call.method == "answerCallbackQuery":
+        assert utf16(parameters.get("text", "")) <= 200
+        return
+    assert parameters.get("chat_id") or parameters["inline_message_id"]
+    if call.method in {"sendMessage", "editMessageText"}:
+        assert 1 <= utf16(parameters["text"]) <= 4096
+        assert not blank(parameters["text"])
+    assert utf16(parameters.get("caption", "")) <= 1024
+    if "reply_markup" in parameters:
+        rows = parameters["reply_markup"]["inline_keyboard"]
+        assert rows
+        assert all(rows)
+        for button in (button for row in rows for button in row):
+            assert not blank(button["text"])
+            assert len(button) == 2
+            assert 1 <= len(button.get("callback_data", "1").encode()) <= 64
+
+
+@given(UPDATES, REPLIES)
+def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> None:
+    """Whatever a service replies, and however a call is amended."""
+    for call in compose(update, reply, lambda _: None):
+        assert_takes(call)
+        for fault in Fault:
+            if amended := amend(call, fault):
+                assert_takes(amended)
+
+
+@given(UPDATES, REPLIES)
+def test_a_pressed_button_is_answered_once_and_first(
+    update: Update, reply: Reply
+) -> None:
+    """The spinner ends before anything else is sent; other updates have none."""
+    methods = [call.method for call in compose(update, reply, lambda _: None)]
+    answers = ["answerCallbackQuery"] if update.callback_query_id else []
+    assert methods[: len(answers)] == answers
+    assert methods.count("answerCallbackQuery") == len(answers)
+
+
+@given(st.sampled_from([message_update(), press()]), MESSAGES)
+def test_no_character_is_lost_and_the_keyboard_comes_last(
+    update: Update, message: OutgoingMessage
+) -> None:
+    """The parts together are the text, and only the last one has buttons."""
+    if message.format == TEXT_FORMAT_HTML:
+        message.format = TEXT_FORMAT_MARKDOWN_V2  # the parts of HTML get tags
+    calls, _ = composed(update, message)
+    sent = [parameters for method, parameters in calls if method[:3] != "ans"]
+    texts = (each.get("text") or each.get("caption") for each in sent)
+    assert_nothing_lost(message.text, [text for text in texts if text])
+    assert not any("reply_markup" in each for each in sent[:-1])
+    if OK_BUTTON in [button for row in message.keyboard.rows for button in row.buttons]:
+        assert all("reply_markup" in each for each in sent[-1:])
+
+
+def test_a_plain_reply_is_one_message() -> None:
+    """The common case has nothing that Telegram does not need."""
+    calls, reported = composed(message_update(), OutgoingMessage(text="Hello"))
+    assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Hello"})]
+    assert reported == []
+
+
+def test_a_reply_stays_in_its_topic() -> None:
+    """New messages go to the topic of the update."""
+    calls, _ = composed(
+        message_update(topic=5),
+        OutgoingMessage(text="Hello"),
+        OutgoingMessage(media=Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")),
+    )
+    assert [parameters["message_thread_id"] for _, parameters in calls] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("text_format", "parse_mode"),
+    [(TEXT_FORMAT_HTML, "HTML"), (TEXT_FORMAT_MARKDOWN_V2, "MarkdownV2")],
+)
+def test_each_part_says_its_format(
+    text_format: "TextFormat.ValueType", parse_mode: str
+) -> None:
+    """Telegram reads every message by itself."""
+    calls, _ = composed(
+        message_update(), OutgoingMessage(text="word " * 1000, format=text_format)
+    )
+    assert [parameters["parse_mode"] for _, parameters in calls] == [parse_mode] * 2
+
+
+class TestEdit:
+    """`edit` replaces the message whose button was pressed."""
+
+    def test_an_edit_replaces_text_and_keyboard(self) -> None:
+        """By chat and message id."""
+        message = OutgoingMessage(text="New", keyboard=keyboard(OK_BUTTON), edit=True)
+        calls, _ = composed(press(), message)
+        assert calls[1:] == [
+            ("editMessageText", {**PRESSED, "text": "New", "reply_markup": OK_MARKUP})
+        ]
+
+    def test_an_edit_without_a_keyboard_removes_the_buttons(self) -> None:
+        """Telegram removes them if the parameter is not there."""
+        calls, _ = composed(press(), OutgoingMessage(text="New", edit=True))
+        assert calls[1:] == [("editMessageText", {**PRESSED, "text": "New"})]
+        calls, _ = composed(press(), OutgoingMessage(edit=True))
+        assert calls[1:] == [("editMessageReplyMarkup", PRESSED)]
+
+    def test_an_edit_without_a_text_replaces_the_keyboard(self) -> None:
+        """The text stays as it is."""
+        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        calls, _ = composed(press(), message)
+        assert calls[1:] == [
+            ("editMessageReplyMarkup", {**PRESSED, "reply_markup": OK_MARKUP})
+        ]
+
+    def test_what_does_not_fit_into_the_edit_follows_as_messages(self) -> None:
+        """The first part edits, the keyboard is under the last part."""
+        text = "x" * 4096 + "y"
+        message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON), edit=True)
+        calls, _ = composed(press(), message)
+        assert calls[1:] == [
+            ("editMessageText", {**PRESSED, "text": "x" * 4096}),
+            ("sendMessage", {"chat_id": CHAT, "text": "y", "reply_markup": OK_MARKUP}),
+        ]
+
+    def test_a_second_edit_is_a_new_message(self) -> None:
+        """It would replace the text of the first one."""
+        calls, _ = composed(
+            press(),
+            OutgoingMessage(text="First", edit=True),
+            OutgoingMessage(text="Second", edit=True),
+        )
+        assert calls[1:] == [
+            ("editMessageText", {**PRESSED, "text": "First"}),
+            ("sendMessage", {"chat_id": CHAT, "text": "Second"}),
+        ]
+
+    def test_without_a_pressed_message_an_edit_is_a_new_message(self) -> None:
+        """Also for a command, say."""
+        calls, _ = composed(message_update(), OutgoingMessage(text="New", edit=True))
+        assert calls == [("sendMessage", {"chat_id": CHAT, "text": "New"})]
+
+    def test_media_is_always_a_new_message(self) -> None:
+        """Telegram cannot turn a text into media."""
+        media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
+        calls, _ = composed(press(), OutgoingMessage(media=media, edit=True))
+        assert calls[1:] == [("sendPhoto", {"chat_id": CHAT, "photo": "AgAD"})]
+
+    def test_an_edit_names_no_topic(self) -> None:
+        """The message to edit is in its topic already."""
+        calls, _ = composed(press(topic=5), OutgoingMessage(text="New", edit=True))
+        assert calls[1:] == [("editMessageText", {**PRESSED, "text": "New"})]
+
+    def test_an_inline_message_is_edited_by_its_own_id(self) -> None:
+        """It has no chat, so that nothing but the edit can be shown."""
+        calls, reported = composed(
+            inline_press(),
+            OutgoingMessage(text="x" * 5000, keyboard=keyboard(OK_BUTTON), edit=True),
+            OutgoingMessage(text="lost"),
+            OutgoingMessage(media=Media(file_id="AgAD")),
+        )
+        edit = {"text": "x" * 4096, "reply_markup": OK_MARKUP}
+        assert calls[1:] == [("editMessageText", {"inline_message_id": "AAQ", **edit})]
+        assert reported == ["no_chat", "no_chat", "no_chat"]
+
+
+class TestMedia:
+    """Media is sent by reference, with its text as the caption if that fits."""
+
+    @pytest.mark.parametrize("kind", MediaKind.values())
+    def test_each_kind_has_its_method(self, kind: "MediaKind.ValueType") -> None:
+        """What has no kind is a general file."""
+        name = MediaKind.Name(kind).removeprefix("MEDIA_KIND_").lower()
+        name = "document" if kind == MEDIA_KIND_UNSPECIFIED else name
+        media = Media(kind=kind, url="https://example.com/file")
+        calls, _ = composed(message_update(), OutgoingMessage(media=media))
+        file = {"chat_id": CHAT, name: "https://example.com/file"}
+        assert calls == [(f"send{name.capitalize()}", file)]
+
+    def test_a_short_text_is_the_caption(self) -> None:
+        """Up to 1024 units, with its format and the keyboard."""
+        message = OutgoingMessage(
+            text="x" * 1024,
+            format=TEXT_FORMAT_HTML,
+            keyboard=keyboard(OK_BUTTON),
+            media=Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD"),
+        )
+        calls, _ = composed(message_update(), message)
+        caption = {"caption": "x" * 1024, "parse_mode": "HTML"}
+        photo = {"chat_id": CHAT, "photo": "AgAD", **caption, "reply_markup": OK_MARKUP}
+        assert calls == [("sendPhoto", photo)]
+
+    @pytest.mark.parametrize(
+        ("kind", "text"),
+        [
+            pytest.param(MEDIA_KIND_DOCUMENT, "x" * 1025, id="long text"),
+            pytest.param(MEDIA_KIND_STICKER, "short", id="sticker"),
+        ],
+    )
+    def test_a_text_that_is_no_caption_follows_its_media(
+        self, kind: "MediaKind.ValueType", text: str
+    ) -> None:
+        """The keyboard is under the text."""
+        media = Media(kind=kind, file_id="AgAD")
+        message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON), media=media)
+        calls, _ = composed(message_update(), message)
+        name = "document" if kind == MEDIA_KIND_DOCUMENT else "sticker"
+        follows = {"chat_id": CHAT, "text": text, "reply_markup": OK_MARKUP}
+        assert calls == [
+            (f"send{name.capitalize()}", {"chat_id": CHAT, name: "AgAD"}),
+            ("sendMessage", follows),
+        ]
+
+    def test_without_a_source_the_text_is_sent_alone(self) -> None:
+        """The fault is reported."""
+        message = OutgoingMessage(text="Look", media=Media(kind=MEDIA_KIND_PHOTO))
+        calls, reported = composed(message_update(), message)
+        assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Look"})]
+        assert reported == ["media_without_source"]
+
+
+class TestAnswer:
+    """A pressed button is answered, with what fits into the answer."""
+
+    def test_an_empty_reply_ends_the_spinner(self) -> None:
+        """The service need not care."""
+        calls, _ = composed(press())
+        assert calls == [("answerCallbackQuery", {"callback_query_id": "77"})]
+
+    def test_a_short_text_is_shown_in_the_answer(self) -> None:
+        """As a passing notice, or as a dialog."""
+        answer = CallbackAnswer(text="x" * 200)
+        calls, _ = composed(press(), answer=answer)
+        shown = {"callback_query_id": "77", "text": "x" * 200}
+        assert calls == [("answerCallbackQuery", shown)]
+        answer.show_alert = True
+        calls, _ = composed(press(), answer=answer)
+        assert calls == [("answerCallbackQuery", {**shown, "show_alert": True})]
+
+    def test_a_long_text_is_the_first_message(self) -> None:
+        """And the answer is empty."""
+        calls, _ = composed(
+            press(),
+            OutgoingMessage(text="Second"),
+            answer=CallbackAnswer(text="x" * 201, show_alert=True),
+        )
+        assert calls == [
+            ("answerCallbackQuery", {"callback_query_id": "77"}),
+            ("sendMessage", {"chat_id": CHAT, "text": "x" * 201}),
+            ("sendMessage", {"chat_id": CHAT, "text": "Second"}),
+        ]
+
+    def test_without_a_chat_a_long_text_is_shortened(self) -> None:
+        """A start of it is better than nothing."""
+        answer = CallbackAnswer(text="😀" * 101)
+        calls, reported = composed(inline_press(), answer=answer)
+        shown = {"callback_query_id": "77", "text": "😀" * 99 + "…"}
+        assert calls == [("answerCallbackQuery", shown)]
+        assert reported == ["answer_too_long"]
+
+    def test_other_updates_are_not_answered(self) -> None:
+        """The contract says that the field is ignored there."""
+        calls, _ = composed(message_update(), answer=CallbackAnswer(text="x"))
+        assert calls == []
+
+
+class TestButtons:
+    """A button that Telegram refuses is left out, and the rest is sent."""
+
+    @pytest.mark.parametrize(
+        ("button", "fault"),
+        [
+            (Button(text="B", callback_data="ö" * 33), "button_data_too_long"),
+            (Button(text="B", callback_data=""), "button_without_action"),
+            (Button(text="B", url=""), "button_without_action"),
+            (Button(text="B", web_app_url=""), "button_without_action"),
+            (Button(text="B"), "button_without_action"),
+            (Button(text=" ", callback_data="x"), "button_without_text"),
+        ],
+    )
+    def test_a_bad_button_is_left_out(self, button: Button, fault: str) -> None:
+        """Empty rows and keyboards vanish with it."""
+        update = message_update()
+        message = OutgoingMessage(text="Hi", keyboard=keyboard(button, OK_BUTTON))
+        calls, reported = composed(update, message)
+        assert calls[0][1]["reply_markup"] == OK_MARKUP
+        assert reported == [fault]
+        calls, _ = composed(
+            update, OutgoingMessage(text="Hi", keyboard=keyboard(button))
+        )
+        assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Hi"})]
+
+    def test_good_buttons_keep_their_rows(self) -> None:
+        """Each with exactly one action."""
+        web_app = Button(text="App", web_app_url="https://example.com/app")
+        url = Button(text="Page", url="tg://resolve")
+        data = Button(text="Data", callback_data="ö" * 32)
+        rows = [Row(buttons=[web_app]), Row(), Row(buttons=[url, data])]
+        message = OutgoingMessage(text="Hi", keyboard=InlineKeyboard(rows=rows))
+        calls, reported = composed(message_update(), message)
+        assert calls[0][1]["reply_markup"]["inline_keyboard"] == [
+            [{"text": "App", "web_app": {"url": "https://example.com/app"}}],
+            [
+                {"text": "Page", "url": "tg://resolve"},
+                {"text": "Data", "callback_data": "ö" * 32},
+            ],
+        ]
+        assert reported == []
+
+    def test_a_web_app_is_for_private_chats(self) -> None:
+        """Anywhere else Telegram refuses the whole message."""
+        button = Button(text="App", web_app_url="https://example.com/app")
+        message = OutgoingMessage(text="Hi", keyboard=keyboard(button))
+        calls, reported = composed(press(chat_type=CHAT_TYPE_GROUP), message)
+        assert "reply_markup" not in calls[1][1]
+        assert reported == ["button_web_app_outside_private_chat"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b"])
+def test_a_message_without_content_is_skipped(text: str) -> None:
+    """A keyboard alone cannot be sent."""
+    message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON))
+    calls, reported = composed(message_update(), message)
+    assert calls == []
+    assert reported == ["message_empty"]
+
+
+class TestAmend:
+    """A refused call is changed in the part that was at fault."""
+
+    def sent(self, update: Update, message: OutgoingMessage) -> Call:
+        """Compose the call that Telegram will refuse."""
+        return compose(update, Reply(messages=[message]), lambda _: None)[-1]
+
+    def test_the_part_at_fault_is_taken_out(self) -> None:
+        """The rest stays as it is, and each part is taken out once."""
+        call = self.sent(
+            message_update(topic=5),
+            OutgoingMessage(
+                text="<b>", format=TEXT_FORMAT_HTML, keyboard=keyboard(OK_BUTTON)
+            ),
+        )
+        for fault, part in [
+            (Fault.FORMAT, "parse_mode"),
+            (Fault.KEYBOARD, "reply_markup"),
+            (Fault.TOPIC, "message_thread_id"),
+        ]:
+            amended = amend(call, fault)
+            assert amended is not None
+            assert {**call.parameters} == {
+                **amended.parameters,
+                part: call.parameters[part],
+            }
+            assert part not in amended.parameters
+            assert amend(amended, fault) is None
+
+    def test_a_caption_loses_its_format_too(self) -> None:
+        """It is plain text then."""
+        media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
+        message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=media)
+        amended = amend(self.sent(message_update(), message), Fault.FORMAT)
+        photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
+        assert amended == Call(method="sendPhoto", parameters=photo)
+
+    @pytest.mark.parametrize("topic", [0, 5])
+    def test_what_cannot_be_edited_is_sent_anew(self, topic: int) -> None:
+        """With the same text, format and keyboard, into the same topic."""
+        message = OutgoingMessage(
+            text="<i>new</i>",
+            format=TEXT_FORMAT_HTML,
+            keyboard=keyboard(OK_BUTTON),
+            edit=True,
+        )
+        expected = {
+            "chat_id": CHAT,
+            "text": "<i>new</i>",
+            "parse_mode": "HTML",
+            "reply_markup": OK_MARKUP,
+        }
+        if topic:
+            expected["message_thread_id"] = topic
+        edit = self.sent(press(topic=topic), message)
+        assert amend(edit, Fault.EDIT) == Call(
+            method="sendMessage", parameters=expected
+        )
+        # An edit that lost its format first still knows its topic.
+        plain = amend(edit, Fault.FORMAT)
+        assert plain is not None
+        del expected["parse_mode"]
+        assert amend(plain, Fault.EDIT) == Call(
+            method="sendMessage", parameters=expected
+        )
+
+    @pytest.mark.parametrize("fault", [Fault.EDIT, Fault.KEYBOARD])
+    def test_an_edit_of_the_keyboard_alone_is_given_up(self, fault: Fault) -> None:
+        """Without its keyboard it would remove the old one."""
+        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        assert amend(self.sent(press(), message), fault) is None
+
+    def test_an_inline_message_cannot_be_sent_anew(self) -> None:
+        """There is no chat to send it to."""
+        message = OutgoingMessage(text="new", edit=True)
+        assert amend(self.sent(inline_press(), message), Fault.EDIT) is None
+
+    @pytest.mark.parametrize("fault", [Fault.OTHER, Fault.TOO_LATE, Fault.EDIT])
+    def test_other_faults_are_final(self, fault: Fault) -> None:
+        """Nothing can be taken out that would help."""
+        call = self.sent(message_update(), OutgoingMessage(text="Hi"))
+        assert amend(call, fault) is None

@@ -1,0 +1,204 @@
+"""What the user sees in the end, through a Bot API that refuses what it can."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
+from botgateway.chat.v1.reply_pb2 import (
+    TEXT_FORMAT_HTML,
+    Button,
+    CallbackAnswer,
+    InlineKeyboard,
+    OutgoingMessage,
+    Reply,
+    Row,
+)
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Blocked, Rejected
+from gateway.domain.update import Update
+from gateway.sandbox.simulator import Simulator
+from gateway.telegram.api import BotApi
+from gateway.telegram.messenger import TelegramMessenger
+
+TOKEN = "4711:AA-token"
+CHAT = 99
+KEYBOARD = InlineKeyboard(
+    rows=[Row(buttons=[Button(text="Yes", callback_data="ACCEPT:1")])]
+)
+BAD_LINK = InlineKeyboard(rows=[Row(buttons=[Button(text="Go", url="not a link")])])
+
+
+def press(message_id: int) -> Update:
+    """Make a pressed button under a message of the bot."""
+    return Update(
+        update_id=1,
+        kind="callback_query",
+        lane="1",
+        context=RequestContext(
+            request_id="r-1", chat_id=CHAT, chat_type=CHAT_TYPE_PRIVATE
+        ),
+        callback_query_id="77",
+        pressed_message_id=message_id,
+    )
+
+
+class Desk:
+    """A messenger with its Bot API, and what it observed."""
+
+    def __init__(self, simulator: Simulator, api: BotApi) -> None:
+        self.simulator = simulator
+        self.timed: list[str] = []
+        self.faults: list[str] = []
+        self.messenger = TelegramMessenger(
+            api, observe_call=self._observe, count_reply_fault=self.faults.append
+        )
+
+    def _observe(self, method: str, seconds: float) -> None:
+        assert 0 < seconds < 10
+        self.timed.append(method)
+
+    async def reply(self, update: Update, *messages: OutgoingMessage) -> None:
+        """Send a reply as an actor does."""
+        for call in self.messenger.compose(update, Reply(messages=messages)):
+            await self.messenger.send(call)
+
+    def texts(self) -> list[str]:
+        """Give what the chat shows."""
+        return [message["text"] for message in self.simulator.messages(CHAT)]
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    """Give a messenger over real HTTP."""
+    simulator = Simulator(TOKEN)
+
+    async def sleep(_: float) -> None:
+        pass
+
+    async with simulator.serve() as url, BotApi(TOKEN, url, sleep=sleep) as api:
+        yield Desk(simulator, api)
+
+
+async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
+    """With the buttons under its end."""
+    text = "".join(f"Paragraph {number}.\n\n" for number in range(1000))
+    await desk.reply(press(0), OutgoingMessage(text=text, keyboard=KEYBOARD))
+    parts = desk.texts()
+    assert len(parts) > 3
+    assert " ".join(parts).split() == text.split()
+    marks = ["reply_markup" in each for each in desk.simulator.messages(CHAT)]
+    assert marks == [False] * (len(parts) - 1) + [True]
+
+
+async def test_an_edit_replaces_the_pressed_message(desk: Desk) -> None:
+    """The chat shows the new text in the place of the old one."""
+    await desk.reply(press(0), OutgoingMessage(text="old", keyboard=KEYBOARD))
+    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert desk.texts() == ["new"]
+    assert "reply_markup" not in desk.simulator.messages(CHAT)[0]
+    # Pressed twice: nothing changes, and that is no fault.
+    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert desk.texts() == ["new"]
+
+
+async def test_what_cannot_be_edited_any_more_is_sent_anew(desk: Desk) -> None:
+    """The message may be gone."""
+    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert desk.texts() == ["new"]
+
+
+async def test_a_text_that_cannot_be_parsed_is_sent_as_plain_text(desk: Desk) -> None:
+    """With all of its characters."""
+    message = OutgoingMessage(text="<b>1 < 2</i>", format=TEXT_FORMAT_HTML)
+    await desk.reply(press(0), message)
+    assert desk.texts() == ["<b>1 < 2</i>"]
+
+
+async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
+    """Telegram parses each of its parts."""
+    text = "<pre>" + "line of code\n" * 1000 + "</pre>"
+    await desk.reply(press(0), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
+    assert {call.error for call in desk.simulator.sent} == {""}
+    assert all("pre" not in text for text in desk.texts())
+
+
+async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
+    """The format first, then the keyboard; the text arrives."""
+    message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, keyboard=BAD_LINK)
+    await desk.reply(press(0), message)
+    assert desk.texts() == ["<b>"]
+    assert desk.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
+
+
+async def test_a_third_fault_is_final(desk: Desk) -> None:
+    """A call is not made for ever."""
+    message = OutgoingMessage(
+        text="<b>", format=TEXT_FORMAT_HTML, keyboard=BAD_LINK, edit=True
+    )
+    with pytest.raises(Rejected):
+        await desk.reply(press(1), message)
+    assert desk.timed == ["answerCallbackQuery"] + ["editMessageText"] * 3
+
+
+async def test_a_fault_that_cannot_be_amended_is_final(desk: Desk) -> None:
+    """The same call would fail again."""
+    desk.simulator.fail("sendMessage", 400, description="Bad Request: chat not found")
+    with pytest.raises(Rejected):
+        await desk.reply(press(0), OutgoingMessage(text="Hello"))
+    assert desk.timed == ["answerCallbackQuery", "sendMessage"]
+
+
+async def test_a_late_answer_to_a_button_is_no_fault(desk: Desk) -> None:
+    """The spinner has ended by itself; the messages are still sent."""
+    desk.simulator.fail(
+        "answerCallbackQuery", 400, description="Bad Request: query is too old and ..."
+    )
+    await desk.reply(press(0), OutgoingMessage(text="Hello"))
+    assert desk.texts() == ["Hello"]
+
+
+async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
+    """The actor reports it to the service that keeps track."""
+    desk.simulator.blocked.add(CHAT)
+    with pytest.raises(Blocked):
+        await desk.reply(press(0), OutgoingMessage(text="Hello"))
+
+
+async def test_what_is_left_out_is_counted_and_logged_without_its_text(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the request id, so that the service's author finds it."""
+    button = Button(text="private words", callback_data="private words" * 9)
+    keyboard = InlineKeyboard(rows=[Row(buttons=[button])])
+    message = OutgoingMessage(text="private words", keyboard=keyboard)
+    with caplog.at_level(logging.DEBUG):
+        await desk.reply(press(0), message)
+    assert desk.faults == ["button_data_too_long"]
+    record = next(each for each in caplog.records if each.levelname == "WARNING")
+    assert record.__dict__["request_id"] == "r-1"
+    assert record.__dict__["fault"] == "button_data_too_long"
+    assert "private" not in str([vars(each) for each in caplog.records])
+
+
+async def test_telegrams_words_for_a_fault_are_not_logged(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They may quote the user."""
+    message = OutgoingMessage(text="<private>", format=TEXT_FORMAT_HTML)
+    with caplog.at_level(logging.DEBUG):
+        await desk.reply(press(0), message)
+    assert "private" in desk.simulator.sent[1].error
+    assert "private" not in str([vars(each) for each in caplog.records])
+
+
+async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
+    """As the service wants it."""
+    answer = CallbackAnswer(text="Connected", show_alert=True)
+    [call] = desk.messenger.compose(press(0), Reply(callback_answer=answer))
+    assert isinstance(call, Call)
+    await desk.messenger.send(call)
+    assert desk.simulator.answers == [
+        {"callback_query_id": "77", "text": "Connected", "show_alert": True}
+    ]

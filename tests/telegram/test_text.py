@@ -1,0 +1,183 @@
+"""Texts are cut where a reader expects it, and never lose a character."""
+
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telegram.text import blank, shorten, split, split_html, units
+
+FAMILY = "👨‍👩‍👧‍👦"
+FLAG = "🇩🇪"
+SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+
+ALONE = " a\t\n漢😀\u200d\u2800\xa0\\"
+TOGETHER = ("word ", "слово ", "\n\n", "\r\n", "e\u0301", "👍🏽", "<b>", "&amp;")
+PIECES = st.sampled_from([*ALONE, *TOGETHER, FAMILY, FLAG, SCOTLAND])
+TEXTS = st.lists(
+    st.tuples(PIECES | st.text(max_size=30), st.integers(1, 3000)), max_size=8
+).map(lambda runs: "".join(piece * times for piece, times in runs)[:20_000])
+
+
+def utf16(text: str) -> int:
+    """Count UTF-16 code units in another way than the code does."""
+    return sum(2 if ord(character) > 0xFFFF else 1 for character in text)
+
+
+def assert_nothing_lost(text: str, parts: list[str]) -> None:
+    """Fail unless the parts are the text, but for gaps that nobody can see."""
+    position = 0
+    for part in parts:
+        start = text.find(part, position)
+        assert start >= 0
+        assert blank(text[position:start])
+        position = start + len(part)
+    assert blank(text[position:])
+
+
+@given(TEXTS, st.sampled_from([1024, 4096]))
+def test_parts_fit_and_lose_nothing(text: str, limit: int) -> None:
+    """Whatever the text: parts of the right length that together are the text."""
+    parts = split(text, limit)
+    assert all(1 <= utf16(part) <= limit and not blank(part) for part in parts)
+    assert_nothing_lost(text, parts)
+
+
+@given(TEXTS)
+def test_units_are_utf16_code_units(text: str) -> None:
+    """A character beyond the BMP counts as two."""
+    assert units(text) == utf16(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        pytest.param("", [], id="nothing"),
+        pytest.param("short", ["short"], id="fits"),
+        pytest.param("0123456789", ["0123456789"], id="fits exactly"),
+        pytest.param("one t\n\ntwo three", ["one t\n\n", "two three"], id="paragraph"),
+        pytest.param("one two\nthree", ["one two\n", "three"], id="line"),
+        pytest.param("one two three", ["one two ", "three"], id="word"),
+        pytest.param("on\n\ntwo three", ["on\n\ntwo ", "three"], id="early paragraph"),
+        pytest.param("012345678901", ["0123456789", "01"], id="hard"),
+        pytest.param("012345678 \n 1", ["012345678 ", "\n 1"], id="space at the end"),
+        pytest.param("a" + " " * 30, ["a" + " " * 9], id="white space behind"),
+        pytest.param(" " * 19 + "a", [" " * 9 + "a"], id="white space before"),
+        pytest.param("12345678😀😀", ["12345678😀", "😀"], id="fits with a pair"),
+        pytest.param("123456789😀", ["123456789", "😀"], id="surrogate pair"),
+        pytest.param("12345678" + FLAG, ["12345678", FLAG], id="flag"),
+        pytest.param("12" + FLAG * 2, ["12" + FLAG * 2], id="two flags"),
+        pytest.param("123" + FLAG * 2, ["123" + FLAG, FLAG], id="second flag"),
+        pytest.param("123456789e\u0301", ["123456789", "e\u0301"], id="accent"),
+        pytest.param("1234567👍🏽", ["1234567", "👍🏽"], id="skin colour"),
+        pytest.param("a\u0301" * 7, ["a\u0301" * 5, "a\u0301" * 2], id="accents"),
+        pytest.param(
+            "a" + "\u0301" * 19, ["a" + "\u0301" * 9, "\u0301" * 10], id="play"
+        ),
+    ],
+)
+def test_a_cut_is_where_a_reader_expects_it(text: str, parts: list[str]) -> None:
+    """Ten units a part: paragraphs before lines before words before characters."""
+    assert split(text, 10) == parts
+
+
+@pytest.mark.parametrize("emoji", [FAMILY, SCOTLAND, FLAG, "👍🏽", "e\u0301"])
+def test_an_emoji_is_never_cut_in_pieces(emoji: str) -> None:
+    """Hard cuts fall between emoji, wherever the limit is."""
+    for limit in range(utf16(emoji), 3 * utf16(emoji)):
+        assert all(
+            part == emoji * part.count(emoji) for part in split(emoji * 9, limit)
+        )
+
+
+@pytest.mark.parametrize(
+    "unit", ["x", "😀", "\u0301", FLAG, "<b>", "&", "<", "\u200d", " ", "\n", "<a "]
+)
+def test_a_huge_text_is_cut_in_linear_time(unit: str) -> None:
+    """A million characters without a good place to cut take a moment, not minutes."""
+    text = unit * (1_000_000 // len(unit))
+    start = time.perf_counter()
+    split(text, 4096)
+    split_html(text, 4096)
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("empty", ["", " \n\t\r", "\u200b\ufeff", "\u2800\xa0\u3000"])
+def test_what_telegram_takes_for_empty_is_blank(empty: str) -> None:
+    """Spaces, controls and characters without a shape cannot be sent alone."""
+    assert blank(empty)
+    assert not blank(empty + "." + empty)
+
+
+@given(TEXTS, st.integers(1, 300))
+def test_a_shortened_text_is_a_start_of_it(text: str, limit: int) -> None:
+    """Shortening only takes away from the end."""
+    start = shorten(text, limit)
+    assert text.startswith(start)
+    assert utf16(start) <= limit
+
+
+class Reader(HTMLParser):
+    """Reads a part as Telegram does: text, and what is marked up in which way."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Open a tag."""
+        self._open.append(f"{tag}{attrs}")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost tag."""
+        assert self._open.pop().startswith(f"{tag}[")
+
+    def handle_data(self, data: str) -> None:
+        """Note each visible character with the tags above it."""
+        marks = tuple(self._open)
+        self.seen += [(character, marks) for character in data if not blank(character)]
+
+
+def element(tag: str) -> st.SearchStrategy[str]:
+    """Wrap content of any kind in a tag."""
+    name = tag.partition(" ")[0]
+    return st.deferred(lambda: HTML).map(lambda inner: f"<{tag}>{inner}</{name}>")
+
+
+WORDS = st.tuples(
+    st.sampled_from(
+        ["word ", "long&amp;", "x", "&#128512; ", "line\n", "п. \n\n", " "]
+    ),
+    st.integers(1, 2000),
+).map(lambda run: run[0] * run[1])
+TAGS = ["b", "i", 'a href="https://example.com/?a=b&amp;c=d"', "pre", "blockquote"]
+HTML: st.SearchStrategy[str] = st.lists(
+    WORDS | st.sampled_from(TAGS).flatmap(element), max_size=3
+).map("".join)
+
+
+@given(HTML)
+def test_html_stays_well_formed_in_every_part(html: str) -> None:
+    """Each part parses by itself, and each character keeps its markup."""
+    parts = split_html(html, 4096)
+    assert all(1 <= utf16(part) <= 4096 for part in parts)
+    seen = [each for part in parts for each in Reader(part).seen]
+    assert seen == Reader(html).seen
+
+
+@pytest.mark.parametrize("html", ["<b>{}", "{}</b>", "<p>{}</p>", "<b><i>{}</b></i>"])
+def test_what_is_not_telegrams_html_is_cut_as_it_is(html: str) -> None:
+    """It will be sent as plain text, so nothing may be added to it."""
+    text = html.format("word " * 2000)
+    assert split_html(text, 4096) == split(text, 4096)
+
+
+def test_html_without_visible_text_is_not_sent() -> None:
+    """Telegram refuses a message that is empty after parsing."""
+    assert split_html("<b> </b>", 4096) == []

@@ -1,0 +1,515 @@
+"""The webhook, over real HTTP: 200 whatever comes, and nothing in aiohttp's log."""
+
+import asyncio
+import json
+import logging
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.domain.turn import Outcome, Turn
+from gateway.domain.update import DeadLetter, Envelope, Update
+from gateway.telegram.updates import UpdateReader
+from gateway.telegram.webhook import Webhook
+from tests.fakes import FakeClock
+from tests.waiting import wait_until
+
+SECRET = "a-Secret_0123"  # one that a test makes up
+UPDATE = json.dumps(
+    {
+        "update_id": 431500101,
+        "message": {
+            "message_id": 5,
+            "from": {"id": 5510000001, "first_name": "Anna"},
+            "chat": {"id": 5510000001, "type": "private"},
+            "date": 1_790_000_000,
+            "text": "words of mine",
+        },
+    }
+).encode()
+OK = b"HTTP/1.1 200 OK"
+MEBIBYTE = 1024 * 1024
+
+
+class Gateway:
+    """What lies behind the webhook, and a server before it."""
+
+    def __init__(self, body_seconds: float = 10) -> None:
+        self.clock = FakeClock()
+        self.accepted: list[Envelope] = []
+        self.letters: list[DeadLetter] = []
+        self.turns: list[Turn] = []
+        self.begun = 0
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.accept_fault: Exception | None = None
+        self.bury_fault: Exception | None = None
+        self.read_fault: Exception | None = None
+        self.port = 0
+        self._reader = UpdateReader(bot_id=7)
+        self.webhook = Webhook(
+            secret=SECRET,
+            read=self.read,
+            accept=self.accept,
+            bury=self.bury,
+            observe=self.turns.append,
+            clock=self.clock,
+            body_seconds=body_seconds,
+        )
+
+    def read(self, body: bytes, arrived: float) -> Update:
+        """Read as the gateway does."""
+        if self.read_fault:
+            raise self.read_fault
+        return self._reader.read(body, arrived)
+
+    async def accept(self, envelope: Envelope) -> None:
+        """Keep the update, or fail as told."""
+        self.accepted.append(envelope)
+        await self.ready.wait()
+        if self.accept_fault:
+            raise self.accept_fault
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep the letter, or fail as told."""
+        if self.bury_fault:
+            raise self.bury_fault
+        self.letters.append(letter)
+
+    @property
+    def outcomes(self) -> list[tuple[Outcome, str]]:
+        """What was observed."""
+        return [(turn.outcome, turn.fault) for turn in self.turns]
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen on a free port."""
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.begun += 1
+            return await handler(request)
+
+        app = web.Application(middlewares=[count])
+        self.webhook.add_to(app)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["Connection"]:
+        """Open a connection to the server."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Connection(reader, writer)
+        finally:
+            writer.close()
+
+    async def post(
+        self, body: bytes, *, secret: bytes | None = SECRET.encode()
+    ) -> bytes:
+        """Post a body on a connection of its own and give the answer."""
+        async with self.connection() as connection:
+            connection.send(head(len(body), secret=secret) + body)
+            return await connection.answer()
+
+
+class Connection:
+    """A sender, byte by byte."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+
+    def hang_up(self) -> None:
+        """Close at once, without a good-bye."""
+        self._writer.transport.abort()
+
+    async def status(self) -> bytes:
+        """Read the first line of an answer."""
+        async with asyncio.timeout(20):
+            return await self._reader.readline()
+
+    async def answer(self) -> bytes:
+        """Read one answer; fail if it has a body."""
+        async with asyncio.timeout(20):
+            answer = await self._reader.readuntil(b"\r\n\r\n")
+        assert b"Content-Length: 0\r\n" in answer
+        return answer
+
+    async def closed(self) -> bool:
+        """Wait for the end of the connection."""
+        async with asyncio.timeout(20):
+            return await self._reader.read() == b""
+
+
+def head(
+    length: int | None = None, *extra: str, secret: bytes | None = SECRET.encode()
+) -> bytes:
+    """Make the head of a request."""
+    lines = [b"POST /webhook/telegram HTTP/1.1", b"Host: localhost"]
+    if secret is not None:
+        lines.append(b"X-Telegram-Bot-Api-Secret-Token: " + secret)
+    if length is not None:
+        lines.append(f"Content-Length: {length}".encode())
+    return b"\r\n".join([*lines, *(line.encode() for line in extra), b"", b""])
+
+
+@pytest.fixture(autouse=True)
+def _silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which aiohttp or asyncio had to log something."""
+    yield
+    noise = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.name.partition(".")[0] in ("aiohttp", "asyncio")
+        and record.levelno >= logging.WARNING
+    ]
+    assert noise == []
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Give level and message of what the webhook logged."""
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "gateway.telegram.webhook"
+    ]
+
+
+class TestUpdates:
+    """Updates that Telegram posts."""
+
+    async def test_an_update_is_accepted_and_answered_with_an_empty_200(self) -> None:
+        """With its body as it came, its lane and the time of its arrival."""
+        gateway = Gateway()
+        async with gateway.serving():
+            answer = await gateway.post(UPDATE)
+        assert answer.startswith(OK)
+        assert b"Connection: close" not in answer
+        [envelope] = gateway.accepted
+        assert (envelope.update_id, envelope.lane) == (431500101, "5510000001")
+        assert envelope.arrived == gateway.clock.now()
+        assert envelope.body == UPDATE
+        assert envelope.update is not None
+        assert envelope.update.context.send_time.ToSeconds() == 1_790_000_000
+        assert (gateway.turns, gateway.letters) == ([], [])
+
+    async def test_the_200_waits_until_the_update_is_safe(self) -> None:
+        """Telegram may forget it only then."""
+        gateway = Gateway()
+        gateway.ready.clear()
+        async with gateway.serving():
+            post = asyncio.create_task(gateway.post(UPDATE))
+            await wait_until(lambda: gateway.accepted)
+            assert not post.done()
+            gateway.ready.set()
+            assert (await post).startswith(OK)
+
+    async def test_a_sender_that_hangs_up_does_not_take_its_update_back(self) -> None:
+        """What was read is accepted, though nobody waits for the answer."""
+        gateway = Gateway()
+        gateway.ready.clear()
+        gateway.accept_fault = RuntimeError()
+        async with gateway.serving():
+            async with gateway.connection() as connection:
+                connection.send(head(len(UPDATE)) + UPDATE)
+                await wait_until(lambda: gateway.accepted)
+                connection.hang_up()
+            gateway.ready.set()
+            await wait_until(lambda: gateway.letters)
+
+    async def test_one_connection_carries_one_update_after_the_other(self) -> None:
+        """Telegram keeps its connections, and a bad body does not cost one."""
+        gateway = Gateway()
+        async with gateway.serving(), gateway.connection() as connection:
+            for body in (UPDATE, b"{", b"", UPDATE, b"x" * (MEBIBYTE + 1), UPDATE):
+                connection.send(head(len(body)) + body)
+                assert (await connection.answer()).startswith(OK)
+        assert len(gateway.accepted) == 3
+
+    async def test_a_body_in_chunks_is_put_together(self) -> None:
+        """A proxy in between may send it so."""
+        gateway = Gateway()
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(head(None, "Transfer-Encoding: chunked"))
+            await wait_until(lambda: gateway.begun)
+            for part in (UPDATE[:50], UPDATE[50:], b""):
+                connection.send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            assert (await connection.answer()).startswith(OK)
+        assert gateway.accepted[0].body == UPDATE
+
+    async def test_a_fault_behind_the_webhook_is_a_dead_letter_and_a_200(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Telegram will not send it again, so it must not be lost."""
+        gateway = Gateway()
+        gateway.accept_fault = RuntimeError("words of mine")
+        async with gateway.serving():
+            assert (await gateway.post(UPDATE)).startswith(OK)
+        [letter] = gateway.letters
+        assert (letter.update_id, letter.lane) == (431500101, "5510000001")
+        assert (letter.reason, letter.body) == ("crashed", UPDATE)
+        [turn] = gateway.turns
+        assert (turn.outcome, turn.fault) == (Outcome.CRASHED, "RuntimeError")
+        assert (turn.request_id, turn.kind) == ("7-431500101", "message")
+        assert logged(caplog) == [("ERROR", "update was not accepted")]
+        assert "words of mine" not in str([vars(r) for r in caplog.records])
+
+    async def test_faults_everywhere_still_give_a_200(self) -> None:
+        """A reader, mailboxes and dead letters that all fail."""
+        gateway = Gateway()
+        gateway.accept_fault = gateway.bury_fault = RuntimeError()
+        async with gateway.serving():
+            assert (await gateway.post(UPDATE)).startswith(OK)
+            gateway.read_fault = KeyError()
+            assert (await gateway.post(UPDATE)).startswith(OK)
+
+
+class TestSecret:
+    """Requests that are not Telegram's."""
+
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            None,
+            b"",
+            b"wrong",
+            SECRET.lower().encode(),
+            SECRET.encode()[:-1],
+            b"\xff\xfe",
+        ],
+    )
+    async def test_a_wrong_secret_is_a_warning_and_nothing_else(
+        self, secret: bytes | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is answered like any other request, so that nobody learns by asking."""
+        gateway = Gateway()
+        async with gateway.serving():
+            right = await gateway.post(UPDATE)
+            wrong = await gateway.post(UPDATE, secret=secret)
+        assert without_date(wrong) == without_date(right)
+        assert len(gateway.accepted) == 1
+        assert gateway.letters == []
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+        assert logged(caplog) == [("WARNING", "webhook secret is wrong")]
+
+    def test_an_empty_secret_is_refused(self) -> None:
+        """A missing header would fit it."""
+        gateway = Gateway()
+        with pytest.raises(ValueError, match="empty secret"):
+            Webhook(
+                secret="",
+                read=gateway.read,
+                accept=gateway.accept,
+                bury=gateway.bury,
+                observe=gateway.turns.append,
+                clock=gateway.clock,
+            )
+
+    async def test_the_connection_outlives_a_wrong_secret(self) -> None:
+        """A proxy shares it among senders: what was not used has to be out of the way.
+
+        The body comes after the head was seen, so that it is still to be read then.
+        """
+        gateway = Gateway()
+        async with gateway.serving(), gateway.connection() as connection:
+            body = b"x" * (2 * MEBIBYTE)
+            connection.send(head(len(body), secret=b"wrong"))
+            await wait_until(lambda: gateway.begun)
+            connection.send(body)
+            assert (await connection.answer()).startswith(OK)
+            connection.send(head(len(UPDATE)) + UPDATE)
+            assert (await connection.answer()).startswith(OK)
+        assert len(gateway.accepted) == 1
+
+    async def test_other_methods_are_refused(self) -> None:
+        """There is nothing to get."""
+        gateway = Gateway()
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(b"GET /webhook/telegram HTTP/1.0\r\n\r\n")
+            assert b" 405 " in await connection.status()
+        assert gateway.outcomes == []
+
+
+class TestBadBodies:
+    """Bodies that are no updates."""
+
+    async def test_a_malformed_body_is_a_dead_letter(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Somebody may look at it; the log only says that it came."""
+        gateway = Gateway()
+        body = b'{"update_id": 7, "message": {"text": "words of mine"}}'
+        async with gateway.serving():
+            assert (await gateway.post(body)).startswith(OK)
+        [letter] = gateway.letters
+        assert (letter.update_id, letter.lane) == (0, "")
+        assert (letter.reason, letter.body) == ("malformed", body)
+        assert letter.time == gateway.clock.now()
+        assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
+        assert logged(caplog) == [("ERROR", "webhook body is bad")]
+        fields = vars(caplog.records[-1])
+        assert (fields["reason"], fields["size"]) == ("malformed", len(body))
+        assert "words of mine" not in str(fields)
+
+    async def test_an_empty_body_leaves_no_letter(self) -> None:
+        """There is nothing to look at."""
+        gateway = Gateway()
+        async with gateway.serving():
+            assert (await gateway.post(b"")).startswith(OK)
+        assert gateway.letters == []
+        assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
+
+    async def test_a_fault_of_the_reader_loses_nothing(self) -> None:
+        """What it cannot read for reasons of its own is kept as well."""
+        gateway = Gateway()
+        gateway.read_fault = KeyError("words of mine")
+        async with gateway.serving():
+            assert (await gateway.post(UPDATE)).startswith(OK)
+        assert [letter.body for letter in gateway.letters] == [UPDATE]
+
+    async def test_a_body_may_have_one_mebibyte_and_not_a_byte_more(self) -> None:
+        """A longer one is not kept at all."""
+        gateway = Gateway()
+        filling = b" " * (MEBIBYTE - len(UPDATE))
+        async with gateway.serving():
+            assert (await gateway.post(UPDATE + filling)).startswith(OK)
+            assert (gateway.outcomes, len(gateway.accepted)) == ([], 1)
+            assert (await gateway.post(UPDATE + filling + b" ")).startswith(OK)
+        assert gateway.outcomes == [(Outcome.MALFORMED, "too_large")]
+        assert (gateway.letters, len(gateway.accepted)) == ([], 1)
+
+    async def test_a_compressed_body_takes_neither_memory_nor_time(self) -> None:
+        """Half a megabyte can hold half a gigabyte of nothing.
+
+        Another update is served in the middle of it.
+        """
+        gateway = Gateway(body_seconds=2)
+        gzipper = zlib.compressobj(wbits=31)
+        mebibyte = b" " * MEBIBYTE
+        start = gzipper.compress(mebibyte) + gzipper.flush(zlib.Z_FULL_FLUSH)
+        again = gzipper.compress(mebibyte) + gzipper.flush(zlib.Z_FULL_FLUSH)
+        bomb = start + again * 511
+        assert len(bomb) < MEBIBYTE
+        tracemalloc.start()
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(head(len(bomb), "Content-Encoding: gzip") + bomb)
+            await wait_until(lambda: gateway.begun)
+            assert (await gateway.post(UPDATE)).startswith(OK)
+            assert gateway.turns == []
+            assert (await connection.answer()).startswith(OK)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8 * MEBIBYTE
+        assert gateway.outcomes == [(Outcome.MALFORMED, "too_large")]
+        assert gateway.letters == []
+
+    @pytest.mark.parametrize("secret", [SECRET, "wrong"])
+    async def test_half_a_body_is_not_waited_for(self, secret: str) -> None:
+        """The sender gets its answer, and what it sends later goes nowhere."""
+        gateway = Gateway(body_seconds=0.1)
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(head(100, secret=secret.encode()) + b'{"update_id"')
+            answer = await connection.answer()
+            assert answer.startswith(OK)
+            assert b"Connection: close" in answer
+            connection.send(b":1}" + b" " * 1000)
+            assert await connection.closed()
+        assert (gateway.accepted, gateway.letters) == ([], [])
+        [(outcome, fault)] = gateway.outcomes
+        assert outcome == (Outcome.MALFORMED if secret == SECRET else Outcome.FORBIDDEN)
+        assert fault == ("too_slow" if secret == SECRET else "")
+
+    async def test_a_sender_that_hangs_up_in_the_middle_is_only_noted(self) -> None:
+        """Telegram does so whenever its webhook is set anew."""
+        gateway = Gateway()
+        async with gateway.serving():
+            async with gateway.connection() as connection:
+                connection.send(head(100) + b'{"update_id"')
+                await wait_until(lambda: gateway.begun)
+                connection.hang_up()
+            await wait_until(lambda: gateway.turns)
+        assert gateway.outcomes == [(Outcome.MALFORMED, "cut_off")]
+        assert gateway.letters == []
+
+    @pytest.mark.parametrize("secret", [SECRET, "wrong"])
+    @pytest.mark.parametrize(
+        ("encoding", "garbage"),
+        [
+            ("Content-Encoding: gzip\r\nContent-Length: 8", b"\x1f\x8bgarbag"),
+            ("Content-Encoding: deflate\r\nContent-Length: 8", b"xxgarbag"),
+            ("Transfer-Encoding: chunked", b"zz\r\ngarbage\r\n"),
+            ("Transfer-Encoding: chunked", b"4\r\nabcdefgh\r\n0\r\n\r\n"),
+        ],
+    )
+    async def test_a_broken_encoding_is_answered_too(
+        self, encoding: str, garbage: bytes, secret: str
+    ) -> None:
+        """The connection ends, because where the body ends is not known any more."""
+        gateway = Gateway(body_seconds=0.1)
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(head(None, encoding, secret=secret.encode()))
+            await wait_until(lambda: gateway.begun)
+            connection.send(garbage)
+            assert (await connection.answer()).startswith(OK)
+            connection.send(b"more")
+            assert await connection.closed()
+        assert len(gateway.outcomes) == 1
+        assert (gateway.accepted, gateway.letters) == ([], [])
+
+
+def without_date(answer: bytes) -> list[bytes]:
+    """Give the lines of an answer that do not depend on the time."""
+    return [line for line in answer.splitlines() if not line.startswith(b"Date:")]
+
+
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+JUNK = (
+    st.binary(max_size=200)
+    | st.just(UPDATE)
+    | st.sampled_from([b"", b"{}", UPDATE[:9]])
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(JUNK, min_size=1, max_size=8))
+async def test_any_bytes_are_answered_with_200(bodies: list[bytes]) -> None:
+    """One answer for each body, on one connection, sent without waiting for any."""
+    gateway = Gateway()
+    async with gateway.serving(), gateway.connection() as connection:
+        for body in bodies:
+            connection.send(head(len(body)) + body)
+        for _ in bodies:
+            assert (await connection.answer()).startswith(OK)
+    assert len(gateway.accepted) + len(gateway.turns) == len(bodies)
+    unread = [body for body in bodies if body and body != UPDATE]
+    assert [letter.body for letter in gateway.letters] == unread
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(st.integers(0x21, 0xFF).filter(lambda byte: byte != 0x7F), max_size=40))
+async def test_any_secret_is_answered_with_200(secret: list[int]) -> None:
+    """Any bytes that HTTP allows in a header."""
+    gateway = Gateway()
+    async with gateway.serving():
+        assert (await gateway.post(UPDATE, secret=bytes(secret))).startswith(OK)
+    assert len(gateway.accepted) == (bytes(secret) == SECRET.encode())
