@@ -1,0 +1,161 @@
+"""Channels to the services: one per target, for the life of the process.
+
+gRPC's own machinery does the work: it connects when the first call needs it, spreads
+the calls over all addresses of the target, leaves out those that report that they are
+not serving, connects again on its own, and repeats a call once.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import grpc
+from grpc import aio
+from msgspec import Struct
+
+from gateway.domain.errors import Faults
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],  # every method; the deadline goes with each call
+            "retryPolicy": {
+                "maxAttempts": 2,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "0.1s",
+                "backoffMultiplier": 1,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    # A service without the standard health rpc counts as healthy.
+    "healthCheckConfig": {"serviceName": ""},
+    # Many servers allow 100 calls at once on a connection. Without a further one the
+    # calls beyond wait behind slow ones (gRFC A105).
+    "connectionScaling": {"maxConnectionsPerSubchannel": 10},
+}
+
+_OPTIONS = (
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # After a restart a service is found again within about a second; gRPC's own
+    # backoff goes up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # In spite of its name the limit of one attempt to connect, 20 s by default. Two
+    # seconds send a lost SYN once a second, and leave TLS the time it needs.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    # New addresses of a service that moved: 30 s by default.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # Servers close connections with pings more often than every 5 minutes; half a
+    # minute more, so that no jitter of the network counts as too early.
+    ("grpc.keepalive_time_ms", 330_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # Also the TCP user timeout: a machine that vanished is given up after 5 s without
+    # an acknowledgement, where the default of 20 s fails every second call meanwhile.
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # A proxy in the environment is one for the way to Telegram.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+CLOSE_SECONDS = 1.0
+"""How long closing waits for calls. None should be left: the actors ended before."""
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """PEM files.
+
+    Attributes:
+        ca: the authorities that sign the services' certificates. None: gRPC's own.
+        certificate: the gateway's certificate chain, for mutual TLS.
+        key: the private key of that certificate.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Channels:
+    """The channels, by service. Open inside of an `async with` block."""
+
+    def __init__(self, targets: Mapping[str, str], tls: Tls | None = None) -> None:
+        """Take the targets; nothing is opened yet.
+
+        Args:
+            targets: each service's target, by the service's name in settings: a gRPC
+                name, such as "profile:50051" or "dns:///profile:50051".
+            tls: for all targets. None: without encryption.
+
+        Raises:
+            Faults: files that cannot be used.
+        """
+        self._targets = targets
+        self._credentials = _credentials(tls) if tls else None
+        self._channels: dict[str, aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        """Make the channels. They connect when the first call needs them."""
+        self._channels = {
+            target: self._open(target) for target in set(self._targets.values())
+        }
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the channels; calls that still run after a grace are cancelled."""
+        closing = (channel.close(CLOSE_SECONDS) for channel in self._channels.values())
+        await asyncio.gather(*closing)
+
+    def __getitem__(self, service: str) -> aio.Channel:
+        """Give the channel of a service."""
+        return self._channels[self._targets[service]]
+
+    def _open(self, target: str) -> aio.Channel:
+        if self._credentials:
+            return aio.secure_channel(target, self._credentials, _OPTIONS)
+        return aio.insecure_channel(target, _OPTIONS)
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    """Read the files, once they are known to be good.
+
+    gRPC takes anything and fails every call later, so Python's own TLS reads first.
+    """
+    faults = []
+    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if tls.ca:
+            trial.load_verify_locations(tls.ca)
+    except OSError as error:
+        faults.append(f"{tls.ca} is no file of TLS authorities: {_reason(error)}")
+    try:
+        if tls.certificate and tls.key:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            trial.load_cert_chain(tls.certificate, tls.key, password="")
+        elif tls.certificate or tls.key:
+            faults.append("a TLS certificate and its key go together: one is missing")
+    except OSError as error:
+        faults.append(
+            f"{tls.certificate} and {tls.key} are no TLS certificate and its key:"
+            f" {_reason(error)}"
+        )
+    if faults:
+        raise Faults(faults)
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(tls.ca),
+        private_key=_read(tls.key),
+        certificate_chain=_read(tls.certificate),
+    )
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _read(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path else None

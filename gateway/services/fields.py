@@ -1,0 +1,104 @@
+"""Turns the text of a template's variable into the value of a request's field.
+
+Only plain notations are taken: what came with a button may have been made up, and
+int() and float() also read underscores, spaces, "nan" and digits of other scripts.
+"""
+
+import re
+from collections.abc import Callable
+from math import isfinite
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+
+Convert = Callable[[str], object]
+"""Gives the value; raises ValueError if the text is none."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,20}")  # the longest are of 64 bits
+_DECIMAL = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
+
+# The largest finite number of 32 bits: above it protobuf stores an infinity.
+_FLOAT_MAX = (2 - 2**-23) * 2.0**127
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+def converter(field: FieldDescriptor) -> Convert | None:
+    """Give what makes values for a field; None if the field is not a scalar."""
+    if field.is_repeated:
+        return None
+    if field.enum_type:
+        return _enum(field.enum_type)
+    return _SCALARS.get(field.type)
+
+
+def _integer(low: int, high: int) -> Convert:
+    def convert(text: str) -> int:
+        if not _INTEGER.fullmatch(text):
+            raise ValueError("not an integer")
+        if not low <= (value := int(text)) <= high:
+            raise ValueError("out of the field's range")
+        return value
+
+    return convert
+
+
+def _decimal(limit: float) -> Convert:
+    def convert(text: str) -> float:
+        if not _DECIMAL.fullmatch(text):
+            raise ValueError("not a decimal number")
+        value = float(text)
+        if not isfinite(value) or abs(value) > limit:
+            raise ValueError("out of the field's range")
+        return value
+
+    return convert
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _TRUTH[text.lower()]
+    except KeyError:
+        raise ValueError("neither true nor false") from None
+
+
+def _enum(enum: EnumDescriptor) -> Convert:
+    """Take a value's name in any case, with or without the enum's name before it."""
+    prefix = upper_snake(enum.name) + "_"
+    values = {value.name.removeprefix(prefix).lower(): value for value in enum.values}
+    values |= {value.name.lower(): value for value in enum.values}
+    numbers = {name: value.number for name, value in values.items()}
+
+    def convert(text: str) -> int:
+        try:
+            return numbers[text.lower()]
+        except KeyError:
+            raise ValueError("not a value of the enum") from None
+
+    return convert
+
+
+def upper_snake(name: str) -> str:
+    """Turn a CamelCase name into UPPER_SNAKE: "OrderHistory" into "ORDER_HISTORY"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).upper()
+
+
+_SIGNED_32 = _integer(-(2**31), 2**31 - 1)
+_SIGNED_64 = _integer(-(2**63), 2**63 - 1)
+_UNSIGNED_32 = _integer(0, 2**32 - 1)
+_UNSIGNED_64 = _integer(0, 2**64 - 1)
+_SCALARS: dict[int, Convert] = {
+    FieldDescriptor.TYPE_STRING: str,
+    FieldDescriptor.TYPE_BYTES: str.encode,
+    FieldDescriptor.TYPE_BOOL: _boolean,
+    FieldDescriptor.TYPE_FLOAT: _decimal(_FLOAT_MAX),
+    FieldDescriptor.TYPE_DOUBLE: _decimal(float("inf")),
+    FieldDescriptor.TYPE_INT32: _SIGNED_32,
+    FieldDescriptor.TYPE_SINT32: _SIGNED_32,
+    FieldDescriptor.TYPE_SFIXED32: _SIGNED_32,
+    FieldDescriptor.TYPE_INT64: _SIGNED_64,
+    FieldDescriptor.TYPE_SINT64: _SIGNED_64,
+    FieldDescriptor.TYPE_SFIXED64: _SIGNED_64,
+    FieldDescriptor.TYPE_UINT32: _UNSIGNED_32,
+    FieldDescriptor.TYPE_FIXED32: _UNSIGNED_32,
+    FieldDescriptor.TYPE_UINT64: _UNSIGNED_64,
+    FieldDescriptor.TYPE_FIXED64: _UNSIGNED_64,
+}

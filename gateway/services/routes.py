@@ -1,0 +1,162 @@
+"""The route table: which rpc serves what, read from the contracts at start-up.
+
+Nothing depends on the order of files, services or methods. A command is found by its
+name; a button by the longest literal start whose template fits; there is at most one
+route for text, for sessions and for each event.
+"""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import botgateway
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from google.protobuf.runtime_version import VersionError
+
+from gateway.domain.errors import Faults
+from gateway.services.contracts import HELP, Route, read_routes
+from gateway.services.fields import upper_snake
+
+_MODULES = "*_service_pb2.py"
+_MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
+_HELP_DESCRIPTION = "Show what I can do"
+
+
+def discover() -> list[ServiceDescriptor]:
+    """Give the services of all stubs installed under the package `botgateway`.
+
+    The package is a namespace: its parts may lie in several places, and its folders
+    have no `__init__.py`.
+
+    Raises:
+        Faults: modules that cannot be imported.
+    """
+    faults = []
+    services: list[ServiceDescriptor] = []
+    for module in sorted(set(_modules())):
+        try:
+            file: FileDescriptor = importlib.import_module(module).DESCRIPTOR
+        except (ImportError, TypeError, VersionError) as error:
+            # Protobuf raises TypeError for names and numbers that are taken. None of
+            # these quotes anything but code.
+            faults.append(f"{module} cannot be imported: {error}")
+        else:
+            services += file.services_by_name.values()
+    if faults:
+        raise Faults(faults)
+    return services
+
+
+def _modules() -> Iterable[str]:
+    for place in botgateway.__path__:
+        for path in Path(place).rglob(_MODULES):
+            parts = path.relative_to(place).with_suffix("").parts
+            yield ".".join((botgateway.__name__, *parts))
+
+
+def service_name(service: ServiceDescriptor) -> str:
+    """Give a service's name in settings: OrderHistoryService is ORDER_HISTORY."""
+    return upper_snake(service.name.removesuffix("Service") or service.name)
+
+
+class RouteTable:
+    """All routes, each found in the way its kind is looked for.
+
+    Attributes:
+        by_command: command routes by the command's name, without slash.
+        by_callback: callback routes, longest literal start first.
+        by_event: event routes by the event's number.
+        text: the route for messages that are not commands, if there is one.
+        session: the route that resolves users, if there is one.
+        services: names of the services that have a route, sorted.
+        names: the names of all routes, sorted: a bounded set, fit for metrics.
+        commands: name and description of each command of the menu, sorted.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Take routes without faults."""
+        self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
+        kinds: dict[str, dict[str | int, Route]] = {}
+        for route in self.routes:
+            kinds.setdefault(route.trigger.kind, {})[route.trigger.key] = route
+        self.by_command = kinds.get("command", {})
+        self.by_callback = sorted(
+            kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
+        )
+        self.by_event = kinds.get("event", {})
+        self.text = kinds.get("text", {}).get("")
+        self.session = kinds.get("session", {}).get("")
+        self.services = tuple(sorted({route.service for route in self.routes}))
+        self.names = tuple(sorted({f"/{HELP}", *(route.name for route in self.routes)}))
+        self.commands = _menu(self.routes)
+
+    def lines(self) -> list[str]:
+        """Give the table for a person: trigger, rpc and the setting of its target."""
+        rows = [(r.trigger.text, r.method, f"{r.service}_TARGET") for r in self.routes]
+        rows = sorted([*rows, (f"/{HELP}", "built in", "")])
+        first = max(len(trigger) for trigger, _, _ in rows)
+        second = max(len(method) for _, method, _ in rows)
+        return [
+            f"{trigger:{first}}  {method:{second}}  {setting}".rstrip()
+            for trigger, method, setting in rows
+        ]
+
+    def lock_text(self) -> str:
+        """Give what `routes.lock` holds: what users and old buttons rely on.
+
+        `buf breaking` does not see a change of it.
+        """
+        return "".join(f"{r.trigger.text} -> {r.method}\n" for r in self.routes)
+
+
+def build_routes(services: Iterable[ServiceDescriptor]) -> RouteTable:
+    """Make the table of all routes of these services.
+
+    Raises:
+        Faults: everything that is wrong with them, at once.
+    """
+    faults: list[str] = []
+    routes: list[Route] = []
+    services = sorted(services, key=lambda service: service.full_name)
+    for service in services:
+        for method in service.methods:
+            routes += read_routes(method, service_name(service), faults)
+    faults += [*_shared_triggers(routes), *_shared_settings(routes)]
+    if len(_menu(routes)) > _MENU_LENGTH:
+        faults.append(f"over {_MENU_LENGTH} commands have a description")
+    if not routes and not faults:
+        faults.append(
+            f"none of {len(services)} services has a route: no rpc has the option"
+            " (botgateway.route.v1.route)"
+        )
+    if faults:
+        raise Faults(list(dict.fromkeys(faults)))
+    return RouteTable(routes)
+
+
+def _menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
+    described = [
+        (str(route.trigger.key), route.description)
+        for route in routes
+        if route.trigger.kind == "command" and route.description
+    ]
+    return tuple(sorted([*described, (HELP, _HELP_DESCRIPTION)]))
+
+
+def _shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
+    """Find routes that could be taken for the same update."""
+    first: dict[tuple[str, str | int], Route] = {}
+    for route in routes:
+        other = first.setdefault((route.trigger.kind, route.trigger.key), route)
+        if other is not route:
+            yield f"{route.method}: {route.name} is already routed to {other.method}"
+
+
+def _shared_settings(routes: Sequence[Route]) -> Iterable[str]:
+    """Find services that would get the same target."""
+    first: dict[str, str] = {}
+    for route in routes:
+        full_name = route.method.rpartition(".")[0]
+        other = first.setdefault(route.service, full_name)
+        if other != full_name:
+            yield f"{full_name}: {route.service}_TARGET is already that of {other}"

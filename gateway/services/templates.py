@@ -1,0 +1,110 @@
+"""Templates of commands and buttons, parsed once at start-up.
+
+A match is a handful of searches for literal text. There is no pattern that could
+backtrack, so the time is linear in the length of what the user sent.
+"""
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+CALLBACK_BYTES = 64
+"""Bot API: InlineKeyboardButton.callback_data, 1 to 64 bytes."""
+
+# Bot API: BotCommand.command, 1 to 32 characters.
+_COMMAND = re.compile(r"/([a-z0-9_]{1,32})")
+_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class CommandTemplate(Struct, frozen=True):
+    """A command such as "/start {payload}".
+
+    Attributes:
+        start: the name, without slash.
+        variables: the names of its variables, in their order.
+    """
+
+    start: str
+    variables: tuple[str, ...]
+
+    def split(self, arguments: str) -> Sequence[str]:
+        """Give the variables' texts: the last takes all the rest, missing ones none."""
+        if not self.variables:
+            return ()
+        return arguments.split(None, len(self.variables) - 1)
+
+
+class CallbackTemplate(Struct, frozen=True):
+    """The data of a button such as "CONNECT:{target_user_id}".
+
+    Attributes:
+        start: the literal text that it starts with.
+        variables: the names of its variables, in their order.
+        ends: the literal text behind each variable. Empty, which only the last one
+            can be: the variable takes all the rest.
+    """
+
+    start: str
+    variables: tuple[str, ...]
+    ends: tuple[str, ...]
+
+    def split(self, data: str) -> Sequence[str] | None:
+        """Give the variables' texts; None if the data does not fit."""
+        if not data.startswith(self.start):
+            return None
+        texts = []
+        position = len(self.start)
+        for end in self.ends:
+            found = data.find(end, position) if end else len(data)
+            if found < 0:
+                return None
+            texts.append(data[position:found])
+            position = found + len(end)
+        return texts if position == len(data) else None
+
+
+Template = CommandTemplate | CallbackTemplate
+
+
+def parse_command(text: str) -> CommandTemplate:
+    """Read the template of a command.
+
+    Raises:
+        ValueError: it cannot be one; the message says why.
+    """
+    name, *words = text.split() or [""]
+    if not (command := _COMMAND.fullmatch(name)):
+        raise ValueError(f"{text!r} does not start with / and 1 to 32 of a-z, 0-9, _")
+    variables = []
+    for word in words:
+        if not (variable := _VARIABLE.fullmatch(word)):
+            raise ValueError(f"{text!r} has {word!r} where a {{variable}} is due")
+        variables.append(variable[1])
+    return CommandTemplate(command[1], _distinct(text, variables))
+
+
+def parse_callback(text: str) -> CallbackTemplate:
+    """Read the template of a button's data.
+
+    Raises:
+        ValueError: it cannot be one; the message says why.
+    """
+    pieces = _VARIABLE.split(text)
+    literals, variables = pieces[::2], pieces[1::2]
+    start, *ends = literals
+    if any("{" in literal or "}" in literal for literal in literals):
+        raise ValueError(f"{text!r} has a brace that belongs to no variable")
+    if not start:
+        raise ValueError(f"{text!r} does not start with literal text")
+    if "" in ends[:-1]:
+        raise ValueError(f"{text!r} has no literal text between two variables")
+    if len("".join(literals).encode()) > CALLBACK_BYTES:
+        raise ValueError(f"{text!r} has over {CALLBACK_BYTES} bytes of literal text")
+    return CallbackTemplate(start, _distinct(text, variables), tuple(ends))
+
+
+def _distinct(text: str, variables: Sequence[str]) -> tuple[str, ...]:
+    if len(set(variables)) < len(variables):
+        raise ValueError(f"{text!r} has the same variable twice")
+    return tuple(variables)

@@ -1,0 +1,50 @@
+"""What the trigger of a route says by itself."""
+
+from botgateway.route.v1.event_pb2 import Event
+from botgateway.route.v1.route_pb2 import Route
+from msgspec import Struct
+
+from gateway.services.templates import Template, parse_callback, parse_command
+
+
+class Trigger(Struct, frozen=True):
+    """What makes the gateway call an rpc.
+
+    Attributes:
+        kind: "command", "callback", "text", "event" or "session".
+        key: what no other trigger of the kind has: a command's name, a button's
+            literal start, an event's number; empty for kinds that exist once.
+        name: the trigger without its variables, for logs and metrics.
+        text: the trigger as the contract gives it.
+        template: None for kinds that have none.
+    """
+
+    kind: str
+    key: str | int
+    name: str
+    text: str
+    template: Template | None = None
+
+
+def read_trigger(route: Route) -> Trigger:
+    """Read the trigger of a route.
+
+    Raises:
+        ValueError: it has none that can work; the message says why.
+    """
+    match kind := route.WhichOneof("trigger"):
+        case "command":
+            command = parse_command(route.command)
+            text = " ".join(route.command.split())
+            return Trigger(kind, command.start, f"/{command.start}", text, command)
+        case "callback":
+            button = parse_callback(route.callback)
+            return Trigger(kind, button.start, button.start, route.callback, button)
+        case "event" if route.event and route.event in Event.values():
+            name = f"event:{Event.Name(route.event).removeprefix('EVENT_').lower()}"
+            return Trigger(kind, route.event, name, name)
+        case "text" if route.text:
+            return Trigger(kind, "", kind, kind)
+        case "session" if route.session:
+            return Trigger(kind, "", kind, kind)
+    raise ValueError("a route has no trigger that this gateway knows")

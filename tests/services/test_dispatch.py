@@ -1,0 +1,212 @@
+"""Which rpc gets which update, and with what in its request."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from botgateway.chat.v1.message_pb2 import IncomingMessage, Photo
+from botgateway.route.v1 import event_pb2
+
+from gateway.domain.update import Update
+from tests.services.serving import TIMEOUTS, Services, an_update, call, calling, serving
+from tests.waiting import wait_until
+
+PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
+
+
+def a_button(data: str, **fields: object) -> Update:
+    """Make the press of a button."""
+    return an_update(
+        kind="callback_query", callback_query_id="9", callback_data=data, **fields
+    )
+
+
+def a_command(command: str, arguments: str = "") -> Update:
+    """Make a command, with its message as Telegram sends it."""
+    message = IncomingMessage(text=f"/{command} {arguments}")
+    return an_update(command=command, arguments=arguments, message=message)
+
+
+RPCS = [
+    ("SendMessage", "CONVERSATION", "text", an_update(message=PHOTO)),
+    ("Connect", "MATCHING", "CONNECT:", a_button("CONNECT:user-9")),
+    ("Accept", "MATCHING", "ACCEPT:", a_button("ACCEPT:user-9")),
+    ("Reject", "MATCHING", "REJECT:", a_button("REJECT:user-9")),
+    ("Skip", "MATCHING", "SKIP:", a_button("SKIP:user-9")),
+    ("Start", "PROFILE", "/start", a_command("start", "ref_77")),
+    ("GetProfile", "PROFILE", "/profile", a_command("profile")),
+    (
+        "SetPreference",
+        "NOTIFICATION",
+        "/notifications",
+        a_command("notifications", "off  at night"),
+    ),
+    (
+        "ReportReachability",
+        "NOTIFICATION",
+        "event:user_blocked_bot",
+        an_update(kind="my_chat_member", event=event_pb2.EVENT_USER_BLOCKED_BOT),
+    ),
+]
+FIELDS: dict[str, dict[str, Any]] = {
+    "SendMessage": {"message": PHOTO},
+    "Connect": {"target_user_id": "user-9"},
+    "Accept": {"target_user_id": "user-9"},
+    "Reject": {"target_user_id": "user-9"},
+    "Skip": {"target_user_id": "user-9"},
+    "Start": {"payload": "ref_77"},
+    "GetProfile": {},
+    "SetPreference": {"setting": "off  at night"},
+    "ReportReachability": {"event": event_pb2.EVENT_USER_BLOCKED_BOT},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "service", "route", "update"), RPCS, ids=[rpc[0] for rpc in RPCS]
+)
+async def test_every_rpc_gets_its_fields_deadline_and_headers(
+    method: str, service: str, route: str, update: Update
+) -> None:
+    """A service sees who asks, what was asked, and for how long it may think."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        match = dispatch.find(update)
+        assert match
+        assert match.route == route
+        reply = await match.call("user-7")
+    assert [message.text for message in reply.messages] == [method]
+    [seen] = services.seen
+    assert seen.method == method
+    context = type(update.context)()
+    context.CopyFrom(update.context)
+    context.internal_user_id = "user-7"
+    assert seen.request == type(seen.request)(context=context, **FIELDS[method])
+    assert TIMEOUTS[service] - 0.5 < seen.seconds_left <= TIMEOUTS[service]
+    assert seen.metadata["x-request-id"] == "request-118"
+    assert re.fullmatch(
+        r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", seen.metadata["traceparent"]
+    )
+
+
+async def test_an_update_is_not_changed_by_its_call() -> None:
+    """The context that the update brought stays without an internal user id."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        update = a_command("profile")
+        await call(dispatch, update)
+        assert not update.context.internal_user_id
+        match = dispatch.find(update)
+        assert match
+        await match.call("")
+    assert [it.request.context.internal_user_id for it in services.seen] == [
+        "user-7",
+        "",
+    ]
+
+
+async def test_repetitions_of_an_update_belong_to_one_trace() -> None:
+    """The trace is the update's, the span is the call's."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        await call(dispatch, a_command("profile"))
+        await call(dispatch, a_command("profile"))
+        other = a_command("profile")
+        other.context.request_id = "request-119"
+        await call(dispatch, other)
+    traces = [seen.metadata["traceparent"].split("-") for seen in services.seen]
+    assert traces[0][1] == traces[1][1] != traces[2][1]
+    assert traces[0][2] != traces[1][2]
+
+
+async def test_a_user_is_resolved_without_an_internal_id() -> None:
+    """The session rpc is asked with the context alone."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        assert await dispatch.resolve_user(an_update(message=PHOTO)) == "user-7"
+    [seen] = services.seen
+    assert seen.method == "ResolveUser"
+    assert seen.request.context == an_update().context
+    assert seen.metadata["x-request-id"] == "request-118"
+
+
+async def test_nobody_is_resolved_where_telegram_names_no_human() -> None:
+    """Posts of channels have no user: the session service is not asked."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        update = an_update()
+        update.context.telegram_user_id = 0
+        assert await dispatch.resolve_user(update) == ""
+    assert services.seen == []
+
+
+async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
+    """A message that failed for good is reported in the context of what it answered."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        update = an_update(message=PHOTO)
+        match = dispatch.find_event(update, event_pb2.EVENT_DELIVERY_FAILED)
+        assert match
+        assert match.route == "event:delivery_failed"
+        await match.call("user-7")
+    [seen] = services.seen
+    assert seen.request.event == event_pb2.EVENT_DELIVERY_FAILED
+    assert seen.request.context.telegram_user_id == 5510000001
+
+
+async def test_help_is_made_from_the_routes_without_a_service() -> None:
+    """Nothing listens on the port, and /help still answers."""
+    async with calling(1) as dispatch:
+        match = dispatch.find(a_command("help"))
+        assert match
+        assert match.route == "/help"
+        reply = await match.call("")
+    assert reply.messages[0].text.splitlines() == [
+        "/help - Show what I can do",
+        "/notifications - Choose what I am notified of",
+        "/profile - Show my profile",
+        "/start - Start the bot",
+    ]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        pytest.param(a_command("unknown"), id="an unknown command is not a text"),
+        pytest.param(a_button("BUY:1"), id="an unknown button"),
+        pytest.param(a_button(""), id="a button without data"),
+        pytest.param(a_button("BUY:1", message=PHOTO), id="a button is not a text"),
+        pytest.param(a_button("CONNECT"), id="a button cut short"),
+        pytest.param(a_button("", command="start"), id="a button is not a command"),
+        pytest.param(an_update(kind="poll"), id="a kind that is not read"),
+        pytest.param(an_update(event=99, message=PHOTO), id="an event is not a text"),
+    ],
+)
+async def test_what_no_route_serves_finds_none(update: Update) -> None:
+    """No update is ever handed to a route of another kind."""
+    async with calling(1) as dispatch:
+        assert dispatch.find(update) is None
+
+
+async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
+    """A service does not go on working for an actor that is gone."""
+    fates = []
+
+    async def hang(_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            fates.append("cancelled")
+            raise
+
+    services = Services(hang)
+    async with serving(services) as port, calling(port) as dispatch:
+        match = dispatch.find(an_update(message=PHOTO))
+        assert match
+        calls = asyncio.create_task(match.call("user-7"))
+        await wait_until(lambda: services.seen)
+        calls.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calls
+        await wait_until(lambda: fates, within=1)  # long before the deadline
+    assert len(services.seen) == 1

@@ -1,0 +1,183 @@
+"""What becomes of a call that does not go well."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+from botgateway.chat.v1.message_pb2 import IncomingMessage
+
+from gateway.domain.errors import (
+    ServiceError,
+    ServiceFailed,
+    ServiceTimeout,
+    ServiceUnavailable,
+)
+from gateway.domain.turn import Outcome
+from tests.services.serving import (
+    Act,
+    Context,
+    RawHandler,
+    Services,
+    an_update,
+    call,
+    calling,
+    serving,
+    serving_wordless,
+)
+
+SECRET = "Anna asked for 4711"
+TEXT = an_update(message=IncomingMessage(text=SECRET))
+
+CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
+OUTCOMES = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.SERVICE_TIMEOUT,
+    grpc.StatusCode.UNAVAILABLE: Outcome.SERVICE_UNAVAILABLE,
+}
+
+
+def failing(code: grpc.StatusCode, times: int = 9) -> Act:
+    """Make an rpc that ends with a status so many times."""
+    left = times
+
+    async def fail(context: Context) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            await context.abort(code, SECRET)
+
+    return fail
+
+
+@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
+async def test_every_status_becomes_one_outcome_and_quotes_nobody(
+    code: grpc.StatusCode,
+) -> None:
+    """The user's text, which services like to put into details, stays out."""
+    async with serving(Services(failing(code))) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceError) as caught:
+            await call(dispatch, TEXT)
+    assert caught.value.outcome == OUTCOMES.get(code, Outcome.SERVICE_FAILED)
+    assert str(caught.value) == f"text: {code.name}"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__  # left out of printed tracebacks
+
+
+def test_the_statuses_of_grpc_are_all_of_them() -> None:
+    """If gRPC grows a status, somebody looks at its outcome."""
+    assert len(CODES) == 16
+
+
+async def test_a_session_that_fails_says_so_under_its_own_name() -> None:
+    """The session's errors are told from those of the update's own route."""
+    act = failing(grpc.StatusCode.INTERNAL)
+    async with serving(Services(act)) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceFailed, match=r"^session: INTERNAL$"):
+            await dispatch.resolve_user(TEXT)
+
+
+async def test_unavailable_is_tried_once_more_with_the_same_request_id() -> None:
+    """The first attempt fails, the second answers; both are the same request."""
+    services = Services(failing(grpc.StatusCode.UNAVAILABLE, times=1))
+    async with serving(services) as port, calling(port) as dispatch:
+        assert await call(dispatch, TEXT) == "SendMessage"
+    first, second = services.seen
+    assert first.request == second.request
+    assert first.metadata["x-request-id"] == second.metadata["x-request-id"]
+    assert first.metadata["traceparent"] == second.metadata["traceparent"]
+
+
+async def test_unavailable_is_never_tried_a_third_time() -> None:
+    """A service in trouble gets two attempts for an update, not more."""
+    services = Services(failing(grpc.StatusCode.UNAVAILABLE))
+    async with serving(services) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceUnavailable):
+            await call(dispatch, TEXT)
+    assert len(services.seen) == 2
+
+
+@pytest.mark.parametrize("code", set(CODES) - {grpc.StatusCode.UNAVAILABLE})
+async def test_no_other_status_is_tried_again(code: grpc.StatusCode) -> None:
+    """Any other status means that the service got the request and judged it."""
+    services = Services(failing(code))
+    async with serving(services) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceError):
+            await call(dispatch, TEXT)
+    assert len(services.seen) == 1
+
+
+async def test_a_slow_service_is_given_up_at_its_deadline() -> None:
+    """The deadline ends the call here and at the service."""
+
+    async def hang(_: Context) -> None:
+        await asyncio.Event().wait()
+
+    services = Services(hang)
+    async with serving(services) as port, calling(port, timeout=0.3) as dispatch:
+        start = time.monotonic()
+        with pytest.raises(ServiceTimeout, match=r"^text: DEADLINE_EXCEEDED$"):
+            await call(dispatch, TEXT)
+        assert 0.25 < time.monotonic() - start < 2
+    assert len(services.seen) == 1
+
+
+async def test_the_deadline_covers_both_attempts() -> None:
+    """A user never waits longer than the service's deadline, however it fails."""
+
+    async def fail_late_then_hang(context: Context) -> None:
+        if len(services.seen) > 1:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.4)
+        await context.abort(grpc.StatusCode.UNAVAILABLE)
+
+    services = Services(fail_late_then_hang)
+    async with serving(services) as port, calling(port, timeout=0.7) as dispatch:
+        start = time.monotonic()
+        with pytest.raises(ServiceTimeout):
+            await call(dispatch, TEXT)
+        assert 0.65 < time.monotonic() - start < 1.15  # two deadlines: 1.2
+    assert len(services.seen) == 2
+
+
+Answer = Callable[[bytes, Context], Awaitable[bytes | None]]
+
+
+async def garbage(_: bytes, __: Context) -> bytes:
+    """Answer with what is no message."""
+    return b"\xff\xff\xff"
+
+
+async def invalid_text(_: bytes, __: Context) -> bytes:
+    """Answer with a reply whose text is not UTF-8."""
+    return b"\x0a\x05\x0a\x03\x0a\x01\xff"
+
+
+async def huge(_: bytes, __: Context) -> bytes:
+    """Answer with 5 MiB, which is over gRPC's limit of 4 MiB."""
+    return bytes(5 * 2**20)
+
+
+@pytest.mark.parametrize("answer", [garbage, invalid_text, huge])
+async def test_an_answer_that_cannot_be_read_is_a_failure(answer: Answer) -> None:
+    """Nothing that a service answers breaks the gateway."""
+    async with serving(RawHandler(answer)) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceFailed, match=r"^text: \w"):
+            await call(dispatch, TEXT)
+
+
+async def test_an_empty_answer_is_an_empty_reply() -> None:
+    """A service that has nothing to say is not at fault."""
+
+    async def nothing(_: bytes, __: Context) -> bytes:
+        return b""
+
+    async with serving(RawHandler(nothing)) as port, calling(port) as dispatch:
+        assert await call(dispatch, TEXT) == ""
+
+
+async def test_ok_without_an_answer_is_a_failure() -> None:
+    """A status OK with no message behind it is against the protocol of unary calls."""
+    async with serving_wordless() as port, calling(port) as dispatch:
+        with pytest.raises(ServiceFailed, match=r"^text: OK without an answer$"):
+            await call(dispatch, TEXT)
