@@ -1,0 +1,178 @@
+"""One user's turn, top to bottom.
+
+An actor exists from the claim of a lane to the commit that leaves it. It takes the
+lane's updates one at a time, lowest `update_id` first. It starts no tasks: all its
+calls are awaited here, and cancelling it cancels the call it waits for. A fault in one
+turn ends that turn only: the update goes into the dead letters and the next one is
+taken.
+"""
+
+import logging
+from collections.abc import Callable
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
+
+from gateway.actors.delivery import Delivery
+from gateway.actors.lease import Lease
+from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
+from gateway.actors.rate_limit import RateLimit
+from gateway.actors.session import Sessions
+from gateway.domain.errors import ClaimLost, ServiceError
+from gateway.domain.ports import Clock, Mailboxes, Match, Services
+from gateway.domain.state import State, decode_state, encode_state
+from gateway.domain.turn import Outcome, Turn
+from gateway.domain.update import Envelope, Update
+from gateway.logs import describe
+
+logger = logging.getLogger(__name__)
+
+
+class Actor:
+    """Serves lanes. Keeps nothing between turns: one object serves all of them."""
+
+    def __init__(
+        self,
+        mailboxes: Mailboxes,
+        services: Services,
+        delivery: Delivery,
+        sessions: Sessions,
+        rate_limit: RateLimit,
+        *,
+        clock: Clock,
+        read: Callable[[bytes, float], Update],
+        observe: Callable[[Turn], None],
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._services = services
+        self._delivery = delivery
+        self._sessions = sessions
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._read = read
+        self._observe = observe
+
+    async def run(self, lease: Lease) -> None:
+        """Serve a lane until it is empty or wanted back.
+
+        Raises:
+            ClaimLost: another worker has the lane; it goes on from the last commit.
+        """
+        state = decode_state(lease.claim.state)
+        envelope: Envelope | None = lease.claim.head
+        handled = 0
+        while envelope is not None:
+            turn = Turn(update_id=envelope.update_id)
+            dead = await self._take(envelope, state, turn, lease)
+            state.remember(envelope.update_id, self._clock.now())
+            handled += 1
+            envelope = await self._mailboxes.commit(
+                lease.claim,
+                envelope.update_id,
+                encode_state(state),
+                dead=dead,
+                give_back=lease.wanted_back(handled),
+            )
+            self._observe(turn)
+
+    async def _take(
+        self, envelope: Envelope, state: State, turn: Turn, lease: Lease
+    ) -> str:
+        """Do one update. Returns the reason to bury it; empty: none."""
+        update = None
+        try:
+            update = envelope.update or self._read(envelope.body, envelope.arrived)
+            turn.kind = update.kind
+            turn.request_id = update.context.request_id
+            turn.telegram_user_id = update.context.telegram_user_id
+            turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
+            reply = await self._answer(update, envelope.arrived, state, turn, lease)
+            if reply is not None:
+                await self._delivery.send(update, reply, turn, lease)
+        except ClaimLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - one fault must not stop a user
+            turn.outcome = Outcome.CRASHED
+            turn.fault = type(error).__name__
+            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+                "fault in an actor",
+                extra={"request_id": turn.request_id, "error": describe(error)},
+            )
+            if update is not None and not update.event:
+                await self._apologise(update, turn, lease)
+            return Outcome.CRASHED
+        return ""
+
+    async def _answer(
+        self, update: Update, arrived: float, state: State, turn: Turn, lease: Lease
+    ) -> Reply | None:
+        """Decide what the user gets. None: nothing is sent."""
+        match = self._services.find(update)
+        needless = _needless(update, match, state, turn.queue_seconds)
+        if needless is not None:
+            turn.outcome = needless
+            return None
+        album = update.message.media_group_id if update.message else ""
+        if not update.exempt and not self._rate_limit.allows(state, arrived, album):
+            turn.outcome = Outcome.LIMITED
+            if self._rate_limit.notices(state, arrived):
+                return notice(update, SLOW_DOWN)
+            return Reply()  # still ends the spinner of a button
+        if match is None:
+            turn.outcome = Outcome.UNKNOWN
+            return notice(update, HINT)
+        turn.route = match.route
+        await self._sessions.open(update, state, turn, lease)
+        return await self._call(match, update, state, turn, lease)
+
+    async def _call(
+        self, match: Match, update: Update, state: State, turn: Turn, lease: Lease
+    ) -> Reply | None:
+        """Ask the service; an apology takes the place of an answer."""
+        await lease.hold()
+        start = self._clock.uptime()
+        try:
+            reply = await match.call(state.internal_user_id)
+        except ServiceError as error:
+            turn.outcome = error.outcome
+            turn.fault = str(error)
+            # Nobody waits for an answer to an event.
+            return None if update.event else notice(update, APOLOGY)
+        finally:
+            turn.service_seconds += self._clock.uptime() - start
+        # Whoever blocked the bot cannot be written to.
+        return None if update.event == EVENT_USER_BLOCKED_BOT else reply
+
+    async def _apologise(self, update: Update, turn: Turn, lease: Lease) -> None:
+        """Send the apology after a fault of our own, if that much still works."""
+        try:
+            await self._delivery.send(update, notice(update, APOLOGY), turn, lease)
+        except ClaimLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the last resort already
+            logger.error(  # noqa: TRY400 - as above
+                "apology not sent",
+                extra={"request_id": turn.request_id, "error": describe(error)},
+            )
+
+
+def _needless(
+    update: Update, match: Match | None, state: State, waited: float
+) -> Outcome | None:
+    """Tell why an update gets no answer at all. None: it gets one."""
+    if state.seen(update.update_id):
+        return Outcome.DUPLICATE
+    if update.useful_seconds and waited > update.useful_seconds:
+        return Outcome.EXPIRED
+    if match is None and not _expects_answer(update):
+        return Outcome.UNROUTED
+    return None
+
+
+def _expects_answer(update: Update) -> bool:
+    """Tell whether the user would wonder about silence where no route fits."""
+    if update.command:
+        # In a group the command may be meant for any other bot.
+        return update.addressed or update.context.chat_type == CHAT_TYPE_PRIVATE
+    return bool(update.callback_query_id)

@@ -1,0 +1,80 @@
+"""The way of a reply to the user, and what follows when it does not get there."""
+
+import logging
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
+
+from gateway.actors.lease import Lease
+from gateway.domain.errors import Blocked, BotApiError, Rejected, ServiceError
+from gateway.domain.ports import Clock, Messenger, Services
+from gateway.domain.turn import Outcome, Turn
+from gateway.domain.update import Update
+
+logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Sends replies, one message after the other."""
+
+    def __init__(self, messenger: Messenger, services: Services, clock: Clock) -> None:
+        self._messenger = messenger
+        self._services = services
+        self._clock = clock
+
+    async def send(
+        self, update: Update, reply: Reply, turn: Turn, lease: Lease | None
+    ) -> None:
+        """Send a reply. What fails is logged; the update stays done.
+
+        Args:
+            update: what the reply answers.
+            reply: what to send.
+            turn: notes the outcome and the time it took.
+            lease: held before each call. None: the update is not in a mailbox.
+        """
+        for call in self._messenger.compose(update, reply):
+            if lease is not None:
+                await lease.hold()
+            start = self._clock.uptime()
+            try:
+                await self._messenger.send(call)
+            except Blocked:
+                _note(turn, Outcome.BLOCKED)
+                await self._report_unreachable(update, turn)
+                return
+            except BotApiError as error:
+                _note(turn, Outcome.SEND_FAILED)
+                turn.fault = str(error)
+                logger.error(  # noqa: TRY400 - our own errors need no traceback
+                    "reply not sent",
+                    extra={"request_id": turn.request_id, "error": turn.fault},
+                )
+                # The next part may pass where this one was refused; without a
+                # connection it would only keep the user waiting.
+                if call.chat_id and not isinstance(error, Rejected):
+                    return
+            finally:
+                turn.telegram_seconds += self._clock.uptime() - start
+
+    async def _report_unreachable(self, update: Update, turn: Turn) -> None:
+        """Tell the service that keeps track of it that a user cannot be reached."""
+        if update.context.chat_type != CHAT_TYPE_PRIVATE:
+            return
+        match = self._services.find_event(update, EVENT_DELIVERY_FAILED)
+        if match is None:
+            return
+        try:
+            await match.call("")
+        except ServiceError as error:
+            logger.warning(
+                "unreachable user not reported",
+                extra={"request_id": turn.request_id, "outcome": error.outcome},
+            )
+
+
+def _note(turn: Turn, outcome: Outcome) -> None:
+    """Note a failed send, unless something worse is noted already."""
+    if turn.outcome is Outcome.DONE:
+        turn.outcome = outcome

@@ -1,0 +1,50 @@
+"""The session: which of the company's users a Telegram user is."""
+
+import logging
+
+from gateway.actors.lease import Lease
+from gateway.domain.errors import ServiceError
+from gateway.domain.ports import Clock, Services
+from gateway.domain.state import State
+from gateway.domain.turn import Turn
+from gateway.domain.update import Update
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10
+"""After a failed call the user is not resolved again for this long.
+
+Otherwise a hanging session service would add its deadline to every update.
+"""
+
+
+class Sessions:
+    """Opens sessions. They live in the user's state."""
+
+    def __init__(self, services: Services, clock: Clock, seconds: float) -> None:
+        self._services = services
+        self._clock = clock
+        self._seconds = seconds
+
+    async def open(
+        self, update: Update, state: State, turn: Turn, lease: Lease
+    ) -> None:
+        """Resolve the user once per session; go on without an id if that fails."""
+        now = self._clock.now()
+        if now < state.session_until or not update.context.telegram_user_id:
+            return
+        await lease.hold()
+        start = self._clock.uptime()
+        try:
+            state.internal_user_id = await self._services.resolve_user(update)
+            # A user without an id may get one any moment: ask again next time.
+            lasts = self._seconds if state.internal_user_id else 0
+        except ServiceError as error:
+            state.internal_user_id = ""
+            lasts = RETRY_SECONDS
+            logger.warning(
+                "session not opened",
+                extra={"request_id": turn.request_id, "outcome": error.outcome},
+            )
+        state.session_until = now + lasts
+        turn.service_seconds += self._clock.uptime() - start

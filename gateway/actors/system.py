@@ -1,0 +1,243 @@
+"""Activates, bounds and drains actors.
+
+Concurrency: one task per claimed lane, at most `max_active` of them; one task that
+renews leases and one that sweeps for waiting lanes. All run in this event loop.
+
+- Ordered: the updates of one lane, because a lane has at most one claim. Lanes run in
+  parallel, in no order.
+- A task is started in the code that got the claim, with no await in between: a
+  cancelled request cannot orphan a claim.
+- Tasks are kept by claim, never by lane: the end of a lane's old claim and its next
+  claim may come in either order.
+- A fault inside a turn is the actor's. A fault outside (the store) ends the actor; its
+  lease runs out and a sweep goes on from the last commit.
+- `drain` ends it all; nothing else cancels an actor but the loss of its lease.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+
+from gateway.actors.actor import Actor
+from gateway.actors.refusal import Refusals
+from gateway.domain.errors import ClaimLost
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes, Placed
+from gateway.domain.update import Envelope
+from gateway.logs import describe
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 1.0
+"""Leases older than this are renewed, this often: twice in vain is survived."""
+
+SWEEP_SECONDS = 0.5
+"""How often waiting lanes are looked for; jittered, so that workers do not meet."""
+
+FAIR_TURNS = 16
+"""After so many updates a lane goes back to the end of the queue, if there is one."""
+
+
+class ActorSystem:
+    """All actors of this process."""
+
+    def __init__(
+        self,
+        mailboxes: Mailboxes,
+        actor: Actor,
+        refusals: Refusals,
+        *,
+        clock: Clock,
+        max_active: int,
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._actor = actor
+        self._refusals = refusals
+        self._clock = clock
+        self._max_active = max_active
+        self._running: dict[Claim, asyncio.Task[None]] = {}
+        self._asked = 0
+        """Claims asked for and not answered yet: they count against the bound."""
+        self._backlog = False
+        """Lanes are known to wait: fresh ones must not overtake them."""
+        self._draining = False
+        self._place_free = asyncio.Event()
+        self._renewed = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def active(self) -> int:
+        """How many actors run."""
+        return len(self._running)
+
+    def start(self) -> None:
+        """Start renewing and sweeping."""
+        self._loops = [
+            asyncio.create_task(self._renew_forever(), name="renew leases"),
+            asyncio.create_task(self._sweep_forever(), name="sweep mailboxes"),
+        ]
+
+    async def accept(self, envelope: Envelope) -> None:
+        """Put an update into its mailbox; it is safe there when this returns."""
+        update = envelope.update
+        bounded = update is None or not update.exempt
+        if self._may_claim():
+            self._asked += 1
+            try:
+                placed = await self._mailboxes.put(envelope, bounded=bounded)
+                if isinstance(placed, Claim):
+                    self._activate(placed)
+            finally:
+                self._asked -= 1
+        else:
+            placed = await self._mailboxes.put(envelope, claim=False, bounded=bounded)
+            self._backlog = True
+            if self._room() > 0:
+                self._place_free.set()
+        if placed is Placed.FULL:
+            self._refusals.refuse(envelope)
+
+    async def drain(self, within: float) -> int:
+        """Finish what runs, at most `within` seconds; then cut it short.
+
+        Lanes in a durable store are given back after their current update. Others
+        would be lost with this process, so all their mail is served.
+
+        Returns:
+            How many actors had to be cut short.
+        """
+        self._draining = True
+        try:
+            async with asyncio.timeout(within):
+                await self._finish()
+        except TimeoutError:
+            logger.warning("drain cut short", extra={"actors": self.active})
+        cut = list(self._running.items())
+        for _, task in cut:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in cut), return_exceptions=True)
+        for claim, _ in cut:
+            await self._mailboxes.release(claim)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._refusals.close()
+        return len(cut)
+
+    async def _finish(self) -> None:
+        while self._running or await self._left_behind():
+            if self._running:
+                tasks = self._running.values()
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await self._sweep()
+                await asyncio.sleep(0)
+
+    async def _left_behind(self) -> bool:
+        return not self._mailboxes.durable and bool(await self._mailboxes.waiting(1))
+
+    def _room(self) -> int:
+        return self._max_active - len(self._running) - self._asked
+
+    def _may_claim(self) -> bool:
+        if self._draining and self._mailboxes.durable:
+            return False
+        return not self._backlog and self._room() > 0
+
+    def _activate(self, claim: Claim) -> None:
+        self._running[claim] = asyncio.create_task(self._run(claim), name=claim.lane)
+
+    async def _run(self, claim: Claim) -> None:
+        try:
+            await self._actor.run(_KeptLease(self, claim))
+        except ClaimLost:
+            logger.warning("claim lost", extra={"lane": claim.lane})
+        except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
+            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+                "actor stopped",
+                extra={"lane": claim.lane, "error": describe(error)},
+            )
+        finally:
+            del self._running[claim]
+            if self._backlog:
+                self._place_free.set()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                    await self._place_free.wait()
+            self._place_free.clear()
+            if self._draining and self._mailboxes.durable:
+                return
+            try:
+                await self._sweep()
+            except Exception as error:  # noqa: BLE001 - the next sweep may work
+                logger.error(  # noqa: TRY400 - as above
+                    "sweep failed", extra={"error": describe(error)}
+                )
+
+    async def _sweep(self) -> None:
+        """Claim waiting lanes, longest waiting first, as far as there is room."""
+        room = self._room()
+        if room <= 0:
+            return
+        lanes = await self._mailboxes.waiting(room + 1)
+        self._backlog = len(lanes) > room
+        for lane in lanes[:room]:
+            self._asked += 1
+            try:
+                claim = await self._mailboxes.claim(lane)
+                if claim is not None:
+                    self._activate(claim)
+            finally:
+                self._asked -= 1
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._renew()
+            except Exception as error:  # noqa: BLE001 - the next round may work
+                logger.error(  # noqa: TRY400 - as above
+                    "renewal failed", extra={"error": describe(error)}
+                )
+
+    async def _renew(self) -> None:
+        fresh = self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS
+        due = [claim for claim in self._running if claim.until < fresh]
+        lost = await self._mailboxes.renew(due) if due else ()
+        for claim in lost:
+            task = self._running.get(claim)
+            if task is not None:
+                logger.warning("claim lost", extra={"lane": claim.lane})
+                task.cancel()
+        self._renewed.set()
+        self._renewed.clear()
+
+    async def hold(self, claim: Claim) -> None:
+        """Wait until the renewer extended a lease that has run out."""
+        while self._clock.uptime() >= claim.until:
+            await self._renewed.wait()
+
+    def wanted_back(self, handled: int) -> bool:
+        """Tell whether a lane is to be given back after so many updates."""
+        if self._draining:
+            return self._mailboxes.durable
+        return self._backlog and handled >= FAIR_TURNS
+
+
+class _KeptLease:
+    """A lease that the system renews."""
+
+    __slots__ = ("_system", "claim")
+
+    def __init__(self, system: ActorSystem, claim: Claim) -> None:
+        self._system = system
+        self.claim = claim
+
+    async def hold(self) -> None:
+        await self._system.hold(self.claim)
+
+    def wanted_back(self, handled: int) -> bool:
+        return self._system.wanted_back(handled)

@@ -1,0 +1,393 @@
+"""One user's turn."""
+
+import asyncio
+import logging
+
+import pytest
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_SUPERGROUP
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import (
+    EVENT_DELIVERY_FAILED,
+    EVENT_USER_BLOCKED_BOT,
+    EVENT_USER_UNBLOCKED_BOT,
+)
+
+from gateway.actors.actor import Actor
+from gateway.actors.delivery import Delivery
+from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
+from gateway.actors.rate_limit import RateLimit
+from gateway.actors.session import Sessions
+from gateway.domain.errors import (
+    Blocked,
+    BotApiUnavailable,
+    ClaimLost,
+    Fault,
+    Rejected,
+    ServiceFailed,
+    ServiceTimeout,
+    ServiceUnavailable,
+)
+from gateway.domain.ports import Claim
+from gateway.domain.update import Envelope, Update
+from gateway.mailboxes.memory import MemoryMailboxes
+from tests.fakes import (
+    FakeClock,
+    FakeLease,
+    FakeMessenger,
+    FakeServices,
+    Turns,
+    a_message,
+)
+
+
+class Stage:
+    """An actor with everything around it."""
+
+    def __init__(self, requests: int = 100) -> None:
+        self.clock = FakeClock()
+        self.mailboxes = MemoryMailboxes(self.clock, limit=64, sessions=100)
+        self.services = FakeServices()
+        self.messenger = FakeMessenger()
+        self.turns = Turns()
+        self.actor = Actor(
+            self.mailboxes,
+            self.services,
+            Delivery(self.messenger, self.services, self.clock),
+            Sessions(self.services, self.clock, 3600),
+            RateLimit(requests, 1),
+            clock=self.clock,
+            read=self.read,
+            observe=self.turns.append,
+        )
+
+    def read(self, body: bytes, arrived: float) -> Update:
+        """Read an envelope that has lost its update."""
+        update = a_message(int(body), "read again").update
+        assert update is not None
+        return update
+
+    async def serve(self, *envelopes: Envelope) -> FakeLease:
+        """Put updates of one lane and serve them."""
+        claim = await self.mailboxes.put(envelopes[0])
+        assert isinstance(claim, Claim)
+        for envelope in envelopes[1:]:
+            await self.mailboxes.put(envelope)
+        lease = FakeLease(claim)
+        await self.actor.run(lease)
+        return lease
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Give an actor without a rate limit to speak of."""
+    return Stage()
+
+
+async def test_a_message_gets_the_services_answer(stage: Stage) -> None:
+    """The text goes to its route, the reply to the user, the lane is free again."""
+    await stage.serve(a_message(1, "hi"))
+    assert stage.messenger.texts == ["hi"]
+    assert stage.turns.outcomes == ["done"]
+    assert stage.mailboxes.queued == 0
+    turn = stage.turns[0]
+    assert (turn.route, turn.request_id, turn.telegram_user_id) == ("text", "1-1", 7)
+
+
+async def test_updates_are_taken_in_the_order_of_their_ids(stage: Stage) -> None:
+    """However they arrived, the lowest id among those present comes first."""
+    await stage.serve(*(a_message(n, str(n)) for n in (5, 9, 7, 8, 6)))
+    assert stage.messenger.texts == ["5", "6", "7", "8", "9"]
+
+
+async def test_an_update_is_answered_once(stage: Stage) -> None:
+    """A repetition after the first one was done is dropped."""
+    await stage.serve(a_message(1, "hi"))
+    await stage.serve(a_message(1, "hi"))
+    assert stage.messenger.texts == ["hi"]
+    assert stage.turns.outcomes == ["done", "duplicate"]
+
+
+async def test_an_envelope_without_its_update_is_read_again(stage: Stage) -> None:
+    """After a restart only the bytes are there."""
+    envelope = Envelope(update_id=3, lane="7", arrived=0, body=b"3")
+    await stage.serve(envelope)
+    assert stage.messenger.texts == ["read again"]
+
+
+async def test_the_user_is_resolved_once_per_session(stage: Stage) -> None:
+    """The internal id is asked for once and handed to every call until it ends."""
+    await stage.serve(a_message(1), a_message(2))
+    stage.clock.move(3599)
+    await stage.serve(a_message(3))
+    assert stage.services.resolved == [7]
+    stage.clock.move(1)
+    await stage.serve(a_message(4))
+    assert stage.services.resolved == [7, 7]
+    assert {internal for _, _, internal in stage.services.calls} == {"u-7"}
+
+
+async def test_without_a_session_the_update_goes_on(stage: Stage) -> None:
+    """A failing session service costs the id, not the answer; and is left alone."""
+    stage.services.internal_user_id = ServiceTimeout("session")
+    await stage.serve(a_message(1), a_message(2))
+    assert stage.turns.outcomes == ["done", "done"]
+    assert stage.services.resolved == [7]
+    stage.services.internal_user_id = "u-8"
+    stage.clock.move(10)
+    await stage.serve(a_message(3))
+    assert [internal for _, _, internal in stage.services.calls] == ["", "", "u-8"]
+
+
+async def test_a_user_without_an_id_is_asked_for_again(stage: Stage) -> None:
+    """An empty id is no session: the user may register any moment."""
+    stage.services.internal_user_id = ""
+    await stage.serve(a_message(1), a_message(2))
+    assert stage.services.resolved == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ServiceTimeout("text"), "service_timeout"),
+        (ServiceUnavailable("text"), "service_unavailable"),
+        (ServiceFailed("text"), "service_failed"),
+    ],
+)
+async def test_a_failing_service_earns_an_apology(
+    stage: Stage, error: Exception, outcome: str
+) -> None:
+    """The user reads the apology; the update is done."""
+
+    async def fail(update: Update) -> Reply:
+        raise error
+
+    stage.services.answer = fail
+    await stage.serve(a_message(1), a_message(2, callback="CONNECT:5"))
+    assert stage.messenger.texts == [APOLOGY, APOLOGY]
+    assert [call.method for call in stage.messenger.sent] == [
+        "sendMessage",
+        "answerCallbackQuery",
+    ]
+    assert stage.turns.outcomes == [outcome, outcome]
+
+
+async def test_a_flood_earns_one_notice_per_window() -> None:
+    """The first passes, the second is told, the rest is silent until the next one."""
+    stage = Stage(requests=1)
+    await stage.serve(*(a_message(n) for n in range(1, 6)))
+    assert stage.messenger.texts == ["hello", SLOW_DOWN]
+    assert stage.turns.outcomes == ["done"] + ["limited"] * 4
+
+
+async def test_a_limited_button_is_answered_every_time() -> None:
+    """The notice is the answer to the press; later presses end their spinner."""
+    stage = Stage(requests=1)
+    await stage.serve(*(a_message(n, callback="CONNECT:5") for n in (1, 2, 3)))
+    assert stage.messenger.texts == ["", "pressed", SLOW_DOWN, ""]
+
+
+async def test_payments_and_membership_are_never_limited() -> None:
+    """An exempt update passes an empty bucket, and takes nothing out of a full one."""
+    stage = Stage(requests=1)
+    await stage.serve(
+        a_message(1, exempt=True), a_message(2), a_message(3, exempt=True), a_message(4)
+    )
+    assert stage.turns.outcomes == ["done", "done", "done", "limited"]
+
+
+async def test_what_no_route_serves_is_counted_and_costs_no_token() -> None:
+    """An unrouted update is acknowledged in silence."""
+    stage = Stage(requests=1)
+    await stage.serve(a_message(1, routed=False), a_message(2))
+    assert stage.turns.outcomes == ["unrouted", "done"]
+    assert stage.messenger.texts == ["hello"]
+
+
+async def test_an_unknown_command_or_button_gets_a_hint(stage: Stage) -> None:
+    """In a private chat always; in a group only if the command names the bot."""
+    await stage.serve(
+        a_message(1, command="nope"),
+        a_message(2, callback="NOPE:1"),
+        a_message(3, command="nope", chat_type=CHAT_TYPE_SUPERGROUP),
+        a_message(4, command="nope", chat_type=CHAT_TYPE_SUPERGROUP, addressed=True),
+    )
+    assert stage.turns.outcomes == ["unknown", "unknown", "unrouted", "unknown"]
+    assert stage.messenger.texts == [HINT, HINT, HINT]
+
+
+async def test_a_button_that_waited_too_long_is_dropped(stage: Stage) -> None:
+    """Telegram takes no answer to it any more."""
+    old = stage.clock.now() - 151
+    late = a_message(1, callback="CONNECT:5", useful_seconds=150, arrived=old)
+    await stage.serve(late)
+    assert stage.turns.outcomes == ["expired"]
+    assert stage.services.calls == []
+
+
+async def test_a_fault_of_our_own_stops_nobody(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Logged with its request id, apologised for, buried; the next update goes on."""
+
+    async def crash_once(update: Update) -> Reply:
+        if update.update_id == 1:
+            raise ZeroDivisionError(update.message.text if update.message else "")
+        return await stage.services.echo(update)
+
+    stage.services.answer = crash_once
+    with caplog.at_level(logging.ERROR):
+        await stage.serve(a_message(1, "secret"), a_message(2, "next"))
+    assert stage.messenger.texts == [APOLOGY, "next"]
+    assert stage.turns.outcomes == ["crashed", "done"]
+    (letter,) = stage.mailboxes.dead_letters
+    assert (letter.update_id, letter.reason) == (1, "crashed")
+    (record,) = caplog.records
+    assert vars(record)["request_id"] == "1-1"
+    assert vars(record)["error"].startswith("ZeroDivisionError < test_actor.py:")
+    assert "secret" not in str(vars(record))
+
+
+async def test_an_unreadable_envelope_is_buried(stage: Stage) -> None:
+    """Without an update there is nobody to apologise to."""
+    await stage.serve(Envelope(update_id=3, lane="7", arrived=0, body=b"x"))
+    assert stage.turns.outcomes == ["crashed"]
+    assert [letter.body for letter in stage.mailboxes.dead_letters] == [b"x"]
+
+
+async def test_a_blocked_user_is_reported(stage: Stage) -> None:
+    """A send that failed for good goes to the service that keeps track of it."""
+    stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
+    stage.messenger.failures = [Blocked("sendMessage")]
+    await stage.serve(a_message(1))
+    assert stage.turns.outcomes == ["blocked"]
+    assert [route for route, _, _ in stage.services.calls] == [
+        "text",
+        "event:delivery_failed",
+    ]
+
+
+async def test_being_thrown_out_of_a_group_is_nobodys_unreachability(
+    stage: Stage,
+) -> None:
+    """Only a private chat says something of a user."""
+    stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
+    stage.messenger.failures = [Blocked("sendMessage")]
+    await stage.serve(a_message(1, chat_type=CHAT_TYPE_SUPERGROUP))
+    assert [route for route, _, _ in stage.services.calls] == ["text"]
+
+
+async def test_events_reach_their_service_and_are_not_apologised_for(
+    stage: Stage,
+) -> None:
+    """Who blocked the bot gets nothing, not even the reply; who came back does."""
+    stage.services.events = {
+        EVENT_USER_BLOCKED_BOT: "blocked",
+        EVENT_USER_UNBLOCKED_BOT: "unblocked",
+    }
+    await stage.serve(
+        a_message(1, event=EVENT_USER_BLOCKED_BOT, exempt=True),
+        a_message(2, event=EVENT_USER_UNBLOCKED_BOT, exempt=True),
+    )
+    assert stage.messenger.texts == ["pressed"]
+
+    async def fail(update: Update) -> Reply:
+        raise ServiceFailed("blocked")
+
+    stage.services.answer = fail
+    await stage.serve(a_message(3, event=EVENT_USER_UNBLOCKED_BOT, exempt=True))
+    assert stage.messenger.texts == ["pressed"]
+    assert stage.turns.outcomes == ["done", "done", "service_failed"]
+
+
+async def test_a_failing_bot_api_leaves_the_update_done(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reply is lost with an error in the log; the update is not done twice."""
+    stage.messenger.failures = [BotApiUnavailable("sendMessage")]
+    await stage.serve(a_message(1), a_message(2))
+    assert stage.turns.outcomes == ["send_failed", "done"]
+    assert len(stage.services.calls) == 2
+    assert [record.msg for record in caplog.records] == ["reply not sent"]
+
+
+async def test_a_rejected_message_does_not_take_the_next_one_along(
+    stage: Stage,
+) -> None:
+    """A bad part is skipped; without a connection the rest is not tried."""
+
+    async def two(update: Update) -> Reply:
+        return Reply(messages=[{"text": "one"}, {"text": "two"}])  # type: ignore[list-item]  # protobuf takes dictionaries
+
+    stage.services.answer = two
+    stage.messenger.failures = [Rejected("sendMessage", 400, Fault.OTHER)]
+    await stage.serve(a_message(1))
+    assert stage.messenger.texts == ["two"]
+    stage.messenger.failures = [BotApiUnavailable("sendMessage")]
+    await stage.serve(a_message(2))
+    assert stage.messenger.texts == ["two"]
+    assert stage.turns.outcomes == ["send_failed", "send_failed"]
+
+
+async def test_an_unanswered_press_does_not_take_its_message_along(
+    stage: Stage,
+) -> None:
+    """The spinner matters less than the reply."""
+    stage.messenger.failures = [BotApiUnavailable("answerCallbackQuery")]
+    await stage.serve(a_message(1, callback="CONNECT:1"))
+    assert stage.messenger.texts == ["pressed"]
+
+
+async def test_the_lease_is_held_before_every_effect(stage: Stage) -> None:
+    """Session, service call and each send ask first."""
+    lease = await stage.serve(a_message(1))
+    assert lease.holds == 3
+
+
+async def test_a_lost_claim_ends_the_actor_without_a_trace(stage: Stage) -> None:
+    """The new owner repeats the update; this one neither counts nor commits it."""
+    claim = await stage.mailboxes.put(a_message(1))
+    assert isinstance(claim, Claim)
+    stage.clock.move(60)
+    taken = await stage.mailboxes.claim("7")
+    assert taken is not None
+    with pytest.raises(ClaimLost):
+        await stage.actor.run(FakeLease(claim))
+    assert stage.turns == []
+    assert stage.mailboxes.queued == 1
+
+
+async def test_a_lane_is_given_back_when_it_is_wanted(stage: Stage) -> None:
+    """The rest of the mail waits for whoever claims it next."""
+    claim = await stage.mailboxes.put(a_message(1))
+    assert isinstance(claim, Claim)
+    for n in (2, 3):
+        await stage.mailboxes.put(a_message(n))
+    lease = FakeLease(claim)
+    lease.give_back_after = 2
+    await stage.actor.run(lease)
+    assert stage.turns.outcomes == ["done", "done"]
+    assert list(await stage.mailboxes.waiting(5)) == ["7"]
+
+
+async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
+    """Nothing runs on behind a lane that was taken away."""
+    cancelled = asyncio.Event()
+    started = asyncio.Event()
+
+    async def hang(update: Update) -> Reply:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return Reply()
+
+    stage.services.answer = hang
+    task = asyncio.create_task(stage.serve(a_message(1)))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled.is_set()
+    assert stage.turns == []

@@ -1,0 +1,335 @@
+"""Activation, bounds, leases, drain."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+
+import pytest
+from botgateway.chat.v1.reply_pb2 import Reply
+
+from gateway.actors.actor import Actor
+from gateway.actors.delivery import Delivery
+from gateway.actors.notices import SLOW_DOWN
+from gateway.actors.rate_limit import RateLimit
+from gateway.actors.refusal import Refusals
+from gateway.actors.session import Sessions
+from gateway.actors.system import FAIR_TURNS, ActorSystem
+from gateway.domain.ports import Claim
+from gateway.domain.update import Envelope, Update
+from gateway.mailboxes.memory import MemoryMailboxes
+from tests.fakes import FakeClock, FakeMessenger, FakeServices, Turns, a_message
+from tests.waiting import wait_until
+
+
+class DurableMailboxes(MemoryMailboxes):
+    """Mailboxes that are said to survive this process."""
+
+    @property
+    def durable(self) -> bool:
+        """Say so."""
+        return True
+
+
+class House:
+    """A whole actor system with fakes around it."""
+
+    def __init__(
+        self,
+        *,
+        max_active: int = 100,
+        mailboxes: MemoryMailboxes | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.mailboxes = mailboxes or MemoryMailboxes(
+            self.clock, limit=64, sessions=1000
+        )
+        self.services = FakeServices()
+        self.messenger = FakeMessenger()
+        self.turns = Turns()
+        delivery = Delivery(self.messenger, self.services, self.clock)
+        self.system = ActorSystem(
+            self.mailboxes,
+            Actor(
+                self.mailboxes,
+                self.services,
+                delivery,
+                Sessions(self.services, self.clock, 3600),
+                RateLimit(1000, 1),
+                clock=self.clock,
+                read=lambda body, arrived: pytest.fail("read again"),
+                observe=self.turns.append,
+            ),
+            Refusals(delivery, clock=self.clock, observe=self.turns.append),
+            clock=self.clock,
+            max_active=max_active,
+        )
+        self.gate = asyncio.Event()
+        self.running: set[str] = set()
+        self.most = 0
+        self.order: list[tuple[str, int]] = []
+        self.services.answer = self._work
+
+    async def _work(self, update: Update) -> Reply:
+        assert update.lane not in self.running, "one user was handled twice at once"
+        self.running.add(update.lane)
+        self.most = max(self.most, len(self.running))
+        self.order.append((update.lane, update.update_id))
+        try:
+            await self.gate.wait()
+        finally:
+            self.running.discard(update.lane)
+        return Reply()
+
+    async def accept(self, update_id: int, user: int, *, exempt: bool = False) -> None:
+        """Accept an update of a user."""
+        await self.system.accept(a_message(update_id, user=user, exempt=exempt))
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """Give a started system that is drained in the end."""
+    house = House()
+    house.system.start()
+    yield house
+    house.gate.set()
+    await house.system.drain(5)
+
+
+async def test_one_user_waits_for_itself_only(house: House) -> None:
+    """While a user hangs, the user's next update waits and others are served."""
+    await house.accept(1, user=1)
+    await house.accept(2, user=1)
+    await house.accept(3, user=2)
+    await wait_until(lambda: len(house.order) == 2)
+    assert house.order == [("1", 1), ("2", 3)]
+    house.gate.set()
+    await wait_until(lambda: len(house.turns) == 3)
+    assert house.order[-1] == ("1", 2)
+
+
+async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
+    """After the last update nothing of the actor is left."""
+    house.gate.set()
+    for n in range(500):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: len(house.turns) == 500)
+    await wait_until(lambda: house.system.active == 0)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert {"renew leases", "sweep mailboxes"} <= names
+    assert len(names) <= 4
+    assert house.mailboxes.queued == house.mailboxes.lanes == 0
+
+
+async def test_no_more_actors_run_than_there_are_places() -> None:
+    """Lanes beyond the bound wait and are served in the order of their waiting."""
+    house = House(max_active=3)
+    house.system.start()
+    for n in range(10):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: len(house.order) == 3)
+    house.gate.set()
+    await wait_until(lambda: len(house.turns) == 10)
+    assert house.most == 3
+    assert [lane for lane, _ in house.order] == [str(n) for n in range(10)]
+    await house.system.drain(5)
+
+
+async def test_a_busy_user_gives_way_to_those_who_wait() -> None:
+    """After sixteen updates in a row the next waiting lane gets the place."""
+    house = House(max_active=1)
+    house.system.start()
+    for n in range(FAIR_TURNS + 4):
+        await house.accept(n + 1, user=1)
+    await house.accept(100, user=2)
+    house.gate.set()
+    await wait_until(lambda: len(house.turns) == FAIR_TURNS + 5)
+    assert [lane for lane, _ in house.order].index("2") == FAIR_TURNS
+    await house.system.drain(5)
+
+
+async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
+    """Refused updates are counted; payments are taken all the same."""
+    for n in range(70):
+        await house.accept(n + 1, user=1)
+    await wait_until(lambda: len(house.messenger.sent) == 1)
+    assert house.messenger.texts == [SLOW_DOWN]
+    assert house.turns.outcomes == ["refused"] * 6
+    await house.accept(100, user=1, exempt=True)
+    assert house.mailboxes.queued == 65
+
+
+async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
+    """Whatever became of its owner, a sweep finds the lane when its lease ended."""
+    house.gate.set()
+    claim = await house.mailboxes.put(a_message(1, user=5))
+    assert isinstance(claim, Claim)
+    house.clock.move(4)
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+
+
+async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
+    """A slow service costs nobody the lane."""
+    await house.accept(1, user=1)
+    await wait_until(lambda: house.order)
+    for _ in range(3):
+        house.clock.move(2)
+        before = house.clock.uptime()
+        await wait_until(
+            lambda at=before: all(  # type: ignore[misc]  # bound at its definition
+                claim.until > at + 2
+                for claim in house.system._running  # noqa: SLF001 - the lease itself
+            ),
+            within=5,
+        )
+    house.gate.set()
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    assert house.order == [("1", 1)]
+
+
+async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
+    """Its call is cancelled; the new owner does the update."""
+    clock = FakeClock()
+
+    class Losing(MemoryMailboxes):
+        lost = False
+
+        async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+            self.lost = True
+            return claims
+
+    mailboxes = Losing(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.system.start()
+    await house.accept(1, user=1)
+    await wait_until(lambda: house.order)
+    clock.move(2.5)
+    await wait_until(lambda: mailboxes.lost)
+    await wait_until(lambda: house.system.active == 0)
+    assert house.turns == []
+    house.gate.set()
+    clock.move(3)
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    assert house.order == [("1", 1), ("1", 1)]
+    await house.system.drain(5)
+
+
+async def test_an_effect_waits_for_a_lease_that_ran_out(house: House) -> None:
+    """Past its own lease an actor calls nobody until the lease is renewed."""
+    house.gate.set()
+    release = asyncio.Event()
+
+    async def slow_session(update: Update) -> str:
+        await release.wait()
+        return "u"
+
+    house.services.resolve_user = slow_session  # type: ignore[method-assign]  # a fake
+    await house.accept(1, user=1)
+    await wait_until(lambda: house.system.active == 1)
+    house.clock.move(3.5)
+    release.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert house.order == []
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+
+
+async def test_a_drain_serves_all_that_memory_holds() -> None:
+    """What would be lost with the process is done first, also what waits."""
+    house = House(max_active=2)
+    house.system.start()
+    for n in range(12):
+        await house.accept(n + 1, user=n % 6)
+    drain = asyncio.create_task(house.system.drain(5))
+    await asyncio.sleep(0)
+    house.gate.set()
+    assert await drain == 0
+    assert house.turns.outcomes == ["done"] * 12
+    assert house.mailboxes.queued == 0
+
+
+async def test_a_drain_gives_durable_lanes_back() -> None:
+    """Running updates are finished, the rest of the mail waits for other workers."""
+    clock = FakeClock()
+    mailboxes = DurableMailboxes(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.system.start()
+    for n in range(6):
+        await house.accept(n + 1, user=n % 2)
+    await wait_until(lambda: len(house.order) == 2)
+    drain = asyncio.create_task(house.system.drain(5))
+    await asyncio.sleep(0)
+    await house.accept(7, user=9)
+    house.gate.set()
+    assert await drain == 0
+    assert house.turns.outcomes == ["done", "done"]
+    assert sorted(await mailboxes.waiting(5)) == ["0", "1", "9"]
+
+
+async def test_a_drain_is_bounded() -> None:
+    """What does not end in time is cut short, and its lane given back."""
+    house = House()
+    house.system.start()
+    await house.accept(1, user=1)
+    await wait_until(lambda: house.order)
+    assert await house.system.drain(0.05) == 1
+    assert house.system.active == 0
+    assert list(await house.mailboxes.waiting(5)) == ["1"]
+
+
+async def test_a_failed_sweep_is_tried_again() -> None:
+    """A fault of the store passes; the lanes that waited are found afterwards."""
+    clock = FakeClock()
+
+    class Failing(MemoryMailboxes):
+        failures = 1
+
+        async def waiting(self, limit: int) -> list[str]:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("gone")
+            return list(await super().waiting(limit))
+
+    mailboxes = Failing(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.gate.set()
+    house.system.start()
+    claim = await mailboxes.put(a_message(1, user=5))
+    assert isinstance(claim, Claim)
+    clock.move(4)
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    await house.system.drain(5)
+
+
+async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
+    """The lease runs out and a sweep goes on from the last commit."""
+    clock = FakeClock()
+
+    class Failing(MemoryMailboxes):
+        failures = 1
+
+        async def commit(
+            self,
+            claim: Claim,
+            update_id: int,
+            state: bytes,
+            *,
+            dead: str = "",
+            give_back: bool = False,
+        ) -> Envelope | None:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("gone")
+            return await super().commit(
+                claim, update_id, state, dead=dead, give_back=give_back
+            )
+
+    mailboxes = Failing(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.gate.set()
+    house.system.start()
+    await house.accept(1, user=5)
+    await wait_until(lambda: not mailboxes.failures and not house.system.active)
+    assert house.turns == []
+    clock.move(4)
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    await house.system.drain(5)

@@ -1,0 +1,93 @@
+"""Logs: one line of JSON, and no text of a user."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from gateway.domain.turn import Outcome, Turn
+from gateway.logs import JsonFormatter, describe, log_turn
+
+
+@pytest.fixture
+def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
+    """Collect what is logged, as parsed lines."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    gateway = logging.getLogger("gateway")
+    level = gateway.level
+    root.addHandler(handler)
+    gateway.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in output.getvalue().splitlines()]
+    root.removeHandler(handler)
+    gateway.setLevel(level)
+
+
+def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # noqa: ANN401 - as above
+    """The fields that operators search for are there, times in milliseconds."""
+    log_turn(
+        Turn(
+            update_id=5,
+            kind="message",
+            request_id="1-5",
+            telegram_user_id=7,
+            route="text",
+            outcome=Outcome.DONE,
+            queue_seconds=0.0012,
+            service_seconds=0.25,
+            telegram_seconds=0.1,
+        )
+    )
+    (line,) = lines()
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "gateway.update",
+        "message": "update",
+        "request_id": "1-5",
+        "update_id": 5,
+        "telegram_user_id": 7,
+        "kind": "message",
+        "route": "text",
+        "outcome": "done",
+        "queue_ms": 1.2,
+        "service_ms": 250.0,
+        "telegram_ms": 100.0,
+        "fault": "",
+    }
+
+
+def test_an_error_is_described_without_its_message() -> None:
+    """The class and the way to it, but not what it quotes."""
+    try:
+        raise ValueError("a user's text")
+    except ValueError as error:
+        described = describe(error)
+    assert described.startswith("ValueError < test_logs.py:")
+    assert "user" not in described
+
+
+def test_what_libraries_log_is_cut_to_its_constant_part(lines: Any) -> None:  # noqa: ANN401 - as above
+    """Arguments, later lines and messages of errors may quote anything."""
+    foreign = logging.getLogger("asyncio")
+    try:
+        raise ValueError("hush")
+    except ValueError:
+        foreign.exception("Task failed\nfuture: <Task exception=ValueError('hush')>")
+    foreign.warning("took %s", "hush")
+    failed, took = lines()
+    assert failed["message"] == "Task failed"
+    assert failed["error"].startswith("ValueError < ")
+    assert took["message"] == "took %s"
+    assert "hush" not in json.dumps([failed, took])
+
+
+def test_an_update_of_any_kind_of_value_makes_a_line(lines: Any) -> None:  # noqa: ANN401 - as above
+    """A field that JSON does not know is written as text, not raised."""
+    logging.getLogger("gateway.x").warning("odd", extra={"where": {1, 2}.__class__})
+    (line,) = lines()
+    assert line["message"] == "odd"
