@@ -1,0 +1,132 @@
+"""Processes that the sandbox starts beside itself.
+
+Concurrency: one task starts, watches and ends them. Each has a process group of its
+own, so that Ctrl-C in a terminal does not reach it: the sandbox ends them one after the
+other. Their output goes where the sandbox's goes.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+START_SECONDS = 30.0
+"""How long a child may take until it answers; a slow laptop needs about five."""
+STOP_SECONDS = 10.0
+"""How long a child may take to end. Then it is killed."""
+_POLL_SECONDS = 0.05
+
+
+class Ended(Exception):
+    """A child ended by itself or did not start. The message is for a person."""
+
+
+class Stopped(Exception):
+    """A signal came while a child was still starting."""
+
+
+class Children:
+    """The processes, by name, in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, Process] = {}
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `watch`; called again, kill the children at once."""
+        if self._stop.is_set():
+            for process in self._processes.values():
+                _signal(process, signal.SIGKILL)
+        self._stop.set()
+
+    @asynccontextmanager
+    async def running(
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        ready: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[None]:
+        """Run a Python module as a child inside of the block.
+
+        Args:
+            name: what messages call it.
+            arguments: the module and its arguments.
+            environment: all that it sees of the environment.
+            ready: tells whether it answers.
+
+        Raises:
+            Ended: it ended, or did not answer in time.
+            Stopped: a signal came before it answered.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            stdin=DEVNULL,
+            env=environment,
+            process_group=0,
+        )
+        self._processes[name] = process
+        try:
+            await self._until(ready, name)
+            yield
+        finally:
+            await _end(process)
+
+    async def watch(self) -> None:
+        """Wait for `stop`.
+
+        Raises:
+            Ended: a child ended by itself.
+        """
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        ends = [
+            asyncio.create_task(process.wait(), name=name)
+            for name, process in self._processes.items()
+        ]
+        _, waiting = await asyncio.wait({stop, *ends}, return_when="FIRST_COMPLETED")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        if not self._stop.is_set():
+            self._check()
+
+    async def _until(self, ready: Callable[[], Awaitable[bool]], name: str) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not self._stop.is_set():
+                    self._check()
+                    if await ready():
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise Ended(f"the {name} did not answer in {START_SECONDS:g} s") from None
+        raise Stopped
+
+    def _check(self) -> None:
+        for name, process in self._processes.items():
+            if process.returncode is not None:
+                raise Ended(
+                    f"the {name} ended by itself with code {process.returncode}; "
+                    "what it wrote is above"
+                )
+
+
+async def _end(process: Process) -> None:
+    _signal(process, signal.SIGTERM)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+    finally:
+        _signal(process, signal.SIGKILL)
+        await process.wait()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)

@@ -1,0 +1,76 @@
+"""What the Bot API refuses of an inline keyboard, in Telegram's words."""
+
+from gateway.sandbox.rules import Parameters, bad, is_url, json_value, number
+
+CALLBACK_DATA_BYTES = 64
+KEYBOARD_LIMIT = 100
+"""Buttons in all. Not documented: where users were seen to be refused."""
+
+_ACTIONS = (
+    "callback_data",
+    "callback_game",
+    "copy_text",
+    "login_url",
+    "pay",
+    "switch_inline_query",
+    "switch_inline_query_chosen_chat",
+    "switch_inline_query_current_chat",
+    "url",
+    "web_app",
+)
+
+
+def keyboard(parameters: Parameters) -> Parameters:
+    """Read the inline keyboard, as `reply_markup`. Empty: there is none."""
+    markup = json_value(parameters, "reply_markup", "reply keyboard markup")
+    if markup is None:
+        return {}
+    if not isinstance(markup, dict):
+        raise bad("Object expected as reply markup")
+    rows = markup.get("inline_keyboard", [])
+    if not isinstance(rows, list):
+        raise bad('Field "inline_keyboard" must be of type Array')
+    if not all(isinstance(row, list) for row in rows):
+        raise bad(
+            'Field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of '
+            "Arrays"
+        )
+    buttons = [button for row in rows for button in row]
+    for button in buttons:
+        _check_button(button, in_group=number(parameters.get("chat_id")) < 0)
+    if len(buttons) > KEYBOARD_LIMIT:
+        raise bad("reply markup is too long")
+    shown = [row for row in rows if row]
+    return {"reply_markup": {"inline_keyboard": shown}} if shown else {}
+
+
+def _check_button(button: object, *, in_group: bool) -> None:
+    problem = "Can't parse inline keyboard button: "
+    if not isinstance(button, dict):
+        raise bad(f"{problem}InlineKeyboardButton must be an Object")
+    if not isinstance(button.get("text"), str):
+        raise bad(f'{problem}Can\'t find field "text"')
+    actions = [name for name in _ACTIONS if button.get(name, "") != ""]
+    if not actions:
+        raise bad(f"{problem}Text buttons are unallowed in the inline keyboard")
+    if len(actions) > 1:
+        raise bad(f"{problem}Exactly one action must be specified")
+    if not button["text"].strip():
+        raise bad("Inline keyboard button text must be non-empty")
+    _check_action(actions[0], button[actions[0]], in_group=in_group)
+
+
+def _check_action(name: str, value: object, *, in_group: bool) -> None:
+    if name == "callback_data" and len(str(value).encode()) > CALLBACK_DATA_BYTES:
+        raise bad("BUTTON_DATA_INVALID")
+    if name == "url" and not is_url(value, "http", "https", "tg"):
+        raise bad(f"Inline keyboard button URL '{value}' is invalid: Wrong HTTP URL")
+    if name == "web_app":
+        url = value.get("url") if isinstance(value, dict) else None
+        if not is_url(url, "https"):
+            raise bad(
+                f"Inline keyboard button Web App URL '{url}' is invalid: "
+                "Only HTTPS links are allowed"
+            )
+        if in_group:
+            raise bad("BUTTON_TYPE_INVALID")

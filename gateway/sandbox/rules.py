@@ -1,0 +1,119 @@
+"""What the Bot API refuses, in Telegram's words: what most methods share.
+
+Each function reads one part of a call's parameters and gives it back as Telegram
+understands it, or refuses the call. Where Telegram is known to be lenient by accident
+(it counts texts in code points, and takes the first of several actions of a button),
+these rules are as strict as its documentation.
+"""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.sandbox.markup import utf16_length
+
+Parameters = dict[str, Any]
+
+ANSWER_LIMIT = 200
+
+_CHAT_ACTIONS = re.compile(
+    r"cancel|typing|choose_sticker|find_location|upload_(?:photo|document)"
+    r"|(?:record|upload)_(?:video|voice|video_note)"
+)
+
+
+class Refused(Exception):
+    """The Bot API answers a call with an error.
+
+    Attributes:
+        status: the HTTP status and `error_code`.
+        description: Telegram's words.
+        parameters: `retry_after` or `migrate_to_chat_id`, where there is one.
+    """
+
+    def __init__(
+        self, description: str, status: int = 400, parameters: Parameters | None = None
+    ) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.parameters = parameters or {}
+
+
+def bad(reason: str) -> Refused:
+    """Make a 400: Telegram's prefix, and its words with a small first letter."""
+    if reason[1] == "_" or not reason[1].isupper():
+        reason = reason[0].lower() + reason[1:]
+    return Refused(f"Bad Request: {reason}")
+
+
+def number(value: object) -> int:
+    """Read an integer, which a form sends as text. 0: it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return 0
+    try:
+        return int(value)
+    except ValueError:
+        return 0
+
+
+def json_value(parameters: Parameters, name: str, title: str) -> object:
+    """Read a parameter that may be JSON inside of a text. None: it is not there."""
+    value = parameters.get(name)
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value) if value else None
+    except msgspec.DecodeError:
+        raise bad(f"Can't parse {title} JSON object") from None
+
+
+def chat_id(parameters: Parameters) -> int:
+    """Read the chat. Every integer but 0 is the id of a chat that exists."""
+    if parameters.get("chat_id") in {None, ""}:
+        raise bad("chat_id is empty")
+    chat = number(parameters["chat_id"])
+    if not chat:
+        raise bad("chat not found")
+    return chat
+
+
+def is_url(value: object, *schemes: str) -> bool:
+    """Tell whether something is an address that users can reach."""
+    try:
+        address = urlsplit(value) if isinstance(value, str) else None
+        host = address.hostname if address else None
+    except ValueError:
+        return False
+    if not address or not host or address.scheme not in schemes:
+        return False
+    # A host without a dot, such as localhost, is nothing that users can reach.
+    return address.scheme == "tg" or "." in host or ":" in host
+
+
+def media(parameters: Parameters, kind: str) -> str:
+    """Read a file that is sent by its id or by its address."""
+    source = parameters.get(kind)
+    if not isinstance(source, str) or not source:
+        raise bad(f"There is no {kind} in the request")
+    if not is_url(source, "http", "https") and not re.fullmatch(r"[\w-]+", source):
+        raise bad("Wrong file identifier/HTTP URL specified")
+    return source
+
+
+def chat_action(parameters: Parameters) -> None:
+    """Check the action that is shown to the user."""
+    if not _CHAT_ACTIONS.fullmatch(str(parameters.get("action", "")).lower()):
+        raise bad("Wrong parameter action in request")
+
+
+def callback_answer(parameters: Parameters) -> None:
+    """Check the answer to a pressed button."""
+    if not parameters.get("callback_query_id"):
+        raise bad(
+            "query is too old and response timeout expired or query ID is invalid"
+        )
+    if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:
+        raise bad("MESSAGE_TOO_LONG")

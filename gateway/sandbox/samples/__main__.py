@@ -1,0 +1,70 @@
+"""The process: one gRPC server with the four services, on loopback only."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+import grpc
+from botgateway.conversation.v1.conversation_service_pb2_grpc import (
+    add_ConversationServiceServicer_to_server,
+)
+from botgateway.matching.v1.matching_service_pb2_grpc import (
+    add_MatchingServiceServicer_to_server,
+)
+from botgateway.notification.v1.notification_service_pb2_grpc import (
+    add_NotificationServiceServicer_to_server,
+)
+from botgateway.profile.v1.profile_service_pb2_grpc import (
+    add_ProfileServiceServicer_to_server,
+)
+
+from gateway.sandbox.samples.conversation import Conversation
+from gateway.sandbox.samples.matching import Matching
+from gateway.sandbox.samples.notification import Notification
+from gateway.sandbox.samples.once import AnswerOnce
+from gateway.sandbox.samples.profile import Profile
+
+GRACE_SECONDS = 5.0
+"""How long running calls may take after the signal to stop."""
+
+
+def build_server() -> grpc.aio.Server:
+    """Make a server with the four services; it has no port yet."""
+    # Without this option a second process could share the port unnoticed.
+    options = [("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(interceptors=[AnswerOnce()], options=options)
+    add_ConversationServiceServicer_to_server(Conversation(), server)
+    add_MatchingServiceServicer_to_server(Matching(), server)
+    add_ProfileServiceServicer_to_server(Profile(), server)
+    add_NotificationServiceServicer_to_server(Notification(), server)
+    return server
+
+
+async def serve(port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls that are running."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = build_server()
+    try:
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError:
+        sys.stderr.write(f"port {port} cannot be used: choose another with --port\n")
+        sys.exit(2)
+    await server.start()
+    sys.stdout.write(f"sample services on 127.0.0.1:{port}\n")
+    sys.stdout.flush()
+    await stop.wait()
+    await server.stop(GRACE_SECONDS)
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description="Sample services for the gateway.")
+    parser.add_argument("--port", type=int, default=50051, help="0: any free port")
+    asyncio.run(serve(parser.parse_args().port))
+
+
+if __name__ == "__main__":
+    main()

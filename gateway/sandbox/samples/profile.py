@@ -1,0 +1,58 @@
+"""The profile service: it knows the company's own users."""
+# ruff: noqa: N802 - rpcs have the names of their contract
+
+import html
+from typing import Any
+
+from botgateway.chat.v1.reply_pb2 import TEXT_FORMAT_HTML, OutgoingMessage, Reply
+from botgateway.profile.v1.profile_service_pb2 import (
+    GetProfileRequest,
+    GetProfileResponse,
+    ResolveUserRequest,
+    ResolveUserResponse,
+    StartRequest,
+    StartResponse,
+)
+from botgateway.profile.v1.profile_service_pb2_grpc import ProfileServiceServicer
+from grpc.aio import ServicerContext
+
+
+class Profile(ProfileServiceServicer):
+    """Makes everybody who writes a user."""
+
+    async def ResolveUser(
+        self, request: ResolveUserRequest, context: ServicerContext[Any, Any]
+    ) -> ResolveUserResponse:
+        """Give the same internal id to the same Telegram user, always."""
+        telegram_user_id = request.context.telegram_user_id
+        if not telegram_user_id:
+            return ResolveUserResponse()
+        return ResolveUserResponse(internal_user_id=f"u-{telegram_user_id}")
+
+    async def Start(
+        self, request: StartRequest, context: ServicerContext[Any, Any]
+    ) -> StartResponse:
+        """Welcome a user, who may have followed a deep link."""
+        # Names and payloads are the user's own words: markup in them must not work.
+        name = html.escape(request.context.first_name) or "stranger"
+        lines = [f"<b>Welcome, {name}!</b>"]
+        if request.payload:
+            lines.append(
+                f"You followed the link <i>{html.escape(request.payload)}</i>."
+            )
+        lines.append("Say something, send a photo, or write <code>match</code>.")
+        return StartResponse(reply=_formatted("\n".join(lines)))
+
+    async def GetProfile(
+        self, request: GetProfileRequest, context: ServicerContext[Any, Any]
+    ) -> GetProfileResponse:
+        """Show users what is known of them."""
+        user = request.context
+        name = html.escape(user.first_name) or "No name"
+        user_id = html.escape(user.internal_user_id) or "unknown"
+        text = f"<b>{name}</b>\nYour user id: <code>{user_id}</code>"
+        return GetProfileResponse(reply=_formatted(text))
+
+
+def _formatted(text: str) -> Reply:
+    return Reply(messages=[OutgoingMessage(text=text, format=TEXT_FORMAT_HTML)])

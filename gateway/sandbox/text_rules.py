@@ -1,0 +1,72 @@
+"""What the Bot API refuses of a text or caption, in Telegram's words."""
+
+from collections.abc import Callable
+
+from gateway.sandbox.markup import Entity, Parsed, Unparsable, utf16_length
+from gateway.sandbox.markup_html import parse_html
+from gateway.sandbox.markup_markdown import parse_markdown_v2
+from gateway.sandbox.rules import Parameters, bad, json_value
+
+TEXT_LIMIT = 4096
+CAPTION_LIMIT = 1024
+RAW_TEXT_BYTES = 32_768
+
+
+def text(parameters: Parameters) -> Parameters:
+    """Read `text` as the user sees it, and its `entities`."""
+    if not parameters.get("text"):
+        raise bad("Message text is empty")
+    visible, entities = _formatted(parameters, "text", "entities")
+    if not visible:
+        raise bad("Text must be non-empty")
+    if utf16_length(visible) > TEXT_LIMIT:
+        raise bad("Message is too long")
+    return {"text": visible, "entities": entities} if entities else {"text": visible}
+
+
+def caption(parameters: Parameters) -> Parameters:
+    """Read `caption` as the user sees it, and its `caption_entities`."""
+    if not parameters.get("caption"):
+        return {}
+    visible, entities = _formatted(parameters, "caption", "caption_entities")
+    if utf16_length(visible) > CAPTION_LIMIT:
+        raise bad("Message caption is too long")
+    read: Parameters = {"caption": visible} if visible else {}
+    return read | {"caption_entities": entities} if entities else read
+
+
+def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
+    raw = str(parameters[name])
+    if len(raw.encode()) > RAW_TEXT_BYTES:
+        raise bad("Text is too long")
+    mode = str(parameters.get("parse_mode") or "").lower()
+    if mode in {"", "none", "markdown"}:
+        # The legacy Markdown is taken as it is: the gateway does not use it.
+        given = json_value(parameters, marks, "entities")
+        return raw.strip(), given if isinstance(given, list) else []
+    if mode not in _PARSERS:
+        raise bad("Unsupported parse_mode")
+    try:
+        visible, entities = _PARSERS[mode](raw)
+    except Unparsable as fault:
+        raise bad(f"Can't parse entities: {fault}") from None
+    return visible.strip(), _clipped(entities, visible)
+
+
+_PARSERS: dict[str, Callable[[str], Parsed]] = {
+    "html": parse_html,
+    "markdownv2": parse_markdown_v2,
+}
+
+
+def _clipped(entities: list[Entity], visible: str) -> list[Entity]:
+    """Fit entities to a text that loses the white space around it."""
+    cut = utf16_length(visible) - utf16_length(visible.lstrip())
+    length = utf16_length(visible.strip())
+    clipped = []
+    for entity in entities:
+        start = max(entity["offset"] - cut, 0)
+        end = min(entity["offset"] + entity["length"] - cut, length)
+        if end > start:
+            clipped.append(entity | {"offset": start, "length": end - start})
+    return clipped

@@ -1,0 +1,51 @@
+"""The Bot API's form over HTTP: parameters come in, answers go out."""
+
+import msgspec
+from aiohttp import web
+
+from gateway.sandbox.rules import Parameters, Refused, bad
+
+
+async def read_parameters(request: web.Request) -> Parameters:
+    """Read the parameters in the query and in the body; the body wins.
+
+    Raises:
+        Refused: the body is not what its content type says.
+    """
+    parameters: Parameters = dict(request.query)
+    if request.content_type == "application/json":
+        try:
+            body = msgspec.json.decode(await request.read() or b"{}")
+        except msgspec.DecodeError:
+            raise bad("can't parse parameter value") from None
+        if not isinstance(body, dict):
+            raise bad("JSON object expected")
+        return parameters | body
+    for name, value in (await request.post()).items():
+        if isinstance(value, str):
+            parameters[name] = value
+    return parameters
+
+
+def refusal(refused: Refused) -> Parameters:
+    """Make the answer that tells of an error."""
+    answer: Parameters = {
+        "ok": False,
+        "error_code": refused.status,
+        "description": refused.description,
+    }
+    return answer | ({"parameters": refused.parameters} if refused.parameters else {})
+
+
+def response(answer: Parameters, body: str | None = None) -> web.Response:
+    """Turn an answer into HTTP, or send this body in its place."""
+    status = answer.get("error_code", 200)
+    if body is not None:
+        return web.Response(status=status, text=body)
+    seconds = answer.get("parameters", {}).get("retry_after")
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(answer),
+        content_type="application/json",
+        headers=None if seconds is None else {"Retry-After": str(seconds)},
+    )

@@ -1,0 +1,161 @@
+"""The whole sandbox, started as a person starts it."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox.launch import run_sandbox
+from tests.waiting import wait_until
+
+PROGRAM = """
+import asyncio, sys
+from gateway.sandbox.launch import run_sandbox
+port, ops, simulator, samples = map(int, sys.argv[1:])
+sys.exit(asyncio.run(run_sandbox(
+    port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def children_of(pid: int) -> list[int]:
+    """List the processes that a process started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+@asynccontextmanager
+async def sandbox(directory: Path, ports: list[int]) -> AsyncIterator[Process]:
+    """Run the sandbox in a directory with settings that it must not read."""
+    (directory / ".env").write_text("TELEGRAM_BOT_TOKEN=broken\nPORT=broken\n")
+    settings = {
+        "TELEGRAM_BOT_TOKEN": "1:real",
+        "REDIS_URL": "redis://real",
+        "PORT": "1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *map(str, ports),
+        cwd=directory,
+        env=os.environ | settings,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def read_until(process: Process, mark: str) -> str:
+    """Read what the sandbox prints up to a line with this mark."""
+    assert process.stdout
+    read = ""
+    async with asyncio.timeout(40):
+        while mark not in read.rpartition("\n\n")[2]:
+            line = await process.stdout.readline()
+            assert line, read
+            read += line.decode()
+    return read
+
+
+async def shell(command: str) -> str:
+    """Run a command as it would be pasted into a terminal."""
+    process = await asyncio.create_subprocess_exec("bash", "-c", command, stdout=PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="a person has curl")
+async def test_the_printed_commands_show_a_reply_and_ctrl_c_ends_it_all(
+    tmp_path: Path,
+) -> None:
+    """From the start to the reply to the end, without any settings."""
+    ports = free_ports(4)
+    async with sandbox(tmp_path, ports) as process:
+        printed = await read_until(process, "/chats/1001")
+        say, look = re.findall(r"^  (curl (?:.*\\\n)*.*)$", printed, re.MULTILINE)
+        await shell(say)
+        chat = ""
+        async with asyncio.timeout(10):
+            while "You said: hello" not in chat:
+                chat = await shell(look)
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        assert process.returncode == 0
+    assert all(is_free(port) for port in ports)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+async def test_a_part_that_ends_takes_the_sandbox_along(tmp_path: Path) -> None:
+    """Exit code 1, one clear line, and nothing stays behind."""
+    ports = free_ports(4)
+    async with sandbox(tmp_path, ports) as process:
+        await read_until(process, "/chats/1001")
+        (gateway,) = (
+            child
+            for child in children_of(process.pid)
+            if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes()
+        )
+        os.kill(gateway, signal.SIGKILL)
+        _, errors = await process.communicate()
+        assert process.returncode == 1
+    last = errors.decode().splitlines()[-1]
+    assert last.startswith("the sandbox stopped: the gateway ended by itself")
+    await wait_until(lambda: all(is_free(port) for port in ports))
+
+
+@pytest.mark.parametrize("part", ["port", "ops_port", "simulator_port", "samples_port"])
+async def test_a_port_in_use_is_one_clear_line(
+    part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, before anything was started."""
+    names = ["port", "ops_port", "simulator_port", "samples_port"]
+    ports = dict(zip(names, free_ports(4), strict=True))
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", ports[part]))
+        holder.listen()
+        assert await run_sandbox(**ports) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"port {ports[part]} (")
+    assert printed.err.count("\n") == 1
+
+
+async def test_a_port_that_does_not_exist_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also a number that no port can have."""
+    assert await run_sandbox(70000) == 2
+    assert capsys.readouterr().err.startswith("port 70000 (gateway) cannot be used: ")
