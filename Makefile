@@ -42,9 +42,10 @@ format: $(READY) ## Format the code and the contracts
 	$(BIN)/ruff format --quiet .
 	$(BIN)/buf format -w
 
-proto: $(READY) ## Generate the stubs in generated/ from the contracts
+proto: $(READY) ## Generate stubs and routes.lock from the contracts
 	rm -rf generated/botgateway
 	$(MAKE) stubs INTO=generated
+	$(BIN)/telegram-gateway routes --lock > routes.lock
 
 .PHONY: stubs
 stubs:
@@ -57,7 +58,8 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 	$(BIN)/buf format --diff --exit-code
 	@stubs=$$(mktemp -d) && trap 'rm -rf "$$stubs"' EXIT && $(MAKE) stubs INTO="$$stubs" && \
 	  diff -r -x __pycache__ "$$stubs" generated || { echo 'generated/ is not what the contracts give: run make proto'; exit 1; }
-	$(BIN)/buf breaking --against '.git#ref=HEAD'
+	@$(BIN)/telegram-gateway routes --lock | diff routes.lock - || { echo 'routes.lock is not what the contracts give: a trigger that users rely on changed?'; exit 1; }
+	$(BIN)/buf breaking --against '.git#branch=main'
 
 check: lint test ## What CI runs
 

@@ -1,0 +1,193 @@
+"""Settings: the environment, and a file `.env` beside it.
+
+Every fault is found before the start and all are reported at once. Values never appear
+in a report: they may be secrets.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.domain.errors import Faults
+
+_SCHEMES = "(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds)"
+
+_Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _token(value: SecretStr) -> SecretStr:
+    bot_id, colon, key = value.get_secret_value().partition(":")
+    if not (bot_id.isascii() and bot_id.isdigit() and colon and key and key.isascii()):
+        raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
+    if any(character.isspace() or character in "/?#%" for character in key):
+        raise ValueError("is not a bot token: it has characters that none has")
+    return value
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    # Bot API, setWebhook: secret_token.
+    plain = secret.replace("_", "").replace("-", "")
+    if not (1 <= len(secret) <= 256 and (plain or secret) and _is_plain(plain)):
+        raise ValueError("needs 1 to 256 characters out of A-Z a-z 0-9 _ -")
+    return value
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and (text.isalnum() or not text)
+
+
+def _target(value: str) -> str:
+    if value.startswith(("http://", "https://")):
+        raise ValueError("is a gRPC name like billing:50051, without http://")
+    # gRPC's own schemes have ports of their own kind, or none.
+    with_scheme = re.fullmatch(_SCHEMES + r":\S+", value)
+    host_and_port = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})", value)
+    if with_scheme or (host_and_port and 1 <= int(host_and_port[1]) <= 65535):
+        return value
+    raise ValueError("is a gRPC name with a port, like billing:50051")
+
+
+class Settings(BaseSettings):
+    """What the gateway can be told. Seconds are seconds, not milliseconds."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    telegram_bot_token: Annotated[SecretStr, AfterValidator(_token)]
+    telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
+    telegram_api_url: HttpUrl = HttpUrl("https://api.telegram.org")
+    webhook_url: HttpUrl | None = None
+    host: str = "127.0.0.1"
+    port: _Port = 8000
+    ops_port: _Port = 9000
+    redis_url: SecretStr | None = None
+    redis_host: str | None = None
+    redis_port: _Port = 6379
+    session_ttl: float = Field(default=86400, gt=0)
+    session_limit: int = Field(default=100_000, ge=1)
+    rate_limit_requests: int = Field(default=1, ge=1)
+    rate_limit_window: float = Field(default=1, gt=0)
+    mailbox_limit: int = Field(default=64, ge=1)
+    max_active_actors: int = Field(default=5000, ge=1)
+    workers: int = Field(default=1, ge=1)
+    services_tls: bool = False
+    services_tls_ca_file: Path | None = None
+    services_tls_certificate_file: Path | None = None
+    services_tls_key_file: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    store_patience: float = Field(default=2, ge=0)
+    drain_timeout: float = Field(default=20, ge=0)
+
+    @property
+    def bot_id(self) -> int:
+        """The bot's own user id: the public half of the token."""
+        return int(self.telegram_bot_token.get_secret_value().partition(":")[0])
+
+    @property
+    def api_url(self) -> str:
+        """The Bot API's address without a slash at its end."""
+        return str(self.telegram_api_url).rstrip("/")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        faults = []
+        if self.port == self.ops_port:
+            faults.append("OPS_PORT is the same as PORT")
+        if self.redis_url or self.redis_host:
+            faults.append("REDIS_URL, REDIS_HOST: this version has no Redis mailboxes")
+        if self.workers > 1:
+            faults.append("WORKERS: more than one worker needs Redis mailboxes")
+        pair = (self.services_tls_certificate_file, self.services_tls_key_file)
+        if any(pair) and not all(pair):
+            faults.append(
+                "SERVICES_TLS_CERTIFICATE_FILE and SERVICES_TLS_KEY_FILE go together"
+            )
+        if any((*pair, self.services_tls_ca_file)) and not self.services_tls:
+            faults.append("SERVICES_TLS is off, but its files are set")
+        if faults:
+            raise Faults(faults)
+        return self
+
+
+class ServiceSettings(BaseSettings):
+    """Where one service is. Its settings begin with the service's name."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    target: Annotated[str, AfterValidator(_target)]
+    timeout: float = Field(default=3, gt=0)
+
+
+# A conversation may think; the others look things up.
+_TIMEOUTS = {"CONVERSATION": 5.0}
+
+
+def load(overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        overrides: settings that the command line gives, by field name.
+
+    Raises:
+        Faults: everything that is wrong with them.
+    """
+    return load_with_services((), overrides)[0]
+
+
+def load_with_services(
+    names: Iterable[str], overrides: dict[str, Any] | None = None
+) -> tuple[Settings, dict[str, ServiceSettings]]:
+    """Read the settings, and those of the services with these names.
+
+    Args:
+        names: such as "CONVERSATION", for CONVERSATION_TARGET and
+            CONVERSATION_TIMEOUT.
+        overrides: settings that the command line gives, by field name.
+
+    Raises:
+        Faults: everything that is wrong with any of them.
+    """
+    env_file = os.environ.get("ENV_FILE", ".env") or None
+    faults: list[str] = []
+    settings: Settings | None = None
+    services: dict[str, ServiceSettings] = {}
+    try:
+        settings = Settings(_env_file=env_file, **(overrides or {}))
+    except ValidationError as error:
+        faults += _lines(error)
+    except Faults as error:
+        faults += error.faults
+    for name in names:
+        try:
+            services[name] = ServiceSettings(_env_file=env_file, _env_prefix=f"{name}_")
+        except ValidationError as error:
+            faults += _lines(error, prefix=f"{name}_")
+            continue
+        if "timeout" not in services[name].model_fields_set:
+            services[name].timeout = _TIMEOUTS.get(name, services[name].timeout)
+    if faults or settings is None:
+        raise Faults(faults)
+    return settings, services
+
+
+def _lines(error: ValidationError, prefix: str = "") -> list[str]:
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False):
+        name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
+        meaning = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "missing":
+            meaning = "is not set"
+        lines.append(f"{name}: {meaning}")
+    return lines

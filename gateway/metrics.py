@@ -1,0 +1,77 @@
+"""What is counted and timed, for Prometheus.
+
+No label has unbounded values: kinds, routes, outcomes and methods all come from short
+lists of the program's own.
+"""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from gateway.domain.turn import Turn
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._updates = Counter(
+            "gateway_updates",
+            "Updates by what became of them.",
+            ["kind", "route", "outcome"],
+            registry=self._registry,
+        )
+        self._mailbox = Histogram(
+            "gateway_mailbox_seconds",
+            "From the arrival of an update to the start of its turn.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._service = Histogram(
+            "gateway_service_seconds",
+            "In calls of services, the session included, per update.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._bot_api = Histogram(
+            "gateway_bot_api_seconds",
+            "One call of the Bot API, its repetition included.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._reply_faults = Counter(
+            "gateway_reply_faults",
+            "Parts of replies that were left out because Telegram refuses them.",
+            ["fault"],
+            registry=self._registry,
+        )
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a gauge that is read when it is asked for."""
+        Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def observe(self, turn: Turn) -> None:
+        """Count and time an update."""
+        self._updates.labels(turn.kind, turn.route, turn.outcome).inc()
+        if turn.queue_seconds:
+            self._mailbox.observe(turn.queue_seconds)
+        if turn.service_seconds:
+            self._service.labels(turn.route).observe(turn.service_seconds)
+
+    def observe_call(self, method: str, seconds: float) -> None:
+        """Time a call of the Bot API."""
+        self._bot_api.labels(method).observe(seconds)
+
+    def count_reply_fault(self, fault: str) -> None:
+        """Count a part of a reply that was left out."""
+        self._reply_faults.labels(fault).inc()
+
+    def page(self) -> bytes:
+        """Give all of it in the Prometheus text format, version 0.0.4."""
+        return generate_latest(self._registry)

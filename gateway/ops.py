@@ -1,0 +1,87 @@
+"""What operators and their machines look at: health, readiness, metrics."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.domain.errors import Faults
+
+_JSON = "application/json"
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+_KEEPALIVE_SECONDS = 75
+"""Telegram closes an idle connection after 60 s. A server that closes first may do so
+just as an update is being written."""
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serve an app inside of the block. Requests under way are finished at its end.
+
+    Raises:
+        Faults: the port cannot be had.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        # Telegram compresses nothing; strangers would, to keep the event loop busy.
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+        except OSError as error:
+            fault = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise Faults([fault]) from None
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class Ops:
+    """Answers from what the rest of the program tells when it is asked."""
+
+    def __init__(
+        self,
+        *,
+        health: Callable[[], Mapping[str, Any]],
+        unready: Callable[[], str],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        """Take the questions.
+
+        Args:
+            health: what goes into the answer of `/health`.
+            unready: why no updates should be sent here; empty: they should.
+            metrics: the page of `/metrics`.
+        """
+        self._health = health
+        self._unready = unready
+        self._metrics = metrics
+
+    def add_public(self, app: web.Application) -> None:
+        """Add `/health`: is the process alive and what does it run on."""
+        app.router.add_get("/health", self._answer_health)
+
+    def add_internal(self, app: web.Application) -> None:
+        """Add `/ready` and `/metrics`, which are nobody else's business."""
+        app.router.add_get("/ready", self._answer_ready)
+        app.router.add_get("/metrics", self._answer_metrics)
+
+    async def _answer_health(self, request: web.Request) -> web.Response:
+        body = msgspec.json.encode(self._health())
+        return web.Response(body=body, content_type=_JSON)
+
+    async def _answer_ready(self, request: web.Request) -> web.Response:
+        reason = self._unready()
+        body = msgspec.json.encode({"ready": not reason, "reason": reason})
+        status = 503 if reason else 200
+        return web.Response(status=status, body=body, content_type=_JSON)
+
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": _PROMETHEUS})

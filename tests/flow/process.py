@@ -1,0 +1,154 @@
+"""The gateway as a process of its own."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.sandbox.simulator import Simulator
+from tests.flow.backend import Backend, serving
+from tests.flow.world import SECRET, TOKEN, free_ports
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@asynccontextmanager
+async def program(
+    *arguments: str, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `telegram-gateway` with these arguments; it is killed if it is left.
+
+    Args:
+        arguments: of the command line.
+        settings: the environment; nothing of the tests' own gets through but what
+            Python needs.
+    """
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),
+        "PYTHONUNBUFFERED": "1",
+        "ENV_FILE": "",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        *arguments,
+        env=environment | dict(settings or {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def run(
+    *arguments: str, settings: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a command to its end; gives its exit code, output and errors."""
+    async with program(*arguments, settings=settings) as process:
+        output, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode is not None
+        return process.returncode, output.decode(), errors.decode()
+
+
+SERVICES = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
+
+
+class Process:
+    """A gateway process with what is around it."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        backend: Backend,
+        simulator: Simulator,
+        url: str,
+    ) -> None:
+        self.process = process
+        self.backend = backend
+        self.simulator = simulator
+        self.url = url
+        self._client = aiohttp.ClientSession()
+
+    async def say(self, update_id: int, user: int, text: str = "hi") -> None:
+        """Post a text message."""
+        message = {
+            "message_id": 1,
+            "date": 1_790_000_000,
+            "from": {"id": user, "is_bot": False, "first_name": "Ann"},
+            "chat": {"id": user, "type": "private"},
+            "text": text,
+        }
+        await self.update({"update_id": update_id, "message": message})
+
+    async def update(self, update: dict[str, Any]) -> None:
+        """Post an update."""
+        body = json.dumps(update)
+        headers = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
+        url = f"{self.url}/webhook/telegram"
+        async with self._client.post(url, data=body, headers=headers) as response:
+            assert response.status == 200
+
+    async def healthy(self) -> bool:
+        """Tell whether it answers."""
+        try:
+            async with self._client.get(f"{self.url}/health") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def close(self) -> None:
+        """Close the connections to it."""
+        await self._client.close()
+
+
+def settings_of(target: str, api_url: str, port: int, ops_port: int) -> dict[str, str]:
+    """Give the environment of a gateway process."""
+    return {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "TELEGRAM_WEBHOOK_SECRET": SECRET,
+        "TELEGRAM_API_URL": api_url,
+        "PORT": str(port),
+        "OPS_PORT": str(ops_port),
+        "DRAIN_TIMEOUT": "3",
+        "RATE_LIMIT_REQUESTS": "1000",
+        **{f"{name}_TARGET": target for name in SERVICES},
+        **{f"{name}_TIMEOUT": "30" for name in SERVICES},
+    }
+
+
+@asynccontextmanager
+async def serving_process(
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Process]:
+    """Run `telegram-gateway serve` with services and a Bot API around it.
+
+    Args:
+        settings: what differs from `settings_of`.
+    """
+    backend, simulator = Backend(), Simulator(TOKEN)
+    port, ops_port = free_ports(2)
+    async with serving(backend) as target, simulator.serve() as api_url:
+        chosen = settings_of(target, api_url, port, ops_port) | dict(settings or {})
+        async with program("serve", settings=chosen) as process:
+            running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
+            end = asyncio.get_running_loop().time() + 20
+            while not await running.healthy():
+                assert asyncio.get_running_loop().time() < end, "it did not start"
+                await asyncio.sleep(0.02)
+            try:
+                yield running
+            finally:
+                await running.close()

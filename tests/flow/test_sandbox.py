@@ -1,0 +1,54 @@
+"""`make run`: a whole Telegram on this machine, as the README promises it."""
+
+import asyncio
+import re
+import signal
+
+from tests.flow.process import ROOT, program
+from tests.flow.world import free_ports
+
+DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
+
+
+async def test_the_readmes_curl_is_answered() -> None:
+    """The commands are pasted as they stand there, with other ports."""
+    ports = [str(port) for port in free_ports(4)]
+    readme = (ROOT / "README.md").read_text()
+    block = re.findall(r"```sh\n(curl .*?)```", readme, re.DOTALL)
+    script = block[0].replace(DEFAULT_PORTS[0], ports[0])
+    post, show = script.replace(DEFAULT_PORTS[2], ports[2]).split("\ncurl -sS")
+    options = ("--port", "--ops-port", "--simulator-port", "--samples-port")
+    arguments = [word for pair in zip(options, ports, strict=True) for word in pair]
+    async with program("sandbox", *arguments) as sandbox:
+        assert sandbox.stdout is not None
+        welcome = b""
+        while b"See the reply" not in welcome:
+            line = await asyncio.wait_for(sandbox.stdout.readline(), 30)
+            assert line, "the sandbox ended"
+            welcome += line
+        assert await _shell(post) == ""
+        reply = ""
+        while "hello" not in reply:
+            reply = await asyncio.wait_for(_shell("curl -sS" + show), 10)
+        sandbox.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(sandbox.wait(), 20) == 0
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    """Nothing is started, and the code is 2."""
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, program("sandbox", "--port", str(port)) as sandbox:
+        _, errors = await asyncio.wait_for(sandbox.communicate(), 20)
+    assert sandbox.returncode == 2
+    assert len(errors.splitlines()) == 1
+    assert str(port) in errors.decode()
+
+
+async def _shell(script: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()

@@ -1,0 +1,180 @@
+"""Settings: every fault is found before the start."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Settings, load, load_with_services
+from gateway.domain.errors import Faults
+
+EXAMPLE = Path(__file__).parent.parent / ".env.example"
+SERVICES = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
+TOKEN = "123456:a-token-of-a-bot"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from an environment that says nothing."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in SERVICES:
+        monkeypatch.delenv(f"{name}_TARGET", raising=False)
+        monkeypatch.delenv(f"{name}_TIMEOUT", raising=False)
+    monkeypatch.setenv("ENV_FILE", "")
+
+
+@pytest.fixture
+def _enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what has no default."""
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", "s-e_cret")
+
+
+def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start shows everything that is to be mended, and no value."""
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "hush-no-token")
+    monkeypatch.setenv("PORT", "hush-port")
+    monkeypatch.setenv("RATE_LIMIT_WINDOW", "-1")
+    monkeypatch.setenv("PROFILE_TARGET", "localhost:1")
+    monkeypatch.setenv("PROFILE_TIMEOUT", "hush-soon")
+    with pytest.raises(Faults) as caught:
+        load_with_services(("CONVERSATION", "PROFILE"))
+    names = [line.partition(":")[0] for line in caught.value.faults]
+    assert names == [
+        "TELEGRAM_BOT_TOKEN",
+        "TELEGRAM_WEBHOOK_SECRET",
+        "PORT",
+        "RATE_LIMIT_WINDOW",
+        "CONVERSATION_TARGET",
+        "PROFILE_TIMEOUT",
+    ]
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("_enough")
+def test_what_does_not_fit_together_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Settings that are fine alone can be wrong together."""
+    monkeypatch.setenv("OPS_PORT", "8000")
+    monkeypatch.setenv("WORKERS", "2")
+    monkeypatch.setenv("REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("SERVICES_TLS_KEY_FILE", "key.pem")
+    with pytest.raises(Faults) as caught:
+        load()
+    assert len(caught.value.faults) == 5
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize("secret", ["", "with space", "ü", "x" * 257, "semi;colon"])
+def test_a_secret_that_telegram_refuses_is_refused(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alphabet and length are setWebhook's."""
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", secret)
+    with pytest.raises(Faults, match="TELEGRAM_WEBHOOK_SECRET"):
+        load()
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize("token", ["abc", "12:", ":abc", "12:a b", "12:a/b", "1²:ab"])
+def test_a_token_that_is_none_is_refused(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes into an address, so its characters matter."""
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", token)
+    with pytest.raises(Faults, match="TELEGRAM_BOT_TOKEN"):
+        load()
+
+
+@pytest.mark.usefixtures("_enough")
+def test_a_service_has_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any name has a target and a timeout; conversations have more time."""
+    for name in (*SERVICES, "BILLING"):
+        monkeypatch.setenv(f"{name}_TARGET", f"{name.lower()}:50051")
+    monkeypatch.setenv("BILLING_TIMEOUT", "1.5")
+    settings, services = load_with_services((*SERVICES, "BILLING"))
+    assert settings.bot_id == 123456
+    assert {name: it.timeout for name, it in services.items()} == {
+        "CONVERSATION": 5,
+        "MATCHING": 3,
+        "NOTIFICATION": 3,
+        "PROFILE": 3,
+        "BILLING": 1.5,
+    }
+    assert services["BILLING"].target == "billing:50051"
+
+
+@pytest.mark.usefixtures("_enough")
+def test_the_environment_overrules_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file sets what the environment does not."""
+    file = tmp_path / "env"
+    file.write_text("PORT=1234\nHOST=0.0.0.0\nPROFILE_TARGET=file:1\n")
+    monkeypatch.setenv("ENV_FILE", str(file))
+    monkeypatch.setenv("PORT", "4321")
+    settings, services = load_with_services(["PROFILE"])
+    assert (settings.port, settings.host) == (4321, "0.0.0.0")
+    assert services["PROFILE"].target == "file:1"
+
+
+@pytest.mark.usefixtures("_enough")
+def test_secrets_do_not_show() -> None:
+    """Printing the settings prints no secret."""
+    settings = load()
+    assert TOKEN not in repr(settings)
+    assert "s-e_cret" not in repr(settings)
+
+
+def test_the_example_names_every_setting_and_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`.env.example` is complete, loads as it is, and shows the true defaults."""
+    monkeypatch.setenv("ENV_FILE", str(EXAMPLE))
+    settings, services = load_with_services(SERVICES)
+    assert set(services) == set(SERVICES)
+    shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+    of_services = {f"{n}_{part}" for n in SERVICES for part in ("TARGET", "TIMEOUT")}
+    assert set(shown) == {name.upper() for name in Settings.model_fields} | of_services
+    for name in Settings.model_fields:
+        default = getattr(settings, name)
+        if f"#{name.upper()}=" in EXAMPLE.read_text() and name != "webhook_url":
+            said = shown[name.upper()].rstrip("/")
+            assert said == ("" if default is None else str(default).rstrip("/")) or (
+                float(said) == float(default)
+            ), name
+    for name, service in services.items():
+        assert float(shown[f"{name}_TIMEOUT"]) == service.timeout
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    ("target", "good"),
+    [
+        ("profile:50051", True),
+        ("127.0.0.1:50051", True),
+        ("[::1]:50051", True),
+        ("dns:///profile.internal:50051", True),
+        ("unix:/run/profile.sock", True),
+        ("ipv4:10.0.0.1:50051,10.0.0.2:50051", True),
+        ("xds:///profile", True),
+        ("http://profile:50051", False),
+        ("profile", False),
+        ("profile:", False),
+        ("profile:http", False),
+        ("profile:99999", False),
+        ("two words:1 2", False),
+    ],
+)
+def test_a_target_is_a_grpc_name(
+    target: str, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every call would fail later, with nothing wrong at the start."""
+    monkeypatch.setenv("PROFILE_TARGET", target)
+    if good:
+        assert load_with_services(["PROFILE"])[1]["PROFILE"].target == target
+    else:
+        with pytest.raises(Faults, match="PROFILE_TARGET: is a gRPC name"):
+            load_with_services(["PROFILE"])

@@ -1,0 +1,38 @@
+"""Metrics: counted, timed, and bounded in their labels."""
+
+from gateway.domain.turn import Outcome, Turn
+from gateway.metrics import Metrics
+
+
+def test_updates_are_counted_by_kind_route_and_outcome() -> None:
+    """Each turn adds one, and its times."""
+    metrics = Metrics()
+    turn = Turn(
+        kind="message",
+        route="text",
+        outcome=Outcome.DONE,
+        queue_seconds=0.003,
+        service_seconds=0.2,
+    )
+    metrics.observe(turn)
+    metrics.observe(turn)
+    metrics.observe_call("sendMessage", 0.04)
+    metrics.gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
+    page = metrics.page().decode()
+    for line in (
+        'gateway_updates_total{kind="message",outcome="done",route="text"} 2.0',
+        'gateway_mailbox_seconds_bucket{le="0.005"} 2.0',
+        'gateway_service_seconds_sum{route="text"} 0.4',
+        'gateway_bot_api_seconds_count{method="sendMessage"} 1.0',
+        "gateway_active_actors 3.0",
+    ):
+        assert line in page
+
+
+def test_no_label_names_a_user() -> None:
+    """Ids are for logs: as labels they would grow without bound."""
+    metrics = Metrics()
+    metrics.observe(Turn(update_id=431500101, telegram_user_id=5510000001))
+    page = metrics.page().decode()
+    assert "431500101" not in page
+    assert "5510000001" not in page
