@@ -51,7 +51,9 @@ proto: $(READY) ## Generate stubs and routes.lock from the contracts
 stubs:
 	mkdir -p $(INTO)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto \
-	  --python_out=$(INTO) --grpc_python_out=$(INTO) --mypy_out=$(INTO) --mypy_grpc_out=$(INTO) $(PROTOS)
+	  --python_out=$(INTO) --mypy_out=quiet:$(INTO) $(PROTOS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto \
+	  --grpc_python_out=$(INTO) --mypy_grpc_out=quiet:$(INTO) $(filter %_service.proto,$(PROTOS))
 
 proto-check: $(READY) ## Compare stubs and routes with the contracts, and the contracts with main
 	$(BIN)/buf lint

@@ -11,10 +11,13 @@ class Call(Struct, frozen=True, kw_only=True):
     Attributes:
         method: Telegram's name, such as "sendMessage".
         parameters: what goes into the JSON body.
+        topic: of an edit, the topic that a new message in its place belongs to. Edits
+            themselves take none. 0: none.
     """
 
     method: str
     parameters: dict[str, Any]
+    topic: int = 0
 
     @property
     def chat_id(self) -> int:

@@ -54,16 +54,6 @@ _AT_FAULT = {
 Parameters = dict[str, Any]
 
 
-class TopicEdit(Call, frozen=True, kw_only=True):
-    """An edit in a topic: it knows where its text goes if it cannot be edited.
-
-    Attributes:
-        message_thread_id: the topic. Edits themselves take none.
-    """
-
-    message_thread_id: int
-
-
 def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list[Call]:
     """Turn a reply into calls, to be made in this order.
 
@@ -95,8 +85,8 @@ def _send_anew(call: Call) -> Call | None:
     if call.method != "editMessageText" or not call.chat_id:
         return None
     parameters = _without("message_id", call.parameters)
-    if isinstance(call, TopicEdit):
-        parameters["message_thread_id"] = call.message_thread_id
+    if call.topic:
+        parameters["message_thread_id"] = call.topic
     return Call(method="sendMessage", parameters=parameters)
 
 
@@ -203,16 +193,8 @@ class _Composer:
         self.calls.append(Call(method=method, parameters=parameters))
 
     def _add_edit(self, method: str, parameters: Parameters) -> None:
-        if self._topic:
-            self.calls.append(
-                TopicEdit(
-                    method=method,
-                    parameters=parameters,
-                    message_thread_id=self._topic,
-                )
-            )
-        else:
-            self._add(method, parameters)
+        call = Call(method=method, parameters=parameters, topic=self._topic)
+        self.calls.append(call)
 
 
 def _pressed(update: Update) -> Parameters:

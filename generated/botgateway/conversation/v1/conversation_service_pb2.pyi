@@ -105,23 +105,30 @@ Global___StreamMessageRequest: _TypeAlias = StreamMessageRequest  # noqa: Y015
 
 @_typing.final
 class StreamMessageResponse(_message.Message):
-    """The answer as far as it is written."""
+    """A piece of the answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
+    TEXT_PIECE_FIELD_NUMBER: _builtins.int
+    text_piece: _builtins.str
+    """The next piece of the text, to be appended to the pieces before it."""
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The whole reply so far, not the difference. The last one is what stays."""
+        """The reply as it stays, in the last response.
+
+        Unset in all of them: the text of the pieces, as plain text, is the reply.
+        """
 
     def __init__(
         self,
         *,
         reply: _reply_pb2.Reply | None = ...,
+        text_piece: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply", "text_piece", b"text_piece"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

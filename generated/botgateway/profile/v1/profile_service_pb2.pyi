@@ -50,7 +50,10 @@ class ResolveUserResponse(_message.Message):
 
     INTERNAL_USER_ID_FIELD_NUMBER: _builtins.int
     internal_user_id: _builtins.str
-    """The internal user id. Empty: this Telegram user has none."""
+    """The internal user id. Empty: this Telegram user has none.
+
+    An empty one is no session: it is asked for again with the next update.
+    """
     def __init__(
         self,
         *,
