@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from typing import Any
 
-from aiohttp import web
-
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
@@ -24,7 +22,7 @@ from gateway.actors.session import Sessions
 from gateway.actors.system import ActorSystem
 from gateway.config import ServiceSettings, Settings
 from gateway.domain.turn import Turn
-from gateway.logs import log_turn
+from gateway.logs import describe, log_turn
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.metrics import Metrics
 from gateway.ops import Ops, listening
@@ -38,6 +36,10 @@ from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 
 logger = logging.getLogger(__name__)
+
+NAME_SECONDS = 2.0
+"""How long the start waits for the bot's name. Without it, commands in groups that
+name another bot would be taken as ours."""
 
 
 async def serve(
@@ -75,28 +77,56 @@ async def running(
     Raises:
         Faults: it cannot start.
     """
-    clock = SystemClock()
-    metrics = Metrics()
-
-    def observe(turn: Turn) -> None:
-        metrics.observe(turn)
-        log_turn(turn)
-
-    async with AsyncExitStack() as stack:
-        targets = {name: service.target for name, service in services.items()}
-        timeouts = {name: service.timeout for name, service in services.items()}
-        channels = await stack.enter_async_context(Channels(targets, _tls(settings)))
+    targets = {name: service.target for name, service in services.items()}
+    timeouts = {name: service.timeout for name, service in services.items()}
+    token = settings.telegram_bot_token.get_secret_value()
+    async with (
+        Channels(targets, _tls(settings)) as channels,
+        BotApi(token, settings.api_url) as api,
+        AsyncExitStack() as stack,
+    ):
         dispatch = Dispatch(table, channels, timeouts)
-        token = settings.telegram_bot_token.get_secret_value()
-        api = await stack.enter_async_context(BotApi(token, settings.api_url))
+        parts = _Parts(settings, dispatch, api)
+        host = settings.host
+        await stack.enter_async_context(
+            listening([parts.ops.add_internal], host, settings.ops_port)
+        )
+        parts.system.start()
+        stack.push_async_callback(parts.drain, settings.drain_timeout)
+        introduction = asyncio.create_task(
+            introduce(api, table.commands, parts.learn_name), name="introduce"
+        )
+        stack.push_async_callback(_cancel, introduction)
+        await parts.name_known(NAME_SECONDS)
+        await stack.enter_async_context(
+            listening([parts.webhook.add_to, parts.ops.add_public], host, settings.port)
+        )
+        stack.callback(parts.stop)
+        parts.phase = ""
+        logger.warning("mailboxes are in memory: a crash loses what is not done")
+        logger.info("started", extra={"host": host, "port": settings.port})
+        yield
+
+
+class _Parts:
+    """Everything between the webhook and the calls, put together."""
+
+    def __init__(self, settings: Settings, dispatch: Dispatch, api: BotApi) -> None:
+        clock = SystemClock()
+        self._metrics = metrics = Metrics()
+        self._api = api
+        self._version = version("telegram-gateway")
+        self._named = asyncio.Event()
+        self.phase = "starting"
+        """Why the gateway as a whole is not ready. Empty: it is."""
+        self._reader = reader = UpdateReader(settings.bot_id)
+        self._mailboxes = mailboxes = MemoryMailboxes(
+            clock, limit=settings.mailbox_limit, sessions=settings.session_limit
+        )
         messenger = TelegramMessenger(
             api,
             observe_call=metrics.observe_call,
             count_reply_fault=metrics.count_reply_fault,
-        )
-        reader = UpdateReader(settings.bot_id)
-        mailboxes = MemoryMailboxes(
-            clock, limit=settings.mailbox_limit, sessions=settings.session_limit
         )
         delivery = Delivery(messenger, dispatch, clock)
         actor = Actor(
@@ -107,53 +137,81 @@ async def running(
             RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
             read=reader.read,
-            observe=observe,
+            observe=self._observe,
         )
-        refusals = Refusals(delivery, clock=clock, observe=observe)
-        system = ActorSystem(
+        self.system = ActorSystem(
             mailboxes,
             actor,
-            refusals,
+            Refusals(delivery, clock=clock, observe=self._observe),
             clock=clock,
             max_active=settings.max_active_actors,
         )
-        webhook = Webhook(
+        self.webhook = Webhook(
             secret=settings.telegram_webhook_secret.get_secret_value(),
             read=reader.read,
-            accept=system.accept,
+            accept=self.system.accept,
             bury=mailboxes.bury,
-            observe=observe,
+            observe=self._observe,
             clock=clock,
         )
-        _add_gauges(metrics, mailboxes, system)
-        phase = _Phase()
-        ops = Ops(
-            health=lambda: _health(mailboxes, system),
-            unready=lambda: phase.reason or ("" if api.authorized else "bot token"),
-            metrics=metrics.page,
-        )
-        public, internal = web.Application(), web.Application()
-        webhook.add_to(public)
-        ops.add_public(public)
-        ops.add_internal(internal)
+        self.ops = Ops(health=self._health, unready=self._unready, metrics=metrics.page)
+        self._add_gauges()
 
-        await stack.enter_async_context(
-            listening(internal, settings.host, settings.ops_port)
-        )
-        system.start()
-        stack.push_async_callback(system.drain, settings.drain_timeout)
+    async def drain(self, within: float) -> None:
+        """Finish what was accepted, as far as the time allows."""
+        await self.system.drain(within)
+        if left := self._mailboxes.queued:
+            logger.error("stopped before all was done", extra={"updates": left})
 
-        def learn(username: str) -> None:
-            reader.bot_username = username
+    def stop(self) -> None:
+        """Ask for no more updates."""
+        self.phase = "stopping"
 
-        introduction = asyncio.create_task(introduce(api, table.commands, learn))
-        stack.push_async_callback(_cancel, introduction)
-        await stack.enter_async_context(listening(public, settings.host, settings.port))
-        stack.callback(phase.stop)
-        phase.reason = ""
-        logger.warning("mailboxes are in memory: a crash loses what is not done")
-        logger.info("started", extra={"host": settings.host, "port": settings.port})
-        yield
+    def learn_name(self, username: str) -> None:
+        """Take note of the bot's @name."""
+        self._reader.bot_username = username
+        self._named.set()
+
+    async def name_known(self, within: float) -> None:
+        """Wait until the bot's name is known, or this many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._named.wait()
+
+    def _observe(self, turn: Turn) -> None:
+        self._metrics.observe(turn)
+        log_turn(turn)
+
+    def _unready(self) -> str:
+        return self.phase or ("" if self._api.authorized else "bot token")
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "version": self._version,
+            "mailboxes": "memory",
+            "active_actors": self.system.active,
+            "queued_updates": self._mailboxes.queued,
+        }
+
+    def _add_gauges(self) -> None:
+        system, mailboxes = self.system, self._mailboxes
+        for name, meaning, read in (
+            ("active_actors", "Lanes served.", lambda: system.active),
+            (
+                "queued_updates",
+                "Accepted updates that are not done.",
+                lambda: mailboxes.queued,
+            ),
+            (
+                "longest_wait_seconds",
+                "How long the oldest mailbox that nobody works on has waited.",
+                lambda: mailboxes.longest_wait,
+            ),
+            ("sessions", "Users remembered.", lambda: mailboxes.sessions),
+            ("dead_letters", "Updates given up.", lambda: mailboxes.buried),
+        ):
+            self._metrics.gauge(f"gateway_{name}", meaning, read)
 
 
 class SystemClock:
@@ -170,15 +228,6 @@ class SystemClock:
         return time.clock_gettime(self._BOOTTIME)
 
 
-class _Phase:
-    """Why the gateway as a whole is not ready. Empty: it is."""
-
-    reason = "starting"
-
-    def stop(self) -> None:
-        self.reason = "stopping"
-
-
 def _tls(settings: Settings) -> Tls | None:
     if not settings.services_tls:
         return None
@@ -189,35 +238,8 @@ def _tls(settings: Settings) -> Tls | None:
     )
 
 
-def _health(mailboxes: MemoryMailboxes, system: ActorSystem) -> dict[str, Any]:
-    return {
-        "status": "ok",
-        "version": version("telegram-gateway"),
-        "mailboxes": "memory",
-        "active_actors": system.active,
-        "queued_updates": mailboxes.queued,
-    }
-
-
-def _add_gauges(
-    metrics: Metrics, mailboxes: MemoryMailboxes, system: ActorSystem
-) -> None:
-    metrics.gauge("gateway_active_actors", "Lanes served.", lambda: system.active)
-    metrics.gauge(
-        "gateway_queued_updates",
-        "Accepted updates that are not done.",
-        lambda: mailboxes.queued,
-    )
-    metrics.gauge(
-        "gateway_longest_wait_seconds",
-        "For how long the oldest update has waited in a mailbox that nobody works on.",
-        lambda: mailboxes.longest_wait,
-    )
-    metrics.gauge("gateway_sessions", "Users remembered.", lambda: mailboxes.sessions)
-    metrics.gauge("gateway_dead_letters", "Updates given up.", lambda: mailboxes.buried)
-
-
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("a task failed", extra={"error": describe(error)})

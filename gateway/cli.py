@@ -12,6 +12,7 @@ from gateway.domain.errors import BotApiError, Faults
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
 from gateway.services.routes import RouteTable, build_routes, discover
+from gateway.telegram import account
 from gateway.telegram.api import BotApi
 
 
@@ -92,10 +93,11 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
     url = str(settings.webhook_url)
 
     async def change(api: BotApi) -> None:
-        current = (await api.get_webhook_info()).url
+        current = (await account.get_webhook_info(api)).url
         if current not in {"", url} and not force:
             raise Faults([f"the webhook is {current} now; --force replaces it"])
-        await api.set_webhook(
+        await account.set_webhook(
+            api,
             url,
             settings.telegram_webhook_secret.get_secret_value(),
             drop_pending_updates=drop_pending_updates,
@@ -110,7 +112,7 @@ def webhook_info() -> None:
     """Print where updates are sent now, and how that goes."""
 
     async def show(api: BotApi) -> None:
-        info = await api.get_webhook_info()
+        info = await account.get_webhook_info(api)
         click.echo(f"url:                  {info.url or '(none)'}")
         click.echo(f"pending updates:      {info.pending_update_count}")
         click.echo(f"max connections:      {info.max_connections}")
@@ -134,7 +136,7 @@ def webhook_delete(drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
 
     async def change(api: BotApi) -> None:
-        await api.delete_webhook(drop_pending_updates=drop_pending_updates)
+        await account.delete_webhook(api, drop_pending_updates=drop_pending_updates)
         click.echo("webhook deleted")
 
     _with_api(config.load(), change)

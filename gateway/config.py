@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,8 @@ from pydantic import (
     HttpUrl,
     SecretStr,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -37,16 +38,21 @@ def _token(value: SecretStr) -> SecretStr:
 
 
 def _secret(value: SecretStr) -> SecretStr:
-    secret = value.get_secret_value()
     # Bot API, setWebhook: secret_token.
-    plain = secret.replace("_", "").replace("-", "")
-    if not (1 <= len(secret) <= 256 and (plain or secret) and _is_plain(plain)):
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
         raise ValueError("needs 1 to 256 characters out of A-Z a-z 0-9 _ -")
     return value
 
 
-def _is_plain(text: str) -> bool:
-    return text.isascii() and (text.isalnum() or not text)
+def _no_redis(value: object) -> None:
+    if value is not None:
+        raise ValueError("this version has no Redis mailboxes")
+
+
+def _one_worker(value: int) -> int:
+    if value > 1:
+        raise ValueError("more than one worker needs Redis mailboxes")
+    return value
 
 
 def _target(value: str) -> str:
@@ -63,7 +69,9 @@ def _target(value: str) -> str:
 class Settings(BaseSettings):
     """What the gateway can be told. Seconds are seconds, not milliseconds."""
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", env_ignore_empty=True, validate_default=True
+    )
 
     telegram_bot_token: Annotated[SecretStr, AfterValidator(_token)]
     telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
@@ -72,8 +80,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: _Port = 8000
     ops_port: _Port = 9000
-    redis_url: SecretStr | None = None
-    redis_host: str | None = None
+    redis_url: Annotated[SecretStr | None, AfterValidator(_no_redis)] = None
+    redis_host: Annotated[str | None, AfterValidator(_no_redis)] = None
     redis_port: _Port = 6379
     session_ttl: float = Field(default=86400, gt=0)
     session_limit: int = Field(default=100_000, ge=1)
@@ -81,7 +89,7 @@ class Settings(BaseSettings):
     rate_limit_window: float = Field(default=1, gt=0)
     mailbox_limit: int = Field(default=64, ge=1)
     max_active_actors: int = Field(default=5000, ge=1)
-    workers: int = Field(default=1, ge=1)
+    workers: Annotated[int, Field(ge=1), AfterValidator(_one_worker)] = 1
     services_tls: bool = False
     services_tls_ca_file: Path | None = None
     services_tls_certificate_file: Path | None = None
@@ -100,25 +108,30 @@ class Settings(BaseSettings):
         """The Bot API's address without a slash at its end."""
         return str(self.telegram_api_url).rstrip("/")
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        faults = []
-        if self.port == self.ops_port:
-            faults.append("OPS_PORT is the same as PORT")
-        if self.redis_url or self.redis_host:
-            faults.append("REDIS_URL, REDIS_HOST: this version has no Redis mailboxes")
-        if self.workers > 1:
-            faults.append("WORKERS: more than one worker needs Redis mailboxes")
-        pair = (self.services_tls_certificate_file, self.services_tls_key_file)
-        if any(pair) and not all(pair):
-            faults.append(
-                "SERVICES_TLS_CERTIFICATE_FILE and SERVICES_TLS_KEY_FILE go together"
-            )
-        if any((*pair, self.services_tls_ca_file)) and not self.services_tls:
-            faults.append("SERVICES_TLS is off, but its files are set")
-        if faults:
-            raise Faults(faults)
-        return self
+    # These compare a field with those above it, which are there if they are good; a
+    # validator of the whole would be left out as soon as any field is bad.
+
+    @field_validator("ops_port")
+    @classmethod
+    def _has_its_own_port(cls, value: int, info: ValidationInfo) -> int:
+        if value == info.data.get("port"):
+            raise ValueError("is the same as PORT")
+        return value
+
+    @field_validator("services_tls_ca_file", "services_tls_certificate_file")
+    @classmethod
+    def _has_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value and info.data.get("services_tls") is False:
+            raise ValueError("is set, but SERVICES_TLS is off")
+        return value
+
+    @field_validator("services_tls_key_file")
+    @classmethod
+    def _has_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("services_tls_certificate_file", value)
+        if bool(value) != bool(certificate):
+            raise ValueError("goes together with SERVICES_TLS_CERTIFICATE_FILE")
+        return value
 
 
 class ServiceSettings(BaseSettings):
@@ -167,8 +180,6 @@ def load_with_services(
         settings = Settings(_env_file=env_file, **(overrides or {}))
     except ValidationError as error:
         faults += _lines(error)
-    except Faults as error:
-        faults += error.faults
     for name in names:
         try:
             services[name] = ServiceSettings(_env_file=env_file, _env_prefix=f"{name}_")

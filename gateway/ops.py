@@ -1,6 +1,6 @@
 """What operators and their machines look at: health, readiness, metrics."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,19 +17,34 @@ _KEEPALIVE_SECONDS = 75
 just as an update is being written."""
 
 
+_SHUTDOWN_SECONDS = 3
+"""For a request whose body is still on its way at the stop: it was not accepted yet."""
+
+
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve an app inside of the block. Requests under way are finished at its end.
+async def listening(
+    parts: Iterable[Callable[[web.Application], None]], host: str, port: int
+) -> AsyncIterator[None]:
+    """Serve over HTTP inside of the block; requests under way are finished at its end.
+
+    Args:
+        parts: functions that add their routes.
+        host: the address to listen on.
+        port: its port.
 
     Raises:
         Faults: the port cannot be had.
     """
+    app = web.Application()
+    for add_to in parts:
+        add_to(app)
     runner = web.AppRunner(
         app,
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         # Telegram compresses nothing; strangers would, to keep the event loop busy.
         auto_decompress=False,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     await runner.setup()
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def wait_until(condition: Callable[[], object], within: float = 5.0) -> None:
@@ -17,3 +17,14 @@ async def wait_until(condition: Callable[[], object], within: float = 5.0) -> No
         if time.monotonic() > end:
             raise AssertionError(f"not within {within} s: {condition}")
         await asyncio.sleep(0.005)
+
+
+async def wait_until_found(
+    condition: Callable[[], Awaitable[object]], within: float = 5.0
+) -> None:
+    """Do the same for a condition that has to be awaited."""
+    end = time.monotonic() + within
+    while not await condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {within} s: {condition}")
+        await asyncio.sleep(0.01)

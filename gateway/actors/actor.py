@@ -19,7 +19,7 @@ from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.session import Sessions
-from gateway.domain.errors import ClaimLost, ServiceError
+from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock, Mailboxes, Match, Services
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.turn import Outcome, Turn
@@ -89,9 +89,9 @@ class Actor:
             turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
             reply = await self._answer(update, envelope.arrived, state, turn, lease)
             if reply is not None:
-                await self._delivery.send(update, reply, turn, lease)
-        except ClaimLost:
-            raise
+                await self._delivery.send(
+                    update, reply, turn, lease, state.internal_user_id
+                )
         except Exception as error:  # noqa: BLE001 - one fault must not stop a user
             turn.outcome = Outcome.CRASHED
             turn.fault = type(error).__name__
@@ -148,8 +148,6 @@ class Actor:
         """Send the apology after a fault of our own, if that much still works."""
         try:
             await self._delivery.send(update, notice(update, APOLOGY), turn, lease)
-        except ClaimLost:
-            raise
         except Exception as error:  # noqa: BLE001 - it is the last resort already
             logger.error(  # noqa: TRY400 - as above
                 "apology not sent",

@@ -2,12 +2,13 @@
 
 import logging
 
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
+from msgspec import structs
 
 from gateway.actors.lease import Lease
-from gateway.domain.errors import Blocked, BotApiError, Rejected, ServiceError
+from gateway.domain.errors import Blocked, BotApiError, ServiceError
 from gateway.domain.ports import Clock, Messenger, Services
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Update
@@ -24,7 +25,12 @@ class Delivery:
         self._clock = clock
 
     async def send(
-        self, update: Update, reply: Reply, turn: Turn, lease: Lease | None
+        self,
+        update: Update,
+        reply: Reply,
+        turn: Turn,
+        lease: Lease | None,
+        internal_user_id: str = "",
     ) -> None:
         """Send a reply. What fails is logged; the update stays done.
 
@@ -33,7 +39,20 @@ class Delivery:
             reply: what to send.
             turn: notes the outcome and the time it took.
             lease: held before each call. None: the update is not in a mailbox.
+            internal_user_id: who the user is, for the report of a failed delivery.
         """
+        if await self._reaches(update, reply, turn, lease):
+            return
+        _note(turn, Outcome.BLOCKED)
+        if update.context.chat_type == CHAT_TYPE_PRIVATE:
+            if lease is not None:
+                await lease.hold()
+            await self._report_failure(update, turn, internal_user_id)
+
+    async def _reaches(
+        self, update: Update, reply: Reply, turn: Turn, lease: Lease | None
+    ) -> bool:
+        """Send a reply. False: the user cannot be reached."""
         for call in self._messenger.compose(update, reply):
             if lease is not None:
                 await lease.hold()
@@ -41,9 +60,7 @@ class Delivery:
             try:
                 await self._messenger.send(call)
             except Blocked:
-                _note(turn, Outcome.BLOCKED)
-                await self._report_unreachable(update, turn)
-                return
+                return False
             except BotApiError as error:
                 _note(turn, Outcome.SEND_FAILED)
                 turn.fault = str(error)
@@ -53,25 +70,35 @@ class Delivery:
                 )
                 # The next part may pass where this one was refused; without a
                 # connection it would only keep the user waiting.
-                if call.chat_id and not isinstance(error, Rejected):
-                    return
+                if call.chat_id and error.retry:
+                    break
             finally:
                 turn.telegram_seconds += self._clock.uptime() - start
+        return True
 
-    async def _report_unreachable(self, update: Update, turn: Turn) -> None:
+    async def _report_failure(
+        self, update: Update, turn: Turn, internal_user_id: str
+    ) -> None:
         """Tell the service that keeps track of it that a user cannot be reached."""
-        if update.context.chat_type != CHAT_TYPE_PRIVATE:
-            return
-        match = self._services.find_event(update, EVENT_DELIVERY_FAILED)
+        # The rpc may have been called for this update already, when the user unblocked
+        # the bot: this is another event and needs an idempotency key of its own.
+        context = RequestContext()
+        context.CopyFrom(update.context)
+        context.request_id += "-undelivered"
+        failed = structs.replace(update, context=context)
+        match = self._services.find_event(failed, EVENT_DELIVERY_FAILED)
         if match is None:
             return
+        start = self._clock.uptime()
         try:
-            await match.call("")
+            await match.call(internal_user_id)
         except ServiceError as error:
             logger.warning(
-                "unreachable user not reported",
+                "failed delivery not reported",
                 extra={"request_id": turn.request_id, "outcome": error.outcome},
             )
+        finally:
+            turn.service_seconds += self._clock.uptime() - start
 
 
 def _note(turn: Turn, outcome: Outcome) -> None:

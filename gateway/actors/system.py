@@ -1,7 +1,8 @@
 """Activates, bounds and drains actors.
 
 Concurrency: one task per claimed lane, at most `max_active` of them; one task that
-renews leases and one that sweeps for waiting lanes. All run in this event loop.
+renews leases (see `renewer.py`) and one that sweeps for waiting lanes. All run in this
+event loop.
 
 - Ordered: the updates of one lane, because a lane has at most one claim. Lanes run in
   parallel, in no order.
@@ -18,18 +19,17 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Collection
 
 from gateway.actors.actor import Actor
 from gateway.actors.refusal import Refusals
+from gateway.actors.renewer import Renewer
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes, Placed
+from gateway.domain.ports import Claim, Clock, Mailboxes, Placed
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
-
-RENEW_SECONDS = 1.0
-"""Leases older than this are renewed, this often: twice in vain is survived."""
 
 SWEEP_SECONDS = 0.5
 """How often waiting lanes are looked for; jittered, so that workers do not meet."""
@@ -53,16 +53,16 @@ class ActorSystem:
         self._mailboxes = mailboxes
         self._actor = actor
         self._refusals = refusals
-        self._clock = clock
         self._max_active = max_active
         self._running: dict[Claim, asyncio.Task[None]] = {}
+        self._renewer = Renewer(mailboxes, clock, self._running)
         self._asked = 0
         """Claims asked for and not answered yet: they count against the bound."""
         self._backlog = False
         """Lanes are known to wait: fresh ones must not overtake them."""
         self._draining = False
+        self._closed = False
         self._place_free = asyncio.Event()
-        self._renewed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
     @property
@@ -73,7 +73,7 @@ class ActorSystem:
     def start(self) -> None:
         """Start renewing and sweeping."""
         self._loops = [
-            asyncio.create_task(self._renew_forever(), name="renew leases"),
+            asyncio.create_task(self._renewer.run(), name="renew leases"),
             asyncio.create_task(self._sweep_forever(), name="sweep mailboxes"),
         ]
 
@@ -112,23 +112,20 @@ class ActorSystem:
                 await self._finish()
         except TimeoutError:
             logger.warning("drain cut short", extra={"actors": self.active})
+        # First of all nothing may start any more: a freed place wakes the sweep.
+        self._closed = True
+        await _end(self._loops)
         cut = list(self._running.items())
-        for _, task in cut:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in cut), return_exceptions=True)
+        await _end([task for _, task in cut])
+        await self._refusals.close()
         for claim, _ in cut:
             await self._mailboxes.release(claim)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._refusals.close()
         return len(cut)
 
     async def _finish(self) -> None:
         while self._running or await self._left_behind():
             if self._running:
-                tasks = self._running.values()
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(self._running.values())
             else:
                 await self._sweep()
                 await asyncio.sleep(0)
@@ -140,7 +137,7 @@ class ActorSystem:
         return self._max_active - len(self._running) - self._asked
 
     def _may_claim(self) -> bool:
-        if self._draining and self._mailboxes.durable:
+        if self._closed or (self._draining and self._mailboxes.durable):
             return False
         return not self._backlog and self._room() > 0
 
@@ -149,7 +146,7 @@ class ActorSystem:
 
     async def _run(self, claim: Claim) -> None:
         try:
-            await self._actor.run(_KeptLease(self, claim))
+            await self._actor.run(_KeptLease(claim, self._renewer, self))
         except ClaimLost:
             logger.warning("claim lost", extra={"lane": claim.lane})
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
@@ -179,12 +176,17 @@ class ActorSystem:
 
     async def _sweep(self) -> None:
         """Claim waiting lanes, longest waiting first, as far as there is room."""
+        # After the process stood still it would otherwise take its own lanes away from
+        # its own actors.
+        await self._renewer.renew_ended()
         room = self._room()
         if room <= 0:
             return
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room
         for lane in lanes[:room]:
+            if self._closed or self._room() <= 0:
+                return
             self._asked += 1
             try:
                 claim = await self._mailboxes.claim(lane)
@@ -193,33 +195,6 @@ class ActorSystem:
             finally:
                 self._asked -= 1
 
-    async def _renew_forever(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self._renew()
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                logger.error(  # noqa: TRY400 - as above
-                    "renewal failed", extra={"error": describe(error)}
-                )
-
-    async def _renew(self) -> None:
-        fresh = self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS
-        due = [claim for claim in self._running if claim.until < fresh]
-        lost = await self._mailboxes.renew(due) if due else ()
-        for claim in lost:
-            task = self._running.get(claim)
-            if task is not None:
-                logger.warning("claim lost", extra={"lane": claim.lane})
-                task.cancel()
-        self._renewed.set()
-        self._renewed.clear()
-
-    async def hold(self, claim: Claim) -> None:
-        """Wait until the renewer extended a lease that has run out."""
-        while self._clock.uptime() >= claim.until:
-            await self._renewed.wait()
-
     def wanted_back(self, handled: int) -> bool:
         """Tell whether a lane is to be given back after so many updates."""
         if self._draining:
@@ -227,17 +202,25 @@ class ActorSystem:
         return self._backlog and handled >= FAIR_TURNS
 
 
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class _KeptLease:
-    """A lease that the system renews."""
+    """A lease that is renewed here."""
 
-    __slots__ = ("_system", "claim")
+    __slots__ = ("_renewer", "_system", "claim")
 
-    def __init__(self, system: ActorSystem, claim: Claim) -> None:
-        self._system = system
+    def __init__(self, claim: Claim, renewer: Renewer, system: ActorSystem) -> None:
         self.claim = claim
+        self._renewer = renewer
+        self._system = system
 
     async def hold(self) -> None:
-        await self._system.hold(self.claim)
+        await self._renewer.hold(self.claim)
 
     def wanted_back(self, handled: int) -> bool:
         return self._system.wanted_back(handled)

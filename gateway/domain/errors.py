@@ -81,7 +81,7 @@ class Unauthorized(BotApiError):
     """401 or 404 for the token: it is wrong or was revoked."""
 
 
-class Fault(StrEnum):
+class Part(StrEnum):
     """Which part of a rejected call was at fault, as far as it can be told."""
 
     FORMAT = "format"
@@ -100,13 +100,13 @@ class Rejected(BotApiError):
     """4xx: the same call will never work.
 
     Attributes:
-        fault: the part that was at fault.
+        part: the part that was at fault.
         status: Telegram's error code.
     """
 
-    def __init__(self, method: str, status: int, fault: Fault) -> None:
-        super().__init__(f"{method} was rejected with {status} ({fault})")
-        self.fault = fault
+    def __init__(self, method: str, status: int, part: Part) -> None:
+        super().__init__(f"{method} was rejected with {status} ({part})")
+        self.part = part
         self.status = status
 
 

@@ -50,6 +50,8 @@ class State(Struct, array_like=True):
 
     def remember(self, update_id: int, now: float) -> None:
         """Take the update into the recent ids and let go of what may be forgotten."""
+        if self.seen(update_id):
+            return
         self.recent_ids.append(update_id)
         self.recent_times.append(int(now))
         oldest = now - RECENT_SECONDS - 1  # times are cut to whole seconds

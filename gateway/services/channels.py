@@ -58,7 +58,7 @@ _OPTIONS = (
     # Also the TCP user timeout: a machine that vanished is given up after 5 s without
     # an acknowledgement, where the default of 20 s fails every second call meanwhile.
     ("grpc.keepalive_timeout_ms", 5_000),
-    # A proxy in the environment is one for the way to Telegram.
+    # Services are inside: a proxy in the environment leads to the outside.
     ("grpc.enable_http_proxy", 0),
 )
 

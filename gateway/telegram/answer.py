@@ -14,17 +14,17 @@ from gateway.domain.errors import (
     Blocked,
     BotApiError,
     BotApiUnavailable,
-    Fault,
+    Part,
     Rejected,
     Unauthorized,
 )
 
-_FAULTS = (
+_SIGNS = (
     # The order matters: "can't parse entities" may name any tag, also "button".
-    (Fault.FORMAT, ("can't parse entities",)),
-    (Fault.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
+    (Part.FORMAT, ("can't parse entities",)),
+    (Part.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
     (
-        Fault.EDIT,
+        Part.EDIT,
         (
             "message to edit not found",
             "message can't be edited",
@@ -32,8 +32,8 @@ _FAULTS = (
             "message_id_invalid",
         ),
     ),
-    (Fault.TOPIC, ("message thread not found", "topic_deleted")),
-    (Fault.TOO_LATE, ("query is too old", "query id is invalid")),
+    (Part.TOPIC, ("message thread not found", "topic_deleted")),
+    (Part.TOO_LATE, ("query is too old", "query id is invalid")),
 )
 """telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
 
@@ -111,11 +111,11 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
     if code == 429 or answer.transient:
         return BotApiUnavailable(f"{method} failed with {code or 'no answer'}")
-    return Rejected(method, code, _fault(description))
+    return Rejected(method, code, _part(description))
 
 
-def _fault(description: str) -> Fault:
-    for fault, signs in _FAULTS:
+def _part(description: str) -> Part:
+    for part, signs in _SIGNS:
         if any(sign in description for sign in signs):
-            return fault
-    return Fault.OTHER
+            return part
+    return Part.OTHER

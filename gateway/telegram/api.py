@@ -11,12 +11,11 @@ which is therefore only raised where no other is being handled.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
 from gateway.telegram.answer import Answer, read_answer, refusal
@@ -38,26 +37,6 @@ A message that is sent twice is read twice: there is no idempotency key.
 _MOVED_LIMIT = 1000
 
 _encoder = msgspec.json.Encoder()
-
-
-class WebhookInfo(Struct):
-    """Bot API, WebhookInfo.
-
-    Attributes:
-        url: the webhook's address. Empty: there is none.
-        pending_update_count: updates that were not taken yet, those under way included.
-        last_error_date: the newest failure in seconds since the epoch. 0: none.
-        last_error_message: what it was; it stays after the recovery.
-        max_connections: how many updates Telegram sends at once.
-        allowed_updates: the kinds of updates that are sent. Empty: the default.
-    """
-
-    url: str = ""
-    pending_update_count: int = 0
-    last_error_date: int = 0
-    last_error_message: str = ""
-    max_connections: int = 0
-    allowed_updates: list[str] = []
 
 
 class BotApi:
@@ -138,52 +117,6 @@ class BotApi:
             self._authorized = not isinstance(error, Unauthorized)
         raise error
 
-    async def get_me(self) -> tuple[int, str]:
-        """Give the bot's user id and its @name without the at sign."""
-        me = await self.call("getMe", {})
-        return int(me["id"]), str(me["username"])
-
-    async def set_my_commands(self, commands: Iterable[tuple[str, str]]) -> None:
-        """Publish the command menu, as names without a slash with descriptions."""
-        menu = [{"command": name, "description": text} for name, text in commands]
-        await self.call("setMyCommands", {"commands": menu})
-
-    async def get_webhook_info(self) -> WebhookInfo:
-        """Tell where updates are sent, and how that goes."""
-        return msgspec.convert(await self.call("getWebhookInfo", {}), WebhookInfo)
-
-    async def set_webhook(
-        self,
-        url: str,
-        secret_token: str,
-        *,
-        max_connections: int = 40,
-        allowed_updates: Sequence[str] = (),
-        drop_pending_updates: bool = False,
-    ) -> None:
-        """Have updates sent to an address.
-
-        Args:
-            url: the address, https.
-            secret_token: what Telegram shows to prove that it is Telegram.
-            max_connections: how many updates are sent at once, 1 to 100.
-            allowed_updates: the kinds of updates to send. Empty: the default.
-            drop_pending_updates: forget the updates that wait.
-        """
-        parameters = {
-            "url": url,
-            "secret_token": secret_token,
-            "max_connections": max_connections,
-            "allowed_updates": allowed_updates,
-            "drop_pending_updates": drop_pending_updates,
-        }
-        await self.call("setWebhook", parameters)
-
-    async def delete_webhook(self, *, drop_pending_updates: bool = False) -> None:
-        """Have no more updates sent; they are kept unless they are dropped."""
-        parameters = {"drop_pending_updates": drop_pending_updates}
-        await self.call("deleteWebhook", parameters)
-
     def _follow(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Put in the new id of a chat that moved."""
         new_id = self._moved.get(parameters.get("chat_id", 0))
@@ -208,13 +141,16 @@ class BotApi:
                 self._address + method, data=body, allow_redirects=False
             ) as response:
                 content = await response.read()
-        except aiohttp.ConnectionTimeoutError:
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            ValueError,
+        ):
+            # There was no connection. ValueError: a host name that cannot be one.
             return Answer()
-        except (TimeoutError, aiohttp.ClientPayloadError):
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            # There was one, and the request may have been read before it broke.
             return Answer(doubtful=True)
-        except (aiohttp.ClientError, OSError, ValueError):
-            # ValueError: a host name that cannot be one.
-            return Answer()
         retry_after = response.headers.get("Retry-After", "")
         answer = read_answer(response.status, retry_after, content)
         if answer.error_code == 429 and chat_id:

@@ -16,13 +16,14 @@ from botgateway.chat.v1.reply_pb2 import (
     TEXT_FORMAT_HTML,
     TEXT_FORMAT_MARKDOWN_V2,
     CallbackAnswer,
+    Media,
     OutgoingMessage,
     Reply,
 )
 from msgspec import structs
 
 from gateway.domain.call import Call
-from gateway.domain.errors import Fault
+from gateway.domain.errors import Part
 from gateway.domain.update import Update
 from gateway.telegram.keyboard import inline_keyboard
 from gateway.telegram.text import blank, shorten, split, split_html, units
@@ -45,10 +46,10 @@ _MEDIA = {
     MEDIA_KIND_STICKER: "sticker",
 }
 
-_AT_FAULT = {
-    Fault.FORMAT: "parse_mode",
-    Fault.KEYBOARD: "reply_markup",
-    Fault.TOPIC: "message_thread_id",
+_PARTS = {
+    Part.FORMAT: "parse_mode",
+    Part.KEYBOARD: "reply_markup",
+    Part.TOPIC: "message_thread_id",
 }
 
 Parameters = dict[str, Any]
@@ -70,11 +71,11 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
     return composer.calls
 
 
-def amend(call: Call, fault: Fault) -> Call | None:
+def amend(call: Call, rejected: Part) -> Call | None:
     """Change what Telegram refused in a call. None: nothing can be done."""
-    if fault is Fault.EDIT:
+    if rejected is Part.EDIT:
         return _send_anew(call)
-    part = _AT_FAULT.get(fault)
+    part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
     if part not in call.parameters or call.method == "editMessageReplyMarkup":
         return None
@@ -133,7 +134,7 @@ class _Composer:
         """Add the calls that one message takes."""
         keyboard = inline_keyboard(message.keyboard, self._chat_type, self._report)
         parts = _parts(message)
-        if message.HasField("media") and self._add_media(message, parts, keyboard):
+        if message.media and self._add_media(message, parts, keyboard):
             return
         target = self._pressed if message.edit else {}
         if parts:
@@ -169,16 +170,16 @@ class _Composer:
         self, message: OutgoingMessage, parts: list[str], keyboard: Parameters
     ) -> bool:
         """Add media and its text. False: there is nothing to send it from."""
-        source = message.media.WhichOneof("source")
-        file = getattr(message.media, source) if source else ""
-        if not file:
-            self._report("media_without_source")
+        files = [file for media in message.media if (file := self._file(media))]
+        if not files:
             return False
         if not self._chat:
             self._report("no_chat")
             return True
-        kind = _MEDIA.get(message.media.kind, "document")
-        content = {**self._chat, kind: file}
+        for kind, source in files[:-1]:
+            self._add(f"send{kind.capitalize()}", {**self._chat, kind: source})
+        kind, source = files[-1]
+        content = {**self._chat, kind: source}
         if parts and kind != "sticker" and units(message.text) <= CAPTION_LIMIT:
             content |= {"caption": message.text, **_parse_mode(message)}
             parts = []
@@ -188,6 +189,15 @@ class _Composer:
         if parts:
             self._add_text(message, parts, keyboard, target={})
         return True
+
+    def _file(self, media: Media) -> tuple[str, str] | None:
+        """Give Telegram's word for the kind, and the file's id or address."""
+        source = media.WhichOneof("source")
+        file = getattr(media, source) if source else ""
+        if not file:
+            self._report("media_without_source")
+            return None
+        return _MEDIA.get(media.kind, "document"), file
 
     def _add(self, method: str, parameters: Parameters) -> None:
         self.calls.append(Call(method=method, parameters=parameters))

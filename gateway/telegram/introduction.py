@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from gateway.domain.errors import BotApiError
+from gateway.telegram.account import get_me, set_my_commands
 from gateway.telegram.api import BotApi
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ async def introduce(
     while True:
         try:
             if not introduced or not api.authorized:
-                _, username = await api.get_me()
+                _, username = await get_me(api)
                 learn(username)
-                await api.set_my_commands(commands)
+                await set_my_commands(api, commands)
                 introduced = True
         except BotApiError as error:
             logger.warning("not introduced yet", extra={"error": str(error)})

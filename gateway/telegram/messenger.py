@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.call import Call
-from gateway.domain.errors import Fault, Rejected
+from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.api import BotApi
 from gateway.telegram.formatter import amend, compose
@@ -70,11 +70,11 @@ class TelegramMessenger:
             except Rejected as rejected:
                 logger.warning(
                     "call refused",
-                    extra={"method": call.method, "fault": rejected.fault.value},
+                    extra={"method": call.method, "fault": rejected.part.value},
                 )
                 if _expired(call, rejected):
                     return
-                amended = amend(call, rejected.fault)
+                amended = amend(call, rejected.part)
                 if amended is None:
                     raise
                 call = amended
@@ -92,4 +92,4 @@ class TelegramMessenger:
 
 def _expired(call: Call, rejected: Rejected) -> bool:
     """Tell whether a button's spinner has ended by itself: nobody waits for it."""
-    return rejected.fault is Fault.TOO_LATE and call.method == "answerCallbackQuery"
+    return rejected.part is Part.TOO_LATE and call.method == "answerCallbackQuery"

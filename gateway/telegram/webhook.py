@@ -188,9 +188,6 @@ async def _receive(content: StreamReader, keep: int, seconds: float) -> _Receive
                 size += len(chunk)
                 if size <= keep:
                     body += chunk
-                else:
-                    # A compressed body grows without any waiting: let others run.
-                    await asyncio.sleep(0)
     except TimeoutError:
         fault = "too_slow"
     except ConnectionError:

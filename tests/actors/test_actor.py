@@ -21,7 +21,7 @@ from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,
     ClaimLost,
-    Fault,
+    Part,
     Rejected,
     ServiceFailed,
     ServiceTimeout,
@@ -260,9 +260,14 @@ async def test_a_blocked_user_is_reported(stage: Stage) -> None:
     stage.messenger.failures = [Blocked("sendMessage")]
     await stage.serve(a_message(1))
     assert stage.turns.outcomes == ["blocked"]
-    assert [route for route, _, _ in stage.services.calls] == [
-        "text",
-        "event:delivery_failed",
+    calls = [
+        (route, update.context.request_id, internal)
+        for route, update, internal in stage.services.calls
+    ]
+    # Another key: the same rpc may have been called for this update before.
+    assert calls == [
+        ("text", "1-1", "u-7"),
+        ("event:delivery_failed", "1-1-undelivered", "u-7"),
     ]
 
 
@@ -319,7 +324,7 @@ async def test_a_rejected_message_does_not_take_the_next_one_along(
         return Reply(messages=[{"text": "one"}, {"text": "two"}])  # type: ignore[list-item]  # protobuf takes dictionaries
 
     stage.services.answer = two
-    stage.messenger.failures = [Rejected("sendMessage", 400, Fault.OTHER)]
+    stage.messenger.failures = [Rejected("sendMessage", 400, Part.OTHER)]
     await stage.serve(a_message(1))
     assert stage.messenger.texts == ["two"]
     stage.messenger.failures = [BotApiUnavailable("sendMessage")]

@@ -276,6 +276,32 @@ async def test_a_drain_is_bounded() -> None:
     assert list(await house.mailboxes.waiting(5)) == ["1"]
 
 
+async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
+    """The places that the cut frees stay free: what waits is left where it is."""
+    house = House(max_active=2)
+    house.system.start()
+    for n in range(10):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: len(house.order) == 2)
+    assert await house.system.drain(0.05) == 2
+    await asyncio.sleep(0)
+    assert house.system.active == 0
+    assert len(house.order) == 2
+    assert house.mailboxes.queued == 10
+
+
+async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> None:
+    """After a stall longer than a lease the running calls go on, once each."""
+    for n in range(20):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: len(house.order) == 20)
+    house.clock.move(4)
+    await house.system._sweep()  # noqa: SLF001 - before the renewer gets its turn
+    house.gate.set()
+    await wait_until(lambda: len(house.turns) == 20)
+    assert len(house.order) == 20
+
+
 async def test_a_failed_sweep_is_tried_again() -> None:
     """A fault of the store passes; the lanes that waited are found afterwards."""
     clock = FakeClock()

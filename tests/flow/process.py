@@ -14,6 +14,7 @@ import aiohttp
 from gateway.sandbox.simulator import Simulator
 from tests.flow.backend import Backend, serving
 from tests.flow.world import SECRET, TOKEN, free_ports
+from tests.waiting import wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -144,10 +145,7 @@ async def serving_process(
         chosen = settings_of(target, api_url, port, ops_port) | dict(settings or {})
         async with program("serve", settings=chosen) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
-            end = asyncio.get_running_loop().time() + 20
-            while not await running.healthy():
-                assert asyncio.get_running_loop().time() < end, "it did not start"
-                await asyncio.sleep(0.02)
+            await wait_until_found(running.healthy, within=20)
             try:
                 yield running
             finally:

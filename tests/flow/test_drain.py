@@ -9,7 +9,7 @@ import pytest
 from tests.flow.backend import gate
 from tests.flow.process import Process, run, serving_process, settings_of
 from tests.flow.world import free_ports
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_found
 
 
 @pytest.fixture
@@ -70,5 +70,8 @@ async def test_a_port_in_use_is_one_clear_line(gateway: Process) -> None:
 
 async def _refused(gateway: Process) -> None:
     """Wait until the gateway accepts no more."""
-    while await gateway.healthy():
-        await asyncio.sleep(0.01)
+
+    async def refuses() -> bool:
+        return not await gateway.healthy()
+
+    await wait_until_found(refuses)

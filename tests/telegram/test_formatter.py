@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.call import Call
-from gateway.domain.errors import Fault
+from gateway.domain.errors import Part
 from gateway.domain.update import Update
 from gateway.telegram.formatter import amend, compose
 from gateway.telegram.text import blank
@@ -117,10 +117,13 @@ KEYBOARDS = st.none() | st.builds(
     InlineKeyboard,
     rows=st.lists(st.builds(Row, buttons=st.lists(BUTTONS, max_size=3)), max_size=3),
 )
-MEDIA = st.none() | st.builds(
-    Media,
-    kind=st.sampled_from(MediaKind.values()),
-    file_id=st.none() | st.sampled_from(["", "AgAD"]),
+MEDIA = st.lists(
+    st.builds(
+        Media,
+        kind=st.sampled_from(MediaKind.values()),
+        file_id=st.none() | st.sampled_from(["", "AgAD"]),
+    ),
+    max_size=2,
 )
 MESSAGES = st.builds(
     OutgoingMessage,
@@ -166,7 +169,7 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
     """Whatever a service replies, and however a call is amended."""
     for call in compose(update, reply, lambda _: None):
         assert_takes(call)
-        for fault in Fault:
+        for fault in Part:
             if amended := amend(call, fault):
                 assert_takes(amended)
 
@@ -210,7 +213,7 @@ def test_a_reply_stays_in_its_topic() -> None:
     calls, _ = composed(
         message_update(topic=5),
         OutgoingMessage(text="Hello"),
-        OutgoingMessage(media=Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")),
+        OutgoingMessage(media=[Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")]),
     )
     assert [parameters["message_thread_id"] for _, parameters in calls] == [5, 5]
 
@@ -285,7 +288,7 @@ class TestEdit:
     def test_media_is_always_a_new_message(self) -> None:
         """Telegram cannot turn a text into media."""
         media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
-        calls, _ = composed(press(), OutgoingMessage(media=media, edit=True))
+        calls, _ = composed(press(), OutgoingMessage(media=[media], edit=True))
         assert calls[1:] == [("sendPhoto", {"chat_id": CHAT, "photo": "AgAD"})]
 
     def test_an_edit_names_no_topic(self) -> None:
@@ -299,7 +302,7 @@ class TestEdit:
             inline_press(),
             OutgoingMessage(text="x" * 5000, keyboard=keyboard(OK_BUTTON), edit=True),
             OutgoingMessage(text="lost"),
-            OutgoingMessage(media=Media(file_id="AgAD")),
+            OutgoingMessage(media=[Media(file_id="AgAD")]),
         )
         edit = {"text": "x" * 4096, "reply_markup": OK_MARKUP}
         assert calls[1:] == [("editMessageText", {"inline_message_id": "AAQ", **edit})]
@@ -315,7 +318,7 @@ class TestMedia:
         name = MediaKind.Name(kind).removeprefix("MEDIA_KIND_").lower()
         name = "document" if kind == MEDIA_KIND_UNSPECIFIED else name
         media = Media(kind=kind, url="https://example.com/file")
-        calls, _ = composed(message_update(), OutgoingMessage(media=media))
+        calls, _ = composed(message_update(), OutgoingMessage(media=[media]))
         file = {"chat_id": CHAT, name: "https://example.com/file"}
         assert calls == [(f"send{name.capitalize()}", file)]
 
@@ -325,7 +328,7 @@ class TestMedia:
             text="x" * 1024,
             format=TEXT_FORMAT_HTML,
             keyboard=keyboard(OK_BUTTON),
-            media=Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD"),
+            media=[Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")],
         )
         calls, _ = composed(message_update(), message)
         caption = {"caption": "x" * 1024, "parse_mode": "HTML"}
@@ -344,7 +347,9 @@ class TestMedia:
     ) -> None:
         """The keyboard is under the text."""
         media = Media(kind=kind, file_id="AgAD")
-        message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON), media=media)
+        message = OutgoingMessage(
+            text=text, keyboard=keyboard(OK_BUTTON), media=[media]
+        )
         calls, _ = composed(message_update(), message)
         name = "document" if kind == MEDIA_KIND_DOCUMENT else "sticker"
         follows = {"chat_id": CHAT, "text": text, "reply_markup": OK_MARKUP}
@@ -353,9 +358,22 @@ class TestMedia:
             ("sendMessage", follows),
         ]
 
+    def test_several_media_follow_each_other(self) -> None:
+        """The text is the caption of the last one; what has no source is left out."""
+        sources = ("one", "", "two")
+        media = [Media(kind=MEDIA_KIND_PHOTO, file_id=source) for source in sources]
+        calls, reported = composed(
+            message_update(), OutgoingMessage(text="Both", media=media)
+        )
+        assert calls == [
+            ("sendPhoto", {"chat_id": CHAT, "photo": "one"}),
+            ("sendPhoto", {"chat_id": CHAT, "photo": "two", "caption": "Both"}),
+        ]
+        assert reported == ["media_without_source"]
+
     def test_without_a_source_the_text_is_sent_alone(self) -> None:
         """The fault is reported."""
-        message = OutgoingMessage(text="Look", media=Media(kind=MEDIA_KIND_PHOTO))
+        message = OutgoingMessage(text="Look", media=[Media(kind=MEDIA_KIND_PHOTO)])
         calls, reported = composed(message_update(), message)
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Look"})]
         assert reported == ["media_without_source"]
@@ -483,9 +501,9 @@ class TestAmend:
             ),
         )
         for fault, part in [
-            (Fault.FORMAT, "parse_mode"),
-            (Fault.KEYBOARD, "reply_markup"),
-            (Fault.TOPIC, "message_thread_id"),
+            (Part.FORMAT, "parse_mode"),
+            (Part.KEYBOARD, "reply_markup"),
+            (Part.TOPIC, "message_thread_id"),
         ]:
             amended = amend(call, fault)
             assert amended is not None
@@ -499,8 +517,8 @@ class TestAmend:
     def test_a_caption_loses_its_format_too(self) -> None:
         """It is plain text then."""
         media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
-        message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=media)
-        amended = amend(self.sent(message_update(), message), Fault.FORMAT)
+        message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
+        amended = amend(self.sent(message_update(), message), Part.FORMAT)
         photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
         assert amended == Call(method="sendPhoto", parameters=photo)
 
@@ -522,19 +540,17 @@ class TestAmend:
         if topic:
             expected["message_thread_id"] = topic
         edit = self.sent(press(topic=topic), message)
-        assert amend(edit, Fault.EDIT) == Call(
-            method="sendMessage", parameters=expected
-        )
+        assert amend(edit, Part.EDIT) == Call(method="sendMessage", parameters=expected)
         # An edit that lost its format first still knows its topic.
-        plain = amend(edit, Fault.FORMAT)
+        plain = amend(edit, Part.FORMAT)
         assert plain is not None
         del expected["parse_mode"]
-        assert amend(plain, Fault.EDIT) == Call(
+        assert amend(plain, Part.EDIT) == Call(
             method="sendMessage", parameters=expected
         )
 
-    @pytest.mark.parametrize("fault", [Fault.EDIT, Fault.KEYBOARD])
-    def test_an_edit_of_the_keyboard_alone_is_given_up(self, fault: Fault) -> None:
+    @pytest.mark.parametrize("fault", [Part.EDIT, Part.KEYBOARD])
+    def test_an_edit_of_the_keyboard_alone_is_given_up(self, fault: Part) -> None:
         """Without its keyboard it would remove the old one."""
         message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
         assert amend(self.sent(press(), message), fault) is None
@@ -542,10 +558,10 @@ class TestAmend:
     def test_an_inline_message_cannot_be_sent_anew(self) -> None:
         """There is no chat to send it to."""
         message = OutgoingMessage(text="new", edit=True)
-        assert amend(self.sent(inline_press(), message), Fault.EDIT) is None
+        assert amend(self.sent(inline_press(), message), Part.EDIT) is None
 
-    @pytest.mark.parametrize("fault", [Fault.OTHER, Fault.TOO_LATE, Fault.EDIT])
-    def test_other_faults_are_final(self, fault: Fault) -> None:
+    @pytest.mark.parametrize("fault", [Part.OTHER, Part.TOO_LATE, Part.EDIT])
+    def test_other_faults_are_final(self, fault: Part) -> None:
         """Nothing can be taken out that would help."""
         call = self.sent(message_update(), OutgoingMessage(text="Hi"))
         assert amend(call, fault) is None

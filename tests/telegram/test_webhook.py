@@ -1,10 +1,9 @@
 """The webhook, over real HTTP: 200 whatever comes, and nothing in aiohttp's log."""
 
 import asyncio
+import gzip
 import json
 import logging
-import tracemalloc
-import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -99,7 +98,7 @@ class Gateway:
 
         app = web.Application(middlewares=[count])
         self.webhook.add_to(app)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, auto_decompress=False)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
@@ -398,30 +397,15 @@ class TestBadBodies:
         assert gateway.outcomes == [(Outcome.MALFORMED, "too_large")]
         assert (gateway.letters, len(gateway.accepted)) == ([], 1)
 
-    async def test_a_compressed_body_takes_neither_memory_nor_time(self) -> None:
-        """Half a megabyte can hold half a gigabyte of nothing.
-
-        Another update is served in the middle of it.
-        """
-        gateway = Gateway(body_seconds=2)
-        gzipper = zlib.compressobj(wbits=31)
-        mebibyte = b" " * MEBIBYTE
-        start = gzipper.compress(mebibyte) + gzipper.flush(zlib.Z_FULL_FLUSH)
-        again = gzipper.compress(mebibyte) + gzipper.flush(zlib.Z_FULL_FLUSH)
-        bomb = start + again * 511
-        assert len(bomb) < MEBIBYTE
-        tracemalloc.start()
+    async def test_a_compressed_body_is_not_looked_into(self) -> None:
+        """Half a megabyte can hold half a gigabyte of nothing; Telegram sends none."""
+        gateway = Gateway()
+        packed = gzip.compress(UPDATE)
         async with gateway.serving(), gateway.connection() as connection:
-            connection.send(head(len(bomb), "Content-Encoding: gzip") + bomb)
-            await wait_until(lambda: gateway.begun)
-            assert (await gateway.post(UPDATE)).startswith(OK)
-            assert gateway.turns == []
+            connection.send(head(len(packed), "Content-Encoding: gzip") + packed)
             assert (await connection.answer()).startswith(OK)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < 8 * MEBIBYTE
-        assert gateway.outcomes == [(Outcome.MALFORMED, "too_large")]
-        assert gateway.letters == []
+        assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
+        assert [letter.body for letter in gateway.letters] == [packed]
 
     @pytest.mark.parametrize("secret", [SECRET, "wrong"])
     async def test_half_a_body_is_not_waited_for(self, secret: str) -> None:
@@ -455,8 +439,6 @@ class TestBadBodies:
     @pytest.mark.parametrize(
         ("encoding", "garbage"),
         [
-            ("Content-Encoding: gzip\r\nContent-Length: 8", b"\x1f\x8bgarbag"),
-            ("Content-Encoding: deflate\r\nContent-Length: 8", b"xxgarbag"),
             ("Transfer-Encoding: chunked", b"zz\r\ngarbage\r\n"),
             ("Transfer-Encoding: chunked", b"4\r\nabcdefgh\r\n0\r\n\r\n"),
         ],

@@ -73,7 +73,8 @@ class RequestContext(_message.Message):
     It is the same for every repetition of the same update, by the gateway's
     retries as well as after a crash. An rpc called again with the same key has
     to give the same answer and must not act twice. Different rpcs may be called
-    with the same key. At most 64 bytes of printable ASCII, never empty.
+    with the same key; what happens to an update's answer has a key of its own. At
+    most 64 bytes of printable ASCII, never empty.
     """
     update_id: _builtins.int
     """Telegram's number of the update. Unique for one bot, not for several."""

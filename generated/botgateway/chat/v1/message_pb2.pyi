@@ -614,7 +614,11 @@ Global___Dice: _TypeAlias = Dice  # noqa: Y015
 
 @_typing.final
 class OtherAttachment(_message.Message):
-    """Content of a kind that has no type here."""
+    """Content of a kind that has no type here.
+
+    A kind that gets a type in a later version moves out of here: do not rely on finding
+    it in this message.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62otgateway/chat/v1/reply.proto\x12\x12\x62otgateway.chat.v1\"{\n\x05Reply\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.botgateway.chat.v1.OutgoingMessage\x12;\n\x0f\x63\x61llback_answer\x18\x02 \x01(\x0b\x32\".botgateway.chat.v1.CallbackAnswer\"\xbd\x01\n\x0fOutgoingMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.botgateway.chat.v1.TextFormat\x12\x34\n\x08keyboard\x18\x03 \x01(\x0b\x32\".botgateway.chat.v1.InlineKeyboard\x12\x0c\n\x04\x65\x64it\x18\x04 \x01(\x08\x12(\n\x05media\x18\x05 \x01(\x0b\x32\x19.botgateway.chat.v1.Media\"`\n\x05Media\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.botgateway.chat.v1.MediaKind\x12\x11\n\x07\x66ile_id\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"7\n\x0eInlineKeyboard\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.botgateway.chat.v1.Row\"2\n\x03Row\x12+\n\x07\x62uttons\x18\x01 \x03(\x0b\x32\x1a.botgateway.chat.v1.Button\"_\n\x06\x42utton\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\rcallback_data\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x12\x15\n\x0bweb_app_url\x18\x04 \x01(\tH\x00\x42\x08\n\x06\x61\x63tion\"2\n\x0e\x43\x61llbackAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nshow_alert\x18\x02 \x01(\x08*\\\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10TEXT_FORMAT_HTML\x10\x01\x12\x1b\n\x17TEXT_FORMAT_MARKDOWN_V2\x10\x02*\xca\x01\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_PHOTO\x10\x01\x12\x17\n\x13MEDIA_KIND_DOCUMENT\x10\x02\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x03\x12\x14\n\x10MEDIA_KIND_AUDIO\x10\x04\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x05\x12\x18\n\x14MEDIA_KIND_ANIMATION\x10\x06\x12\x16\n\x12MEDIA_KIND_STICKER\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62otgateway/chat/v1/reply.proto\x12\x12\x62otgateway.chat.v1\"{\n\x05Reply\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.botgateway.chat.v1.OutgoingMessage\x12;\n\x0f\x63\x61llback_answer\x18\x02 \x01(\x0b\x32\".botgateway.chat.v1.CallbackAnswer\"\xc9\x01\n\x0fOutgoingMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.botgateway.chat.v1.TextFormat\x12\x36\n\x08keyboard\x18\x03 \x01(\x0b\x32\".botgateway.chat.v1.InlineKeyboardH\x00\x12\x0c\n\x04\x65\x64it\x18\x04 \x01(\x08\x12(\n\x05media\x18\x05 \x03(\x0b\x32\x19.botgateway.chat.v1.MediaB\x08\n\x06markup\"`\n\x05Media\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.botgateway.chat.v1.MediaKind\x12\x11\n\x07\x66ile_id\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"7\n\x0eInlineKeyboard\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.botgateway.chat.v1.Row\"2\n\x03Row\x12+\n\x07\x62uttons\x18\x01 \x03(\x0b\x32\x1a.botgateway.chat.v1.Button\"_\n\x06\x42utton\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\rcallback_data\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x12\x15\n\x0bweb_app_url\x18\x04 \x01(\tH\x00\x42\x08\n\x06\x61\x63tion\"2\n\x0e\x43\x61llbackAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nshow_alert\x18\x02 \x01(\x08*\\\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10TEXT_FORMAT_HTML\x10\x01\x12\x1b\n\x17TEXT_FORMAT_MARKDOWN_V2\x10\x02*\xca\x01\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_PHOTO\x10\x01\x12\x17\n\x13MEDIA_KIND_DOCUMENT\x10\x02\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x03\x12\x14\n\x10MEDIA_KIND_AUDIO\x10\x04\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x05\x12\x18\n\x14MEDIA_KIND_ANIMATION\x10\x06\x12\x16\n\x12MEDIA_KIND_STICKER\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.chat.v1.reply_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TEXTFORMAT']._serialized_start=727
-  _globals['_TEXTFORMAT']._serialized_end=819
-  _globals['_MEDIAKIND']._serialized_start=822
-  _globals['_MEDIAKIND']._serialized_end=1024
+  _globals['_TEXTFORMAT']._serialized_start=739
+  _globals['_TEXTFORMAT']._serialized_end=831
+  _globals['_MEDIAKIND']._serialized_start=834
+  _globals['_MEDIAKIND']._serialized_end=1036
   _globals['_REPLY']._serialized_start=54
   _globals['_REPLY']._serialized_end=177
   _globals['_OUTGOINGMESSAGE']._serialized_start=180
-  _globals['_OUTGOINGMESSAGE']._serialized_end=369
-  _globals['_MEDIA']._serialized_start=371
-  _globals['_MEDIA']._serialized_end=467
-  _globals['_INLINEKEYBOARD']._serialized_start=469
-  _globals['_INLINEKEYBOARD']._serialized_end=524
-  _globals['_ROW']._serialized_start=526
-  _globals['_ROW']._serialized_end=576
-  _globals['_BUTTON']._serialized_start=578
-  _globals['_BUTTON']._serialized_end=673
-  _globals['_CALLBACKANSWER']._serialized_start=675
-  _globals['_CALLBACKANSWER']._serialized_end=725
+  _globals['_OUTGOINGMESSAGE']._serialized_end=381
+  _globals['_MEDIA']._serialized_start=383
+  _globals['_MEDIA']._serialized_end=479
+  _globals['_INLINEKEYBOARD']._serialized_start=481
+  _globals['_INLINEKEYBOARD']._serialized_end=536
+  _globals['_ROW']._serialized_start=538
+  _globals['_ROW']._serialized_end=588
+  _globals['_BUTTON']._serialized_start=590
+  _globals['_BUTTON']._serialized_end=685
+  _globals['_CALLBACKANSWER']._serialized_start=687
+  _globals['_CALLBACKANSWER']._serialized_end=737
 # @@protoc_insertion_point(module_scope)

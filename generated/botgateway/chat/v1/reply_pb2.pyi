@@ -156,14 +156,14 @@ class OutgoingMessage(_message.Message):
     """
     @_builtins.property
     def keyboard(self) -> Global___InlineKeyboard:
-        """The buttons under the message; under the last part of a split text.
-
-        Unset: none. With edit, unset removes the buttons that were there.
-        """
+        """Buttons under the message."""
 
     @_builtins.property
-    def media(self) -> Global___Media:
-        """A photo, document or other media to send. Unset: only text."""
+    def media(self) -> _containers.RepeatedCompositeFieldContainer[Global___Media]:
+        """Photos, documents or other media to send. Empty: only text.
+
+        Several are sent one after the other; the text is the caption of the last one.
+        """
 
     def __init__(
         self,
@@ -172,13 +172,15 @@ class OutgoingMessage(_message.Message):
         format: Global___TextFormat.ValueType = ...,
         keyboard: Global___InlineKeyboard | None = ...,
         edit: _builtins.bool = ...,
-        media: Global___Media | None = ...,
+        media: _abc.Iterable[Global___Media] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keyboard", b"keyboard", "media", b"media"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keyboard", b"keyboard", "markup", b"markup"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "format", b"format", "keyboard", b"keyboard", "media", b"media", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "format", b"format", "keyboard", b"keyboard", "markup", b"markup", "media", b"media", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["keyboard"]  # noqa: Y015
+    _WhichOneofArgType_markup: _TypeAlias = _typing.Literal["markup", b"markup"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_markup) -> _WhichOneofReturnType_markup | None: ...
 
 Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015
 

@@ -1,0 +1,64 @@
+"""Keeps the leases of running actors alive.
+
+Concurrency: one task, `run`, started and cancelled by the system. Actors wait in `hold`
+for its next round. An actor whose lane was lost is cancelled from here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes
+from gateway.logs import describe
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 1.0
+"""Leases older than this are renewed, this often: twice in vain is survived."""
+
+
+class Renewer:
+    """Renews the leases of those claims that have a task."""
+
+    def __init__(
+        self,
+        mailboxes: Mailboxes,
+        clock: Clock,
+        running: Mapping[Claim, asyncio.Task[None]],
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._clock = clock
+        self._running = running
+        self._renewed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Renew for ever."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._renew(self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the next round may work
+                logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+                    "renewal failed", extra={"error": describe(error)}
+                )
+
+    async def renew_ended(self) -> None:
+        """Renew at once the leases that have run out already, if there are any."""
+        await self._renew(self._clock.uptime())
+
+    async def hold(self, claim: Claim) -> None:
+        """Return when the claim's lease lasts: at once unless it has run out."""
+        while self._clock.uptime() >= claim.until:
+            await self._renewed.wait()
+
+    async def _renew(self, until: float) -> None:
+        """Renew the leases that end by then."""
+        due = [claim for claim in self._running if claim.until <= until]
+        lost = await self._mailboxes.renew(due) if due else ()
+        for claim in lost:
+            task = self._running.get(claim)
+            if task is not None:
+                logger.warning("claim lost", extra={"lane": claim.lane})
+                task.cancel()
+        self._renewed.set()
+        self._renewed.clear()
