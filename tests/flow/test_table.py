@@ -85,16 +85,17 @@ async def test_a_failing_service_earns_an_apology(
     assert gateway.outcomes() == [outcome, outcome]
 
 
-async def test_a_slow_service_earns_an_apology_at_its_deadline(gateway: World) -> None:
+async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
     """The deadline ends the call, and the user's next update goes on."""
-    gate(gateway.backend, asyncio.Event(), {7})
-    await gateway.say("slow")
-    await wait_until(lambda: gateway.backend.asked("SendMessage"))
-    gateway.backend.answer = gateway.backend.echo
-    await gateway.say("next")
-    await gateway.ended(2)
-    assert gateway.outcomes() == ["service_timeout", "done"]
-    assert gateway.texts() == [APOLOGY, "echo: next"]
+    async with world(service_seconds=1) as gateway:
+        gate(gateway.backend, asyncio.Event(), {7})
+        await gateway.say("slow")
+        await wait_until(lambda: gateway.backend.asked("SendMessage"))
+        gateway.backend.answer = gateway.backend.echo
+        await gateway.say("next")
+        await gateway.ended(2)
+        assert gateway.outcomes() == ["service_timeout", "done"]
+        assert gateway.texts() == [APOLOGY, "echo: next"]
 
 
 async def test_a_failing_bot_api_costs_one_retry_and_the_reply(gateway: World) -> None:

@@ -148,10 +148,14 @@ def logged() -> Iterator[io.StringIO]:
 
 
 @asynccontextmanager
-async def world(**changes: Any) -> AsyncIterator[World]:  # noqa: ANN401 - any setting
+async def world(
+    service_seconds: float = 30,
+    **changes: Any,  # noqa: ANN401 - any setting
+) -> AsyncIterator[World]:
     """Start a gateway with everything around it; drain it in the end.
 
     Args:
+        service_seconds: the deadline of all services.
         changes: settings that differ from the defaults of tests.
     """
     backend = Backend()
@@ -175,7 +179,9 @@ async def world(**changes: Any) -> AsyncIterator[World]:  # noqa: ANN401 - any s
             settings = Settings(_env_file=None, **chosen)
             table = build_routes(discover())
             services = {
-                name: ServiceSettings(_env_file=None, target=target, timeout=2)
+                name: ServiceSettings(
+                    _env_file=None, target=target, timeout=service_seconds
+                )
                 for name in table.services
             }
             async with app.running(settings, services, table):

@@ -155,9 +155,12 @@ class Connection:
         return answer
 
     async def closed(self) -> bool:
-        """Wait for the end of the connection."""
-        async with asyncio.timeout(20):
-            return await self._reader.read() == b""
+        """Wait for the end of the connection, however it comes."""
+        try:
+            async with asyncio.timeout(20):
+                return await self._reader.read() == b""
+        except ConnectionResetError:
+            return True
 
 
 def head(
