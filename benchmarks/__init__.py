@@ -1,0 +1,1 @@
+"""Programs that measure the gateway as a process of its own. See README.md."""
