@@ -6,6 +6,7 @@ what runs is finished within `DRAIN_TIMEOUT`; a second signal ends the process a
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
@@ -63,6 +64,10 @@ async def serve(
     for number in signals:
         loop.add_signal_handler(number, stop_once)
     async with running(settings, services, table):
+        # What the start made (60,000 objects) stays: unfrozen, each full collection
+        # looks at all of it, and everybody waits for 37 ms.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
         logger.info("stopping")
     logger.info("stopped")
