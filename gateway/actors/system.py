@@ -188,7 +188,7 @@ class ActorSystem:
             self._asked += 1
             try:
                 claim = await self._mailboxes.claim(lane)
-                if claim is not None:
+                if isinstance(claim, Claim):
                     self._activate(claim)
             finally:
                 self._asked -= 1
