@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio.connection import AbstractConnection
@@ -108,12 +109,14 @@ class RedisStore:
 
 
 @asynccontextmanager
-async def opened(connect: Connect) -> AsyncIterator[RedisStore]:
+async def opened(
+    connect: Connect, kind: type[RedisStore] = RedisStore
+) -> AsyncIterator[RedisStore]:
     """Open an empty store over these connections."""
     clock = FakeClock()
     transport = Transport(connect, load_scripts(), clock)
     transport.start()
-    store = RedisStore(transport, clock)
+    store = kind(transport, clock)
     try:
         await store.ask("FLUSHALL")
         yield store
@@ -132,22 +135,36 @@ def redis(url: str) -> OpenStore:
     return open_store
 
 
+class FakeTime:
+    """Stands in for the module `time`, so that a fake server's time can be moved."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.time = clock.now
+
+
+class FakeRedisStore(RedisStore):
+    """Mailboxes in a stand-in for a server, whose time stands still as well."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+
 def fakeredis() -> OpenStore:
-    """Give a way to open mailboxes in a stand-in for a server."""
+    """Give a way to open mailboxes in a server that exists in this process only."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
-        async with opened(fake_connect()) as store:
-            yield store
+        server = FakeServer(version=(7,))
+
+        def connect() -> AbstractConnection:
+            return FakeAsyncRedisConnection(server=server, protocol=2)
+
+        with pytest.MonkeyPatch.context() as patch:
+            async with opened(connect, FakeRedisStore) as store:
+                moved = FakeTime(store.clock)
+                patch.setattr("fakeredis.commands_mixins.server_mixin.time", moved)
+                patch.setattr("fakeredis._socket._base.time", moved)
+                yield store
 
     return open_store
-
-
-def fake_connect() -> Connect:
-    """Give connections to a server that exists in this process only."""
-    server = FakeServer(version=(7,))
-
-    def connect() -> AbstractConnection:
-        return FakeAsyncRedisConnection(server=server, protocol=2)
-
-    return connect
