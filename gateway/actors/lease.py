@@ -21,3 +21,31 @@ class Lease(Protocol):
 
     def wanted_back(self, handled: int) -> bool:
         """Tell whether the lane is to be given back after so many updates."""
+
+
+class Keeper(Protocol):
+    """Whoever keeps the leases of all actors."""
+
+    async def hold(self, claim: Claim) -> None:
+        """Return when the lease of this claim is known to last."""
+
+    def wanted_back(self, handled: int) -> bool:
+        """Tell whether a lane is to be given back after so many updates."""
+
+
+class KeptLease:
+    """A lease that is renewed together with all others."""
+
+    __slots__ = ("_keeper", "claim")
+
+    def __init__(self, keeper: Keeper, claim: Claim) -> None:
+        self._keeper = keeper
+        self.claim = claim
+
+    async def hold(self) -> None:
+        """Return when the lease is known to last."""
+        await self._keeper.hold(self.claim)
+
+    def wanted_back(self, handled: int) -> bool:
+        """Tell whether the lane is to be given back after so many updates."""
+        return self._keeper.wanted_back(handled)

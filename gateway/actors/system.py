@@ -20,9 +20,11 @@ import logging
 import random
 
 from gateway.actors.actor import Actor
+from gateway.actors.lease import KeptLease
 from gateway.actors.refusal import Refusals
+from gateway.actors.suspects import UNSUSPECTED, may_run
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes, Placed
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes, Placed, Suspect
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 
@@ -116,8 +118,7 @@ class ActorSystem:
         for _, task in cut:
             task.cancel()
         await asyncio.gather(*(task for _, task in cut), return_exceptions=True)
-        for claim, _ in cut:
-            await self._mailboxes.release(claim)
+        await asyncio.gather(*(self._mailboxes.release(claim) for claim, _ in cut))
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -148,8 +149,9 @@ class ActorSystem:
         self._running[claim] = asyncio.create_task(self._run(claim), name=claim.lane)
 
     async def _run(self, claim: Claim) -> None:
+        suspected = claim.deaths > UNSUSPECTED
         try:
-            await self._actor.run(_KeptLease(self, claim))
+            await self._actor.run(KeptLease(self, claim))
         except ClaimLost:
             logger.warning("claim lost", extra={"lane": claim.lane})
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
@@ -159,7 +161,7 @@ class ActorSystem:
             )
         finally:
             del self._running[claim]
-            if self._backlog:
+            if self._backlog or suspected:
                 self._place_free.set()
 
     async def _sweep_forever(self) -> None:
@@ -184,14 +186,24 @@ class ActorSystem:
             return
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room
-        for lane in lanes[:room]:
-            self._asked += 1
-            try:
-                claim = await self._mailboxes.claim(lane)
-                if isinstance(claim, Claim):
-                    self._activate(claim)
-            finally:
-                self._asked -= 1
+        suspects = await asyncio.gather(
+            *(self._claim(lane, UNSUSPECTED) for lane in lanes[:room])
+        )
+        for suspect in filter(None, suspects):
+            if may_run(suspect.deaths, self._running):
+                await self._claim(suspect.lane, suspect.deaths)
+
+    async def _claim(self, lane: str, most_deaths: int) -> Suspect | None:
+        """Claim a lane and start its actor, unless its head saw more deaths."""
+        self._asked += 1
+        try:
+            claim = await self._mailboxes.claim(lane, most_deaths=most_deaths)
+        finally:
+            self._asked -= 1
+        if isinstance(claim, Claim):
+            self._activate(claim)
+            return None
+        return claim
 
     async def _renew_forever(self) -> None:
         while True:
@@ -225,19 +237,3 @@ class ActorSystem:
         if self._draining:
             return self._mailboxes.durable
         return self._backlog and handled >= FAIR_TURNS
-
-
-class _KeptLease:
-    """A lease that the system renews."""
-
-    __slots__ = ("_system", "claim")
-
-    def __init__(self, system: ActorSystem, claim: Claim) -> None:
-        self._system = system
-        self.claim = claim
-
-    async def hold(self) -> None:
-        await self._system.hold(self.claim)
-
-    def wanted_back(self, handled: int) -> bool:
-        return self._system.wanted_back(handled)

@@ -46,7 +46,8 @@ class Claim:
         head: the update with the lowest `update_id` of the lane.
         until: the end of the lease by `Clock.uptime`. Counted from before the request
             that extended it was sent, so the store's own end is never earlier.
-        deaths: how many owners vanished with this head: it may be what ends them.
+        deaths: how many owners vanished with this head: it may be what ends them. 0
+            again once the head was committed.
     """
 
     __slots__ = ("deaths", "head", "lane", "state", "token", "until")
