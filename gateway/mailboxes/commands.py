@@ -43,6 +43,23 @@ class Submits(Protocol):
         """Send a command with the next batch, and repeat it until it is answered."""
 
 
+async def ask_all(
+    transport: Submits, commands: Sequence[Command], within: float
+) -> None:
+    """Send commands, and wait until all are answered, but not longer than `within`.
+
+    One node of a Cluster that fails must not keep the answers of the others back. What
+    was not answered is cancelled.
+    """
+    for command in commands:
+        transport.submit(command)
+    replies = [command.reply for command in commands]
+    if replies:
+        await asyncio.wait(replies, timeout=within)
+    for reply in replies:
+        reply.cancel()
+
+
 class Commands:
     """Builds commands.
 

@@ -23,6 +23,8 @@ asked of several lanes of a shard, are on one node of a Redis Cluster.
 from typing import NamedTuple
 from zlib import crc32
 
+from redis.crc import key_slot
+
 SHARDS = 64
 """Never changes: a lane's mail has to be found again."""
 
@@ -59,3 +61,8 @@ ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))
 def shard_of(lane: bytes) -> Shard:
     """Give the shard that a lane belongs to."""
     return ALL_SHARDS[crc32(lane) % SHARDS]
+
+
+def slot_of(shard: int) -> int:
+    """Give the slot of a Redis Cluster that a shard is in."""
+    return key_slot(ALL_SHARDS[shard].pending)

@@ -22,7 +22,7 @@ from typing import Any
 from gateway.domain.errors import ClaimLost, MailboxesUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.commands import Command, Commands, Submits
+from gateway.mailboxes.commands import Command, Commands, Submits, ask_all
 from gateway.mailboxes.keys import Shard, shard_of
 from gateway.mailboxes.letters import decode_envelope
 from gateway.mailboxes.scripts import Scripts
@@ -125,16 +125,18 @@ class RedisMailboxes:
         by_shard: dict[Shard, list[Claim]] = {}
         for claim in claims:
             by_shard.setdefault(shard_of(claim.lane.encode()), []).append(claim)
-        commands = [
-            self._commands.renew(shard, of_shard)
+        asked = [
+            (self._commands.renew(shard, of_shard), of_shard)
             for shard, of_shard in by_shard.items()
         ]
-        replies = await asyncio.gather(*(self._ask(command) for command in commands))
+        # A third of the lease: it is renewed three times before it runs out.
+        within = self._lease_seconds / 3
+        await ask_all(self._transport, [command for command, _ in asked], within)
         lost: list[Claim] = []
-        for command, of_shard, places in zip(
-            commands, by_shard.values(), replies, strict=True
-        ):
-            gone = set(places)
+        for command, of_shard in asked:
+            if command.reply.cancelled():  # not renewed, but not lost either
+                continue
+            gone = set(command.reply.result())
             until = self._until(command)
             for place, claim in enumerate(of_shard):
                 if place in gone:
@@ -161,7 +163,11 @@ class RedisMailboxes:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         token = self._token()
         command = self._commands.claim(lane, token, most_deaths)
-        reply = await self._ask_to_claim(command, lane, token)
+        try:
+            async with asyncio.timeout(self._lease_seconds):
+                reply = await self._ask_to_claim(command, lane, token)
+        except TimeoutError:
+            return None
         if isinstance(reply, int):
             return Suspect(lane, -reply) if reply else None
         state, head, deaths = reply

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from gateway.mailboxes.commands import Commands, Submits
+from gateway.mailboxes.commands import Commands, Submits, ask_all
 from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
 
 PLENTY = 256
@@ -14,6 +14,9 @@ once.
 """
 
 FEW_SHARDS = 8
+
+PATIENCE = 1.0
+"""Seconds after which the shards that do not answer are left out."""
 
 
 class Sweep:
@@ -45,11 +48,12 @@ class Sweep:
     ) -> list[tuple[int, str]]:
         """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
         commands = [self._commands.waiting(shard, limit) for shard in shards]
-        for command in commands:
-            self._transport.submit(command)
+        await ask_all(self._transport, commands, PATIENCE)
         found = []
         for command in commands:
-            reply = await command.reply
+            if command.reply.cancelled():
+                continue
+            reply = command.reply.result()
             for lane, due in zip(reply[1::2], reply[2::2], strict=True):
                 found.append((int(due) - reply[0], lane.decode()))
         return found

@@ -56,7 +56,7 @@ class Transport:
         connect: Callable[[], AbstractConnection],
         scripts: Scripts,
         clock: Clock,
-        moved: Callable[[Command, MovedError], None] | None = None,
+        moved: Callable[[Command, MovedError], None],
     ) -> None:
         self._connect = connect
         self._clock = clock
@@ -93,6 +93,12 @@ class Transport:
         """Send a command with the next batch."""
         self._queue.append(command)
         self._wanted.set()
+
+    def withdraw(self) -> list[Command]:
+        """Take back what was not sent yet."""
+        withdrawn = list(self._queue)
+        self._queue.clear()
+        return withdrawn
 
     async def _run(self) -> None:
         while True:
@@ -132,16 +138,23 @@ class Transport:
         if not packed:
             return
         refused: Exception | None = None
+        moved: list[tuple[Command, MovedError]] = []
         async with asyncio.timeout(DEADLINE):
             await connection.send_packed_command(packed, check_health=False)
             for command in self._batch:
                 try:
                     reply = await connection.read_response()
+                except MovedError as error:
+                    moved.append((command, error))
                 except ResponseError as error:  # an answer, so that more of them follow
                     refused = self._take_error(command, error) or refused
                 else:
                     if not _is_done(command):
                         command.reply.set_result(reply)
+        for command, direction in moved:
+            self._batch.remove(command)
+            if not _is_done(command):
+                self._moved(command, direction)
         if refused is not None:
             raise refused
 
@@ -176,10 +189,6 @@ class Transport:
         elif type(error) is ResponseError and not str(error).startswith(_PASSING):
             answer = MailboxesError("Redis refused a command")
             logger.error("redis refused a command", extra={"error": describe(error)})
-        elif isinstance(error, MovedError) and self._moved is not None:
-            if not _is_done(command):
-                self._moved(command, error)
-            return None
         else:
             return error
         if not _is_done(command):

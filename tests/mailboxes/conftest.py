@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.domain.ports import Mailboxes
-from tests.mailboxes.redis_store import fakeredis, redis
-from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.redis_store import cluster, fakeredis, redis
+from tests.mailboxes.servers import RedisCluster, RedisServer
 from tests.mailboxes.stores import STORES, OpenStore, Store, memory
 
 
@@ -19,11 +19,22 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Run a Cluster that tests share."""
+    nodes = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    nodes.start()
+    yield nodes
+    nodes.kill()
+
+
 @pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Give the way to open an empty store of each implementation."""
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)
+    if request.param == "cluster":
+        return cluster(request.getfixturevalue("redis_cluster"))
     return {"memory": memory, "fakeredis": fakeredis}[request.param]()
 
 

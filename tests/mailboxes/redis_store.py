@@ -15,14 +15,15 @@ from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.commands import Command
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.commands import Command, Submits
 from gateway.mailboxes.connect import Connect, connector
-from gateway.mailboxes.keys import ALL_SHARDS
 from gateway.mailboxes.letters import decode_letter
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.transport import Transport
 from tests.fakes import FakeClock
+from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
 
 PASS = """
@@ -56,12 +57,33 @@ return {queued, count}
 """
 
 
-class RedisStore:
-    """Mailboxes in an empty Redis."""
+LETTERS = """
+local all = {}
+for _, key in ipairs(redis.call('KEYS', 'd:*')) do
+  for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+    table.insert(all, entry)
+  end
+end
+return all
+"""
 
-    def __init__(self, transport: Transport, clock: FakeClock) -> None:
+
+class RedisStore:
+    """Mailboxes in an empty Redis.
+
+    Args:
+        transport: the way of the mailboxes to Redis.
+        nodes: ways of the test to every node; the same where there is one.
+        clock: the worker's clock.
+    """
+
+    def __init__(
+        self, transport: Submits, nodes: Sequence[Submits], clock: FakeClock
+    ) -> None:
         self.clock = clock
-        self.transport = transport
+        self.transport: Transport
+        """The way of the mailboxes to a single server."""
+        self._nodes = nodes
         self.mailboxes = RedisMailboxes(
             transport, load_scripts(), clock, limit=LIMIT, lease_seconds=LEASE
         )
@@ -70,10 +92,15 @@ class RedisStore:
         self._shifted = 0.0
 
     async def ask(self, *arguments: bytes | str | int) -> Any:  # noqa: ANN401 - replies
-        """Send any command."""
-        command = Command(0, arguments)
-        self.transport.submit(command)
-        return await command.reply
+        """Send any command to the first node."""
+        return (await self.ask_nodes(*arguments))[0]
+
+    async def ask_nodes(self, *arguments: bytes | str | int) -> list[Any]:
+        """Send any command to every node."""
+        commands = [Command(0, arguments) for _ in self._nodes]
+        for node, command in zip(self._nodes, commands, strict=True):
+            node.submit(command)
+        return [await command.reply for command in commands]
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, and everything that Redis measures by its own.
@@ -87,24 +114,23 @@ class RedisStore:
             real = time.monotonic() - self._start
             shift = min(seconds, self._passed - self._shifted - real)
         self._shifted += shift
-        await self.ask("EVAL", PASS, 0, round(shift * 1000))
+        await self.ask_nodes("EVAL", PASS, 0, round(shift * 1000))
 
     async def queued(self) -> int:
         """Count the updates in all mailboxes."""
-        queued: int = (await self.ask("EVAL", COUNT, 0))[0]
-        return queued
+        return sum(count[0] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
     async def lanes(self) -> int:
         """Count the lanes of which there is more than a state."""
-        lanes: int = (await self.ask("EVAL", COUNT, 0))[1]
-        return lanes
+        return sum(count[1] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
-        letters = []
-        for shard in ALL_SHARDS:
-            for _, fields in await self.ask("XRANGE", shard.dead, "-", "+"):
-                letters.append(decode_letter(fields))
+        letters = [
+            decode_letter(fields)
+            for entries in await self.ask_nodes("EVAL", LETTERS, 0)
+            for _, fields in entries
+        ]
         return sorted(letters, key=lambda letter: letter.time)
 
 
@@ -114,14 +140,38 @@ async def opened(
 ) -> AsyncIterator[RedisStore]:
     """Open an empty store over these connections."""
     clock = FakeClock()
-    transport = Transport(connect, load_scripts(), clock)
+    transport = single(connect, clock)
     transport.start()
-    store = kind(transport, clock)
+    store = kind(transport, [transport], clock)
+    store.transport = transport
     try:
         await store.ask("FLUSHALL")
         yield store
     finally:
         await transport.close()
+
+
+def single(connect: Connect, clock: FakeClock) -> Transport:
+    """Give the way to a server that is no Cluster."""
+    return Transport(connect, load_scripts(), clock, lambda *_: pytest.fail("moved"))
+
+
+@asynccontextmanager
+async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
+    """Open an empty store in a Cluster."""
+    clock = FakeClock()
+    transport = ClusterTransport(cluster.url, load_scripts(), clock)
+    nodes = [single(connector(node.url), clock) for node in cluster.nodes]
+    store = RedisStore(transport, nodes, clock)
+    ways: list[ClusterTransport | Transport] = [transport, *nodes]
+    for way in ways:
+        way.start()
+    try:
+        await store.ask_nodes("FLUSHALL")
+        yield store
+    finally:
+        for way in ways:
+            await way.close()
 
 
 def redis(url: str) -> OpenStore:
@@ -148,6 +198,17 @@ class FakeRedisStore(RedisStore):
     async def pass_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
+
+
+def cluster(nodes: RedisCluster) -> OpenStore:
+    """Give a way to open mailboxes in a real Cluster."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with opened_cluster(nodes) as store:
+            yield store
+
+    return open_store
 
 
 def fakeredis() -> OpenStore:

@@ -56,6 +56,10 @@ class RedisServer:
         assert self._process is not None
         return self._process.pid
 
+    def option(self, name: str) -> str:
+        """Give a setting as on the command line."""
+        return self._options[self._options.index(name) + 1]
+
     def start(self) -> None:
         """Start the process, and return when it answers."""
         with (self._directory / "log").open("ab") as log:
@@ -101,3 +105,48 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class RedisCluster:
+    """Three servers that share the slots, without replicas."""
+
+    def __init__(self, directory: Path) -> None:
+        self.nodes = []
+        for number in range(3):
+            own = directory / str(number)
+            own.mkdir()
+            self.nodes.append(
+                RedisServer(
+                    own,
+                    f"--cluster-enabled yes --cluster-port {free_port()}"
+                    " --cluster-node-timeout 1000",
+                )
+            )
+
+    @property
+    def url(self) -> str:
+        """The URL of one of the nodes."""
+        return self.nodes[0].url
+
+    def start(self) -> None:
+        """Start the nodes, and return when they agree on the slots."""
+        for number, node in enumerate(self.nodes):
+            node.start()
+            first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
+            node.ask(f"CLUSTER ADDSLOTSRANGE {first} {last}")
+            node.ask(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
+        for node in self.nodes[1:]:
+            bus = node.option("--cluster-port")
+            self.nodes[0].ask(f"CLUSTER MEET 127.0.0.1 {node.port} {bus}")
+        end = time.monotonic() + 20
+        while not all(
+            b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info
+            for info in (node.ask("CLUSTER INFO") for node in self.nodes)
+        ):
+            assert time.monotonic() < end, "the nodes do not agree"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End the nodes at once."""
+        for node in self.nodes:
+            node.kill()

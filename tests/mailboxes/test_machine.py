@@ -161,7 +161,7 @@ class ForgetsWhatIsReleased(MemoryMailboxes):
         return [lane for lane in await super().waiting(limit) if lane in self._claimed]
 
 
-EXAMPLES = {"memory": 100, "fakeredis": 3, "redis": 20}
+EXAMPLES = {"memory": 100, "fakeredis": 3, "redis": 20, "cluster": 10}
 """As many as a few seconds allow."""
 
 FAULTY = [

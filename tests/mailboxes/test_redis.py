@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import MailboxesError, MailboxesUnavailable
+from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import KEPT_SECONDS, State, encode_state
 from gateway.mailboxes.connect import connector
@@ -122,6 +122,21 @@ class TestLostAnswers:
         proxy.faults.append(fault)
         assert await cut.mailboxes.commit(claim, 1, b"state") is None
         assert await cut.lanes() == 0
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_lost_claim_stays_lost(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """Another worker did the update meanwhile; a repetition does not hide it."""
+        old = await claimed(cut, 1)
+        await cut.pass_time(LEASE + 1)
+        new = await cut.mailboxes.claim("7")
+        assert isinstance(new, Claim)
+        await cut.mailboxes.commit(new, 1, b"new")
+        proxy.faults.append(fault)
+        with pytest.raises(ClaimLost):
+            await cut.mailboxes.commit(old, 1, b"old")
+        assert proxy.cuts == 1
 
     @pytest.mark.parametrize("fault", CUTS)
     async def test_a_claim_of_a_waiting_lane_comes_through(
@@ -435,6 +450,7 @@ class TestGroupCommit:
         puts = (store.mailboxes.put(envelope(1, str(n), body=large)) for n in range(60))
         assert len(await asyncio.gather(*puts)) == 60
         assert store.transport.connections == 1
+        assert store.transport.writes > 10
 
 
 class TestPlenty:
