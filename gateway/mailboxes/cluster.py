@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import parse_url
-from redis.exceptions import MovedError
+from redis.exceptions import AskError, MovedError, TryAgainError
 
 from gateway.domain.errors import MailboxesError
 from gateway.domain.ports import Clock
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
 """How often the other nodes are asked while one fails."""
+
+RETRY_SECONDS = 0.02
+"""After so long a command is repeated whose slot is on the move."""
 
 BOUNCES = 5
 """So often a command is sent on at once. Nodes may disagree for a while."""
@@ -83,9 +86,9 @@ class ClusterTransport:
         self._owners[command.shard].submit(command)
 
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
-        moved = partial(self._move, asked_host)
+        redirect = partial(self._redirect, asked_host)
         connect = connector(self._url, **place)
-        return Transport(connect, self._scripts, self._clock, moved)
+        return Transport(connect, self._scripts, self._clock, redirect)
 
     def _node(self, address: Address) -> Transport:
         """Give the connection to a node."""
@@ -98,15 +101,21 @@ class ClusterTransport:
             self._refreshing = asyncio.create_task(self._refresh_forever())
         return node
 
-    def _move(self, asked_host: str, command: Command, error: MovedError) -> None:
-        """Send a command on to the node that has its shard now."""
-        owner = self._node((error.host or asked_host, error.port))
-        self._owners[command.shard] = owner
-        if command.sends <= BOUNCES:
-            owner.submit(command)
-        else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(REFRESH_SECONDS, self.submit, command)
+    def _redirect(
+        self, asked_host: str, command: Command, error: AskError | TryAgainError
+    ) -> None:
+        """Send a command on to the node that has its shard now, or will have it soon.
+
+        While a slot moves, neither node can run a script over all of its keys.
+        """
+        if isinstance(error, MovedError):
+            owner = self._node((error.host or asked_host, error.port))
+            self._owners[command.shard] = owner
+            if command.sends <= BOUNCES:
+                owner.submit(command)
+                return
+        loop = asyncio.get_running_loop()
+        loop.call_later(RETRY_SECONDS, self.submit, command)
 
     async def _refresh_forever(self) -> None:
         while True:

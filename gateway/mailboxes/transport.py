@@ -18,7 +18,13 @@ from collections.abc import Callable
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import MovedError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from gateway.domain.errors import MailboxesError, MailboxesUnavailable
 from gateway.domain.ports import Clock
@@ -48,7 +54,7 @@ class Transport:
         connect: makes a connection object, not yet connected.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
-        moved: takes a command that belongs to another node of a Cluster.
+        redirect: takes a command whose slot of a Cluster is elsewhere or on the move.
     """
 
     def __init__(
@@ -56,11 +62,11 @@ class Transport:
         connect: Callable[[], AbstractConnection],
         scripts: Scripts,
         clock: Clock,
-        moved: Callable[[Command, MovedError], None],
+        redirect: Callable[[Command, AskError | TryAgainError], None],
     ) -> None:
         self._connect = connect
         self._clock = clock
-        self._moved = moved
+        self._redirect = redirect
         self._hello = b"".join(
             _pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
         )
@@ -138,23 +144,23 @@ class Transport:
         if not packed:
             return
         refused: Exception | None = None
-        moved: list[tuple[Command, MovedError]] = []
+        astray: list[tuple[Command, AskError | TryAgainError]] = []
         async with asyncio.timeout(DEADLINE):
             await connection.send_packed_command(packed, check_health=False)
             for command in self._batch:
                 try:
                     reply = await connection.read_response()
-                except MovedError as error:
-                    moved.append((command, error))
+                except (AskError, TryAgainError) as error:
+                    astray.append((command, error))
                 except ResponseError as error:  # an answer, so that more of them follow
                     refused = self._take_error(command, error) or refused
                 else:
                     if not _is_done(command):
                         command.reply.set_result(reply)
-        for command, direction in moved:
+        for command, direction in astray:
             self._batch.remove(command)
             if not _is_done(command):
-                self._moved(command, direction)
+                self._redirect(command, direction)
         if refused is not None:
             raise refused
 

@@ -119,7 +119,8 @@ class RedisCluster:
                 RedisServer(
                     own,
                     f"--cluster-enabled yes --cluster-port {free_port()}"
-                    " --cluster-node-timeout 1000",
+                    " --cluster-node-timeout 1000 --cluster-require-full-coverage no"
+                    " --appendonly yes",
                 )
             )
 
