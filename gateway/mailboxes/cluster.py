@@ -11,7 +11,7 @@ Concurrency: one task per connection, and one that asks while a node of a Cluste
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,8 @@ class ClusterTransport:
 
     def __init__(self, url: str, scripts: Scripts, clock: Clock) -> None:
         self._url = url
+        self.on_restart: Callable[[], None] = lambda: None
+        """Called when a node came back as another process than before."""
         self._scripts = scripts
         self._clock = clock
         self._seed_host = str(parse_url(url).get("host", "localhost"))
@@ -81,14 +83,19 @@ class ClusterTransport:
         for node in (self._seed, *self._nodes.values()):
             await node.close()
 
-    def submit(self, command: Command) -> None:
-        """Send a command to the node that has its shard."""
-        self._owners[command.shard].submit(command)
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command to the node that has its shard. See `Submits.submit`."""
+        self._owners[command.shard].submit(command, first=first)
 
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
         redirect = partial(self._redirect, asked_host)
         connect = connector(self._url, **place)
-        return Transport(connect, self._scripts, self._clock, redirect)
+        transport = Transport(connect, self._scripts, self._clock, redirect)
+        transport.on_restart = self._note_restart
+        return transport
+
+    def _note_restart(self) -> None:
+        self.on_restart()
 
     def _node(self, address: Address) -> Transport:
         """Give the connection to a node."""

@@ -1,7 +1,7 @@
 """What is asked of Redis: the port's methods as calls of the scripts."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -39,8 +39,22 @@ class Command:
 class Submits(Protocol):
     """The way to Redis: one connection, or one to each node of a Cluster."""
 
-    def submit(self, command: Command) -> None:
-        """Send a command with the next batch, and repeat it until it is answered."""
+    on_restart: Callable[[], None]
+    """Called when a server came back as another process than before."""
+
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command with the next batch, and repeat it until it is answered.
+
+        Args:
+            command: the command.
+            first: send it before all that waits to be sent.
+        """
+
+
+def look_at(reply: asyncio.Future[Any]) -> None:
+    """Take note of an answer that nobody waits for: an error in it is no news."""
+    if not reply.cancelled():
+        reply.exception()
 
 
 async def ask_all(
@@ -122,10 +136,10 @@ class Commands:
         """Give a lane back."""
         return self._renew(shard_of(lane.encode()), 0, lane, token)
 
-    def waiting(self, shard: Shard, limit: int) -> Command:
+    def waiting(self, shard: Shard, limit: int, marker: str) -> Command:
         """List the waiting lanes of a shard."""
-        sha = self._scripts.waiting.sha
-        return Command(shard.number, (b"EVALSHA", sha, 1, shard.pending, limit))
+        call = (b"EVALSHA", self._scripts.waiting.sha, 2, shard.pending, shard.marker)
+        return Command(shard.number, (*call, limit, marker))
 
     def bury(self, letter: DeadLetter) -> Command:
         """Keep a dead letter."""

@@ -12,6 +12,8 @@
                               from the death of an owner to the next commit.
                               No expiry: goes with the mail.
     d:{s}         stream      dead letters. No expiry: for a person. Bounded in number.
+    k:{s}         string      marker: random, made by the first sweep. Another one, or
+                              none, says that Redis was emptied. No expiry.
 
 A lane is in p exactly when its mail is not empty, and in c only if it is in p. Free
 lane: not in p. Unclaimed lane: in p and not in c. Of an idle lane one key is left.
@@ -36,6 +38,7 @@ class Shard(NamedTuple):
     pending: bytes
     claims: bytes
     dead: bytes
+    marker: bytes
     mail_prefix: bytes
     state_prefix: bytes
 
@@ -49,10 +52,10 @@ class Shard(NamedTuple):
 
 
 def _shard(number: int) -> Shard:
-    pending, claims, dead, mail, state = (
-        b"%b:{%d}" % (kind, number) for kind in (b"p", b"c", b"d", b"m", b"s")
+    pending, claims, dead, marker, mail, state = (
+        b"%b:{%d}" % (kind, number) for kind in (b"p", b"c", b"d", b"k", b"m", b"s")
     )
-    return Shard(number, pending, claims, dead, mail + b":", state + b":")
+    return Shard(number, pending, claims, dead, marker, mail + b":", state + b":")
 
 
 ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))

@@ -22,9 +22,10 @@ from typing import Any
 from gateway.domain.errors import ClaimLost, MailboxesUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.commands import Command, Commands, Submits, ask_all
+from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
 from gateway.mailboxes.keys import Shard, shard_of
 from gateway.mailboxes.letters import decode_envelope
+from gateway.mailboxes.recovery import Recovery
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.sweep import Sweep
 
@@ -59,7 +60,8 @@ class RedisMailboxes:
         self._patience = patience
         self._lease_seconds = lease_seconds
         self._commands = Commands(scripts, limit, lease_seconds)
-        self._sweep = Sweep(transport, self._commands)
+        self._recovery = Recovery(transport, self._commands, clock)
+        self._sweep = Sweep(transport, self._commands, self._recovery)
         # Random per process and counted within it: unique, and cheaper than a random
         # one per claim.
         self._token_prefix = token_hex(8)
@@ -79,11 +81,17 @@ class RedisMailboxes:
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
     ) -> Claim | Placed:
         """Append an update to its mailbox. See `Mailboxes.put`."""
-        token = self._token() if claim else ""
+        token = self._token() if claim and not self._recovery.settling else ""
         command = self._commands.put(envelope, token, bounded=bounded)
         reply = await self._patiently(self._ask_to_claim(command, envelope.lane, token))
         if isinstance(reply, int):
+            if reply == 1:
+                self._recovery.keep(envelope)
             return _PLACED[reply]
+        self._recovery.keep(envelope)
+        if self._recovery.settling:  # it was asked for before
+            self._let_go(envelope.lane, token)
+            return Placed.STORED
         head = envelope
         if len(reply) > 1:
             lowest = decode_envelope(reply[1], envelope.lane)
@@ -112,13 +120,14 @@ class RedisMailboxes:
             now=self._clock.now(),
         )
         reply = await self._ask(command)
-        if isinstance(reply, bytes):
-            claim.until = self._until(command)
-            return decode_envelope(reply, claim.lane)
-        done_before = reply == 2 and command.sends > 1
-        if reply == 1 or done_before:
+        # 2: this commit took effect before, which only a repeated one can have done.
+        if reply == 0 or (reply == 2 and command.sends == 1):
+            raise ClaimLost("the claim's token is not the lane's current one")
+        self._recovery.forget(claim.lane, update_id)
+        if not isinstance(reply, bytes):
             return None
-        raise ClaimLost("the claim's token is not the lane's current one")
+        claim.until = self._until(command)
+        return decode_envelope(reply, claim.lane)
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Extend the leases of these claims. Returns those that were lost."""
@@ -157,10 +166,13 @@ class RedisMailboxes:
 
     async def waiting(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
-        return await self._sweep.find(limit)
+        lanes = await self._sweep.find(limit)
+        return [] if self._recovery.settling else lanes
 
     async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
+        if self._recovery.settling:
+            return None
         token = self._token()
         command = self._commands.claim(lane, token, most_deaths)
         try:
@@ -213,14 +225,8 @@ class RedisMailboxes:
         if not token:
             return
         command = self._commands.release(lane, token)
-        command.reply.add_done_callback(_look)
+        command.reply.add_done_callback(look_at)
         # Later the lease has run out.
         loop = asyncio.get_running_loop()
         loop.call_later(self._lease_seconds, command.reply.cancel)
         self._transport.submit(command)
-
-
-def _look(reply: asyncio.Future[Any]) -> None:
-    """Take note of an answer that nobody waits for: an error in it is no news."""
-    if not reply.cancelled():
-        reply.exception()

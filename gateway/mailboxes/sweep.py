@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from secrets import token_hex
 
 from gateway.mailboxes.commands import Commands, Submits, ask_all
 from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
+from gateway.mailboxes.recovery import Recovery
 
 PLENTY = 256
 """Where more lanes wait, they are looked for in a few shards at a time.
@@ -22,9 +24,12 @@ PATIENCE = 1.0
 class Sweep:
     """Looks for waiting lanes in the shards, in random order."""
 
-    def __init__(self, transport: Submits, commands: Commands) -> None:
+    def __init__(
+        self, transport: Submits, commands: Commands, recovery: Recovery
+    ) -> None:
         self._transport = transport
         self._commands = commands
+        self._recovery = recovery
         self._plenty = False
         self.longest_wait = 0.0
         """For how many seconds the lane that waits longest waited, when last seen."""
@@ -47,13 +52,17 @@ class Sweep:
         self, shards: Sequence[Shard], limit: int
     ) -> list[tuple[int, str]]:
         """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
-        commands = [self._commands.waiting(shard, limit) for shard in shards]
+        marker = token_hex(8)
+        commands = [self._commands.waiting(shard, limit, marker) for shard in shards]
         await ask_all(self._transport, commands, PATIENCE)
         found = []
+        markers = []
         for command in commands:
             if command.reply.cancelled():
                 continue
-            reply = command.reply.result()
-            for lane, due in zip(reply[1::2], reply[2::2], strict=True):
-                found.append((int(due) - reply[0], lane.decode()))
+            seen, now, *lanes = command.reply.result()
+            markers.append((command.shard, seen))
+            for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
+                found.append((int(due) - now, lane.decode()))
+        self._recovery.compare(markers)
         return found

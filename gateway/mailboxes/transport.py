@@ -11,6 +11,7 @@ may be repeated.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -67,7 +68,7 @@ class Transport:
         self._connect = connect
         self._clock = clock
         self._redirect = redirect
-        self._hello = b"".join(
+        self._hello = _pack((b"INFO", b"server")) + b"".join(
             _pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
         )
         self._hellos = len(tuple(scripts))
@@ -76,6 +77,9 @@ class Transport:
         self._wanted = asyncio.Event()
         self._delay = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._run_id = b""
+        self.on_restart: Callable[[], None] = lambda: None
+        """Called when the server came back as another process than before."""
         self.failing = False
         """True: the last attempt to talk to this server failed."""
         self.connections = 0
@@ -95,9 +99,12 @@ class Transport:
         for command in (*self._batch, *self._queue):
             command.reply.cancel()
 
-    def submit(self, command: Command) -> None:
-        """Send a command with the next batch."""
-        self._queue.append(command)
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command with the next batch. See `Submits.submit`."""
+        if first:
+            self._queue.appendleft(command)
+        else:
+            self._queue.append(command)
         self._wanted.set()
 
     def withdraw(self) -> list[Command]:
@@ -127,6 +134,7 @@ class Transport:
         async with asyncio.timeout(DEADLINE):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             await connection.send_packed_command(self._hello, check_health=False)
+            await self._recognise(connection)
             for _ in range(self._hellos):
                 await connection.read_response()
         self.connections += 1
@@ -137,6 +145,18 @@ class Transport:
             await self._wanted.wait()
             await self._exchange(connection)
             self._delay = 0.0
+
+    async def _recognise(self, connection: AbstractConnection) -> None:
+        """Read who the server is, and tell if it is not the one from before."""
+        info = b""
+        with contextlib.suppress(ResponseError):  # not everybody may ask
+            info = await connection.read_response()
+        _, _, rest = info.partition(b"run_id:")
+        run_id, _, _ = rest.partition(b"\r\n")
+        known, self._run_id = self._run_id, run_id
+        if known and run_id != known:
+            logger.warning("redis was started anew")
+            self.on_restart()
 
     async def _exchange(self, connection: AbstractConnection) -> None:
         """Send a batch and hand out its answers."""

@@ -14,6 +14,8 @@ from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import KEPT_SECONDS, State, encode_state
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
 from tests.mailboxes.proxy import Proxy, proxied
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
@@ -285,7 +287,7 @@ class TestFailingServer:
                 await store.mailboxes.put(envelope(1))
             own_server.start()
             await wait_until(lambda: not store.transport.failing)
-            await claimed(store, 2)
+            assert await store.mailboxes.put(envelope(2)) is Placed.STORED
 
     async def test_a_server_that_is_silent_is_left_in_time(
         self, own_server: RedisServer
@@ -480,3 +482,78 @@ class TestPlenty:
         assert list(await store.mailboxes.renew(claims)) == []
         assert store.transport.writes == before + 1
         assert {claim.until for claim in claims} == {store.clock.uptime() + LEASE}
+
+
+class TestRecovery:
+    """Redis came back without its last moments."""
+
+    async def test_what_a_restart_lost_is_put_again(
+        self, own_server: RedisServer
+    ) -> None:
+        """In order, and nothing is claimed until every worker has put its own."""
+        async with opened(connector(own_server.url)) as store:
+            claim = await claimed(store, 1, lane="done")
+            await store.mailboxes.commit(claim, 1, b"state")
+            lost = await claimed(store, 2, 3)
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            put = asyncio.create_task(store.mailboxes.put(envelope(4)))
+            await wait_until(lambda: store.transport.failing)
+            own_server.start()
+            assert await put is Placed.STORED
+            assert await store.mailboxes.put(envelope(5)) is Placed.STORED
+            assert list(await store.mailboxes.waiting(10)) == []
+            assert await store.mailboxes.claim("7") is None
+            with pytest.raises(ClaimLost):
+                await store.mailboxes.commit(lost, 2, b"stale")
+            await store.pass_time(1.1)
+            assert sorted(await store.mailboxes.waiting(10)) == ["7"]
+            again = await store.mailboxes.claim("7")
+            assert isinstance(again, Claim)
+            assert again.head.update_id == 2
+            assert await store.queued() == 4
+
+    async def test_only_the_last_seconds_are_put_again(
+        self, own_server: RedisServer
+    ) -> None:
+        """All before is in the file."""
+        async with opened(connector(own_server.url)) as store:
+            await claimed(store, 1, lane="old")
+            await store.pass_time(6)
+            await claimed(store, 2, lane="new")
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            own_server.start()
+            await store.ask("PING")
+            assert await store.queued() == 1
+
+    async def test_an_emptied_redis_is_noticed_by_every_worker(
+        self,
+        store: RedisStore,
+        redis_server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Loudly: what they do not remember is lost."""
+        other = RedisMailboxes(store.transport, load_scripts(), store.clock, limit=64)
+        workers = (store.mailboxes, other)
+        for number, worker in enumerate(workers):
+            await worker.waiting(1)
+            await worker.put(envelope(1, str(number)))
+        assert "redis was emptied: what was not done is lost" not in caplog.messages
+        redis_server.ask("FLUSHALL")
+        for worker in workers:
+            assert list(await worker.waiting(10)) == []
+        messages = caplog.messages
+        assert messages.count("redis was emptied: what was not done is lost") == 2
+        await store.pass_time(1.1)
+        for worker in workers:
+            assert sorted(await worker.waiting(10)) == ["0", "1"]
+
+    async def test_a_lost_connection_is_no_restart(
+        self, cut: RedisStore, proxy: Proxy, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The same server knows all that it knew."""
+        proxy.faults.append("cut before")
+        await claimed(cut, 1)
+        assert proxy.cuts == 1
+        assert "putting updates again" not in caplog.messages
