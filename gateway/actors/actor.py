@@ -19,6 +19,7 @@ from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.session import Sessions
+from gateway.actors.suspects import POISON
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock, Mailboxes, Match, Services
 from gateway.domain.state import State, decode_state, encode_state
@@ -64,7 +65,10 @@ class Actor:
         handled = 0
         while envelope is not None:
             turn = Turn(update_id=envelope.update_id)
-            dead = await self._take(envelope, state, turn, lease)
+            if lease.claim.deaths >= POISON:
+                dead = _give_up(turn)
+            else:
+                dead = await self._take(envelope, state, turn, lease)
             state.remember(envelope.update_id, self._clock.now())
             handled += 1
             envelope = await self._mailboxes.commit(
@@ -74,6 +78,7 @@ class Actor:
                 dead=dead,
                 give_back=lease.wanted_back(handled),
             )
+            lease.claim.deaths = 0  # the next update saw none of them
             self._observe(turn)
 
     async def _take(
@@ -153,6 +158,13 @@ class Actor:
                 "apology not sent",
                 extra={"request_id": turn.request_id, "error": describe(error)},
             )
+
+
+def _give_up(turn: Turn) -> str:
+    """Give up an update unread. Returns the reason to bury it."""
+    turn.outcome = Outcome.POISON
+    logger.error("update ended its workers", extra={"update_id": turn.update_id})
+    return Outcome.POISON
 
 
 def _needless(

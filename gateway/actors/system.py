@@ -24,8 +24,9 @@ from collections.abc import Collection
 from gateway.actors.actor import Actor
 from gateway.actors.refusal import Refusals
 from gateway.actors.renewer import Renewer
+from gateway.actors.suspects import UNSUSPECTED, may_run
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Clock, Mailboxes, Placed
+from gateway.domain.ports import Claim, Clock, Mailboxes, Placed, Suspect
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 
@@ -118,8 +119,7 @@ class ActorSystem:
         cut = list(self._running.items())
         await _end([task for _, task in cut])
         await self._refusals.close()
-        for claim, _ in cut:
-            await self._mailboxes.release(claim)
+        await asyncio.gather(*(self._mailboxes.release(claim) for claim, _ in cut))
         return len(cut)
 
     async def _finish(self) -> None:
@@ -145,6 +145,7 @@ class ActorSystem:
         self._running[claim] = asyncio.create_task(self._run(claim), name=claim.lane)
 
     async def _run(self, claim: Claim) -> None:
+        suspected = claim.deaths > UNSUSPECTED
         try:
             await self._actor.run(_KeptLease(claim, self._renewer, self))
         except ClaimLost:
@@ -156,7 +157,7 @@ class ActorSystem:
             )
         finally:
             del self._running[claim]
-            if self._backlog:
+            if self._backlog or suspected:
                 self._place_free.set()
 
     async def _sweep_forever(self) -> None:
@@ -184,16 +185,26 @@ class ActorSystem:
             return
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room
-        for lane in lanes[:room]:
-            if self._closed or self._room() <= 0:
-                return
-            self._asked += 1
-            try:
-                claim = await self._mailboxes.claim(lane)
-                if claim is not None:
-                    self._activate(claim)
-            finally:
-                self._asked -= 1
+        suspects = await asyncio.gather(
+            *(self._claim(lane, UNSUSPECTED) for lane in lanes[:room])
+        )
+        for suspect in filter(None, suspects):
+            if may_run(suspect.deaths, self._running):
+                await self._claim(suspect.lane, suspect.deaths)
+
+    async def _claim(self, lane: str, most_deaths: int) -> Suspect | None:
+        """Claim a lane and start its actor, unless its head saw more deaths."""
+        if self._closed or self._room() <= 0:
+            return None
+        self._asked += 1
+        try:
+            claim = await self._mailboxes.claim(lane, most_deaths=most_deaths)
+        finally:
+            self._asked -= 1
+        if isinstance(claim, Claim):
+            self._activate(claim)
+            return None
+        return claim
 
     def wanted_back(self, handled: int) -> bool:
         """Tell whether a lane is to be given back after so many updates."""

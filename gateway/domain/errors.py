@@ -3,6 +3,8 @@
     GatewayError
       Malformed             not an update: into the dead letters
       ClaimLost             another worker has the lane: drop what is held
+      MailboxesError        the store of the mailboxes refused a request
+        MailboxesUnavailable  try again: it does not answer, or is full
       ServiceError          a service did not answer: the user gets an apology
         ServiceTimeout
         ServiceUnavailable  try again
@@ -38,6 +40,20 @@ class Malformed(GatewayError):
 
 class ClaimLost(GatewayError):
     """The claim's token is not the lane's current one any more."""
+
+
+class MailboxesError(GatewayError):
+    """The store of the mailboxes refused a request for good."""
+
+
+class MailboxesUnavailable(MailboxesError):
+    """The store did not answer in the time given, or has no room left.
+
+    Without an answer nobody knows whether the request took effect; made again, it has
+    its effect once.
+    """
+
+    retry = True
 
 
 class ServiceError(GatewayError):

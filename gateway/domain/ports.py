@@ -10,6 +10,7 @@ from typing import Protocol
 
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import Event
+from msgspec import Struct
 
 from gateway.domain.call import Call
 from gateway.domain.update import DeadLetter, Envelope, Update
@@ -45,18 +46,39 @@ class Claim:
         head: the update with the lowest `update_id` of the lane.
         until: the end of the lease by `Clock.uptime`. Counted from before the request
             that extended it was sent, so the store's own end is never earlier.
+        deaths: how many owners vanished with this head: it may be what ends them. 0
+            again once the head was committed.
     """
 
-    __slots__ = ("head", "lane", "state", "token", "until")
+    __slots__ = ("deaths", "head", "lane", "state", "token", "until")
 
     def __init__(
-        self, lane: str, token: str, state: bytes | None, head: Envelope, until: float
+        self,
+        lane: str,
+        token: str,
+        state: bytes | None,
+        head: Envelope,
+        until: float,
+        deaths: int = 0,
     ) -> None:
         self.lane = lane
         self.token = token
         self.state = state
         self.head = head
         self.until = until
+        self.deaths = deaths
+
+
+class Suspect(Struct, frozen=True):
+    """A lane that was not claimed, because its head saw too many deaths.
+
+    Attributes:
+        lane: the lane. It went to the end of the queue.
+        deaths: how many owners vanished with its head.
+    """
+
+    lane: str
+    deaths: int
 
 
 class Placed(StrEnum):
@@ -94,6 +116,9 @@ class Mailboxes(Protocol):
 
         Returns:
             A claim if the lane was free, else what became of the update.
+
+        Raises:
+            MailboxesUnavailable: the store does not answer or is full.
         """
 
     async def commit(
@@ -131,10 +156,24 @@ class Mailboxes(Protocol):
         """Give a lane back with its mail. Without effect if the claim was lost."""
 
     async def waiting(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim, longest waiting first."""
+        """List lanes with mail that anybody may claim, longest waiting first.
 
-    async def claim(self, lane: str) -> Claim | None:
-        """Claim a waiting lane. None if it is not waiting any more."""
+        Where very many wait, the order is kept roughly.
+        """
+
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+        """Claim a waiting lane.
+
+        An owner that let its lease run out, and did not give the lane back, counts as
+        a death of the update at the head. A commit ends the count.
+
+        Args:
+            lane: the lane.
+            most_deaths: with more of them the lane is not claimed.
+
+        Returns:
+            The claim; or a suspect; or None if the lane is not waiting any more.
+        """
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""

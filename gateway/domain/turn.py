@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     """The service answered, but the Bot API did not take the reply."""
     CRASHED = "crashed"
     """A fault of the gateway's own: in the dead letters."""
+    POISON = "poison"
+    """Every worker that took it ended: in the dead letters."""
     REFUSED = "refused"
     """The mailbox was full."""
     MALFORMED = "malformed"

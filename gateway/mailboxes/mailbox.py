@@ -19,11 +19,15 @@ class Mailbox(Struct, eq=False):
         due: from when on anybody may claim the lane, by `Clock.uptime`: the end of the
             lease; in an unclaimed lane the time of the put or the release.
         token: the token of the last claim, current as long as the lane is claimed.
+        suspect: the update whose owners vanished.
+        deaths: how many of them did.
     """
 
     mail: list[Envelope]
     due: float = 0
     token: str = ""
+    suspect: int = 0
+    deaths: int = 0
 
     def add(self, envelope: Envelope, limit: int | None) -> Placed:
         """Put an update in its place, unless `limit` updates are there already."""
@@ -39,6 +43,19 @@ class Mailbox(Struct, eq=False):
         """Remove an update. None: it is not there."""
         place = bisect_left(self.mail, update_id, key=_update_id)
         return self.mail.pop(place) if self._is_at(place, update_id) else None
+
+    def count_deaths(self, *, vanished: bool) -> int:
+        """Give how many owners vanished with the update that is at the head now.
+
+        Args:
+            vanished: count one more.
+        """
+        head = self.mail[0].update_id
+        deaths = self.deaths if self.suspect == head else 0
+        if vanished:
+            deaths += 1
+            self.suspect, self.deaths = head, deaths
+        return deaths
 
     def _is_at(self, place: int, update_id: int) -> bool:
         return place < len(self.mail) and self.mail[place].update_id == update_id

@@ -17,7 +17,7 @@ from itertools import islice
 from secrets import token_hex
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.mailbox import Mailbox
 from gateway.mailboxes.states import States
@@ -142,6 +142,7 @@ class MemoryMailboxes:
                 self._keep(self._dead_letter(done, dead))
         now = self._clock.uptime()
         self._states.save(claim.lane, state, now)
+        mailbox.deaths = 0
         if mailbox.mail and not give_back:
             claim.until = mailbox.due = now + self._lease_seconds
             return mailbox.mail[0]
@@ -179,14 +180,20 @@ class MemoryMailboxes:
         longest_first = merge(ended, unclaimed)
         return [lane for _, lane in islice(longest_first, limit)]
 
-    async def claim(self, lane: str) -> Claim | None:
-        """Claim a waiting lane. None if it is not waiting any more."""
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+        """Claim a waiting lane. See `Mailboxes.claim`."""
         mailbox = self._unclaimed.pop(lane, None)
+        vanished = mailbox is None
         if mailbox is None:
             mailbox = self._claimed.get(lane)
             if mailbox is None or mailbox.due > self._clock.uptime():
                 return None
-        return self._lend(lane, mailbox)
+        deaths = mailbox.count_deaths(vanished=vanished)
+        if deaths > most_deaths:
+            self._claimed.pop(lane, None)
+            self._leave(lane, mailbox)
+            return Suspect(lane, deaths)
+        return self._lend(lane, mailbox, deaths)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
@@ -199,7 +206,7 @@ class MemoryMailboxes:
             return None
         return mailbox
 
-    def _lend(self, lane: str, mailbox: Mailbox) -> Claim:
+    def _lend(self, lane: str, mailbox: Mailbox, deaths: int = 0) -> Claim:
         """Make a new claim of a lane, which ends the one before it."""
         now = self._clock.uptime()
         self._claims += 1
@@ -207,7 +214,8 @@ class MemoryMailboxes:
         mailbox.due = now + self._lease_seconds
         self._claimed[lane] = mailbox
         state = self._states.get(lane, now)
-        return Claim(lane, mailbox.token, state, mailbox.mail[0], mailbox.due)
+        head = mailbox.mail[0]
+        return Claim(lane, mailbox.token, state, head, mailbox.due, deaths)
 
     def _leave(self, lane: str, mailbox: Mailbox) -> None:
         """Let a lane wait unclaimed, behind all others."""

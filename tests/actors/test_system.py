@@ -359,3 +359,73 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
     await house.system.drain(5)
+
+
+async def die(house: House, lanes: range, deaths: int) -> None:
+    """Let so many workers vanish with the updates of these lanes."""
+    for _ in range(deaths):
+        for lane in lanes:
+            await house.mailboxes.claim(str(lane), most_deaths=99)
+        house.clock.move(4)
+
+
+async def put_unclaimed(house: House, lanes: range) -> None:
+    """Put one update into each of these lanes."""
+    for lane in lanes:
+        await house.mailboxes.put(a_message(lane, user=lane), claim=False)
+
+
+async def test_one_death_is_no_reason_to_wait() -> None:
+    """Workers end for any reason, and all their users are served at once."""
+    house = House()
+    await put_unclaimed(house, range(1, 41))
+    await die(house, range(1, 41), 1)
+    house.system.start()
+    await wait_until(lambda: len(house.running) == 40)
+    house.gate.set()
+    await house.system.drain(5)
+
+
+async def test_suspects_run_in_groups_and_all_others_beside_them() -> None:
+    """After two deaths at most sixteen at a time; the next when one is through."""
+    house = House()
+    await put_unclaimed(house, range(1, 41))
+    await die(house, range(1, 41), 2)
+    await put_unclaimed(house, range(101, 111))
+    house.system.start()
+    await wait_until(lambda: len(house.running) == 26)
+    await asyncio.sleep(0)
+    assert sum(int(lane) <= 40 for lane in house.running) == 16
+    house.gate.set()
+    await wait_until(lambda: house.turns.outcomes == ["done"] * 50)
+    await house.system.drain(5)
+
+
+async def test_after_three_deaths_a_suspect_runs_alone() -> None:
+    """Then the next death tells which one it is."""
+    house = House()
+    await put_unclaimed(house, range(1, 6))
+    await die(house, range(1, 6), 3)
+    await put_unclaimed(house, range(101, 106))
+    house.system.start()
+    await wait_until(lambda: len(house.running) == 6)
+    await asyncio.sleep(0)
+    assert sum(int(lane) <= 5 for lane in house.running) == 1
+    house.gate.set()
+    await wait_until(lambda: house.turns.outcomes == ["done"] * 10)
+    await house.system.drain(5)
+
+
+async def test_a_poison_update_is_given_up_and_the_user_served() -> None:
+    """It is not even read; the user's next update goes on."""
+    house = House()
+    await put_unclaimed(house, range(1, 2))
+    await die(house, range(1, 2), 4)
+    await house.mailboxes.put(a_message(2, user=1))
+    house.gate.set()
+    house.system.start()
+    await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
+    assert house.order == [("1", 2)]
+    (letter,) = house.mailboxes.dead_letters
+    assert (letter.update_id, letter.reason) == (1, "poison")
+    await house.system.drain(5)

@@ -1,17 +1,41 @@
 """Every test that asks for `store` or `mailboxes` runs over every implementation."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from gateway.domain.ports import Mailboxes
-from tests.mailboxes.stores import STORES, OpenStore, Store
+from tests.mailboxes.redis_store import cluster, fakeredis, redis
+from tests.mailboxes.servers import RedisCluster, RedisServer
+from tests.mailboxes.stores import STORES, OpenStore, Store, memory
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a server that tests share; a test that kills servers starts its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Run a Cluster that tests share."""
+    nodes = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    nodes.start()
+    yield nodes
+    nodes.kill()
 
 
 @pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Give the way to open an empty store of each implementation."""
-    return STORES[request.param]
+    if request.param == "redis":
+        return redis(request.getfixturevalue("redis_server").url)
+    if request.param == "cluster":
+        return cluster(request.getfixturevalue("redis_cluster"))
+    return {"memory": memory, "fakeredis": fakeredis}[request.param]()
 
 
 @pytest.fixture

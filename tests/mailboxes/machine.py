@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import Claim, Placed, Suspect
 from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.update import DeadLetter, Envelope
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store, envelope
@@ -51,6 +51,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.mail: dict[str, dict[int, Envelope]] = {}
         self.owners: dict[str, Claim] = {}
         self.due: dict[str, float] = {}
+        self.deaths: dict[str, tuple[int, int]] = {}
         self.states: dict[str, bytes] = {}
         self.dead: list[tuple[int, str, str, bytes]] = []
         # The history.
@@ -90,14 +91,19 @@ class MailboxMachine(RuleBasedStateMachine):
             self.due.setdefault(lane, self.now)
         return multiple()
 
-    @rule(target=claims, lane=LANES)
-    def claim(self, lane: str) -> Claim | MultipleResults[Claim]:
+    @rule(target=claims, lane=LANES, most_deaths=st.integers(0, 3))
+    def claim(self, lane: str, most_deaths: int) -> Claim | MultipleResults[Claim]:
         """Claim a lane, whether it is waiting or not."""
-        answer = self.call(self.store.mailboxes.claim(lane))
-        if lane in self.mail and self.due[lane] <= self.now:
-            return self.claimed(lane, answer)
-        assert answer is None
-        return multiple()
+        answer = self.call(self.store.mailboxes.claim(lane, most_deaths=most_deaths))
+        if lane not in self.mail or self.due[lane] > self.now:
+            assert answer is None
+            return multiple()
+        deaths = self.count_deaths(lane)
+        if deaths > most_deaths:
+            assert answer == Suspect(lane, deaths)
+            self.left(lane)
+            return multiple()
+        return self.claimed(lane, answer, deaths)
 
     @rule(claim=claims, dead=REASONS, give_back=RARELY)
     def commit_head(self, claim: Claim, dead: str, give_back: bool) -> None:
@@ -167,7 +173,9 @@ class MailboxMachine(RuleBasedStateMachine):
         self.runner.run(self.store.pass_time(1.1 * LEASE))
         while lanes := self.runner.run(self.store.mailboxes.waiting(1)):
             claim = self.claimed(
-                lanes[0], self.call(self.store.mailboxes.claim(lanes[0]))
+                lanes[0],
+                self.call(self.store.mailboxes.claim(lanes[0], most_deaths=1000)),
+                self.count_deaths(lanes[0]),
             )
             while claim.lane in self.owners:
                 self.commit(claim, min(self.mail[claim.lane]), "", give_back=False)
@@ -206,9 +214,20 @@ class MailboxMachine(RuleBasedStateMachine):
         self.serial += 1
         return b"%d" % self.serial
 
-    def claimed(self, lane: str, answer: object) -> Claim:
+    def count_deaths(self, lane: str) -> int:
+        """Give how many owners vanished with the head, up to this claim."""
+        head = min(self.mail[lane])
+        suspect, deaths = self.deaths.get(lane, (0, 0))
+        deaths = deaths if suspect == head else 0
+        if lane in self.owners:
+            deaths += 1
+            self.deaths[lane] = head, deaths
+        return deaths
+
+    def claimed(self, lane: str, answer: object, deaths: int = 0) -> Claim:
         """Check a claim that had to be given, and note it."""
         assert isinstance(answer, Claim)
+        assert answer.deaths == deaths
         assert answer.lane == lane
         assert answer.token not in {claim.token for claim in self.every_claim}
         assert answer.state == self.states.get(lane)
@@ -225,7 +244,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def left(self, lane: str) -> None:
         """Note that a lane waits."""
-        del self.owners[lane]
+        self.owners.pop(lane, None)
         self.due[lane] = self.now
 
     def commit(self, claim: Claim, update_id: int, dead: str, give_back: bool) -> None:
@@ -246,6 +265,7 @@ class MailboxMachine(RuleBasedStateMachine):
         if lost:
             return
         self.states[lane] = state
+        self.deaths.pop(lane, None)
         done = self.mail[lane].pop(update_id, None)
         if done is not None:
             self.removed += 1

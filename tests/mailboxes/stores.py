@@ -87,7 +87,7 @@ def memory(kind: type[MemoryMailboxes] = MemoryMailboxes) -> OpenStore:
     return open_store
 
 
-STORES: dict[str, OpenStore] = {"memory": memory()}
+STORES = ("memory", "fakeredis", "redis", "cluster")
 
 
 def envelope(

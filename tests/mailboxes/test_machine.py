@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import Claim, Placed, Suspect
 from gateway.domain.update import Envelope
 from gateway.mailboxes.mailbox import Mailbox
 from gateway.mailboxes.memory import MemoryMailboxes
@@ -47,12 +47,12 @@ class CommitsUnderAnyToken(MemoryMailboxes):
 class ClaimsHeldLanes(MemoryMailboxes):
     """Lets a second worker in before the lease has ended, which I6 forbids."""
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
         """Claim a lane that anybody may hold."""
         mailbox = self._claimed.get(lane)
         if mailbox is not None:
             mailbox.due = 0
-        return await super().claim(lane)
+        return await super().claim(lane, most_deaths=most_deaths)
 
 
 class ClaimsWaitingLanesOnPut(MemoryMailboxes):
@@ -64,7 +64,7 @@ class ClaimsWaitingLanesOnPut(MemoryMailboxes):
         """Claim the lane, also if it is waiting."""
         placed = await super().put(envelope, claim=claim, bounded=bounded)
         claimed = await self.claim(envelope.lane) if claim else None
-        return claimed or placed
+        return claimed if isinstance(claimed, Claim) else placed
 
 
 class ServesInOrderOfArrival(MemoryMailboxes):
@@ -131,6 +131,28 @@ class ReportsNoLostClaim(MemoryMailboxes):
         return []
 
 
+class CountsReleasesAsDeaths(MemoryMailboxes):
+    """Takes an owner that gave the lane back for one that vanished."""
+
+    async def release(self, claim: Claim) -> None:
+        """Leave the lane as a dead owner does."""
+        mailbox = self._held(claim)
+        if mailbox is not None:
+            mailbox.count_deaths(vanished=True)
+        await super().release(claim)
+
+
+class ForgetsDeaths(MemoryMailboxes):
+    """Lets a poison update end one worker after the other."""
+
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+        """Claim any lane, and count from the start."""
+        mailbox = self._claimed.get(lane)
+        if mailbox is not None:
+            mailbox.deaths = 0
+        return await super().claim(lane, most_deaths=most_deaths)
+
+
 class ForgetsWhatIsReleased(MemoryMailboxes):
     """Gives a lane back so that nobody finds it, which I8 forbids."""
 
@@ -138,6 +160,9 @@ class ForgetsWhatIsReleased(MemoryMailboxes):
         """List only the lanes that were never released."""
         return [lane for lane in await super().waiting(limit) if lane in self._claimed]
 
+
+EXAMPLES = {"memory": 100, "fakeredis": 3, "redis": 20, "cluster": 10}
+"""As many as a few seconds allow."""
 
 FAULTY = [
     IgnoresTokens,
@@ -150,14 +175,19 @@ FAULTY = [
     ForgetsTheState,
     ReportsNoLostClaim,
     ForgetsWhatIsReleased,
+    CountsReleasesAsDeaths,
+    ForgetsDeaths,
 ]
 
 
-def test_any_order_of_calls_does_what_the_model_does(open_store: OpenStore) -> None:
+def test_any_order_of_calls_does_what_the_model_does(
+    open_store: OpenStore, request: pytest.FixtureRequest
+) -> None:
     """Nothing is lost, doubled or out of order, whatever workers do."""
+    examples = EXAMPLES[request.node.callspec.params["open_store"]]
     run_state_machine_as_test(
         machine_over(open_store),
-        settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),
     )
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Mailboxes, Placed
+from gateway.domain.ports import Claim, Mailboxes, Placed, Suspect
 from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.update import DeadLetter
 from tests.mailboxes.stores import LEASE, LIMIT, Store, envelope
@@ -26,10 +26,12 @@ async def unclaimed(mailboxes: Mailboxes, *ids: int, lane: str = "7") -> None:
         assert placed is Placed.STORED
 
 
-async def claim_of(mailboxes: Mailboxes, lane: str = "7") -> Claim:
+async def claim_of(
+    mailboxes: Mailboxes, lane: str = "7", most_deaths: int = 9
+) -> Claim:
     """Claim a lane that is waiting."""
-    claim = await mailboxes.claim(lane)
-    assert claim is not None
+    claim = await mailboxes.claim(lane, most_deaths=most_deaths)
+    assert isinstance(claim, Claim)
     return claim
 
 
@@ -420,6 +422,70 @@ class TestWaiting:
         successor = await claim_of(store.mailboxes)
         assert successor.state == b"state"
         assert await commit_all(store.mailboxes, successor) == [2, 3]
+
+
+class TestDeaths:
+    """Counting the owners that vanished with an update."""
+
+    async def die(self, store: Store, times: int, lane: str = "7") -> None:
+        """Claim the lane and vanish, so many times."""
+        for _ in range(times):
+            await claim_of(store.mailboxes, lane)
+            await store.pass_time(LEASE + 1)
+
+    async def test_a_claim_tells_how_many_owners_vanished(self, store: Store) -> None:
+        """The one that got the update by its put is counted too."""
+        await claimed(store.mailboxes, 1)
+        await store.pass_time(LEASE + 1)
+        await self.die(store, 1)
+        assert (await claim_of(store.mailboxes)).deaths == 2
+
+    async def test_a_suspect_is_not_claimed_and_goes_to_the_end_of_the_queue(
+        self, store: Store
+    ) -> None:
+        """It can be claimed by whoever allows for it, and is not counted again."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        await unclaimed(store.mailboxes, 1, lane="8")
+        await store.pass_time(0.1)
+        for _ in range(2):
+            suspect = await store.mailboxes.claim("7", most_deaths=1)
+            assert suspect == Suspect("7", 2)
+            assert list(await store.mailboxes.waiting(10)) == ["8", "7"]
+        assert (await claim_of(store.mailboxes, most_deaths=2)).deaths == 2
+
+    async def test_a_lane_that_was_given_back_saw_no_death(self, store: Store) -> None:
+        """Neither did one that nobody had claimed yet."""
+        await unclaimed(store.mailboxes, 1)
+        await store.pass_time(LEASE + 1)
+        claim = await claim_of(store.mailboxes, most_deaths=0)
+        await store.mailboxes.release(claim)
+        await store.pass_time(LEASE + 1)
+        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
+
+    async def test_a_release_does_not_clear_a_suspect(self, store: Store) -> None:
+        """A worker that stops has not proved that the update is harmless."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        await store.mailboxes.release(await claim_of(store.mailboxes))
+        assert (await claim_of(store.mailboxes)).deaths == 2
+
+    async def test_a_commit_clears_the_lane(self, store: Store) -> None:
+        """The next update is innocent."""
+        await unclaimed(store.mailboxes, 1, 2, 3)
+        await self.die(store, 2)
+        claim = await claim_of(store.mailboxes)
+        await store.mailboxes.commit(claim, 1, b"state")
+        await store.mailboxes.release(claim)
+        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
+
+    async def test_deaths_are_counted_per_update(self, store: Store) -> None:
+        """One with a lower id that came late has not seen them."""
+        await unclaimed(store.mailboxes, 2)
+        await self.die(store, 2)
+        await store.mailboxes.release(await claim_of(store.mailboxes))
+        await unclaimed(store.mailboxes, 1)
+        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
 
 
 class TestDeadLetters:

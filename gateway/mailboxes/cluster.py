@@ -1,0 +1,160 @@
+"""The way to Redis, be it one server or a Cluster: one connection per node.
+
+Which node has a shard is learned from the nodes themselves: at first everything goes to
+the one in the URL, and what belongs to another comes back with its address. So a single
+server needs no question, and a Cluster one redirect per shard. When a node fails, the
+others are asked who has its shards now.
+
+Concurrency: one task per connection, and one that asks while a node of a Cluster fails.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from redis.asyncio.connection import parse_url
+from redis.exceptions import AskError, MovedError, TryAgainError
+
+from gateway.domain.errors import MailboxesError
+from gateway.domain.ports import Clock
+from gateway.mailboxes.commands import Command
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.keys import SHARDS, slot_of
+from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.transport import DEADLINE, Transport
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 0.25
+"""How often the other nodes are asked while one fails."""
+
+RETRY_SECONDS = 0.02
+"""After so long a command is repeated whose slot is on the move."""
+
+BOUNCES = 5
+"""So often a command is sent on at once. Nodes may disagree for a while."""
+
+Address = tuple[str, int]
+
+
+class ClusterTransport:
+    """The connections to all nodes that have a shard.
+
+    Args:
+        url: the server, or any node of the Cluster, as redis-py reads it.
+        scripts: loaded into every server that is connected to.
+        clock: tells when a batch was sent.
+    """
+
+    def __init__(self, url: str, scripts: Scripts, clock: Clock) -> None:
+        self._url = url
+        self.on_restart: Callable[[], None] = lambda: None
+        """Called when a node came back as another process than before."""
+        self._scripts = scripts
+        self._clock = clock
+        self._seed_host = str(parse_url(url).get("host", "localhost"))
+        self._seed = self._transport(self._seed_host)
+        self._nodes: dict[Address, Transport] = {}
+        self._owners: list[Transport] = [self._seed] * SHARDS
+        self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def failing(self) -> bool:
+        """True: some shard cannot be reached."""
+        return any(owner.failing for owner in self._owners)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes have a shard, as far as known."""
+        return len(set(self._owners))
+
+    def start(self) -> None:
+        """Start to connect."""
+        self._seed.start()
+
+    async def close(self) -> None:
+        """End all connections. Whoever still waits for an answer is cancelled."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        for node in (self._seed, *self._nodes.values()):
+            await node.close()
+
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command to the node that has its shard. See `Submits.submit`."""
+        self._owners[command.shard].submit(command, first=first)
+
+    def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
+        redirect = partial(self._redirect, asked_host)
+        connect = connector(self._url, **place)
+        transport = Transport(connect, self._scripts, self._clock, redirect)
+        transport.on_restart = self._note_restart
+        return transport
+
+    def _note_restart(self) -> None:
+        self.on_restart()
+
+    def _node(self, address: Address) -> Transport:
+        """Give the connection to a node."""
+        node = self._nodes.get(address)
+        if node is None:
+            host, port = address
+            node = self._nodes[address] = self._transport(host, host=host, port=port)
+            node.start()
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_forever())
+        return node
+
+    def _redirect(
+        self, asked_host: str, command: Command, error: AskError | TryAgainError
+    ) -> None:
+        """Send a command on to the node that has its shard now, or will have it soon.
+
+        While a slot moves, neither node can run a script over all of its keys.
+        """
+        if isinstance(error, MovedError):
+            owner = self._node((error.host or asked_host, error.port))
+            self._owners[command.shard] = owner
+            if command.sends <= BOUNCES:
+                owner.submit(command)
+                return
+        loop = asyncio.get_running_loop()
+        loop.call_later(RETRY_SECONDS, self.submit, command)
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            if self.failing:
+                await self._refresh()
+                self._reroute()
+
+    async def _refresh(self) -> None:
+        """Ask who has which shard; begin anew at the URL if nobody answers."""
+        for (host, _), node in self._nodes.items():
+            if node.failing:
+                continue
+            command = Command(0, (b"CLUSTER", b"SLOTS"))
+            node.submit(command)
+            with contextlib.suppress(TimeoutError, MailboxesError):
+                async with asyncio.timeout(DEADLINE):
+                    self._assign(await command.reply, host)
+                return
+        # All addresses may have changed; the name in the URL leads to the new ones.
+        self._owners = [self._seed] * SHARDS
+
+    def _assign(self, ranges: Sequence[Any], asked_host: str) -> None:
+        """Take over who has which shard, from the reply to CLUSTER SLOTS."""
+        for first, last, (host, port, *_), *_ in ranges:
+            address = (host.decode() if host else asked_host, port)
+            for shard in range(SHARDS):
+                if first <= slot_of(shard) <= last:
+                    self._owners[shard] = self._node(address)
+
+    def _reroute(self) -> None:
+        """Hand over what waits for a node that does not have its shard any more."""
+        for node in (self._seed, *self._nodes.values()):
+            for command in node.withdraw():
+                self.submit(command)

@@ -1,0 +1,158 @@
+"""What is asked of Redis: the port's methods as calls of the scripts."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+from gateway.domain.ports import Claim
+from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.keys import Shard, shard_of
+from gateway.mailboxes.letters import encode_envelope, encode_letter
+from gateway.mailboxes.scripts import Scripts
+
+DEAD_LETTERS = 10_000
+"""How many dead letters are kept per shard, about; the oldest go first."""
+
+Argument = bytes | str | int
+
+
+class Command:
+    """Something that is asked of Redis, and its answer.
+
+    Made inside the running event loop.
+    """
+
+    __slots__ = ("arguments", "reply", "sends", "sent", "shard")
+
+    def __init__(self, shard: int, arguments: tuple[Argument, ...]) -> None:
+        self.shard = shard
+        self.arguments = arguments
+        self.sends = 0
+        """How often it was sent: beyond 1 an earlier one may have taken effect."""
+        self.sent = 0.0
+        """When it was sent last, by `Clock.uptime`."""
+        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class Submits(Protocol):
+    """The way to Redis: one connection, or one to each node of a Cluster."""
+
+    on_restart: Callable[[], None]
+    """Called when a server came back as another process than before."""
+
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command with the next batch, and repeat it until it is answered.
+
+        Args:
+            command: the command.
+            first: send it before all that waits to be sent.
+        """
+
+
+def look_at(reply: asyncio.Future[Any]) -> None:
+    """Take note of an answer that nobody waits for: an error in it is no news."""
+    if not reply.cancelled():
+        reply.exception()
+
+
+async def ask_all(
+    transport: Submits, commands: Sequence[Command], within: float
+) -> None:
+    """Send commands, and wait until all are answered, but not longer than `within`.
+
+    One node of a Cluster that fails must not keep the answers of the others back. What
+    was not answered is cancelled.
+    """
+    for command in commands:
+        transport.submit(command)
+    replies = [command.reply for command in commands]
+    if replies:
+        await asyncio.wait(replies, timeout=within)
+    for reply in replies:
+        reply.cancel()
+
+
+class Commands:
+    """Builds commands.
+
+    Args:
+        scripts: the scripts that are called.
+        limit: how many updates a mailbox may hold.
+        lease_seconds: how long a claim lasts without being renewed.
+    """
+
+    def __init__(self, scripts: Scripts, limit: int, lease_seconds: float) -> None:
+        self._scripts = scripts
+        self._limit = limit
+        self._lease = int(lease_seconds * 1000)
+
+    def put(self, envelope: Envelope, token: str, *, bounded: bool) -> Command:
+        """Append an update; claim the lane if there is a token."""
+        return self._on_lane(
+            self._scripts.put.sha,
+            envelope.lane,
+            *(envelope.update_id, encode_envelope(envelope), token),
+            *(self._lease, self._limit if bounded else 0),
+        )
+
+    def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        give_back: bool,
+        dead: str,
+        now: float,
+    ) -> Command:
+        """Remove a finished update and save the state."""
+        lane = claim.lane.encode()
+        shard = shard_of(lane)
+        return Command(
+            shard.number,
+            (
+                *(b"EVALSHA", self._scripts.commit.sha, 5),
+                *(shard.mail(lane), shard.state(lane)),
+                *(shard.pending, shard.claims, shard.dead),
+                *(lane, update_id, claim.token, state, KEPT_SECONDS),
+                0 if give_back else self._lease,
+                *(dead, repr(now) if dead else "", DEAD_LETTERS),
+            ),
+        )
+
+    def claim(self, lane: str, token: str, most_deaths: int) -> Command:
+        """Claim a waiting lane."""
+        sha = self._scripts.claim.sha
+        return self._on_lane(sha, lane, token, self._lease, most_deaths)
+
+    def renew(self, shard: Shard, claims: Sequence[Claim]) -> Command:
+        """Extend the leases of claims of one shard."""
+        pairs = ((claim.lane, claim.token) for claim in claims)
+        return self._renew(shard, self._lease, *chain.from_iterable(pairs))
+
+    def release(self, lane: str, token: str) -> Command:
+        """Give a lane back."""
+        return self._renew(shard_of(lane.encode()), 0, lane, token)
+
+    def waiting(self, shard: Shard, limit: int, marker: str) -> Command:
+        """List the waiting lanes of a shard."""
+        call = (b"EVALSHA", self._scripts.waiting.sha, 2, shard.pending, shard.marker)
+        return Command(shard.number, (*call, limit, marker))
+
+    def bury(self, letter: DeadLetter) -> Command:
+        """Keep a dead letter."""
+        shard = shard_of(letter.lane.encode())
+        call = ("XADD", shard.dead, "MAXLEN", "~", DEAD_LETTERS, "*")
+        return Command(shard.number, (*call, *encode_letter(letter)))
+
+    def _on_lane(self, sha: bytes, lane: str, *arguments: Argument) -> Command:
+        key = lane.encode()
+        shard = shard_of(key)
+        keys = (shard.mail(key), shard.state(key), shard.pending, shard.claims)
+        return Command(shard.number, (b"EVALSHA", sha, 4, *keys, key, *arguments))
+
+    def _renew(self, shard: Shard, lease: int, *claims: str) -> Command:
+        call = (b"EVALSHA", self._scripts.renew.sha, 2, shard.pending, shard.claims)
+        return Command(shard.number, (*call, lease, *claims))

@@ -1,0 +1,36 @@
+-- Removes a finished update, saves the state, and gives the next update.
+-- KEYS  1 mail  2 state  3 pending  4 claims  5 dead letters
+-- ARGV  1 lane  2 update_id  3 token  4 state  5 lifetime of the state in s
+--       6 lease in ms (0: give the lane back)
+--       7 reason for a dead letter ('': none)  8 its time  9 how many of them are kept
+-- Gives 0 not our claim; 2 not our claim any more, but this very commit took effect;
+--       1 lane left; else the next update
+if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3] then
+  return redis.call('GET', KEYS[2]) == ARGV[4] and 2 or 0
+end
+local letter
+if ARGV[7] ~= '' then
+  letter = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2], 'BYSCORE')[1]
+end
+-- First of all writes, because it frees: a full Redis lets the others pass then.
+redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])
+redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
+if letter then
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[9], '*',
+    'lane', ARGV[1], 'reason', ARGV[7], 'time', ARGV[8], 'envelope', letter)
+end
+local head = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
+if not head then
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('HDEL', KEYS[4], ARGV[1], '!' .. ARGV[1])
+  return 1
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[3], now + ARGV[6], ARGV[1])
+if ARGV[6] == '0' then
+  redis.call('HDEL', KEYS[4], ARGV[1], '!' .. ARGV[1])
+  return 1
+end
+redis.call('HDEL', KEYS[4], '!' .. ARGV[1])
+return head

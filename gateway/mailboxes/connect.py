@@ -1,0 +1,38 @@
+"""How connections to Redis are made: no retries, no deadlines but our own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+Connect = Callable[[], AbstractConnection]
+"""Makes a connection object, not yet connected."""
+
+
+def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's options
+    """Give a way to make connections.
+
+    Args:
+        url: redis://, rediss:// or unix://, as redis-py reads it.
+        place: the host and port to connect to in place of the URL's.
+
+    Raises:
+        ValueError: it is no such URL. The text does not quote it.
+    """
+    options: dict[str, Any] = {**parse_url(url), **place}
+    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    # redis-py's own deadlines and repetitions take seconds per call where a server
+    # refuses, and a minute where it is silent.
+    options |= {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "health_check_interval": 0,
+        # RESP 3 turns some replies into maps.
+        "protocol": 2,
+        "decode_responses": False,
+        "driver_info": None,
+    }
+    return lambda: kind(**options)

@@ -1,0 +1,71 @@
+"""What the Redis that was found means for the promise that nothing accepted is lost."""
+
+import asyncio
+import contextlib
+
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.domain.errors import MailboxesUnavailable
+from gateway.mailboxes.connect import Connect
+from gateway.mailboxes.transport import DEADLINE
+
+OLDEST = (7, 0)
+"""Before, an error inside of a script did not tell its kind."""
+
+
+async def inspect(connect: Connect) -> list[str]:
+    """Ask a server for its settings. Returns one warning for each that weakens us.
+
+    Raises:
+        MailboxesUnavailable: it does not answer.
+    """
+    connection = connect()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
+            await connection.send_command("INFO")
+            facts = _read_info(await connection.read_response())
+            await connection.send_command("CONFIG", "GET", "appendfsync")
+            # Hosted servers tell nobody.
+            with contextlib.suppress(ResponseError, ValueError):
+                _, facts["appendfsync"] = map(_text, await connection.read_response())
+    except (RedisError, OSError):
+        raise MailboxesUnavailable("Redis does not answer") from None
+    finally:
+        await connection.disconnect()
+    return _warnings(facts)
+
+
+def _warnings(facts: dict[str, str]) -> list[str]:
+    warnings = []
+    version = facts.get("redis_version", "0.0")
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+        warnings.append(f"Redis {version} is older than 7.0 and not supported")
+    policy = facts.get("maxmemory_policy", "")
+    if policy != "noeviction":
+        warnings.append(
+            f"Redis evicts keys when it is full (maxmemory-policy {policy}): accepted"
+            " updates can be lost; set noeviction"
+        )
+    if facts.get("aof_enabled") != "1":
+        warnings.append(
+            "Redis keeps no append-only file: a restart of it loses accepted updates;"
+            " set appendonly yes"
+        )
+    elif facts.get("appendfsync") == "no":
+        warnings.append(
+            "Redis leaves it to the system when its file is written: a crash of its"
+            " host can lose half a minute; set appendfsync everysec"
+        )
+    if facts.get("role") == "slave":
+        warnings.append("Redis is a replica and takes no updates")
+    return warnings
+
+
+def _read_info(reply: bytes) -> dict[str, str]:
+    lines = _text(reply).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _text(value: bytes) -> str:
+    return value.decode()

@@ -1,0 +1,71 @@
+"""The names of the keys in Redis: what is kept of a lane, and for how long.
+
+    m:{s}:<lane>  sorted set  the mail: score `update_id`, member the envelope, which
+                              begins with the id, so that no two members are equal.
+                              No expiry: accepted mail. Gone with its last update.
+    s:{s}:<lane>  string      the state. Expires; the only key with a lifetime.
+    p:{s}         sorted set  pending: every lane of the shard that has mail, with the
+                              Redis time in ms from which anybody may claim it (the end
+                              of the lease; else the time of the put or the release).
+                              No expiry: goes with the mail.
+    c:{s}         hash        claims: lane to token; "!" and lane to "update_id deaths",
+                              from the death of an owner to the next commit.
+                              No expiry: goes with the mail.
+    d:{s}         stream      dead letters. No expiry: for a person. Bounded in number.
+    k:{s}         string      marker: random, made by the first sweep. Another one, or
+                              none, says that Redis was emptied. No expiry.
+
+A lane is in p exactly when its mail is not empty, and in c only if it is in p. Free
+lane: not in p. Unclaimed lane: in p and not in c. Of an idle lane one key is left.
+
+The shard s has a hash tag around it, so that all the keys of a lane, and whatever is
+asked of several lanes of a shard, are on one node of a Redis Cluster.
+"""
+
+from typing import NamedTuple
+from zlib import crc32
+
+from redis.crc import key_slot
+
+SHARDS = 64
+"""Never changes: a lane's mail has to be found again."""
+
+
+class Shard(NamedTuple):
+    """The keys that the lanes of a shard share."""
+
+    number: int
+    pending: bytes
+    claims: bytes
+    dead: bytes
+    marker: bytes
+    mail_prefix: bytes
+    state_prefix: bytes
+
+    def mail(self, lane: bytes) -> bytes:
+        """Give the key of a lane's mailbox."""
+        return self.mail_prefix + lane
+
+    def state(self, lane: bytes) -> bytes:
+        """Give the key of a lane's state."""
+        return self.state_prefix + lane
+
+
+def _shard(number: int) -> Shard:
+    pending, claims, dead, marker, mail, state = (
+        b"%b:{%d}" % (kind, number) for kind in (b"p", b"c", b"d", b"k", b"m", b"s")
+    )
+    return Shard(number, pending, claims, dead, marker, mail + b":", state + b":")
+
+
+ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))
+
+
+def shard_of(lane: bytes) -> Shard:
+    """Give the shard that a lane belongs to."""
+    return ALL_SHARDS[crc32(lane) % SHARDS]
+
+
+def slot_of(shard: int) -> int:
+    """Give the slot of a Redis Cluster that a shard is in."""
+    return key_slot(ALL_SHARDS[shard].pending)

@@ -1,0 +1,232 @@
+"""Mailboxes in Redis: what was put survives the end of any process.
+
+Each method is one command, nearly all of them scripts; the changes of a lane are atomic
+in Redis, under the token of its claim. What a lane consists of is told in `keys.py`.
+
+Concurrency: any number of workers, and in each any number of tasks. Nothing is kept
+here but the connection; two calls never depend on each other's order, save those of one
+owner for its own lane, which waits for each.
+
+- A command whose answer was lost is sent again under its token until its caller gives
+  up. There is no unknown outcome for anybody else.
+- A cancelled caller can leave no claim behind: a release of its token follows its
+  command on the same connection.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Collection, Sequence
+from secrets import token_hex
+from typing import Any
+
+from gateway.domain.errors import ClaimLost, MailboxesUnavailable
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
+from gateway.mailboxes.keys import Shard, shard_of
+from gateway.mailboxes.letters import decode_envelope
+from gateway.mailboxes.recovery import Recovery
+from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.sweep import Sweep
+
+_PLACED = (Placed.ALREADY, Placed.STORED, Placed.FULL)
+
+
+class RedisMailboxes:
+    """The `Mailboxes` of all workers that use the same Redis.
+
+    Args:
+        transport: the way to Redis.
+        scripts: the scripts that the transport loads.
+        clock: measures leases.
+        limit: how many updates a mailbox may hold; at least 1.
+        patience: for how many seconds a put or a bury is tried. None: until the caller
+            gives up.
+        lease_seconds: how long a claim lasts without being renewed.
+    """
+
+    def __init__(
+        self,
+        transport: Submits,
+        scripts: Scripts,
+        clock: Clock,
+        *,
+        limit: int,
+        patience: float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._patience = patience
+        self._lease_seconds = lease_seconds
+        self._commands = Commands(scripts, limit, lease_seconds)
+        self._recovery = Recovery(transport, self._commands, clock)
+        self._sweep = Sweep(transport, self._commands, self._recovery)
+        # Random per process and counted within it: unique, and cheaper than a random
+        # one per claim.
+        self._token_prefix = token_hex(8)
+        self._claims = 0
+
+    @property
+    def durable(self) -> bool:
+        """True: what was put survives the end of this process."""
+        return True
+
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds the lane that waits longest waited at the last sweep."""
+        return self._sweep.longest_wait
+
+    async def put(
+        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
+    ) -> Claim | Placed:
+        """Append an update to its mailbox. See `Mailboxes.put`."""
+        token = self._token() if claim and not self._recovery.settling else ""
+        command = self._commands.put(envelope, token, bounded=bounded)
+        reply = await self._patiently(self._ask_to_claim(command, envelope.lane, token))
+        if isinstance(reply, int):
+            if reply == 1:
+                self._recovery.keep(envelope)
+            return _PLACED[reply]
+        self._recovery.keep(envelope)
+        if self._recovery.settling:  # it was asked for before
+            self._let_go(envelope.lane, token)
+            return Placed.STORED
+        head = envelope
+        if len(reply) > 1:
+            lowest = decode_envelope(reply[1], envelope.lane)
+            head = envelope if lowest.update_id == envelope.update_id else lowest
+        return Claim(envelope.lane, token, reply[0], head, self._until(command))
+
+    async def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        dead: str = "",
+        give_back: bool = False,
+    ) -> Envelope | None:
+        """Remove an update, save the state, go on. See `Mailboxes.commit`.
+
+        The lease may have run out, as long as nobody else claimed the lane.
+        """
+        command = self._commands.commit(
+            claim,
+            update_id,
+            state,
+            give_back=give_back,
+            dead=dead,
+            now=self._clock.now(),
+        )
+        reply = await self._ask(command)
+        # 2: this commit took effect before, which only a repeated one can have done.
+        if reply == 0 or (reply == 2 and command.sends == 1):
+            raise ClaimLost("the claim's token is not the lane's current one")
+        self._recovery.forget(claim.lane, update_id)
+        if not isinstance(reply, bytes):
+            return None
+        claim.until = self._until(command)
+        return decode_envelope(reply, claim.lane)
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Extend the leases of these claims. Returns those that were lost."""
+        by_shard: dict[Shard, list[Claim]] = {}
+        for claim in claims:
+            by_shard.setdefault(shard_of(claim.lane.encode()), []).append(claim)
+        asked = [
+            (self._commands.renew(shard, of_shard), of_shard)
+            for shard, of_shard in by_shard.items()
+        ]
+        # A third of the lease: it is renewed three times before it runs out.
+        within = self._lease_seconds / 3
+        await ask_all(self._transport, [command for command, _ in asked], within)
+        lost: list[Claim] = []
+        for command, of_shard in asked:
+            if command.reply.cancelled():  # not renewed, but not lost either
+                continue
+            gone = set(command.reply.result())
+            until = self._until(command)
+            for place, claim in enumerate(of_shard):
+                if place in gone:
+                    lost.append(claim)
+                else:
+                    claim.until = until
+        return lost
+
+    async def release(self, claim: Claim) -> None:
+        """Give a lane back with its mail. Without effect if the claim was lost.
+
+        Nothing is raised if Redis does not answer: the lease runs out then.
+        """
+        command = self._commands.release(claim.lane, claim.token)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._lease_seconds):
+                await self._ask(command)
+
+    async def waiting(self, limit: int) -> Sequence[str]:
+        """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
+        lanes = await self._sweep.find(limit)
+        return [] if self._recovery.settling else lanes
+
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+        """Claim a waiting lane. See `Mailboxes.claim`."""
+        if self._recovery.settling:
+            return None
+        token = self._token()
+        command = self._commands.claim(lane, token, most_deaths)
+        try:
+            async with asyncio.timeout(self._lease_seconds):
+                reply = await self._ask_to_claim(command, lane, token)
+        except TimeoutError:
+            return None
+        if isinstance(reply, int):
+            return Suspect(lane, -reply) if reply else None
+        state, head, deaths = reply
+        until = self._until(command)
+        return Claim(lane, token, state, decode_envelope(head, lane), until, deaths)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter that never was in a mailbox.
+
+        After a lost answer it may be kept twice.
+        """
+        command = self._commands.bury(letter)
+        await self._patiently(self._ask(command))
+
+    async def _ask(self, command: Command) -> Any:  # noqa: ANN401 - as Redis answers
+        self._transport.submit(command)
+        return await command.reply
+
+    async def _ask_to_claim(self, command: Command, lane: str, token: str) -> Any:  # noqa: ANN401 - as Redis answers
+        try:
+            return await self._ask(command)
+        except asyncio.CancelledError:
+            self._let_go(lane, token)
+            raise
+
+    async def _patiently(self, asking: Awaitable[Any]) -> Any:  # noqa: ANN401 - as Redis answers
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asking
+        except TimeoutError:
+            raise MailboxesUnavailable("Redis does not answer") from None
+
+    def _token(self) -> str:
+        self._claims += 1
+        return f"{self._token_prefix}-{self._claims}"
+
+    def _until(self, command: Command) -> float:
+        """Give the end of the lease: counted from before the request was sent."""
+        return command.sent + self._lease_seconds
+
+    def _let_go(self, lane: str, token: str) -> None:
+        """Give back what a command may have claimed whose caller went away."""
+        if not token:
+            return
+        command = self._commands.release(lane, token)
+        command.reply.add_done_callback(look_at)
+        # Later the lease has run out.
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._lease_seconds, command.reply.cancel)
+        self._transport.submit(command)

@@ -1,0 +1,68 @@
+"""Finding the lanes that nobody works on."""
+
+import random
+from collections.abc import Sequence
+from secrets import token_hex
+
+from gateway.mailboxes.commands import Commands, Submits, ask_all
+from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
+from gateway.mailboxes.recovery import Recovery
+
+PLENTY = 256
+"""Where more lanes wait, they are looked for in a few shards at a time.
+
+All workers would else go for the very same oldest lanes, of which each can be claimed
+once.
+"""
+
+FEW_SHARDS = 8
+
+PATIENCE = 1.0
+"""Seconds after which the shards that do not answer are left out."""
+
+
+class Sweep:
+    """Looks for waiting lanes in the shards, in random order."""
+
+    def __init__(
+        self, transport: Submits, commands: Commands, recovery: Recovery
+    ) -> None:
+        self._transport = transport
+        self._commands = commands
+        self._recovery = recovery
+        self._plenty = False
+        self.longest_wait = 0.0
+        """For how many seconds the lane that waits longest waited, when last seen."""
+
+    async def find(self, limit: int) -> Sequence[str]:
+        """List waiting lanes, longest waiting first; roughly so where plenty wait."""
+        shards = random.sample(ALL_SHARDS, SHARDS)
+        found: list[tuple[int, str]] = []
+        if self._plenty:
+            each = limit // FEW_SHARDS + 1
+            found = await self._find_in(shards[:FEW_SHARDS], each)
+        if len(found) < limit:
+            found = await self._find_in(shards, min(limit, PLENTY))
+            self._plenty = len(found) > PLENTY
+        found.sort()
+        self.longest_wait = -found[0][0] / 1000 if found else 0.0
+        return [lane for _, lane in found[:limit]]
+
+    async def _find_in(
+        self, shards: Sequence[Shard], limit: int
+    ) -> list[tuple[int, str]]:
+        """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
+        marker = token_hex(8)
+        commands = [self._commands.waiting(shard, limit, marker) for shard in shards]
+        await ask_all(self._transport, commands, PATIENCE)
+        found = []
+        markers = []
+        for command in commands:
+            if command.reply.cancelled():
+                continue
+            seen, now, *lanes = command.reply.result()
+            markers.append((command.shard, seen))
+            for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
+                found.append((int(due) - now, lane.decode()))
+        self._recovery.compare(markers)
+        return found

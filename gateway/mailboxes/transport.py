@@ -1,0 +1,242 @@
+"""One connection to one Redis server, which all callers share: the group commit.
+
+What is asked in one turn of the event loop, and while a batch is under way, travels in
+one write and comes back in one read. At most one batch is under way: under load batches
+grow by themselves, and nobody waits while there is no load.
+
+Concurrency: one task per transport connects, writes and reads; the callers only wait
+for their answer. A caller that was cancelled leaves its answer to be read and dropped.
+A command whose answer was lost is sent again until its caller gives up: every command
+may be repeated.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AskError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from gateway.domain.errors import MailboxesError, MailboxesUnavailable
+from gateway.domain.ports import Clock
+from gateway.logs import describe
+from gateway.mailboxes.commands import Argument, Command
+from gateway.mailboxes.scripts import Scripts
+
+logger = logging.getLogger(__name__)
+
+DEADLINE = 1.0
+"""Seconds within which a batch is answered; else the connection is taken for dead."""
+
+FIRST_DELAY, LONGEST_DELAY = 0.02, 0.25
+"""Seconds between attempts to connect; each may be cut by half, so that they spread."""
+
+MOST_COMMANDS, MOST_BYTES = 500, 1 << 20
+"""Of one batch: Redis does it well within the deadline."""
+
+_PASSING = ("MISCONF ", "BUSY ", "NOREPLICAS ", "UNKILLABLE ")
+"""Codes that redis-py has no class for: they pass, so the command is repeated."""
+
+
+class Transport:
+    """A connection that is made again whenever it breaks.
+
+    Args:
+        connect: makes a connection object, not yet connected.
+        scripts: loaded into every server that is connected to.
+        clock: tells when a batch was sent.
+        redirect: takes a command whose slot of a Cluster is elsewhere or on the move.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        scripts: Scripts,
+        clock: Clock,
+        redirect: Callable[[Command, AskError | TryAgainError], None],
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._redirect = redirect
+        self._hello = _pack((b"INFO", b"server")) + b"".join(
+            _pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
+        )
+        self._hellos = len(tuple(scripts))
+        self._queue: deque[Command] = deque()
+        self._batch: list[Command] = []
+        self._wanted = asyncio.Event()
+        self._delay = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._run_id = b""
+        self.on_restart: Callable[[], None] = lambda: None
+        """Called when the server came back as another process than before."""
+        self.failing = False
+        """True: the last attempt to talk to this server failed."""
+        self.connections = 0
+        """How many connections were made."""
+        self.writes = 0
+        """How many batches were written."""
+
+    def start(self) -> None:
+        """Start to connect."""
+        self._task = asyncio.create_task(self._run(), name="redis")
+
+    async def close(self) -> None:
+        """End the connection. Whoever still waits for an answer is cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for command in (*self._batch, *self._queue):
+            command.reply.cancel()
+
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Send a command with the next batch. See `Submits.submit`."""
+        if first:
+            self._queue.appendleft(command)
+        else:
+            self._queue.append(command)
+        self._wanted.set()
+
+    def withdraw(self) -> list[Command]:
+        """Take back what was not sent yet."""
+        withdrawn = list(self._queue)
+        self._queue.clear()
+        return withdrawn
+
+    async def _run(self) -> None:
+        while True:
+            connection = self._connect()
+            try:
+                await self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - no error may end the transport
+                self._note_failure(error)
+            finally:
+                waiting = [command for command in self._batch if not _is_done(command)]
+                self._batch = []
+                self._queue.extendleft(reversed(waiting))
+                self._wanted.set()
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(self._delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            self._delay = min(max(2 * self._delay, FIRST_DELAY), LONGEST_DELAY)
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Connect and answer commands, until something fails."""
+        async with asyncio.timeout(DEADLINE):
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
+            await connection.send_packed_command(self._hello, check_health=False)
+            await self._recognise(connection)
+            for _ in range(self._hellos):
+                await connection.read_response()
+        self.connections += 1
+        if self.failing:
+            self.failing = False
+            logger.warning("redis is back")
+        while True:
+            await self._wanted.wait()
+            await self._exchange(connection)
+            self._delay = 0.0
+
+    async def _recognise(self, connection: AbstractConnection) -> None:
+        """Read who the server is, and tell if it is not the one from before."""
+        info = b""
+        with contextlib.suppress(ResponseError):  # not everybody may ask
+            info = await connection.read_response()
+        _, _, rest = info.partition(b"run_id:")
+        run_id, _, _ = rest.partition(b"\r\n")
+        known, self._run_id = self._run_id, run_id
+        if known and run_id != known:
+            logger.warning("redis was started anew")
+            self.on_restart()
+
+    async def _exchange(self, connection: AbstractConnection) -> None:
+        """Send a batch and hand out its answers."""
+        packed = self._take_batch()
+        if not packed:
+            return
+        refused: Exception | None = None
+        astray: list[tuple[Command, AskError | TryAgainError]] = []
+        async with asyncio.timeout(DEADLINE):
+            await connection.send_packed_command(packed, check_health=False)
+            for command in self._batch:
+                try:
+                    reply = await connection.read_response()
+                except (AskError, TryAgainError) as error:
+                    astray.append((command, error))
+                except ResponseError as error:  # an answer, so that more of them follow
+                    refused = self._take_error(command, error) or refused
+                else:
+                    if not _is_done(command):
+                        command.reply.set_result(reply)
+        for command, direction in astray:
+            self._batch.remove(command)
+            if not _is_done(command):
+                self._redirect(command, direction)
+        if refused is not None:
+            raise refused
+
+    def _take_batch(self) -> bytes:
+        """Move commands from the queue into the batch; give them as one write."""
+        sent = self._clock.uptime()
+        packed = []
+        size = 0
+        batch = self._batch = []
+        while self._queue and len(batch) < MOST_COMMANDS and size < MOST_BYTES:
+            command = self._queue.popleft()
+            if _is_done(command):
+                continue
+            command.sent = sent
+            command.sends += 1
+            batch.append(command)
+            packed.append(_pack(command.arguments))
+            size += len(packed[-1])
+        if not self._queue:
+            self._wanted.clear()
+        self.writes += bool(batch)
+        return b"".join(packed)
+
+    def _take_error(self, command: Command, error: ResponseError) -> Exception | None:
+        """Take an error as the answer; give it back if the command is to be repeated.
+
+        redis-py takes the code out of the text, so the class is what tells.
+        """
+        answer: MailboxesError
+        if type(error) is OutOfMemoryError:
+            answer = MailboxesUnavailable("Redis is full")
+        elif type(error) is ResponseError and not str(error).startswith(_PASSING):
+            answer = MailboxesError("Redis refused a command")
+            logger.error("redis refused a command", extra={"error": describe(error)})
+        else:
+            return error
+        if not _is_done(command):
+            command.reply.set_exception(answer)
+        return None
+
+    def _note_failure(self, error: Exception) -> None:
+        """Log the first of a row of failures."""
+        if self.failing:
+            return
+        self.failing = True
+        expected = isinstance(error, RedisError | OSError)
+        level = logging.WARNING if expected else logging.ERROR
+        logger.log(level, "redis is failing", extra={"error": describe(error)})
+
+
+def _is_done(command: Command) -> bool:
+    """Tell whether nobody waits for the answer any more."""
+    return command.reply.done()
+
+
+def _pack(arguments: tuple[Argument, ...]) -> bytes:
+    """Write a command in the protocol of Redis."""
+    packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # a longer tuple
+    return packed

@@ -1,0 +1,235 @@
+"""Mailboxes in Redis under test.
+
+Time in Redis cannot be moved, but everything that Redis measures by it can: a moment
+that passes is taken from every due time and every lifetime.
+"""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fakeredis import FakeServer
+from fakeredis.aioredis import FakeAsyncRedisConnection
+from redis.asyncio.connection import AbstractConnection
+
+from gateway.domain.update import DeadLetter
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.commands import Command, Submits
+from gateway.mailboxes.connect import Connect, connector
+from gateway.mailboxes.letters import decode_letter
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.transport import Transport
+from tests.fakes import FakeClock
+from tests.mailboxes.servers import RedisCluster
+from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
+
+PASS = """
+for _, key in ipairs(redis.call('KEYS', 'p:*')) do
+  local all = redis.call('ZRANGE', key, 0, -1)
+  for _, lane in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], lane) end
+end
+for _, key in ipairs(redis.call('KEYS', 's:*')) do
+  local left = redis.call('PTTL', key) - ARGV[1]
+  if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+end
+"""
+
+COUNT = """
+local queued, lanes = 0, {}
+for _, key in ipairs(redis.call('KEYS', 'm:*')) do
+  queued = queued + redis.call('ZCARD', key)
+  lanes[string.match(key, '}:(.*)')] = true
+end
+for _, key in ipairs(redis.call('KEYS', 'p:*')) do
+  for _, lane in ipairs(redis.call('ZRANGE', key, 0, -1)) do lanes[lane] = true end
+end
+for _, key in ipairs(redis.call('KEYS', 'c:*')) do
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    lanes[string.match(field, '!?(.*)')] = true
+  end
+end
+local count = 0
+for _ in pairs(lanes) do count = count + 1 end
+return {queued, count}
+"""
+
+
+LETTERS = """
+local all = {}
+for _, key in ipairs(redis.call('KEYS', 'd:*')) do
+  for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+    table.insert(all, entry)
+  end
+end
+return all
+"""
+
+
+class RedisStore:
+    """Mailboxes in an empty Redis.
+
+    Args:
+        transport: the way of the mailboxes to Redis.
+        nodes: ways of the test to every node; the same where there is one.
+        clock: the worker's clock.
+    """
+
+    def __init__(
+        self, transport: Submits, nodes: Sequence[Submits], clock: FakeClock
+    ) -> None:
+        self.clock = clock
+        self.transport: Transport
+        """The way of the mailboxes to a single server."""
+        self._nodes = nodes
+        self.mailboxes = RedisMailboxes(
+            transport, load_scripts(), clock, limit=LIMIT, lease_seconds=LEASE
+        )
+        self._start = time.monotonic()
+        self._passed = 0.0
+        self._shifted = 0.0
+
+    async def ask(self, *arguments: bytes | str | int) -> Any:  # noqa: ANN401 - replies
+        """Send any command to the first node."""
+        return (await self.ask_nodes(*arguments))[0]
+
+    async def ask_nodes(self, *arguments: bytes | str | int) -> list[Any]:
+        """Send any command to every node."""
+        commands = [Command(0, arguments) for _ in self._nodes]
+        for node, command in zip(self._nodes, commands, strict=True):
+            node.submit(command)
+        return [await command.reply for command in commands]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock, and everything that Redis measures by its own.
+
+        Of a long time the part is left out that went by in reality.
+        """
+        self.clock.move(seconds)
+        self._passed += seconds
+        shift = seconds
+        if seconds > 0.1:
+            real = time.monotonic() - self._start
+            shift = min(seconds, self._passed - self._shifted - real)
+        self._shifted += shift
+        await self.ask_nodes("EVAL", PASS, 0, round(shift * 1000))
+
+    async def queued(self) -> int:
+        """Count the updates in all mailboxes."""
+        return sum(count[0] for count in await self.ask_nodes("EVAL", COUNT, 0))
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+        return sum(count[1] for count in await self.ask_nodes("EVAL", COUNT, 0))
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+        letters = [
+            decode_letter(fields)
+            for entries in await self.ask_nodes("EVAL", LETTERS, 0)
+            for _, fields in entries
+        ]
+        return sorted(letters, key=lambda letter: letter.time)
+
+
+@asynccontextmanager
+async def opened(
+    connect: Connect, kind: type[RedisStore] = RedisStore
+) -> AsyncIterator[RedisStore]:
+    """Open an empty store over these connections."""
+    clock = FakeClock()
+    transport = single(connect, clock)
+    transport.start()
+    store = kind(transport, [transport], clock)
+    store.transport = transport
+    try:
+        await store.ask("FLUSHALL")
+        yield store
+    finally:
+        await transport.close()
+
+
+def single(connect: Connect, clock: FakeClock) -> Transport:
+    """Give the way to a server that is no Cluster."""
+    return Transport(connect, load_scripts(), clock, lambda *_: pytest.fail("moved"))
+
+
+@asynccontextmanager
+async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
+    """Open an empty store in a Cluster."""
+    clock = FakeClock()
+    transport = ClusterTransport(cluster.url, load_scripts(), clock)
+    nodes = [single(connector(node.url), clock) for node in cluster.nodes]
+    store = RedisStore(transport, nodes, clock)
+    ways: list[ClusterTransport | Transport] = [transport, *nodes]
+    for way in ways:
+        way.start()
+    try:
+        await store.ask_nodes("FLUSHALL")
+        yield store
+    finally:
+        for way in ways:
+            await way.close()
+
+
+def redis(url: str) -> OpenStore:
+    """Give a way to open mailboxes in a real server."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with opened(connector(url)) as store:
+            yield store
+
+    return open_store
+
+
+class FakeTime:
+    """Stands in for the module `time`, so that a fake server's time can be moved."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def time(self) -> float:
+        """Give the time, away from the ends of its milliseconds."""
+        return self._clock.now() + 0.0005
+
+
+class FakeRedisStore(RedisStore):
+    """Mailboxes in a stand-in for a server, whose time stands still as well."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+
+def cluster(nodes: RedisCluster) -> OpenStore:
+    """Give a way to open mailboxes in a real Cluster."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with opened_cluster(nodes) as store:
+            yield store
+
+    return open_store
+
+
+def fakeredis() -> OpenStore:
+    """Give a way to open mailboxes in a server that exists in this process only."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        server = FakeServer(version=(7,))
+
+        def connect() -> AbstractConnection:
+            return FakeAsyncRedisConnection(server=server, protocol=2)
+
+        with pytest.MonkeyPatch.context() as patch:
+            async with opened(connect, FakeRedisStore) as store:
+                moved = FakeTime(store.clock)
+                patch.setattr("fakeredis.commands_mixins.server_mixin.time", moved)
+                patch.setattr("fakeredis._socket._base.time", moved)
+                yield store
+
+    return open_store

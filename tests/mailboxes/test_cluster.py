@@ -1,0 +1,133 @@
+"""What holds for mailboxes in a Redis Cluster alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.ports import Claim
+from gateway.mailboxes.keys import shard_of, slot_of
+from tests.mailboxes.redis_store import RedisStore, opened_cluster
+from tests.mailboxes.servers import RedisCluster
+from tests.mailboxes.stores import envelope
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    """Run a Cluster that the test may do anything to."""
+    nodes = RedisCluster(tmp_path)
+    nodes.start()
+    yield nodes
+    nodes.kill()
+
+
+@pytest.fixture
+async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
+    """Open an empty store in the shared Cluster."""
+    async with opened_cluster(redis_cluster) as store:
+        yield store
+
+
+def slot_of_lane(lane: str) -> int:
+    """Give the slot of a lane."""
+    return slot_of(shard_of(lane.encode()).number)
+
+
+def lanes_of(node: int, count: int = 20) -> list[str]:
+    """Give lanes whose shards are on a node, as the slots were shared at first."""
+    lanes = (str(number) for number in range(10_000))
+    return [lane for lane in lanes if slot_of_lane(lane) * 3 // 16384 == node][:count]
+
+
+async def serve(store: RedisStore, lane: str, update_id: int) -> None:
+    """Put and commit one update."""
+    claim = await store.mailboxes.put(envelope(update_id, lane))
+    assert isinstance(claim, Claim), claim
+    await store.mailboxes.commit(claim, update_id, b"%d" % update_id)
+
+
+async def serve_all(store: RedisStore, lanes: list[str], update_id: int = 1) -> None:
+    """Put and commit one update of each lane."""
+    await asyncio.gather(*(serve(store, lane, update_id) for lane in lanes))
+
+
+async def test_every_node_is_found_and_used(store: RedisStore) -> None:
+    """From the address of one of them."""
+    await serve_all(store, [str(n) for n in range(500)])
+    sizes = await store.ask_nodes("DBSIZE")
+    assert sum(sizes) == 500
+    assert min(sizes) > 50
+
+
+async def test_a_node_that_fails_keeps_nobody_elses_lanes_waiting(
+    own_cluster: RedisCluster,
+) -> None:
+    """The lanes of the others are served, renewed and found; its own wait for it."""
+    async with opened_cluster(own_cluster) as store:
+        await fail_a_node(store, own_cluster)
+
+
+async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
+    """End a node and start it again, and look what becomes of all lanes."""
+    here, there = lanes_of(0), lanes_of(2)
+    puts = [store.mailboxes.put(envelope(1, lane)) for lane in (*here, *there)]
+    claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
+    await store.mailboxes.release(claims[0])
+    own_cluster.nodes[2].kill()
+    waiting = asyncio.create_task(store.mailboxes.commit(claims[-1], 1, b"state"))
+    store.clock.move(1)
+    assert list(await store.mailboxes.renew(claims[1:])) == []
+    now = store.clock.uptime()
+    renewed = {claim.lane for claim in claims if claim.until > now + 2.5}
+    assert renewed == set(here[1:])
+    assert list(await store.mailboxes.waiting(5)) == here[:1]
+    await serve_all(store, lanes_of(1))
+    assert not waiting.done()
+    own_cluster.nodes[2].start()
+    assert await waiting is None
+
+
+async def test_a_slot_moves_to_another_node_under_load(
+    store: RedisStore, redis_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost, nothing done twice, and nobody notices."""
+    source, target, other = redis_cluster.nodes
+    slot = slot_of_lane(lanes_of(0)[0])
+    numbers = map(str, range(20_000))
+    lanes = [lane for lane in numbers if slot_of_lane(lane) == slot][:40]
+    moving = True
+    rounds = 0
+
+    async def work(lane: str) -> None:
+        nonlocal rounds
+        update_id = 0
+        while moving:
+            update_id += 1
+            await serve(store, lane, update_id)
+            rounds += 1
+            await asyncio.sleep(0.001)
+
+    working = asyncio.gather(*(work(lane) for lane in lanes))
+    await wait_until(lambda: rounds > 100)
+    ids = [
+        node.ask("CLUSTER MYID").split(b"\r\n")[1].decode() for node in (source, target)
+    ]
+    target.ask(f"CLUSTER SETSLOT {slot} IMPORTING {ids[0]}")
+    source.ask(f"CLUSTER SETSLOT {slot} MIGRATING {ids[1]}")
+    await asyncio.sleep(0.05)
+    while keys := source.ask(f"CLUSTER GETKEYSINSLOT {slot} 7").split(b"\r\n")[2::2]:
+        names = b" ".join(keys).decode()
+        answer = source.ask(f'MIGRATE 127.0.0.1 {target.port} "" 0 5000 KEYS {names}')
+        assert b"ERR" not in answer, answer
+        await asyncio.sleep(0.005)
+    for node in (target, source, other):
+        assert node.ask(f"CLUSTER SETSLOT {slot} NODE {ids[1]}") == b"+OK\r\n"
+    before = rounds
+    await wait_until(lambda: rounds > before + 100)
+    moving = False
+    await working
+    assert "redis is failing" not in caplog.messages
+    assert await store.lanes() == 0
+    assert (await store.ask_nodes("DBSIZE"))[1] == len(lanes)

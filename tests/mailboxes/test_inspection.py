@@ -1,0 +1,43 @@
+"""The check of the Redis that is found at start."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.errors import MailboxesUnavailable
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.inspection import inspect
+from tests.mailboxes.servers import RedisServer, free_port
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--appendonly yes", []),
+        ("--appendonly yes --appendfsync no", ["appendfsync everysec"]),
+        ("", ["appendonly yes"]),
+        (
+            "--maxmemory 100mb --maxmemory-policy allkeys-lru",
+            ["noeviction", "appendonly yes"],
+        ),
+        ("--appendonly yes --replicaof 127.0.0.1 1", ["replica"]),
+    ],
+)
+async def test_what_weakens_the_promise_is_told(
+    tmp_path: Path, options: str, says: list[str]
+) -> None:
+    """One warning for each, which says what to set."""
+    server = RedisServer(tmp_path, options)
+    server.start()
+    try:
+        warnings = await inspect(connector(server.url))
+    finally:
+        server.kill()
+    assert len(warnings) == len(says)
+    assert all(word in text for word, text in zip(says, warnings, strict=True))
+
+
+async def test_a_server_that_does_not_answer_is_told_apart() -> None:
+    """It is no reason to warn of anything."""
+    with pytest.raises(MailboxesUnavailable):
+        await inspect(connector(f"redis://127.0.0.1:{free_port()}"))

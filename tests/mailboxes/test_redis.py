@@ -1,0 +1,559 @@
+"""What holds for mailboxes in Redis alone: lost answers, faults, keys, batches."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
+from gateway.domain.ports import Claim, Placed
+from gateway.domain.state import KEPT_SECONDS, State, encode_state
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
+from tests.mailboxes.proxy import Proxy, proxied
+from tests.mailboxes.redis_store import RedisStore, opened
+from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.stores import LEASE, envelope
+from tests.waiting import wait_until
+
+CUTS = ("cut before", "cut after")
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    """Open an empty store in the shared server."""
+    async with opened(connector(redis_server.url)) as store:
+        yield store
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of the shared server."""
+    async with proxied(redis_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def cut(proxy: Proxy) -> AsyncIterator[RedisStore]:
+    """Open an empty store behind the proxy."""
+    async with opened(connector(proxy.url)) as store:
+        yield store
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that the test may do anything to."""
+    server = RedisServer(tmp_path, "--appendonly yes --appendfsync always")
+    server.start()
+    yield server
+    server.kill()
+
+
+async def claimed(store: RedisStore, *ids: int, lane: str = "7") -> Claim:
+    """Put updates into a free lane; give the claim."""
+    first, *_ = [await store.mailboxes.put(envelope(number, lane)) for number in ids]
+    assert isinstance(first, Claim)
+    return first
+
+
+async def serve(store: RedisStore, lanes: int, updates: int = 3) -> list[int]:
+    """Put and commit updates of many lanes at once; give the ids, one per commit."""
+    done: list[int] = []
+
+    async def one(lane: int) -> None:
+        for n in range(updates):
+            placed = await store.mailboxes.put(envelope(lane * 100 + n, str(lane)))
+            assert isinstance(placed, Claim)
+            await store.mailboxes.commit(placed, lane * 100 + n, b"%d" % n)
+            done.append(lane * 100 + n)
+
+    async with asyncio.TaskGroup() as group:
+        for lane in range(lanes):
+            group.create_task(one(lane))
+    return done
+
+
+class TestLostAnswers:
+    """Every command is sent again under its token, and has its effect once."""
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_put_brings_its_claim(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """Also if the answer that brought it first was lost."""
+        proxy.faults.append(fault)
+        claim = await claimed(cut, 1)
+        assert proxy.cuts == 1
+        assert await cut.queued() == 1
+        assert list(await cut.mailboxes.renew([claim])) == []
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_put_without_a_claim_is_stored_once(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """The second answer may be that it was there before."""
+        proxy.faults.append(fault)
+        placed = await cut.mailboxes.put(envelope(1), claim=False)
+        assert placed in (Placed.STORED, Placed.ALREADY)
+        assert await cut.queued() == 1
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_commit_gives_the_next_update(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """The work goes on under the same claim."""
+        claim = await claimed(cut, 1, 2)
+        proxy.faults.append(fault)
+        following = await cut.mailboxes.commit(claim, 1, b"state", dead="crashed")
+        assert following is not None
+        assert following.update_id == 2
+        assert len(await cut.dead_letters()) == 1
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_commit_of_the_last_update_is_no_lost_claim(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """It took effect: the update was done, and is counted as done."""
+        claim = await claimed(cut, 1)
+        proxy.faults.append(fault)
+        assert await cut.mailboxes.commit(claim, 1, b"state") is None
+        assert await cut.lanes() == 0
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_lost_claim_stays_lost(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """Another worker did the update meanwhile; a repetition does not hide it."""
+        old = await claimed(cut, 1)
+        await cut.pass_time(LEASE + 1)
+        new = await cut.mailboxes.claim("7")
+        assert isinstance(new, Claim)
+        await cut.mailboxes.commit(new, 1, b"new")
+        proxy.faults.append(fault)
+        with pytest.raises(ClaimLost):
+            await cut.mailboxes.commit(old, 1, b"old")
+        assert proxy.cuts == 1
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_a_claim_of_a_waiting_lane_comes_through(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """And the first attempt is not counted as a death."""
+        await cut.mailboxes.put(envelope(1), claim=False)
+        proxy.faults.append(fault)
+        claim = await cut.mailboxes.claim("7", most_deaths=0)
+        assert isinstance(claim, Claim)
+        assert claim.deaths == 0
+
+    @pytest.mark.parametrize("fault", CUTS)
+    async def test_renewals_and_releases_come_through(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """As everything else."""
+        claim = await claimed(cut, 1)
+        proxy.faults.append(fault)
+        assert list(await cut.mailboxes.renew([claim])) == []
+        proxy.faults.append(fault)
+        await cut.mailboxes.release(claim)
+        assert list(await cut.mailboxes.waiting(1)) == ["7"]
+
+    async def test_a_thousand_updates_come_through_many_cuts(
+        self, cut: RedisStore, proxy: Proxy
+    ) -> None:
+        """Every update is done exactly once, and no lane is left behind."""
+        choice = random.Random(7)
+        proxy.fault = lambda: choice.choice(CUTS) if choice.random() < 0.3 else ""
+        done = await serve(cut, 40, updates=25)
+        proxy.fault = lambda: ""
+        assert proxy.cuts > 10
+        assert len(done) == len(set(done)) == 1000
+        assert await cut.lanes() == 0
+
+    async def test_a_cut_while_nobody_asks_costs_one_connection(
+        self, cut: RedisStore, proxy: Proxy
+    ) -> None:
+        """The server may close an idle connection at any time."""
+        await serve(cut, 1)
+        before = proxy.connections
+        await cut.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+        await serve(cut, 1)
+        assert proxy.connections == before + 1
+
+
+class TestCancelledCallers:
+    """Whoever waits for an answer may go away at any moment."""
+
+    @pytest.mark.parametrize("turns", range(6))
+    async def test_a_cancelled_put_leaves_no_claim_behind(
+        self, store: RedisStore, turns: int
+    ) -> None:
+        """The lane is given back at once, without a death, or was never stored."""
+        task = asyncio.create_task(store.mailboxes.put(envelope(1)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not task.cancel():
+            return
+        await asyncio.gather(task, return_exceptions=True)
+        queued = await store.queued()
+        assert len(await store.mailboxes.waiting(1)) == queued
+        if queued:
+            claim = await store.mailboxes.claim("7", most_deaths=0)
+            assert isinstance(claim, Claim)
+
+    async def test_a_cancelled_claim_gives_the_lane_back(
+        self, store: RedisStore
+    ) -> None:
+        """Also if the answer is there already, and only was not read."""
+        await store.mailboxes.put(envelope(1), claim=False)
+        for turns in range(8):
+            task = asyncio.create_task(store.mailboxes.claim("7"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not task.cancel():
+                return
+            await asyncio.gather(task, return_exceptions=True)
+            assert list(await store.mailboxes.waiting(1)) == ["7"]
+
+    async def test_the_answer_of_a_cancelled_caller_is_nobody_elses(
+        self, store: RedisStore
+    ) -> None:
+        """Every caller gets the answer to its own question."""
+        choice = random.Random(7)
+
+        async def echo(number: int) -> None:
+            assert await store.ask("ECHO", str(number)) == b"%d" % number
+
+        tasks = []
+        for number in range(2000):
+            tasks.append(asyncio.create_task(echo(number)))
+            if choice.random() < 0.2:
+                await asyncio.sleep(0)
+            if choice.random() < 0.5:
+                choice.choice(tasks).cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        wrong = [a for a in answers if a and not isinstance(a, asyncio.CancelledError)]
+        assert wrong == []
+
+
+class TestFailingServer:
+    """Redis fails in many ways, and each of them passes."""
+
+    async def test_scripts_that_were_flushed_are_loaded_again(
+        self, store: RedisStore, redis_server: RedisServer
+    ) -> None:
+        """Also under load, and again and again."""
+        working = asyncio.create_task(serve(store, 200, updates=5))
+        flushes = 0
+        while not working.done():
+            redis_server.ask("SCRIPT FLUSH")
+            flushes += 1
+            await asyncio.sleep(0.003)
+        assert flushes > 3
+        assert len(await working) == 1000
+        assert await store.lanes() == 0
+
+    async def test_a_restart_loses_nothing_and_nobody_notices(
+        self, own_server: RedisServer
+    ) -> None:
+        """Whoever asks meanwhile waits for the answer."""
+        async with opened(connector(own_server.url)) as store:
+            claim = await claimed(store, 1, 2)
+            own_server.kill()
+            commit = asyncio.create_task(store.mailboxes.commit(claim, 1, b"state"))
+            put = asyncio.create_task(store.mailboxes.put(envelope(3)))
+            await wait_until(lambda: store.transport.failing)
+            own_server.start()
+            following = await commit
+            assert following is not None
+            assert following.update_id == 2
+            assert await put is Placed.STORED
+            assert await store.queued() == 2
+            assert not store.transport.failing
+
+    async def test_the_patience_of_a_put_is_bounded(
+        self, own_server: RedisServer
+    ) -> None:
+        """Telegram waits for its answer."""
+        async with opened(connector(own_server.url)) as store:
+            store.mailboxes._patience = 0.2  # noqa: SLF001 - as the app sets it
+            own_server.kill()
+            with pytest.raises(MailboxesUnavailable):
+                await store.mailboxes.put(envelope(1))
+            own_server.start()
+            await wait_until(lambda: not store.transport.failing)
+            assert await store.mailboxes.put(envelope(2)) is Placed.STORED
+
+    async def test_a_server_that_is_silent_is_left_in_time(
+        self, own_server: RedisServer
+    ) -> None:
+        """A stopped server accepts connections all the same, and never answers."""
+        async with opened(connector(own_server.url)) as store:
+            os.kill(own_server.pid, signal.SIGSTOP)
+            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            await wait_until(lambda: store.transport.failing, within=2)
+            os.kill(own_server.pid, signal.SIGCONT)
+            assert isinstance(await put, Claim)
+
+    async def test_attempts_to_connect_are_few(self) -> None:
+        """No storm of connections, however many callers wait."""
+        attempts = 0
+
+        async def hang_up(_: object, writer: asyncio.StreamWriter) -> None:
+            nonlocal attempts
+            attempts += 1
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        store_open = opened(connector(f"redis://127.0.0.1:{port}"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), store_open:
+                pass
+        server.close()
+        await server.wait_closed()
+        assert 4 <= attempts <= 16
+
+    async def test_a_replica_takes_nothing_until_it_is_promoted(
+        self, own_server: RedisServer
+    ) -> None:
+        """READONLY passes when a failover is over."""
+        async with opened(connector(own_server.url)) as store:
+            own_server.ask("REPLICAOF 127.0.0.1 1")
+            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            await wait_until(lambda: store.transport.failing)
+            own_server.ask("REPLICAOF NO ONE")
+            assert isinstance(await put, Claim)
+
+    async def test_a_refused_command_is_an_answer(self, store: RedisStore) -> None:
+        """It is not repeated, and the next one is answered as ever."""
+        await store.ask("SET", shard_of(b"7").mail(b"7"), "no sorted set")
+        with pytest.raises(MailboxesError) as raised:
+            await store.mailboxes.put(envelope(1))
+        assert not raised.value.retry
+        await claimed(store, 1, lane="8")
+
+    async def test_a_full_redis_refuses_puts_and_lets_all_others_pass(
+        self, own_server: RedisServer
+    ) -> None:
+        """Else nothing would ever get less."""
+        async with opened(connector(own_server.url)) as store:
+            claims = [await claimed(store, 1, 2, lane=str(n)) for n in range(50)]
+            await store.mailboxes.put(envelope(1, "waits"), claim=False)
+            await store.ask("CONFIG", "SET", "maxmemory", "100kb")
+            with pytest.raises(MailboxesUnavailable):
+                await store.mailboxes.put(envelope(3, "0"))
+            assert list(await store.mailboxes.renew(claims)) == []
+            assert isinstance(await store.mailboxes.claim("waits"), Claim)
+            await store.mailboxes.release(claims.pop())
+            for claim in claims:
+                assert await store.mailboxes.commit(claim, 1, b"s" * 300)
+                assert await store.mailboxes.commit(claim, 2, b"s", dead="x") is None
+            assert await store.lanes() == 2
+            await store.ask("CONFIG", "SET", "maxmemory", "0")
+            await claimed(store, 3, lane="0")
+
+    async def test_a_put_whose_answer_was_lost_passes_a_full_redis(
+        self, own_server: RedisServer
+    ) -> None:
+        """It was stored before the last room was taken."""
+
+        def fill() -> str:
+            own_server.ask("CONFIG SET maxmemory 100kb")
+            return ""
+
+        async with (
+            proxied(own_server.port) as proxy,
+            opened(connector(proxy.url)) as store,
+        ):
+            await store.mailboxes.waiting(1)
+            proxy.faults.append("cut after")
+            proxy.fault = fill
+            claim = await claimed(store, 1)
+            assert proxy.cuts == 1
+            with pytest.raises(MailboxesUnavailable):
+                await store.mailboxes.put(envelope(2))
+            assert list(await store.mailboxes.renew([claim])) == []
+
+
+class TestKeys:
+    """What is in Redis, and for how long."""
+
+    async def test_only_states_have_a_lifetime(self, store: RedisStore) -> None:
+        """Accepted mail never expires; all else goes with it."""
+        claim = await claimed(store, 1, 2)
+        await store.mailboxes.commit(claim, 1, b"state", dead="crashed")
+        lifetimes = {
+            key[:1]: await store.ask("TTL", key) for key in await store.ask("KEYS", "*")
+        }
+        assert lifetimes.keys() == {b"m", b"s", b"p", b"c", b"d"}
+        assert KEPT_SECONDS - 5 <= lifetimes.pop(b"s") <= KEPT_SECONDS
+        assert set(lifetimes.values()) == {-1}
+
+    async def test_an_idle_user_is_one_key_of_at_most_500_bytes(
+        self, store: RedisStore
+    ) -> None:
+        """With as many recent ids as are kept."""
+        state = State(internal_user_id="u-1234567890", judged_at=1.79e9, tokens=0.5)
+        for number in range(100):
+            state.remember(900_000_000 + number, 1.79e9 + 60 * number)
+        lanes = [str(5_000_000_000 + number) for number in range(1000)]
+        for lane in lanes:
+            claim = await claimed(store, 1, lane=lane)
+            await store.mailboxes.commit(claim, 1, encode_state(state))
+        keys = await store.ask("KEYS", "*")
+        assert len(keys) == len(lanes)
+        usage = [await store.ask("MEMORY", "USAGE", key) for key in keys]
+        assert max(usage) <= 500
+
+    async def test_the_state_goes_as_well_after_its_lifetime(
+        self, store: RedisStore
+    ) -> None:
+        """Then nothing is left of a user."""
+        await serve(store, 3)
+        await store.pass_time(KEPT_SECONDS + 1)
+        assert await store.ask("DBSIZE") == 0
+
+
+class TestGroupCommit:
+    """What is asked at once travels at once."""
+
+    async def test_an_idle_user_costs_two_round_trips(self, store: RedisStore) -> None:
+        """The put and the commit."""
+        await store.mailboxes.waiting(1)
+        before = store.transport.writes
+        claim = await claimed(store, 1)
+        await store.mailboxes.commit(claim, 1, b"state")
+        assert store.transport.writes == before + 2
+
+    async def test_puts_of_one_turn_are_one_write(self, store: RedisStore) -> None:
+        """However many they are, up to a bound."""
+        before = store.transport.writes
+        puts = (store.mailboxes.put(envelope(1, str(lane))) for lane in range(300))
+        await asyncio.gather(*puts)
+        assert store.transport.writes == before + 1
+
+    async def test_a_sweep_is_one_write(self, store: RedisStore) -> None:
+        """Over all the shards."""
+        before = store.transport.writes
+        await store.mailboxes.waiting(10)
+        assert store.transport.writes == before + 1
+
+    async def test_a_flood_of_large_updates_is_sent_in_parts(
+        self, store: RedisStore
+    ) -> None:
+        """Each within the deadline; in one it would never get through."""
+        large = b"x" * 500_000
+        puts = (store.mailboxes.put(envelope(1, str(n), body=large)) for n in range(60))
+        assert len(await asyncio.gather(*puts)) == 60
+        assert store.transport.connections == 1
+        assert store.transport.writes > 10
+
+
+class TestPlenty:
+    """Very many lanes wait at once."""
+
+    async def test_all_of_them_are_found(self, store: RedisStore) -> None:
+        """In portions, each lane once, and claimed by the portion."""
+        total = 1500
+        for start in range(0, total, 500):
+            lanes = range(start, start + 500)
+            await asyncio.gather(
+                *(store.mailboxes.put(envelope(1, str(n)), claim=False) for n in lanes)
+            )
+        found: set[str] = set()
+        while listed := await store.mailboxes.waiting(100):
+            claims = await asyncio.gather(*map(store.mailboxes.claim, listed))
+            assert all(isinstance(claim, Claim) for claim in claims)
+            found |= set(listed)
+        assert len(found) == total
+
+    async def test_leases_are_renewed_in_one_write(self, store: RedisStore) -> None:
+        """All leases of a worker, whatever their shards."""
+        puts = (store.mailboxes.put(envelope(1, str(lane))) for lane in range(300))
+        claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
+        await store.pass_time(LEASE / 2)
+        before = store.transport.writes
+        assert list(await store.mailboxes.renew(claims)) == []
+        assert store.transport.writes == before + 1
+        assert {claim.until for claim in claims} == {store.clock.uptime() + LEASE}
+
+
+class TestRecovery:
+    """Redis came back without its last moments."""
+
+    async def test_what_a_restart_lost_is_put_again(
+        self, own_server: RedisServer
+    ) -> None:
+        """In order, and nothing is claimed until every worker has put its own."""
+        async with opened(connector(own_server.url)) as store:
+            claim = await claimed(store, 1, lane="done")
+            await store.mailboxes.commit(claim, 1, b"state")
+            lost = await claimed(store, 2, 3)
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            put = asyncio.create_task(store.mailboxes.put(envelope(4)))
+            await wait_until(lambda: store.transport.failing)
+            own_server.start()
+            assert await put is Placed.STORED
+            assert await store.mailboxes.put(envelope(5)) is Placed.STORED
+            assert list(await store.mailboxes.waiting(10)) == []
+            assert await store.mailboxes.claim("7") is None
+            with pytest.raises(ClaimLost):
+                await store.mailboxes.commit(lost, 2, b"stale")
+            await store.pass_time(1.1)
+            assert sorted(await store.mailboxes.waiting(10)) == ["7"]
+            again = await store.mailboxes.claim("7")
+            assert isinstance(again, Claim)
+            assert again.head.update_id == 2
+            assert await store.queued() == 4
+
+    async def test_only_the_last_seconds_are_put_again(
+        self, own_server: RedisServer
+    ) -> None:
+        """All before is in the file."""
+        async with opened(connector(own_server.url)) as store:
+            await claimed(store, 1, lane="old")
+            await store.pass_time(6)
+            await claimed(store, 2, lane="new")
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            own_server.start()
+            await store.ask("PING")
+            assert await store.queued() == 1
+
+    async def test_an_emptied_redis_is_noticed_by_every_worker(
+        self,
+        store: RedisStore,
+        redis_server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Loudly: what they do not remember is lost."""
+        other = RedisMailboxes(store.transport, load_scripts(), store.clock, limit=64)
+        workers = (store.mailboxes, other)
+        for number, worker in enumerate(workers):
+            await worker.waiting(1)
+            await worker.put(envelope(1, str(number)))
+        assert "redis was emptied: what was not done is lost" not in caplog.messages
+        redis_server.ask("FLUSHALL")
+        for worker in workers:
+            assert list(await worker.waiting(10)) == []
+        messages = caplog.messages
+        assert messages.count("redis was emptied: what was not done is lost") == 2
+        await store.pass_time(1.1)
+        for worker in workers:
+            assert sorted(await worker.waiting(10)) == ["0", "1"]
+
+    async def test_a_lost_connection_is_no_restart(
+        self, cut: RedisStore, proxy: Proxy, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The same server knows all that it knew."""
+        proxy.faults.append("cut before")
+        await claimed(cut, 1)
+        assert proxy.cuts == 1
+        assert "putting updates again" not in caplog.messages
