@@ -6,6 +6,10 @@ from gateway.domain.state import State
 # floating-point number, may fall short of it.
 _ROUNDING = 1e-6
 
+# Updates overtake each other by seconds. If one arrives so long before the one that was
+# judged last, the machine's clock was set back: do not wait until it has caught up.
+_CLOCK_STEP = 60.0
+
 
 class RateLimit:
     """Judges updates by the time they arrived, so that a backlog is not punished.
@@ -31,6 +35,8 @@ class RateLimit:
         if album and album == state.album:
             return state.album_allowed
         tokens = float(self._requests)
+        if arrived < state.judged_at - _CLOCK_STEP:
+            state.judged_at = arrived
         if state.judged_at:
             elapsed = max(0.0, arrived - state.judged_at)
             tokens = min(tokens, state.tokens + elapsed * self._tokens_per_second)

@@ -18,7 +18,8 @@ _VISIBLE = re.compile(
 TDLib, misc.cpp: clean_input_string and is_empty_string.
 """
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*>")
+# Possessive (+): a long name without its end is not tried again letter by letter.
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*+)[^<>]*+>")
 _TAG_NAMES = frozenset(
     {
         "b",

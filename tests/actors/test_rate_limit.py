@@ -48,6 +48,14 @@ def test_an_arrival_from_the_past_gives_no_tokens_back() -> None:
     assert not limit.allows(state, START + 5.5)
 
 
+def test_a_clock_that_was_set_back_limits_nobody_for_long() -> None:
+    """The bucket fills up from the new time on."""
+    limit, state = RateLimit(1, 1), State()
+    assert limit.allows(state, START + 3600)
+    limit.allows(state, START)
+    assert limit.allows(state, START + 1)
+
+
 def test_the_notice_is_due_once_per_window() -> None:
     """A flood earns one notice per window."""
     limit, state = RateLimit(1, 10), State()

@@ -181,3 +181,10 @@ def test_what_is_not_telegrams_html_is_cut_as_it_is(html: str) -> None:
 def test_html_without_visible_text_is_not_sent() -> None:
     """Telegram refuses a message that is empty after parsing."""
     assert split_html("<b> </b>", 4096) == []
+
+
+@pytest.mark.parametrize("text", ["<" + "a" * 4095, "<a " * 1300, "</" + "b-" * 2000])
+def test_tags_that_never_end_take_no_time(text: str) -> None:
+    """A second per part would stop every user's bot; this ends far below the limit."""
+    for _ in range(100):
+        assert "".join(split_html(text * 10, 4096)) == text * 10
