@@ -85,9 +85,13 @@ class RedisMailboxes:
         command = self._commands.put(envelope, token, bounded=bounded)
         reply = await self._patiently(self._ask_to_claim(command, envelope.lane, token))
         if isinstance(reply, int):
-            if reply == 1:
+            placed = _PLACED[reply]
+            # A repeated put may find what it stored itself.
+            if placed is Placed.STORED or (
+                placed is Placed.ALREADY and command.sends > 1
+            ):
                 self._recovery.keep(envelope)
-            return _PLACED[reply]
+            return placed
         self._recovery.keep(envelope)
         if self._recovery.settling:  # it was asked for before
             self._let_go(envelope.lane, token)
