@@ -198,7 +198,7 @@ def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxes]) -> 
         run_state_machine_as_test(
             machine_over(memory(faulty)),
             settings=settings(
-                max_examples=500,
+                max_examples=5000,  # most are found within 100
                 stateful_step_count=40,
                 deadline=None,
                 report_multiple_bugs=False,
