@@ -25,6 +25,9 @@ from gateway.mailboxes.states import States
 DEAD_LETTERS = 1000
 """How many dead letters are kept; the oldest go first."""
 
+DEAD_LETTER_BYTES = 16 << 20
+"""How many bytes of bodies they may hold together; again the oldest go first."""
+
 
 class MemoryMailboxes:
     """The `Mailboxes` of one process, in its memory.
@@ -54,7 +57,8 @@ class MemoryMailboxes:
         # every entry that was deleted there before.
         self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = States(sessions)
-        self._dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._dead_letters: deque[DeadLetter] = deque()
+        self._dead_letter_bytes = 0
         self._buried = 0
         self._queued = 0
         # Random per process and counted within it: unique, and cheaper than a random
@@ -233,4 +237,10 @@ class MemoryMailboxes:
 
     def _keep(self, letter: DeadLetter) -> None:
         self._dead_letters.append(letter)
+        self._dead_letter_bytes += len(letter.body)
         self._buried += 1
+        while (
+            len(self._dead_letters) > DEAD_LETTERS
+            or self._dead_letter_bytes > DEAD_LETTER_BYTES
+        ):
+            self._dead_letter_bytes -= len(self._dead_letters.popleft().body)

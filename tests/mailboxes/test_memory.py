@@ -69,6 +69,18 @@ async def test_the_newest_dead_letters_are_kept(memory: MemoryMailboxes) -> None
     assert memory.buried == DEAD_LETTERS + 5
 
 
+async def test_dead_letters_are_bounded_by_their_size(memory: MemoryMailboxes) -> None:
+    """A hundred bodies of the largest size must not fill the memory."""
+    body = b" " * (1 << 20)
+    for number in range(100):
+        await memory.bury(
+            DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=body)
+        )
+    kept = [letter.update_id for letter in memory.dead_letters]
+    assert kept == list(range(84, 100))
+    assert memory.buried == 100
+
+
 async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxes) -> None:
     """For the metrics; claimed lanes count as well."""
     claim = await memory.put(envelope(1, "7"))
