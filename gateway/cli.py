@@ -65,6 +65,7 @@ def routes(lock: bool) -> None:
 def sandbox(port: int, ops_port: int, simulator_port: int, samples_port: int) -> None:
     """Run the gateway with sample services and a Bot API simulator on loopback."""
     run = run_sandbox(
+        _routes().services,
         port,
         ops_port=ops_port,
         simulator_port=simulator_port,

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     redis_port: _Port = 6379
     session_ttl: float = Field(default=86400, gt=0)
     session_limit: int = Field(default=100_000, ge=1)
-    rate_limit_requests: int = Field(default=1, ge=1)
+    rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
     rate_limit_window: float = Field(default=1, gt=0)
     mailbox_limit: int = Field(default=64, ge=1)
     max_active_actors: int = Field(default=5000, ge=1)
@@ -140,7 +140,7 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     target: Annotated[str, AfterValidator(_target)]
-    timeout: float = Field(default=3, gt=0)
+    timeout: float = Field(default=3, gt=0, le=3600)
 
 
 # A conversation may think; the others look things up.
@@ -172,7 +172,7 @@ def load_with_services(
     Raises:
         Faults: everything that is wrong with any of them.
     """
-    env_file = os.environ.get("ENV_FILE", ".env") or None
+    env_file = _env_file()
     faults: list[str] = []
     settings: Settings | None = None
     services: dict[str, ServiceSettings] = {}
@@ -191,6 +191,24 @@ def load_with_services(
     if faults or settings is None:
         raise Faults(faults)
     return settings, services
+
+
+def _env_file() -> str | None:
+    """Name the file with settings, if there is one.
+
+    Raises:
+        Faults: it was asked for and is not there, or it cannot be read.
+    """
+    name = os.environ.get("ENV_FILE", ".env")
+    if not name or (name == ".env" and not Path(name).exists()):
+        return None
+    try:
+        Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Faults([f"ENV_FILE {name}: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise Faults([f"ENV_FILE {name}: is not UTF-8"]) from None
+    return name
 
 
 def _lines(error: ValidationError, prefix: str = "") -> list[str]:

@@ -32,6 +32,8 @@ def start_logging(level: str) -> None:
     """
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(JsonFormatter())
+    # A reader that is gone must not fill standard error with what could not be written.
+    logging.raiseExceptions = False
     logging.basicConfig(handlers=[output], level=logging.WARNING, force=True)
     logging.getLogger("gateway").setLevel(level)
 

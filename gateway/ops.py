@@ -1,5 +1,7 @@
 """What operators and their machines look at: health, readiness, metrics."""
 
+import logging
+import resource
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +11,8 @@ from aiohttp import web
 
 from gateway.domain.errors import Faults
 
+logger = logging.getLogger(__name__)
+
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -16,6 +20,13 @@ _KEEPALIVE_SECONDS = 75
 """Telegram closes an idle connection after 60 s. A server that closes first may do so
 just as an update is being written."""
 
+
+_BACKLOG = 128
+"""Connections that wait to be accepted. asyncio tries as many at once: without file
+descriptors left, each attempt would be a line in the log."""
+
+_ENOUGH_FILES = 4096
+"""Connections to the Bot API (1000), to services, and from Telegram and strangers."""
 
 _SHUTDOWN_SECONDS = 3
 """For a request whose body is still on its way at the stop: it was not accepted yet."""
@@ -49,13 +60,26 @@ async def listening(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
-        except OSError as error:
-            fault = f"cannot listen on {host}:{port}: {error.strerror}"
+            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such host"
+            fault = f"cannot listen on {host}:{port}: {reason}"
             raise Faults([fault]) from None
         yield
     finally:
         await runner.cleanup()
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as the system lets it have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < _ENOUGH_FILES:
+        logger.warning(
+            "few file descriptors: many open connections would lock others out",
+            extra={"limit": hard, "enough": _ENOUGH_FILES},
+        )
 
 
 class Ops:

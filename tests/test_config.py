@@ -198,3 +198,17 @@ def test_a_target_is_a_grpc_name(
     else:
         with pytest.raises(Faults, match="PROFILE_TARGET: is a gRPC name"):
             load_with_services(["PROFILE"])
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize("content", [None, b"PORT=1\xe4"])
+def test_a_settings_file_that_cannot_be_read_is_a_fault(
+    content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever names a file means it."""
+    file = tmp_path / "env"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("ENV_FILE", str(file))
+    with pytest.raises(Faults, match="ENV_FILE"):
+        load()

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 import aiohttp
@@ -28,11 +28,15 @@ TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
 SECRET = "sandbox-secret"  # noqa: S105 - between two processes on loopback
 USER = 1001
 
+SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
+"""The services that are started here; their settings are not taken from outside."""
+
 _HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
 """What children see of the environment: no settings, and no proxy between them."""
 
 
 async def run_sandbox(
+    services: Collection[str],
     port: int = 8000,
     *,
     ops_port: int = 9000,
@@ -42,6 +46,8 @@ async def run_sandbox(
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
     Args:
+        services: the names of all routed services, as in their settings. Those that
+            are no samples may have a target in the environment.
         port: where the gateway takes updates.
         ops_port: where the gateway shows its metrics.
         simulator_port: where the Bot API simulator answers.
@@ -64,7 +70,7 @@ async def run_sandbox(
     children = Children()
     with _on_signals(children):
         try:
-            await _run(children, port, ops_port, simulator_port, samples_port)
+            await _run(children, services, port, ops_port, simulator_port, samples_port)
         except Stopped:
             pass
         except Ended as ended:
@@ -74,7 +80,12 @@ async def run_sandbox(
 
 
 async def _run(
-    children: Children, port: int, ops_port: int, simulator_port: int, samples_port: int
+    children: Children,
+    services: Collection[str],
+    port: int,
+    ops_port: int,
+    simulator_port: int,
+    samples_port: int,
 ) -> None:
     address = f"http://{HOST}:{port}"
 
@@ -113,10 +124,13 @@ async def _run(
             "PORT": str(port),
             "OPS_PORT": str(ops_port),
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
-            "CONVERSATION_TARGET": target,
-            "MATCHING_TARGET": target,
-            "PROFILE_TARGET": target,
-            "NOTIFICATION_TARGET": target,
+            **{f"{name}_TARGET": target for name in services},
+            # A service of the developer's own is where the developer says.
+            **{
+                f"{name}_TARGET": os.environ[f"{name}_TARGET"]
+                for name in set(services) - SAMPLES
+                if f"{name}_TARGET" in os.environ
+            },
         }
         await stack.enter_async_context(
             children.running("gateway", ("gateway", "serve"), settings, gateway_answers)

@@ -35,6 +35,13 @@ CAPTION_LIMIT = 1024
 ANSWER_LIMIT = 200
 """Bot API, answerCallbackQuery: text."""
 
+MOST_CALLS = 100
+"""Of one reply. At one message a second and chat it takes minutes to send as many; what
+goes on for longer is a fault of the service and would hold up everybody."""
+
+MOST_TEXT = MOST_CALLS * TEXT_LIMIT
+"""Characters of one text that are looked at: as many as those calls can hold."""
+
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
 _MEDIA = {
@@ -66,9 +73,11 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
     composer = _Composer(update, report)
     if update.callback_query_id:
         composer.answer(reply.callback_answer)
-    for message in reply.messages:
+    for message in reply.messages[:MOST_CALLS]:
         composer.add(message)
-    return composer.calls
+    if len(reply.messages) > MOST_CALLS or len(composer.calls) > MOST_CALLS:
+        report("too_many_messages")
+    return composer.calls[:MOST_CALLS]
 
 
 def amend(call: Call, rejected: Part) -> Call | None:
@@ -132,6 +141,8 @@ class _Composer:
 
     def add(self, message: OutgoingMessage) -> None:
         """Add the calls that one message takes."""
+        if len(message.text) > MOST_TEXT:
+            self._report("text_too_long")
         keyboard = inline_keyboard(message.keyboard, self._chat_type, self._report)
         parts = _parts(message)
         if message.media and self._add_media(message, parts, keyboard):
@@ -220,9 +231,10 @@ def _pressed(update: Update) -> Parameters:
 
 
 def _parts(message: OutgoingMessage) -> list[str]:
+    text = message.text[:MOST_TEXT]
     if message.format == TEXT_FORMAT_HTML:
-        return split_html(message.text, TEXT_LIMIT)
-    return split(message.text, TEXT_LIMIT)
+        return split_html(text, TEXT_LIMIT)
+    return split(text, TEXT_LIMIT)
 
 
 def _parse_mode(message: OutgoingMessage) -> Parameters:

@@ -14,6 +14,9 @@ MAX_HOLD = 30.0
 A user whose answer takes longer has gone, and the actor that waits could serve others.
 """
 
+LONGEST_HOLD = 3600.0
+"""Whatever was asked for, a chat is tried again after an hour."""
+
 _LIMIT = 10_000
 """Chats in the table. Beyond it the oldest hold is forgotten: it earns another 429."""
 
@@ -39,7 +42,7 @@ class Holds:
     def hold(self, chat_id: int, seconds: float) -> None:
         """Hold a chat back from now on; a longer hold stays as it is."""
         now = self._uptime()
-        until = max(self._until.pop(chat_id, 0), now + seconds)
+        until = max(self._until.pop(chat_id, 0), now + min(seconds, LONGEST_HOLD))
         self._until[chat_id] = until
         # Holds end roughly in the order in which they began.
         while self._until:

@@ -13,6 +13,9 @@ from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard
 
 from gateway.telegram.text import blank
 
+MOST_BUTTONS = 100
+"""Of one keyboard. Telegram takes about as many; a service may send any number."""
+
 _DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data."""
 
@@ -34,9 +37,15 @@ def inline_keyboard(
         report: called with the fault of each button that is left out.
     """
     rows = []
-    for row in keyboard.rows:
+    left = MOST_BUTTONS
+    if len(keyboard.rows) > left:
+        report("too_many_buttons")
+    for row in keyboard.rows[:MOST_BUTTONS]:
         buttons = []
-        for button in row.buttons:
+        if len(row.buttons) > left:
+            report("too_many_buttons")
+        for button in row.buttons[:left]:
+            left -= 1
             if fault := _fault(button, chat_type):
                 report(fault)
             else:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from botgateway.chat.v1.reply_pb2 import Reply
@@ -45,15 +46,19 @@ class TelegramMessenger:
 
         A pressed button is always answered, also by an empty reply.
         """
+        faults: Counter[str] = Counter()
 
         def report(fault: str) -> None:
             self._count_reply_fault(fault)
-            logger.warning(
-                "part of a reply left out",
-                extra={"request_id": update.context.request_id, "fault": fault},
-            )
+            faults[fault] += 1
 
-        return compose(update, reply, report)
+        calls = compose(update, reply, report)
+        if faults:
+            logger.warning(
+                "parts of a reply left out",
+                extra={"request_id": update.context.request_id, "faults": faults},
+            )
+        return calls
 
     async def send(self, call: Call) -> None:
         """Make one call, with one repetition where that is safe.

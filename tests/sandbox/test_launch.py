@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.launch import SAMPLES, run_sandbox
 from tests.waiting import wait_until
 
 PROGRAM = """
 import asyncio, sys
-from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.launch import SAMPLES, run_sandbox
 port, ops, simulator, samples = map(int, sys.argv[1:])
 sys.exit(asyncio.run(run_sandbox(
-    port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
+    SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
 """
 
 
@@ -146,7 +146,7 @@ async def test_a_port_in_use_is_one_clear_line(
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", ports[part]))
         holder.listen()
-        assert await run_sandbox(**ports) == 2
+        assert await run_sandbox(SAMPLES, **ports) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"port {ports[part]} (")
@@ -157,5 +157,5 @@ async def test_a_port_that_does_not_exist_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Also a number that no port can have."""
-    assert await run_sandbox(70000) == 2
+    assert await run_sandbox(SAMPLES, 70000) == 2
     assert capsys.readouterr().err.startswith("port 70000 (gateway) cannot be used: ")

@@ -371,6 +371,24 @@ class TestMedia:
         ]
         assert reported == ["media_without_source"]
 
+    def test_an_endless_reply_is_cut(self) -> None:
+        """One odd reply must not keep everybody waiting."""
+        many = [OutgoingMessage(text="x")] * 500
+        calls, reported = composed(message_update(), *many)
+        assert (len(calls), reported) == (100, ["too_many_messages"])
+        calls, reported = composed(message_update(), OutgoingMessage(text="x" * 10**6))
+        assert (len(calls), reported) == (100, ["text_too_long"])
+
+    @pytest.mark.parametrize("rows", [1, 500])
+    def test_an_endless_keyboard_is_cut(self, rows: int) -> None:
+        """To about as many buttons as Telegram takes."""
+        row = Row(buttons=[OK_BUTTON] * (500 // rows))
+        message = OutgoingMessage(text="x", keyboard=InlineKeyboard(rows=[row] * rows))
+        calls, reported = composed(message_update(), message)
+        markup = calls[0][1]["reply_markup"]["inline_keyboard"]
+        assert sum(len(buttons) for buttons in markup) == 100
+        assert reported == ["too_many_buttons"]
+
     def test_without_a_source_the_text_is_sent_alone(self) -> None:
         """The fault is reported."""
         message = OutgoingMessage(text="Look", media=[Media(kind=MEDIA_KIND_PHOTO)])

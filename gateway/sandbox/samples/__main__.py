@@ -41,19 +41,19 @@ def build_server() -> grpc.aio.Server:
     return server
 
 
-async def serve(port: int) -> None:
+async def serve(host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls that are running."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = build_server()
     try:
-        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:
         sys.stderr.write(f"port {port} cannot be used: choose another with --port\n")
         sys.exit(2)
     await server.start()
-    sys.stdout.write(f"sample services on 127.0.0.1:{port}\n")
+    sys.stdout.write(f"sample services on {host}:{port}\n")
     sys.stdout.flush()
     await stop.wait()
     await server.stop(GRACE_SECONDS)
@@ -63,7 +63,9 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description="Sample services for the gateway.")
     parser.add_argument("--port", type=int, default=50051, help="0: any free port")
-    asyncio.run(serve(parser.parse_args().port))
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.host, arguments.port))
 
 
 if __name__ == "__main__":
