@@ -13,7 +13,8 @@ import aiohttp
 
 from gateway.sandbox.simulator import Simulator
 from tests.flow.backend import Backend, serving
-from tests.flow.world import SECRET, TOKEN, free_ports
+from tests.flow.world import SECRET, TOKEN
+from tests.ports import free_ports
 from tests.waiting import wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.backend import gate
 from tests.flow.process import Process, run, serving_process, settings_of
-from tests.flow.world import free_ports
+from tests.ports import free_ports
 from tests.waiting import wait_until, wait_until_found
 
 

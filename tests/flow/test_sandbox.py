@@ -5,7 +5,7 @@ import re
 import signal
 
 from tests.flow.process import ROOT, program
-from tests.flow.world import free_ports
+from tests.ports import free_ports
 
 DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
 

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from gateway.logs import JsonFormatter
 from gateway.sandbox.simulator import Simulator
 from gateway.services.routes import build_routes, discover
 from tests.flow.backend import Backend, serving
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 TOKEN = "7400000001:AAcanary-token-of-the-bot"
@@ -118,17 +118,6 @@ class World:
         url = f"http://127.0.0.1:{port}{path}"
         async with self._session.get(url) as response:
             return response.status, await response.text()
-
-
-def free_ports(count: int) -> list[int]:
-    """Give ports of loopback that are free now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

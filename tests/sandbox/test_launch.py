@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.launch import SAMPLES, run_sandbox
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 PROGRAM = """
@@ -24,18 +25,6 @@ port, ops, simulator, samples = map(int, sys.argv[1:])
 sys.exit(asyncio.run(run_sandbox(
     SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def is_free(port: int) -> bool:
