@@ -1,0 +1,137 @@
+"""Everything between the webhook and the calls, put together.
+
+What is connected to what stands here; what is started when stands in `app.py`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from importlib.metadata import version
+from typing import Any
+
+from gateway.actors.actor import Actor
+from gateway.actors.delivery import Delivery
+from gateway.actors.rate_limit import RateLimit
+from gateway.actors.refusal import Refusals
+from gateway.actors.session import Sessions
+from gateway.actors.system import ActorSystem
+from gateway.clock import SystemClock
+from gateway.config import Settings
+from gateway.domain.turn import Turn
+from gateway.logs import log_turn
+from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.metrics import Metrics
+from gateway.ops import Ops
+from gateway.services.dispatch import Dispatch
+from gateway.telegram.api import BotApi
+from gateway.telegram.messenger import TelegramMessenger
+from gateway.telegram.updates import UpdateReader
+from gateway.telegram.webhook import Webhook
+
+logger = logging.getLogger(__name__)
+
+
+class Parts:
+    """Everything between the webhook and the calls, put together."""
+
+    def __init__(self, settings: Settings, dispatch: Dispatch, api: BotApi) -> None:
+        clock = SystemClock()
+        self._metrics = metrics = Metrics()
+        self._api = api
+        self._version = version("telegram-gateway")
+        self._named = asyncio.Event()
+        self.phase = "starting"
+        """Why the gateway as a whole is not ready. Empty: it is."""
+        self._reader = reader = UpdateReader(settings.bot_id)
+        self._mailboxes = mailboxes = MemoryMailboxes(
+            clock, limit=settings.mailbox_limit, sessions=settings.session_limit
+        )
+        messenger = TelegramMessenger(
+            api,
+            observe_call=metrics.observe_call,
+            count_reply_fault=metrics.count_reply_fault,
+        )
+        delivery = Delivery(messenger, dispatch, clock)
+        actor = Actor(
+            mailboxes,
+            dispatch,
+            delivery,
+            Sessions(dispatch, clock, settings.session_ttl),
+            RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
+            clock=clock,
+            read=reader.read,
+            observe=self._observe,
+        )
+        self.system = ActorSystem(
+            mailboxes,
+            actor,
+            Refusals(delivery, clock=clock, observe=self._observe),
+            clock=clock,
+            max_active=settings.max_active_actors,
+        )
+        self.webhook = Webhook(
+            secret=settings.telegram_webhook_secret.get_secret_value(),
+            read=reader.read,
+            accept=self.system.accept,
+            bury=mailboxes.bury,
+            observe=self._observe,
+            clock=clock,
+        )
+        self.ops = Ops(health=self._health, unready=self._unready, metrics=metrics.page)
+        self._add_gauges()
+
+    async def drain(self, within: float) -> None:
+        """Finish what was accepted, as far as the time allows."""
+        await self.system.drain(within)
+        if left := self._mailboxes.queued:
+            logger.error("stopped before all was done", extra={"updates": left})
+
+    def stop(self) -> None:
+        """Ask for no more updates."""
+        self.phase = "stopping"
+
+    def learn_name(self, username: str) -> None:
+        """Take note of the bot's @name."""
+        self._reader.bot_username = username
+        self._named.set()
+
+    async def name_known(self, within: float) -> None:
+        """Wait until the bot's name is known, or this many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._named.wait()
+
+    def _observe(self, turn: Turn) -> None:
+        self._metrics.observe(turn)
+        log_turn(turn)
+
+    def _unready(self) -> str:
+        return self.phase or ("" if self._api.authorized else "bot token")
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "version": self._version,
+            "mailboxes": "memory",
+            "active_actors": self.system.active,
+            "queued_updates": self._mailboxes.queued,
+        }
+
+    def _add_gauges(self) -> None:
+        system, mailboxes = self.system, self._mailboxes
+        for name, meaning, read in (
+            ("active_actors", "Lanes served.", lambda: system.active),
+            (
+                "queued_updates",
+                "Accepted updates that are not done.",
+                lambda: mailboxes.queued,
+            ),
+            (
+                "longest_wait_seconds",
+                "How long the oldest mailbox that nobody works on has waited.",
+                lambda: mailboxes.longest_wait,
+            ),
+            ("sessions", "Users remembered.", lambda: mailboxes.sessions),
+            ("dead_letters", "Updates given up.", lambda: mailboxes.buried),
+        ):
+            self._metrics.gauge(f"gateway_{name}", meaning, read)
