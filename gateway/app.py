@@ -12,8 +12,10 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
+from gateway.clock import SystemClock
 from gateway.config import ServiceSettings, Settings
 from gateway.logs import describe
+from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import listening, raise_file_limit
 from gateway.parts import Parts
 from gateway.services.channels import Channels, Tls
@@ -71,19 +73,27 @@ async def running(
     targets = {name: service.target for name, service in services.items()}
     timeouts = {name: service.timeout for name, service in services.items()}
     token = settings.telegram_bot_token.get_secret_value()
+    clock = SystemClock()
     async with (
         Channels(targets, _tls(settings)) as channels,
         BotApi(token, settings.api_url) as api,
+        open_mailboxes(
+            settings.store_url,
+            clock,
+            limit=settings.mailbox_limit,
+            sessions=settings.session_limit,
+            patience=settings.store_patience,
+        ) as mailboxes,
         AsyncExitStack() as stack,
     ):
         dispatch = Dispatch(table, channels, timeouts)
-        parts = Parts(settings, dispatch, api)
+        parts = Parts(settings, dispatch, api, mailboxes, clock)
         host = settings.host
         await stack.enter_async_context(
             listening([parts.ops.add_internal], host, settings.ops_port)
         )
         parts.system.start()
-        stack.push_async_callback(parts.drain, settings.drain_timeout)
+        stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = asyncio.create_task(
             introduce(api, table.commands, parts.learn_name), name="introduce"
         )
@@ -94,7 +104,6 @@ async def running(
         )
         stack.callback(parts.stop)
         parts.phase = ""
-        logger.warning("mailboxes are in memory: a crash loses what is not done")
         logger.info("started", extra={"host": host, "port": settings.port})
         yield
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -44,14 +45,17 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
-def _no_redis(value: object) -> None:
-    if value is not None:
-        raise ValueError("this version has no Redis mailboxes")
-
-
-def _one_worker(value: int) -> int:
-    if value > 1:
-        raise ValueError("more than one worker needs Redis mailboxes")
+def _redis_url(value: SecretStr | None) -> SecretStr | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value.get_secret_value())
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        good = parts.scheme in {"redis", "rediss", "unix"} and place and parts.port != 0
+    except ValueError:
+        good = None
+    if not good:
+        raise ValueError("is no address of a Redis, like redis://host:6379/0")
     return value
 
 
@@ -80,8 +84,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: _Port = 8000
     ops_port: _Port = 9000
-    redis_url: Annotated[SecretStr | None, AfterValidator(_no_redis)] = None
-    redis_host: Annotated[str | None, AfterValidator(_no_redis)] = None
+    redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
+    redis_host: Annotated[str | None, Field(pattern=r"^[^\s:/@]+$")] = None
     redis_port: _Port = 6379
     session_ttl: float = Field(default=86400, gt=0)
     session_limit: int = Field(default=100_000, ge=1)
@@ -89,7 +93,7 @@ class Settings(BaseSettings):
     rate_limit_window: float = Field(default=1, gt=0)
     mailbox_limit: int = Field(default=64, ge=1)
     max_active_actors: int = Field(default=5000, ge=1)
-    workers: Annotated[int, Field(ge=1), AfterValidator(_one_worker)] = 1
+    workers: int = Field(default=1, ge=1)
     services_tls: bool = False
     services_tls_ca_file: Path | None = None
     services_tls_certificate_file: Path | None = None
@@ -108,6 +112,15 @@ class Settings(BaseSettings):
         """The Bot API's address without a slash at its end."""
         return str(self.telegram_api_url).rstrip("/")
 
+    @property
+    def store_url(self) -> str | None:
+        """Where the Redis is that keeps the mailboxes. None: they are in memory."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        if self.redis_host is not None:
+            return f"redis://{self.redis_host}:{self.redis_port}"
+        return None
+
     # These compare a field with those above it, which are there if they are good; a
     # validator of the whole would be left out as soon as any field is bad.
 
@@ -116,6 +129,21 @@ class Settings(BaseSettings):
     def _has_its_own_port(cls, value: int, info: ValidationInfo) -> int:
         if value == info.data.get("port"):
             raise ValueError("is the same as PORT")
+        return value
+
+    @field_validator("redis_host")
+    @classmethod
+    def _has_no_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("redis_url") is not None:
+            raise ValueError("is set, but so is REDIS_URL")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _has_redis(cls, value: int, info: ValidationInfo) -> int:
+        urls = info.data.get("redis_url", ""), info.data.get("redis_host", "")
+        if value > 1 and urls == (None, None):
+            raise ValueError("more than one worker needs a Redis: set REDIS_URL")
         return value
 
     @field_validator("services_tls_ca_file", "services_tls_certificate_file")

@@ -5,7 +5,6 @@ What is connected to what stands here; what is started when stands in `app.py`.
 
 import asyncio
 import contextlib
-import logging
 from importlib.metadata import version
 from typing import Any
 
@@ -15,11 +14,11 @@ from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
 from gateway.actors.session import Sessions
 from gateway.actors.system import ActorSystem
-from gateway.clock import SystemClock
 from gateway.config import Settings
+from gateway.domain.ports import Clock
 from gateway.domain.turn import Turn
 from gateway.logs import log_turn
-from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.store import Opened
 from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.services.dispatch import Dispatch
@@ -28,14 +27,18 @@ from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 
-logger = logging.getLogger(__name__)
-
 
 class Parts:
     """Everything between the webhook and the calls, put together."""
 
-    def __init__(self, settings: Settings, dispatch: Dispatch, api: BotApi) -> None:
-        clock = SystemClock()
+    def __init__(
+        self,
+        settings: Settings,
+        dispatch: Dispatch,
+        api: BotApi,
+        mailboxes: Opened,
+        clock: Clock,
+    ) -> None:
         self._metrics = metrics = Metrics()
         self._api = api
         self._version = version("telegram-gateway")
@@ -43,9 +46,7 @@ class Parts:
         self.phase = "starting"
         """Why the gateway as a whole is not ready. Empty: it is."""
         self._reader = reader = UpdateReader(settings.bot_id)
-        self._mailboxes = mailboxes = MemoryMailboxes(
-            clock, limit=settings.mailbox_limit, sessions=settings.session_limit
-        )
+        self._mailboxes = mailboxes
         messenger = TelegramMessenger(
             api,
             observe_call=metrics.observe_call,
@@ -80,12 +81,6 @@ class Parts:
         self.ops = Ops(health=self._health, unready=self._unready, metrics=metrics.page)
         self._add_gauges()
 
-    async def drain(self, within: float) -> None:
-        """Finish what was accepted, as far as the time allows."""
-        await self.system.drain(within)
-        if left := self._mailboxes.queued:
-            logger.error("stopped before all was done", extra={"updates": left})
-
     def stop(self) -> None:
         """Ask for no more updates."""
         self.phase = "stopping"
@@ -110,9 +105,9 @@ class Parts:
 
     def _health(self) -> dict[str, Any]:
         return {
-            "status": "ok",
+            "status": "degraded" if self._mailboxes.degraded else "ok",
             "version": self._version,
-            "mailboxes": "memory",
+            "mailboxes": self._mailboxes.mode,
             "active_actors": self.system.active,
             "queued_updates": self._mailboxes.queued,
         }
@@ -120,18 +115,32 @@ class Parts:
     def _add_gauges(self) -> None:
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
-            ("active_actors", "Lanes served.", lambda: system.active),
+            ("active_actors", "Lanes served here.", lambda: system.active),
             (
                 "queued_updates",
-                "Accepted updates that are not done.",
+                "Accepted updates in this process's memory that are not done.",
                 lambda: mailboxes.queued,
+            ),
+            (
+                "lanes",
+                "Lanes with updates that are not done, in Redis those of all workers.",
+                lambda: mailboxes.lanes,
+            ),
+            (
+                "degraded",
+                "1: Redis fails, or memory still holds what came in meanwhile.",
+                lambda: mailboxes.degraded,
             ),
             (
                 "longest_wait_seconds",
                 "How long the oldest mailbox that nobody works on has waited.",
                 lambda: mailboxes.longest_wait,
             ),
-            ("sessions", "Users remembered.", lambda: mailboxes.sessions),
+            (
+                "sessions",
+                "Users remembered in this process's memory.",
+                lambda: mailboxes.sessions,
+            ),
             ("dead_letters", "Updates given up.", lambda: mailboxes.buried),
         ):
             self._metrics.gauge(f"gateway_{name}", meaning, read)

@@ -13,7 +13,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio.connection import parse_url
 from redis.exceptions import AskError, MovedError, TryAgainError
@@ -53,6 +53,8 @@ class ClusterTransport:
         self._url = url
         self.on_restart: Callable[[], None] = lambda: None
         """Called when a node came back as another process than before."""
+        self.on_return: Callable[[float], None] = lambda _: None
+        """Called when a node is back, with the seconds since its last answer."""
         self._scripts = scripts
         self._clock = clock
         self._seed_host = str(parse_url(url).get("host", "localhost"))
@@ -67,13 +69,36 @@ class ClusterTransport:
         return any(owner.failing for owner in self._owners)
 
     @property
+    def down(self) -> bool:
+        """True: no shard can be reached."""
+        return all(owner.failing for owner in self._owners)
+
+    def answered(self, shard: int) -> float:
+        """Tell when the node of a shard answered last, by `Clock.uptime`."""
+        return self._owners[shard].answered
+
+    @property
     def nodes(self) -> int:
         """How many nodes have a shard, as far as known."""
         return len(set(self._owners))
 
+    async def __aenter__(self) -> Self:
+        """Start to connect."""
+        self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End all connections."""
+        await self.close()
+
     def start(self) -> None:
         """Start to connect."""
         self._seed.start()
+
+    def beside(self, shard: int) -> list[int]:
+        """List the shards that are on the node of this one, itself included."""
+        owner = self._owners[shard]
+        return [other for other in range(SHARDS) if self._owners[other] is owner]
 
     async def close(self) -> None:
         """End all connections. Whoever still waits for an answer is cancelled."""
@@ -92,10 +117,14 @@ class ClusterTransport:
         connect = connector(self._url, **place)
         transport = Transport(connect, self._scripts, self._clock, redirect)
         transport.on_restart = self._note_restart
+        transport.on_return = self._note_return
         return transport
 
     def _note_restart(self) -> None:
         self.on_restart()
+
+    def _note_return(self, seconds: float) -> None:
+        self.on_return(seconds)
 
     def _node(self, address: Address) -> Transport:
         """Give the connection to a node."""

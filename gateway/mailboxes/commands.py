@@ -15,6 +15,9 @@ from gateway.mailboxes.scripts import Scripts
 DEAD_LETTERS = 10_000
 """How many dead letters are kept per shard, about; the oldest go first."""
 
+PROBE_MS = 1000
+"""How long a probe's key lives. Nobody reads it."""
+
 Argument = bytes | str | int
 
 
@@ -41,6 +44,9 @@ class Submits(Protocol):
 
     on_restart: Callable[[], None]
     """Called when a server came back as another process than before."""
+
+    on_return: Callable[[float], None]
+    """Called when a server is back, with the seconds since its last answer."""
 
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Send a command with the next batch, and repeat it until it is answered.
@@ -138,7 +144,8 @@ class Commands:
 
     def waiting(self, shard: Shard, limit: int, marker: str) -> Command:
         """List the waiting lanes of a shard."""
-        call = (b"EVALSHA", self._scripts.waiting.sha, 2, shard.pending, shard.marker)
+        keys = (shard.pending, shard.marker, shard.dead)
+        call = (b"EVALSHA", self._scripts.waiting.sha, len(keys), *keys)
         return Command(shard.number, (*call, limit, marker))
 
     def bury(self, letter: DeadLetter) -> Command:
@@ -146,6 +153,20 @@ class Commands:
         shard = shard_of(letter.lane.encode())
         call = ("XADD", shard.dead, "MAXLEN", "~", DEAD_LETTERS, "*")
         return Command(shard.number, (*call, *encode_letter(letter)))
+
+    def probe(self, shard: Shard) -> Command:
+        """Find out whether a shard takes what needs memory."""
+        return Command(shard.number, (b"SET", shard.probe, b"", b"PX", PROBE_MS))
+
+    def withdraw(self, lane: str, update_id: int) -> Command:
+        """Remove an update that was done elsewhere.
+
+        An empty mailbox is left to the next claim of the lane.
+        """
+        key = lane.encode()
+        shard = shard_of(key)
+        call = (b"ZREMRANGEBYSCORE", shard.mail(key))
+        return Command(shard.number, (*call, update_id, update_id))
 
     def _on_lane(self, sha: bytes, lane: str, *arguments: Argument) -> Command:
         key = lane.encode()

@@ -3,7 +3,7 @@
     m:{s}:<lane>  sorted set  the mail: score `update_id`, member the envelope, which
                               begins with the id, so that no two members are equal.
                               No expiry: accepted mail. Gone with its last update.
-    s:{s}:<lane>  string      the state. Expires; the only key with a lifetime.
+    s:{s}:<lane>  string      the state. Expires.
     p:{s}         sorted set  pending: every lane of the shard that has mail, with the
                               Redis time in ms from which anybody may claim it (the end
                               of the lease; else the time of the put or the release).
@@ -14,6 +14,8 @@
     d:{s}         stream      dead letters. No expiry: for a person. Bounded in number.
     k:{s}         string      marker: random, made by the first sweep. Another one, or
                               none, says that Redis was emptied. No expiry.
+    w:{s}         string      probe: empty, written to see whether Redis takes it.
+                              Expires within a second.
 
 A lane is in p exactly when its mail is not empty, and in c only if it is in p. Free
 lane: not in p. Unclaimed lane: in p and not in c. Of an idle lane one key is left.
@@ -39,6 +41,7 @@ class Shard(NamedTuple):
     claims: bytes
     dead: bytes
     marker: bytes
+    probe: bytes
     mail_prefix: bytes
     state_prefix: bytes
 
@@ -52,10 +55,12 @@ class Shard(NamedTuple):
 
 
 def _shard(number: int) -> Shard:
-    pending, claims, dead, marker, mail, state = (
-        b"%b:{%d}" % (kind, number) for kind in (b"p", b"c", b"d", b"k", b"m", b"s")
+    pending, claims, dead, marker, probe, mail, state = (
+        b"%b:{%d}" % (kind, number)
+        for kind in (b"p", b"c", b"d", b"k", b"w", b"m", b"s")
     )
-    return Shard(number, pending, claims, dead, marker, mail + b":", state + b":")
+    prefixes = mail + b":", state + b":"
+    return Shard(number, pending, claims, dead, marker, probe, *prefixes)
 
 
 ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))

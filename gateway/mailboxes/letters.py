@@ -23,6 +23,17 @@ def decode_envelope(stored: bytes, lane: str) -> Envelope:
     )
 
 
+def give_up(envelope: Envelope, reason: str, now: float) -> DeadLetter:
+    """Turn an update into a dead letter."""
+    return DeadLetter(
+        update_id=envelope.update_id,
+        lane=envelope.lane,
+        reason=reason,
+        time=now,
+        body=envelope.body,
+    )
+
+
 def encode_letter(letter: DeadLetter) -> tuple[bytes | str, ...]:
     """Give the fields and values of an entry in the stream of dead letters."""
     return (

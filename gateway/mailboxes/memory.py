@@ -10,23 +10,19 @@ A lane is claimed, unclaimed or free: its mailbox is in one of two dictionaries,
 there is none. Of a free lane nothing is left but its state.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from heapq import merge
 from itertools import islice
-from secrets import token_hex
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.kept_letters import KeptLetters
+from gateway.mailboxes.letters import give_up
 from gateway.mailboxes.mailbox import Mailbox
 from gateway.mailboxes.states import States
-
-DEAD_LETTERS = 1000
-"""How many dead letters are kept; the oldest go first."""
-
-DEAD_LETTER_BYTES = 16 << 20
-"""How many bytes of bodies they may hold together; again the oldest go first."""
+from gateway.mailboxes.tokens import Tokens
 
 
 class MemoryMailboxes:
@@ -57,24 +53,16 @@ class MemoryMailboxes:
         # every entry that was deleted there before.
         self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = States(sessions)
-        self._dead_letters: deque[DeadLetter] = deque()
-        self._dead_letter_bytes = 0
-        self._buried = 0
-        self._queued = 0
-        # Random per process and counted within it: unique, and cheaper than a random
-        # one per claim.
-        self._token_prefix = token_hex(8)
-        self._claims = 0
+        self.letters = KeptLetters()
+        """The dead letters."""
+        self.queued = 0
+        """How many updates lie in mailboxes."""
+        self._tokens = Tokens()
 
     @property
     def durable(self) -> bool:
         """False: what was put ends with this process."""
         return False
-
-    @property
-    def queued(self) -> int:
-        """How many updates lie in mailboxes."""
-        return self._queued
 
     @property
     def lanes(self) -> int:
@@ -96,28 +84,33 @@ class MemoryMailboxes:
         return max(0.0, now - due)
 
     @property
-    def dead_letters(self) -> Sequence[DeadLetter]:
-        """The dead letters that are kept, oldest first."""
-        return tuple(self._dead_letters)
+    def mode(self) -> str:
+        """Where new updates go."""
+        return "memory"
+
+    @property
+    def degraded(self) -> bool:
+        """False: this is how it was configured."""
+        return False
 
     @property
     def buried(self) -> int:
         """How many dead letters there were, those included that are gone."""
-        return self._buried
+        return self.letters.count
 
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
     ) -> Claim | Placed:
         """Append an update to its mailbox. See `Mailboxes.put`."""
         lane = envelope.lane
-        mailbox = self._claimed.get(lane) or self._unclaimed.get(lane)
+        mailbox = self._mailbox(lane)
         if mailbox is not None:
             placed = mailbox.add(envelope, self._limit if bounded else None)
             if placed is Placed.STORED:
-                self._queued += 1
+                self.queued += 1
             return placed
         mailbox = Mailbox([envelope])
-        self._queued += 1
+        self.queued += 1
         if claim:
             return self._lend(lane, mailbox)
         self._leave(lane, mailbox)
@@ -141,9 +134,9 @@ class MemoryMailboxes:
             raise ClaimLost("the claim's token is not the lane's current one")
         done = mailbox.take(update_id)
         if done is not None:
-            self._queued -= 1
+            self.queued -= 1
             if dead:
-                self._keep(self._dead_letter(done, dead))
+                self.letters.keep(give_up(done, dead, self._clock.now()))
         now = self._clock.uptime()
         self._states.save(claim.lane, state, now)
         mailbox.deaths = 0
@@ -201,7 +194,37 @@ class MemoryMailboxes:
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        self._keep(letter)
+        self.letters.keep(letter)
+
+    def made(self, claim: Claim) -> bool:
+        """Tell whether a claim was made here."""
+        return self._tokens.made(claim.token)
+
+    def holds(self, lane: str) -> bool:
+        """Tell whether a lane has mail here."""
+        return self._mailbox(lane) is not None
+
+    def is_claimed(self, lane: str) -> bool:
+        """Tell whether somebody works on a lane here."""
+        return lane in self._claimed
+
+    def mail(self, lane: str) -> Sequence[Envelope]:
+        """Give what a lane's mailbox holds, lowest `update_id` first."""
+        mailbox = self._mailbox(lane)
+        return tuple(mailbox.mail) if mailbox is not None else ()
+
+    def withdraw(self, lane: str, update_id: int) -> None:
+        """Remove an update that is elsewhere now. Its lane is one that waits."""
+        mailbox = self._mailbox(lane)
+        if mailbox is None or mailbox.take(update_id) is None:
+            return
+        self.queued -= 1
+        if not mailbox.mail:
+            self._claimed.pop(lane, None)
+            self._unclaimed.pop(lane, None)
+
+    def _mailbox(self, lane: str) -> Mailbox | None:
+        return self._claimed.get(lane) or self._unclaimed.get(lane)
 
     def _held(self, claim: Claim) -> Mailbox | None:
         """Give the claim's mailbox, if its token is the lane's current one."""
@@ -213,8 +236,7 @@ class MemoryMailboxes:
     def _lend(self, lane: str, mailbox: Mailbox, deaths: int = 0) -> Claim:
         """Make a new claim of a lane, which ends the one before it."""
         now = self._clock.uptime()
-        self._claims += 1
-        mailbox.token = f"{self._token_prefix}-{self._claims}"
+        mailbox.token = self._tokens.make()
         mailbox.due = now + self._lease_seconds
         self._claimed[lane] = mailbox
         state = self._states.get(lane, now)
@@ -225,22 +247,3 @@ class MemoryMailboxes:
         """Let a lane wait unclaimed, behind all others."""
         mailbox.due = self._clock.uptime()
         self._unclaimed[lane] = mailbox
-
-    def _dead_letter(self, envelope: Envelope, reason: str) -> DeadLetter:
-        return DeadLetter(
-            update_id=envelope.update_id,
-            lane=envelope.lane,
-            reason=reason,
-            time=self._clock.now(),
-            body=envelope.body,
-        )
-
-    def _keep(self, letter: DeadLetter) -> None:
-        self._dead_letters.append(letter)
-        self._dead_letter_bytes += len(letter.body)
-        self._buried += 1
-        while (
-            len(self._dead_letters) > DEAD_LETTERS
-            or self._dead_letter_bytes > DEAD_LETTER_BYTES
-        ):
-            self._dead_letter_bytes -= len(self._dead_letters.popleft().body)

@@ -5,6 +5,9 @@ So every worker keeps what it accepted in the last seconds, and puts it again, w
 claiming anything. Meanwhile nothing is claimed, so that all workers have put theirs
 before the first update of any lane is taken: the order of a lane is that of its ids.
 
+The same moment is left after an outage in which workers took updates into their memory:
+each brings them to Redis first, see `fallback.py`.
+
 What was not lost is there already. What this worker has done is not put again: if Redis
 lost that, it lost both the update and the commit.
 """
@@ -31,8 +34,15 @@ SETTLE_SECONDS = 1.0
 class Recovery:
     """Keeps what was accepted lately."""
 
-    def __init__(self, transport: Submits, commands: Commands, clock: Clock) -> None:
+    def __init__(
+        self,
+        transport: Submits,
+        commands: Commands,
+        clock: Clock,
+        patience: float | None,
+    ) -> None:
         self._transport = transport
+        self._patience = patience
         self._commands = commands
         self._clock = clock
         # In the order of their times. An ordered dictionary, because a plain one that
@@ -41,6 +51,7 @@ class Recovery:
         self._settled_at = 0.0
         self._markers: dict[int, bytes] = {}
         transport.on_restart = self.begin
+        transport.on_return = self._note_return
 
     @property
     def settling(self) -> bool:
@@ -71,10 +82,19 @@ class Recovery:
             logger.error("redis was emptied: what was not done is lost")
             self.begin()
 
+    def settle(self) -> None:
+        """Claim nothing for a while."""
+        self._settled_at = self._clock.uptime() + SETTLE_SECONDS
+
+    def _note_return(self, seconds: float) -> None:
+        """Settle after an outage that was long enough for puts to be given up."""
+        if self._patience is not None and seconds >= self._patience:
+            self.settle()
+
     def begin(self) -> None:
         """Put again what was accepted lately, and claim nothing for a while."""
         now = self._clock.uptime()
-        self._settled_at = now + SETTLE_SECONDS
+        self.settle()
         oldest = now - KEPT_SECONDS
         recent = [kept for time, kept in self._kept.values() if time >= oldest]
         logger.warning("putting updates again", extra={"updates": len(recent)})

@@ -15,19 +15,19 @@ owner for its own lane, which waits for each.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Collection, Sequence
-from secrets import token_hex
-from typing import Any
+from collections.abc import Collection, Sequence
 
-from gateway.domain.errors import ClaimLost, MailboxesUnavailable
+from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.asking import Asking
 from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
-from gateway.mailboxes.keys import Shard, shard_of
+from gateway.mailboxes.keys import ALL_SHARDS, Shard, shard_of
 from gateway.mailboxes.letters import decode_envelope
 from gateway.mailboxes.recovery import Recovery
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.sweep import Sweep
+from gateway.mailboxes.tokens import Tokens
 
 _PLACED = (Placed.ALREADY, Placed.STORED, Placed.FULL)
 
@@ -57,15 +57,12 @@ class RedisMailboxes:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        self._patience = patience
         self._lease_seconds = lease_seconds
         self._commands = Commands(scripts, limit, lease_seconds)
-        self._recovery = Recovery(transport, self._commands, clock)
+        self._asking = Asking(transport, self._commands, patience, lease_seconds)
+        self._recovery = Recovery(transport, self._commands, clock, patience)
         self._sweep = Sweep(transport, self._commands, self._recovery)
-        # Random per process and counted within it: unique, and cheaper than a random
-        # one per claim.
-        self._token_prefix = token_hex(8)
-        self._claims = 0
+        self._tokens = Tokens()
 
     @property
     def durable(self) -> bool:
@@ -77,13 +74,23 @@ class RedisMailboxes:
         """For how many seconds the lane that waits longest waited at the last sweep."""
         return self._sweep.longest_wait
 
+    @property
+    def lanes(self) -> int:
+        """How many lanes of all workers had mail at the last sweep."""
+        return self._sweep.lanes
+
+    @property
+    def buried(self) -> int:
+        """How many dead letters were kept at the last sweep."""
+        return self._sweep.letters
+
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
     ) -> Claim | Placed:
         """Append an update to its mailbox. See `Mailboxes.put`."""
-        token = self._token() if claim and not self._recovery.settling else ""
+        token = self._tokens.make() if claim and not self._recovery.settling else ""
         command = self._commands.put(envelope, token, bounded=bounded)
-        reply = await self._patiently(self._ask_to_claim(command, envelope.lane, token))
+        reply = await self._asking.patiently(command, envelope.lane, token)
         if isinstance(reply, int):
             placed = _PLACED[reply]
             # A repeated put may find what it stored itself.
@@ -94,7 +101,7 @@ class RedisMailboxes:
             return placed
         self._recovery.keep(envelope)
         if self._recovery.settling:  # it was asked for before
-            self._let_go(envelope.lane, token)
+            self._asking.let_go(envelope.lane, token)
             return Placed.STORED
         head = envelope
         if len(reply) > 1:
@@ -123,7 +130,7 @@ class RedisMailboxes:
             dead=dead,
             now=self._clock.now(),
         )
-        reply = await self._ask(command)
+        reply = await self._asking.ask(command)
         # 2: this commit took effect before, which only a repeated one can have done.
         if reply == 0 or (reply == 2 and command.sends == 1):
             raise ClaimLost("the claim's token is not the lane's current one")
@@ -166,7 +173,7 @@ class RedisMailboxes:
         command = self._commands.release(claim.lane, claim.token)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease_seconds):
-                await self._ask(command)
+                await self._asking.ask(command)
 
     async def waiting(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
@@ -177,11 +184,11 @@ class RedisMailboxes:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         if self._recovery.settling:
             return None
-        token = self._token()
+        token = self._tokens.make()
         command = self._commands.claim(lane, token, most_deaths)
         try:
             async with asyncio.timeout(self._lease_seconds):
-                reply = await self._ask_to_claim(command, lane, token)
+                reply = await self._asking.ask(command, lane, token)
         except TimeoutError:
             return None
         if isinstance(reply, int):
@@ -196,41 +203,37 @@ class RedisMailboxes:
         After a lost answer it may be kept twice.
         """
         command = self._commands.bury(letter)
-        await self._patiently(self._ask(command))
+        await self._asking.patiently(command)
 
-    async def _ask(self, command: Command) -> Any:  # noqa: ANN401 - as Redis answers
-        self._transport.submit(command)
-        return await command.reply
+    async def probe(self, shards: Collection[int]) -> Collection[int]:
+        """Tell which of these shards take updates."""
+        commands = [self._commands.probe(ALL_SHARDS[number]) for number in shards]
+        await ask_all(self._transport, commands, self._lease_seconds / 3)
+        for command in commands:
+            look_at(command.reply)
+        return [
+            command.shard
+            for command in commands
+            if not command.reply.cancelled() and command.reply.exception() is None
+        ]
 
-    async def _ask_to_claim(self, command: Command, lane: str, token: str) -> Any:  # noqa: ANN401 - as Redis answers
-        try:
-            return await self._ask(command)
-        except asyncio.CancelledError:
-            self._let_go(lane, token)
-            raise
+    async def withdraw(self, lane: str, update_id: int) -> None:
+        """Remove an update that was done elsewhere."""
+        await self._asking.patiently(self._commands.withdraw(lane, update_id))
 
-    async def _patiently(self, asking: Awaitable[Any]) -> Any:  # noqa: ANN401 - as Redis answers
-        try:
-            async with asyncio.timeout(self._patience):
-                return await asking
-        except TimeoutError:
-            raise MailboxesUnavailable("Redis does not answer") from None
+    def settle(self) -> None:
+        """Claim nothing for a while: others may bring back what comes first."""
+        self._recovery.settle()
 
-    def _token(self) -> str:
-        self._claims += 1
-        return f"{self._token_prefix}-{self._claims}"
+    def give_up_puts(self, shards: Collection[int]) -> None:
+        """Let the puts into these shards fail that still wait for their answer."""
+        self._asking.give_up(shards)
 
     def _until(self, command: Command) -> float:
-        """Give the end of the lease: counted from before the request was sent."""
-        return command.sent + self._lease_seconds
+        """Give the end of the lease: counted from before the request was sent.
 
-    def _let_go(self, lane: str, token: str) -> None:
-        """Give back what a command may have claimed whose caller went away."""
-        if not token:
-            return
-        command = self._commands.release(lane, token)
-        command.reply.add_done_callback(look_at)
-        # Later the lease has run out.
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._lease_seconds, command.reply.cancel)
-        self._transport.submit(command)
+        While Redis settles it has run out, though it has not: the actor waits then.
+        """
+        if self._recovery.settling:
+            return 0.0
+        return command.sent + self._lease_seconds

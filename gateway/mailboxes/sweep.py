@@ -33,6 +33,18 @@ class Sweep:
         self._plenty = False
         self.longest_wait = 0.0
         """For how many seconds the lane that waits longest waited, when last seen."""
+        self._counts: dict[int, tuple[int, int]] = {}
+        """Lanes with mail and dead letters by shard, when last seen."""
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes had mail, claimed or not."""
+        return sum(lanes for lanes, _ in self._counts.values())
+
+    @property
+    def letters(self) -> int:
+        """How many dead letters there were."""
+        return sum(letters for _, letters in self._counts.values())
 
     async def find(self, limit: int) -> Sequence[str]:
         """List waiting lanes, longest waiting first; roughly so where plenty wait."""
@@ -60,7 +72,8 @@ class Sweep:
         for command in commands:
             if command.reply.cancelled():
                 continue
-            seen, now, *lanes = command.reply.result()
+            seen, count, letters, now, lanes = command.reply.result()
+            self._counts[command.shard] = count, letters
             markers.append((command.shard, seen))
             for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
                 found.append((int(due) - now, lane.decode()))

@@ -80,8 +80,12 @@ class Transport:
         self._run_id = b""
         self.on_restart: Callable[[], None] = lambda: None
         """Called when the server came back as another process than before."""
+        self.on_return: Callable[[float], None] = lambda _: None
+        """Called when the server is back, with the seconds since its last answer."""
         self.failing = False
         """True: the last attempt to talk to this server failed."""
+        self.answered = clock.uptime()
+        """When the server answered last, by `Clock.uptime`."""
         self.connections = 0
         """How many connections were made."""
         self.writes = 0
@@ -141,10 +145,12 @@ class Transport:
         if self.failing:
             self.failing = False
             logger.warning("redis is back")
+            self.on_return(self._clock.uptime() - self.answered)
         while True:
             await self._wanted.wait()
             await self._exchange(connection)
             self._delay = 0.0
+            self.answered = self._clock.uptime()
 
     async def _recognise(self, connection: AbstractConnection) -> None:
         """Read who the server is, and tell if it is not the one from before."""

@@ -239,7 +239,7 @@ async def test_a_fault_of_our_own_stops_nobody(
         await stage.serve(a_message(1, "secret"), a_message(2, "next"))
     assert stage.messenger.texts == [APOLOGY, "next"]
     assert stage.turns.outcomes == ["crashed", "done"]
-    (letter,) = stage.mailboxes.dead_letters
+    (letter,) = stage.mailboxes.letters.all
     assert (letter.update_id, letter.reason) == (1, "crashed")
     (record,) = caplog.records
     assert vars(record)["request_id"] == "1-1"
@@ -251,7 +251,7 @@ async def test_an_unreadable_envelope_is_buried(stage: Stage) -> None:
     """Without an update there is nobody to apologise to."""
     await stage.serve(Envelope(update_id=3, lane="7", arrived=0, body=b"x"))
     assert stage.turns.outcomes == ["crashed"]
-    assert [letter.body for letter in stage.mailboxes.dead_letters] == [b"x"]
+    assert [letter.body for letter in stage.mailboxes.letters.all] == [b"x"]
 
 
 async def test_a_blocked_user_is_reported(stage: Stage) -> None:

@@ -426,6 +426,6 @@ async def test_a_poison_update_is_given_up_and_the_user_served() -> None:
     house.system.start()
     await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
     assert house.order == [("1", 2)]
-    (letter,) = house.mailboxes.dead_letters
+    (letter,) = house.mailboxes.letters.all
     assert (letter.update_id, letter.reason) == (1, "poison")
     await house.system.drain(5)

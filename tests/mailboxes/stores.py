@@ -70,7 +70,7 @@ class MemoryStore:
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
-        return self.mailboxes.dead_letters
+        return self.mailboxes.letters.all
 
 
 def memory(kind: type[MemoryMailboxes] = MemoryMailboxes) -> OpenStore:

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.memory import DEAD_LETTERS, MemoryMailboxes
+from gateway.mailboxes.kept_letters import DEAD_LETTERS
+from gateway.mailboxes.memory import MemoryMailboxes
 from tests.fakes import FakeClock
 from tests.mailboxes.stores import envelope
 
@@ -64,7 +65,7 @@ async def test_the_newest_dead_letters_are_kept(memory: MemoryMailboxes) -> None
         await memory.bury(
             DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=b"")
         )
-    kept = [letter.update_id for letter in memory.dead_letters]
+    kept = [letter.update_id for letter in memory.letters.all]
     assert kept == list(range(5, DEAD_LETTERS + 5))
     assert memory.buried == DEAD_LETTERS + 5
 
@@ -76,7 +77,7 @@ async def test_dead_letters_are_bounded_by_their_size(memory: MemoryMailboxes) -
         await memory.bury(
             DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=body)
         )
-    kept = [letter.update_id for letter in memory.dead_letters]
+    kept = [letter.update_id for letter in memory.letters.all]
     assert kept == list(range(84, 100))
     assert memory.buried == 100
 

@@ -281,7 +281,7 @@ class TestFailingServer:
     ) -> None:
         """Telegram waits for its answer."""
         async with opened(connector(own_server.url)) as store:
-            store.mailboxes._patience = 0.2  # noqa: SLF001 - as the app sets it
+            store.mailboxes._asking._patience = 0.2  # noqa: SLF001 - as the app sets it
             own_server.kill()
             with pytest.raises(MailboxesUnavailable):
                 await store.mailboxes.put(envelope(1))

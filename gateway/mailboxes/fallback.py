@@ -1,0 +1,239 @@
+"""Mailboxes in Redis, and in this process's memory while Redis fails.
+
+A put waits a while for a Redis that fails. Then its shard is away: its updates go into
+memory, and are served from there as soon as no claim that was made in Redis can still
+be in its lease. A full Redis is away for puts at once; its commits go on.
+
+When a shard takes updates again, nothing new starts from memory. What waits there is
+brought to Redis, whose mailboxes sort by `update_id`, while no worker claims anything
+(see `recovery.py`); what runs from memory is finished first. Until then a lane that has
+mail here gets its new updates here. A claim in Redis of a lane that is served from
+memory keeps its place, but must not be acted on: its lease is held to have run out.
+
+What memory holds ends with this process, and users have no session there that lasts.
+
+Concurrency: all calls come from one event loop. One task, from the first update in
+memory to the last, asks for the way back and brings the mail there; `__aexit__` ends
+it. Nothing is removed from memory before Redis has it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Sequence
+from typing import Self
+
+from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.way_back import WayBack
+
+logger = logging.getLogger(__name__)
+
+MARGIN_SECONDS = 0.1
+"""For so long at least nothing is served from memory that comes in at first: all the
+puts that were given up together are there then, and are served in order."""
+
+CLOSING_SECONDS = 2.0
+"""At the end of the process: for so long what memory holds is brought to Redis."""
+
+
+class FallbackMailboxes:
+    """The `Mailboxes` of a worker that has a Redis.
+
+    Args:
+        durable: the mailboxes in Redis; its puts are given up after a while.
+        memory: the mailboxes of this process.
+        transport: the way to Redis, which `durable` uses too.
+        clock: measures leases.
+    """
+
+    def __init__(
+        self,
+        durable: RedisMailboxes,
+        memory: MemoryMailboxes,
+        transport: ClusterTransport,
+        clock: Clock,
+    ) -> None:
+        self._durable = durable
+        self._memory = memory
+        self._transport = transport
+        self._clock = clock
+        self._away: dict[int, float] = {}
+        """The shards that are away, and from when on memory serves them."""
+        self._way_back = WayBack(durable, memory, transport, self._away)
+        self._returning: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Nothing to do before the first fault."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Bring to Redis what memory still holds, if that goes quickly."""
+        if self._returning is not None:
+            await asyncio.wait([self._returning], timeout=CLOSING_SECONDS)
+            self._returning.cancel()
+            await asyncio.gather(self._returning, return_exceptions=True)
+
+    @property
+    def mode(self) -> str:
+        """Where new updates go: "redis", or "memory" for some of them at least."""
+        return "memory" if self._away else "redis"
+
+    @property
+    def degraded(self) -> bool:
+        """True: Redis fails, or memory still holds what came in meanwhile."""
+        return self._transport.failing or not self.durable
+
+    @property
+    def durable(self) -> bool:
+        """True: what was put survives the end of this process."""
+        return not self._away and not self._memory.lanes
+
+    @property
+    def queued(self) -> int:
+        """How many updates lie in this process's memory."""
+        return self._memory.queued
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes have mail, those of all workers in Redis included."""
+        return self._durable.lanes + self._memory.lanes
+
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds the lane that waits longest has been waiting."""
+        return max(self._durable.longest_wait, self._memory.longest_wait)
+
+    @property
+    def sessions(self) -> int:
+        """How many states are kept in memory."""
+        return self._memory.sessions
+
+    @property
+    def buried(self) -> int:
+        """How many dead letters are kept."""
+        return self._durable.buried + len(self._memory.letters)
+
+    async def put(
+        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
+    ) -> Claim | Placed:
+        """Append an update to its mailbox. See `Mailboxes.put`."""
+        lane = envelope.lane
+        if not self.durable and (self._is_away(lane) or self._memory.holds(lane)):
+            claim = claim and self._memory_serves(lane)
+            return await self._memory.put(envelope, claim=claim, bounded=bounded)
+        try:
+            return await self._durable.put(envelope, claim=claim, bounded=bounded)
+        except MailboxesUnavailable:
+            self._way_back.doubt(envelope)
+            self._go_away(lane)
+            # Others that were given up just now may come before it: it is for a sweep.
+            return await self._memory.put(envelope, claim=False, bounded=bounded)
+
+    async def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        dead: str = "",
+        give_back: bool = False,
+    ) -> Envelope | None:
+        """Remove an update, save the state, go on. See `Mailboxes.commit`."""
+        if not self._memory.made(claim):
+            following = await self._durable.commit(
+                claim, update_id, state, dead=dead, give_back=give_back
+            )
+            self._hold_back((claim,))
+            return following
+        give_back = give_back or not self._is_away(claim.lane)
+        following = await self._memory.commit(
+            claim, update_id, state, dead=dead, give_back=give_back
+        )
+        self._way_back.note_done(claim.lane, update_id)
+        return following
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Extend the leases of these claims. Returns those that were lost."""
+        if self.durable:
+            return await self._durable.renew(claims)
+        here = [claim for claim in claims if self._memory.made(claim)]
+        lost = list(await self._memory.renew(here))
+        if not self._transport.down:
+            there = [claim for claim in claims if not self._memory.made(claim)]
+            lost += await self._durable.renew(there)
+            self._hold_back(there)
+        return lost
+
+    async def release(self, claim: Claim) -> None:
+        """Give a lane back with its mail. Without effect if the claim was lost."""
+        if self._memory.made(claim):
+            await self._memory.release(claim)
+        elif not self._is_away(claim.lane):
+            await self._durable.release(claim)
+
+    async def waiting(self, limit: int) -> Sequence[str]:
+        """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
+        if self.durable:
+            return await self._durable.waiting(limit)
+        here = await self._memory.waiting(limit)
+        lanes = [lane for lane in here if self._memory_serves(lane)]
+        if len(lanes) < limit and not self._transport.down:
+            lanes += await self._durable.waiting(limit - len(lanes))
+        return lanes
+
+    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+        """Claim a waiting lane. See `Mailboxes.claim`."""
+        if self.durable or not self._memory.holds(lane):
+            return await self._durable.claim(lane, most_deaths=most_deaths)
+        if not self._memory_serves(lane):
+            return None
+        return await self._memory.claim(lane, most_deaths=most_deaths)
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter that never was in a mailbox."""
+        if not self._is_away(letter.lane):
+            with contextlib.suppress(MailboxesUnavailable):
+                await self._durable.bury(letter)
+                return
+        await self._memory.bury(letter)
+        self._find_way_back()
+
+    def _is_away(self, lane: str) -> bool:
+        return bool(self._away) and shard_of(lane.encode()).number in self._away
+
+    def _memory_serves(self, lane: str) -> bool:
+        """Tell whether actors may be started from memory for this lane."""
+        since = self._away.get(shard_of(lane.encode()).number)
+        return since is not None and self._clock.uptime() >= since
+
+    def _hold_back(self, claims: Collection[Claim]) -> None:
+        """Keep those from being acted on whose lanes are served from memory."""
+        if self._memory.lanes:
+            for claim in claims:
+                if self._memory.is_claimed(claim.lane):
+                    claim.until = 0.0
+
+    def _go_away(self, lane: str) -> None:
+        """Let memory take over for a lane's shard and those that fail with it."""
+        shard = shard_of(lane.encode()).number
+        if shard in self._away:
+            return
+        if not self._away:
+            logger.error("redis takes no updates: memory takes them from now on")
+        # Until then an actor may work under a claim that was made in Redis.
+        leases_end = self._transport.answered(shard) + LEASE_SECONDS
+        since = max(leases_end, self._clock.uptime() + MARGIN_SECONDS)
+        beside = self._transport.beside(shard)
+        self._away |= dict.fromkeys(beside, since)
+        self._durable.give_up_puts(beside)
+        self._find_way_back()
+
+    def _find_way_back(self) -> None:
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.create_task(self._way_back.take(), name="return")

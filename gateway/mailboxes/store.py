@@ -1,0 +1,74 @@
+"""Opens the mailboxes: in Redis where there is one, else in this process."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.domain.errors import Faults, MailboxesUnavailable
+from gateway.domain.ports import Clock
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.fallback import FallbackMailboxes
+from gateway.mailboxes.inspection import inspect
+from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
+
+logger = logging.getLogger(__name__)
+
+Opened = MemoryMailboxes | FallbackMailboxes
+
+
+@asynccontextmanager
+async def open_mailboxes(
+    url: str | None, clock: Clock, *, limit: int, sessions: int, patience: float
+) -> AsyncIterator[Opened]:
+    """Open mailboxes inside of the block.
+
+    Args:
+        url: the Redis, as redis-py reads it. None: none.
+        clock: measures leases and lifetimes.
+        limit: how many updates a mailbox may hold; at least 1.
+        sessions: how many states are kept in memory at most.
+        patience: for how many seconds a put waits for a Redis that fails.
+
+    Raises:
+        Faults: the address is wrong.
+    """
+    memory = MemoryMailboxes(clock, limit=limit, sessions=sessions)
+    try:
+        if url is None:
+            logger.warning("mailboxes are in memory: a crash loses what is not done")
+            yield memory
+        else:
+            await _inspect(url)
+            scripts = load_scripts()
+            transport = ClusterTransport(url, scripts, clock)
+            durable = RedisMailboxes(
+                transport, scripts, clock, limit=limit, patience=patience
+            )
+            async with (
+                transport,
+                FallbackMailboxes(durable, memory, transport, clock) as mailboxes,
+            ):
+                yield mailboxes
+    finally:
+        if memory.queued:
+            logger.error(
+                "stopped before all was done", extra={"updates": memory.queued}
+            )
+
+
+async def _inspect(url: str) -> None:
+    """Warn of what weakens the promise that nothing accepted is lost."""
+    try:
+        connect = connector(url)
+        connect()
+    except (TypeError, ValueError):
+        # redis-py takes every word of the query for a setting; its errors quote them.
+        raise Faults(["REDIS_URL: has settings that are none of redis-py"]) from None
+    try:
+        for warning in await inspect(connect):
+            logger.warning("redis weakens the promise", extra={"reason": warning})
+    except MailboxesUnavailable:
+        logger.warning("redis does not answer at the start")
