@@ -75,7 +75,8 @@ class FallbackMailboxes:
     async def __aexit__(self, *error: object) -> None:
         """Bring to Redis what memory still holds, if that goes quickly."""
         if self._returning is not None:
-            await asyncio.wait([self._returning], timeout=CLOSING_SECONDS)
+            if not self._transport.down:
+                await asyncio.wait([self._returning], timeout=CLOSING_SECONDS)
             self._returning.cancel()
             await asyncio.gather(self._returning, return_exceptions=True)
 
@@ -145,7 +146,7 @@ class FallbackMailboxes:
         give_back: bool = False,
     ) -> Envelope | None:
         """Remove an update, save the state, go on. See `Mailboxes.commit`."""
-        if not self._memory.made(claim):
+        if self._durable.made(claim):
             following = await self._durable.commit(
                 claim, update_id, state, dead=dead, give_back=give_back
             )
@@ -162,17 +163,17 @@ class FallbackMailboxes:
         """Extend the leases of these claims. Returns those that were lost."""
         if self.durable:
             return await self._durable.renew(claims)
-        here = [claim for claim in claims if self._memory.made(claim)]
+        here = [claim for claim in claims if not self._durable.made(claim)]
         lost = list(await self._memory.renew(here))
         if not self._transport.down:
-            there = [claim for claim in claims if not self._memory.made(claim)]
+            there = [claim for claim in claims if self._durable.made(claim)]
             lost += await self._durable.renew(there)
             self._hold_back(there)
         return lost
 
     async def release(self, claim: Claim) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost."""
-        if self._memory.made(claim):
+        if not self._durable.made(claim):
             await self._memory.release(claim)
         elif not self._is_away(claim.lane):
             await self._durable.release(claim)
@@ -189,7 +190,9 @@ class FallbackMailboxes:
 
     async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
-        if self.durable or not self._memory.holds(lane):
+        if not self._is_away(lane):
+            if self._memory.holds(lane):  # it comes to Redis first
+                return None
             return await self._durable.claim(lane, most_deaths=most_deaths)
         if not self._memory_serves(lane):
             return None

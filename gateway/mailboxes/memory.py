@@ -196,10 +196,6 @@ class MemoryMailboxes:
         """Keep a dead letter that never was in a mailbox."""
         self.letters.keep(letter)
 
-    def made(self, claim: Claim) -> bool:
-        """Tell whether a claim was made here."""
-        return self._tokens.made(claim.token)
-
     def holds(self, lane: str) -> bool:
         """Tell whether a lane has mail here."""
         return self._mailbox(lane) is not None

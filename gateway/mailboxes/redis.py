@@ -205,6 +205,10 @@ class RedisMailboxes:
         command = self._commands.bury(letter)
         await self._asking.patiently(command)
 
+    def made(self, claim: Claim) -> bool:
+        """Tell whether a claim was made here."""
+        return self._tokens.made(claim.token)
+
     async def probe(self, shards: Collection[int]) -> Collection[int]:
         """Tell which of these shards take updates."""
         commands = [self._commands.probe(ALL_SHARDS[number]) for number in shards]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.domain.ports import Mailboxes
+from tests.mailboxes.fallback_store import adrift, ashore
 from tests.mailboxes.redis_store import cluster, fakeredis, redis
 from tests.mailboxes.servers import RedisCluster, RedisServer
 from tests.mailboxes.stores import STORES, OpenStore, Store, memory
@@ -35,7 +36,9 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
         return redis(request.getfixturevalue("redis_server").url)
     if request.param == "cluster":
         return cluster(request.getfixturevalue("redis_cluster"))
-    return {"memory": memory, "fakeredis": fakeredis}[request.param]()
+    if request.param == "ashore":
+        return ashore(request.getfixturevalue("redis_server").url)
+    return {"memory": memory, "fakeredis": fakeredis, "adrift": adrift}[request.param]()
 
 
 @pytest.fixture

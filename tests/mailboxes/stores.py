@@ -87,7 +87,7 @@ def memory(kind: type[MemoryMailboxes] = MemoryMailboxes) -> OpenStore:
     return open_store
 
 
-STORES = ("memory", "fakeredis", "redis", "cluster")
+STORES = ("memory", "fakeredis", "redis", "cluster", "ashore", "adrift")
 
 
 def envelope(

@@ -161,7 +161,14 @@ class ForgetsWhatIsReleased(MemoryMailboxes):
         return [lane for lane in await super().waiting(limit) if lane in self._claimed]
 
 
-EXAMPLES = {"memory": 100, "fakeredis": 3, "redis": 20, "cluster": 10}
+EXAMPLES = {
+    "memory": 100,
+    "fakeredis": 3,
+    "redis": 20,
+    "cluster": 10,
+    "ashore": 10,
+    "adrift": 30,
+}
 """As many as a few seconds allow."""
 
 FAULTY = [

@@ -1,0 +1,119 @@
+"""Workers with a Redis that may fail, under test."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from gateway.domain.ports import LEASE_SECONDS
+from gateway.domain.update import DeadLetter
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.fallback import FallbackMailboxes
+from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
+from tests.fakes import FakeClock
+from tests.mailboxes.redis_store import RedisStore, opened
+from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
+from tests.ports import free_ports
+from tests.waiting import wait_until
+
+PATIENCE = 0.2
+"""For how many seconds a put waits in these tests."""
+
+
+class Worker:
+    """The mailboxes of one worker, and what they are made of."""
+
+    def __init__(self, url: str, clock: FakeClock) -> None:
+        scripts = load_scripts()
+        self.clock = clock
+        self.transport = ClusterTransport(url, scripts, self.clock)
+        self.memory = MemoryMailboxes(
+            self.clock, limit=LIMIT, sessions=1000, lease_seconds=LEASE
+        )
+        self.durable = RedisMailboxes(
+            self.transport,
+            scripts,
+            self.clock,
+            limit=LIMIT,
+            patience=PATIENCE,
+            lease_seconds=LEASE,
+        )
+        self.mailboxes = FallbackMailboxes(
+            self.durable, self.memory, self.transport, self.clock
+        )
+
+    async def go_away(self) -> None:
+        """Let memory take over for all lanes, and serve them."""
+        await wait_until(lambda: self.transport.failing, within=3)
+        self.mailboxes._go_away("")  # noqa: SLF001 - as a put that is given up
+        self.clock.move(LEASE_SECONDS + 1)
+
+
+@asynccontextmanager
+async def worker(url: str, clock: FakeClock | None = None) -> AsyncIterator[Worker]:
+    """Run a worker's mailboxes."""
+    opened_worker = Worker(url, clock or FakeClock())
+    async with opened_worker.transport, opened_worker.mailboxes:
+        yield opened_worker
+
+
+class AshoreStore:
+    """A worker whose Redis never fails."""
+
+    def __init__(self, worker: Worker, store: RedisStore) -> None:
+        self.clock = store.clock
+        self.mailboxes = worker.mailboxes
+        self.pass_time = store.pass_time
+        self.queued = store.queued
+        self.lanes = store.lanes
+        self.dead_letters = store.dead_letters
+
+
+def ashore(url: str) -> OpenStore:
+    """Give a way to open mailboxes whose Redis works."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with opened(connector(url)) as store, worker(url, store.clock) as one:
+            yield AshoreStore(one, store)
+
+    return open_store
+
+
+class AdriftStore:
+    """A worker whose Redis is gone: memory serves."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.clock = worker.clock
+        self.mailboxes = worker.mailboxes
+        self._memory = worker.memory
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+    async def queued(self) -> int:
+        """Count the updates in all mailboxes."""
+        return self._memory.queued
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+        return self._memory.lanes
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+        return self._memory.letters.all
+
+
+def adrift() -> OpenStore:
+    """Give a way to open mailboxes whose Redis is gone."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        (port,) = free_ports(1)
+        async with worker(f"redis://127.0.0.1:{port}") as one:
+            await one.go_away()
+            yield AdriftStore(one)
+
+    return open_store
