@@ -1,0 +1,159 @@
+"""The whole gateway with a real Redis, and what users notice when that fails."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.backend import gate
+from tests.flow.world import World, world
+from tests.mailboxes.servers import RedisServer
+from tests.waiting import wait_until, wait_until_found
+
+PATIENCE = 0.3
+"""STORE_PATIENCE in these tests."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that the test may do anything to."""
+    server = RedisServer(
+        tmp_path, "--appendonly yes --maxmemory-policy noeviction --requirepass hush-pw"
+    )
+    server.start()
+    yield server
+    server.kill()
+
+
+def address(server: RedisServer) -> dict[str, Any]:
+    """Give the settings of a gateway with this server."""
+    url = f"redis://:hush-pw@127.0.0.1:{server.port}"
+    return {"redis_url": url, "store_patience": PATIENCE}
+
+
+async def health(gateway: World) -> dict[str, Any]:
+    """Give what `/health` says."""
+    status, body = await gateway.get("/health")
+    assert status == 200
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+async def is_well(gateway: World) -> bool:
+    """Tell whether the gateway runs on its Redis again."""
+    return (await health(gateway))["status"] == "ok"
+
+
+async def test_users_are_served_and_remembered(server: RedisServer) -> None:
+    """A session outlives the process that opened it."""
+    async with world(**address(server)) as first:
+        await first.say("one")
+        await first.ended(1)
+        assert await health(first) | {"version": ""} == {
+            "status": "ok",
+            "version": "",
+            "mailboxes": "redis",
+            "active_actors": 0,
+            "queued_updates": 0,
+        }
+        assert len(first.backend.asked("ResolveUser")) == 1
+    async with world(**address(server)) as second:
+        await second.say("two", update_id=2000)
+        await second.say("one", update_id=1001)
+        await second.ended(2)
+        assert second.outcomes() == ["done", "duplicate"]
+        assert second.backend.asked("ResolveUser") == []
+
+
+async def test_an_outage_is_hardly_noticed(server: RedisServer) -> None:
+    """Users get answers from memory, and limits; health says so; it heals alone."""
+    async with world(**address(server), rate_limit_requests=1) as gateway:
+        await gateway.say("before", user=1)
+        await gateway.ended(1)
+        server.kill()
+        start = time.monotonic()
+        await asyncio.gather(gateway.say("during", user=1), gateway.say("x", user=2))
+        assert time.monotonic() - start < PATIENCE + 1
+        await gateway.say("too fast", user=1)
+        await gateway.ended(4, within=6)
+        assert gateway.texts(2) == ["echo: x"]
+        assert len(gateway.texts(1)) == 3
+        assert "slow down" in gateway.texts(1)[-1]
+        assert (await health(gateway))["status"] == "degraded"
+        assert (await health(gateway))["mailboxes"] == "memory"
+        _, metrics = await gateway.get("/metrics", ops=True)
+        assert "gateway_degraded 1.0" in metrics
+        assert (await gateway.get("/ready", ops=True))[0] == 200
+        server.start()
+        await wait_until_found(lambda: is_well(gateway))
+        await gateway.say("after", user=3)
+        await gateway.ended(5)
+        assert gateway.texts(3) == ["echo: after"]
+        assert gateway.outcomes().count("done") == 4
+        log = json.dumps(gateway.log())
+        for line in ("memory takes them from now on", "redis takes updates again"):
+            assert log.count(line) == 1
+        assert "hush" not in log
+
+
+async def test_a_turn_in_an_outage_ends_once(server: RedisServer) -> None:
+    """The service that answered is not called again, and what waits follows."""
+    async with world(**address(server)) as gateway:
+        until = asyncio.Event()
+        gate(gateway.backend, until, {7})
+        for text in ("one", "two"):
+            await gateway.say(text)
+        await wait_until(lambda: gateway.backend.asked("SendMessage"))
+        server.kill()
+        until.set()
+        await wait_until(lambda: gateway.texts() == ["echo: one"])
+        server.start()
+        await gateway.ended(2)
+        assert gateway.texts() == ["echo: one", "echo: two"]
+        assert len(gateway.backend.asked("SendMessage")) == 2
+
+
+async def test_a_gateway_starts_without_its_redis(server: RedisServer) -> None:
+    """It serves, says that it is degraded, and takes to Redis when it is there."""
+    server.kill()
+    async with world(**address(server)) as gateway:
+        await gateway.say("hello")
+        await gateway.ended(1, within=6)
+        assert gateway.texts() == ["echo: hello"]
+        assert (await health(gateway))["status"] == "degraded"
+        server.start()
+        await wait_until_found(lambda: is_well(gateway))
+
+
+async def test_a_weak_redis_is_warned_of(server: RedisServer) -> None:
+    """Once, at the start, in words that say what to set."""
+    server.kill()
+    server._options += ["--maxmemory-policy", "allkeys-lru"]  # noqa: SLF001 - as if configured
+    server.start()
+    async with world(**address(server)) as gateway:
+        reasons = [
+            line["reason"]
+            for line in gateway.log()
+            if line["message"] == "redis weakens the promise"
+        ]
+    assert len(reasons) == 1
+    assert "noeviction" in reasons[0]
+
+
+async def test_sigterm_gives_lanes_back(server: RedisServer) -> None:
+    """The end of a process leaves what waits to the others."""
+    async with world(**address(server)) as first:
+        until = asyncio.Event()
+        gate(first.backend, until, {7})
+        for text in ("one", "two", "three"):
+            await first.say(text)
+        await wait_until(lambda: first.backend.asked("SendMessage"))
+        asyncio.get_running_loop().call_later(0.2, until.set)
+    assert first.outcomes() == ["done"]
+    async with world(**address(server)) as second:
+        await second.ended(2)
+        assert second.texts() == ["echo: two", "echo: three"]

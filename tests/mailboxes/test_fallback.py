@@ -1,0 +1,340 @@
+"""What holds when Redis fails for longer than a put waits, and when it is back."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.ports import Claim, Placed
+from gateway.domain.update import DeadLetter
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.recovery import SETTLE_SECONDS
+from tests.fakes import FakeClock
+from tests.mailboxes.fallback_store import PATIENCE, Worker, worker
+from tests.mailboxes.redis_store import RedisStore, single
+from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.stores import LEASE, LIMIT, envelope
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that the test may do anything to."""
+    server = RedisServer(tmp_path, "--appendonly yes --appendfsync always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def here(server: RedisServer) -> AsyncIterator[Worker]:
+    """Run a worker with that server."""
+    async with worker(server.url) as one:
+        yield one
+
+
+@asynccontextmanager
+async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
+    """Look into a server from beside."""
+    clock = FakeClock()
+    transport = single(connector(server.url), clock)
+    transport.start()
+    try:
+        yield RedisStore(transport, [transport], clock)
+    finally:
+        await transport.close()
+
+
+async def ashore(worker: Worker) -> None:
+    """Wait until a worker has brought back all it has in memory."""
+    mailboxes = worker.mailboxes
+    await wait_until(lambda: mailboxes.mode == "redis" and mailboxes.durable)
+
+
+async def settled(worker: Worker) -> None:
+    """Wait until a worker has brought all back and may claim again."""
+    await ashore(worker)
+    worker.clock.move(SETTLE_SECONDS + 0.1)
+
+
+async def claimed(worker: Worker, *ids: int, lane: str = "7") -> Claim:
+    """Put updates into a free lane; give the claim."""
+    first, *_ = [await worker.mailboxes.put(envelope(number, lane)) for number in ids]
+    assert isinstance(first, Claim)
+    return first
+
+
+async def test_a_put_outlives_redis(
+    server: RedisServer, here: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits, then memory takes it and what comes after it; that is said once."""
+    server.kill()
+    for number in range(1, 4):
+        assert await here.mailboxes.put(envelope(number)) is Placed.STORED
+    assert here.mailboxes.mode == "memory"
+    assert here.mailboxes.degraded
+    assert not here.mailboxes.durable
+    assert here.mailboxes.queued == 3
+    said = [record for record in caplog.records if "memory takes" in record.message]
+    assert [record.levelno for record in said] == [logging.ERROR]
+
+
+async def test_only_the_first_puts_wait(server: RedisServer, here: Worker) -> None:
+    """Those that wait as well are answered with the first; the others know already."""
+    server.kill()
+    second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
+    await wait_until(lambda: here.transport.failing)
+    async with asyncio.timeout(PATIENCE / 2):
+        here.mailboxes._go_away("7")  # noqa: SLF001 - as the first does
+        assert await second is Placed.STORED
+        assert await here.mailboxes.put(envelope(3, "9")) is Placed.STORED
+
+
+async def test_memory_serves_when_no_lease_can_last(
+    server: RedisServer, here: Worker
+) -> None:
+    """Whoever has the lane in Redis may act on it until then."""
+    await claimed(here, 1)
+    server.kill()
+    await here.mailboxes.put(envelope(3))
+    await here.mailboxes.put(envelope(2))
+    assert await here.mailboxes.waiting(9) == []
+    assert await here.mailboxes.claim("7") is None
+    here.clock.move(LEASE + 0.1)
+    assert await here.mailboxes.waiting(9) == ["7"]
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    assert claim.head.update_id == 2
+    assert isinstance(await here.mailboxes.put(envelope(1, "8")), Claim)
+
+
+async def test_memory_is_bounded_too(server: RedisServer, here: Worker) -> None:
+    """One user cannot fill it."""
+    server.kill()
+    placed = [await here.mailboxes.put(envelope(number)) for number in range(LIMIT + 1)]
+    assert placed[-1] is Placed.FULL
+
+
+async def test_what_waits_in_memory_is_brought_to_redis(
+    server: RedisServer, here: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes its place in the order, and nothing starts before it is there."""
+    first = await claimed(here, 1, 5)
+    server.kill()
+    for number in (6, 4):
+        await here.mailboxes.put(envelope(number))
+    server.start()
+    await ashore(here)
+    assert here.mailboxes.queued == 0
+    assert not here.mailboxes.degraded
+    assert "redis takes updates again" in caplog.messages
+    assert await here.mailboxes.put(envelope(9, "9")) is Placed.STORED
+    here.clock.move(SETTLE_SECONDS + 0.1)
+    order = []
+    following = await here.mailboxes.commit(first, 1, b"state")
+    while following is not None:
+        order.append(following.update_id)
+        following = await here.mailboxes.commit(first, order[-1], b"state")
+    assert order == [4, 5, 6]
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_all_workers_settle_after_an_outage(
+    server: RedisServer, here: Worker, restart: bool
+) -> None:
+    """Others may have to bring back what comes first."""
+    async with worker(server.url) as there:
+        claim = await claimed(there, 1, 2)
+        if restart:
+            server.kill()
+        else:
+            os.kill(server.pid, signal.SIGSTOP)
+        await here.mailboxes.put(envelope(1, "8"))
+        there.clock.move(2)
+        renewal = asyncio.create_task(there.mailboxes.renew([claim]))
+        await wait_until(lambda: there.transport.failing)
+        await renewal
+        if restart:
+            server.start()
+        else:
+            os.kill(server.pid, signal.SIGCONT)
+        await ashore(here)
+        await wait_until(lambda: not there.transport.failing)
+        assert await there.mailboxes.put(envelope(2, "8")) is Placed.STORED
+        assert await there.mailboxes.waiting(9) == []
+        # What runs keeps its lane, but waits as well.
+        assert list(await there.mailboxes.renew([claim])) == []
+        assert claim.until < there.clock.uptime()
+        await there.mailboxes.commit(claim, 1, b"state")
+        assert claim.until < there.clock.uptime()
+        there.clock.move(SETTLE_SECONDS + 0.1)
+        assert list(await there.mailboxes.renew([claim])) == []
+        assert claim.until > there.clock.uptime()
+        assert await there.mailboxes.waiting(9) == ["8"]
+        other = await there.mailboxes.claim("8")
+        assert isinstance(other, Claim)
+        assert other.head.update_id == 1
+
+
+async def test_what_runs_from_memory_is_finished_first(
+    server: RedisServer, here: Worker
+) -> None:
+    """Then the lane goes back, with what came in meanwhile."""
+    server.kill()
+    await here.mailboxes.put(envelope(1))
+    await here.go_away()
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    await here.mailboxes.put(envelope(3))
+    server.start()
+    await wait_until(lambda: here.mailboxes.mode == "redis")
+    assert await here.mailboxes.put(envelope(2)) is Placed.STORED
+    assert here.mailboxes.queued == 3
+    assert list(await here.mailboxes.renew([claim])) == []
+    assert await here.mailboxes.commit(claim, 1, b"state") is None
+    await settled(here)
+    following = await here.mailboxes.claim("7")
+    assert isinstance(following, Claim)
+    assert following.head.update_id == 2
+    async with looked_at(server) as store:
+        assert await store.queued() == 2
+
+
+async def test_a_lane_is_not_served_from_both(
+    server: RedisServer, here: Worker
+) -> None:
+    """An old claim in Redis is kept, but not acted on before memory is done."""
+    old = await claimed(here, 1)
+    server.kill()
+    await here.mailboxes.put(envelope(2))
+    await here.go_away()
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    server.start()
+    await wait_until(lambda: here.mailboxes.mode == "redis")
+    here.clock.move(SETTLE_SECONDS + 0.1)
+    assert list(await here.mailboxes.renew([old, claim])) == []
+    assert old.until < here.clock.uptime() < claim.until
+    await here.mailboxes.commit(claim, 2, b"state")
+    await ashore(here)
+    assert list(await here.mailboxes.renew([old])) == []
+    assert old.until > here.clock.uptime()
+
+
+async def test_a_commit_does_not_go_on_beside_memory(
+    server: RedisServer, here: Worker
+) -> None:
+    """An actor whose commit waited for Redis does not take the next update at once."""
+    old = await claimed(here, 1, 2)
+    server.kill()
+    commit = asyncio.create_task(here.mailboxes.commit(old, 1, b"state"))
+    await here.mailboxes.put(envelope(3))
+    await here.go_away()
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    here.transport.on_return = lambda _: None  # as if the second were over at once
+    server.start()
+    following = await commit
+    assert following is not None
+    assert old.until < here.clock.uptime()
+
+
+async def test_an_update_is_not_served_from_both(
+    server: RedisServer, here: Worker
+) -> None:
+    """A stopped server does in the end what was given up before."""
+    await claimed(here, 9, lane="9")
+    os.kill(server.pid, signal.SIGSTOP)
+    await here.mailboxes.put(envelope(1))
+    await here.go_away()
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    await here.mailboxes.commit(claim, 1, b"state")
+    os.kill(server.pid, signal.SIGCONT)
+    await settled(here)
+    async with looked_at(server) as store:
+        assert await store.queued() == 1
+        await store.pass_time(LEASE + 1)
+        assert await here.mailboxes.claim("7") is None
+        assert await store.lanes() == 1
+
+
+async def test_nothing_is_lost_if_redis_fails_again(
+    server: RedisServer, here: Worker
+) -> None:
+    """Memory lets go of what Redis has, and of nothing else."""
+    server.kill()
+    for number in range(20):
+        await here.mailboxes.put(envelope(number, str(number)))
+    for _ in range(3):
+        server.start()
+        await wait_until(lambda: not here.transport.failing)
+        server.kill()
+        await here.mailboxes.put(envelope(99, "99"))
+    server.start()
+    await ashore(here)
+    async with looked_at(server) as store:
+        assert await store.queued() == 21
+
+
+async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
+    """Memory takes what Redis refuses; commits make room, and it goes back."""
+    claim = await claimed(here, 1, 2)
+    async with looked_at(server) as store:
+        await store.ask("CONFIG", "SET", "maxmemory", "1")
+        assert await here.mailboxes.put(envelope(3)) is Placed.STORED
+        assert here.mailboxes.mode == "memory"
+        following = await here.mailboxes.commit(claim, 1, b"state")
+        assert following is not None
+        assert list(await here.mailboxes.renew([claim])) == []
+        await store.ask("CONFIG", "SET", "maxmemory", "0")
+        await ashore(here)
+        assert await store.queued() == 2
+        assert await here.mailboxes.put(envelope(4, "8")) is Placed.STORED
+
+
+async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> None:
+    """Those of bodies that never were updates, and those of actors."""
+    server.kill()
+    letter = DeadLetter(update_id=0, lane="", reason="malformed", time=1, body=b"?")
+    await here.mailboxes.bury(letter)
+    await here.mailboxes.put(envelope(1, body=b"!"))
+    await here.go_away()
+    claim = await here.mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    await here.mailboxes.commit(claim, 1, b"state", dead="crashed")
+    assert here.mailboxes.buried == 2
+    server.start()
+    await ashore(here)
+    await wait_until(lambda: not here.memory.letters)
+    async with looked_at(server) as store:
+        bodies = [letter.body for letter in await store.dead_letters()]
+        assert bodies == [b"?", b"!"]
+
+
+async def test_a_short_outage_is_waited_for(server: RedisServer, here: Worker) -> None:
+    """Memory takes nothing then."""
+    server.kill()
+    put = asyncio.create_task(here.mailboxes.put(envelope(1)))
+    await wait_until(lambda: here.transport.failing)
+    server.start()
+    await put
+    assert here.mailboxes.mode == "redis"
+    assert here.mailboxes.queued == 0
+
+
+async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
+    """The process does not end with mail that Redis would take."""
+    async with worker(server.url) as here:
+        server.kill()
+        await here.mailboxes.put(envelope(1))
+        server.start()
+        await wait_until(lambda: not here.transport.failing)
+    assert here.mailboxes.queued == 0
+    async with looked_at(server) as store:
+        assert await store.queued() == 1
