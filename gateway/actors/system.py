@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.5
 """How often waiting lanes are looked for; jittered, so that workers do not meet."""
 
+DRAIN_SWEEP_SECONDS = 0.05
+"""How often they are looked for while this worker ends and has nothing else to do."""
+
 FAIR_TURNS = 16
 """After so many updates a lane goes back to the end of the queue, if there is one."""
 
@@ -101,8 +104,8 @@ class ActorSystem:
     async def drain(self, within: float) -> int:
         """Finish what runs, at most `within` seconds; then cut it short.
 
-        Lanes in a durable store are given back after their current update. Others
-        would be lost with this process, so all their mail is served.
+        Lanes in a durable store are given back after their current update. What is in
+        this process's memory would be lost with it, so all of that is served.
 
         Returns:
             How many actors had to be cut short.
@@ -123,21 +126,23 @@ class ActorSystem:
         return len(cut)
 
     async def _finish(self) -> None:
-        while self._running or await self._left_behind():
+        while self._running or self._mailboxes.queued:
             if self._running:
                 await asyncio.wait(self._running.values())
             else:
                 await self._sweep()
-                await asyncio.sleep(0)
+                if not self._running:  # it may be on its way to a durable store
+                    await asyncio.sleep(DRAIN_SWEEP_SECONDS)
 
-    async def _left_behind(self) -> bool:
-        return not self._mailboxes.durable and bool(await self._mailboxes.waiting(1))
+    def _gives_back(self) -> bool:
+        """Tell whether this worker leaves what waits to the others."""
+        return self._draining and not self._mailboxes.queued
 
     def _room(self) -> int:
         return self._max_active - len(self._running) - self._asked
 
     def _may_claim(self) -> bool:
-        if self._closed or (self._draining and self._mailboxes.durable):
+        if self._closed or self._gives_back():
             return False
         return not self._backlog and self._room() > 0
 
@@ -166,8 +171,8 @@ class ActorSystem:
                 async with asyncio.timeout(SWEEP_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
                     await self._place_free.wait()
             self._place_free.clear()
-            if self._draining and self._mailboxes.durable:
-                return
+            if self._gives_back():
+                continue
             try:
                 await self._sweep()
             except Exception as error:  # noqa: BLE001 - the next sweep may work
@@ -180,9 +185,7 @@ class ActorSystem:
         # After the process stood still it would otherwise take its own lanes away from
         # its own actors.
         await self._renewer.renew_ended()
-        room = self._room()
-        if room <= 0:
-            return
+        room = max(self._room(), 0)
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room
         suspects = await asyncio.gather(
@@ -209,7 +212,7 @@ class ActorSystem:
     def wanted_back(self, handled: int) -> bool:
         """Tell whether a lane is to be given back after so many updates."""
         if self._draining:
-            return self._mailboxes.durable
+            return self._gives_back()
         return self._backlog and handled >= FAIR_TURNS
 
 

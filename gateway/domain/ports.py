@@ -101,8 +101,8 @@ class Mailboxes(Protocol):
     """
 
     @property
-    def durable(self) -> bool:
-        """True: what was put survives the end of this process."""
+    def queued(self) -> int:
+        """How many accepted updates are in this process's memory, and end with it."""
 
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True

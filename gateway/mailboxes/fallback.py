@@ -88,12 +88,7 @@ class FallbackMailboxes:
     @property
     def degraded(self) -> bool:
         """True: Redis fails, or memory still holds what came in meanwhile."""
-        return self._transport.failing or not self.durable
-
-    @property
-    def durable(self) -> bool:
-        """True: what was put survives the end of this process."""
-        return not self._away and not self._memory.lanes
+        return self._transport.failing or not self._whole
 
     @property
     def queued(self) -> int:
@@ -125,7 +120,7 @@ class FallbackMailboxes:
     ) -> Claim | Placed:
         """Append an update to its mailbox. See `Mailboxes.put`."""
         lane = envelope.lane
-        if not self.durable and (self._is_away(lane) or self._memory.holds(lane)):
+        if not self._whole and (self._is_away(lane) or self._memory.holds(lane)):
             claim = claim and self._memory_serves(lane)
             return await self._memory.put(envelope, claim=claim, bounded=bounded)
         try:
@@ -161,7 +156,7 @@ class FallbackMailboxes:
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Extend the leases of these claims. Returns those that were lost."""
-        if self.durable:
+        if self._whole:
             return await self._durable.renew(claims)
         here = [claim for claim in claims if not self._durable.made(claim)]
         lost = list(await self._memory.renew(here))
@@ -180,7 +175,7 @@ class FallbackMailboxes:
 
     async def waiting(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
-        if self.durable:
+        if self._whole:
             return await self._durable.waiting(limit)
         here = await self._memory.waiting(limit)
         lanes = [lane for lane in here if self._memory_serves(lane)]
@@ -206,6 +201,11 @@ class FallbackMailboxes:
                 return
         await self._memory.bury(letter)
         self._find_way_back()
+
+    @property
+    def _whole(self) -> bool:
+        """True: all mail is in Redis, and new mail goes there."""
+        return not self._away and not self._memory.lanes
 
     def _is_away(self, lane: str) -> bool:
         return bool(self._away) and shard_of(lane.encode()).number in self._away

@@ -60,11 +60,6 @@ class MemoryMailboxes:
         self._tokens = Tokens()
 
     @property
-    def durable(self) -> bool:
-        """False: what was put ends with this process."""
-        return False
-
-    @property
     def lanes(self) -> int:
         """How many lanes have mail, claimed or not."""
         return len(self._claimed) + len(self._unclaimed)

@@ -45,7 +45,7 @@ async def health(gateway: World) -> dict[str, Any]:
 
 async def is_well(gateway: World) -> bool:
     """Tell whether the gateway runs on its Redis again."""
-    return (await health(gateway))["status"] == "ok"
+    return bool((await health(gateway))["status"] == "ok")
 
 
 async def test_users_are_served_and_remembered(server: RedisServer) -> None:

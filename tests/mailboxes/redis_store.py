@@ -87,7 +87,8 @@ class RedisStore:
         self.mailboxes = RedisMailboxes(
             transport, load_scripts(), clock, limit=LIMIT, lease_seconds=LEASE
         )
-        self._start = time.monotonic()
+        self.start = time.monotonic()
+        """From when on the clocks of the worker and of Redis are held together."""
         self._passed = 0.0
         self._shifted = 0.0
 
@@ -111,7 +112,7 @@ class RedisStore:
         self._passed += seconds
         shift = seconds
         if seconds > 0.1:
-            real = time.monotonic() - self._start
+            real = time.monotonic() - self.start
             shift = min(seconds, self._passed - self._shifted - real)
         self._shifted += shift
         await self.ask_nodes("EVAL", PASS, 0, round(shift * 1000))
@@ -146,6 +147,7 @@ async def opened(
     store.transport = transport
     try:
         await store.ask("FLUSHALL")
+        store.start = time.monotonic()
         yield store
     finally:
         await transport.close()
@@ -168,6 +170,7 @@ async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
         way.start()
     try:
         await store.ask_nodes("FLUSHALL")
+        store.start = time.monotonic()
         yield store
     finally:
         for way in ways:

@@ -34,9 +34,11 @@ async def serve(memory: MemoryMailboxes, lane: str, state: bytes = b"state") -> 
     return claim
 
 
-def test_memory_does_not_claim_to_be_durable(memory: MemoryMailboxes) -> None:
-    """What was put ends with the process, and the operator is told."""
-    assert memory.durable is False
+async def test_what_memory_holds_ends_with_the_process(memory: MemoryMailboxes) -> None:
+    """It says so, and how much it is."""
+    assert memory.queued == 0
+    await memory.put(envelope(1))
+    assert memory.queued == 1
 
 
 async def test_the_oldest_sessions_go_first(memory: MemoryMailboxes) -> None:
