@@ -4,7 +4,8 @@
       Malformed             not an update: into the dead letters
       ClaimLost             another worker has the lane: drop what is held
       MailboxesError        the store of the mailboxes refused a request
-        MailboxesUnavailable  try again: it does not answer, or is full
+        MailboxesUnavailable  try again: it does not answer
+          MailboxesFull       try again: it has no room
       ServiceError          a service did not answer: the user gets an apology
         ServiceTimeout
         ServiceUnavailable  try again
@@ -47,13 +48,17 @@ class MailboxesError(GatewayError):
 
 
 class MailboxesUnavailable(MailboxesError):
-    """The store did not answer in the time given, or has no room left.
+    """The store did not take a request in the time given.
 
     Without an answer nobody knows whether the request took effect; made again, it has
     its effect once.
     """
 
     retry = True
+
+
+class MailboxesFull(MailboxesUnavailable):
+    """The store answers, but has no room."""
 
 
 class ServiceError(GatewayError):

@@ -1,8 +1,9 @@
 """Mailboxes in Redis, and in this process's memory while Redis fails.
 
 A put waits a while for a Redis that fails. Then its shard is away: its updates go into
-memory, and are served from there as soon as no claim that was made in Redis can still
-be in its lease. A full Redis is away for puts at once; its commits go on.
+memory. They are served from there when Redis was asked once more, in vain, and no claim
+that was made in it can still be in its lease. A full Redis is away for puts at once;
+its commits go on.
 
 When a shard takes updates again, nothing new starts from memory. What waits there is
 brought to Redis, whose mailboxes sort by `update_id`, while no worker claims anything
@@ -21,10 +22,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Sequence
+from math import inf
 from typing import Self
 
-from gateway.domain.errors import MailboxesUnavailable
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
+from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
+from gateway.domain.ports import Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.keys import shard_of
@@ -33,10 +35,6 @@ from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.way_back import WayBack
 
 logger = logging.getLogger(__name__)
-
-MARGIN_SECONDS = 0.1
-"""For so long at least nothing is served from memory that comes in at first: all the
-puts that were given up together are there then, and are served in order."""
 
 CLOSING_SECONDS = 2.0
 """At the end of the process: for so long what memory holds is brought to Redis."""
@@ -65,7 +63,7 @@ class FallbackMailboxes:
         self._clock = clock
         self._away: dict[int, float] = {}
         """The shards that are away, and from when on memory serves them."""
-        self._way_back = WayBack(durable, memory, transport, self._away)
+        self._way_back = WayBack(durable, memory, transport, clock, self._away)
         self._returning: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -125,10 +123,12 @@ class FallbackMailboxes:
             return await self._memory.put(envelope, claim=claim, bounded=bounded)
         try:
             return await self._durable.put(envelope, claim=claim, bounded=bounded)
-        except MailboxesUnavailable:
+        except MailboxesUnavailable as error:
+            if isinstance(error, MailboxesFull):
+                self._way_back.wait()
             self._way_back.doubt(envelope)
             self._go_away(lane)
-            # Others that were given up just now may come before it: it is for a sweep.
+            # Others that were given up just now may come before it: a sweep will tell.
             return await self._memory.put(envelope, claim=False, bounded=bounded)
 
     async def commit(
@@ -229,11 +229,9 @@ class FallbackMailboxes:
             return
         if not self._away:
             logger.error("redis takes no updates: memory takes them from now on")
-        # Until then an actor may work under a claim that was made in Redis.
-        leases_end = self._transport.answered(shard) + LEASE_SECONDS
-        since = max(leases_end, self._clock.uptime() + MARGIN_SECONDS)
         beside = self._transport.beside(shard)
-        self._away |= dict.fromkeys(beside, since)
+        # Not served yet: others that are given up just now may come first.
+        self._away |= dict.fromkeys(beside, inf)
         self._durable.give_up_puts(beside)
         self._find_way_back()
 

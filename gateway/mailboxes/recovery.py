@@ -82,19 +82,19 @@ class Recovery:
             logger.error("redis was emptied: what was not done is lost")
             self.begin()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Claim nothing for a while."""
         self._settled_at = self._clock.uptime() + SETTLE_SECONDS
 
     def _note_return(self, seconds: float) -> None:
         """Settle after an outage that was long enough for puts to be given up."""
         if self._patience is not None and seconds >= self._patience:
-            self.settle()
+            self._settle()
 
     def begin(self) -> None:
         """Put again what was accepted lately, and claim nothing for a while."""
         now = self._clock.uptime()
-        self.settle()
+        self._settle()
         oldest = now - KEPT_SECONDS
         recent = [kept for time, kept in self._kept.values() if time >= oldest]
         logger.warning("putting updates again", extra={"updates": len(recent)})

@@ -225,10 +225,6 @@ class RedisMailboxes:
         """Remove an update that was done elsewhere."""
         await self._asking.patiently(self._commands.withdraw(lane, update_id))
 
-    def settle(self) -> None:
-        """Claim nothing for a while: others may bring back what comes first."""
-        self._recovery.settle()
-
     def give_up_puts(self, shards: Collection[int]) -> None:
         """Let the puts into these shards fail that still wait for their answer."""
         self._asking.give_up(shards)

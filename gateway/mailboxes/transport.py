@@ -27,7 +27,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from gateway.domain.errors import MailboxesError, MailboxesUnavailable
+from gateway.domain.errors import MailboxesError, MailboxesFull
 from gateway.domain.ports import Clock
 from gateway.logs import describe
 from gateway.mailboxes.commands import Argument, Command
@@ -217,7 +217,7 @@ class Transport:
         """
         answer: MailboxesError
         if type(error) is OutOfMemoryError:
-            answer = MailboxesUnavailable("Redis is full")
+            answer = MailboxesFull("Redis is full")
         elif type(error) is ResponseError and not str(error).startswith(_PASSING):
             answer = MailboxesError("Redis refused a command")
             logger.error("redis refused a command", extra={"error": describe(error)})

@@ -6,8 +6,10 @@ only lanes that wait, and only in shards that are not away: nobody else claims t
 
 import asyncio
 import logging
+from math import inf
 
-from gateway.domain.errors import MailboxesError
+from gateway.domain.errors import MailboxesError, MailboxesUnavailable
+from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 from gateway.mailboxes.cluster import ClusterTransport
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.1
 """How often it is tried: a tenth of the time for which Redis settles."""
+
+FULL_SECONDS = 1.0
+"""A Redis that answers, but takes nothing, is full: it is not asked again at once."""
 
 MOST_LANES = 1000
 """Lanes brought at a time."""
@@ -33,7 +38,9 @@ class WayBack:
         durable: where it goes.
         memory: where it is.
         transport: the way to Redis.
-        away: the shards that are away; they are taken out as they come back.
+        clock: tells when leases end.
+        away: the shards that are away, and from when on memory serves them: that is set
+            here, and they are taken out as they come back.
     """
 
     def __init__(
@@ -41,12 +48,15 @@ class WayBack:
         durable: RedisMailboxes,
         memory: MemoryMailboxes,
         transport: ClusterTransport,
+        clock: Clock,
         away: dict[int, float],
     ) -> None:
         self._durable = durable
         self._memory = memory
         self._transport = transport
+        self._clock = clock
         self._away = away
+        self._not_before = 0.0
         self._doubtful: set[Key] = set()
         """Updates that went to memory after a put that may have come through."""
         self._done: list[Key] = []
@@ -63,11 +73,15 @@ class WayBack:
             self._doubtful.discard(key)
             self._done.append(key)
 
+    def wait(self) -> None:
+        """Do not try for a while."""
+        self._not_before = self._clock.uptime() + FULL_SECONDS
+
     async def take(self) -> None:
         """Try until nothing is left here."""
         while self._away or self._memory.lanes or self._done or self._memory.letters:
             await asyncio.sleep(PROBE_SECONDS)
-            if self._transport.down:
+            if self._clock.uptime() < self._not_before:
                 continue
             try:
                 await self._probe()
@@ -80,14 +94,24 @@ class WayBack:
         self._doubtful.clear()
 
     async def _probe(self) -> None:
-        """Find out which shards take updates."""
-        answering = await self._durable.probe(self._away)
+        """Find out which shards take updates; let memory serve the others.
+
+        Raises:
+            MailboxesUnavailable: none can be reached.
+        """
+        down = self._transport.down
+        answering = [] if down else await self._durable.probe(self._away)
         for shard in answering:
             del self._away[shard]
-        if answering:
-            self._durable.settle()
-            if not self._away:
-                logger.warning("redis takes updates again")
+        if answering and not self._away:
+            logger.warning("redis takes updates again")
+        for shard, since in self._away.items():
+            if since == inf:
+                # Until then an actor may work under a claim that was made in Redis.
+                leases_end = self._transport.answered(shard) + LEASE_SECONDS
+                self._away[shard] = max(leases_end, self._clock.uptime())
+        if down:
+            raise MailboxesUnavailable("Redis does not answer")
 
     async def _withdraw_done(self) -> None:
         """Take out of Redis what was done from memory."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 
 from gateway.domain.ports import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
@@ -47,6 +48,7 @@ class Worker:
         """Let memory take over for all lanes, and serve them."""
         await wait_until(lambda: self.transport.failing, within=3)
         self.mailboxes._go_away("")  # noqa: SLF001 - as a put that is given up
+        await wait_until(lambda: inf not in self.mailboxes._away.values())  # noqa: SLF001 - asked in vain
         self.clock.move(LEASE_SECONDS + 1)
 
 

@@ -14,6 +14,7 @@ from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.recovery import SETTLE_SECONDS
+from gateway.mailboxes.way_back import FULL_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.fallback_store import PATIENCE, Worker, worker
 from tests.mailboxes.redis_store import RedisStore, single
@@ -104,7 +105,7 @@ async def test_memory_serves_when_no_lease_can_last(
     await here.mailboxes.put(envelope(2))
     assert await here.mailboxes.waiting(9) == []
     assert await here.mailboxes.claim("7") is None
-    here.clock.move(LEASE + 0.1)
+    await here.go_away()
     assert await here.mailboxes.waiting(9) == ["7"]
     claim = await here.mailboxes.claim("7")
     assert isinstance(claim, Claim)
@@ -307,9 +308,10 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
         assert following is not None
         assert list(await here.mailboxes.renew([claim])) == []
         await store.ask("CONFIG", "SET", "maxmemory", "0")
+        here.clock.move(FULL_SECONDS)
         await ashore(here)
         assert await store.queued() == 2
-        assert await here.mailboxes.put(envelope(4, "8")) is Placed.STORED
+        assert claim.until > here.clock.uptime()
 
 
 async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> None:
