@@ -2,18 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import click
 
 from gateway import app, config
+from gateway.cli_webhook import webhook
 from gateway.domain.errors import BotApiError, Faults
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
 from gateway.services.routes import RouteTable, build_routes, discover
-from gateway.telegram import account
-from gateway.telegram.api import BotApi
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,73 +71,7 @@ def sandbox(port: int, ops_port: int, simulator_port: int, samples_port: int) ->
     sys.exit(asyncio.run(run))
 
 
-@cli.group()
-def webhook() -> None:
-    """Tell Telegram where to send the updates."""
-
-
-@webhook.command("set")
-@click.option("--force", is_flag=True, help="Replace the webhook of another address.")
-@click.option(
-    "--drop-pending-updates",
-    is_flag=True,
-    help="Throw away what users sent and was not delivered yet.",
-)
-def webhook_set(force: bool, drop_pending_updates: bool) -> None:
-    """Send updates to WEBHOOK_URL from now on."""
-    settings = config.load()
-    if settings.webhook_url is None:
-        raise Faults(["WEBHOOK_URL: is not set"])
-    url = str(settings.webhook_url)
-
-    async def change(api: BotApi) -> None:
-        current = (await account.get_webhook_info(api)).url
-        if current not in {"", url} and not force:
-            raise Faults([f"the webhook is {current} now; --force replaces it"])
-        await account.set_webhook(
-            api,
-            url,
-            settings.telegram_webhook_secret.get_secret_value(),
-            drop_pending_updates=drop_pending_updates,
-        )
-        click.echo(f"webhook set to {url}")
-
-    _with_api(settings, change)
-
-
-@webhook.command("info")
-def webhook_info() -> None:
-    """Print where updates are sent now, and how that goes."""
-
-    async def show(api: BotApi) -> None:
-        info = await account.get_webhook_info(api)
-        click.echo(f"url:                  {info.url or '(none)'}")
-        click.echo(f"pending updates:      {info.pending_update_count}")
-        click.echo(f"max connections:      {info.max_connections}")
-        click.echo(f"allowed updates:      {info.allowed_updates or '(default)'}")
-        if info.last_error_date:
-            # It stays after the recovery: compare the times of two readings.
-            at = datetime.fromtimestamp(info.last_error_date, UTC)
-            click.echo(f"last error:           {at:%Y-%m-%d %H:%M:%S} UTC")
-            click.echo(f"                      {info.last_error_message}")
-
-    _with_api(config.load(), show)
-
-
-@webhook.command("delete")
-@click.option(
-    "--drop-pending-updates",
-    is_flag=True,
-    help="Throw away what users sent and was not delivered yet.",
-)
-def webhook_delete(drop_pending_updates: bool) -> None:
-    """Stop sending updates; Telegram keeps them for 24 hours."""
-
-    async def change(api: BotApi) -> None:
-        await account.delete_webhook(api, drop_pending_updates=drop_pending_updates)
-        click.echo("webhook deleted")
-
-    _with_api(config.load(), change)
+cli.add_command(webhook)
 
 
 def main() -> None:
@@ -163,14 +94,3 @@ def main() -> None:
 
 def _routes() -> RouteTable:
     return build_routes(discover())
-
-
-def _with_api(
-    settings: config.Settings, act: Callable[[BotApi], Awaitable[None]]
-) -> None:
-    async def run() -> None:
-        token = settings.telegram_bot_token.get_secret_value()
-        async with BotApi(token, settings.api_url) as api:
-            await act(api)
-
-    asyncio.run(run())
