@@ -13,6 +13,7 @@ from collections.abc import Callable
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
+from msgspec import structs
 
 from gateway.actors.delivery import Delivery
 from gateway.actors.lease import Lease
@@ -24,7 +25,7 @@ from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock, Mailboxes, Match, Services
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.turn import Outcome, Turn
-from gateway.domain.update import Envelope, Update
+from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,10 @@ class Actor:
                 dead = _give_up(turn)
             else:
                 dead = await self._take(envelope, state, turn, lease)
-            state.remember(envelope.update_id, self._clock.now())
+            if dead:
+                state.give_up()
+            else:
+                state.remember(envelope.update_id, self._clock.now())
             handled += 1
             envelope = await self._mailboxes.commit(
                 lease.claim,
@@ -87,11 +91,12 @@ class Actor:
         """Do one update. Returns the reason to bury it; empty: none."""
         update = None
         try:
-            update = envelope.update or self._read(envelope.body, envelope.arrived)
+            update = self._open(envelope)
             turn.kind = update.kind
             turn.request_id = update.context.request_id
             turn.telegram_user_id = update.context.telegram_user_id
-            turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
+            if envelope.arrived != REPLAYED:
+                turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
             reply = await self._answer(update, envelope.arrived, state, turn, lease)
             if reply is not None:
                 await self._delivery.send(
@@ -108,6 +113,13 @@ class Actor:
                 await self._apologise(update, turn, lease)
             return Outcome.CRASHED
         return ""
+
+    def _open(self, envelope: Envelope) -> Update:
+        """Give the update, which is read already if this worker accepted it."""
+        if envelope.arrived != REPLAYED:
+            return envelope.update or self._read(envelope.body, envelope.arrived)
+        update = self._read(envelope.body, self._clock.now())
+        return structs.replace(update, exempt=True)
 
     async def _answer(
         self, update: Update, arrived: float, state: State, turn: Turn, lease: Lease

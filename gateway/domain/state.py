@@ -40,9 +40,11 @@ class State(Struct, array_like=True):
     album_allowed: bool = False
     """What the judgement was; it holds for the whole album."""
     recent_ids: list[int] = []
-    """Ids of handled updates, oldest first."""
+    """Ids of handled updates, oldest first; of those given up none, for a replay."""
     recent_times: list[int] = []
     """When the last of them were handled; older ones need no time."""
+    given_up: int = 0
+    """How many updates went into the dead letters."""
 
     def seen(self, update_id: int) -> bool:
         """Tell whether the update was handled before."""
@@ -61,6 +63,15 @@ class State(Struct, array_like=True):
         del self.recent_times[:stale]
         surplus = len(self.recent_ids) - max(RECENT_IDS, len(self.recent_times))
         del self.recent_ids[: max(0, surplus)]
+
+    def give_up(self) -> None:
+        """Note that an update goes into the dead letters.
+
+        Its id is not remembered: a replay of it would be taken for a repetition. The
+        number makes the state another one all the same, by which a repeated commit is
+        told from one that took no effect.
+        """
+        self.given_up += 1
 
 
 _encoder = msgpack.Encoder()

@@ -43,16 +43,21 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """How long after its arrival an answer is of use. 0: without limit."""
 
 
+REPLAYED = 0.0
+"""The arrival of an update that a person took out of the dead letters."""
+
+
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
     """An update as it lies in a mailbox: enough to keep its place without reading it.
 
-    Two envelopes with the same `update_id` are the same update.
+    Two envelopes with the same `update_id` are the same update. One that `arrived` at
+    `REPLAYED` was replayed by a person: it is never limited, refused or expired.
     """
 
     update_id: int
     lane: str
     arrived: float
-    """Seconds since the epoch at which the webhook got it."""
+    """Seconds since the epoch at which the webhook got it; or `REPLAYED`."""
     body: bytes
     """The JSON object that Telegram sent."""
     update: Update | None = None

@@ -17,6 +17,7 @@ from gateway.actors.delivery import Delivery
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.session import Sessions
+from gateway.actors.suspects import POISON
 from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,
@@ -28,7 +29,8 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.ports import Claim
-from gateway.domain.update import Envelope, Update
+from gateway.domain.state import decode_state
+from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
 from tests.fakes import (
     FakeClock,
@@ -38,6 +40,8 @@ from tests.fakes import (
     Turns,
     a_message,
 )
+
+REPLAY = Envelope(update_id=3, lane="7", arrived=REPLAYED, body=b"3")
 
 
 class Stage:
@@ -49,6 +53,8 @@ class Stage:
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
+        self.read_at: list[float] = []
+        self.useful_seconds = 0.0
         self.actor = Actor(
             self.mailboxes,
             self.services,
@@ -62,7 +68,9 @@ class Stage:
 
     def read(self, body: bytes, arrived: float) -> Update:
         """Read an envelope that has lost its update."""
-        update = a_message(int(body), "read again").update
+        self.read_at.append(arrived)
+        useful = self.useful_seconds
+        update = a_message(int(body), "read again", useful_seconds=useful).update
         assert update is not None
         return update
 
@@ -252,6 +260,53 @@ async def test_an_unreadable_envelope_is_buried(stage: Stage) -> None:
     await stage.serve(Envelope(update_id=3, lane="7", arrived=0, body=b"x"))
     assert stage.turns.outcomes == ["crashed"]
     assert [letter.body for letter in stage.mailboxes.letters.all] == [b"x"]
+
+
+async def test_an_update_that_was_given_up_can_be_replayed_once() -> None:
+    """It is no repetition, until it is done; and the user's rate is not touched."""
+    stage = Stage(requests=1)
+
+    async def crash(update: Update) -> Reply:
+        raise ZeroDivisionError
+
+    stage.services.answer = crash
+    await stage.serve(a_message(3, "crashes"))
+    stage.services.answer = stage.services.echo
+    await stage.serve(REPLAY)
+    await stage.serve(a_message(4), a_message(5, arrived=stage.clock.now() + 1))
+    await stage.serve(REPLAY)
+    assert stage.turns.outcomes == ["crashed", "done", "limited", "done", "duplicate"]
+    assert stage.messenger.texts == [APOLOGY, "read again", SLOW_DOWN, "hello"]
+
+
+async def test_a_replayed_update_never_waited() -> None:
+    """It is not expired, and its age is not in the figures of the mailboxes."""
+    stage = Stage()
+    stage.useful_seconds = 150
+    await stage.serve(REPLAY)
+    (turn,) = stage.turns
+    assert (turn.outcome, turn.queue_seconds) == ("done", 0)
+    assert stage.read_at == [stage.clock.now()]
+
+
+@pytest.mark.parametrize("deaths", [0, POISON])
+async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
+    stage: Stage, deaths: int
+) -> None:
+    """By that, a repeated commit is told from one that took no effect."""
+    seen = []
+    for update_id in (1, 2, 3):
+        claim = await stage.mailboxes.put(
+            Envelope(update_id=update_id, lane="7", arrived=1, body=b"unreadable")
+        )
+        assert isinstance(claim, Claim)
+        claim.deaths = deaths
+        seen.append(claim.state)
+        await stage.actor.run(FakeLease(claim))
+    last = await stage.mailboxes.put(a_message(4))
+    assert isinstance(last, Claim)
+    assert len({*seen, last.state}) == 4
+    assert not decode_state(last.state).recent_ids
 
 
 async def test_a_blocked_user_is_reported(stage: Stage) -> None:

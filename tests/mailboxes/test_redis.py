@@ -141,6 +141,24 @@ class TestLostAnswers:
         assert proxy.cuts == 1
 
     @pytest.mark.parametrize("fault", CUTS)
+    async def test_giving_up_under_a_lost_claim_is_not_taken_for_done(
+        self, cut: RedisStore, proxy: Proxy, fault: str
+    ) -> None:
+        """What is stored is the state from before: the new owner is still at work."""
+        state = State()
+        first = await claimed(cut, 1)
+        await cut.mailboxes.commit(first, 1, encode_state(state))
+        old = await claimed(cut, 2)
+        await cut.pass_time(LEASE + 1)
+        assert isinstance(await cut.mailboxes.claim("7"), Claim)
+        state.give_up()
+        proxy.faults.append(fault)
+        with pytest.raises(ClaimLost):
+            await cut.mailboxes.commit(old, 2, encode_state(state), dead="poison")
+        assert proxy.cuts == 1
+        assert not await cut.dead_letters()
+
+    @pytest.mark.parametrize("fault", CUTS)
     async def test_a_claim_of_a_waiting_lane_comes_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
