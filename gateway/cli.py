@@ -6,8 +6,9 @@ import sys
 import click
 
 from gateway import app, config
+from gateway.cli_dead import dead
 from gateway.cli_webhook import webhook
-from gateway.domain.errors import BotApiError, Faults
+from gateway.domain.errors import BotApiError, Faults, MailboxesError
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
 from gateway.services.routes import RouteTable, build_routes, discover
@@ -72,6 +73,7 @@ def sandbox(port: int, ops_port: int, simulator_port: int, samples_port: int) ->
 
 
 cli.add_command(webhook)
+cli.add_command(dead)
 
 
 def main() -> None:
@@ -82,7 +84,7 @@ def main() -> None:
         for fault in error.faults:
             click.echo(f"telegram-gateway: {fault}", err=True)
         sys.exit(2)
-    except BotApiError as error:
+    except (BotApiError, MailboxesError) as error:
         click.echo(f"telegram-gateway: {error}", err=True)
         sys.exit(1)
     except click.ClickException as error:

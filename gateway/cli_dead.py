@@ -1,0 +1,130 @@
+"""`telegram-gateway dead`: the updates that were given up, for a person.
+
+Nothing that a user wrote is ever printed.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import click
+
+from gateway import config
+from gateway.clock import SystemClock
+from gateway.domain.errors import Faults
+from gateway.domain.update import REPLAYED, Envelope
+from gateway.mailboxes.dead import DeadLetters, Place, Summary, open_dead_letters
+from gateway.telegram.updates import UpdateReader
+
+
+@click.group()
+def dead() -> None:
+    """Look at the updates that were given up, and try them again."""
+    # What fails is told in one line, and not by the logs of the connection as well.
+    logging.getLogger("gateway").addHandler(logging.NullHandler())
+
+
+@dead.command("list")
+@click.option("--reason", help="Only those with this reason, such as crashed.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How many at most, the oldest ones.",
+)
+def dead_list(reason: str | None, limit: int) -> None:
+    """Print the dead letters, oldest first, without their texts."""
+
+    async def show(letters: DeadLetters) -> None:
+        found = await letters.find(reason=reason, limit=limit + 1)
+        for summary in found[:limit]:
+            click.echo(_line(summary))
+        if len(found) > limit:
+            click.echo("There are more: --limit shows them.", err=True)
+
+    _with_letters(config.load(), show)
+
+
+@dead.command("replay")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "every", is_flag=True, help="Replay all of them.")
+@click.option("--reason", help="Replay all with this reason.")
+def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+    """Put updates back into their mailboxes; a worker takes them within a second.
+
+    What ended its workers (poison) will do so again, unless that was mended.
+    """
+    if [bool(ids), every, reason is not None].count(True) != 1:
+        raise click.UsageError("Give ids, or --all, or --reason.")
+    places = _places(ids)
+    settings = config.load()
+    reader = UpdateReader(settings.bot_id)
+
+    async def replay(letters: DeadLetters) -> None:
+        chosen: Sequence[Place] = places
+        if not ids:
+            # Listed to the end first: what fails again comes back at the end.
+            chosen = [found.place for found in await letters.find(reason=reason)]
+        replayed = 0
+        try:
+            for place in chosen:
+                replayed += await _replay(letters, place, reader)
+        finally:
+            click.echo(f"replayed {replayed} of {len(chosen)}")
+        if replayed < len(chosen):
+            sys.exit(1)
+
+    _with_letters(settings, replay)
+
+
+async def _replay(letters: DeadLetters, place: Place, reader: UpdateReader) -> bool:
+    """Put one update back. False: that cannot be done, and was said."""
+    letter = await letters.get(place)
+    if letter is None:
+        click.echo(f"{place}: there is no such dead letter", err=True)
+        return False
+    try:
+        update = reader.read(letter.body, REPLAYED)
+    except Exception:  # noqa: BLE001 - whatever trips the reader would trip a worker
+        click.echo(f"{place}: still cannot be read, and stays", err=True)
+        return False
+    envelope = Envelope(
+        update_id=update.update_id,
+        lane=update.lane,
+        arrived=REPLAYED,
+        body=letter.body,
+    )
+    await letters.replay(place, envelope)
+    return True
+
+
+def _places(ids: Sequence[str]) -> list[Place]:
+    try:
+        return [Place.parse(each) for each in ids]
+    except ValueError:
+        raise click.UsageError("An id is one that `dead list` prints.") from None
+
+
+def _line(summary: Summary) -> str:
+    at = datetime.fromtimestamp(summary.time, UTC)
+    update_id, lane = summary.update_id or "-", summary.lane or "-"
+    told = f"update={update_id} lane={lane} reason={summary.reason}"
+    return f"{summary.place}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
+
+
+def _with_letters(
+    settings: config.Settings, act: Callable[[DeadLetters], Awaitable[None]]
+) -> None:
+    url = settings.store_url
+    if url is None:
+        fault = "there is no Redis (REDIS_URL): dead letters in memory end with the"
+        raise Faults([f"{fault} process that has them"])
+
+    async def run() -> None:
+        async with open_dead_letters(url, SystemClock()) as letters:
+            await act(letters)
+
+    asyncio.run(run())

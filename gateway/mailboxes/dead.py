@@ -1,0 +1,204 @@
+"""The dead letters in Redis: a person looks at them and puts them back.
+
+Concurrency: one caller, one command after the other. Workers may bury meanwhile, and
+another person may replay: a put is harmless if it was done before, and so is a removal.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from typing import Any, NamedTuple, Self
+
+from msgspec import Struct
+
+from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.ports import LEASE_SECONDS, Clock
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.commands import Command, Commands, Submits
+from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
+from gateway.mailboxes.letters import decode_letter
+from gateway.mailboxes.scripts import load_scripts
+
+PATIENCE = 3.0
+"""Seconds that one answer may take."""
+
+PAGE = 50
+"""Letters read at once. Their bodies come along: of Telegram, up to half a MiB each."""
+
+
+class Place(NamedTuple):
+    """Where a dead letter lies. The order of places is the order of burials."""
+
+    milliseconds: int
+    """The time of the burial, since the epoch, as Redis saw it."""
+    number: int
+    """Counts the burials of the same millisecond and shard."""
+    shard: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` gives.
+
+        Raises:
+            ValueError: it is no place.
+        """
+        match = re.fullmatch(r"(\d{1,2})-(\d{1,20})-(\d{1,20})", text, re.ASCII)
+        if match is None or int(match[1]) >= SHARDS:
+            raise ValueError("not the id of a dead letter")
+        return cls(int(match[2]), int(match[3]), int(match[1]))
+
+    @property
+    def entry(self) -> str:
+        """The id of the entry in the stream of the shard."""
+        return f"{self.milliseconds}-{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.shard}-{self.entry}"
+
+
+class Summary(Struct, frozen=True):
+    """What may be shown of a dead letter: nothing that a user wrote."""
+
+    place: Place
+    update_id: int
+    """0: the body could not be read."""
+    lane: str
+    """Empty: the body could not be read."""
+    reason: str
+    time: float
+    """Seconds since the epoch at which it was given up."""
+
+
+_Page = list[tuple[Place, DeadLetter]]
+
+
+@asynccontextmanager
+async def open_dead_letters(url: str, clock: Clock) -> AsyncIterator["DeadLetters"]:
+    """Connect inside of the block.
+
+    Args:
+        url: the server, or any node of a Cluster, as redis-py reads it.
+        clock: notes when something was sent.
+    """
+    scripts = load_scripts()
+    transport = ClusterTransport(url, scripts, clock)
+    transport.start()
+    try:
+        # Nothing is claimed or refused here: lease and limit are of no effect.
+        yield DeadLetters(transport, Commands(scripts, 1, LEASE_SECONDS))
+    finally:
+        await transport.close()
+
+
+class DeadLetters:
+    """The dead letters of all shards.
+
+    All methods raise `MailboxesUnavailable` if Redis does not answer or is full.
+    """
+
+    def __init__(self, transport: Submits, commands: Commands) -> None:
+        self._transport = transport
+        self._commands = commands
+
+    async def find(
+        self, *, reason: str | None = None, limit: int | None = None
+    ) -> list[Summary]:
+        """List dead letters, oldest first.
+
+        Args:
+            reason: only those with this reason.
+            limit: how many at most.
+        """
+        heads: list[tuple[Place, Summary, _Walk]] = []
+        found: list[Summary] = []
+        for shard in ALL_SHARDS:
+            await _walk_on(heads, _Walk(shard, self._page, reason))
+        while heads and (limit is None or len(found) < limit):
+            _, summary, walk = heappop(heads)
+            found.append(summary)
+            await _walk_on(heads, walk)
+        return found
+
+    async def get(self, place: Place) -> DeadLetter | None:
+        """Read a dead letter with its body. None: there is none in this place."""
+        entries = await self._page(ALL_SHARDS[place.shard], place.entry, place.entry)
+        return entries[0][1] if entries else None
+
+    async def replay(self, place: Place, envelope: Envelope) -> None:
+        """Put an update into its mailbox, and remove its dead letter.
+
+        Nothing is lost if this is cut short: at worst the update is in both, and is
+        dropped as a repetition if it is replayed again.
+
+        Args:
+            place: where the dead letter lies.
+            envelope: the update, which arrived at `REPLAYED`.
+        """
+        await self._ask(self._commands.put(envelope, "", bounded=False))
+        await self._on_stream(ALL_SHARDS[place.shard], b"XDEL", place.entry)
+
+    async def _page(self, shard: Shard, first: str, last: str = "+") -> _Page:
+        entries = await self._on_stream(shard, b"XRANGE", first, last, b"COUNT", PAGE)
+        return [
+            (Place.parse(f"{shard.number}-{entry.decode()}"), decode_letter(fields))
+            for entry, fields in entries
+        ]
+
+    async def _on_stream(
+        self, shard: Shard, verb: bytes, *arguments: bytes | str | int
+    ) -> Any:  # noqa: ANN401 - as Redis answers
+        return await self._ask(Command(shard.number, (verb, shard.dead, *arguments)))
+
+    async def _ask(self, command: Command) -> Any:  # noqa: ANN401 - as Redis answers
+        self._transport.submit(command)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await command.reply
+        except TimeoutError:
+            raise MailboxesUnavailable("Redis does not answer") from None
+
+
+class _Walk:
+    """Goes through the letters of one shard, oldest first."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        read: Callable[[Shard, str], Awaitable[_Page]],
+        reason: str | None,
+    ) -> None:
+        self._shard = shard
+        self._read = read
+        self._reason = reason
+        self._found: deque[Summary] = deque()
+        self._first = "-"
+        self._ended = False
+
+    async def step(self) -> Summary | None:
+        """Give the next letter. None: there are no more."""
+        while not self._found and not self._ended:
+            await self._turn_page()
+        return self._found.popleft() if self._found else None
+
+    async def _turn_page(self) -> None:
+        page = await self._read(self._shard, self._first)
+        self._ended = len(page) < PAGE
+        for place, letter in page:
+            self._first = f"({place.entry}"  # behind this one
+            if self._reason in {None, letter.reason}:
+                self._found.append(_summary(place, letter))
+
+
+async def _walk_on(heads: list[tuple[Place, Summary, _Walk]], walk: _Walk) -> None:
+    """Take the next letter of a walk among the heads."""
+    summary = await walk.step()
+    if summary is not None:
+        heappush(heads, (summary.place, summary, walk))
+
+
+def _summary(place: Place, letter: DeadLetter) -> Summary:
+    return Summary(place, letter.update_id, letter.lane, letter.reason, letter.time)
