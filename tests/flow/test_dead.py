@@ -1,0 +1,140 @@
+"""`telegram-gateway dead`, as a process, beside a gateway that runs."""
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.call import Call
+from gateway.domain.update import Update
+from gateway.telegram.messenger import TelegramMessenger
+from tests.flow.process import run
+from tests.flow.world import SECRET, TOKEN, World, world
+from tests.mailboxes.servers import RedisServer
+from tests.ports import free_ports
+from tests.waiting import wait_until
+
+CANARIES = ("canary", "Canary", "Ann", TOKEN, SECRET)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+async def dead(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
+    """Run `dead`; gives its exit code and the lines of its output and errors."""
+    settings = {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "TELEGRAM_WEBHOOK_SECRET": SECRET,
+        "REDIS_URL": url,
+    }
+    code, output, errors = await run("dead", *arguments, settings=settings)
+    assert not any(canary in output + errors for canary in CANARIES)
+    assert "Traceback" not in errors
+    return code, output.splitlines(), errors.splitlines()
+
+
+async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
+    """Let the gateway crash in the turn of each of these texts; gives the ids."""
+    compose = TelegramMessenger.compose
+
+    def broken(
+        self: TelegramMessenger, update: Update, reply: object
+    ) -> Sequence[Call]:
+        raise ZeroDivisionError
+
+    TelegramMessenger.compose = broken  # type: ignore[method-assign]  # a fault
+    try:
+        before = len(gateway.turns())
+        ids = [await gateway.say(text, user=user) for text in texts]
+        await gateway.ended(before + len(texts))
+    finally:
+        TelegramMessenger.compose = compose  # type: ignore[method-assign]  # its end
+    assert gateway.outcomes()[before:] == ["crashed"] * len(texts)
+    return ids
+
+
+async def test_a_crashed_update_is_listed_replayed_and_served(
+    redis: RedisServer,
+) -> None:
+    """Once the fault is mended; neither late nor too fast for its user."""
+    async with world(redis_url=redis.url, rate_limit_requests=1) as gateway:
+        (update_id,) = await crash(gateway, "canary text")
+        code, (line,), _ = await dead("list", url=redis.url)
+        assert code == 0
+        assert f"UTC  update={update_id} lane=7 reason=crashed" in line
+        letter = line.split()[0]
+        assert await dead("replay", letter, url=redis.url) == (
+            *(0, ["replayed 1 of 1"], []),
+        )
+        await wait_until(lambda: gateway.texts() == ["echo: canary text"], within=2)
+        assert gateway.outcomes() == ["crashed", "done"]
+        assert gateway.turns()[1]["queue_ms"] == 0
+        assert await dead("list", url=redis.url) == (0, [], [])
+        code, _, errors = await dead("replay", letter, url=redis.url)
+        assert (code, errors) == (1, [f"{letter}: there is no such dead letter"])
+
+
+async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
+    """What cannot be read is told and stays; what fails again comes back once."""
+    async with world(redis_url=redis.url) as gateway:
+        await gateway.post(b'{"update_id": 5, "message": "canary"}')
+        await crash(gateway, "canary one", "canary two", user=8)
+        code, lines, _ = await dead("list", url=redis.url)
+        assert [line.split("=")[-1] for line in lines] == (
+            ["malformed", "crashed", "crashed"]
+        )
+        assert "update=- lane=- reason=malformed" in lines[0]
+        _, some, errors = await dead("list", "--limit", "1", url=redis.url)
+        assert (some, len(errors)) == (lines[:1], 1)
+        assert await dead("replay", "--reason", "crashed", url=redis.url) == (
+            *(0, ["replayed 2 of 2"], []),
+        )
+        echoes = ["echo: canary one", "echo: canary two"]
+        await wait_until(lambda: gateway.texts(8) == echoes, within=2)
+        code, output, errors = await dead("replay", "--all", url=redis.url)
+        assert (code, output) == (1, ["replayed 0 of 1"])
+        assert errors == [f"{lines[0].split()[0]}: still cannot be read, and stays"]
+        assert await dead("list", url=redis.url) == (0, lines[:1], [])
+
+
+async def test_without_a_redis_there_is_nothing_to_list() -> None:
+    """They end with the process that has them."""
+    for command in (("list",), ("replay", "--all")):
+        code, output, errors = await dead(*command)
+        assert (code, output, len(errors)) == (2, [], 1)
+        assert "REDIS_URL" in errors[0]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_redis_that_does_not_answer_is_one_line(*, silent: bool) -> None:
+    """Soon, whether it refuses or says nothing; its address is not told."""
+    (port,) = free_ports(1)
+    with socket.socket() as listener:
+        if silent:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        url = f"redis://:canary@127.0.0.1:{port}"
+        start = time.monotonic()
+        code, output, errors = await dead("list", url=url)
+        assert time.monotonic() - start < 5
+    assert (code, output) == (1, [])
+    assert errors == ["telegram-gateway: Redis does not answer"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--all", "--reason", "poison"), ("1-1-1", "--all"), ("no-such-id",)],
+)
+async def test_what_to_replay_is_said_exactly(arguments: tuple[str, ...]) -> None:
+    """Nothing is replayed by mistake."""
+    code, output, errors = await dead("replay", *arguments, url="redis://127.0.0.1:1")
+    assert (code, output) == (2, [])
+    assert errors[-1].startswith("Error: ")
