@@ -7,6 +7,8 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.domain.errors import Faults
+
 Connect = Callable[[], AbstractConnection]
 """Makes a connection object, not yet connected."""
 
@@ -36,3 +38,18 @@ def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's o
         "driver_info": None,
     }
     return lambda: kind(**options)
+
+
+def first_connector(url: str) -> Connect:
+    """Do the same for a URL that nothing is known of yet.
+
+    Raises:
+        Faults: it cannot be used.
+    """
+    try:
+        connect = connector(url)
+        connect()
+    except (TypeError, ValueError):
+        # redis-py takes every word of the query for a setting; its errors quote them.
+        raise Faults(["REDIS_URL: has settings that are none of redis-py"]) from None
+    return connect

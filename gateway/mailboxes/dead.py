@@ -19,11 +19,12 @@ from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.commands import Command, Commands, Submits
+from gateway.mailboxes.connect import first_connector
 from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
 from gateway.mailboxes.letters import decode_letter
 from gateway.mailboxes.scripts import load_scripts
 
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds that one answer may take."""
 
 PAGE = 50
@@ -83,15 +84,15 @@ async def open_dead_letters(url: str, clock: Clock) -> AsyncIterator["DeadLetter
     Args:
         url: the server, or any node of a Cluster, as redis-py reads it.
         clock: notes when something was sent.
+
+    Raises:
+        Faults: the address is wrong.
     """
+    first_connector(url)
     scripts = load_scripts()
-    transport = ClusterTransport(url, scripts, clock)
-    transport.start()
-    try:
+    async with ClusterTransport(url, scripts, clock) as transport:
         # Nothing is claimed or refused here: lease and limit are of no effect.
         yield DeadLetters(transport, Commands(scripts, 1, LEASE_SECONDS))
-    finally:
-        await transport.close()
 
 
 class DeadLetters:

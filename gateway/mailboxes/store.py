@@ -4,10 +4,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.domain.errors import Faults, MailboxesUnavailable
+from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.ports import Clock
 from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.connect import connector
+from gateway.mailboxes.connect import first_connector
 from gateway.mailboxes.fallback import FallbackMailboxes
 from gateway.mailboxes.inspection import inspect
 from gateway.mailboxes.memory import MemoryMailboxes
@@ -61,12 +61,7 @@ async def open_mailboxes(
 
 async def _inspect(url: str) -> None:
     """Warn of what weakens the promise that nothing accepted is lost."""
-    try:
-        connect = connector(url)
-        connect()
-    except (TypeError, ValueError):
-        # redis-py takes every word of the query for a setting; its errors quote them.
-        raise Faults(["REDIS_URL: has settings that are none of redis-py"]) from None
+    connect = first_connector(url)
     try:
         for warning in await inspect(connect):
             logger.warning("redis weakens the promise", extra={"reason": warning})
