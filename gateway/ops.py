@@ -1,9 +1,13 @@
 """What operators and their machines look at: health, readiness, metrics."""
 
+import asyncio
 import logging
+import os
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -32,9 +36,13 @@ _SHUTDOWN_SECONDS = 3
 """For a request whose body is still on its way at the stop: it was not accepted yet."""
 
 
+Part = Callable[[web.Application], None]
+"""Adds its routes."""
+
+
 @asynccontextmanager
 async def listening(
-    parts: Iterable[Callable[[web.Application], None]], host: str, port: int
+    parts: Iterable[Part], host: str, port: int, *, shared: bool = False
 ) -> AsyncIterator[None]:
     """Serve over HTTP inside of the block; requests under way are finished at its end.
 
@@ -42,10 +50,66 @@ async def listening(
         parts: functions that add their routes.
         host: the address to listen on.
         port: its port.
+        shared: other processes of ours listen on the port, too; the system spreads
+            the connections over them.
 
     Raises:
         Faults: the port cannot be had.
     """
+    async with _running(parts) as runner:
+        # None is the system's default, and what platforms without sharing want.
+        reuse = True if shared else None
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_port=reuse)
+        try:
+            await site.start()
+        except (OSError, UnicodeError) as error:
+            raise _cannot_listen(host, port, error) from None
+        yield
+
+
+@asynccontextmanager
+async def listening_on_socket(parts: Iterable[Part], path: Path) -> AsyncIterator[None]:
+    """Serve over HTTP on a Unix socket inside of the block.
+
+    Args:
+        parts: functions that add their routes.
+        path: of the socket; one that a dead process left there is replaced.
+    """
+    async with _running(parts) as runner:
+        await web.UnixSite(runner, path, backlog=_BACKLOG).start()
+        yield
+
+
+@asynccontextmanager
+async def reserved(host: str, port: int) -> AsyncIterator[None]:
+    """Keep a port for processes of ours that share it, inside of the block.
+
+    Sharing is open to every process of the same user, so that two gateways would each
+    get a part of the updates, without a word. Here the port is bound but not listened
+    on: first without sharing, which fails if anybody else has it, then open to those
+    that share.
+
+    Raises:
+        Faults: the port cannot be had.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            asyncio.Protocol, host, port, start_serving=False
+        )
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from None
+    async with server:
+        for held in server.sockets:
+            # asyncio set it, so that connections of the last run are no obstacle. From
+            # here on it would let another reservation in.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield
+
+
+@asynccontextmanager
+async def _running(parts: Iterable[Part]) -> AsyncIterator[web.AppRunner]:
     app = web.Application()
     for add_to in parts:
         add_to(app)
@@ -59,15 +123,19 @@ async def listening(
     )
     await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no such host"
-            fault = f"cannot listen on {host}:{port}: {reason}"
-            raise Faults([fault]) from None
-        yield
+        yield runner
     finally:
         await runner.cleanup()
+
+
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Faults:
+    if isinstance(error, UnicodeError):
+        reason = "no such host"
+    elif isinstance(error, socket.gaierror) or error.errno is None:
+        reason = str(error.strerror)
+    else:
+        reason = os.strerror(error.errno)
+    return Faults([f"cannot listen on {host}:{port}: {reason}"])
 
 
 def raise_file_limit() -> None:
@@ -105,14 +173,15 @@ class Ops:
 
     def add_public(self, app: web.Application) -> None:
         """Add `/health`: is the process alive and what does it run on."""
-        app.router.add_get("/health", self._answer_health)
+        app.router.add_get("/health", self.answer_health)
 
     def add_internal(self, app: web.Application) -> None:
         """Add `/ready` and `/metrics`, which are nobody else's business."""
         app.router.add_get("/ready", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
 
-    async def _answer_health(self, request: web.Request) -> web.Response:
+    async def answer_health(self, request: web.Request) -> web.Response:
+        """Answer what is known here."""
         body = msgspec.json.encode(self._health())
         return web.Response(body=body, content_type=_JSON)
 
