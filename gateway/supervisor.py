@@ -1,0 +1,206 @@
+"""Processes that are kept running.
+
+Concurrency: one event loop. A task per process starts it, waits for its end and starts
+it again. The first stop asks all of them to end, which they do at the same time; a
+second one kills them. While that goes on nothing is started again.
+
+They are spawned, not forked: gRPC does not survive a fork. Each has a process group of
+its own, so that Ctrl-C in a terminal does not reach it. Its standard input is a pipe
+from here on which nothing ever comes: the end of it tells the process that this one is
+gone, however it went.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+LONG_LIFE = 60.0
+"""Seconds after which a worker counts as healthy: its next death begins anew."""
+
+SPARE_SECONDS = 5.0
+"""What a worker has to end on top of its drain. Then it is killed."""
+
+_BAD_START = 2
+
+
+def end_with_parent(orphaned: Callable[[], None], patience: float) -> None:
+    """Notice in a worker that the process above is gone, and do not outlive it.
+
+    A thread waits for it, so that a worker whose event loop hangs ends, too.
+
+    Args:
+        orphaned: is called in the event loop that runs now, once.
+        patience: how many seconds this process has left after that.
+    """
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        os.read(0, 1)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(orphaned)
+        time.sleep(patience)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+class Workers:
+    """The processes, by number.
+
+    Args:
+        commands: what to run, one for each worker.
+        environment: all that they see of the environment.
+        patience: how many seconds they may take to end before they are killed.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Sequence[str | Path]],
+        environment: Mapping[str, str],
+        *,
+        patience: float,
+    ) -> None:
+        self._commands = commands
+        self._environment = environment
+        self._patience = patience
+        self._processes: dict[int, Process] = {}
+        self._stopping = asyncio.Event()
+        self._ending: signal.Signals | None = None
+        self._exit_code = 0
+        self.restarts = [0] * len(commands)
+        """How often each worker was started again."""
+
+    async def run(self) -> int:
+        """Keep the workers running until `stop`, or until one cannot start.
+
+        Returns:
+            The exit code: 0 after a clean stop, 1 if a worker had to be killed or
+            failed as it ended, 2 if one could not start, 128 and the number of the
+            signal after a second signal.
+        """
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(self._commands)):
+                group.create_task(self._keep(number), name=f"worker {number}")
+            logger.info("starting workers", extra={"workers": len(self._commands)})
+            await self._stopping.wait()
+            logger.info("stopping workers")
+            late = asyncio.get_running_loop().call_later(self._patience, self._give_up)
+        late.cancel()
+        logger.info("workers stopped")
+        return self._exit_code
+
+    def stop(self, number: signal.Signals) -> None:
+        """Let the workers end; called again, kill them at once."""
+        if self._stopping.is_set():
+            self._exit_code = 128 + number
+            self._end_all(signal.SIGKILL)
+        else:
+            self._begin_end()
+
+    def _begin_end(self) -> None:
+        self._stopping.set()
+        self._end_all(signal.SIGTERM)
+
+    async def _keep(self, number: int) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            code = await self._live(number)
+            lived = time.monotonic() - began
+            if self._stopping.is_set():
+                self._judge_end(code)
+            elif code == _BAD_START and not self.restarts[number]:
+                # It told why itself.
+                self._exit_code = _BAD_START
+                self._begin_end()
+            else:
+                await self._pause(number, code, lived, backoff.next(lived))
+
+    async def _live(self, number: int) -> int:
+        """Run a worker from its start to its end; gives its exit code."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._commands[number],
+                stdin=PIPE,
+                env=self._environment,
+                process_group=0,
+            )
+        except OSError as error:  # no memory or no process left
+            logger.error("worker not spawned", extra={"errno": error.errno})  # noqa: TRY400 - expected under load, and no fault in our code
+            return 1
+        self._processes[number] = process
+        try:
+            if self._ending:  # while it was spawned
+                _send(process, self._ending)
+            return await process.wait()
+        finally:
+            del self._processes[number]
+            _send(process, signal.SIGKILL)
+
+    async def _pause(self, number: int, code: int, lived: float, delay: float) -> None:
+        logger.error(
+            "worker ended",
+            extra={
+                "worker": number,
+                # A signal's number is negative, as Python has it.
+                "code": code,
+                "lived_seconds": round(lived, 1),
+                "again_in_seconds": delay,
+            },
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._stopping.wait()
+        if not self._stopping.is_set():
+            self.restarts[number] += 1
+
+    def _judge_end(self, code: int) -> None:
+        # One that was still starting ends by the signal itself: it had nothing yet.
+        if code not in {0, -signal.SIGTERM}:
+            self._exit_code = self._exit_code or 1
+
+    def _give_up(self) -> None:
+        logger.error(
+            "workers did not end in time", extra={"left": len(self._processes)}
+        )
+        self._end_all(signal.SIGKILL)
+
+    def _end_all(self, number: signal.Signals) -> None:
+        self._ending = number
+        for process in self._processes.values():
+            _send(process, number)
+
+
+class Backoff:
+    """How long to wait until a worker is started again."""
+
+    def __init__(self) -> None:
+        self._delay = FIRST_DELAY
+
+    def next(self, lived: float) -> float:
+        """Give the seconds to wait.
+
+        Args:
+            lived: how many seconds the worker lived this time.
+        """
+        if lived >= LONG_LIFE:
+            self._delay = FIRST_DELAY
+        delay = self._delay
+        self._delay = min(delay * 2, LONGEST_DELAY)
+        return delay
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)

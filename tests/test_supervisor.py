@@ -1,0 +1,208 @@
+"""Processes that are kept running, with small ones in the gateway's place."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway import supervisor
+from gateway.supervisor import Backoff, Workers
+from tests.waiting import wait_until
+
+POLITE = "import time; time.sleep(60)"
+STUBBORN = """
+import signal, sys, time
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+with open(sys.argv[1], "a") as file: file.write("up ")
+time.sleep(60)
+"""
+SORE = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+with open(sys.argv[1], "a") as file: file.write("up ")
+signal.sigwait({signal.SIGTERM})
+sys.exit(3)
+"""
+DYING = """
+import sys
+with open(sys.argv[1], "a") as file: file.write("up ")
+sys.exit(3)
+"""
+UNABLE = "import sys; sys.exit(2)"
+READER = """
+import sys
+with open(sys.argv[1], "a") as file: file.write("up ")
+sys.stdin.read()
+"""
+HANGING = """
+import asyncio, sys, time
+from gateway.supervisor import end_with_parent
+
+async def main():
+    end_with_parent(lambda: print("orphaned", flush=True), 0.2)
+    print("up", flush=True)
+    if sys.argv[1] == "busy":
+        time.sleep(60)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file in which a process notes that it runs."""
+    file = tmp_path / "notes"
+    file.touch()
+    return file
+
+
+def workers_of(*scripts: str, file: Path, patience: float = 10) -> Workers:
+    """Make workers out of Python scripts."""
+    commands = [(sys.executable, "-c", script, file) for script in scripts]
+    return Workers(commands, {}, patience=patience)
+
+
+def starts(file: Path) -> int:
+    """Count the starts that were noted."""
+    return file.read_text().count("up")
+
+
+def test_the_delay_doubles_up_to_a_limit() -> None:
+    """A worker that cannot start costs next to nothing."""
+    backoff = Backoff()
+    delays = [backoff.next(lived=1) for _ in range(9)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_the_delay_begins_anew_after_a_long_life() -> None:
+    """One death a day is not held against the next one."""
+    backoff = Backoff()
+    assert [backoff.next(lived=59.9) for _ in range(3)] == [0.5, 1, 2]
+    assert backoff.next(lived=60) == 0.5
+    assert backoff.next(lived=1) == 1
+
+
+async def test_a_dead_worker_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each death is counted and is one line in the log."""
+    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(supervisor, "LONGEST_DELAY", 0.01)
+    workers = workers_of(DYING, POLITE, file=file)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: workers.restarts[0] >= 3)
+    workers.stop(signal.SIGTERM)
+    assert await running in {0, 1}  # it may end by itself at that very moment
+    deaths = [it for it in caplog.records if it.message == "worker ended"]
+    assert {(vars(it)["worker"], vars(it)["code"]) for it in deaths} == {(0, 3)}
+    assert workers.restarts[1] == 0
+    assert len(deaths) - workers.restarts[0] in {0, 1}
+
+
+async def test_nothing_is_started_again_while_it_stops(file: Path) -> None:
+    """Also not if a worker waits for its next start."""
+    workers = workers_of(DYING, file=file)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: starts(file) == 1)
+    workers.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 5) in {0, 1}
+    assert starts(file) == 1
+
+
+async def test_a_clean_stop_gives_0(file: Path) -> None:
+    """Also if a worker was still starting, and the signal ended it."""
+    workers = workers_of(POLITE, POLITE, file=file)
+    running = asyncio.create_task(workers.run())
+    workers.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 5) == 0
+
+
+async def test_a_worker_that_fails_at_its_end_gives_1(file: Path) -> None:
+    """Something of its work may be left."""
+    workers = workers_of(SORE, file=file)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: starts(file) == 1)
+    workers.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 5) == 1
+
+
+async def test_a_stubborn_worker_is_killed(file: Path) -> None:
+    """It has its time to end, and not more; the exit code tells."""
+    workers = workers_of(STUBBORN, POLITE, file=file, patience=0.2)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: starts(file) == 1)
+    begin = time.monotonic()
+    workers.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 5) == 1
+    assert 0.2 <= time.monotonic() - begin < 2
+
+
+async def test_a_second_signal_kills_at_once(file: Path) -> None:
+    """Whoever insists does not wait; the code is the shell's for that signal."""
+    workers = workers_of(STUBBORN, STUBBORN, file=file)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: starts(file) == 2)
+    workers.stop(signal.SIGINT)
+    workers.stop(signal.SIGINT)
+    assert await asyncio.wait_for(running, 2) == 128 + signal.SIGINT
+
+
+async def test_one_that_cannot_start_ends_all(file: Path) -> None:
+    """What keeps one from starting keeps the others, too."""
+    workers = workers_of(POLITE, UNABLE, file=file)
+    assert await asyncio.wait_for(workers.run(), 5) == 2
+    assert workers.restarts == [0, 0]
+
+
+async def test_what_cannot_be_spawned_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine without memory for a process is not the end of the others."""
+    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
+    workers = Workers([(tmp_path / "no program",)], {}, patience=10)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: workers.restarts[0] >= 2)
+    workers.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 5) == 0
+
+
+async def test_standard_input_stays_open(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """Its end would tell the worker that nobody is above it any more."""
+    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
+    workers = workers_of(READER, DYING, file=file)
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: workers.restarts[1] >= 3)
+    assert workers.restarts[0] == 0
+    workers.stop(signal.SIGTERM)
+    await running
+
+
+@pytest.mark.parametrize(("manner", "says"), [("idle", b"orphaned\n"), ("busy", b"")])
+async def test_a_worker_does_not_outlive_the_process_above_it(
+    manner: str, says: bytes
+) -> None:
+    """It is told, and has its time; one whose event loop hangs ends all the same."""
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HANGING,
+        manner,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    assert await asyncio.wait_for(worker.stdout.readline(), 20) == b"up\n"
+    worker.stdin.close()
+    begin = time.monotonic()
+    assert await asyncio.wait_for(worker.stdout.read(), 5) == says
+    assert await worker.wait() == 1
+    assert time.monotonic() - begin >= 0.2
