@@ -1,0 +1,230 @@
+"""Health, readiness and metrics of all workers together.
+
+A worker's own pages are on a Unix socket that only this user can reach. The process
+above them asks all of them and gives one answer, so that nobody sees a random worker.
+
+Concurrency: all workers are asked at the same time, and none is waited for longer than
+`ANSWER_SECONDS`. Whoever asks a worker for its health while it asks already shares that
+answer.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+ANSWER_SECONDS = 0.75
+"""How long a worker has to answer. One that hangs must not hang the others' pages."""
+WHOLE_SECONDS = 1.0
+"""How long the process above has, for a worker that asks it: longer, because it waits
+for the workers in between."""
+
+_JSON = "application/json"
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+Facts = dict[str, Any]
+"""What a page in JSON says."""
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+Restarts = Callable[[], Sequence[int]]
+
+
+def socket_of_worker(directory: Path, number: int) -> Path:
+    """Name the socket at which a worker shows its own pages."""
+    return directory / str(number)
+
+
+def socket_of_whole(directory: Path) -> Path:
+    """Name the socket at which the health of all workers is told."""
+    return directory / "whole"
+
+
+def remove_sockets(own: Path) -> None:
+    """Remove what a process above that is gone could not remove; the last one does.
+
+    Args:
+        own: the socket of this worker.
+    """
+    with contextlib.suppress(OSError):
+        own.unlink(missing_ok=True)
+        socket_of_whole(own.parent).unlink(missing_ok=True)
+        own.parent.rmdir()
+
+
+class Whole:
+    """The pages of the process above the workers.
+
+    Args:
+        sockets: of the workers, by number.
+        restarts: how often each of them was started again.
+    """
+
+    def __init__(self, sockets: Sequence[Path], restarts: Restarts) -> None:
+        self._sockets = sockets
+        self._restarts = restarts
+
+    def add_internal(self, app: web.Application) -> None:
+        """Add `/ready` and `/metrics`, which are nobody else's business."""
+        app.router.add_get("/ready", self._answer_ready)
+        app.router.add_get("/metrics", self._answer_metrics)
+
+    def add_health(self, app: web.Application) -> None:
+        """Add `/health`, for the workers to ask for."""
+        app.router.add_get("/health", self._answer_health)
+
+    async def _answer_ready(self, request: web.Request) -> web.Response:
+        ready = merge_ready(await self._ask_for_facts("/ready"))
+        body = msgspec.json.encode(ready)
+        status = 200 if ready["ready"] else 503
+        return web.Response(status=status, body=body, content_type=_JSON)
+
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        pages = await self._ask_all("/metrics")
+        body = merge_metrics(pages, self._restarts())
+        return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
+
+    async def _answer_health(self, request: web.Request) -> web.Response:
+        health = merge_health(await self._ask_for_facts("/health"))
+        return web.Response(body=msgspec.json.encode(health), content_type=_JSON)
+
+    async def _ask_for_facts(self, page: str) -> list[Facts | None]:
+        answers = await self._ask_all(page)
+        return [None if it is None else msgspec.json.decode(it) for it in answers]
+
+    async def _ask_all(self, page: str) -> list[bytes | None]:
+        return await asyncio.gather(
+            *(_ask(path, page, ANSWER_SECONDS) for path in self._sockets)
+        )
+
+
+class WholeHealth:
+    """The public `/health` of a worker: it tells the health of all of them.
+
+    Args:
+        path: the socket of the process above.
+        own: answers with the worker's own health, for when that one does not.
+    """
+
+    def __init__(self, path: Path, own: Handler) -> None:
+        self._path = path
+        self._own = own
+        self._asking: asyncio.Task[bytes | None] | None = None
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route `GET /health`."""
+        app.router.add_get("/health", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        # The page is open to strangers, and one question to us is one to every worker.
+        if self._asking is None or self._asking.done():
+            question = _ask(self._path, "/health", WHOLE_SECONDS)
+            self._asking = asyncio.create_task(question, name="ask for health")
+        body = await asyncio.shield(self._asking)
+        if body is None:
+            return await self._own(request)
+        return web.Response(body=body, content_type=_JSON)
+
+
+def merge_health(answers: Sequence[Facts | None]) -> Facts:
+    """Put the workers' health together.
+
+    Args:
+        answers: one per worker; None from one that did not answer.
+    """
+    healths = [health for health in answers if health]
+    missing = len(answers) - len(healths)
+    good = not missing and all(health["status"] == "ok" for health in healths)
+    return {
+        "status": "ok" if good else "degraded",
+        "version": _each("version", healths),
+        "mailboxes": _each("mailboxes", healths),
+        "workers": len(healths),
+        "missing_workers": missing,
+        "active_actors": sum(health["active_actors"] for health in healths),
+        "queued_updates": sum(health["queued_updates"] for health in healths),
+    }
+
+
+def merge_ready(answers: Sequence[Facts | None]) -> Facts:
+    """Put the workers' readiness together: one that is ready is enough.
+
+    Args:
+        answers: one per worker; None from one that did not answer.
+    """
+    known = [answer for answer in answers if answer]
+    if any(answer["ready"] for answer in known):
+        return {"ready": True, "reason": ""}
+    return {"ready": False, "reason": _each("reason", known) or "no worker answers"}
+
+
+def merge_metrics(pages: Sequence[bytes | None], restarts: Sequence[int]) -> bytes:
+    """Make one page in the Prometheus text format, version 0.0.4.
+
+    Every series gets the label `worker`. Nothing is added up: Prometheus does that, and
+    knows that the counters of a worker that was started again begin at 0.
+
+    Args:
+        pages: the workers' pages by number; None of one that did not answer.
+        restarts: how often each worker was started again.
+    """
+    families: dict[str, Metric] = {}
+    for number, page in enumerate(pages):
+        for family in text_string_to_metric_families((page or b"").decode()):
+            whole = families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            for sample in family.samples:
+                labels = {**sample.labels, "worker": str(number)}
+                whole.samples.append(sample._replace(labels=labels))
+    return generate_latest(
+        _Fixed([*_own_families(pages, restarts), *families.values()])
+    )
+
+
+def _own_families(
+    pages: Sequence[bytes | None], restarts: Sequence[int]
+) -> Iterable[Metric]:
+    answering = sum(page is not None for page in pages)
+    yield GaugeMetricFamily("gateway_workers", "Workers that answer.", answering)
+    again = CounterMetricFamily(
+        "gateway_worker_restarts", "Workers started again.", labels=["worker"]
+    )
+    for number, times in enumerate(restarts):
+        again.add_metric([str(number)], times)
+    yield again
+
+
+class _Fixed(Collector):
+    """Metrics as they are, for the writer of the page."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _each(name: str, answers: Iterable[Facts]) -> str:
+    """Give what the answers say, each thing once."""
+    return ", ".join(sorted({answer[name] for answer in answers}))
+
+
+async def _ask(path: Path, page: str, seconds: float) -> bytes | None:
+    """Get a page from a Unix socket, whatever its status. None: no answer in time."""
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client,
+            client.get(f"http://gateway{page}") as response,
+        ):
+            return await response.read()
+    except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+        return None

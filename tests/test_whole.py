@@ -1,0 +1,185 @@
+"""One page out of many workers' pages."""
+
+import asyncio
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.domain.turn import Outcome, Turn
+from gateway.metrics import Metrics
+from gateway.ops import Ops, listening_on_socket
+from gateway.whole import (
+    ANSWER_SECONDS,
+    Whole,
+    WholeHealth,
+    merge_health,
+    merge_metrics,
+    merge_ready,
+)
+
+
+def a_health(
+    status: str = "ok", mailboxes: str = "redis", n: int = 1
+) -> dict[str, Any]:
+    """Give the health of one worker."""
+    return {
+        "status": status,
+        "version": "1",
+        "mailboxes": mailboxes,
+        "active_actors": n,
+        "queued_updates": 10 * n,
+    }
+
+
+def a_page(updates: int) -> bytes:
+    """Give the metrics of one worker."""
+    metrics = Metrics()
+    for _ in range(updates):
+        metrics.observe(
+            Turn(kind="message", route="text", outcome=Outcome.DONE, queue_seconds=0.2)
+        )
+    metrics.gauge("gateway_active_actors", 'Lanes "served".', lambda: updates)
+    return metrics.page()
+
+
+def ops(name: str) -> Ops:
+    """Give the pages of one worker."""
+    return Ops(
+        health=lambda: a_health() | {"version": name},
+        unready=lambda: "",
+        metrics=lambda: a_page(1),
+    )
+
+
+def test_the_whole_is_ok_if_all_workers_are() -> None:
+    """What each of them works on is added up."""
+    assert merge_health([a_health(n=1), a_health(n=2)]) == {
+        "status": "ok",
+        "version": "1",
+        "mailboxes": "redis",
+        "workers": 2,
+        "missing_workers": 0,
+        "active_actors": 3,
+        "queued_updates": 30,
+    }
+
+
+@pytest.mark.parametrize("second", [None, a_health("degraded", "memory")])
+def test_one_bad_worker_degrades_the_whole(second: dict[str, Any] | None) -> None:
+    """One that is missing, and one that says so itself."""
+    health = merge_health([a_health(), second])
+    assert health["status"] == "degraded"
+    assert health["missing_workers"] == (second is None)
+    assert health["mailboxes"] == ("memory, redis" if second else "redis")
+
+
+def test_one_ready_worker_is_enough() -> None:
+    """Its port takes all that comes."""
+    starting = {"ready": False, "reason": "starting"}
+    ready = {"ready": True, "reason": ""}
+    assert merge_ready([None, starting, ready]) == ready
+    assert merge_ready([starting, None, starting]) == starting
+    assert merge_ready([None])["reason"] == "no worker answers"
+
+
+def test_every_series_says_which_worker_it_is_of() -> None:
+    """Counters, histograms and gauges stand side by side under one headline."""
+    page = merge_metrics([a_page(3), None, a_page(5)], [0, 4, 0]).decode()
+    lines = page.splitlines()
+    labels = 'kind="message",outcome="done",route="text"'
+    for line in (
+        f'gateway_updates_total{{{labels},worker="0"}} 3.0',
+        f'gateway_updates_total{{{labels},worker="2"}} 5.0',
+        'gateway_mailbox_seconds_bucket{le="0.25",worker="2"} 5.0',
+        'gateway_mailbox_seconds_count{worker="0"} 3.0',
+        'gateway_active_actors{worker="2"} 5.0',
+        "gateway_workers 2.0",
+        'gateway_worker_restarts_total{worker="1"} 4.0',
+    ):
+        assert lines.count(line) == 1
+    heads = [line for line in lines if line.startswith("#")]
+    assert len(heads) == len(set(heads))
+    # Nothing but the label is new, and nothing is lost.
+    theirs = [it for it in lines if 'worker="2"' in it and "restarts" not in it]
+    bare = [it.replace(',worker="2"', "").replace('{worker="2"}', "") for it in theirs]
+    own = [it for it in a_page(5).decode().splitlines() if it[0] != "#"]
+    assert [it for it in bare if "_created" not in it] == [
+        it for it in own if "_created" not in it
+    ]
+    assert {*heads} >= {
+        it for it in a_page(5).decode().splitlines() if it.startswith("#")
+    }
+
+
+async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
+    """One hangs, one is gone, one answers: so does the whole, in its time."""
+    good, bad, gone, above = (tmp_path / name for name in ("0", "1", "2", "whole"))
+    whole = Whole([good, bad, gone], lambda: [0, 0, 1])
+    hanging = socket.socket(socket.AF_UNIX)
+    hanging.bind(str(bad))
+    hanging.listen()  # and nobody accepts, as in a process that is stopped
+    parts = [ops("1").add_internal, ops("1").add_public]
+    async with (
+        listening_on_socket(parts, good),
+        listening_on_socket([whole.add_internal, whole.add_health], above),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(above))) as client,
+    ):
+        begin = time.monotonic()
+        answers = await asyncio.gather(
+            *(_get(client, page) for page in ("/health", "/ready", "/metrics"))
+        )
+        assert ANSWER_SECONDS <= time.monotonic() - begin < 2 * ANSWER_SECONDS
+    hanging.close()
+    (_, health), (ready, _), (_, metrics) = answers
+    assert json.loads(health)["workers"] == 1
+    assert json.loads(health)["missing_workers"] == 2
+    assert ready == 200
+    assert "gateway_workers 1.0" in metrics
+
+
+async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
+    """Its own where the process above it does not answer."""
+    above, public = tmp_path / "whole", tmp_path / "public"
+    health = WholeHealth(above, ops("own").answer_health)
+    async with (
+        listening_on_socket([health.add_to], public),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
+    ):
+        async with listening_on_socket([ops("whole").add_public], above):
+            assert json.loads((await _get(client, "/health"))[1])["version"] == "whole"
+        assert json.loads((await _get(client, "/health"))[1])["version"] == "own"
+
+
+async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None:
+    """`/health` is open to strangers."""
+    above, public = tmp_path / "whole", tmp_path / "public"
+    asked = 0
+
+    async def count(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.1)
+        return web.Response(body=b"{}")
+
+    def add_counting(app: web.Application) -> None:
+        app.router.add_get("/health", count)
+
+    health = WholeHealth(above, ops("own").answer_health)
+    async with (
+        listening_on_socket([add_counting], above),
+        listening_on_socket([health.add_to], public),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
+    ):
+        await asyncio.gather(*(_get(client, "/health") for _ in range(50)))
+    assert asked < 5
+
+
+async def _get(client: aiohttp.ClientSession, page: str) -> tuple[int, str]:
+    async with client.get(f"http://gateway{page}") as response:
+        return response.status, await response.text()
