@@ -2,6 +2,7 @@
 
 Concurrency: one event loop. On the first signal to end nothing new is accepted and
 what runs is finished within `DRAIN_TIMEOUT`; a second signal ends the process at once.
+A worker does the same when the process above it is gone.
 """
 
 import asyncio
@@ -10,19 +11,22 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.config import ServiceSettings, Settings
 from gateway.logs import describe
 from gateway.mailboxes.store import open_mailboxes
-from gateway.ops import listening, raise_file_limit
+from gateway.ops import listening, listening_on_socket, raise_file_limit
 from gateway.parts import Parts
 from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import RouteTable
+from gateway.supervisor import SPARE_SECONDS, end_with_parent
 from gateway.telegram.api import BotApi
 from gateway.telegram.introduction import introduce
+from gateway.whole import WholeHealth, remove_sockets, socket_of_whole
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +36,19 @@ name another bot would be taken as ours."""
 
 
 async def serve(
-    settings: Settings, services: Mapping[str, ServiceSettings], table: RouteTable
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    table: RouteTable,
+    worker: Path | None = None,
 ) -> None:
     """Run the gateway until a signal ends it.
+
+    Args:
+        settings: of the gateway.
+        services: where the services are, by name.
+        table: the routes.
+        worker: set in a worker, one of several that share the port: the socket for
+            its own pages.
 
     Raises:
         Faults: it cannot start, for example because a port is in use.
@@ -52,7 +66,15 @@ async def serve(
 
     for number in signals:
         loop.add_signal_handler(number, stop_once)
-    async with running(settings, services, table):
+    if worker is not None:
+        own = worker
+
+        def orphaned() -> None:
+            stop.set()
+            remove_sockets(own)
+
+        end_with_parent(orphaned, settings.drain_timeout + SPARE_SECONDS)
+    async with running(settings, services, table, worker):
         # Else each full collection looks at the 60,000 objects of the start: 37 ms.
         gc.collect()
         gc.freeze()
@@ -63,9 +85,14 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, services: Mapping[str, ServiceSettings], table: RouteTable
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    table: RouteTable,
+    worker: Path | None = None,
 ) -> AsyncIterator[None]:
     """Run the gateway inside of the block; drain it at the end.
+
+    The arguments are those of `serve`.
 
     Raises:
         Faults: it cannot start.
@@ -88,10 +115,7 @@ async def running(
     ):
         dispatch = Dispatch(table, channels, timeouts)
         parts = Parts(settings, dispatch, api, mailboxes, clock)
-        host = settings.host
-        await stack.enter_async_context(
-            listening([parts.ops.add_internal], host, settings.ops_port)
-        )
+        await stack.enter_async_context(_own_pages(parts, settings, worker))
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = asyncio.create_task(
@@ -99,13 +123,31 @@ async def running(
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
-        await stack.enter_async_context(
-            listening([parts.webhook.add_to, parts.ops.add_public], host, settings.port)
-        )
+        await stack.enter_async_context(_public_pages(parts, settings, worker))
         stack.callback(parts.stop)
         parts.phase = ""
-        logger.info("started", extra={"host": host, "port": settings.port})
+        logger.info("started", extra={"host": settings.host, "port": settings.port})
         yield
+
+
+def _own_pages(
+    parts: Parts, settings: Settings, worker: Path | None
+) -> AbstractAsyncContextManager[None]:
+    if worker is None:
+        pages = [parts.ops.add_internal]
+        return listening(pages, settings.host, settings.ops_port)
+    return listening_on_socket([parts.ops.add_internal, parts.ops.add_public], worker)
+
+
+def _public_pages(
+    parts: Parts, settings: Settings, worker: Path | None
+) -> AbstractAsyncContextManager[None]:
+    host, port = settings.host, settings.port
+    take = parts.webhook.add_to
+    if worker is None:
+        return listening([take, parts.ops.add_public], host, port)
+    whole = WholeHealth(socket_of_whole(worker.parent), parts.ops.answer_health)
+    return listening([take, whole.add_to], host, port, shared=True)
 
 
 def _tls(settings: Settings) -> Tls | None:

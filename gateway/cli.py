@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import click
 
-from gateway import app, config
+from gateway import config
 from gateway.cli_dead import dead
 from gateway.cli_webhook import webhook
 from gateway.domain.errors import BotApiError, Faults, MailboxesError
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
 from gateway.services.routes import RouteTable, build_routes, discover
+from gateway.workers import run as run_workers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +24,10 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--workers", type=int, help="How many processes. [env: WORKERS]")
-def serve(workers: int | None) -> None:
+@click.option(
+    "--worker", type=Path, hidden=True, help="Be one of them, at this socket."
+)
+def serve(workers: int | None, worker: Path | None) -> None:
     """Run the gateway."""
     overrides = {} if workers is None else {"workers": workers}
     faults: list[str] = []
@@ -40,7 +45,7 @@ def serve(workers: int | None) -> None:
     if table is None:
         raise Faults(faults)
     start_logging(settings.log_level)
-    asyncio.run(app.serve(settings, services, table))
+    sys.exit(run_workers(settings, services, table, worker))
 
 
 @cli.command()

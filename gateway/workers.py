@@ -1,0 +1,120 @@
+"""Runs the gateway as workers: processes that share a port, kept running from here.
+
+What keeps them running stands in `supervisor.py`; what they show together stands in
+`whole.py`.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
+
+from gateway import app
+from gateway.config import ServiceSettings, Settings
+from gateway.domain.errors import Faults
+from gateway.ops import listening, listening_on_socket, reserved
+from gateway.services.routes import RouteTable
+from gateway.supervisor import SPARE_SECONDS, Workers
+from gateway.whole import Whole, socket_of_whole, socket_of_worker
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    table: RouteTable,
+    worker: Path | None = None,
+) -> int:
+    """Run the gateway with as many processes as the settings say, until a signal.
+
+    Args:
+        settings: of the gateway.
+        services: where the services are, by name.
+        table: the routes.
+        worker: set in a worker: the socket for its own pages.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Faults: it cannot start.
+    """
+    if worker is None and settings.workers > 1:
+        return asyncio.run(_supervise(settings, services))
+    asyncio.run(app.serve(settings, services, table, worker))
+    return 0
+
+
+async def _supervise(
+    settings: Settings, services: Mapping[str, ServiceSettings]
+) -> int:
+    with _private_directory() as directory:
+        numbers = range(settings.workers)
+        sockets = [socket_of_worker(directory, number) for number in numbers]
+        workers = Workers(
+            [
+                (sys.executable, "-m", "gateway", "serve", "--worker", path)
+                for path in sockets
+            ],
+            environment_of(settings, services),
+            patience=settings.drain_timeout + SPARE_SECONDS,
+        )
+        whole = Whole(sockets, lambda: workers.restarts)
+        host = settings.host
+        with _on_signals(workers):
+            async with (
+                reserved(host, settings.port),
+                listening([whole.add_internal], host, settings.ops_port),
+                listening_on_socket([whole.add_health], socket_of_whole(directory)),
+            ):
+                return await workers.run()
+
+
+def environment_of(
+    settings: Settings, services: Mapping[str, ServiceSettings]
+) -> dict[str, str]:
+    """Give the environment in which these very settings are found again.
+
+    A worker that is started later must not read a file `.env` that has changed since.
+    """
+    told: dict[str, object] = {"ENV_FILE": ""}
+    told |= {name.upper(): value for name, value in settings}
+    for service, own in services.items():
+        told |= {f"{service}_{name}".upper(): value for name, value in own}
+    kept = {name: it for name, it in os.environ.items() if name.upper() not in told}
+    return kept | {name: _text(it) for name, it in told.items() if it is not None}
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """Make a directory that only this user can look into, and remove it again."""
+    try:
+        directory = TemporaryDirectory(prefix="telegram-gateway-")
+    except OSError as error:
+        fault = f"workers need a temporary directory (TMPDIR): {error.strerror}"
+        raise Faults([fault]) from None
+    with directory as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def _on_signals(workers: Workers) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, workers.stop, number)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,41 @@
+"""What a worker is told by the process above it."""
+
+import pytest
+
+from gateway import config
+from gateway.workers import environment_of
+
+SETTINGS = {
+    "TELEGRAM_BOT_TOKEN": "7400000001:hush",
+    "TELEGRAM_WEBHOOK_SECRET": "hush",
+    "REDIS_URL": "redis://:hush@cache/2",
+    "port": "8001",
+    "DRAIN_TIMEOUT": "1.5",
+    "SERVICES_TLS": "yes",
+    "SERVICES_TLS_CA_FILE": "/etc/ca.pem",
+    "WEBHOOK_URL": "https://bot.example.com/webhook/telegram",
+    "ENV_FILE": "",
+    "PROFILE_TARGET": "profile:1",
+    "PROFILE_TIMEOUT": "0.5",
+    "CONVERSATION_TARGET": "conversation:1",
+    "UNRELATED": "kept",
+}
+
+
+def test_a_worker_finds_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the command line and of a file that has changed since, too."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    names = ("PROFILE", "CONVERSATION")
+    settings, services = config.load_with_services(names, {"workers": 3})
+    environment = environment_of(settings, services)
+    assert environment["UNRELATED"] == "kept"
+    assert "port" not in environment
+    for name in SETTINGS:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    again, services_again = config.load_with_services(names)
+    assert again == settings
+    assert again.workers == 3
+    assert services_again == services
