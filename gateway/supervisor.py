@@ -28,7 +28,7 @@ LONGEST_DELAY = 30.0
 LONG_LIFE = 60.0
 """Seconds after which a worker counts as healthy: its next death begins anew."""
 
-SPARE_SECONDS = 5.0
+SPARE_SECONDS = 8.0
 """What a worker has to end on top of its drain. Then it is killed."""
 
 _BAD_START = 2
