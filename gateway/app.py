@@ -20,6 +20,8 @@ from gateway.logs import describe
 from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import listening, listening_on_socket, raise_file_limit
 from gateway.parts import Parts
+from gateway.sandbox.recorded import recorded_calls
+from gateway.sandbox.recorder import Recorder
 from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import RouteTable
@@ -40,6 +42,7 @@ async def serve(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
+    recorder: Recorder | None = None,
 ) -> None:
     """Run the gateway until a signal ends it.
 
@@ -49,6 +52,7 @@ async def serve(
         table: the routes.
         worker: set in a worker, one of several that share the port: the socket for
             its own pages.
+        recorder: set in the sandbox: tells its page what happens.
 
     Raises:
         Faults: it cannot start, for example because a port is in use.
@@ -74,7 +78,7 @@ async def serve(
             remove_sockets(own)
 
         end_with_parent(orphaned, settings.drain_timeout + SPARE_SECONDS)
-    async with running(settings, services, table, worker):
+    async with running(settings, services, table, worker, recorder):
         # Else each full collection looks at the 60,000 objects of the start: 37 ms.
         gc.collect()
         gc.freeze()
@@ -89,6 +93,7 @@ async def running(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[None]:
     """Run the gateway inside of the block; drain it at the end.
 
@@ -102,7 +107,7 @@ async def running(
     token = settings.telegram_bot_token.get_secret_value()
     clock = SystemClock()
     async with (
-        Channels(targets, _tls(settings)) as channels,
+        Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
         BotApi(token, settings.api_url) as api,
         open_mailboxes(
             settings.store_url,
@@ -114,7 +119,10 @@ async def running(
         AsyncExitStack() as stack,
     ):
         dispatch = Dispatch(table, channels, timeouts)
-        parts = Parts(settings, dispatch, api, mailboxes, clock)
+        parts = Parts(settings, dispatch, api, mailboxes, clock, recorder)
+        if recorder is not None:
+            posting = asyncio.create_task(recorder.run(), name="post turns")
+            stack.push_async_callback(_cancel, posting)
         await stack.enter_async_context(_own_pages(parts, settings, worker))
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)

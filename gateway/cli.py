@@ -12,6 +12,7 @@ from gateway.cli_webhook import webhook
 from gateway.domain.errors import BotApiError, Faults, MailboxesError
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable, build_routes, discover
 from gateway.workers import run as run_workers
 
@@ -27,7 +28,11 @@ def cli() -> None:
 @click.option(
     "--worker", type=Path, hidden=True, help="Be one of them, at this socket."
 )
-def serve(workers: int | None, worker: Path | None) -> None:
+@click.option("--turns-url", envvar="SANDBOX_TURNS_URL", hidden=True)
+@click.option("--turns-key", envvar="SANDBOX_TURNS_KEY", default="", hidden=True)
+def serve(
+    workers: int | None, worker: Path | None, turns_url: str | None, turns_key: str
+) -> None:
     """Run the gateway."""
     overrides = {} if workers is None else {"workers": workers}
     faults: list[str] = []
@@ -45,7 +50,8 @@ def serve(workers: int | None, worker: Path | None) -> None:
     if table is None:
         raise Faults(faults)
     start_logging(settings.log_level)
-    sys.exit(run_workers(settings, services, table, worker))
+    recorder = None if turns_url is None else Recorder(turns_url, turns_key)
+    sys.exit(run_workers(settings, services, table, worker, recorder))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ What is connected to what stands here; what is started when stands in `app.py`.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -15,12 +16,14 @@ from gateway.actors.refusal import Refusals
 from gateway.actors.session import Sessions
 from gateway.actors.system import ActorSystem
 from gateway.config import Settings
-from gateway.domain.ports import Clock
+from gateway.domain.ports import Clock, Messenger, Services
 from gateway.domain.turn import Turn
 from gateway.logs import log_turn
 from gateway.mailboxes.store import Opened
 from gateway.metrics import Metrics
 from gateway.ops import Ops
+from gateway.sandbox.recorded import RecordedMessenger, RecordedServices
+from gateway.sandbox.recorder import Recorder
 from gateway.services.dispatch import Dispatch
 from gateway.telegram.api import BotApi
 from gateway.telegram.messenger import TelegramMessenger
@@ -38,6 +41,7 @@ class Parts:
         api: BotApi,
         mailboxes: Opened,
         clock: Clock,
+        recorder: Recorder | None = None,
     ) -> None:
         self._metrics = metrics = Metrics()
         self._api = api
@@ -47,35 +51,42 @@ class Parts:
         """Why the gateway as a whole is not ready. Empty: it is."""
         self._reader = reader = UpdateReader(settings.bot_id)
         self._mailboxes = mailboxes
-        messenger = TelegramMessenger(
+        services: Services = dispatch
+        messenger: Messenger = TelegramMessenger(
             api,
             observe_call=metrics.observe_call,
             count_reply_fault=metrics.count_reply_fault,
         )
-        delivery = Delivery(messenger, dispatch, clock)
+        observe: Callable[[Turn], None] = self._observe
+        if recorder is not None:
+            services = RecordedServices(services, recorder)
+            messenger = RecordedMessenger(messenger, recorder)
+            observe = recorder.observing(observe)
+        delivery = Delivery(messenger, services, clock)
         actor = Actor(
             mailboxes,
-            dispatch,
+            services,
             delivery,
-            Sessions(dispatch, clock, settings.session_ttl),
+            Sessions(services, clock, settings.session_ttl),
             RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
             read=reader.read,
-            observe=self._observe,
+            observe=observe,
         )
         self.system = ActorSystem(
             mailboxes,
             actor,
-            Refusals(delivery, clock=clock, observe=self._observe),
+            Refusals(delivery, clock=clock, observe=observe),
             clock=clock,
             max_active=settings.max_active_actors,
         )
+        accept = self.system.accept
         self.webhook = Webhook(
             secret=settings.telegram_webhook_secret.get_secret_value(),
             read=reader.read,
-            accept=self.system.accept,
+            accept=recorder.accepting(accept) if recorder is not None else accept,
             bury=mailboxes.bury,
-            observe=self._observe,
+            observe=observe,
             clock=clock,
         )
         self.ops = Ops(health=self._health, unready=self._unready, metrics=metrics.page)

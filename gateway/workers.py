@@ -19,6 +19,7 @@ from gateway import app
 from gateway.config import ServiceSettings, Settings
 from gateway.domain.errors import Faults
 from gateway.ops import listening, listening_on_socket, reserved
+from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, Workers
 from gateway.whole import Whole, socket_of_whole, socket_of_worker
@@ -31,6 +32,7 @@ def run(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
+    recorder: Recorder | None = None,
 ) -> int:
     """Run the gateway with as many processes as the settings say, until a signal.
 
@@ -39,6 +41,7 @@ def run(
         services: where the services are, by name.
         table: the routes.
         worker: set in a worker: the socket for its own pages.
+        recorder: set in the sandbox: tells its page what happens.
 
     Returns:
         The exit code.
@@ -48,7 +51,7 @@ def run(
     """
     if worker is None and settings.workers > 1:
         return asyncio.run(_supervise(settings, services))
-    asyncio.run(app.serve(settings, services, table, worker))
+    asyncio.run(app.serve(settings, services, table, worker, recorder))
     return 0
 
 

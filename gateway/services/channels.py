@@ -8,7 +8,7 @@ not serving, connects again on its own, and repeats a call once.
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -84,19 +84,26 @@ class Tls(Struct, frozen=True, kw_only=True):
 class Channels:
     """The channels, by service. Open inside of an `async with` block."""
 
-    def __init__(self, targets: Mapping[str, str], tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, str],
+        tls: Tls | None = None,
+        interceptors: Sequence[aio.ClientInterceptor] = (),
+    ) -> None:
         """Take the targets; nothing is opened yet.
 
         Args:
             targets: each service's target, by the service's name in settings: a gRPC
                 name, such as "profile:50051" or "dns:///profile:50051".
             tls: for all targets. None: without encryption.
+            interceptors: stand around every call.
 
         Raises:
             Faults: files that cannot be used.
         """
         self._targets = targets
         self._credentials = _credentials(tls) if tls else None
+        self._interceptors = interceptors
         self._channels: dict[str, aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
@@ -117,8 +124,13 @@ class Channels:
 
     def _open(self, target: str) -> aio.Channel:
         if self._credentials:
-            return aio.secure_channel(target, self._credentials, _OPTIONS)
-        return aio.insecure_channel(target, _OPTIONS)
+            return aio.secure_channel(
+                target,
+                self._credentials,
+                _OPTIONS,
+                interceptors=self._interceptors,
+            )
+        return aio.insecure_channel(target, _OPTIONS, interceptors=self._interceptors)
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -14,6 +14,7 @@ import aiohttp
 from gateway import app
 from gateway.config import ServiceSettings, Settings
 from gateway.logs import JsonFormatter
+from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.services.routes import build_routes, discover
 from tests.flow.backend import Backend, serving
@@ -139,12 +140,14 @@ def logged() -> Iterator[io.StringIO]:
 @asynccontextmanager
 async def world(
     service_seconds: float = 30,
+    recorder: Recorder | None = None,
     **changes: Any,  # noqa: ANN401 - any setting
 ) -> AsyncIterator[World]:
     """Start a gateway with everything around it; drain it in the end.
 
     Args:
         service_seconds: the deadline of all services.
+        recorder: is told what happens.
         changes: settings that differ from the defaults of tests.
     """
     backend = Backend()
@@ -173,6 +176,6 @@ async def world(
                 )
                 for name in table.services
             }
-            async with app.running(settings, services, table):
+            async with app.running(settings, services, table, None, recorder):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

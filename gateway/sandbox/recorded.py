@@ -1,0 +1,111 @@
+"""The ports of a gateway, with a recorder around them. See `recorder.py`."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import Event
+from google.protobuf import descriptor_pool, message_factory, text_format
+from grpc import aio
+
+from gateway.domain.call import Call
+from gateway.domain.errors import BotApiError
+from gateway.domain.ports import Match, Messenger, Services
+from gateway.domain.update import Update
+from gateway.sandbox.recorder import Recorder
+
+
+class RecordedServices:
+    """Services whose first question tells that an update's turn has begun."""
+
+    def __init__(self, services: Services, recorder: Recorder) -> None:
+        self._services = services
+        self._recorder = recorder
+
+    def find(self, update: Update) -> Match | None:
+        """Find the route that serves an update."""
+        self._recorder.begin(update.update_id)
+        return self._services.find(update)
+
+    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+        """Find the route that serves an event around an update's user."""
+        return self._services.find_event(update, event)
+
+    async def resolve_user(self, update: Update) -> str:
+        """Give the internal user id of the update's human."""
+        start = time.time()
+        try:
+            return await self._services.resolve_user(update)
+        finally:
+            self._recorder.note("session", start, time.time())
+
+
+class RecordedMessenger:
+    """A messenger whose calls are noted."""
+
+    def __init__(self, messenger: Messenger, recorder: Recorder) -> None:
+        self._messenger = messenger
+        self._recorder = recorder
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Turn a reply into calls of the Bot API."""
+        self._recorder.note_reply(reply)
+        return self._messenger.compose(update, reply)
+
+    async def send(self, call: Call) -> None:
+        """Make one call."""
+        start = time.time()
+        status = "cut short"
+        try:
+            await self._messenger.send(call)
+            status = "ok"
+        except BotApiError as error:
+            status = str(error)
+            raise
+        finally:
+            detail = f"{call.method}: {status}"
+            self._recorder.note("send", start, time.time(), detail)
+
+
+class RecordedCalls(aio.UnaryUnaryClientInterceptor):
+    """Notes the calls of services, as gRPC makes them: bytes in and out."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
+    ) -> Any:  # noqa: ANN401 - a call, or an answer
+        """Make a call and note it."""
+        path: Any = client_call_details.method  # bytes, as above
+        method: str = path.decode()
+        start = time.time()
+        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        call = await continuation(client_call_details, request)
+        status = "CANCELLED"
+        try:
+            code: grpc.StatusCode = await call.code()
+            status = code.name
+        finally:
+            detail = f"{method.rpartition('/')[2]}: {status}"
+            self._recorder.note("call", start, time.time(), detail)
+        return call
+
+
+def recorded_calls(recorder: Recorder | None) -> Sequence[aio.ClientInterceptor]:
+    """Give what has to stand around the calls of services."""
+    return () if recorder is None else (RecordedCalls(recorder),)
+
+
+def _as_text(method: str, request: bytes) -> str:
+    """Show a request as text format."""
+    service, _, name = method.strip("/").partition("/")
+    pool = descriptor_pool.Default()
+    descriptor = pool.FindServiceByName(service).methods_by_name[name]
+    message = message_factory.GetMessageClass(descriptor.input_type).FromString(request)
+    return text_format.MessageToString(message, as_utf8=True)

@@ -1,0 +1,130 @@
+"""What the gateway tells the chat page."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from aiohttp import web
+
+from gateway.domain.errors import Faults
+from gateway.sandbox.recorder import KEY_HEADER, Recorder
+from tests.flow.world import world
+from tests.ports import free_ports
+from tests.waiting import wait_until
+
+KEY = "key"
+
+
+class Page:
+    """Receives what is told."""
+
+    def __init__(self) -> None:
+        self.turns: dict[int, dict[str, Any]] = {}
+        self.posts = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep the newest of each update."""
+        assert request.headers[KEY_HEADER] == KEY
+        self.posts += 1
+        for turn in json.loads(await request.read()):
+            self.turns[turn["update_id"]] = turn
+        return web.Response()
+
+    def steps(self, update_id: int) -> list[tuple[str, str]]:
+        """Give the names and details of an update's steps."""
+        steps = self.turns[update_id]["steps"]
+        return [(step["name"], step["detail"]) for step in steps]
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[tuple[Page, str]]:
+    """Receive on a free port; gives the address."""
+    page = Page()
+    app = web.Application()
+    app.router.add_post("/turns", page.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    (port,) = free_ports(1)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield page, f"http://127.0.0.1:{port}/turns"
+    finally:
+        await runner.cleanup()
+
+
+async def test_every_step_is_told() -> None:
+    """In its order, with its time, and with what was asked and answered."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY)) as gateway,
+    ):
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        assert sorted(page.steps(update_id)) == [
+            ("call", "ResolveUser: OK"),
+            ("call", "SendMessage: OK"),
+            ("committed", "done"),
+            ("received", ""),
+            ("send", "sendMessage: ok"),
+            ("session", ""),
+            ("stored", ""),
+            ("waited", ""),
+        ]
+        turn = page.turns[update_id]
+        assert all(step["start"] <= step["end"] for step in turn["steps"])
+        assert "ConversationService/SendMessage" in turn["request"]
+        assert 'text: "hello"' in turn["request"]
+        assert 'text: "echo: hello"' in turn["reply"]
+        assert turn["route"]
+
+
+async def test_what_goes_wrong_is_told() -> None:
+    """The status of the service, and what Telegram refused."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY)) as gateway,
+    ):
+        gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
+        gateway.simulator.fail("sendMessage", 403)
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        steps = dict(page.steps(update_id))
+        assert steps["call"] == "ReportReachability: OK"
+        assert ("call", "SendMessage: INTERNAL") in page.steps(update_id)
+        assert "sendMessage" in steps["send"]
+        assert page.turns[update_id]["outcome"] == "service_failed"
+
+
+async def test_two_users_at_once_are_kept_apart() -> None:
+    """Each step goes to the update that it belongs to."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY)) as gateway,
+    ):
+        ids = [await gateway.say(f"text {n}", user=n) for n in range(1, 21)]
+        await wait_until(lambda: len(page.turns) == 20)
+        await wait_until(lambda: all(turn["outcome"] for turn in page.turns.values()))
+        for number, update_id in enumerate(ids, 1):
+            assert f'text: "text {number}"' in page.turns[update_id]["request"]
+            assert f"echo: text {number}" in page.turns[update_id]["reply"]
+            assert len(page.steps(update_id)) == 8
+        assert page.posts < 20
+
+
+async def test_a_page_that_is_gone_costs_nothing() -> None:
+    """Updates are served as ever."""
+    (port,) = free_ports(1)
+    recorder = Recorder(f"http://127.0.0.1:{port}/turns", KEY)
+    async with world(recorder=recorder) as gateway:
+        await gateway.say("hello")
+        await gateway.ended(1)
+        assert gateway.texts() == ["echo: hello"]
+
+
+def test_texts_of_users_stay_on_this_machine() -> None:
+    """Nobody can be told by another address."""
+    with pytest.raises(Faults):
+        Recorder("http://collector.example/turns", KEY)
