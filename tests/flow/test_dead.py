@@ -75,6 +75,7 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
             *(0, ["replayed 1 of 1"], []),
         )
         await wait_until(lambda: gateway.texts() == ["echo: canary text"], within=2)
+        await gateway.ended(2)
         assert gateway.outcomes() == ["crashed", "done"]
         assert gateway.turns()[1]["queue_ms"] == 0
         assert await dead("list", url=redis.url) == (0, [], [])
