@@ -1,0 +1,135 @@
+"""A way to Redis that tells how far a command has come, so that a test can strike then.
+
+The moments of a command: it is "submitted"; it is "sending" when its batch is about to
+be written, "sent" when it was, and "received" when Redis did all of the batch and the
+caller knows nothing of it yet; it is "answered" when only the caller has to wake up.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+from redis.asyncio.connection import Connection
+
+from gateway.mailboxes.commands import Command
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.transport import Transport
+from tests.fakes import FakeClock
+
+MOMENTS = ("submitted", "sending", "sent", "received", "answered")
+
+
+class Call(NamedTuple):
+    """One of the calls of a store."""
+
+    kind: str
+    """put, commit, claim, renew, release, waiting; other: no script."""
+    number: int
+    """From 0, of the calls of this kind."""
+
+
+class WatchedTransport(Transport):
+    """A transport that watches one of its commands.
+
+    Args:
+        url: of the server.
+        scripts: as of any transport.
+        clock: as of any transport.
+        watch: the call to watch.
+        at: told of each moment of it, also of those of a repetition. What it raises
+            breaks the connection, except when the call is submitted or answered.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        scripts: Scripts,
+        clock: FakeClock,
+        watch: Call | None = None,
+        at: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        connect = connector(url, connection_class=partial(_Line, self))
+        super().__init__(connect, scripts, clock, lambda *_: pytest.fail("moved"))
+        self.watch = watch
+        self.at = at
+        self.calls: list[Call] = []
+        """All that were submitted."""
+        self.on_submit: Callable[[], None] = lambda: None
+        """Called when the watched call is submitted."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called when the watched call is answered, before its caller wakes up."""
+        self._watched: Command | None = None
+        self._count: Counter[str] = Counter()
+        names = Scripts.__struct_fields__
+        self._kinds = {script.sha: name for name, script in zip(names, scripts)}  # noqa: B905 - both are the fields
+
+    def submit(self, command: Command, *, first: bool = False) -> None:
+        """Note the call, and watch it if it is the one."""
+        kind = self._kind(command.arguments)
+        call = Call(kind, self._count[kind])
+        self._count[kind] += 1
+        self.calls.append(call)
+        if call == self.watch:
+            self._watched = command
+            self.on_submit()
+            command.reply.add_done_callback(lambda _: self.on_answer())
+        super().submit(command, first=first)
+
+    def _kind(self, arguments: tuple[Any, ...]) -> str:
+        kind = self._kinds.get(arguments[1], "other")
+        return "release" if kind == "renew" and arguments[5] == 0 else kind
+
+    async def pass_by(self, moment: str) -> None:
+        """Tell of a moment, if it is one of the watched call."""
+        if self.at is not None and self._watched is not None and self._watched.sends:
+            await self.at(moment)
+
+
+class _Line(Connection):
+    """A connection that tells when something is sent and received."""
+
+    def __init__(self, transport: WatchedTransport, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        super().__init__(**options)
+        self._transport = transport
+
+    async def send_packed_command(
+        self,
+        command: Any,  # noqa: ANN401 - redis-py's
+        check_health: bool = True,
+    ) -> None:
+        await self._transport.pass_by("sending")
+        await super().send_packed_command(command, check_health=check_health)
+        await self._transport.pass_by("sent")
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
+        response = await super().read_response(*args, **options)
+        await self._transport.pass_by("received")
+        return response
+
+
+def cancel_at(
+    transport: WatchedTransport, kind: str, moment: str, work: Awaitable[object]
+) -> "asyncio.Future[object]":
+    """Begin some work, and cancel it at a moment of its next call of this kind."""
+    struck = False
+
+    def strike(now: str) -> None:
+        nonlocal struck
+        if now == moment and not struck:
+            struck = True
+            assert task.cancel()
+
+    async def strike_under_way(now: str) -> None:
+        strike(now)
+
+    number = sum(call.kind == kind for call in transport.calls)
+    transport.watch = Call(kind, number)
+    transport.at = strike_under_way
+    transport.on_submit = lambda: strike("submitted")
+    transport.on_answer = lambda: strike("answered")
+    task = asyncio.ensure_future(work)
+    return task

@@ -1,0 +1,266 @@
+"""Crash at every await: each call of a store goes wrong once, in every way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from hashlib import sha1
+
+import pytest
+from msgspec import structs
+
+from gateway.domain.errors import ClaimLost
+from gateway.domain.ports import Claim
+from gateway.domain.state import State, encode_state
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import Script, Scripts, load_scripts
+from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
+from tests.mailboxes.moments import MOMENTS, WatchedTransport, cancel_at
+from tests.mailboxes.redis_store import RedisStore, opened
+from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.stores import LEASE, LIMIT, envelope
+from tests.waiting import wait_until
+
+SCRIPTS = load_scripts()
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep often; renew whatever is older than no time at all."""
+    monkeypatch.setattr("gateway.actors.system.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.actors.renewer.RENEW_SECONDS", 0.01)
+
+
+async def live(
+    server: RedisServer, fault: Fault | None = None, scripts: Scripts = SCRIPTS
+) -> Day:
+    """Live through a day in an empty Redis."""
+    async with opened(connector(server.url)) as store:
+        day = Day(store, server.url, scripts, fault)
+        await day.live()
+        return day
+
+
+async def faults(server: RedisServer, way: str) -> list[Fault]:
+    """List what may go wrong in this way: once at each call of the first two workers.
+
+    Of the many calls that sweep, once at the first.
+    """
+    day = await live(server)
+    assert {call.kind for worker in day.workers for call in worker.transport.calls} == {
+        "put",
+        "commit",
+        "claim",
+        "renew",
+        "release",
+        "waiting",
+    }
+    found = [
+        Fault(worker.number, call, way)
+        for worker in day.workers[:2]
+        for call in worker.transport.calls
+        if call.kind != "waiting" or call.number == 0
+    ]
+    assert len(found) >= 18
+    return found
+
+
+class TestEveryCall:
+    """Nothing is lost, doubled or out of order, whichever call goes wrong."""
+
+    @pytest.mark.parametrize("way", CUTS)
+    async def test_a_connection_that_breaks(
+        self, redis_server: RedisServer, way: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The worker goes on, and loses no claim by it."""
+        for fault in await faults(redis_server, way):
+            day = await live(redis_server, fault)
+            assert day.workers[fault.worker].struck, fault
+        assert "claim lost" not in caplog.messages
+        assert "redis is back" in caplog.messages
+
+    @pytest.mark.parametrize("way", ENDS)
+    async def test_a_worker_that_ends(
+        self, redis_server: RedisServer, way: str
+    ) -> None:
+        """Another one takes its lanes when the leases have run out."""
+        for fault in await faults(redis_server, way):
+            day = await live(redis_server, fault)
+            assert day.workers[fault.worker].struck, fault
+            assert day.workers[fault.worker].died.is_set()
+
+    @pytest.mark.parametrize(
+        ("script", "line", "half"),
+        [
+            ("commit", b"redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])", b""),
+            ("claim", b"redis.call('GET', KEYS[2])", b"false"),
+        ],
+    )
+    async def test_it_is_seen_when_a_script_does_half(
+        self, redis_server: RedisServer, script: str, line: bytes, half: bytes
+    ) -> None:
+        """The control: without any crash, these tests can fail."""
+        source = getattr(SCRIPTS, script).source
+        assert line in source
+        faulty = _script(source.replace(line, half))
+        with pytest.raises(AssertionError):
+            await live(redis_server, None, structs.replace(SCRIPTS, **{script: faulty}))
+
+
+def _script(source: bytes) -> Script:
+    return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+class Bench:
+    """Mailboxes on a watched way to Redis, beside a store that looks on."""
+
+    def __init__(self, store: RedisStore, transport: WatchedTransport) -> None:
+        self.store = store
+        self.transport = transport
+        self.mailboxes = RedisMailboxes(
+            transport, SCRIPTS, store.clock, limit=LIMIT, lease_seconds=LEASE
+        )
+
+    async def claimed(self) -> Claim:
+        """Put two updates into lane 7, which has a state; give the claim."""
+        before = await self.mailboxes.put(envelope(1))
+        assert isinstance(before, Claim)
+        await self.mailboxes.commit(before, 1, _state(1))
+        claim = await self.mailboxes.put(envelope(2))
+        await self.mailboxes.put(envelope(3))
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def cancel(self, work: Awaitable[object], kind: str, moment: str) -> None:
+        """Begin a call, and cancel its caller at a moment of it.
+
+        A neighbour asks at the same time, and has to get its own answer.
+        """
+        task = cancel_at(self.transport, kind, moment, work)
+        neighbour = asyncio.create_task(self.mailboxes.put(envelope(1, "neighbour")))
+        await asyncio.gather(task, neighbour, return_exceptions=True)
+        assert task.cancelled()
+        claim = neighbour.result()
+        assert isinstance(claim, Claim)
+        assert claim.state == b"neighbour"
+        assert list(await self.mailboxes.renew([claim])) == []
+
+    async def serve(self) -> list[int]:
+        """Serve lane 7 from a sweep on, in no time; give what there was to do."""
+        assert list(await self.mailboxes.waiting(9)) == ["7"]
+        claim = await self.mailboxes.claim("7", most_deaths=0)
+        assert isinstance(claim, Claim)
+        assert claim.state == _state(1)
+        return await self.go_on(claim, claim.head.update_id)
+
+    async def go_on(self, claim: Claim, head: int) -> list[int]:
+        """Serve the rest of a lane under its claim."""
+        served = []
+        following: int | None = head
+        while following is not None:
+            served.append(following)
+            left = await self.mailboxes.commit(claim, following, _state(following))
+            following = left.update_id if left else None
+        return served
+
+
+def _state(number: int) -> bytes:
+    return encode_state(State(recent_ids=[number]))
+
+
+@pytest.fixture
+async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
+    """Give mailboxes on a watched way to an empty Redis."""
+    async with opened(connector(redis_server.url)) as store:
+        transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
+        transport.start()
+        await store.ask("SET", shard_of(b"neighbour").state(b"neighbour"), "neighbour")
+        yield Bench(store, transport)
+        await transport.close()
+
+
+@pytest.fixture
+async def day(redis_server: RedisServer) -> AsyncIterator[Day]:
+    """Give workers in front of an empty Redis, none of them at work."""
+    async with opened(connector(redis_server.url)) as store:
+        yield Day(store, redis_server.url, SCRIPTS)
+
+
+@pytest.fixture
+async def worker(day: Day) -> AsyncIterator[Worker]:
+    """Give a worker at work."""
+    worker = day.workers[0]
+    worker.transport.start()
+    worker.system.start()
+    yield worker
+    await worker.system.drain(1)
+    await worker.transport.close()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+class TestCancelledCallers:
+    """Whoever waits for an answer may go away at any moment, and harms nobody."""
+
+    async def test_a_put_leaves_no_claim_behind(
+        self, bench: Bench, moment: str
+    ) -> None:
+        """What it stored waits for the next sweep, and saw no death."""
+        claim = await bench.claimed()
+        assert await bench.go_on(claim, 2) == [2, 3]
+        await bench.store.ask("SET", shard_of(b"7").state(b"7"), _state(1))
+        await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
+        if await bench.store.queued() == 1:  # the neighbour's
+            assert moment == "submitted"
+        else:
+            assert await bench.serve() == [4]
+
+    async def test_a_claim_gives_the_lane_back(self, bench: Bench, moment: str) -> None:
+        """At once, and no death is counted."""
+        await bench.mailboxes.release(await bench.claimed())
+        await bench.cancel(bench.mailboxes.claim("7"), "claim", moment)
+        assert await bench.serve() == [2, 3]
+
+    async def test_a_commit_takes_effect_whole_or_not_at_all(
+        self, bench: Bench, moment: str
+    ) -> None:
+        """The claim stays, and can be given back."""
+        claim = await bench.claimed()
+        await bench.cancel(
+            bench.mailboxes.commit(claim, 2, _state(1)), "commit", moment
+        )
+        assert list(await bench.mailboxes.renew([claim])) == []
+        await bench.mailboxes.release(claim)
+        took_effect = await bench.serve() == [3]
+        assert took_effect == (moment != "submitted")
+
+    async def test_a_renewal_does_no_harm(self, bench: Bench, moment: str) -> None:
+        """The claim is as good as before."""
+        claim = await bench.claimed()
+        await bench.cancel(bench.mailboxes.renew([claim]), "renew", moment)
+        assert await bench.go_on(claim, 2) == [2, 3]
+
+    async def test_a_release_takes_effect_or_the_lease_runs_out(
+        self, bench: Bench, moment: str
+    ) -> None:
+        """One way or the other the lane is free again."""
+        claim = await bench.claimed()
+        await bench.cancel(bench.mailboxes.release(claim), "release", moment)
+        if moment == "submitted":
+            assert await bench.go_on(claim, 2) == [2, 3]
+        else:
+            with pytest.raises(ClaimLost):
+                await bench.mailboxes.commit(claim, 2, _state(2))
+            assert await bench.serve() == [2, 3]
+
+    async def test_a_request_orphans_no_claim(
+        self, worker: Worker, moment: str
+    ) -> None:
+        """Its update is served before any lease runs out, and only once."""
+        accept = worker.system.accept(message(11))
+        request = cancel_at(worker.transport, "put", moment, accept)
+        await asyncio.gather(request, return_exceptions=True)
+        assert request.cancelled()
+        await worker.system.accept(message(11))  # as Telegram does
+        await wait_until(lambda: worker.turns, within=LEASE / 2)
+        await wait_until(lambda: not worker.system.active)
+        assert worker.started == [11]
