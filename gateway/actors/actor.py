@@ -75,6 +75,7 @@ class Actor:
             else:
                 state.remember(envelope.update_id, self._clock.now())
             handled += 1
+            lease.claim.committing = True
             envelope = await self._mailboxes.commit(
                 lease.claim,
                 envelope.update_id,
@@ -82,6 +83,7 @@ class Actor:
                 dead=dead,
                 give_back=lease.wanted_back(handled),
             )
+            lease.claim.committing = False
             lease.claim.deaths = 0  # the next update saw none of them
             self._observe(turn)
 

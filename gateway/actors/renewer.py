@@ -57,7 +57,8 @@ class Renewer:
         lost = await self._mailboxes.renew(due) if due else ()
         for claim in lost:
             task = self._running.get(claim)
-            if task is not None:
+            # A commit that frees the lane may be what the renewal came after.
+            if task is not None and not claim.committing:
                 logger.warning("claim lost", extra={"lane": claim.lane})
                 task.cancel()
         self._renewed.set()

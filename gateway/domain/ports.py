@@ -48,9 +48,11 @@ class Claim:
             that extended it was sent, so the store's own end is never earlier.
         deaths: how many owners vanished with this head: it may be what ends them. 0
             again once the head was committed.
+        committing: True while its owner waits for a commit, whose answer tells whether
+            the claim was lost.
     """
 
-    __slots__ = ("deaths", "head", "lane", "state", "token", "until")
+    __slots__ = ("committing", "deaths", "head", "lane", "state", "token", "until")
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Claim:
         self.head = head
         self.until = until
         self.deaths = deaths
+        self.committing = False
 
 
 class Suspect(Struct, frozen=True):

@@ -15,7 +15,7 @@ from gateway.mailboxes.keys import shard_of
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import Script, Scripts, load_scripts
 from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
-from tests.mailboxes.moments import MOMENTS, WatchedTransport, cancel_at
+from tests.mailboxes.moments import MOMENTS, Call, WatchedTransport, cancel_at
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import LEASE, LIMIT, envelope
@@ -264,3 +264,38 @@ class TestCancelledCallers:
         await wait_until(lambda: worker.turns, within=LEASE / 2)
         await wait_until(lambda: not worker.system.active)
         assert worker.started == [11]
+
+
+class TestRenewals:
+    """A commit that frees its lane, and a renewal of it, are under way at once."""
+
+    async def test_an_actor_whose_commit_took_effect_is_not_cut_short(
+        self, worker: Worker, day: Day, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Redis does both, and their answers are lost.
+
+        The renewal is repeated first, and finds the lane free. The answer to the commit
+        comes after that.
+        """
+        worker.held[11] = asyncio.Event()
+        batches = 0
+
+        async def cut_then_delay(moment: str) -> None:
+            nonlocal batches
+            batches += moment == "sending"
+            if moment == "received" and batches == 1:
+                raise ConnectionError
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        worker.transport.watch = Call("renew", 0)
+        worker.transport.on_submit = worker.held[11].set
+        worker.transport.at = cut_then_delay
+        await worker.system.accept(message(11))
+        await wait_until(lambda: worker.started)
+        day.store.clock.move(1)
+        await wait_until(lambda: not worker.system.active)
+        assert worker.transport.calls.index(Call("commit", 0)) > 0
+        assert batches >= 2
+        assert [turn.outcome for turn in worker.turns] == ["done"]
+        assert "claim lost" not in caplog.messages
