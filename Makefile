@@ -64,9 +64,10 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 	$(BIN)/buf breaking --against '.git#branch=main'
 	@! git show main:routes.lock | grep -vxFf routes.lock || { echo 'these triggers are on main and gone here: users and old buttons rely on them'; exit 1; }
 
-bench: $(READY) ## Measure isolation and sessions (about six minutes)
+bench: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minutes)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
+	$(BIN)/python -m benchmarks.mailboxes
 
 check: lint test ## What CI runs
 

@@ -107,11 +107,13 @@ def memory(process: Process) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-def cpu_seconds(process: Process) -> float:
-    """Give the processor time that all threads of a process took so far."""
-    stat = Path(f"/proc/{process.pid}/stat").read_text()
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(pid: int) -> float:
+    """Give the processor time that a process took so far.
+
+    That of all its threads, also of those that ended; in nanoseconds, not in ticks. The
+    number of the clock is what clock_getcpuclockid(3) gives on Linux.
+    """
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def stolen_seconds() -> float:

@@ -91,11 +91,11 @@ async def _step(
         user = _FIRST_USER + before + index
         return measured.messages.message(user, Mark("users", sent))
 
-    start, cpu = time.monotonic(), cpu_seconds(measured.process)
+    start, cpu = time.monotonic(), cpu_seconds(measured.process.pid)
     async with around.window(IN_FLIGHT) as window:
         await post(measured.connections, users, make, window=window)
     await until(measured.idle, "the last answer")
-    seconds, cpu = time.monotonic() - start, cpu_seconds(measured.process) - cpu
+    seconds, cpu = time.monotonic() - start, cpu_seconds(measured.process.pid) - cpu
     steady_memory = await _steady_memory(measured)
     metrics = await measured.metrics()
     return Reading(

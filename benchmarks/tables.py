@@ -24,7 +24,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def print_machine() -> None:
     """Print what the figures hold for."""
-    packages = ("telegram-gateway", "aiohttp", "grpcio", "protobuf", "msgspec")
+    packages = ["telegram-gateway", "aiohttp", "grpcio", "protobuf", "msgspec", "redis"]
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     print(f"{os.cpu_count()} cores, {platform.system()} {platform.release()}")
     print(f"Python {platform.python_version()}, {versions}\n", flush=True)

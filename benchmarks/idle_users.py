@@ -1,0 +1,105 @@
+"""What idle users take in Redis, and what is left of them in the end."""
+
+import asyncio
+import time
+
+from benchmarks.children import until
+from benchmarks.tables import print_table
+from gateway.clock import SystemClock
+from gateway.domain.ports import Claim
+from gateway.domain.state import KEPT_SECONDS, State, encode_state
+from gateway.domain.update import Envelope
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.scripts import load_scripts
+from tests.mailboxes.servers import RedisServer
+
+USERS = 50_000
+AT_ONCE = 500
+ALLOWED_BYTES = 500
+
+_FIRST_USER = 4_000_000_000
+_BODY = b"x" * 400
+_SHORTEN = """
+local left, without = 0, 0
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if string.sub(key, 1, 2) == 's:' then
+    left = math.max(left, redis.call('TTL', key))
+    redis.call('PEXPIRE', key, 500)
+  else without = without + 1 end
+end
+return left .. ' ' .. without
+"""
+
+
+async def idle_users(server: RedisServer) -> list[str]:
+    """Measure and print. Gives what exceeds its limit."""
+    clock, scripts = SystemClock(), load_scripts()
+    transport = ClusterTransport(server.url, scripts, clock)
+    mailboxes = RedisMailboxes(transport, scripts, clock, limit=64)
+    transport.start()
+    rows: list[list[object]] = []
+    exceeded = []
+    await _serve(mailboxes, 1, users=1)  # buffers, scripts
+    for updates in (1, 64):
+        server.ask("FLUSHALL")
+        start = _used(server)
+        await _serve(mailboxes, updates, users=USERS)
+        each = (_used(server) - start) / USERS
+        keys = _keys(server) / USERS
+        ask = f"EVAL {_quoted(_SHORTEN)} 0"
+        longest, without = map(int, server.ask(ask).split(b"\r\n")[1].split())
+        await until(lambda: _gone(server), "the end of all states")
+        rows.append([updates, round(each), keys, longest, without, _keys(server)])
+        if each > ALLOWED_BYTES or keys != 1 or longest > KEPT_SECONDS or without:
+            exceeded.append(f"idle users in Redis: {rows[-1]}")
+    await transport.close()
+    print(f"\nIn Redis, of {USERS:,} idle users ({ALLOWED_BYTES} bytes allowed)\n")
+    heads = ["ids remembered", "bytes each", "keys each", "longest life in s"]
+    print_table([*heads, "keys without", "keys left after it"], rows)
+    return exceeded
+
+
+async def _serve(mailboxes: RedisMailboxes, updates: int, users: int) -> None:
+    """Put an update of each user and commit it, with a state after so many."""
+    now = time.time()
+    left = iter(range(users))
+    state = State(
+        internal_user_id="00000000-0000-4000-8000-000000000000",
+        session_until=now + 86400,
+        tokens=0.123,
+        judged_at=now,
+        recent_ids=[900_000_000 + number for number in range(updates)],
+        recent_times=[int(now)],
+    )
+    stored = encode_state(state)
+
+    async def work() -> None:
+        for user in left:
+            lane = str(_FIRST_USER + user)
+            envelope = Envelope(update_id=user, lane=lane, arrived=now, body=_BODY)
+            claim = await mailboxes.put(envelope)
+            if not isinstance(claim, Claim):
+                raise TypeError("a lane that is not free")
+            await mailboxes.commit(claim, user, stored)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(work())
+
+
+async def _gone(server: RedisServer) -> bool:
+    return not _keys(server)
+
+
+def _used(server: RedisServer) -> int:
+    info = server.ask("INFO memory")
+    return int(info.partition(b"used_memory:")[2].split()[0])
+
+
+def _keys(server: RedisServer) -> int:
+    return int(server.ask("DBSIZE")[1:])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\n", " ").strip() + '"'
