@@ -12,6 +12,9 @@ from typing import Any
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.commands import Command, Commands, Submits, look_at
 
+STOOD_STILL = 0.5
+"""A timer that is so late tells that this process was stopped meanwhile."""
+
 
 class Asking:
     """Sends commands and waits.
@@ -47,9 +50,8 @@ class Asking:
         Raises:
             MailboxesUnavailable: Redis is full, or `give_up` was called.
         """
-        self._transport.submit(command)
         try:
-            return await command.reply
+            return await self._answer(command)
         except (asyncio.CancelledError, MailboxesUnavailable):
             self.let_go(lane, token)
             raise
@@ -60,14 +62,33 @@ class Asking:
         Raises:
             MailboxesUnavailable: it did not, or Redis is full.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self._patient.add(command)
         try:
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await self._answer(command)
+            except TimeoutError:
+                if loop.time() - began < (self._patience or 0) + STOOD_STILL:
+                    raise
+            # It was not Redis that did not answer, but we who did not listen. Under the
+            # same token a repetition gives the same claim.
+            command.reply = loop.create_future()
             async with asyncio.timeout(self._patience):
-                return await self.ask(command, lane, token)
+                return await self._answer(command)
         except TimeoutError:
+            self.let_go(lane, token)
             raise MailboxesUnavailable("Redis does not answer") from None
+        except (asyncio.CancelledError, MailboxesUnavailable):
+            self.let_go(lane, token)
+            raise
         finally:
             self._patient.discard(command)
+
+    async def _answer(self, command: Command) -> Any:  # noqa: ANN401 - as Redis answers
+        self._transport.submit(command)
+        return await command.reply
 
     def give_up(self, shards: Collection[int]) -> None:
         """End the patience of all who wait for an answer from these shards."""
