@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.domain.errors import MailboxesUnavailable
-from gateway.mailboxes.asking import STOOD_STILL, Asking
+from gateway.mailboxes.asking import MOST_PATIENCE, STOOD_STILL, Asking
 from gateway.mailboxes.commands import Command, Commands
 from gateway.mailboxes.scripts import load_scripts
 
@@ -15,7 +15,11 @@ PATIENCE = 0.1
 
 
 class SlowTransport:
-    """Answers every command after a while."""
+    """Answers every command after a while.
+
+    Attributes:
+        alive: whether it says that the server answers others.
+    """
 
     on_restart: Callable[[], None]
     on_return: Callable[[float], None]
@@ -23,11 +27,16 @@ class SlowTransport:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.submitted: list[Command] = []
+        self.alive = False
 
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Answer later."""
         self.submitted.append(command)
         asyncio.get_running_loop().call_later(self._seconds, self._answer, command)
+
+    def answers(self, shard: int, within: float) -> bool:
+        """Say it."""
+        return self.alive
 
     def _answer(self, command: Command) -> None:
         if not command.reply.done():
@@ -39,7 +48,7 @@ def asking(transport: SlowTransport) -> Asking:
     return Asking(transport, Commands(load_scripts(), 64, 3), PATIENCE, 3)
 
 
-async def test_a_process_that_stood_still_asks_again_and_keeps_its_claim() -> None:
+async def test_a_process_that_stood_still_hears_what_was_answered() -> None:
     """Whoever is stopped by a signal reads late what Redis answered in time."""
     transport = SlowTransport(0.01)
     command = Command(0, (b"PING",))
@@ -47,7 +56,21 @@ async def test_a_process_that_stood_still_asks_again_and_keeps_its_claim() -> No
     await asyncio.sleep(0)
     time.sleep(PATIENCE + STOOD_STILL + 0.1)
     assert await put == 1
-    assert transport.submitted == [command, command]
+    assert transport.submitted == [command]
+
+
+@pytest.mark.parametrize("seconds", [2 * PATIENCE, 5])
+async def test_a_slow_redis_is_waited_for_but_not_for_ever(seconds: float) -> None:
+    """It answers others: it is overloaded."""
+    transport = SlowTransport(seconds)
+    transport.alive = True
+    async with asyncio.timeout((MOST_PATIENCE + 1) * PATIENCE):
+        put = asking(transport).patiently(Command(0, (b"PING",)))
+        if seconds == 5:
+            with pytest.raises(MailboxesUnavailable):
+                await put
+        else:
+            assert await put == 1
 
 
 async def test_patience_ends_and_gives_back_what_may_have_been_claimed() -> None:
