@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     services_tls_certificate_file: Path | None = None
     services_tls_key_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    store_patience: float = Field(default=2, ge=0)
+    store_patience: float = Field(default=2, ge=0.1)
     drain_timeout: float = Field(default=20, ge=0)
 
     @property

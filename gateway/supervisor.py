@@ -31,6 +31,9 @@ LONG_LIFE = 60.0
 SPARE_SECONDS = 8.0
 """What a worker has to end on top of its drain. Then it is killed."""
 
+_START_SECONDS = 10
+"""One that ends later than that did start."""
+
 _BAD_START = 2
 
 
@@ -116,11 +119,12 @@ class Workers:
         backoff = Backoff()
         while not self._stopping.is_set():
             began = time.monotonic()
+            restarted = self.restarts[number]
             code = await self._live(number)
             lived = time.monotonic() - began
             if self._stopping.is_set():
                 self._judge_end(code)
-            elif code == _BAD_START and not self.restarts[number]:
+            elif code == _BAD_START and lived < _START_SECONDS and not restarted:
                 # It told why itself.
                 self._exit_code = _BAD_START
                 self._begin_end()

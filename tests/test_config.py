@@ -36,6 +36,7 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "hush-no-token")
     monkeypatch.setenv("PORT", "hush-port")
     monkeypatch.setenv("RATE_LIMIT_WINDOW", "-1")
+    monkeypatch.setenv("STORE_PATIENCE", "0")
     monkeypatch.setenv("PROFILE_TARGET", "localhost:1")
     monkeypatch.setenv("PROFILE_TIMEOUT", "hush-soon")
     with pytest.raises(Faults) as caught:
@@ -46,6 +47,7 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         "TELEGRAM_WEBHOOK_SECRET",
         "PORT",
         "RATE_LIMIT_WINDOW",
+        "STORE_PATIENCE",
         "CONVERSATION_TARGET",
         "PROFILE_TIMEOUT",
     ]

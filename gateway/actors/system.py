@@ -59,9 +59,12 @@ class ActorSystem:
         self._refusals = refusals
         self._max_active = max_active
         self._running: dict[Claim, asyncio.Task[None]] = {}
+        self._clock = clock
         self._renewer = Renewer(mailboxes, clock, self._running)
         self._asked = 0
         """Claims asked for and not answered yet: they count against the bound."""
+        self._stuck = 0
+        """Actors that wait for a commit beyond their lease: the store fails."""
         self._backlog = False
         """Lanes are known to wait: fresh ones must not overtake them."""
         self._draining = False
@@ -139,7 +142,7 @@ class ActorSystem:
         return self._draining and not self._mailboxes.queued
 
     def _room(self) -> int:
-        return self._max_active - len(self._running) - self._asked
+        return self._max_active - len(self._running) + self._stuck - self._asked
 
     def _may_claim(self) -> bool:
         if self._closed or self._gives_back():
@@ -185,6 +188,10 @@ class ActorSystem:
         # After the process stood still it would otherwise take its own lanes away from
         # its own actors.
         await self._renewer.renew_ended()
+        now = self._clock.uptime()
+        self._stuck = sum(
+            claim.committing and claim.until <= now for claim in self._running
+        )
         room = max(self._room(), 0)
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room

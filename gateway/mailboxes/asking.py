@@ -10,12 +10,13 @@ from collections.abc import Collection
 from typing import Any
 
 from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.ports import Clock
 from gateway.mailboxes.commands import Command, Commands, Submits, look_at
 
 STOOD_STILL = 0.5
 """A timer that is so many seconds late tells that this process did not run."""
 
-MOST_PATIENCE = 3
+MOST_PATIENCE = 2
 """So many times as long is waited at most, for a Redis that answers others."""
 
 
@@ -25,6 +26,7 @@ class Asking:
     Args:
         transport: the way to Redis.
         commands: builds releases.
+        clock: tells for how long Redis has been silent.
         patience: for how many seconds of silence `patiently` waits. None: for ever.
         lease_seconds: how long a claim lasts.
     """
@@ -33,11 +35,13 @@ class Asking:
         self,
         transport: Submits,
         commands: Commands,
+        clock: Clock,
         patience: float | None,
         lease_seconds: float,
     ) -> None:
         self._transport = transport
         self._commands = commands
+        self._clock = clock
         self._patience = patience
         self._lease_seconds = lease_seconds
         self._timers: dict[Command, asyncio.TimerHandle] = {}
@@ -106,8 +110,9 @@ class Asking:
         now = asyncio.get_running_loop().time()
         patience = self._patience or 0
         stood_still = now - until >= STOOD_STILL  # the answer may be there, unread
-        answers = now < end and self._transport.answers(command.shard, patience)
-        if stood_still or answers:
+        failing = self._transport.failing_at(command.shard)
+        answered = self._clock.uptime() - self._transport.answered(command.shard)
+        if stood_still or (now < end and not failing and answered < patience):
             self._wait(command, now + patience / 2, end)
         else:
             _end(command)

@@ -51,10 +51,7 @@ class ClusterTransport:
 
     def __init__(self, url: str, scripts: Scripts, clock: Clock) -> None:
         self._url = url
-        self.on_restart: Callable[[], None] = lambda: None
-        """Called when a node came back as another process than before."""
-        self.on_return: Callable[[float], None] = lambda _: None
-        """Called when a node is back, with the seconds since its last answer."""
+        self._told: list[Callable[[float], None]] = []
         self._scripts = scripts
         self._clock = clock
         self._seed_host = str(parse_url(url).get("host", "localhost"))
@@ -66,16 +63,21 @@ class ClusterTransport:
     @property
     def failing(self) -> bool:
         """True: some shard cannot be reached."""
-        return any(owner.failing for owner in self._owners)
+        return any(owner.server.failing for owner in self._owners)
 
     @property
     def down(self) -> bool:
         """True: no shard can be reached."""
-        return all(owner.failing for owner in self._owners)
+        return not any(owner.server.reachable for owner in self._owners)
 
     def answered(self, shard: int) -> float:
-        """Tell when the node of a shard answered last, by `Clock.uptime`."""
-        return self._owners[shard].answered
+        """Tell when any node answered last: the shard may have been on any of them."""
+        nodes = self._nodes.values()
+        return max(node.server.answered for node in (self._seed, *nodes))
+
+    def failing_at(self, shard: int) -> bool:
+        """Tell whether the node of a shard fails."""
+        return self._owners[shard].server.failing
 
     @property
     def nodes(self) -> int:
@@ -108,27 +110,25 @@ class ClusterTransport:
         for node in (self._seed, *self._nodes.values()):
             await node.close()
 
+    def listen(
+        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    ) -> None:
+        """Ask to be told how the nodes are doing. See `Submits.listen`."""
+        self._told = [on_restart, on_return]
+        for node in (self._seed, *self._nodes.values()):
+            node.listen(on_restart, on_return)
+
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Send a command to the node that has its shard. See `Submits.submit`."""
         self._owners[command.shard].submit(command, first=first)
-
-    def answers(self, shard: int, within: float) -> bool:
-        """Tell whether the node of a shard answered within so many seconds."""
-        return self._owners[shard].answers(shard, within)
 
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
         redirect = partial(self._redirect, asked_host)
         connect = connector(self._url, **place)
         transport = Transport(connect, self._scripts, self._clock, redirect)
-        transport.on_restart = self._note_restart
-        transport.on_return = self._note_return
+        if self._told:
+            transport.listen(*self._told)
         return transport
-
-    def _note_restart(self) -> None:
-        self.on_restart()
-
-    def _note_return(self, seconds: float) -> None:
-        self.on_return(seconds)
 
     def _node(self, address: Address) -> Transport:
         """Give the connection to a node."""
@@ -167,7 +167,7 @@ class ClusterTransport:
     async def _refresh(self) -> None:
         """Ask who has which shard; begin anew at the URL if nobody answers."""
         for (host, _), node in self._nodes.items():
-            if node.failing:
+            if node.server.failing:
                 continue
             command = Command(0, (b"CLUSTER", b"SLOTS"))
             node.submit(command)

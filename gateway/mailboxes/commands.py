@@ -42,11 +42,17 @@ class Command:
 class Submits(Protocol):
     """The way to Redis: one connection, or one to each node of a Cluster."""
 
-    on_restart: Callable[[], None]
-    """Called when a server came back as another process than before."""
+    def listen(
+        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    ) -> None:
+        """Ask to be told how servers are doing.
 
-    on_return: Callable[[float], None]
-    """Called when a server is back, with the seconds since its last answer."""
+        Args:
+            on_restart: called when one came back as another process than before, with
+                the time of that one's last answer, by `Clock.uptime`.
+            on_return: called when one does not fail any more, with the seconds for
+                which it did.
+        """
 
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Send a command with the next batch, and repeat it until it is answered.
@@ -56,8 +62,11 @@ class Submits(Protocol):
             first: send it before all that waits to be sent.
         """
 
-    def answers(self, shard: int, within: float) -> bool:
-        """Tell whether the server of a shard answered within so many seconds."""
+    def answered(self, shard: int) -> float:
+        """Tell when the server of a shard answered last, by `Clock.uptime`."""
+
+    def failing_at(self, shard: int) -> bool:
+        """Tell whether the server of a shard fails."""
 
 
 def look_at(reply: asyncio.Future[Any]) -> None:
@@ -160,6 +169,12 @@ class Commands:
     def probe(self, shard: Shard) -> Command:
         """Find out whether a shard takes what needs memory."""
         return Command(shard.number, (b"SET", shard.probe, b"", b"PX", PROBE_MS))
+
+    def count(self, lane: str) -> Command:
+        """Count the updates of a lane."""
+        key = lane.encode()
+        shard = shard_of(key)
+        return Command(shard.number, (b"ZCARD", shard.mail(key)))
 
     def withdraw(self, lane: str, update_id: int) -> Command:
         """Remove an update that was done elsewhere.

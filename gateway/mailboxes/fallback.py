@@ -20,21 +20,18 @@ it. Nothing is removed from memory before Redis has it.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Collection, Sequence
-from math import inf
 from typing import Self
 
 from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
 from gateway.domain.ports import Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.away import Away
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.keys import shard_of
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.way_back import WayBack
-
-logger = logging.getLogger(__name__)
 
 CLOSING_SECONDS = 2.0
 """At the end of the process: for so long what memory holds is brought to Redis."""
@@ -61,8 +58,7 @@ class FallbackMailboxes:
         self._memory = memory
         self._transport = transport
         self._clock = clock
-        self._away: dict[int, float] = {}
-        """The shards that are away, and from when on memory serves them."""
+        self._away = Away()
         self._way_back = WayBack(durable, memory, transport, clock, self._away)
         self._returning: asyncio.Task[None] | None = None
 
@@ -81,7 +77,7 @@ class FallbackMailboxes:
     @property
     def mode(self) -> str:
         """Where new updates go: "redis", or "memory" for some of them at least."""
-        return "memory" if self._away else "redis"
+        return "redis" if self._whole else "memory"
 
     @property
     def degraded(self) -> bool:
@@ -118,8 +114,10 @@ class FallbackMailboxes:
     ) -> Claim | Placed:
         """Append an update to its mailbox. See `Mailboxes.put`."""
         lane = envelope.lane
-        if not self._whole and (self._is_away(lane) or self._memory.holds(lane)):
-            claim = claim and self._memory_serves(lane)
+        if not self._whole and (self._away.has(lane) or self._memory.holds(lane)):
+            # In a Redis that answers the lane may have mail: a sweep will ask.
+            failing = self._transport.failing_at(shard_of(lane.encode()).number)
+            claim = claim and failing and self._memory_serves(lane)
             return await self._memory.put(envelope, claim=claim, bounded=bounded)
         try:
             return await self._durable.put(envelope, claim=claim, bounded=bounded)
@@ -147,7 +145,7 @@ class FallbackMailboxes:
             )
             self._hold_back((claim,))
             return following
-        give_back = give_back or not self._is_away(claim.lane)
+        give_back = give_back or not self._away.has(claim.lane)
         following = await self._memory.commit(
             claim, update_id, state, dead=dead, give_back=give_back
         )
@@ -156,7 +154,7 @@ class FallbackMailboxes:
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Extend the leases of these claims. Returns those that were lost."""
-        if self._whole:
+        if self._whole and not self._transport.down:
             return await self._durable.renew(claims)
         here = [claim for claim in claims if not self._durable.made(claim)]
         lost = list(await self._memory.renew(here))
@@ -170,12 +168,12 @@ class FallbackMailboxes:
         """Give a lane back with its mail. Without effect if the claim was lost."""
         if not self._durable.made(claim):
             await self._memory.release(claim)
-        elif not self._is_away(claim.lane):
+        elif not self._away.has(claim.lane):
             await self._durable.release(claim)
 
     async def waiting(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
-        if self._whole:
+        if self._whole and not self._transport.down:
             return await self._durable.waiting(limit)
         here = await self._memory.waiting(limit)
         lanes = [lane for lane in here if self._memory_serves(lane)]
@@ -185,17 +183,17 @@ class FallbackMailboxes:
 
     async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
-        if not self._is_away(lane):
+        if not self._away.has(lane):
             if self._memory.holds(lane):  # it comes to Redis first
                 return None
             return await self._durable.claim(lane, most_deaths=most_deaths)
-        if not self._memory_serves(lane):
+        if not self._memory_serves(lane) or not await self._is_left(lane):
             return None
         return await self._memory.claim(lane, most_deaths=most_deaths)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        if not self._is_away(letter.lane):
+        if not self._away.has(letter.lane):
             with contextlib.suppress(MailboxesUnavailable):
                 await self._durable.bury(letter)
                 return
@@ -207,13 +205,21 @@ class FallbackMailboxes:
         """True: all mail is in Redis, and new mail goes there."""
         return not self._away and not self._memory.lanes
 
-    def _is_away(self, lane: str) -> bool:
-        return bool(self._away) and shard_of(lane.encode()).number in self._away
-
     def _memory_serves(self, lane: str) -> bool:
         """Tell whether actors may be started from memory for this lane."""
-        since = self._away.get(shard_of(lane.encode()).number)
-        return since is not None and self._clock.uptime() >= since
+        return self._away.serves(lane, self._clock.uptime())
+
+    async def _is_left(self, lane: str) -> bool:
+        """Tell whether nobody serves a lane from Redis.
+
+        A Redis that answers is full: its claims last, and its commits go on.
+        """
+        if self._transport.failing_at(shard_of(lane.encode()).number):
+            return True
+        try:
+            return not await self._durable.holds(lane)
+        except MailboxesUnavailable:
+            return True
 
     def _hold_back(self, claims: Collection[Claim]) -> None:
         """Keep those from being acted on whose lanes are served from memory."""
@@ -224,14 +230,11 @@ class FallbackMailboxes:
 
     def _go_away(self, lane: str) -> None:
         """Let memory take over for a lane's shard and those that fail with it."""
-        shard = shard_of(lane.encode()).number
-        if shard in self._away:
+        if self._away.has(lane):
             return
-        if not self._away:
-            logger.error("redis takes no updates: memory takes them from now on")
-        beside = self._transport.beside(shard)
+        beside = self._transport.beside(shard_of(lane.encode()).number)
         # Not served yet: others that are given up just now may come first.
-        self._away |= dict.fromkeys(beside, inf)
+        self._away.add(beside)
         self._durable.give_up_puts(beside)
         self._find_way_back()
 

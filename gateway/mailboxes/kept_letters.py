@@ -1,5 +1,6 @@
 """Dead letters held in memory: bounded in number and in size."""
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 
@@ -39,6 +40,7 @@ class KeptLetters:
             self.withdraw(self._letters[0])
 
     def withdraw(self, letter: DeadLetter) -> None:
-        """Remove the oldest one if it is this one."""
-        if self._letters and self._letters[0] is letter:
-            self._bytes -= len(self._letters.popleft().body)
+        """Remove one, if it is still there."""
+        with contextlib.suppress(ValueError):
+            self._letters.remove(letter)
+            self._bytes -= len(letter.body)

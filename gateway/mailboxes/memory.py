@@ -11,9 +11,9 @@ there is none. Of a free lane nothing is left but its state.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
@@ -190,6 +190,10 @@ class MemoryMailboxes:
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
         self.letters.keep(letter)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the lanes that have mail."""
+        return chain(self._claimed, self._unclaimed)
 
     def holds(self, lane: str) -> bool:
         """Tell whether a lane has mail here."""

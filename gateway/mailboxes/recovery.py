@@ -12,7 +12,6 @@ What was not lost is there already. What this worker has done is not put again: 
 lost that, it lost both the update and the commit.
 """
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -20,15 +19,23 @@ from itertools import islice
 
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
-from gateway.mailboxes.commands import Commands, Submits, look_at
+from gateway.mailboxes.commands import Command, Commands, Submits, look_at
 
 logger = logging.getLogger(__name__)
 
 KEPT_SECONDS = 5
 """How long an accepted update is kept: Redis writes its file once a second."""
 
-SETTLE_SECONDS = 1.0
-"""For so long nothing is claimed, while all workers put again what they kept."""
+SETTLE_SECONDS = 2.0
+"""For so long nothing is claimed, while all workers put again what they kept.
+
+They see a server again at different times: an attempt to connect takes a second at
+most, the pause between two of them a quarter.
+"""
+
+
+Key = tuple[str, int]
+"""Lane and update_id."""
 
 
 class Recovery:
@@ -47,26 +54,27 @@ class Recovery:
         self._clock = clock
         # In the order of their times. An ordered dictionary, because a plain one that
         # is taken from at the front walks over all that was deleted there before.
-        self._kept: OrderedDict[tuple[str, int], tuple[float, Envelope]] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[float, int, Envelope]] = OrderedDict()
+        self._putting: list[Command] = []
         self._settled_at = 0.0
         self._markers: dict[int, bytes] = {}
-        transport.on_restart = self.begin
-        transport.on_return = self._note_return
+        transport.listen(self.begin, self._note_return)
 
     @property
     def settling(self) -> bool:
         """True: nothing may be claimed."""
         return self._clock.uptime() < self._settled_at
 
-    def keep(self, envelope: Envelope) -> None:
-        """Keep an update that was accepted."""
-        now = self._clock.uptime()
-        self._kept[envelope.lane, envelope.update_id] = now, envelope
-        for key in list(
-            islice(self._kept, 2)
-        ):  # two for one, so that they become fewer
-            if self._kept[key][0] < now - KEPT_SECONDS:
-                del self._kept[key]
+    def keep(self, envelope: Envelope, shard: int) -> None:
+        """Keep an update that was accepted into a shard."""
+        key = envelope.lane, envelope.update_id
+        self._kept[key] = self._clock.uptime(), shard, envelope
+        # Two are let go for one that comes, so that they become fewer.
+        for oldest in list(islice(self._kept, 2)):
+            time, shard, _ = self._kept[oldest]
+            # Those that came just before an outage are kept until it is over.
+            if time < self._transport.answered(shard) - KEPT_SECONDS:
+                del self._kept[oldest]
 
     def forget(self, lane: str, update_id: int) -> None:
         """Let go of an update that was done."""
@@ -80,7 +88,7 @@ class Recovery:
             self._markers[shard] = marker
         if changed:
             logger.error("redis was emptied: what was not done is lost")
-            self.begin()
+            self.begin(self._clock.uptime())
 
     def _settle(self) -> None:
         """Claim nothing for a while."""
@@ -91,16 +99,21 @@ class Recovery:
         if self._patience is not None and seconds >= self._patience:
             self._settle()
 
-    def begin(self) -> None:
-        """Put again what was accepted lately, and claim nothing for a while."""
-        now = self._clock.uptime()
+    def begin(self, answered: float) -> None:
+        """Put again what was accepted lately, and claim nothing for a while.
+
+        Args:
+            answered: when the Redis that lost its last moments answered last.
+        """
         self._settle()
-        oldest = now - KEPT_SECONDS
-        recent = [kept for time, kept in self._kept.values() if time >= oldest]
+        oldest = answered - KEPT_SECONDS
+        recent = [kept for time, _, kept in self._kept.values() if time >= oldest]
         logger.warning("putting updates again", extra={"updates": len(recent)})
-        loop = asyncio.get_running_loop()
-        for envelope in reversed(recent):
-            command = self._commands.put(envelope, "", bounded=False)
+        for command in self._putting:
+            command.reply.cancel()
+        self._putting = [
+            self._commands.put(envelope, "", bounded=False) for envelope in recent
+        ]
+        for command in reversed(self._putting):
             command.reply.add_done_callback(look_at)
-            loop.call_later(KEPT_SECONDS, command.reply.cancel)
             self._transport.submit(command, first=True)

@@ -59,7 +59,7 @@ class RedisMailboxes:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._commands = Commands(scripts, limit, lease_seconds)
-        self._asking = Asking(transport, self._commands, patience, lease_seconds)
+        self._asking = Asking(transport, self._commands, clock, patience, lease_seconds)
         self._recovery = Recovery(transport, self._commands, clock, patience)
         self._sweep = Sweep(transport, self._commands, self._recovery)
         self._tokens = Tokens()
@@ -97,9 +97,9 @@ class RedisMailboxes:
             if placed is Placed.STORED or (
                 placed is Placed.ALREADY and command.sends > 1
             ):
-                self._recovery.keep(envelope)
+                self._recovery.keep(envelope, command.shard)
             return placed
-        self._recovery.keep(envelope)
+        self._recovery.keep(envelope, command.shard)
         if self._recovery.settling:  # it was asked for before
             self._asking.let_go(envelope.lane, token)
             return Placed.STORED
@@ -220,6 +220,10 @@ class RedisMailboxes:
             for command in commands
             if not command.reply.cancelled() and command.reply.exception() is None
         ]
+
+    async def holds(self, lane: str) -> bool:
+        """Tell whether a lane has mail."""
+        return bool(await self._asking.patiently(self._commands.count(lane)))
 
     async def withdraw(self, lane: str, update_id: int) -> None:
         """Remove an update that was done elsewhere."""

@@ -13,7 +13,6 @@ may be repeated.
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import Callable
 
@@ -22,7 +21,6 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
     OutOfMemoryError,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -32,17 +30,18 @@ from gateway.domain.ports import Clock
 from gateway.logs import describe
 from gateway.mailboxes.commands import Argument, Command
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.server import Server
 
 logger = logging.getLogger(__name__)
 
 DEADLINE = 1.0
 """Seconds within which a batch is answered; else the connection is taken for dead."""
 
-FIRST_DELAY, LONGEST_DELAY = 0.02, 0.25
-"""Seconds between attempts to connect; each may be cut by half, so that they spread."""
-
 MOST_COMMANDS, MOST_BYTES = 500, 1 << 20
 """Of one batch: Redis does it well within the deadline."""
+
+MOST_QUEUED = 1000
+"""If nothing is sent, more are looked through for those that nobody waits for."""
 
 _PASSING = ("MISCONF ", "BUSY ", "NOREPLICAS ", "UNKILLABLE ")
 """Codes that redis-py has no class for: they pass, so the command is repeated."""
@@ -75,17 +74,10 @@ class Transport:
         self._queue: deque[Command] = deque()
         self._batch: list[Command] = []
         self._wanted = asyncio.Event()
-        self._delay = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._run_id = b""
-        self.on_restart: Callable[[], None] = lambda: None
-        """Called when the server came back as another process than before."""
-        self.on_return: Callable[[float], None] = lambda _: None
-        """Called when the server is back, with the seconds since its last answer."""
-        self.failing = False
-        """True: the last attempt to talk to this server failed."""
-        self.answered = clock.uptime()
-        """When the server answered last, by `Clock.uptime`."""
+        self.server = Server(clock)
+        """How the server is doing."""
+        self._looked_through = MOST_QUEUED
         self.connections = 0
         """How many connections were made."""
         self.writes = 0
@@ -103,6 +95,12 @@ class Transport:
         for command in (*self._batch, *self._queue):
             command.reply.cancel()
 
+    def listen(
+        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    ) -> None:
+        """Ask to be told how the server is doing. See `Submits.listen`."""
+        self.server.on_restart, self.server.on_return = on_restart, on_return
+
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Send a command with the next batch. See `Submits.submit`."""
         if first:
@@ -110,14 +108,26 @@ class Transport:
         else:
             self._queue.append(command)
         self._wanted.set()
+        if self.server.failing and len(self._queue) > self._looked_through:
+            self._queue.extend(self.withdraw())
+            self._looked_through = 2 * len(self._queue) + MOST_QUEUED
 
-    def answers(self, shard: int, within: float) -> bool:
-        """Tell whether the server answered within so many seconds."""
-        return not self.failing and self._clock.uptime() - self.answered < within
+    @property
+    def failing(self) -> bool:
+        """True: the server fails."""
+        return self.server.failing
+
+    def answered(self, shard: int) -> float:
+        """Tell when the server answered last."""
+        return self.server.answered
+
+    def failing_at(self, shard: int) -> bool:
+        """Tell whether the server fails."""
+        return self.server.failing
 
     def withdraw(self) -> list[Command]:
-        """Take back what was not sent yet."""
-        withdrawn = list(self._queue)
+        """Take back what was not sent yet, and is still waited for."""
+        withdrawn = [command for command in self._queue if not command.reply.done()]
         self._queue.clear()
         return withdrawn
 
@@ -127,7 +137,7 @@ class Transport:
             try:
                 await self._serve(connection)
             except Exception as error:  # noqa: BLE001 - no error may end the transport
-                self._note_failure(error)
+                self.server.note_failure(error)
             finally:
                 waiting = [
                     command for command in self._batch if not command.reply.done()
@@ -136,39 +146,23 @@ class Transport:
                 self._queue.extendleft(reversed(waiting))
                 self._wanted.set()
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(self._delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
-            self._delay = min(max(2 * self._delay, FIRST_DELAY), LONGEST_DELAY)
+            await asyncio.sleep(self.server.pause())
 
     async def _serve(self, connection: AbstractConnection) -> None:
         """Connect and answer commands, until something fails."""
         async with asyncio.timeout(DEADLINE):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             await connection.send_packed_command(self._hello, check_health=False)
-            await self._recognise(connection)
+            info = b""
+            with contextlib.suppress(ResponseError):  # not everybody may ask
+                info = await connection.read_response()
             for _ in range(self._hellos):
                 await connection.read_response()
         self.connections += 1
-        if self.failing:
-            self.failing = False
-            logger.warning("redis is back")
-            self.on_return(self._clock.uptime() - self.answered)
+        self.server.greet(info)
         while True:
             await self._wanted.wait()
             await self._exchange(connection)
-            self._delay = 0.0
-            self.answered = self._clock.uptime()
-
-    async def _recognise(self, connection: AbstractConnection) -> None:
-        """Read who the server is, and tell if it is not the one from before."""
-        info = b""
-        with contextlib.suppress(ResponseError):  # not everybody may ask
-            info = await connection.read_response()
-        _, _, rest = info.partition(b"run_id:")
-        run_id, _, _ = rest.partition(b"\r\n")
-        known, self._run_id = self._run_id, run_id
-        if known and run_id != known:
-            logger.warning("redis was started anew")
-            self.on_restart()
 
     async def _exchange(self, connection: AbstractConnection) -> None:
         """Send a batch and hand out its answers."""
@@ -195,6 +189,7 @@ class Transport:
                 self._redirect(command, direction)
         if refused is not None:
             raise refused
+        self.server.note_answers()
 
     def _take_batch(self) -> bytes:
         """Move commands from the queue into the batch; give them as one write."""
@@ -232,15 +227,6 @@ class Transport:
         if not command.reply.done():
             command.reply.set_exception(answer)
         return None
-
-    def _note_failure(self, error: Exception) -> None:
-        """Log the first of a row of failures."""
-        if self.failing:
-            return
-        self.failing = True
-        expected = isinstance(error, RedisError | OSError)
-        level = logging.WARNING if expected else logging.ERROR
-        logger.log(level, "redis is failing", extra={"error": describe(error)})
 
 
 def _pack(arguments: tuple[Argument, ...]) -> bytes:

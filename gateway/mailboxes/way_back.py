@@ -6,12 +6,13 @@ only lanes that wait, and only in shards that are not away: nobody else claims t
 
 import asyncio
 import logging
-from math import inf
+from collections.abc import Awaitable, Iterable
 
-from gateway.domain.errors import MailboxesError, MailboxesUnavailable
+from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
 from gateway.logs import describe
+from gateway.mailboxes.away import Away
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.keys import shard_of
 from gateway.mailboxes.memory import MemoryMailboxes
@@ -23,7 +24,7 @@ PROBE_SECONDS = 0.1
 """How often it is tried: a tenth of the time for which Redis settles."""
 
 FULL_SECONDS = 1.0
-"""A Redis that answers, but takes nothing, is full: it is not asked again at once."""
+"""How often a Redis is asked that answers, but takes nothing: it is full."""
 
 MOST_LANES = 1000
 """Lanes brought at a time."""
@@ -39,8 +40,8 @@ class WayBack:
         memory: where it is.
         transport: the way to Redis.
         clock: tells when leases end.
-        away: the shards that are away, and from when on memory serves them: that is set
-            here, and they are taken out as they come back.
+        away: the shards that are away. Here it is found out whether they really are,
+            and when they are back.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class WayBack:
         memory: MemoryMailboxes,
         transport: ClusterTransport,
         clock: Clock,
-        away: dict[int, float],
+        away: Away,
     ) -> None:
         self._durable = durable
         self._memory = memory
@@ -83,41 +84,48 @@ class WayBack:
             await asyncio.sleep(PROBE_SECONDS)
             if self._clock.uptime() < self._not_before:
                 continue
+            if not await self._probe():
+                continue
             try:
-                await self._probe()
                 await self._withdraw_done()
                 await self._bring()
                 await self._bring_letters()
-            except MailboxesError as error:
-                # It went away again, or was full: what is left is tried again.
-                logger.debug("not back yet", extra={"error": describe(error)})
+            except Exception as error:  # noqa: BLE001 - mail must not be left here
+                self._note(error)
         self._doubtful.clear()
 
-    async def _probe(self) -> None:
+    def _note(self, error: Exception) -> None:
+        """Let memory serve what is left here, and try again."""
+        self._away.add({shard_of(lane.encode()).number for lane in self._memory})
+        if isinstance(error, MailboxesFull):
+            self.wait()
+        elif not isinstance(error, MailboxesUnavailable):
+            self.wait()
+            logger.error("way back failed", extra={"error": describe(error)})
+
+    async def _probe(self) -> bool:
         """Find out which shards take updates; let memory serve the others.
 
-        Raises:
-            MailboxesUnavailable: none can be reached.
+        Returns:
+            True: there may be something to bring.
         """
         down = self._transport.down
-        answering = [] if down else await self._durable.probe(self._away)
-        for shard in answering:
-            del self._away[shard]
-        if answering and not self._away:
-            logger.warning("redis takes updates again")
-        for shard, since in self._away.items():
-            if since == inf:
-                # Until then an actor may work under a claim that was made in Redis.
-                leases_end = self._transport.answered(shard) + LEASE_SECONDS
-                self._away[shard] = max(leases_end, self._clock.uptime())
-        if down:
-            raise MailboxesUnavailable("Redis does not answer")
+        answering = [] if down else await self._durable.probe(list(self._away))
+        self._away.remove(answering)
+        for shard in self._away:
+            # Until then an actor may work under a claim that was made in Redis.
+            leases_end = self._transport.answered(shard) + LEASE_SECONDS
+            self._away.serve(shard, max(leases_end, self._clock.uptime()))
+        if self._away and not down:
+            self.wait()
+        return not down
 
     async def _withdraw_done(self) -> None:
         """Take out of Redis what was done from memory."""
-        for key in [key for key in self._done if not self._is_away(key[0])]:
-            await self._durable.withdraw(*key)
-            self._done.remove(key)
+        keys = [key for key in self._done if not self._away.has(key[0])]
+        await _all(self._durable.withdraw(*key) for key in keys)
+        withdrawn = set(keys)
+        self._done = [key for key in self._done if key not in withdrawn]
 
     async def _bring(self) -> None:
         """Put what waits in memory into Redis.
@@ -126,10 +134,7 @@ class WayBack:
             MailboxesError: Redis did not take some of it.
         """
         lanes = await self._memory.waiting(MOST_LANES)
-        back = [self._bring_lane(lane) for lane in lanes if not self._is_away(lane)]
-        for fault in await asyncio.gather(*back, return_exceptions=True):
-            if fault is not None:
-                raise fault
+        await _all(self._bring_lane(it) for it in lanes if not self._away.has(it))
 
     async def _bring_lane(self, lane: str) -> None:
         for envelope in self._memory.mail(lane):
@@ -140,9 +145,13 @@ class WayBack:
 
     async def _bring_letters(self) -> None:
         for letter in self._memory.letters.all:
-            if not self._is_away(letter.lane):
+            if not self._away.has(letter.lane):
                 await self._durable.bury(letter)
                 self._memory.letters.withdraw(letter)
 
-    def _is_away(self, lane: str) -> bool:
-        return shard_of(lane.encode()).number in self._away
+
+async def _all(waits: Iterable[Awaitable[None]]) -> None:
+    """Wait for the end of all, and then raise what one of them raised."""
+    for fault in await asyncio.gather(*waits, return_exceptions=True):
+        if fault is not None:
+            raise fault

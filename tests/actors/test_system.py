@@ -13,7 +13,7 @@ from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
 from gateway.actors.session import Sessions
 from gateway.actors.system import FAIR_TURNS, ActorSystem
-from gateway.domain.ports import Claim
+from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
 from tests.fakes import FakeClock, FakeMessenger, FakeServices, Turns, a_message
@@ -433,3 +433,47 @@ async def test_a_poison_update_is_given_up_and_the_user_served() -> None:
     (letter,) = house.mailboxes.letters.all
     assert (letter.update_id, letter.reason) == (1, "poison")
     await house.system.drain(5)
+
+
+class StuckMailboxes(MemoryMailboxes):
+    """Mailboxes whose commits wait for their store."""
+
+    works = asyncio.Event()
+
+    async def commit(
+        self,
+        claim: Claim,
+        update_id: int,
+        state: bytes,
+        *,
+        dead: str = "",
+        give_back: bool = False,
+    ) -> Envelope | None:
+        """Wait for those of users 1 and 2."""
+        if claim.lane in {"1", "2"}:
+            await self.works.wait()
+        return await super().commit(
+            claim, update_id, state, dead=dead, give_back=give_back
+        )
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Renew none."""
+        return []
+
+
+async def test_actors_that_wait_for_the_store_take_no_place() -> None:
+    """Else an outage would end with nobody being served."""
+    clock = FakeClock()
+    mailboxes = StuckMailboxes(clock, limit=64, sessions=10)
+    house = House(max_active=2, mailboxes=mailboxes, clock=clock)
+    house.gate.set()
+    for user in (1, 2):
+        await house.accept(user, user=user)
+    await wait_until(lambda: len(house.order) == 2)
+    await house.accept(3, user=3)
+    clock.move(LEASE_SECONDS + 1)
+    await house.system._sweep()  # noqa: SLF001 - what its task does
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    mailboxes.works.set()
+    await house.system.drain(5)
+    assert house.turns.outcomes == ["done"] * 3

@@ -14,6 +14,13 @@ from gateway.mailboxes.scripts import load_scripts
 PATIENCE = 0.1
 
 
+class RealClock:
+    """The time as it is."""
+
+    now = staticmethod(time.time)
+    uptime = staticmethod(time.monotonic)
+
+
 class SlowTransport:
     """Answers every command after a while.
 
@@ -21,22 +28,28 @@ class SlowTransport:
         alive: whether it says that the server answers others.
     """
 
-    on_restart: Callable[[], None]
-    on_return: Callable[[float], None]
-
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.submitted: list[Command] = []
         self.alive = False
+
+    def listen(
+        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    ) -> None:
+        """Tell nothing."""
 
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Answer later."""
         self.submitted.append(command)
         asyncio.get_running_loop().call_later(self._seconds, self._answer, command)
 
-    def answers(self, shard: int, within: float) -> bool:
+    def answered(self, shard: int) -> float:
         """Say it."""
-        return self.alive
+        return time.monotonic() if self.alive else 0
+
+    def failing_at(self, shard: int) -> bool:
+        """Say it."""
+        return not self.alive
 
     def _answer(self, command: Command) -> None:
         if not command.reply.done():
@@ -45,7 +58,7 @@ class SlowTransport:
 
 def asking(transport: SlowTransport) -> Asking:
     """Make one that asks through a transport."""
-    return Asking(transport, Commands(load_scripts(), 64, 3), PATIENCE, 3)
+    return Asking(transport, Commands(load_scripts(), 64, 3), RealClock(), PATIENCE, 3)
 
 
 async def test_a_process_that_stood_still_hears_what_was_answered() -> None:

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.domain.errors import (
+    MailboxesError,
+    MailboxesFull,
+    MailboxesUnavailable,
+)
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.connect import connector
@@ -192,7 +197,7 @@ async def test_what_runs_from_memory_is_finished_first(
     assert isinstance(claim, Claim)
     await here.mailboxes.put(envelope(3))
     server.start()
-    await wait_until(lambda: here.mailboxes.mode == "redis")
+    await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
     assert await here.mailboxes.put(envelope(2)) is Placed.STORED
     assert here.mailboxes.queued == 3
     assert list(await here.mailboxes.renew([claim])) == []
@@ -216,7 +221,7 @@ async def test_a_lane_is_not_served_from_both(
     claim = await here.mailboxes.claim("7")
     assert isinstance(claim, Claim)
     server.start()
-    await wait_until(lambda: here.mailboxes.mode == "redis")
+    await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
     here.clock.move(SETTLE_SECONDS + 0.1)
     assert list(await here.mailboxes.renew([old, claim])) == []
     assert old.until < here.clock.uptime() < claim.until
@@ -237,7 +242,7 @@ async def test_a_commit_does_not_go_on_beside_memory(
     await here.go_away()
     claim = await here.mailboxes.claim("7")
     assert isinstance(claim, Claim)
-    here.transport.on_return = lambda _: None  # as if the second were over at once
+    here.transport.listen(print, print)  # as if it had settled at once
     server.start()
     following = await commit
     assert following is not None
@@ -312,6 +317,61 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
         await ashore(here)
         assert await store.queued() == 2
         assert claim.until > here.clock.uptime()
+
+
+async def test_a_full_redis_serves_what_it_has_first(
+    server: RedisServer, here: Worker
+) -> None:
+    """Its claims last: what came later waits in memory for their end."""
+    old = await claimed(here, 1, 2)
+    async with looked_at(server) as store:
+        await store.ask("CONFIG", "SET", "maxmemory", "1")
+        await here.mailboxes.put(envelope(3))
+        here.clock.move(FULL_SECONDS)
+        await wait_until(lambda: here.mailboxes._away.serves("7", 1e9))  # noqa: SLF001 - asked in vain
+        here.clock.move(LEASE + 1)
+        assert list(await here.mailboxes.renew([old])) == []
+        assert await here.mailboxes.put(envelope(4, "8")) is Placed.STORED
+        assert await here.mailboxes.claim("7") is None
+        await here.mailboxes.commit(old, 1, b"state")
+        assert await here.mailboxes.claim("7") is None
+        await here.mailboxes.commit(old, 2, b"state")
+        claim = await here.mailboxes.claim("7")
+        assert isinstance(claim, Claim)
+        assert claim.head.update_id == 3
+        assert isinstance(await here.mailboxes.claim("8"), Claim)
+
+
+@pytest.mark.parametrize(
+    "fault", [MailboxesUnavailable, MailboxesFull, MailboxesError, ZeroDivisionError]
+)
+async def test_mail_that_cannot_be_brought_back_is_served_here(
+    server: RedisServer,
+    here: Worker,
+    fault: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not left between the two, and is brought when that works."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise fault
+
+    await claimed(here, 9, lane="9")
+    os.kill(server.pid, signal.SIGSTOP)
+    await here.mailboxes.put(envelope(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(here.durable, "put", refuse)
+        os.kill(server.pid, signal.SIGCONT)
+        await wait_until(lambda: not here.transport.failing)
+        bringing = here.mailboxes._way_back._bring  # noqa: SLF001 - as its task does
+        here.mailboxes._away.remove(list(here.mailboxes._away))  # noqa: SLF001 - as above
+        with pytest.raises(fault):
+            await bringing()
+        await wait_until(lambda: here.mailboxes._away)  # noqa: SLF001 - as above
+        assert here.mailboxes.queued == 1
+    here.clock.move(FULL_SECONDS)
+    await ashore(here)
+    assert here.mailboxes.queued == 0
 
 
 async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.kept_letters import DEAD_LETTERS
+from gateway.mailboxes.kept_letters import DEAD_LETTERS, KeptLetters
 from gateway.mailboxes.memory import MemoryMailboxes
 from tests.fakes import FakeClock
 from tests.mailboxes.stores import envelope
@@ -141,3 +141,17 @@ async def test_a_hundred_thousand_users_leave_nothing_but_their_sessions(
     tracemalloc.stop()
     assert (memory.queued, memory.lanes, memory.sessions) == (0, 0, 10)
     assert after - before < 20_000  # a fifth of a byte per user
+
+
+def test_any_dead_letter_can_be_withdrawn() -> None:
+    """And no other goes with it, whichever is the oldest."""
+    letters = KeptLetters()
+    one, two, three = (
+        DeadLetter(update_id=number, lane="", reason="", time=0, body=b"?")
+        for number in range(3)
+    )
+    for letter in (one, two, three):
+        letters.keep(letter)
+    letters.withdraw(two)
+    letters.withdraw(two)
+    assert letters.all == (one, three)

@@ -1,9 +1,11 @@
 """What holds for mailboxes in Redis alone: lost answers, faults, keys, batches."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import pytest
 from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import KEPT_SECONDS, State, encode_state
+from gateway.mailboxes.commands import Command
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.recovery import SETTLE_SECONDS
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.transport import MOST_QUEUED
 from tests.mailboxes.proxy import Proxy, proxied
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
@@ -348,6 +353,43 @@ class TestFailingServer:
             own_server.ask("REPLICAOF NO ONE")
             assert isinstance(await put, Claim)
 
+    async def test_a_server_that_refuses_is_not_stormed(
+        self, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Reads pass meanwhile; they do not make it look well."""
+        async with opened(connector(own_server.url)) as store:
+            own_server.ask("CONFIG SET min-replicas-to-write 1")
+            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            await wait_until(lambda: store.transport.failing)
+            before = store.transport.connections
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await store.ask("GET", "nothing")
+            assert store.transport.connections - before < 15
+            assert caplog.messages.count("redis is failing") == 1
+            assert "redis is back" not in caplog.messages
+            own_server.ask("CONFIG SET min-replicas-to-write 0")
+            assert isinstance(await put, Claim)
+
+    async def test_what_nobody_waits_for_is_not_kept(
+        self, own_server: RedisServer
+    ) -> None:
+        """However long the server is gone."""
+        async with opened(connector(own_server.url)) as store:
+            own_server.kill()
+            waited_for = Command(0, ("PING",))
+            store.transport.submit(waited_for)
+            await wait_until(lambda: store.transport.failing)
+            for _ in range(5 * MOST_QUEUED):
+                command = Command(0, ("PING",))
+                store.transport.submit(command)
+                command.reply.cancel()
+            assert len(store.transport._queue) <= 2 * MOST_QUEUED  # noqa: SLF001 - its size
+            own_server.start()
+            assert await waited_for.reply == b"PONG"
+
     async def test_a_refused_command_is_an_answer(self, store: RedisStore) -> None:
         """It is not repeated, and the next one is answered as ever."""
         await store.ask("SET", shard_of(b"7").mail(b"7"), "no sorted set")
@@ -524,7 +566,7 @@ class TestRecovery:
             assert await store.mailboxes.claim("7") is None
             with pytest.raises(ClaimLost):
                 await store.mailboxes.commit(lost, 2, b"stale")
-            await store.pass_time(1.1)
+            await store.pass_time(SETTLE_SECONDS + 0.1)
             assert sorted(await store.mailboxes.waiting(10)) == ["7"]
             again = await store.mailboxes.claim("7")
             assert isinstance(again, Claim)
@@ -545,6 +587,21 @@ class TestRecovery:
             await store.ask("PING")
             assert await store.queued() == 1
 
+    async def test_a_long_outage_makes_nothing_old(
+        self, own_server: RedisServer
+    ) -> None:
+        """What came just before it is put again after any time."""
+        async with opened(connector(own_server.url)) as store:
+            await claimed(store, 1)
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            put = asyncio.create_task(store.mailboxes.put(envelope(2)))
+            await wait_until(lambda: store.transport.failing)
+            store.clock.move(60)
+            own_server.start()
+            assert await put is Placed.STORED
+            assert await store.queued() == 2
+
     async def test_an_emptied_redis_is_noticed_by_every_worker(
         self,
         store: RedisStore,
@@ -563,7 +620,7 @@ class TestRecovery:
             assert list(await worker.waiting(10)) == []
         messages = caplog.messages
         assert messages.count("redis was emptied: what was not done is lost") == 2
-        await store.pass_time(1.1)
+        await store.pass_time(SETTLE_SECONDS + 0.1)
         for worker in workers:
             assert sorted(await worker.waiting(10)) == ["0", "1"]
 
