@@ -80,6 +80,7 @@ class Pane {
       this.foot.replaceChildren(composer(user.id));
     }
     this.foot.querySelector(".blocked")?.remove();
+    this.foot.querySelector(".composer").hidden = user.blocked;
     if (user.blocked) this.foot.prepend(blockedNote(user));
     if (another) this.log.scrollTop = this.log.scrollHeight;
   }
@@ -142,7 +143,7 @@ function blockedNote(user) {
   return element(
     "div",
     { class: "blocked", role: "status" },
-    `${user.first_name} has blocked the bot: what it sends is refused with 403.`,
+    `${user.first_name} has blocked the bot: what the bot sends is refused with 403.`,
     element("button", { type: "button", onclick: () => act("block", { user: user.id, blocked: false }) }, "Unblock"),
   );
 }

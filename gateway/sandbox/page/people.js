@@ -116,8 +116,8 @@ export function aboutUser(user) {
 
 function burstButton(user) {
   const content = (close) => {
-    const count = element("input", { name: "count", type: "number", min: "1", max: "1000", value: "20", required: true });
-    const text = element("input", { name: "text", value: "hello", required: true, autocomplete: "off" });
+    const count = element("input", { name: "count", type: "number", min: "1", max: "10000", value: "20", required: true });
+    const text = element("input", { name: "text", placeholder: "numbered", autocomplete: "off" });
     const send = (event) => {
       event.preventDefault();
       close();

@@ -5,10 +5,13 @@ import { icon } from "./icons.js";
 import { get } from "./server.js";
 import { onChange, state } from "./state.js";
 import { timeline, totalSeconds } from "./timeline.js";
-import { clockTime, duration, spaced, verdict } from "./words.js";
+import { clockTime, duration, meaning, spaced, verdict } from "./words.js";
 
 /** Rows that are open, by update id: they stay open when the list is drawn anew. */
 const open = new Set();
+
+/** Seconds in the mailbox from which on the list says it. */
+const WORTH_SAYING = 0.02;
 
 /** Remembers what it drew, to draw only what changed. */
 export class Row {
@@ -44,7 +47,7 @@ export class Row {
     const { row, turn, user } = this;
     const { word, tone } = verdict({ ...row, outcome: turn?.outcome || row.outcome });
     const total = turn ? totalSeconds(turn) : (row.total ?? null);
-    const waited = turn?.steps.find((step) => step.name === "waited");
+    const waited = waitedSeconds(turn);
     this.node.dataset.tone = tone;
     this.head.setAttribute("aria-expanded", String(this.isOpen));
     this.head.replaceChildren(
@@ -59,14 +62,17 @@ export class Row {
         element("span", {}, user?.first_name ?? (row.user_id ? `id ${row.user_id}` : "")),
         element("span", { class: "kind" }, spaced(row.kind)),
         row.attempts > 1 && element("span", { class: "again" }, `${row.attempts} attempts`),
-        waited && element("span", { class: "again" }, `waited ${duration(waited.end - waited.start)}`),
+        waited > WORTH_SAYING && element("span", { class: "again" }, `waited ${duration(waited)}`),
       ),
     );
   }
 
   drawBody() {
     const { turn, row } = this;
+    const sentence = meaning(turn?.outcome || row.outcome);
+    const { tone } = verdict(row);
     const nodes = [facts(row, turn)];
+    if (sentence) nodes.unshift(element("p", { class: `meaning ${tone}` }, sentence));
     if (turn?.steps.length) nodes.push(timeline(turn.steps));
     else nodes.push(element("p", { class: "note" }, absence(row)));
     nodes.push(this.views());
@@ -132,6 +138,11 @@ export class Row {
 
 // A sandbox that was started again may give the same ids to other updates.
 onChange(["restarted"], () => open.clear());
+
+function waitedSeconds(turn) {
+  const waits = turn?.steps.filter((step) => step.name === "waited") ?? [];
+  return waits.reduce((sum, step) => sum + step.end - step.start, 0);
+}
 
 function absence(row) {
   if (row.state === "accepted") return "The gateway has not told yet what became of it.";

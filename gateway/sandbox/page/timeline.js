@@ -5,6 +5,8 @@ import { clockTime, duration, spaced } from "./words.js";
 
 /** Steps that get a colour of their own; all others share one. */
 const COLOURED = new Set(["waited", "session", "call", "send", "limited"]);
+/** What is said of steps that say nothing of themselves. */
+const EXPLAINED = { waited: "in the user's mailbox" };
 /** The least width of a bar, in hundredths of the whole: short steps stay visible. */
 const LEAST = 0.8;
 
@@ -46,7 +48,8 @@ export function timeline(steps) {
 }
 
 function line(step, start, whole) {
-  const { name, detail } = step;
+  const { name, detail = "" } = step;
+  const style = detail === "limited" ? "limited" : name;
   const took = step.end - step.start;
   const from = Math.min(((step.start - start) / whole) * 100, 100 - LEAST);
   const width = Math.min(Math.max((took / whole) * 100, LEAST), 100 - from);
@@ -55,10 +58,10 @@ function line(step, start, whole) {
   bar.style.setProperty("--width", `${width}%`);
   return element(
     "li",
-    { class: `step ${COLOURED.has(name) ? name : "other"}`, title: `+ ${duration(step.start - start)}` },
+    { class: `step ${COLOURED.has(style) ? style : "other"}`, title: `+ ${duration(step.start - start)}` },
     element("span", { class: "step-name" }, spaced(name)),
     element("span", { class: "track", "aria-hidden": "true" }, bar),
     element("span", { class: "step-took" }, took > 0 ? duration(took) : "at once"),
-    detail && element("span", { class: "step-detail" }, detail),
+    element("span", { class: "step-detail" }, detail || EXPLAINED[name] || ""),
   );
 }

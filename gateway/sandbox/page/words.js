@@ -60,6 +60,27 @@ export function verdict({ outcome, state, status }) {
   return { word: spaced(state), tone: state === "dropped" ? "warn" : "busy" };
 }
 
+const MEANINGS = {
+  limited: "Over the user's rate limit: no service was asked. The user is told once per window.",
+  duplicate: "Handled before under the same update id.",
+  expired: "It waited longer than an answer is of use.",
+  unrouted: "No route serves this kind of update.",
+  unknown: "No route serves this command or button: the user got a hint.",
+  service_timeout: "The service did not answer in time: the user got an apology.",
+  service_unavailable: "The service could not be reached: the user got an apology.",
+  service_failed: "The service failed: the user got an apology.",
+  blocked: "The service answered, but the user cannot be reached.",
+  send_failed: "The service answered, but the Bot API did not take the reply.",
+  crashed: "A fault of the gateway's own: it is in the dead letters.",
+  poison: "Every worker that took it ended: it is in the dead letters.",
+  refused: "The mailbox was full.",
+};
+
+/** What an outcome means, in a sentence. Empty: nothing needs to be said. */
+export function meaning(outcome) {
+  return MEANINGS[outcome] ?? "";
+}
+
 /** The full name of a user. */
 export function fullName(user) {
   return [user.first_name, user.last_name].filter(Boolean).join(" ");
