@@ -34,7 +34,10 @@ class Pane {
     this.user = null;
     this.head = element("div", { class: "pane-head" });
     this.about = element("div");
-    this.log = element("div", { class: "log", role: "log", tabindex: "0" });
+    this.log = element("div", { class: "log", role: "log", tabindex: "0", onscroll: () => this.noteEnd() });
+    this.atEnd = true;
+    // A keyboard that opens on a phone, or a longer text, must not hide the end.
+    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.log);
     this.toasts = element("div", { class: "toasts", role: "status" });
     this.foot = element("div", { class: "pane-foot" });
     this.body = element(
@@ -64,8 +67,13 @@ class Pane {
     ]);
     if (this.headKey === JSON.stringify(key)) return;
     this.headKey = JSON.stringify(key);
-    place(this.head, [tabs(this.index), ...this.tools]);
-    if (focused) this.head.querySelector("[aria-selected=true]")?.focus();
+    const scrolled = this.head.firstChild?.scrollLeft ?? 0;
+    const list = tabs(this.index);
+    place(this.head, [list, ...this.tools]);
+    list.scrollLeft = scrolled;
+    const chosen = list.querySelector("[aria-selected=true]");
+    chosen?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (focused) chosen?.focus();
   }
 
   drawUser(user) {
@@ -82,12 +90,19 @@ class Pane {
     this.foot.querySelector(".blocked")?.remove();
     this.foot.querySelector(".composer").hidden = user.blocked;
     if (user.blocked) this.foot.prepend(blockedNote(user));
-    if (another) this.log.scrollTop = this.log.scrollHeight;
+    if (another) this.atEnd = true;
+  }
+
+  noteEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+  }
+
+  toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
   }
 
   drawLog(chat, user) {
-    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END;
-    const first = this.drawn.size === 0;
     const drawn = new Map();
     let before = null;
     for (const message of chat.messages.values()) {
@@ -103,7 +118,7 @@ class Pane {
     if (chat.draft) nodes.push(draftNode(chat.draft));
     if (chat.action?.until > Date.now()) nodes.push(actionNode(chat.action.name));
     place(this.log, nodes);
-    if (atEnd || first) this.log.scrollTop = this.log.scrollHeight;
+    if (this.atEnd) this.toEnd();
   }
 
   /** Draw a message, or give what was drawn of it if nothing changed since. */

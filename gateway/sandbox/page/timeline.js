@@ -3,8 +3,6 @@
 import { element } from "./dom.js";
 import { clockTime, duration, spaced } from "./words.js";
 
-/** Steps that get a colour of their own; all others share one. */
-const COLOURED = new Set(["waited", "session", "call", "send", "limited"]);
 /** What is said of steps that say nothing of themselves. */
 const EXPLAINED = { waited: "in the user's mailbox" };
 /** The least width of a bar, in hundredths of the whole: short steps stay visible. */
@@ -32,7 +30,14 @@ function span(steps) {
 export function timeline(steps) {
   const [start, end] = span(steps);
   const whole = Math.max(end - start, 1e-6);
-  const lines = steps.map((step) => line(step, start, whole));
+  // Steps are told when they end: one that holds others comes after them.
+  const ordered = [...steps].sort((one, other) => one.start - other.start || other.end - one.end);
+  let outer = null;
+  const lines = ordered.map((step) => {
+    const nested = outer !== null && step.end <= outer.end && step.start < outer.end;
+    if (!nested) outer = step;
+    return line(step, start, whole, nested);
+  });
   return element(
     "div",
     { class: "timeline" },
@@ -47,7 +52,7 @@ export function timeline(steps) {
   );
 }
 
-function line(step, start, whole) {
+function line(step, start, whole, nested) {
   const { name, detail = "" } = step;
   const style = detail === "limited" ? "limited" : name;
   const took = step.end - step.start;
@@ -58,8 +63,8 @@ function line(step, start, whole) {
   bar.style.setProperty("--width", `${width}%`);
   return element(
     "li",
-    { class: `step ${COLOURED.has(style) ? style : "other"}`, title: `+ ${duration(step.start - start)}` },
-    element("span", { class: "step-name" }, spaced(name)),
+    { class: `step ${style}`, title: `+ ${duration(step.start - start)}` },
+    element("span", { class: nested ? "step-name nested" : "step-name" }, spaced(name)),
     element("span", { class: "track", "aria-hidden": "true" }, bar),
     element("span", { class: "step-took" }, took > 0 ? duration(took) : "at once"),
     element("span", { class: "step-detail" }, detail || EXPLAINED[name] || ""),
