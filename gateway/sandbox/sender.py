@@ -15,7 +15,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -38,10 +38,12 @@ class Pace(Struct, frozen=True):
     Attributes:
         scale: what the pauses between attempts are multiplied with; 1 is Telegram's.
         answer_seconds: how long a webhook may take to answer.
+        sleep: waits so many seconds.
     """
 
     scale: float = 1.0
     answer_seconds: float = 60.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class _Answer(Struct, frozen=True):
@@ -117,7 +119,7 @@ class Sender:
         """Send an update until it is accepted or too old."""
         delay, pause, failed = 1.0, 0.0, False
         while time.time() + pause <= waiting.expires_at:
-            await asyncio.sleep(pause * self._pace.scale)
+            await self._pace.sleep(pause * self._pace.scale)
             answer = await self._attempt(waiting)
             if answer.accepts:
                 return

@@ -1,4 +1,4 @@
-"""The stream of events: complete for those who keep up, bounded for those who do not."""
+"""The stream of events: complete for who keeps up, bounded for who does not."""
 
 import pytest
 
