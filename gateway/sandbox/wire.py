@@ -1,9 +1,11 @@
 """The Bot API's form over HTTP: parameters come in, answers go out."""
 
+import io
+
 import msgspec
 from aiohttp import web
 
-from gateway.sandbox.rules import Parameters, Refused, bad
+from gateway.sandbox.rules import Parameters, Refused, Upload, bad
 
 
 async def read_parameters(request: web.Request) -> Parameters:
@@ -21,10 +23,22 @@ async def read_parameters(request: web.Request) -> Parameters:
         if not isinstance(body, dict):
             raise bad("JSON object expected")
         return parameters | body
-    for name, value in (await request.post()).items():
+    try:
+        posted = await request.post()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused("Request Entity Too Large", 413) from None
+    for name, value in posted.items():
         if isinstance(value, str):
             parameters[name] = value
+        elif isinstance(value, web.FileField):
+            parameters[name] = _upload(value)
     return parameters
+
+
+def _upload(field: web.FileField) -> Upload:
+    with field.file as file:
+        size = file.seek(0, io.SEEK_END)
+    return Upload(field.filename, field.content_type, size)
 
 
 def refusal(refused: Refused) -> Parameters:

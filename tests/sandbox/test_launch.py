@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.launch import SAMPLES, run_sandbox
+from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.places import SAMPLES
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
 PROGRAM = """
 import asyncio, sys
-from gateway.sandbox.launch import SAMPLES, run_sandbox
+from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.places import SAMPLES
 port, ops, simulator, samples = map(int, sys.argv[1:])
 sys.exit(asyncio.run(run_sandbox(
     SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
@@ -135,7 +137,14 @@ async def test_a_port_in_use_is_one_clear_line(
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", ports[part]))
         holder.listen()
-        assert await run_sandbox(SAMPLES, **ports) == 2
+        ended = await run_sandbox(
+            SAMPLES,
+            ports["port"],
+            ops_port=ports["ops_port"],
+            simulator_port=ports["simulator_port"],
+            samples_port=ports["samples_port"],
+        )
+    assert ended == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"port {ports[part]} (")
