@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from gateway.sandbox.desk import Desk
 from gateway.sandbox.events import Closed, Events, encode
 from gateway.sandbox.journal import Journal
+from gateway.sandbox.recorder import KEY_HEADER
 from gateway.sandbox.rules import Parameters
 from gateway.sandbox.standing_faults import Settings
 from gateway.sandbox.turns import TurnView
@@ -19,7 +20,6 @@ from gateway.sandbox.writing import BadInput
 HEARTBEAT_SECONDS = 15.0
 """A proxy or a browser that hears nothing for longer may take the stream for dead."""
 ROWS_LIMIT = 1_000
-KEY_HEADER = "X-Sandbox-Turns-Key"
 
 
 class _Input(Struct, forbid_unknown_fields=True):
