@@ -30,6 +30,7 @@ class UpdateRow(Struct, kw_only=True):
         status: the HTTP status of the last answer. 0: there was none.
         accepted_after: seconds until it was accepted. None: it was not yet.
         outcome: what the gateway says became of it.
+        seconds: how long the gateway was at it. None: it has not told.
     """
 
     update_id: int
@@ -43,6 +44,7 @@ class UpdateRow(Struct, kw_only=True):
     status: int = 0
     accepted_after: float | None = None
     outcome: str = ""
+    seconds: float | None = None
 
 
 class Entry(Struct):
@@ -110,6 +112,7 @@ class Journal:
             self._add(entry)
         entry.turn = turn
         entry.row.outcome = turn.outcome
+        entry.row.seconds = _seconds(turn)
         self._events.publish("turn", update_id=turn.update_id, turn=turn)
 
     def find(self, update_id: int) -> Entry | None:
@@ -144,6 +147,13 @@ class Journal:
     def _change(self, row: UpdateRow, state: str) -> None:
         row.state = state
         self._events.publish("update", row=row)
+
+
+def _seconds(turn: TurnView) -> float | None:
+    if not turn.steps:
+        return None
+    start = min(step.start for step in turn.steps)
+    return max(step.end for step in turn.steps) - start
 
 
 def _of_others(turn: TurnView) -> Entry:

@@ -13,12 +13,13 @@ import pytest
 from yarl import URL
 
 from gateway.sandbox import endpoints, events, pages
+from gateway.sandbox.recorder import KEY_HEADER
 from gateway.sandbox.simulator import Simulator
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.sandbox.receiver import Receiver
 from tests.waiting import wait_until
 
-KEY = {"X-Sandbox-Turns-Key": "the-key"}
+KEY = {KEY_HEADER: "the-key"}
 
 
 @pytest.fixture
@@ -292,7 +293,7 @@ async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
     """With its key, and in their form."""
     turn = {"update_id": 5}
     assert (await visitor.tell([turn], headers={}))[0] == 403
-    assert (await visitor.tell([turn], {"X-Sandbox-Turns-Key": "x"}))[0] == 403
+    assert (await visitor.tell([turn], {KEY_HEADER: "x"}))[0] == 403
     assert (await visitor.tell([{"update_id": "x"}]))[0] == 400
     assert (await visitor.get("/updates/5"))[0] == 404
     assert (await visitor.tell([turn]))[0] == 200
@@ -303,7 +304,7 @@ async def test_without_a_key_nobody_tells_turns() -> None:
     """Not even somebody without one."""
     async with Simulator(TOKEN).serve() as url, aiohttp.ClientSession() as session:
         visitor = Visitor(Bot(session, url))
-        for headers in ({}, {"X-Sandbox-Turns-Key": ""}):
+        for headers in ({}, {KEY_HEADER: ""}):
             assert (await visitor.tell([], headers))[0] == 403
 
 

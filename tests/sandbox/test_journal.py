@@ -98,3 +98,18 @@ def test_an_update_that_came_by_curl_gets_a_row() -> None:
     entry = journal.find(99)
     assert entry
     assert entry.update is None
+
+
+def test_a_row_says_how_long_the_gateway_was_at_it() -> None:
+    """From the start of the first step to the end of the last one."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    (row,) = journal.rows(1)
+    journal.tell(TurnView(update_id=1))
+    assert row.seconds is None
+    steps = (
+        Step(name="session", start=11.0, end=12.0),
+        Step(name="call", start=10.0, end=10.5),
+    )
+    journal.tell(TurnView(update_id=1, steps=steps))
+    assert row.seconds == 2.0

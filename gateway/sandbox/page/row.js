@@ -46,7 +46,7 @@ export class Row {
   drawHead() {
     const { row, turn, user } = this;
     const { word, tone } = verdict({ ...row, outcome: turn?.outcome || row.outcome });
-    const total = turn ? totalSeconds(turn) : (row.total ?? null);
+    const total = turn ? totalSeconds(turn) : (row.seconds ?? null);
     const waited = waitedSeconds(turn);
     this.node.dataset.tone = tone;
     this.head.setAttribute("aria-expanded", String(this.isOpen));
