@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from gateway.sandbox.launch import TOKEN
 from tests.ports import free_ports
 from tests.waiting import wait_until_found
 
@@ -33,6 +34,12 @@ class Desk:
         async with self._client.post(f"{self.url}/do/{name}", json=body) as response:
             assert response.status == 200, await response.text()
             return await response.json()
+
+    async def call(self, method: str, **parameters: object) -> None:
+        """Call the Bot API, as the bot itself does."""
+        url = f"{self.url}/bot{TOKEN}/{method}"
+        async with self._client.post(url, json=parameters) as response:
+            assert response.status == 200, await response.text()
 
     async def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
         """Get JSON."""

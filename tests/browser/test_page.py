@@ -1,9 +1,10 @@
 """The sandbox's page in a real browser, over the whole gateway."""
 
+import asyncio
 import time
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk, process, running_sandbox
@@ -38,8 +39,71 @@ async def test_formatted_text_shows_its_format(chat: Chat) -> None:
     await expect(welcome.locator("code")).to_have_text("match")
 
 
-async def test_a_pressed_button_turns_until_it_is_answered(chat: Chat) -> None:
-    """The message is edited in place, the answer shows, and the spinner ends."""
+async def test_spoilers_quotes_and_code_look_as_in_telegram(
+    chat: Chat, desk: Desk
+) -> None:
+    """A spoiler is covered until it is clicked; blocks and links are real ones."""
+    text = (
+        "A <tg-spoiler>secret</tg-spoiler>, <b>bold <i>and italic</i></b>,"
+        ' <a href="https://example.org/">a link</a>'
+        "<blockquote>quoted</blockquote><pre>code()</pre>"
+    )
+    await desk.call("sendMessage", chat_id=chat.user, text=text, parse_mode="HTML")
+    shown = chat.of_bot("bold and italic")
+    await expect(shown.locator("strong em")).to_have_text("and italic")
+    await expect(shown.locator("a")).to_have_attribute("href", "https://example.org/")
+    await expect(shown.locator("blockquote")).to_have_text("quoted")
+    await expect(shown.locator("pre")).to_have_text("code()")
+    secret = shown.get_by_text("secret")
+    await expect(secret).to_be_hidden()
+    await shown.get_by_role("button", name="Show the hidden text").click()
+    await expect(secret).to_be_visible()
+
+
+async def test_what_the_bot_is_doing_shows_until_it_says_something(
+    chat: Chat, desk: Desk
+) -> None:
+    """Typing, then a message that grows, then the message."""
+    await desk.call("sendChatAction", chat_id=chat.user, action="typing")
+    await expect(chat.page.locator(".action")).to_have_text("typing …")
+    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
+    await expect(chat.page.locator(".draft")).to_contain_text("A mess")
+    await desk.call("sendMessage", chat_id=chat.user, text="A message")
+    await expect(chat.of_bot("A message")).to_be_visible()
+    await expect(chat.page.locator(".draft, .action")).to_have_count(0)
+
+
+async def test_a_pressed_button_turns_until_it_is_answered(
+    chat: Chat, desk: Desk
+) -> None:
+    """The spinner begins with the press and ends with its answer, here an alert."""
+    buttons = [[{"text": "Meet", "callback_data": "CONNECT:u-nobody"}]]
+    await desk.call(
+        "sendMessage",
+        chat_id=chat.user,
+        text="Nobody might be someone for you.",
+        reply_markup={"inline_keyboard": buttons},
+    )
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await chat.page.route("**/do/press", hold)
+    await chat.button("Meet").click()
+    await expect(chat.button("Meet")).to_have_attribute("aria-busy", "true")
+    released.set()
+    alert = chat.page.get_by_role("dialog", name="The bot says")
+    await expect(alert).to_contain_text("This person is not here any more.")
+    await alert.get_by_role("button", name="OK").click()
+    await expect(alert).to_have_count(0)
+    await expect(chat.button("Meet")).to_be_visible()
+    await expect(chat.page.locator(".spinner")).to_have_count(0)
+
+
+async def test_a_press_edits_the_message_in_place(chat: Chat) -> None:
+    """The text is new, the buttons are gone, and the answer is a short note."""
     await chat.say("match")
     await chat.button("Connect").wait_for()
     await chat.rest()
@@ -48,7 +112,6 @@ async def test_a_pressed_button_turns_until_it_is_answered(chat: Chat) -> None:
     edited = chat.of_bot("You asked Grace.")
     await expect(edited).to_contain_text("edited")
     await expect(edited.locator(".key")).to_have_count(0)
-    await expect(chat.page.locator(".spinner")).to_have_count(0)
 
 
 async def test_a_burst_is_limited_and_says_so(chat: Chat) -> None:
