@@ -22,12 +22,15 @@ export async function press(userId, chatId, messageId, data, place) {
   const until = Date.now() + PATIENCE_MS;
   chat.pressed.set(place, until);
   changed("chats");
-  setTimeout(() => end({ chat, place, until }), PATIENCE_MS);
   const body = { user: userId, chat: chatId, message_id: messageId, data };
   const result = await act("press", body);
   const id = result?.callback_query_id;
-  if (!result || answered.delete(id)) end({ chat, place, until });
-  else open.set(id, { chat, place, until });
+  if (!result || answered.delete(id)) {
+    end({ chat, place, until });
+    return;
+  }
+  open.set(id, { chat, place, until });
+  setTimeout(() => endPress({ callback_query_id: id }), PATIENCE_MS);
 }
 
 /** End the spinner of an answered press. */
