@@ -170,6 +170,14 @@ async def test_attachments_are_sent_from_the_menu(chat: Chat, kind: str) -> None
     await expect(shown).to_be_visible()
 
 
+async def test_an_album_is_sent_from_the_menu(chat: Chat) -> None:
+    """Each photo is a message and an update of its own."""
+    await chat.page.get_by_role("button", name="Attach").click()
+    await chat.page.get_by_role("menuitem", name="Album of 3 photos").click()
+    await expect(chat.page.locator(".own .pictured")).to_have_count(3)
+    await expect(chat.of_bot("Thank you for the photo!").first).to_be_visible()
+
+
 async def test_a_blocked_bot_is_said_and_undone(chat: Chat) -> None:
     """Nothing can be written until the bot is unblocked; then it greets."""
     await chat.page.get_by_role("button", name="Block bot").click()
