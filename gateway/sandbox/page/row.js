@@ -33,7 +33,8 @@ export class Row {
   draw() {
     const row = state.updates.rows.get(this.id);
     const turn = state.updates.turns.get(this.id);
-    const user = state.users.get(row.user_id);
+    // Of an update that did not come from here, only the gateway knows whose it is.
+    const user = state.users.get(row.user_id || turn?.telegram_user_id);
     const isOpen = open.has(this.id);
     if (this.row === row && this.turn === turn && this.user === user && this.isOpen === isOpen) return;
     Object.assign(this, { row, turn, user, isOpen });
@@ -45,6 +46,7 @@ export class Row {
 
   drawHead() {
     const { row, turn, user } = this;
+    const kind = spaced(row.kind || turn?.kind || "");
     const { word, tone } = verdict({ ...row, outcome: turn?.outcome || row.outcome });
     const total = turn ? totalSeconds(turn) : (row.seconds ?? null);
     const waited = waitedSeconds(turn);
@@ -52,7 +54,7 @@ export class Row {
     this.head.setAttribute("aria-expanded", String(this.isOpen));
     this.head.replaceChildren(
       icon("chevron"),
-      element("span", { class: "row-title" }, row.title || spaced(row.kind)),
+      element("span", { class: "row-title" }, row.title || kind),
       element("span", { class: `verdict ${tone}` }, word),
       element("span", { class: "row-total" }, total === null ? "" : duration(total)),
       element(
@@ -60,7 +62,7 @@ export class Row {
         { class: "row-facts" },
         element("time", {}, clockTime(row.sent_at)),
         element("span", {}, user?.first_name ?? (row.user_id ? `id ${row.user_id}` : "")),
-        element("span", { class: "kind" }, spaced(row.kind)),
+        element("span", { class: "kind" }, kind),
         row.attempts > 1 && element("span", { class: "again" }, `${row.attempts} attempts`),
         waited > WORTH_SAYING && element("span", { class: "again" }, `waited ${duration(waited)}`),
       ),
