@@ -203,6 +203,32 @@ async def test_faults_are_switched_on_and_off(chat: Chat, desk: Desk) -> None:
     await expect(switch).not_to_be_checked()
 
 
+async def test_menus_tabs_and_rows_follow_the_keys(chat: Chat, desk: Desk) -> None:
+    """What a mouse can do, a keyboard can: nothing has to be pointed at."""
+    page = chat.page
+    attach = page.get_by_role("button", name="Attach")
+    await attach.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("menuitem", name="Photo", exact=True)).to_be_focused()
+    await page.keyboard.press("ArrowDown")
+    await expect(page.get_by_role("menuitem", name="Document")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(attach).to_be_focused()
+    await page.locator('[data-tab="1001"]').click()
+    await page.keyboard.press("ArrowRight")
+    grace = page.get_by_role("tab", name="Grace")
+    await expect(grace).to_be_focused()
+    await expect(grace).to_have_attribute("aria-selected", "true")
+    await desk.do("burst", user=chat.user, count=2, text="for the keys")
+    heads = page.locator(".row-head").filter(has_text="for the keys")
+    await expect(heads).to_have_count(2)
+    await heads.nth(0).focus()
+    await page.keyboard.press("ArrowDown")
+    await expect(heads.nth(1)).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(heads.nth(1)).to_have_attribute("aria-expanded", "true")
+
+
 async def test_two_chats_stand_side_by_side(chat: Chat) -> None:
     """Each has its own user."""
     await chat.page.get_by_role("button", name="Two chats side by side").click()
