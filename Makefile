@@ -9,8 +9,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 PROTOS := $(shell find proto -name '*.proto')
 T ?=
+SEED ?=
 
-.PHONY: help setup run test lint format proto check proto-check bench lock clean
+.PHONY: help setup run test chaos lint format proto check proto-check bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +69,9 @@ bench: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minu
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
+
+chaos: $(READY) ## Break real processes under load, and check what they did (ten minutes; SEED=2)
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 check: lint test ## What CI runs
 

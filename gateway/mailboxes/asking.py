@@ -12,6 +12,12 @@ from typing import Any
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.commands import Command, Commands, Submits, look_at
 
+STOOD_STILL = 0.5
+"""A timer that is so many seconds late tells that this process did not run."""
+
+MOST_PATIENCE = 3
+"""So many times as long is waited at most, for a Redis that answers others."""
+
 
 class Asking:
     """Sends commands and waits.
@@ -19,7 +25,7 @@ class Asking:
     Args:
         transport: the way to Redis.
         commands: builds releases.
-        patience: for how many seconds `patiently` tries. None: for ever.
+        patience: for how many seconds of silence `patiently` waits. None: for ever.
         lease_seconds: how long a claim lasts.
     """
 
@@ -34,7 +40,8 @@ class Asking:
         self._commands = commands
         self._patience = patience
         self._lease_seconds = lease_seconds
-        self._patient: set[Command] = set()
+        self._timers: dict[Command, asyncio.TimerHandle] = {}
+        """Ends the patience of those who wait."""
 
     async def ask(self, command: Command, lane: str = "", token: str = "") -> Any:  # noqa: ANN401 - as Redis answers
         """Ask until the answer is there.
@@ -45,7 +52,7 @@ class Asking:
             token: the claim's token. Empty: it claims nothing.
 
         Raises:
-            MailboxesUnavailable: Redis is full, or `give_up` was called.
+            MailboxesUnavailable: Redis is full, or the patience was ended.
         """
         self._transport.submit(command)
         try:
@@ -57,24 +64,26 @@ class Asking:
     async def patiently(self, command: Command, lane: str = "", token: str = "") -> Any:  # noqa: ANN401 - as Redis answers
         """Do the same, as long as the patience lasts.
 
+        A Redis that answers others is overloaded, not gone: nothing is won if memory
+        takes what would come to it in time.
+
         Raises:
             MailboxesUnavailable: it did not, or Redis is full.
         """
-        self._patient.add(command)
+        if self._patience is None:
+            return await self.ask(command, lane, token)
+        now = asyncio.get_running_loop().time()
+        self._wait(command, now + self._patience, now + MOST_PATIENCE * self._patience)
         try:
-            async with asyncio.timeout(self._patience):
-                return await self.ask(command, lane, token)
-        except TimeoutError:
-            raise MailboxesUnavailable("Redis does not answer") from None
+            return await self.ask(command, lane, token)
         finally:
-            self._patient.discard(command)
+            self._timers.pop(command).cancel()
 
     def give_up(self, shards: Collection[int]) -> None:
         """End the patience of all who wait for an answer from these shards."""
-        for command in self._patient:
-            if command.shard in shards and not command.reply.done():
-                error = MailboxesUnavailable("Redis does not answer")
-                command.reply.set_exception(error)
+        for command in self._timers:
+            if command.shard in shards:
+                _end(command)
 
     def let_go(self, lane: str, token: str) -> None:
         """Give back what a command may have claimed whose caller went away."""
@@ -86,3 +95,24 @@ class Asking:
         loop = asyncio.get_running_loop()
         loop.call_later(self._lease_seconds, command.reply.cancel)
         self._transport.submit(command)
+
+    def _wait(self, command: Command, until: float, end: float) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(until, self._lose_patience, command, until, end)
+        self._timers[command] = timer
+
+    def _lose_patience(self, command: Command, until: float, end: float) -> None:
+        """End the patience, unless it was not Redis that was silent."""
+        now = asyncio.get_running_loop().time()
+        patience = self._patience or 0
+        stood_still = now - until >= STOOD_STILL  # the answer may be there, unread
+        answers = now < end and self._transport.answers(command.shard, patience)
+        if stood_still or answers:
+            self._wait(command, now + patience / 2, end)
+        else:
+            _end(command)
+
+
+def _end(command: Command) -> None:
+    if not command.reply.done():
+        command.reply.set_exception(MailboxesUnavailable("Redis does not answer"))

@@ -112,6 +112,10 @@ class ClusterTransport:
         """Send a command to the node that has its shard. See `Submits.submit`."""
         self._owners[command.shard].submit(command, first=first)
 
+    def answers(self, shard: int, within: float) -> bool:
+        """Tell whether the node of a shard answered within so many seconds."""
+        return self._owners[shard].answers(shard, within)
+
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
         redirect = partial(self._redirect, asked_host)
         connect = connector(self._url, **place)

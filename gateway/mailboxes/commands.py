@@ -56,6 +56,9 @@ class Submits(Protocol):
             first: send it before all that waits to be sent.
         """
 
+    def answers(self, shard: int, within: float) -> bool:
+        """Tell whether the server of a shard answered within so many seconds."""
+
 
 def look_at(reply: asyncio.Future[Any]) -> None:
     """Take note of an answer that nobody waits for: an error in it is no news."""

@@ -111,6 +111,10 @@ class Transport:
             self._queue.append(command)
         self._wanted.set()
 
+    def answers(self, shard: int, within: float) -> bool:
+        """Tell whether the server answered within so many seconds."""
+        return not self.failing and self._clock.uptime() - self.answered < within
+
     def withdraw(self) -> list[Command]:
         """Take back what was not sent yet."""
         withdrawn = list(self._queue)
@@ -125,7 +129,9 @@ class Transport:
             except Exception as error:  # noqa: BLE001 - no error may end the transport
                 self._note_failure(error)
             finally:
-                waiting = [command for command in self._batch if not _is_done(command)]
+                waiting = [
+                    command for command in self._batch if not command.reply.done()
+                ]
                 self._batch = []
                 self._queue.extendleft(reversed(waiting))
                 self._wanted.set()
@@ -181,11 +187,11 @@ class Transport:
                 except ResponseError as error:  # an answer, so that more of them follow
                     refused = self._take_error(command, error) or refused
                 else:
-                    if not _is_done(command):
+                    if not command.reply.done():
                         command.reply.set_result(reply)
         for command, direction in astray:
             self._batch.remove(command)
-            if not _is_done(command):
+            if not command.reply.done():
                 self._redirect(command, direction)
         if refused is not None:
             raise refused
@@ -198,7 +204,7 @@ class Transport:
         batch = self._batch = []
         while self._queue and len(batch) < MOST_COMMANDS and size < MOST_BYTES:
             command = self._queue.popleft()
-            if _is_done(command):
+            if command.reply.done():
                 continue
             command.sent = sent
             command.sends += 1
@@ -223,7 +229,7 @@ class Transport:
             logger.error("redis refused a command", extra={"error": describe(error)})
         else:
             return error
-        if not _is_done(command):
+        if not command.reply.done():
             command.reply.set_exception(answer)
         return None
 
@@ -235,11 +241,6 @@ class Transport:
         expected = isinstance(error, RedisError | OSError)
         level = logging.WARNING if expected else logging.ERROR
         logger.log(level, "redis is failing", extra={"error": describe(error)})
-
-
-def _is_done(command: Command) -> bool:
-    """Tell whether nobody waits for the answer any more."""
-    return command.reply.done()
 
 
 def _pack(arguments: tuple[Argument, ...]) -> bytes:

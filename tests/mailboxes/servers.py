@@ -99,6 +99,12 @@ class RedisServer:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536)
 
+    def end(self) -> None:
+        """Return when the process, which got a signal to end, has ended."""
+        assert self._process is not None
+        self._process.wait(10)
+        self._process = None
+
     def kill(self) -> None:
         """End the process at once."""
         if self._process is not None:

@@ -1,0 +1,1 @@
+"""Real processes under load and faults, and a checker over what they did."""

@@ -1,0 +1,173 @@
+"""What happened in a run, as noted by the harness alone.
+
+All times are seconds by `time.monotonic` of the one process that sends, serves and
+breaks things, so that they can be compared without doubt.
+"""
+
+import math
+from collections import Counter
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class Kind(StrEnum):
+    """What can be seen of the work on an update."""
+
+    CALL = "call"
+    """A service was called."""
+    SEND = "send"
+    """A message reached the user."""
+
+
+class Posted(Struct):
+    """An update that was sent to the webhook.
+
+    Attributes:
+        update_id: as Telegram assigned it.
+        lane: the user.
+        sent: when it was sent for the first time.
+        accepted: when the answer 200 was read. None: never.
+        worker: which worker gave that answer.
+        attempts: how often it was sent.
+    """
+
+    update_id: int
+    lane: str
+    sent: float
+    accepted: float | None = None
+    worker: int = -1
+    attempts: int = 0
+
+
+class Effect(Struct):
+    """A trace of an update outside of the gateway.
+
+    Attributes:
+        kind: which.
+        update_id: the update.
+        lane: its user.
+        worker: who caused it.
+        time: when it arrived.
+        end: when it was answered or given up.
+        request_id: the idempotency key that a call carried. Empty for messages.
+    """
+
+    kind: Kind
+    update_id: int
+    lane: str
+    worker: int
+    time: float
+    end: float = math.inf
+    request_id: str = ""
+
+
+class Span(Struct):
+    """A fault, from its first moment to its last.
+
+    Attributes:
+        kind: its name.
+        start: its first moment.
+        end: its last.
+        workers: whom it hit. None: all of them.
+    """
+
+    kind: str
+    start: float
+    end: float = math.inf
+    workers: frozenset[int] | None = None
+
+    def hits(self, worker: int) -> bool:
+        """Tell whether it hit a worker."""
+        return self.workers is None or worker in self.workers
+
+
+class Waiting(Struct):
+    """A lane that nobody owned when the store was looked at.
+
+    Attributes:
+        lane: the lane.
+        time: when it was looked at.
+        seconds: for how long anybody might have claimed it.
+    """
+
+    lane: str
+    time: float
+    seconds: float
+
+
+class Answer(Struct):
+    """An answer of the webhook.
+
+    Attributes:
+        time: when it came.
+        seconds: how long it took.
+        status: what it said.
+    """
+
+    time: float
+    seconds: float
+    status: int
+
+
+class Left(Struct):
+    """What the store held when all was done.
+
+    Attributes:
+        states: the ids that each lane's state remembers.
+        lanes: entries of pending lanes and of claims.
+        mailboxes: mailboxes that still exist.
+        dead: ids in the dead letters, with the reasons.
+    """
+
+    states: dict[str, list[int]] = field(default_factory=dict)
+    lanes: int = 0
+    mailboxes: int = 0
+    dead: list[tuple[int, str]] = field(default_factory=list)
+
+
+class History(Struct):
+    """All of it.
+
+    Attributes:
+        posted: updates by id, in the order in which they were made.
+        effects: in the order of their times.
+        outcomes: what workers logged about updates: id and outcome.
+        spans: the faults.
+        waiting: lanes that waited at moments of looking.
+        answers: of the webhook.
+        broken: attempts to post that got no answer.
+        left: the end.
+        memory: when workers took updates into their memory, as they logged it.
+        logged: how often workers logged something worse than information.
+        exits: exit codes of workers that were asked to end.
+    """
+
+    posted: dict[int, Posted] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    outcomes: list[tuple[int, str]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    broken: int = 0
+    left: Left = field(default_factory=Left)
+    memory: list[Span] = field(default_factory=list)
+    logged: Counter[str] = field(default_factory=Counter)
+    exits: list[int] = field(default_factory=list)
+
+    def effects_of(self, kind: Kind) -> dict[int, list[Effect]]:
+        """Give the effects of a kind by update, each in the order of their times."""
+        by_update: dict[int, list[Effect]] = {}
+        for effect in self.effects:
+            if effect.kind is kind:
+                by_update.setdefault(effect.update_id, []).append(effect)
+        return by_update
+
+    def firsts(self, kind: Kind) -> dict[str, list[Effect]]:
+        """Give the first effect of each update by lane, in the order of their times."""
+        by_lane: dict[str, list[Effect]] = {}
+        for effects in self.effects_of(kind).values():
+            by_lane.setdefault(effects[0].lane, []).append(effects[0])
+        for effects in by_lane.values():
+            effects.sort(key=lambda effect: effect.time)
+        return by_lane

@@ -1,0 +1,207 @@
+"""The services and the Bot API around the workers: they note effects and can fail.
+
+Each worker has a server of its own, so that it is known who called.
+
+Concurrency: one event loop; an effect is noted before anything is awaited.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import msgspec
+from aiohttp import web
+from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.conversation.v1 import conversation_service_pb2 as conversation
+from botgateway.matching.v1 import matching_service_pb2 as matching
+from botgateway.profile.v1 import profile_service_pb2 as profile
+
+from tests.chaos.history import Effect, History, Kind
+from tests.ports import lasting_port
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_UNARY = grpc.unary_unary_rpc_method_handler
+
+
+class Services:
+    """The services that one worker calls.
+
+    Attributes:
+        hanging: for how many seconds calls hang.
+        refusing: calls are refused as unavailable.
+    """
+
+    def __init__(self, history: History, worker: int, rng: random.Random) -> None:
+        self._history = history
+        self._worker = worker
+        self._rng = rng
+        self._server: grpc.aio.Server | None = None
+        self._port = lasting_port()
+        self.hanging = 0.0
+        self.refusing = False
+
+    @property
+    def target(self) -> str:
+        """Where it is."""
+        return f"127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Serve, on the same port as before."""
+        # Else a worker of another run might find its port taken by us, and we by it.
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self._server.add_generic_rpc_handlers(self._handlers())
+        self._server.add_insecure_port(self.target)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Be gone; calls under way are cut."""
+        assert self._server is not None
+        await self._server.stop(None)
+        self._server = None
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        say = _handler(self._say, conversation.SendMessageRequest)
+        press = _handler(self._press, matching.AcceptRequest)
+        resolve = _handler(self._resolve, profile.ResolveUserRequest)
+        package = "botgateway"
+        return [
+            grpc.method_handlers_generic_handler(
+                f"{package}.conversation.v1.ConversationService", {"SendMessage": say}
+            ),
+            grpc.method_handlers_generic_handler(
+                f"{package}.matching.v1.MatchingService", {"Accept": press}
+            ),
+            grpc.method_handlers_generic_handler(
+                f"{package}.profile.v1.ProfileService", {"ResolveUser": resolve}
+            ),
+        ]
+
+    async def _say(
+        self, request: conversation.SendMessageRequest, context: Context
+    ) -> conversation.SendMessageResponse:
+        reply = await self._serve(request.context, context)
+        return conversation.SendMessageResponse(reply=reply)
+
+    async def _press(
+        self, request: matching.AcceptRequest, context: Context
+    ) -> matching.AcceptResponse:
+        reply = await self._serve(request.context, context)
+        return matching.AcceptResponse(reply=reply)
+
+    async def _resolve(
+        self, request: profile.ResolveUserRequest, _: Context
+    ) -> profile.ResolveUserResponse:
+        user = request.context.telegram_user_id
+        return profile.ResolveUserResponse(internal_user_id=f"u-{user}")
+
+    async def _serve(self, asked: RequestContext, context: Context) -> Reply:
+        effect = Effect(
+            Kind.CALL,
+            asked.update_id,
+            str(asked.telegram_user_id),
+            self._worker,
+            time.monotonic(),
+            request_id=asked.request_id,
+        )
+        self._history.effects.append(effect)
+        try:
+            if self.refusing:
+                await context.abort(grpc.StatusCode.UNAVAILABLE)
+            await asyncio.sleep(self.hanging or self._rng.uniform(0.02, 0.03))
+        finally:
+            effect.end = time.monotonic()
+        return Reply(messages=[OutgoingMessage(text=str(asked.update_id))])
+
+
+def _handler(serve: Callable[..., Any], request: type[Any]) -> Any:  # noqa: ANN401 - gRPC's own
+    return _UNARY(
+        serve,
+        request_deserializer=request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+
+
+class _SendMessage(msgspec.Struct):
+    chat_id: int
+    text: str
+
+
+class BotApi:
+    """Takes every call. A worker's number is the first part of its path.
+
+    Attributes:
+        fault: asked for every message: the status to refuse it with; 0: it is taken.
+        delay: seconds by which answers are late.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._read = msgspec.json.Decoder(_SendMessage).decode
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        self.port = 0
+        self.fault: Callable[[], int] = lambda: 0
+        self.delay = 0.0
+
+    def url(self, worker: int) -> str:
+        """Where it is, for a worker."""
+        return f"http://127.0.0.1:{self.port}/{worker}"
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=1024).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End."""
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        _, worker, _, method = request.path.split("/")
+        body = await request.read()
+        status, answer = 200, _DONE
+        if method == "sendMessage":
+            status = self.fault()
+            answer = _refusal(status) if status else self._take(body, int(worker))
+        elif method == "getMe":
+            answer = _ME
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        return web.Response(
+            status=status or 200, body=answer, content_type="application/json"
+        )
+
+    def _take(self, body: bytes, worker: int) -> bytes:
+        call = self._read(body)
+        # What the gateway itself says to users is no number.
+        with contextlib.suppress(ValueError):
+            now = time.monotonic()
+            self._history.effects.append(
+                Effect(Kind.SEND, int(call.text), str(call.chat_id), worker, now, now)
+            )
+        chat = {"id": call.chat_id, "type": "private", "first_name": "Ann"}
+        message = {"message_id": 1, "date": 0, "chat": chat, "text": call.text}
+        return _encode({"ok": True, "result": message})
+
+
+_encode = msgspec.json.encode
+_DONE = _encode({"ok": True, "result": True})
+_ME = _encode(
+    {
+        "ok": True,
+        "result": {"id": 7, "is_bot": True, "first_name": "B", "username": "b_bot"},
+    }
+)
+
+
+def _refusal(status: int) -> bytes:
+    refusal = {"ok": False, "error_code": status, "description": "refused"}
+    if status == 429:
+        refusal["parameters"] = {"retry_after": 1}
+    return _encode(refusal)

@@ -1,0 +1,120 @@
+"""A look into Redis, past all that is done to the workers' ways to it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.domain.state import decode_state
+from gateway.mailboxes.keys import ALL_SHARDS
+from gateway.mailboxes.letters import decode_letter
+from tests.chaos.history import History, Left, Waiting
+
+EVERY = 0.5
+"""Seconds between two looks."""
+
+
+class Store:
+    """The Redis of a run, as the harness sees it."""
+
+    def __init__(self, port: int) -> None:
+        self._redis: Redis = Redis(
+            port=port,
+            protocol=2,
+            socket_timeout=1,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+    async def flush_scripts(self) -> None:
+        """Make Redis forget all scripts."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.script_flush()
+
+    async def lanes(self) -> int:
+        """Count the lanes that have mail."""
+        pending, _ = await self._pending()
+        return len(pending)
+
+    async def watch(self, history: History, look: Callable[[int], None]) -> None:
+        """Note for ever the lanes that anybody might claim.
+
+        Args:
+            history: where it is noted.
+            look: is told every time how many lanes have mail.
+        """
+        while True:
+            pending: list[tuple[str, float]] = []
+            with contextlib.suppress(RedisError, OSError):
+                began = time.monotonic()
+                pending, now = await self._pending()
+                # A look that took long tells nothing about when it was.
+                if time.monotonic() - began < EVERY:
+                    for lane, due in pending:
+                        if due < now:
+                            wait = Waiting(lane, began, (now - due) / 1000)
+                            history.waiting.append(wait)
+            look(len(pending))
+            await asyncio.sleep(EVERY)
+
+    async def left(self) -> Left:
+        """Read what is there at the end."""
+        left = Left()
+        for shard in ALL_SHARDS:
+            left.lanes += await self._redis.zcard(shard.pending)
+            left.lanes += await self._ask("HLEN", shard.claims)
+            for _, fields in await self._ask("XRANGE", shard.dead, "-", "+"):
+                letter = decode_letter(fields)
+                left.dead.append((letter.update_id, letter.reason))
+        async for key in self._redis.scan_iter(b"m:*", count=1000):
+            left.mailboxes += bool(key)
+        keys = [key async for key in self._redis.scan_iter(b"s:*", count=1000)]
+        for start in range(0, len(keys), 500):
+            some = keys[start : start + 500]
+            for key, state in zip(some, await self._ask("MGET", *some), strict=True):
+                lane = key.split(b":", 2)[2].decode()
+                left.states[lane] = decode_state(state).recent_ids
+        return left
+
+    async def _pending(self) -> tuple[list[tuple[str, float]], float]:
+        """Give the lanes with mail, each with when it is free; and what time it is."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for shard in ALL_SHARDS:
+                pipeline.zrange(shard.pending, 0, -1, withscores=True)
+            (seconds, micros), *found = await pipeline.execute()
+        lanes = [(lane.decode(), due) for shard in found for lane, due in shard]
+        return lanes, seconds * 1000 + micros / 1000
+
+    async def _ask(self, *command: Any) -> Any:  # noqa: ANN401 - as Redis answers
+        # XRANGE is asked for past redis-py, which makes a map of its fields.
+        connection = await self._redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response()
+        finally:
+            await self._redis.connection_pool.release(connection)
+
+
+@asynccontextmanager
+async def watching(
+    store: Store, history: History, look: Callable[[int], None]
+) -> AsyncIterator[None]:
+    """Look into the store again and again inside of the block."""
+    task = asyncio.create_task(store.watch(history, look))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,106 @@
+"""Real processes under faults: the short form of `make chaos`."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.figures import table
+from tests.chaos.history import Kind
+from tests.chaos.poison import POISON
+from tests.chaos.run import Plan, play, run
+from tests.chaos.world import Setup, World
+from tests.waiting import wait_until, wait_until_found
+
+pytestmark = pytest.mark.timeout(150)
+
+SEED = int(os.environ.get("CHAOS_SEED", "2026"))
+FIRST_ID = 500_000_001
+
+
+async def test_nothing_is_lost_repeated_or_out_of_order_under_faults(
+    tmp_path: Path,
+) -> None:
+    """Eight faults of different kinds, several at a time, break no promise."""
+    setup = Setup(seed=SEED, workers=3, users=60, rate=120)
+    own = ("kill", "freeze", "term", "redis_kill", "script_flush", "deaf")
+    plan = Plan(faults=8, kinds=(*own, "service_refuse", "bot_limit"), at_once=(3, 4))
+
+    history = await run(tmp_path, setup, plan)
+
+    verdict = check(history)
+    assert not verdict.broken, "\n".join([f"seed {SEED}", *table(history, verdict)])
+    assert len({span.kind for span in history.spans} - {"nobody", "harness_late"}) >= 6
+    assert len(history.posted) > 300
+
+
+async def test_without_the_comparison_of_tokens_the_checker_finds_faults(
+    tmp_path: Path,
+) -> None:
+    """A paused worker that may commit under an old token is caught: it is a control."""
+    setup = Setup(
+        seed=SEED, workers=2, users=60, rate=200, module="tests.chaos.no_fencing"
+    )
+    plan = Plan(faults=1, kinds=("freeze",), at_once=(1, 1))
+
+    history = await run(tmp_path, setup, plan)
+
+    broken = check(history).broken
+    assert {"state lost", "lost", "two turns at once", "state doubled"} & set(broken)
+
+
+async def test_an_update_that_ends_its_workers_takes_no_other_along(
+    tmp_path: Path,
+) -> None:
+    """It goes to the dead letters alone, and everything else is served."""
+    marked: list[int] = []
+
+    def text(update_id: int) -> str:
+        """Mark the first message beyond the first fifty updates."""
+        if not marked and update_id >= FIRST_ID + 50:
+            marked.append(update_id)
+        return POISON if update_id in marked else "hi"
+
+    setup = Setup(
+        seed=SEED,
+        workers=2,
+        users=40,
+        rate=40,
+        module="tests.chaos.poison",
+        text=text,
+    )
+
+    async def revive(made: World) -> None:
+        """Start workers again until the poison is given up."""
+        keeping = [asyncio.create_task(_keep_alive(made, n)) for n in range(2)]
+        try:
+            await wait_until(lambda: marked, within=30)
+            await wait_until_found(lambda: _given_up(made), within=60)
+            await wait_until(lambda: all(w.gate.open for w in made.workers), within=30)
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
+
+    history = await play(tmp_path, setup, revive)
+
+    (poison,) = marked
+    assert history.left.dead == [(poison, "poison")]
+    verdict = check(history)
+    assert set(verdict.broken) == {"dead letters"}, "\n".join(table(history, verdict))
+    assert len([span for span in history.spans if span.kind == "poison"]) >= 4
+    assert poison not in history.effects_of(Kind.CALL)
+
+
+async def _given_up(made: World) -> bool:
+    return bool((await made.store.left()).dead)
+
+
+async def _keep_alive(made: World, number: int) -> None:
+    worker = made.workers[number]
+    while True:
+        await worker.ended()
+        with made.fault("poison", worker):
+            await made.start(worker)
