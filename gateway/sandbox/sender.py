@@ -170,7 +170,7 @@ class Sender:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[None]:
         """Hold one of the connections inside of the block."""
-        if self._asking or self._sending >= self._allowed():
+        if self._sending >= self._allowed():
             turn = asyncio.get_running_loop().create_future()
             self._asking.append(turn)
             await turn

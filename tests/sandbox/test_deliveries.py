@@ -1,6 +1,7 @@
 """Deliveries to a webhook: complete, in order, and as patient as Telegram's."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -315,6 +316,40 @@ async def test_a_quiet_bot_has_one_connection_until_something_succeeds() -> None
             made.say(chat)
         await wait_until(lambda: len(made.receiver.open) == 6)
         made.receiver.hold.set()
+
+
+async def test_no_more_updates_are_on_their_way_than_was_asked_for() -> None:
+    """However many chats have some; and there is no wait between them."""
+    async with bench() as made:
+        made.connect(max_connections=3)
+        await warm(made)
+        made.receiver.hold.clear()
+        sent = [made.say(chat) for chat in range(1, 7)]
+        await wait_until(lambda: len(made.receiver.open) == 3)
+        # The fourth one would be on its way by now: all were sent in one go.
+        states = [made.row(each).state for each in sent]
+        assert states == ["in_flight"] * 3 + ["waiting"] * 3
+        made.receiver.hold.set()
+        await made.delivered()
+        assert made.receiver.most_open == 3
+
+
+async def test_chats_take_turns_at_the_connections() -> None:
+    """One that has much to tell does not keep the others waiting."""
+    async with bench() as made:
+        made.connect(max_connections=2)
+        with made.events.listen(lambda: None) as listener:
+            first, second, *others = (made.say(chat) for chat in (1, 1, 2, 3, 4))
+            await made.delivered()
+            heard = (await listener.take(1)).split(b"\n\n")
+        sent = [
+            event["row"]["update_id"]
+            for event in (
+                json.loads(each.removeprefix(b"data: ")) for each in heard[:-1]
+            )
+            if event["type"] == "update" and event["row"]["state"] == "in_flight"
+        ]
+        assert sent == [first, *others, second]
 
 
 async def test_too_many_stuck_chats_stop_the_bot() -> None:

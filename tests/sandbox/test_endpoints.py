@@ -116,6 +116,20 @@ async def test_a_page_that_is_opened_gets_all_at_once(
         assert snapshot["webhook"]["pending_update_count"] == 1
 
 
+async def test_a_page_that_is_opened_gets_the_newest_only(
+    monkeypatch: pytest.MonkeyPatch, visitor: Visitor
+) -> None:
+    """And is told how many there are."""
+    monkeypatch.setattr("gateway.sandbox.simulator._SHOWN", 2)
+    await visitor.do("burst", user=1001, count=5)
+    async with listening(visitor) as (snapshot, _):
+        texts = [shown["text"] for shown in snapshot["messages"]["1001"]]
+        assert texts == ["Message 4", "Message 5"]
+        titles = [row["title"] for row in snapshot["updates"]]
+        assert titles == ["Message 4", "Message 5"]
+        assert snapshot["total_updates"] == 5
+
+
 async def test_what_happens_is_heard_in_order(
     simulator: Simulator, visitor: Visitor, bot: Bot
 ) -> None:
