@@ -111,6 +111,9 @@ class Journal:
             entry = _of_others(turn)
             self._add(entry)
         entry.turn = turn
+        if not entry.update:
+            entry.row.kind = turn.kind
+            entry.row.user_id = turn.telegram_user_id
         entry.row.outcome = turn.outcome
         entry.row.seconds = _seconds(turn)
         self._events.publish("turn", update_id=turn.update_id, turn=turn)

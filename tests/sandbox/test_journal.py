@@ -91,6 +91,7 @@ def test_an_update_that_came_by_curl_gets_a_row() -> None:
         outcome="replied",
         steps=(received,),
     )
+    journal.tell(TurnView(update_id=99, steps=(received,)))
     journal.tell(told)
     row = journal.rows(1)[0]
     assert (row.update_id, row.kind, row.user_id) == (99, "message", 7)
