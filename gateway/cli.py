@@ -12,6 +12,7 @@ from gateway.cli_webhook import webhook
 from gateway.domain.errors import BotApiError, Faults, MailboxesError
 from gateway.logs import start_logging
 from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.places import read_targets
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable, build_routes, discover
 from gateway.workers import run as run_workers
@@ -71,14 +72,32 @@ def routes(lock: bool) -> None:
 @click.option(
     "--samples-port", default=50051, show_default=True, help="Of the services."
 )
-def sandbox(port: int, ops_port: int, simulator_port: int, samples_port: int) -> None:
-    """Run the gateway with sample services and a Bot API simulator on loopback."""
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option(
+    "--service",
+    "own",
+    multiple=True,
+    metavar="NAME=HOST:PORT",
+    help="A service of your own in place of a sample; may be repeated.",
+)
+def sandbox(
+    port: int,
+    ops_port: int,
+    simulator_port: int,
+    samples_port: int,
+    host: str,
+    own: tuple[str, ...],
+) -> None:
+    """Run the gateway with sample services and a Telegram on loopback."""
+    services = _routes().services
     run = run_sandbox(
-        _routes().services,
+        services,
         port,
         ops_port=ops_port,
         simulator_port=simulator_port,
         samples_port=samples_port,
+        host=host,
+        targets=read_targets(own, services),
     )
     sys.exit(asyncio.run(run))
 

@@ -1,4 +1,4 @@
-"""Faults that a test asks the simulator for."""
+"""Faults that a test asks the simulator for, so many times each."""
 
 from msgspec import Struct
 

@@ -1,8 +1,9 @@
-"""Starts the sandbox: a Bot API simulator, the sample services, the gateway.
+"""Starts the sandbox: a Bot API simulator with its page, sample services, the gateway.
 
 The simulator runs in this process, the two others are its children. All of them listen
-on loopback only. Nothing of the user's own settings reaches the gateway, neither from
-the environment nor from a file `.env`, so that no real bot is touched.
+on loopback only; what users do on the page reaches the gateway by its webhook. Nothing
+of the user's own settings reaches the gateway, neither from the environment nor from a
+file `.env`, so that no real bot is touched.
 
 Concurrency: one task. It starts the parts in order, each one when the one before it
 answers, and stops them in reverse; see `children.py` for how a child ends. The first
@@ -12,24 +13,21 @@ signal stops the sandbox, the second one kills it.
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
-import socket
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 
 import aiohttp
 
 from gateway.sandbox.children import Children, Ended, Stopped
+from gateway.sandbox.places import LOOPBACK, find_places, free_port, port_fault
 from gateway.sandbox.simulator import Simulator
 
-HOST = "127.0.0.1"
 TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
 SECRET = "sandbox-secret"  # noqa: S105 - between two processes on loopback
 USER = 1001
-
-SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
-"""The services that are started here; their settings are not taken from outside."""
 
 _HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
 """What children see of the environment: no settings, and no proxy between them."""
@@ -42,6 +40,8 @@ async def run_sandbox(
     ops_port: int = 9000,
     simulator_port: int = 8081,
     samples_port: int = 50051,
+    host: str = LOOPBACK,
+    targets: Mapping[str, str] | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -51,12 +51,23 @@ async def run_sandbox(
         port: where the gateway takes updates.
         ops_port: where the gateway shows its metrics.
         simulator_port: where the Bot API simulator answers.
-        samples_port: where the sample services answer.
+        samples_port: where the sample services answer; another one is taken if a
+            target has it.
+        host: the address for all of them, which must be loopback.
+        targets: addresses of services that take the place of samples.
 
     Returns:
         The exit code: 0 after a signal, 1 if a part ended by itself or did not start,
-        2 if a port cannot be used.
+        2 if a port or the host cannot be used.
     """
+    if host not in {LOOPBACK, "localhost"}:
+        sys.stderr.write(
+            f"--host {host}: the sandbox binds to loopback only ({LOOPBACK})\n"
+        )
+        return 2
+    targets = targets or {}
+    if str(samples_port) in {target.rpartition(":")[2] for target in targets.values()}:
+        samples_port = free_port()
     ports = {
         "gateway": port,
         "metrics": ops_port,
@@ -64,13 +75,20 @@ async def run_sandbox(
         "sample services": samples_port,
     }
     for part, number in ports.items():
-        if fault := _port_fault(number):
+        if fault := port_fault(number):
             sys.stderr.write(f"port {number} ({part}) cannot be used: {fault}\n")
             return 2
     children = Children()
     with _on_signals(children):
         try:
-            await _run(children, services, port, ops_port, simulator_port, samples_port)
+            await _run(
+                children,
+                find_places(services, samples_port, targets),
+                port=port,
+                ops_port=ops_port,
+                simulator_port=simulator_port,
+                samples_port=samples_port,
+            )
         except Stopped:
             pass
         except Ended as ended:
@@ -81,17 +99,18 @@ async def run_sandbox(
 
 async def _run(
     children: Children,
-    services: Collection[str],
+    places: Mapping[str, str],
+    *,
     port: int,
     ops_port: int,
     simulator_port: int,
     samples_port: int,
 ) -> None:
-    address = f"http://{HOST}:{port}"
+    address = f"http://{LOOPBACK}:{port}"
 
     async def samples_answer() -> bool:
         with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(HOST, samples_port)
+            _, writer = await asyncio.open_connection(LOOPBACK, samples_port)
             writer.close()
             return True
         return False
@@ -106,10 +125,12 @@ async def _run(
         return False
 
     kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    target = f"{HOST}:{samples_port}"
+    turns_key = secrets.token_urlsafe(16)
     async with AsyncExitStack() as stack:
-        simulator = Simulator(TOKEN)
-        api_url = await stack.enter_async_context(simulator.serve(HOST, simulator_port))
+        simulator = Simulator(TOKEN, turns_key=turns_key)
+        api_url = await stack.enter_async_context(
+            simulator.serve(LOOPBACK, simulator_port)
+        )
         samples = ("gateway.sandbox.samples", "--port", str(samples_port))
         await stack.enter_async_context(
             children.running("sample services", samples, kept, samples_answer)
@@ -120,22 +141,19 @@ async def _run(
             "TELEGRAM_BOT_TOKEN": TOKEN,
             "TELEGRAM_WEBHOOK_SECRET": SECRET,
             "TELEGRAM_API_URL": api_url,
-            "HOST": HOST,
+            "HOST": LOOPBACK,
             "PORT": str(port),
             "OPS_PORT": str(ops_port),
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
-            **{f"{name}_TARGET": target for name in services},
-            # A service of the developer's own is where the developer says.
-            **{
-                f"{name}_TARGET": os.environ[f"{name}_TARGET"]
-                for name in set(services) - SAMPLES
-                if f"{name}_TARGET" in os.environ
-            },
+            "SANDBOX_TURNS_URL": f"{api_url}/turns",
+            "SANDBOX_TURNS_KEY": turns_key,
+            **{f"{name}_TARGET": target for name, target in places.items()},
         }
         await stack.enter_async_context(
             children.running("gateway", ("gateway", "serve"), settings, gateway_answers)
         )
-        sys.stdout.write(_welcome(address, f"http://{HOST}:{ops_port}", api_url))
+        simulator.set_webhook(f"{address}/webhook/telegram", SECRET)
+        sys.stdout.write(_welcome(address, f"http://{LOOPBACK}:{ops_port}", api_url))
         sys.stdout.flush()
         await children.watch()
 
@@ -154,29 +172,18 @@ def _on_signals(children: Children) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _port_fault(port: int) -> str:
-    """Tell why a port cannot be listened on. Empty: it can."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as fault:
-            return str(fault.strerror)
-        except OverflowError:
-            return "there is no such port"
-    return ""
-
-
 def _welcome(gateway: str, ops: str, api: str) -> str:
     # The number of an update is the second in which it is pasted: a new one each time.
     return f"""
-The sandbox is up. Ctrl-C stops it.
+The sandbox is up. Ctrl-C stops it. Open its page in a browser:
+
+  {api}/
 
   gateway            {gateway}/health
   metrics            {ops}/metrics
   Bot API simulator  {api}
 
-Say something as user {USER} (or "match", /start, /profile, /notifications off, /help):
+Or say something as user {USER} ("match", /start, /profile, /notifications off, /help):
 
   curl -sS {gateway}/webhook/telegram \\
     -H 'Content-Type: application/json' \\

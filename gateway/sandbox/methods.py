@@ -1,15 +1,15 @@
 """The Bot API's methods: what they check, what they change, what they give back."""
 
-import time
-from collections import OrderedDict
 from collections.abc import Callable
-from itertools import count
 
-from gateway.sandbox import keyboard_rules, rules, setup_rules, text_rules
+from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
+from gateway.sandbox.chats import Chats
+from gateway.sandbox.deliveries import Deliveries
+from gateway.sandbox.events import Events
+from gateway.sandbox.people import People
+from gateway.sandbox.presses import Presses
 from gateway.sandbox.rules import Parameters, Refused, bad, number
-
-KEPT = 10_000
-"""Messages of all chats together, and answers; the oldest go first."""
+from gateway.sandbox.webhook import Webhook
 
 _MEDIA = ("photo", "document", "voice", "audio", "video", "animation", "sticker")
 _PARTS = {"text": {"text", "entities"}, "caption": {"caption", "caption_entities"}}
@@ -21,36 +21,35 @@ _NOTHING_NEW = (
 
 
 class Methods:
-    """A bot's chats, its webhook and its commands.
+    """What a bot can ask for.
 
-    Attributes:
-        blocked: users who blocked the bot.
-        answers: the answers to pressed buttons, oldest first.
-        webhook: what getWebhookInfo gives back.
-        secret_token: the webhook's secret. Empty: none.
+    Args:
+        bot: Telegram's User object of the bot.
+        events: where users see that the bot writes.
     """
 
-    def __init__(self, bot_id: int, username: str) -> None:
-        self.blocked: set[int] = set()
-        self.answers: list[Parameters] = []
-        self.webhook: Parameters = {
-            "url": "",
-            "has_custom_certificate": False,
-            "pending_update_count": 0,
-        }
-        self.secret_token = ""
-        self._bot: Parameters = {
-            "id": bot_id,
-            "is_bot": True,
-            "first_name": "Sandbox",
-            "username": username,
-        }
-        self._message_ids = count(1)
-        self._messages: OrderedDict[tuple[int, int], Parameters] = OrderedDict()
+    def __init__(
+        self,
+        bot: Parameters,
+        *,
+        people: People,
+        chats: Chats,
+        presses: Presses,
+        webhook: Webhook,
+        deliveries: Deliveries,
+        events: Events,
+    ) -> None:
+        self._bot = bot
+        self._people = people
+        self._chats = chats
+        self._presses = presses
+        self._deliveries = deliveries
+        self._events = events
         self._commands: dict[str, list[Parameters]] = {}
         methods: dict[str, Callable[[Parameters], object]] = {
             "getMe": self._get_me,
             "sendMessage": self._send_message,
+            "sendMessageDraft": self._send_message_draft,
             "editMessageText": lambda call: self._edit(call, "text", text_rules.text),
             "editMessageCaption": lambda call: self._edit(
                 call, "caption", text_rules.caption
@@ -61,27 +60,29 @@ class Methods:
             "setMyCommands": self._set_my_commands,
             "getMyCommands": self._get_my_commands,
             "setWebhook": self._set_webhook,
-            "getWebhookInfo": lambda _: self.webhook,
+            "getWebhookInfo": lambda _: webhook.info,
             "deleteWebhook": self._delete_webhook,
+            "getUpdates": deliveries.get_updates,
         }
         methods |= {f"send{kind.title()}": self._sender_of(kind) for kind in _MEDIA}
         self._methods = {name.lower(): (name, run) for name, run in methods.items()}
+
+    @property
+    def menu(self) -> list[Parameters]:
+        """The commands that everybody sees, unless there are others for them."""
+        return self._commands.get(_audience({}), [])
 
     def find(self, name: str) -> str:
         """Give Telegram's spelling of a method's name. Empty: there is none."""
         return self._methods.get(name.lower(), ("", None))[0]
 
     def call(self, name: str, parameters: Parameters) -> object:
-        """Carry out a method and give its result.
+        """Carry out a method and give its result; that of getUpdates is awaited.
 
         Raises:
             Refused: Telegram would answer with an error.
         """
         return self._methods[name.lower()][1](parameters)
-
-    def messages(self, chat_id: int) -> list[Parameters]:
-        """List what a chat shows, as Telegram's Message objects, oldest first."""
-        return [shown for key, shown in self._messages.items() if key[0] == chat_id]
 
     def _get_me(self, _: Parameters) -> Parameters:
         return self._bot | {
@@ -92,39 +93,24 @@ class Methods:
 
     def _chat(self, parameters: Parameters) -> int:
         chat = rules.chat_id(parameters)
-        if chat in self.blocked:
+        if chat in self._people.blocked:
             raise Refused("Forbidden: bot was blocked by the user", 403)
         return chat
 
     def _send_message(self, parameters: Parameters) -> Parameters:
         content = text_rules.text(parameters) | keyboard_rules.keyboard(parameters)
-        return self._show(self._chat(parameters), content)
+        return self._chats.show(self._bot, self._chat(parameters), content)
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
         def send(parameters: Parameters) -> Parameters:
-            source = rules.media(parameters, kind)
-            file = {"file_id": source, "file_unique_id": source[-16:]}
+            file = attachments.sent_file(rules.media(parameters, kind))
             content: Parameters = {kind: [file] if kind == "photo" else file}
             if kind != "sticker":
                 content |= text_rules.caption(parameters)
             content |= keyboard_rules.keyboard(parameters)
-            return self._show(self._chat(parameters), content)
+            return self._chats.show(self._bot, self._chat(parameters), content)
 
         return send
-
-    def _show(self, chat: int, content: Parameters) -> Parameters:
-        message_id = next(self._message_ids)
-        message = {
-            "message_id": message_id,
-            "from": self._bot,
-            "chat": {"id": chat, "type": _chat_type(chat)},
-            "date": int(time.time()),
-            **content,
-        }
-        self._messages[chat, message_id] = message
-        if len(self._messages) > KEPT:
-            self._messages.popitem(last=False)
-        return message
 
     def _edit(
         self,
@@ -140,65 +126,56 @@ class Methods:
                 raise bad("Message identifier is not specified")
             return True  # it lies in a chat that the bot does not see
         chat = self._chat(parameters)
-        old = self._messages.get((chat, message_id))
+        old = self._chats.find(chat, message_id)
         if not old:
             raise bad("message to edit not found")
+        if not old["from"]["is_bot"]:
+            raise bad("message can't be edited")
         if part and (part == "text") != ("text" in old):
             raise bad(f"There is no {part} in the message to edit")
         replaced = _PARTS.get(part, set()) | {"reply_markup"}
         new = {name: old[name] for name in old if name not in replaced} | change
         if new == old:
             raise bad(_NOTHING_NEW)
-        self._messages[chat, message_id] = new | {"edit_date": int(time.time())}
-        return self._messages[chat, message_id]
+        return self._chats.replace(chat, message_id, new)
 
     def _answer_callback_query(self, parameters: Parameters) -> bool:
-        rules.callback_answer(parameters)
-        self.answers.append(parameters)
-        del self.answers[:-KEPT]
+        self._presses.answer(parameters)
         return True
 
     def _send_chat_action(self, parameters: Parameters) -> bool:
         rules.chat_action(parameters)
-        self._chat(parameters)
+        chat = self._chat(parameters)
+        action = str(parameters["action"]).lower()
+        self._events.publish("action", chat_id=chat, action=action)
+        return True
+
+    def _send_message_draft(self, parameters: Parameters) -> bool:
+        draft = text_rules.draft(parameters)
+        chat = self._chat(parameters)
+        if chat < 0:
+            raise bad("TEXTDRAFT_PEER_INVALID")
+        if not number(parameters.get("draft_id")):
+            # That it must not be 0 is documented, Telegram's words are not known.
+            raise bad("draft_id must be non-zero")
+        self._events.publish("draft", chat_id=chat, text=draft["text"])
         return True
 
     def _set_my_commands(self, parameters: Parameters) -> bool:
         self._commands[_audience(parameters)] = setup_rules.commands(parameters)
+        self._events.publish("commands", commands=self.menu)
         return True
 
     def _get_my_commands(self, parameters: Parameters) -> list[Parameters]:
         return self._commands.get(_audience(parameters), [])
 
     def _set_webhook(self, parameters: Parameters) -> bool:
-        if not parameters.get("url"):
-            return self._delete_webhook(parameters)
-        settings = setup_rules.webhook(parameters)
-        allowed = setup_rules.allowed_updates(parameters)
-        self._delete_webhook(parameters)
-        self.webhook |= settings
-        self.secret_token = str(parameters.get("secret_token", ""))
-        if allowed is not None:
-            self.webhook.pop("allowed_updates", None)
-        if allowed:
-            self.webhook["allowed_updates"] = allowed
+        self._deliveries.set_webhook(parameters)
         return True
 
     def _delete_webhook(self, parameters: Parameters) -> bool:
-        """Forget the address and its errors; what it wanted to hear stays."""
-        kept = {"has_custom_certificate", "pending_update_count", "allowed_updates"}
-        info = {name: self.webhook[name] for name in kept & self.webhook.keys()}
-        if parameters.get("drop_pending_updates") in {True, "true", "True", "1"}:
-            info["pending_update_count"] = 0
-        self.webhook = {"url": "", **info}
-        self.secret_token = ""
+        self._deliveries.delete_webhook(parameters)
         return True
-
-
-def _chat_type(chat: int) -> str:
-    if chat > 0:
-        return "private"
-    return "supergroup" if chat <= -1_000_000_000_000 else "group"
 
 
 def _audience(parameters: Parameters) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from gateway.sandbox.markup import utf16_length
 
@@ -22,6 +23,14 @@ _CHAT_ACTIONS = re.compile(
     r"cancel|typing|choose_sticker|find_location|upload_(?:photo|document)"
     r"|(?:record|upload)_(?:video|voice|video_note)"
 )
+
+
+class Upload(Struct, frozen=True):
+    """A file that came along with a call; what is in it is not kept."""
+
+    file_name: str
+    mime_type: str
+    file_size: int
 
 
 class Refused(Exception):
@@ -70,6 +79,11 @@ def json_value(parameters: Parameters, name: str, title: str) -> object:
         raise bad(f"Can't parse {title} JSON object") from None
 
 
+def is_true(value: object) -> bool:
+    """Read a truth value, which a form sends as text."""
+    return value is True or str(value).lower() in {"true", "yes", "1"}
+
+
 def chat_id(parameters: Parameters) -> int:
     """Read the chat. Every integer but 0 is the id of a chat that exists."""
     if parameters.get("chat_id") in {None, ""}:
@@ -93,9 +107,15 @@ def is_url(value: object, *schemes: str) -> bool:
     return address.scheme == "tg" or "." in host or ":" in host
 
 
-def media(parameters: Parameters, kind: str) -> str:
-    """Read a file that is sent by its id or by its address."""
+def media(parameters: Parameters, kind: str) -> str | Upload:
+    """Read a file that is sent by its id, by its address, or along with the call."""
     source = parameters.get(kind)
+    if isinstance(source, str) and source.startswith("attach://"):
+        source = parameters.get(source.removeprefix("attach://"), source)
+    if isinstance(source, Upload):
+        if not source.file_size:
+            raise bad("File must be non-empty")
+        return source
     if not isinstance(source, str) or not source:
         raise bad(f"There is no {kind} in the request")
     if not is_url(source, "http", "https") and not re.fullmatch(r"[\w-]+", source):
@@ -109,11 +129,14 @@ def chat_action(parameters: Parameters) -> None:
         raise bad("Wrong parameter action in request")
 
 
+def too_old() -> Refused:
+    """Make the error for a press that is unknown, or was answered before."""
+    return bad("query is too old and response timeout expired or query ID is invalid")
+
+
 def callback_answer(parameters: Parameters) -> None:
     """Check the answer to a pressed button."""
     if not parameters.get("callback_query_id"):
-        raise bad(
-            "query is too old and response timeout expired or query ID is invalid"
-        )
+        raise too_old()
     if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:
         raise bad("MESSAGE_TOO_LONG")

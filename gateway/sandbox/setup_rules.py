@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from gateway.sandbox.rules import Parameters, bad, json_value, number
 
 _PORTS = (443, 80, 88, 8443)
-_ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 """Kinds of updates that are not delivered unless a webhook asks for them."""
-_KINDS = _ON_REQUEST | {
+_KINDS = ON_REQUEST | {
     "message",
     "edited_message",
     "channel_post",
@@ -84,7 +84,7 @@ def allowed_updates(parameters: Parameters) -> list[str] | None:
     if not isinstance(names, list):
         return None
     known = {str(name).lower() for name in names} & _KINDS
-    return [] if known == _KINDS - _ON_REQUEST else sorted(known)
+    return [] if known == _KINDS - ON_REQUEST else sorted(known)
 
 
 def commands(parameters: Parameters) -> list[Parameters]:

@@ -9,41 +9,33 @@ answer that was asked to be late waits after its call took effect; it ends with 
 client or with the server, whichever goes first.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
 from aiohttp import web
-from msgspec import Struct
 
+from gateway.sandbox.calls import Calls, Sent
+from gateway.sandbox.chats import Chats
+from gateway.sandbox.deliveries import Deliveries
+from gateway.sandbox.desk import Desk
+from gateway.sandbox.endpoints import Endpoints
+from gateway.sandbox.events import Events
 from gateway.sandbox.faults import Fault, Faults
-from gateway.sandbox.methods import KEPT, Methods
-from gateway.sandbox.pages import ABOUT, chat_page
-from gateway.sandbox.rules import Parameters, Refused, number
-from gateway.sandbox.wire import read_parameters, refusal, response
+from gateway.sandbox.journal import Journal
+from gateway.sandbox.methods import Methods
+from gateway.sandbox.pages import Pages
+from gateway.sandbox.people import People
+from gateway.sandbox.presses import Presses
+from gateway.sandbox.rules import Parameters, number
+from gateway.sandbox.sender import Pace
+from gateway.sandbox.standing_faults import StandingFaults
+from gateway.sandbox.visitors import refuse_strangers
+from gateway.sandbox.webhook import Webhook
 
-_PAGE = 100
-"""Calls that `/sent` shows at most."""
-
-
-class Sent(Struct, frozen=True, kw_only=True):
-    """One call of the Bot API.
-
-    Attributes:
-        method: the method's name as Telegram spells it.
-        parameters: what was in the query and in the body.
-        status: the HTTP status of the answer. 0: the connection was closed instead.
-        error: the description of the error. Empty: the call took effect.
-        time: seconds since the epoch at which the call was read.
-    """
-
-    method: str
-    parameters: Parameters
-    status: int
-    error: str
-    time: float
+_SHOWN = 200
+"""Messages of each chat, and updates, that a page gets when it is opened."""
+_LARGEST_BODY = 50 * 2**20
+"""Bytes of a call: as large as a file may be that a bot sends."""
 
 
 class Simulator:
@@ -51,41 +43,106 @@ class Simulator:
 
     Attributes:
         token: the bot's token; calls with another one get 401.
-        sent: the newest 10,000 calls, oldest first, refused ones included.
+        desk: what its users do.
+        events: what happens, as it happens.
+        journal: the updates, and what became of them.
     """
 
-    def __init__(self, token: str, *, username: str = "sandbox_bot") -> None:
+    def __init__(
+        self,
+        token: str,
+        *,
+        username: str = "sandbox_bot",
+        turns_key: str = "",
+        pace: Pace | None = None,
+    ) -> None:
         self.token = token
-        self.sent: list[Sent] = []
-        self._methods = Methods(number(token.partition(":")[0]), username)
+        self.events = Events()
+        self.journal = Journal(self.events)
+        self._bot: Parameters = {
+            "id": number(token.partition(":")[0]),
+            "is_bot": True,
+            "first_name": "Sandbox",
+            "username": username,
+        }
+        self._people = People(self.events)
+        self._chats = Chats(self._people, self.events)
+        self._presses = Presses(self.events)
+        self._webhook = Webhook()
+        self._deliveries = Deliveries(
+            self._webhook, self.journal, self.events, pace or Pace()
+        )
+        self._methods = Methods(
+            self._bot,
+            people=self._people,
+            chats=self._chats,
+            presses=self._presses,
+            webhook=self._webhook,
+            deliveries=self._deliveries,
+            events=self.events,
+        )
         self._faults = Faults()
+        self._standing = StandingFaults()
+        self._calls = Calls(token, self._methods, self._faults, self._standing)
+        self.desk = Desk(
+            self._bot,
+            people=self._people,
+            chats=self._chats,
+            presses=self._presses,
+            deliveries=self._deliveries,
+            faults=self._standing,
+            events=self.events,
+        )
+        self._turns_key = turns_key
+
+    @property
+    def sent(self) -> list[Sent]:
+        """The newest 10,000 calls, oldest first, refused ones included."""
+        return self._calls.sent
 
     @property
     def blocked(self) -> set[int]:
         """Users who blocked the bot: add and discard them as a test needs it."""
-        return self._methods.blocked
+        return self._people.blocked
 
     @property
     def answers(self) -> list[Parameters]:
         """The newest answers to pressed buttons, oldest first."""
-        return self._methods.answers
+        return self._presses.answers
 
     @property
     def webhook(self) -> Parameters:
         """What getWebhookInfo gives back. May be changed, to play a delivery."""
-        return self._methods.webhook
+        return self._webhook.info
 
     @property
     def secret_token(self) -> str:
         """The secret that setWebhook was called with. Empty: none."""
-        return self._methods.secret_token
+        return self._webhook.secret_token
+
+    def set_webhook(self, url: str, secret_token: str = "") -> None:
+        """Deliver updates to an address, as if the bot had called setWebhook."""
+        self._deliveries.set_webhook({"url": url, "secret_token": secret_token})
 
     def messages(self, chat_id: int) -> list[Parameters]:
         """List what a chat shows, as Telegram's Message objects, oldest first.
 
         Edits show in place. Only the newest 10,000 messages of all chats are kept.
         """
-        return self._methods.messages(chat_id)
+        return self._chats.messages(chat_id)
+
+    def snapshot(self) -> Parameters:
+        """Give all that a page shows when it is opened."""
+        return {
+            "bot": self._bot,
+            "users": self._people.views(),
+            "messages": self._chats.newest(_SHOWN),
+            "updates": self.journal.rows(_SHOWN),
+            "total_updates": self.journal.total,
+            "commands": self._methods.menu,
+            "faults": self._standing.views(),
+            "webhook": self._webhook.info,
+        }
 
     def fail(  # noqa: PLR0913 - one keyword for each thing that can go wrong
         self,
@@ -134,11 +191,18 @@ class Simulator:
     @property
     def app(self) -> web.Application:
         """A new aiohttp application over this simulator."""
-        app = web.Application()
-        app.router.add_get("/", self._show_about)
-        app.router.add_get("/sent", self._show_sent)
-        app.router.add_get(r"/chats/{chat_id:-?\d+}", self._show_chat)
-        app.router.add_route("*", "/bot{token}/{method}", self._answer)
+        app = web.Application(
+            client_max_size=_LARGEST_BODY, middlewares=[refuse_strangers]
+        )
+        Pages(lambda: self.sent, self.messages).add_to(app)
+        Endpoints(
+            self.desk,
+            self.journal,
+            self.events,
+            snapshot=self.snapshot,
+            turns_key=self._turns_key,
+        ).add_to(app)
+        self._calls.add_to(app)
         return app
 
     @asynccontextmanager
@@ -156,74 +220,7 @@ class Simulator:
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
-            yield f"http://{host}:{runner.addresses[0][1]}"
+            async with self._deliveries.running():
+                yield f"http://{host}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        method = request.match_info["method"]
-        method = self._methods.find(method) or method
-        parameters: Parameters = {}
-        fault = None
-        try:
-            parameters = await read_parameters(request)
-            self._check(request.match_info["token"], method)
-            fault = self._faults.meet(method, parameters)
-            answer = self._carry_out(method, parameters, fault)
-        except Refused as refused:
-            answer = refusal(refused)
-        status = 0 if fault and fault.drop else answer.get("error_code", 200)
-        self._note(method, parameters, status, answer)
-        if fault and fault.delay:
-            await asyncio.sleep(fault.delay)
-        if fault and fault.drop and request.transport:
-            request.transport.close()
-        return response(answer, fault.body if fault else None)
-
-    def _check(self, token: str, method: str) -> None:
-        if token != self.token:
-            raise Refused("Unauthorized", 401)
-        if not self._methods.find(method):
-            raise Refused("Not Found: method not found", 404)
-
-    def _carry_out(
-        self, method: str, parameters: Parameters, fault: Fault | None
-    ) -> Parameters:
-        if fault and fault.refuses:
-            raise fault.refusal()
-        return {"ok": True, "result": self._methods.call(method, parameters)}
-
-    def _note(
-        self, method: str, parameters: Parameters, status: int, answer: Parameters
-    ) -> None:
-        self.sent.append(
-            Sent(
-                method=method,
-                parameters=parameters,
-                status=status,
-                error=answer.get("description", ""),
-                time=time.time(),
-            )
-        )
-        del self.sent[:-KEPT]
-
-    async def _show_about(self, _: web.Request) -> web.Response:
-        return web.Response(text=ABOUT)
-
-    async def _show_chat(self, request: web.Request) -> web.Response:
-        chat = int(request.match_info["chat_id"])
-        return web.Response(text=chat_page(chat, self.messages(chat)))
-
-    async def _show_sent(self, request: web.Request) -> web.Response:
-        try:
-            after = float(request.query.get("after", 0))
-        except ValueError:
-            raise web.HTTPBadRequest(text="after: not a number\n") from None
-        chat = number(request.query.get("chat_id"))
-        calls = [
-            call
-            for call in self.sent
-            if call.time > after and chat in {0, number(call.parameters.get("chat_id"))}
-        ]
-        page = msgspec.json.format(msgspec.json.encode(calls[-_PAGE:]), indent=2)
-        return web.Response(body=page + b"\n", content_type="application/json")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gateway.sandbox.markup import Entity, Parsed, Unparsable, utf16_length
 from gateway.sandbox.markup_html import parse_html
 from gateway.sandbox.markup_markdown import parse_markdown_v2
+from gateway.sandbox.markup_markdown_legacy import parse_markdown
 from gateway.sandbox.rules import Parameters, bad, json_value
 
 TEXT_LIMIT = 4096
@@ -24,6 +25,11 @@ def text(parameters: Parameters) -> Parameters:
     return {"text": visible, "entities": entities} if entities else {"text": visible}
 
 
+def draft(parameters: Parameters) -> Parameters:
+    """Read the `text` of a draft, which may be empty, and its `entities`."""
+    return text(parameters) if parameters.get("text") else {"text": ""}
+
+
 def caption(parameters: Parameters) -> Parameters:
     """Read `caption` as the user sees it, and its `caption_entities`."""
     if not parameters.get("caption"):
@@ -40,8 +46,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
     if len(raw.encode()) > RAW_TEXT_BYTES:
         raise bad("Text is too long")
     mode = str(parameters.get("parse_mode") or "").lower()
-    if mode in {"", "none", "markdown"}:
-        # The legacy Markdown is taken as it is: the gateway does not use it.
+    if mode in {"", "none"}:
         given = json_value(parameters, marks, "entities")
         return raw.strip(), given if isinstance(given, list) else []
     if mode not in _PARSERS:
@@ -55,6 +60,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
 
 _PARSERS: dict[str, Callable[[str], Parsed]] = {
     "html": parse_html,
+    "markdown": parse_markdown,
     "markdownv2": parse_markdown_v2,
 }
 

@@ -1,30 +1,48 @@
 """The Bot API's form over HTTP: parameters come in, answers go out."""
 
+import io
+
 import msgspec
 from aiohttp import web
 
-from gateway.sandbox.rules import Parameters, Refused, bad
+from gateway.sandbox.rules import Parameters, Refused, Upload, bad
 
 
 async def read_parameters(request: web.Request) -> Parameters:
     """Read the parameters in the query and in the body; the body wins.
 
     Raises:
-        Refused: the body is not what its content type says.
+        Refused: the body is not what its content type says, or too large.
     """
     parameters: Parameters = dict(request.query)
-    if request.content_type == "application/json":
-        try:
-            body = msgspec.json.decode(await request.read() or b"{}")
-        except msgspec.DecodeError:
-            raise bad("can't parse parameter value") from None
-        if not isinstance(body, dict):
-            raise bad("JSON object expected")
-        return parameters | body
-    for name, value in (await request.post()).items():
+    try:
+        if request.content_type == "application/json":
+            return parameters | _object(await request.read())
+        posted = await request.post()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused("Request Entity Too Large", 413) from None
+    for name, value in posted.items():
         if isinstance(value, str):
             parameters[name] = value
+        elif isinstance(value, web.FileField):
+            parameters[name] = _upload(value)
     return parameters
+
+
+def _object(body: bytes) -> Parameters:
+    try:
+        read = msgspec.json.decode(body or b"{}")
+    except msgspec.DecodeError:
+        raise bad("can't parse parameter value") from None
+    if not isinstance(read, dict):
+        raise bad("JSON object expected")
+    return read
+
+
+def _upload(field: web.FileField) -> Upload:
+    with field.file as file:
+        size = file.seek(0, io.SEEK_END)
+    return Upload(field.filename, field.content_type, size)
 
 
 def refusal(refused: Refused) -> Parameters:

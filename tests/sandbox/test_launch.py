@@ -1,6 +1,7 @@
 """The whole sandbox, started as a person starts it."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -14,16 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.launch import SAMPLES, run_sandbox
+from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.places import SAMPLES
+from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
 PROGRAM = """
-import asyncio, sys
-from gateway.sandbox.launch import SAMPLES, run_sandbox
-port, ops, simulator, samples = map(int, sys.argv[1:])
+import asyncio, json, sys
+from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.places import SAMPLES
+port, ops, simulator, samples = map(int, sys.argv[1:5])
 sys.exit(asyncio.run(run_sandbox(
-    SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples)))
+    SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples,
+    targets=json.loads(sys.argv[5]))))
 """
 
 
@@ -40,7 +45,9 @@ def children_of(pid: int) -> list[int]:
 
 
 @asynccontextmanager
-async def sandbox(directory: Path, ports: list[int]) -> AsyncIterator[Process]:
+async def sandbox(
+    directory: Path, ports: list[int], targets: dict[str, str] | None = None
+) -> AsyncIterator[Process]:
     """Run the sandbox in a directory with settings that it must not read."""
     (directory / ".env").write_text("TELEGRAM_BOT_TOKEN=broken\nPORT=broken\n")
     settings = {
@@ -53,6 +60,7 @@ async def sandbox(directory: Path, ports: list[int]) -> AsyncIterator[Process]:
         "-c",
         PROGRAM,
         *map(str, ports),
+        json.dumps(targets or {}),
         cwd=directory,
         env=os.environ | settings,
         stdout=PIPE,
@@ -62,7 +70,7 @@ async def sandbox(directory: Path, ports: list[int]) -> AsyncIterator[Process]:
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()  # a kill would leave its children behind
         await process.communicate()
 
 
@@ -100,6 +108,13 @@ async def test_the_printed_commands_show_a_reply_and_ctrl_c_ends_it_all(
         async with asyncio.timeout(10):
             while "You said: hello" not in chat:
                 chat = await shell(look)
+        page = f"http://127.0.0.1:{ports[2]}"
+        assert f"{page}/\n" in printed
+        say = '{"user": 1002, "text": "from the page"}'
+        await shell(f"curl -sS {page}/do/say -d '{say}'")
+        async with asyncio.timeout(10):
+            while "You said: from the page" not in chat:
+                chat = await shell(f"curl -sS {page}/chats/1002")
         process.send_signal(signal.SIGINT)
         await process.communicate()
         assert process.returncode == 0
@@ -117,6 +132,9 @@ async def test_a_part_that_ends_takes_the_sandbox_along(tmp_path: Path) -> None:
             for child in children_of(process.pid)
             if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes()
         )
+        environment = Path(f"/proc/{gateway}/environ").read_text().split("\0")
+        assert f"SANDBOX_TURNS_URL=http://127.0.0.1:{ports[2]}/turns" in environment
+        assert any(each.startswith("SANDBOX_TURNS_KEY=") for each in environment)
         os.kill(gateway, signal.SIGKILL)
         _, errors = await process.communicate()
         assert process.returncode == 1
@@ -135,7 +153,14 @@ async def test_a_port_in_use_is_one_clear_line(
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", ports[part]))
         holder.listen()
-        assert await run_sandbox(SAMPLES, **ports) == 2
+        ended = await run_sandbox(
+            SAMPLES,
+            ports["port"],
+            ops_port=ports["ops_port"],
+            simulator_port=ports["simulator_port"],
+            samples_port=ports["samples_port"],
+        )
+    assert ended == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"port {ports[part]} (")
@@ -148,3 +173,38 @@ async def test_a_port_that_does_not_exist_is_one_clear_line(
     """Also a number that no port can have."""
     assert await run_sandbox(SAMPLES, 70000) == 2
     assert capsys.readouterr().err.startswith("port 70000 (gateway) cannot be used: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])
+async def test_it_binds_to_loopback_only(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says so, before anything was started."""
+    assert await run_sandbox(SAMPLES, host=host) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"--host {host}: the sandbox binds to loopback only (127.0.0.1)\n"
+    )
+
+
+async def test_a_service_of_ones_own_takes_the_place_of_one_sample(
+    tmp_path: Path,
+) -> None:
+    """The others stay, also if it has the port that the samples would take."""
+    port, ops, simulator, _ = free_ports(4)
+    backend = Backend()
+    async with serving(backend) as target:
+        ports = [port, ops, simulator, int(target.rpartition(":")[2])]
+        own = {"CONVERSATION": target}
+        async with sandbox(tmp_path, ports, own) as process:
+            await read_until(process, "/chats/1001")
+            desk = f"curl -sS http://127.0.0.1:{simulator}"
+            say = '{"user": 1001, "text": "hi"}'
+            ask = '{"user": 1002, "text": "/profile"}'
+            await shell(f"{desk}/do/say -d '{say}'; {desk}/do/say -d '{ask}'")
+            shown = ""
+            async with asyncio.timeout(10):
+                while "echo: hi" not in shown or shown.count("#") < 4:
+                    shown = await shell(f"{desk}/chats/1001; {desk}/chats/1002")
+    assert [name for name, _ in backend.calls] == ["SendMessage"]

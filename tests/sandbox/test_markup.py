@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.sandbox.markup import Unparsable
 from gateway.sandbox.markup_html import parse_html
 from gateway.sandbox.markup_markdown import parse_markdown_v2
+from gateway.sandbox.markup_markdown_legacy import parse_markdown
 
 Spans = list[tuple[str, int, int]]
 
@@ -136,3 +137,43 @@ def test_escaped_text_comes_out_as_it_went_in(text: str) -> None:
     assert parse_html(html.escape(text, quote=False)) == (text, [])
     escaped = re.sub(r"([_*\[\]()~`>#+\-=|{}.!\\])", r"\\\1", text)
     assert parse_markdown_v2(escaped) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("source", "visible", "expected"),
+    [
+        ("plain. (dots) are fine!", "plain. (dots) are fine!", []),
+        (r"a\_b \* \`c\[ \x", r"a_b * `c[ \x", []),
+        (
+            "😀*a* _b_ `c`",
+            "😀a b c",
+            [("bold", 2, 1), ("italic", 4, 1), ("code", 6, 1)],
+        ),
+        ("*a_b*", "a_b", [("bold", 0, 3)]),
+        (r"*a\_b*", r"a\_b", [("bold", 0, 4)]),
+        ("**", "", []),
+        ("[a](https://a.example/)", "a", [("text_link", 0, 1)]),
+        ("[a.example]", "a.example", [("text_link", 0, 9)]),
+        ("[a] (b)", "a (b)", []),
+        ("```\ncode```", "code", [("pre", 0, 4)]),
+        ("```python\ncode```", "code", [("pre", 0, 4)]),
+        ("```python```", "python", [("pre", 0, 6)]),
+    ],
+)
+def test_legacy_markdown_shows_its_text(
+    source: str, visible: str, expected: Spans
+) -> None:
+    """Marks do not nest, and nothing is escaped inside of one."""
+    text, entities = parse_markdown(source)
+    assert text == visible
+    assert spans(entities) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "offset"), [("a_b", 1), ("é *a", 3), ("[a", 0), ("```a`", 0)]
+)
+def test_legacy_markdown_that_is_wrong_is_refused(source: str, offset: int) -> None:
+    """Where a mark is not closed."""
+    fault = f"Can't find end of the entity starting at byte offset {offset}"
+    with pytest.raises(Unparsable, match=re.escape(fault)):
+        parse_markdown(source)

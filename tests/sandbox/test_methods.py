@@ -1,11 +1,13 @@
 """The Bot API's methods: what they change and give back."""
 
+import io
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway.sandbox.simulator import Simulator
-from tests.sandbox.conftest import Bot
+from tests.sandbox.conftest import TOKEN, Bot
 
 KEYBOARD = {"inline_keyboard": [[{"text": "A", "callback_data": "a"}]]}
 
@@ -77,6 +79,65 @@ async def test_messages_of_another_chat_cannot_be_edited(bot: Bot) -> None:
     await bot.result("sendMessage", chat_id=7, text="a")
     error = await bot.error("editMessageText", chat_id=8, message_id=1, text="b")
     assert error == "Bad Request: message to edit not found"
+
+
+async def test_messages_of_users_cannot_be_edited(
+    simulator: Simulator, bot: Bot
+) -> None:
+    """A bot edits its own."""
+    await simulator.desk.say(1001, "hello")
+    error = await bot.error("editMessageText", chat_id=1001, message_id=1, text="b")
+    assert error == "Bad Request: message can't be edited"
+
+
+async def test_a_draft_is_no_message(simulator: Simulator, bot: Bot) -> None:
+    """It is a preview that pages show for a while."""
+    assert await bot.result("sendMessageDraft", chat_id=7, draft_id=1, text="I th")
+    assert simulator.messages(7) == []
+
+
+@pytest.mark.parametrize("name", ["document", "report"])
+async def test_files_come_along_with_a_call(
+    simulator: Simulator, bot: Bot, name: str
+) -> None:
+    """In the field itself, or in another one that it names."""
+    form = aiohttp.FormData({"chat_id": "7", "caption": "Look"})
+    if name != "document":
+        form.add_field("document", f"attach://{name}")
+    content = b"%PDF" * 500_000
+    kind = "application/pdf"
+    form.add_field(name, io.BytesIO(content), filename="a.pdf", content_type=kind)
+    url = f"{bot.url}/bot{TOKEN}/sendDocument"
+    async with bot.session.post(url, data=form) as response:
+        assert response.status == 200
+    (message,) = simulator.messages(7)
+    file = message["document"]
+    assert (file["file_name"], file["mime_type"]) == ("a.pdf", "application/pdf")
+    assert file["file_size"] == len(content)
+    assert '"file_size": 2000000' in await bot.page("/sent")
+
+
+async def test_an_empty_file_is_refused(bot: Bot) -> None:
+    """There must be something in it."""
+    form = aiohttp.FormData({"chat_id": "7"})
+    form.add_field("photo", b"", filename="a.png", content_type="image/png")
+    url = f"{bot.url}/bot{TOKEN}/sendPhoto"
+    async with bot.session.post(url, data=form) as response:
+        answer = await response.json()
+    assert answer["description"] == "Bad Request: file must be non-empty"
+
+
+async def test_a_file_that_is_too_large_is_refused(
+    monkeypatch: pytest.MonkeyPatch, simulator: Simulator
+) -> None:
+    """With 413, as Telegram's HTTP reader does."""
+    monkeypatch.setattr("gateway.sandbox.simulator._LARGEST_BODY", 1000)
+    async with simulator.serve() as url, aiohttp.ClientSession() as session:
+        form = aiohttp.FormData({"chat_id": "7"})
+        form.add_field("photo", b"x" * 2000, filename="a.png")
+        async with session.post(f"{url}/bot{TOKEN}/sendPhoto", data=form) as response:
+            assert response.status == 413
+            assert (await response.json())["error_code"] == 413
 
 
 async def test_inline_messages_are_edited_without_being_seen(

@@ -59,6 +59,31 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
             "the preceding '\\'"
         ),
     ),
+    "bad Markdown": (
+        "sendMessage",
+        {"text": "so _this", "parse_mode": "Markdown"},
+        "can't parse entities: Can't find end of the entity starting at byte offset 3",
+    ),
+    "long draft": (
+        "sendMessageDraft",
+        {"draft_id": 1, "text": "x" * 4097},
+        "message is too long",
+    ),
+    "draft in a group": (
+        "sendMessageDraft",
+        {"draft_id": 1, "chat_id": -5},
+        "TEXTDRAFT_PEER_INVALID",
+    ),
+    "draft without a number": (
+        "sendMessageDraft",
+        {},
+        "draft_id must be non-zero",
+    ),
+    "file that did not come along": (
+        "sendDocument",
+        {"document": "attach://report"},
+        "wrong file identifier/HTTP URL specified",
+    ),
     "long caption": (
         "sendPhoto",
         {"photo": "abc", "caption": "x" * 1025},
@@ -228,6 +253,9 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
         "answerCallbackQuery",
         {"callback_query_id": "1", "text": "x" * 200},
     ),
+    "draft": ("sendMessageDraft", {"draft_id": 1}),
+    "draft without a text yet": ("sendMessageDraft", {"draft_id": "7", "text": ""}),
+    "legacy Markdown": ("sendMessage", {"text": "*a*.", "parse_mode": "Markdown"}),
     "group": ("sendMessage", {"chat_id": "-1001234567890"}),
 }
 
@@ -248,6 +276,7 @@ async def test_a_user_who_blocked_the_bot_cannot_be_reached(
         "sendMessage": {"text": "a"},
         "sendSticker": {"sticker": "abc"},
         "sendChatAction": {"action": "typing"},
+        "sendMessageDraft": {"draft_id": 1, "text": "a"},
         "editMessageText": {"text": "a", "message_id": 1},
     }
     for method, parameters in calls.items():
@@ -263,7 +292,7 @@ PIECES += ["*", "_", "__", "~", "||", "`", "```", "[", "](a.b)", "![", ">", "\\"
 
 @given(
     st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
-    st.sampled_from(["HTML", "MarkdownV2", ""]),
+    st.sampled_from(["HTML", "MarkdownV2", "Markdown", ""]),
 )
 def test_any_text_is_understood_or_refused(source: str, mode: str) -> None:
     """No text makes the parsers fail in another way."""

@@ -190,8 +190,9 @@ async def test_only_the_newest_calls_and_messages_are_kept(
     monkeypatch: pytest.MonkeyPatch, simulator: Simulator, bot: Bot
 ) -> None:
     """Memory is bounded; the oldest entries go first."""
-    monkeypatch.setattr("gateway.sandbox.simulator.KEPT", 3)
-    monkeypatch.setattr("gateway.sandbox.methods.KEPT", 2)
+    monkeypatch.setattr("gateway.sandbox.calls.KEPT", 3)
+    monkeypatch.setattr("gateway.sandbox.chats.KEPT", 2)
+    monkeypatch.setattr("gateway.sandbox.presses.KEPT", 2)
     for text in "abcd":
         await bot.result("sendMessage", chat_id=7, text=text)
         await bot.result("answerCallbackQuery", callback_query_id=text)
@@ -229,4 +230,4 @@ async def test_a_person_can_filter_the_calls(simulator: Simulator, bot: Bot) -> 
 
 async def test_the_first_page_says_what_this_is(bot: Bot) -> None:
     """Somebody who finds the port learns what listens there."""
-    assert "/chats/{chat_id}" in await bot.page("/")
+    assert "/chats/{chat_id}" in await bot.page("/about")

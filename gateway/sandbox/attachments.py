@@ -1,0 +1,94 @@
+"""Files and other attachments, as Telegram's objects. There is nothing in the files."""
+
+import secrets
+
+from gateway.sandbox.people import User
+from gateway.sandbox.rules import Parameters, Upload
+
+CAPTIONED = frozenset({"photo", "document", "voice", "video"})
+"""Kinds that may have a caption."""
+KINDS = CAPTIONED | {"sticker", "location", "contact"}
+"""What users can attach."""
+
+
+def sent_file(source: str | Upload) -> Parameters:
+    """Make the object of a file that the bot sent."""
+    if isinstance(source, Upload):
+        return _file("BQAC", source.file_size) | {
+            "file_name": source.file_name,
+            "mime_type": source.mime_type,
+        }
+    return {"file_id": source, "file_unique_id": source[-16:]}
+
+
+def attachment(kind: str, user: User) -> Parameters:
+    """Make what a user attaches, as fields of a message.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    return {kind: _MAKERS[kind](user)}
+
+
+def _photo(_: User) -> list[Parameters]:
+    sizes = ((90, 67, 1_403), (320, 240, 21_877), (1280, 960, 190_442))
+    return [
+        _file("AgAC", size) | {"width": width, "height": height}
+        for width, height, size in sizes
+    ]
+
+
+def _document(_: User) -> Parameters:
+    more = {"file_name": "Invoice № 12.pdf", "mime_type": "application/pdf"}
+    return _file("BQAC", 248_113) | more
+
+
+def _voice(_: User) -> Parameters:
+    return _file("AwAC", 15_211) | {"duration": 4, "mime_type": "audio/ogg"}
+
+
+def _video(_: User) -> Parameters:
+    more = {"duration": 7, "width": 1280, "height": 720, "mime_type": "video/mp4"}
+    return _file("BAAC", 1_904_220) | more | {"file_name": "holiday.mp4"}
+
+
+def _sticker(_: User) -> Parameters:
+    return _file("CAAC", 20_441) | {
+        "type": "regular",
+        "emoji": "👋",
+        "set_name": "SandboxWaves",
+        "width": 512,
+        "height": 512,
+        "is_animated": False,
+        "is_video": False,
+    }
+
+
+def _location(_: User) -> Parameters:
+    return {"latitude": 48.208174, "longitude": 16.373819}
+
+
+def _contact(user: User) -> Parameters:
+    names = {"first_name": user.first_name}
+    if user.last_name:
+        names["last_name"] = user.last_name
+    return {"phone_number": "+430000000000", **names, "user_id": user.id}
+
+
+_MAKERS = {
+    "photo": _photo,
+    "document": _document,
+    "voice": _voice,
+    "video": _video,
+    "sticker": _sticker,
+    "location": _location,
+    "contact": _contact,
+}
+
+
+def _file(prefix: str, size: int) -> Parameters:
+    return {
+        "file_id": f"{prefix}AgADGQEA{secrets.token_urlsafe(18)}",
+        "file_unique_id": f"AQAD{secrets.token_urlsafe(8)}",
+        "file_size": size,
+    }

@@ -1,0 +1,107 @@
+"""The Bot API's address: each call is checked, carried out or failed, and noted."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.methods import Methods
+from gateway.sandbox.rules import Parameters, Refused
+from gateway.sandbox.standing_faults import StandingFaults
+from gateway.sandbox.wire import read_parameters, refusal, response
+
+KEPT = 10_000
+"""Calls; the oldest go first."""
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """One call of the Bot API.
+
+    Attributes:
+        method: the method's name as Telegram spells it.
+        parameters: what was in the query and in the body.
+        status: the HTTP status of the answer. 0: the connection was closed instead.
+        error: the description of the error. Empty: the call took effect.
+        time: seconds since the epoch at which the call was read.
+    """
+
+    method: str
+    parameters: Parameters
+    status: int
+    error: str
+    time: float
+
+
+class Calls:
+    """Answers calls.
+
+    Attributes:
+        sent: the newest calls, oldest first, refused ones included.
+    """
+
+    def __init__(
+        self, token: str, methods: Methods, faults: Faults, standing: StandingFaults
+    ) -> None:
+        self.sent: list[Sent] = []
+        self._token = token
+        self._methods = methods
+        self._faults = faults
+        self._standing = standing
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route."""
+        app.router.add_route("*", "/bot{token}/{method}", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        method = self._methods.find(method) or method
+        parameters: Parameters = {}
+        fault = None
+        try:
+            parameters = await read_parameters(request)
+            self._check(request.match_info["token"], method)
+            fault = self._faults.meet(method, parameters)
+            fault = fault or self._standing.meet(method, parameters)
+            answer = await self._carry_out(method, parameters, fault)
+        except Refused as refused:
+            answer = refusal(refused)
+        status = 0 if fault and fault.drop else answer.get("error_code", 200)
+        self._note(method, parameters, status, answer)
+        if fault and fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault and fault.drop and request.transport:
+            request.transport.close()
+        return response(answer, fault.body if fault else None)
+
+    def _check(self, token: str, method: str) -> None:
+        if token != self._token:
+            raise Refused("Unauthorized", 401)
+        if not self._methods.find(method):
+            raise Refused("Not Found: method not found", 404)
+
+    async def _carry_out(
+        self, method: str, parameters: Parameters, fault: Fault | None
+    ) -> Parameters:
+        if fault and fault.refuses:
+            raise fault.refusal()
+        result = self._methods.call(method, parameters)
+        if isinstance(result, Awaitable):
+            result = await result
+        return {"ok": True, "result": result}
+
+    def _note(
+        self, method: str, parameters: Parameters, status: int, answer: Parameters
+    ) -> None:
+        self.sent.append(
+            Sent(
+                method=method,
+                parameters=parameters,
+                status=status,
+                error=answer.get("description", ""),
+                time=time.time(),
+            )
+        )
+        del self.sent[:-KEPT]

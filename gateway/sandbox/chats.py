@@ -1,0 +1,66 @@
+"""What the chats show: the messages of the bot and of users, under one counter."""
+
+import time
+from collections import OrderedDict
+from itertools import count
+
+from gateway.sandbox.events import Events
+from gateway.sandbox.people import People
+from gateway.sandbox.rules import Parameters
+
+KEPT = 10_000
+"""Messages of all chats together; the oldest go first."""
+
+
+class Chats:
+    """The messages, as Telegram's Message objects."""
+
+    def __init__(self, people: People, events: Events) -> None:
+        self._people = people
+        self._events = events
+        self._ids = count(1)
+        self._messages: OrderedDict[tuple[int, int], Parameters] = OrderedDict()
+
+    def show(self, sender: Parameters, chat_id: int, content: Parameters) -> Parameters:
+        """Add a message to a chat.
+
+        Args:
+            sender: Telegram's User object of who wrote it.
+            chat_id: where.
+            content: all fields but those that every message has.
+        """
+        message_id = next(self._ids)
+        message = {
+            "message_id": message_id,
+            "from": sender,
+            "chat": self._people.chat(chat_id),
+            "date": int(time.time()),
+            **content,
+        }
+        self._messages[chat_id, message_id] = message
+        if len(self._messages) > KEPT:
+            self._messages.popitem(last=False)
+        self._events.publish("message", chat_id=chat_id, message=message)
+        return message
+
+    def find(self, chat_id: int, message_id: int) -> Parameters | None:
+        """Give a message. None: the chat has none with this number."""
+        return self._messages.get((chat_id, message_id))
+
+    def replace(self, chat_id: int, message_id: int, message: Parameters) -> Parameters:
+        """Show another message in the place of one."""
+        edited = message | {"edit_date": int(time.time())}
+        self._messages[chat_id, message_id] = edited
+        self._events.publish("edited", chat_id=chat_id, message=edited)
+        return edited
+
+    def messages(self, chat_id: int) -> list[Parameters]:
+        """List what a chat shows, oldest first."""
+        return [shown for key, shown in self._messages.items() if key[0] == chat_id]
+
+    def newest(self, limit: int) -> dict[str, list[Parameters]]:
+        """List the newest messages of each chat, oldest first, by the chat's id."""
+        chats: dict[str, list[Parameters]] = {}
+        for (chat_id, _), message in self._messages.items():
+            chats.setdefault(str(chat_id), []).append(message)
+        return {chat_id: shown[-limit:] for chat_id, shown in chats.items()}

@@ -1,0 +1,172 @@
+/** The chats: one pane for each user that is shown. */
+
+import { composer } from "./composer.js";
+import { element, place } from "./dom.js";
+import { icon } from "./icons.js";
+import { actionNode, draftNode, messageNode } from "./message.js";
+import { aboutUser, newUserButton, tabs, toggleColumns } from "./people.js";
+import { isPressed } from "./presses.js";
+import { act } from "./server.js";
+import { chatOf, onChange, state, WINDOW } from "./state.js";
+
+/** Seconds between two messages of one sender that are drawn as one group. */
+const GROUP_SECONDS = 120;
+/** A reader this near to the end, in pixels, is taken along when messages come. */
+const NEAR_END = 80;
+
+/** Draw the chats into an element, and again whenever they change. */
+export function startChats(root) {
+  const panes = [];
+  const draw = () => {
+    while (panes.length < state.panes.length) panes.push(new Pane(panes.length));
+    panes.length = state.panes.length;
+    root.classList.toggle("two", panes.length > 1);
+    for (const pane of panes) pane.draw();
+    place(root, panes.map((pane) => pane.node));
+  };
+  onChange(["users", "chats"], draw);
+}
+
+/** One chat with its tabs. Remembers what it drew, to draw only what changed. */
+class Pane {
+  constructor(index) {
+    this.index = index;
+    this.user = null;
+    this.head = element("div", { class: "pane-head" });
+    this.about = element("div");
+    this.log = element("div", { class: "log", role: "log", tabindex: "0", onscroll: () => this.noteEnd() });
+    this.atEnd = true;
+    // A keyboard that opens on a phone, or a longer text, must not hide the end.
+    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.log);
+    this.toasts = element("div", { class: "toasts", role: "status" });
+    this.foot = element("div", { class: "pane-foot" });
+    this.body = element(
+      "div",
+      { class: "pane-body", id: `pane-${index}`, role: "tabpanel" },
+      this.about,
+      element("div", { class: "log-frame" }, this.log, this.toasts),
+      this.foot,
+    );
+    this.node = element("div", { class: "pane" }, this.head, this.body);
+    this.tools = index === 0 ? [newUserButton(), columnsButton()] : [];
+    this.drawn = new Map();
+  }
+
+  draw() {
+    const user = state.users.get(state.panes[this.index]);
+    if (!user) return;
+    this.drawHead();
+    if (user !== this.user) this.drawUser(user);
+    this.drawLog(chatOf(user.id), user);
+  }
+
+  drawHead() {
+    const focused = this.head.contains(document.activeElement) && document.activeElement.dataset.tab;
+    const key = [...state.users.values()].map((user) => [
+      user.id, user.first_name, user.id === state.panes[this.index], chatOf(user.id).unread,
+    ]);
+    if (this.headKey === JSON.stringify(key)) return;
+    this.headKey = JSON.stringify(key);
+    const scrolled = this.head.firstChild?.scrollLeft ?? 0;
+    const list = tabs(this.index);
+    place(this.head, [list, ...this.tools]);
+    list.scrollLeft = scrolled;
+    const chosen = list.querySelector("[aria-selected=true]");
+    chosen?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (focused) chosen?.focus();
+  }
+
+  drawUser(user) {
+    const another = user.id !== this.user?.id;
+    this.user = user;
+    this.node.dataset.user = user.id;
+    this.body.setAttribute("aria-label", `Chat of ${user.first_name}`);
+    this.log.setAttribute("aria-label", `Messages of ${user.first_name}`);
+    this.about.replaceChildren(aboutUser(user));
+    if (another) {
+      this.drawn = new Map();
+      this.foot.replaceChildren(composer(user.id));
+    }
+    this.foot.querySelector(".blocked")?.remove();
+    this.foot.querySelector(".composer").hidden = user.blocked;
+    if (user.blocked) this.foot.prepend(blockedNote(user));
+    if (another) this.atEnd = true;
+  }
+
+  noteEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+  }
+
+  toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  drawLog(chat, user) {
+    const drawn = new Map();
+    let before = null;
+    for (const message of chat.messages.values()) {
+      const entry = this.drawMessage(message, chat, user.id);
+      entry.node.classList.toggle("follows", follows(before, message));
+      drawn.set(message.message_id, entry);
+      before = message;
+    }
+    this.drawn = drawn;
+    const nodes = [...drawn.values()].map((entry) => entry.node);
+    if (nodes.length === 0) nodes.push(emptyNote(user));
+    if (nodes.length >= WINDOW) nodes.unshift(element("p", { class: "note" }, `The newest ${WINDOW} messages`));
+    if (chat.draft) nodes.push(draftNode(chat.draft));
+    if (chat.action?.until > Date.now()) nodes.push(actionNode(chat.action.name));
+    place(this.log, nodes);
+    if (this.atEnd) this.toEnd();
+  }
+
+  /** Draw a message, or give what was drawn of it if nothing changed since. */
+  drawMessage(message, chat, userId) {
+    const old = this.drawn.get(message.message_id);
+    const pressed = [...chat.pressed.keys()]
+      .filter((each) => each.startsWith(`${message.message_id}/`) && isPressed(chat, each))
+      .join();
+    if (old?.message === message && old.pressed === pressed) return old;
+    const node = messageNode(message, chat, userId);
+    const focused = old?.node.contains(document.activeElement) && document.activeElement.dataset.place;
+    if (focused) {
+      // The pressed button is replaced by one with a spinner: the focus goes along.
+      old.node.replaceWith(node);
+      node.querySelector(`[data-place="${focused}"]`)?.focus();
+    }
+    return { message, pressed, node };
+  }
+}
+
+function follows(before, message) {
+  if (!before || before.from?.id !== message.from?.id) return false;
+  return message.date - before.date < GROUP_SECONDS;
+}
+
+function columnsButton() {
+  const button = element(
+    "button",
+    { type: "button", class: "tool columns", "aria-label": "Two chats side by side", title: "Two chats side by side", "aria-pressed": "false", onclick: toggleColumns },
+    icon("columns"),
+  );
+  onChange(["users"], () => button.setAttribute("aria-pressed", String(state.panes.length > 1)));
+  return button;
+}
+
+function blockedNote(user) {
+  return element(
+    "div",
+    { class: "blocked", role: "status" },
+    `${user.first_name} has blocked the bot: what the bot sends is refused with 403.`,
+    element("button", { type: "button", onclick: () => act("block", { user: user.id, blocked: false }) }, "Unblock"),
+  );
+}
+
+function emptyNote(user) {
+  return element(
+    "p",
+    { class: "note empty" },
+    `Nothing was said yet. Write something as ${user.first_name}, or begin with /start.`,
+  );
+}

@@ -1,0 +1,71 @@
+/** What happened: the newest updates, each of which opens into its timeline. */
+
+import { element, place } from "./dom.js";
+import { loadOlder, showNewest, shownIds } from "./journal.js";
+import { moveFocus } from "./menu.js";
+import { Row } from "./row.js";
+import { onChange, state, WINDOW } from "./state.js";
+import { showProblem } from "./toast.js";
+import { amount, counted } from "./words.js";
+
+/** Draw the list into an element, and again whenever it changes. */
+export function startHappened(root) {
+  const total = element("span", { class: "total" });
+  const title = element("h2", { id: "happened-title" }, "What happened");
+  const list = element("ol", {
+    class: "rows",
+    "aria-label": "Updates, newest first",
+    onkeydown: (event) => {
+      if (event.target.matches(".row-head")) {
+        moveFocus(event, list, ".row-head", ["ArrowUp", "ArrowDown"]);
+      }
+    },
+  });
+  const more = element("p", { class: "more" });
+  const scroller = element("div", { class: "scroller" }, list, more);
+  root.append(element("div", { class: "happened-head" }, title, total), scroller);
+  const rows = new Map();
+  onChange(["restarted"], () => rows.clear());
+  onChange(["updates", "users"], () => {
+    const ids = shownIds();
+    for (const id of ids) if (!rows.has(id)) rows.set(id, new Row(id));
+    if (rows.size > ids.length) forgetOthers(rows, ids);
+    for (const id of ids) rows.get(id).draw();
+    place(list, ids.map((id) => rows.get(id).node));
+    total.textContent = ids.length ? counted(state.updates.total, "update") : "";
+    drawMore(more, ids.length);
+  });
+}
+
+function forgetOthers(rows, ids) {
+  const kept = new Set(ids);
+  for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
+}
+
+/** Say how many older updates there are, with buttons to see them. */
+function drawMore(node, shown) {
+  const hidden = state.updates.total - shown;
+  const key = `${hidden}/${shown}`;
+  if (node.dataset.key === key) return;
+  node.dataset.key = key;
+  if (shown === 0) {
+    node.textContent = "Nothing yet. Each message, and each pressed button, becomes a row here.";
+    return;
+  }
+  const words = hidden > 0 ? `${amount(hidden)} older not shown` : "";
+  place(node, [
+    element("span", {}, words),
+    hidden > 0 && element("button", { type: "button", onclick: older }, "Load 100 older"),
+    shown > WINDOW && element("button", { type: "button", onclick: showNewest }, `Newest ${WINDOW} only`),
+  ].filter(Boolean));
+}
+
+async function older(event) {
+  event.target.disabled = true;
+  try {
+    await loadOlder();
+  } catch (problem) {
+    showProblem(problem.message);
+  }
+  event.target.disabled = false;
+}

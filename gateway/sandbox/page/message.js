@@ -1,0 +1,108 @@
+/** One message: its text, what it carries, and the buttons under it. */
+
+import { attachment } from "./attachments.js";
+import { element } from "./dom.js";
+import { formatted } from "./entities.js";
+import { isPressed, press } from "./presses.js";
+import { act } from "./server.js";
+import { minuteTime } from "./words.js";
+
+/**
+ * Draw a message.
+ *
+ * @param {object} message Telegram's Message object.
+ * @param {import("./state.js").Chat} chat Where it stands.
+ * @param {number} userId Whose chat it is.
+ * @returns {HTMLElement}
+ */
+export function messageNode(message, chat, userId) {
+  const own = !message.from?.is_bot;
+  const text = message.text ?? message.caption ?? "";
+  const entities = message.entities ?? message.caption_entities;
+  const say = (command) => act("say", { user: userId, text: command });
+  const words = text && element("div", { class: "text" }, ...formatted(text, entities, say));
+  const time = element(
+    "span",
+    { class: "when" },
+    message.edit_date ? "edited " : "",
+    minuteTime(message.edit_date ?? message.date),
+  );
+  const who = own ? (message.from?.first_name ?? "The user") : "The bot";
+  return element(
+    "div",
+    { class: `message ${own ? "own" : "bot"}`, "data-id": message.message_id },
+    element(
+      "div",
+      { class: message.sticker ? "bare" : "bubble" },
+      element("span", { class: "unseen" }, `${who}: `),
+      attachment(message),
+      words || null,
+      time,
+    ),
+    keyboard(message, chat, userId),
+  );
+}
+
+/** What the bot is writing right now, before it is a message. */
+export function draftNode(text) {
+  return element(
+    "div",
+    { class: "message bot draft" },
+    element(
+      "div",
+      { class: "bubble" },
+      element("div", { class: "text" }, text),
+      element("span", { class: "when" }, "being written"),
+    ),
+  );
+}
+
+function keyboard(message, chat, userId) {
+  const rows = message.reply_markup?.inline_keyboard;
+  if (!rows?.length) return null;
+  const lines = rows.map((row, y) => {
+    const buttons = row.map((button, x) => {
+      return keyboardButton(button, message, chat, userId, `${message.message_id}/${y}/${x}`);
+    });
+    return element("div", { class: "keyboard-row" }, ...buttons);
+  });
+  return element("div", { class: "keyboard", role: "group", "aria-label": "Buttons" }, ...lines);
+}
+
+function keyboardButton(button, message, chat, userId, place) {
+  const { text, callback_data: data, url, web_app: app } = button;
+  if (data === undefined) {
+    const target = url ?? app?.url;
+    const known = /^(https?|tg):/i.test(target ?? "");
+    const opens = { href: target, title: target, target: "_blank", rel: "noopener noreferrer" };
+    return known
+      ? element("a", { class: "key", ...opens }, text)
+      : element("button", { class: "key", type: "button", disabled: true }, text);
+  }
+  const busy = isPressed(chat, place);
+  const pressNow = () => press(userId, message.chat.id, message.message_id, data, place);
+  return element(
+    "button",
+    {
+      class: "key",
+      type: "button",
+      title: `callback_data: ${data}`,
+      "aria-busy": busy ? "true" : null,
+      "data-place": place,
+      onclick: () => isPressed(chat, place) || pressNow(),
+    },
+    text,
+    busy && element("span", { class: "spinner" }),
+  );
+}
+
+/** Draw the row of dots that says what the bot does, such as typing. */
+export function actionNode(name) {
+  const dots = [0, 1, 2].map(() => element("i"));
+  return element(
+    "div",
+    { class: "action" },
+    element("span", { class: "dots", "aria-hidden": "true" }, ...dots),
+    `${name.replaceAll("_", " ")} …`,
+  );
+}

@@ -1,0 +1,169 @@
+/** One update in the list, closed or open. */
+
+import { element } from "./dom.js";
+import { icon } from "./icons.js";
+import { get } from "./server.js";
+import { onChange, state } from "./state.js";
+import { timeline, totalSeconds } from "./timeline.js";
+import { clockTime, duration, meaning, spaced, verdict } from "./words.js";
+
+/** Rows that are open, by update id: they stay open when the list is drawn anew. */
+const open = new Set();
+
+/** Seconds in the mailbox from which on the list says it. */
+const WORTH_SAYING = 0.02;
+
+/** Remembers what it drew, to draw only what changed. */
+export class Row {
+  /** @param {number} id The update's id. */
+  constructor(id) {
+    this.id = id;
+    this.view = "";
+    this.raw = null;
+    this.head = element("button", {
+      type: "button",
+      class: "row-head",
+      "aria-controls": `update-${id}`,
+      onclick: () => this.toggle(),
+    });
+    this.body = element("div", { class: "row-body", id: `update-${id}`, hidden: true });
+    this.node = element("li", { class: "row", "data-update": id }, this.head, this.body);
+  }
+
+  draw() {
+    const row = state.updates.rows.get(this.id);
+    const turn = state.updates.turns.get(this.id);
+    // Of an update that did not come from here, only the gateway knows whose it is.
+    const user = state.users.get(row.user_id || turn?.telegram_user_id);
+    const isOpen = open.has(this.id);
+    if (this.row === row && this.turn === turn && this.user === user && this.isOpen === isOpen) return;
+    Object.assign(this, { row, turn, user, isOpen });
+    this.drawHead();
+    this.body.hidden = !isOpen;
+    if (isOpen) this.drawBody();
+    else this.body.replaceChildren();
+  }
+
+  drawHead() {
+    const { row, turn, user } = this;
+    const kind = spaced(row.kind || turn?.kind || "");
+    const { word, tone } = verdict({ ...row, outcome: turn?.outcome || row.outcome });
+    const total = turn ? totalSeconds(turn) : (row.seconds ?? null);
+    const waited = waitedSeconds(turn);
+    this.node.dataset.tone = tone;
+    this.head.setAttribute("aria-expanded", String(this.isOpen));
+    this.head.replaceChildren(
+      icon("chevron"),
+      element("span", { class: "row-title" }, row.title || kind),
+      element("span", { class: `verdict ${tone}` }, word),
+      element("span", { class: "row-total" }, total === null ? "" : duration(total)),
+      element(
+        "span",
+        { class: "row-facts" },
+        element("time", {}, clockTime(row.sent_at)),
+        element("span", {}, user?.first_name ?? (row.user_id ? `id ${row.user_id}` : "")),
+        element("span", { class: "kind" }, kind),
+        row.attempts > 1 && element("span", { class: "again" }, `${row.attempts} attempts`),
+        waited > WORTH_SAYING && element("span", { class: "again" }, `waited ${duration(waited)}`),
+      ),
+    );
+  }
+
+  drawBody() {
+    const { turn, row } = this;
+    const sentence = meaning(turn?.outcome || row.outcome);
+    const { tone } = verdict(row);
+    const nodes = [facts(row, turn)];
+    if (sentence) nodes.unshift(element("p", { class: `meaning ${tone}` }, sentence));
+    if (turn?.steps.length) nodes.push(timeline(turn.steps));
+    else nodes.push(element("p", { class: "note" }, absence(row)));
+    nodes.push(this.views());
+    this.body.replaceChildren(...nodes);
+  }
+
+  /** Buttons for the texts behind the update, and the one that was asked for. */
+  views() {
+    const texts = { update: this.raw, request: this.turn?.request, reply: this.turn?.reply };
+    const titles = { update: "Update, JSON", request: "Request", reply: "Reply" };
+    const buttons = Object.keys(titles).map((name) =>
+      element(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(this.view === name),
+          disabled: name !== "update" && !texts[name],
+          "data-view": name,
+          onclick: () => this.show(name),
+        },
+        titles[name],
+      ),
+    );
+    const text = this.view && texts[this.view];
+    return element(
+      "div",
+      { class: "views-of-update" },
+      element("div", { class: "view-buttons" }, ...buttons),
+      text && element("pre", { class: "code", tabindex: "0", "aria-label": titles[this.view] }, text),
+    );
+  }
+
+  show(name) {
+    this.view = this.view === name ? "" : name;
+    this.drawBody();
+    this.body.querySelector(`[data-view="${name}"]`)?.focus();
+  }
+
+  toggle() {
+    if (open.delete(this.id)) this.draw();
+    else {
+      open.add(this.id);
+      this.draw();
+      this.load();
+    }
+  }
+
+  /** Get what the stream does not bring: the update itself, and an older turn. */
+  async load() {
+    try {
+      const { row, update, turn } = await get(`/updates/${this.id}`);
+      this.raw = JSON.stringify(update, null, 2);
+      if (!state.updates.rows.has(this.id)) return;
+      state.updates.rows.set(this.id, row);
+      if (turn) state.updates.turns.set(this.id, turn);
+    } catch (problem) {
+      this.raw = problem.message;
+    }
+    this.row = null;
+    this.draw();
+  }
+}
+
+// A sandbox that was started again may give the same ids to other updates.
+onChange(["restarted"], () => open.clear());
+
+function waitedSeconds(turn) {
+  const waits = turn?.steps.filter((step) => step.name === "waited") ?? [];
+  return waits.reduce((sum, step) => sum + step.end - step.start, 0);
+}
+
+function absence(row) {
+  if (row.state === "accepted") return "The gateway has not told yet what became of it.";
+  if (row.state === "failing") return "The gateway does not take it; Telegram tries again.";
+  return "It has not reached the gateway yet: an update before it is still on its way.";
+}
+
+/** What is known of an update besides its steps. */
+function facts(row, turn) {
+  const delivered = row.accepted_after == null ? "" : ` in ${duration(row.accepted_after)}`;
+  const pairs = [
+    ["Update", row.update_id],
+    ["Webhook", row.status ? `${row.status}${delivered}` : ""],
+    ["Attempts", row.attempts > 1 ? row.attempts : ""],
+    ["Route", turn?.route],
+    ["Fault", turn?.fault],
+    ["Request id", turn?.request_id],
+  ];
+  const shown = pairs.filter(([, value]) => value);
+  const cells = shown.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]);
+  return element("dl", { class: "facts-of-update" }, ...cells);
+}

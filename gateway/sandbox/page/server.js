@@ -1,0 +1,37 @@
+/** Asking the sandbox to do something, and for what is not in the stream. */
+
+import { showProblem } from "./toast.js";
+
+/** Get JSON. @throws {Error} with one line for a person */
+export function get(path) {
+  return ask(path, {});
+}
+
+/**
+ * Do something as a user, or to the Bot API. A problem is shown to the person.
+ *
+ * @param {string} name The last part of /do/...
+ * @param {object} body
+ * @returns {Promise<object|null>} null: it did not work.
+ */
+export async function act(name, body) {
+  const headers = { "Content-Type": "application/json" };
+  try {
+    return await ask(`/do/${name}`, { method: "POST", headers, body: JSON.stringify(body) });
+  } catch (problem) {
+    showProblem(problem.message);
+    return null;
+  }
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("The sandbox does not answer.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  throw new Error(answer.error ?? `The sandbox answered with ${response.status}.`);
+}

@@ -1,0 +1,85 @@
+/**
+ * What the page knows, and who wants to hear of changes.
+ *
+ * Events change `state` at once; drawing happens at most once per frame, however many
+ * events came in between.
+ */
+
+/** Update rows and messages of a chat that are kept and shown. */
+export const WINDOW = 200;
+
+/**
+ * @typedef {object} Chat
+ * @property {Map<number, object>} messages Telegram's Message objects, oldest first.
+ * @property {string} draft What the bot is writing. Empty: nothing.
+ * @property {{name: string, until: number} | null} action Such as "typing".
+ * @property {Map<string, number>} pressed Unanswered presses: `message_id/row/column`
+ *   to the time at which the spinner gives up.
+ * @property {boolean} unread Something came while another chat was shown.
+ */
+
+export const state = {
+  connected: false,
+  bot: { username: "", first_name: "Sandbox" },
+  users: new Map(),
+  /** @type {Map<number, Chat>} by chat id */
+  chats: new Map(),
+  /** Ids of the users whose chats are shown, left to right. */
+  panes: [],
+  commands: [],
+  faults: [],
+  webhook: {},
+  updates: {
+    /** Ids of the rows in the window, oldest first. */
+    ids: [],
+    rows: new Map(),
+    turns: new Map(),
+    total: 0,
+    /** How many rows are kept: grows when older ones are asked for. */
+    limit: WINDOW,
+  },
+};
+
+const listeners = new Map();
+let waiting = new Set();
+
+/**
+ * Draw again whenever a part changed.
+ *
+ * @param {string[]} parts "bot", "users", "chats", "updates", "faults", "webhook",
+ *   "commands", "connection" or "restarted".
+ * @param {() => void} draw
+ */
+export function onChange(parts, draw) {
+  for (const part of parts) {
+    listeners.set(part, [...(listeners.get(part) ?? []), draw]);
+  }
+}
+
+/** Say that parts changed; they are drawn in the next frame. */
+export function changed(...parts) {
+  if (waiting.size === 0) requestAnimationFrame(drawChanged);
+  for (const part of parts) waiting.add(part);
+}
+
+function drawChanged() {
+  const parts = waiting;
+  waiting = new Set();
+  const draws = new Set([...parts].flatMap((part) => listeners.get(part) ?? []));
+  for (const draw of draws) draw();
+}
+
+/** Give the chat of an id, a new one if there is none. */
+export function chatOf(chatId) {
+  const id = Number(chatId);
+  if (!state.chats.has(id)) {
+    state.chats.set(id, {
+      messages: new Map(),
+      draft: "",
+      action: null,
+      pressed: new Map(),
+      unread: false,
+    });
+  }
+  return state.chats.get(id);
+}

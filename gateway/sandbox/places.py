@@ -1,0 +1,76 @@
+"""Where the sandbox's services are, and which ports can be used."""
+
+import os
+import socket
+from collections.abc import Collection, Iterable, Mapping
+
+from gateway.domain.errors import Faults
+
+LOOPBACK = "127.0.0.1"
+SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
+"""The services that are started here; their settings are not taken from outside."""
+
+
+def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, str]:
+    """Read where a developer's own services are.
+
+    Args:
+        given: such as "conversation=localhost:50051".
+        services: the names of all routed services, as in their settings.
+
+    Returns:
+        The addresses by the names of the services.
+
+    Raises:
+        Faults: a name is unknown, or something is no address.
+    """
+    targets = {}
+    faults = []
+    for each in given:
+        name, _, target = each.partition("=")
+        host, _, port = target.rpartition(":")
+        if name.upper() not in services:
+            known = ", ".join(sorted(services)).lower()
+            faults.append(f"--service {each}: the services are {known}")
+        elif not host or not port.isdecimal():
+            faults.append(f"--service {each}: should be {name}=host:port")
+        targets[name.upper()] = target
+    if faults:
+        raise Faults(faults)
+    return targets
+
+
+def find_places(
+    services: Collection[str], samples_port: int, targets: Mapping[str, str]
+) -> dict[str, str]:
+    """Tell where services are: the samples here, others where the developer says.
+
+    Args:
+        services: the names of all routed services.
+        samples_port: where the samples are.
+        targets: what the developer said; the environment counts for what is no sample.
+    """
+    places = dict.fromkeys(services, f"{LOOPBACK}:{samples_port}")
+    for name in set(services) - SAMPLES:
+        places[name] = os.environ.get(f"{name}_TARGET", places[name])
+    return places | dict(targets)
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_fault(port: int) -> str:
+    """Tell why a port cannot be listened on. Empty: it can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as fault:
+            return str(fault.strerror)
+        except OverflowError:
+            return "there is no such port"
+    return ""

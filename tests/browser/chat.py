@@ -1,0 +1,44 @@
+"""A user's chat in the page, as a person sees and uses it."""
+
+from playwright.async_api import Locator, Page
+
+WINDOW_MS = 1100
+"""A little longer than the window of the rate limit, in which one update is taken."""
+
+
+class Chat:
+    """The chat that the page shows.
+
+    Attributes:
+        page: the page.
+        user: the user's id.
+    """
+
+    def __init__(self, page: Page, user: int) -> None:
+        self.page = page
+        self.user = user
+        self.input = page.get_by_placeholder("Write a message")
+        self.rows = page.locator(".row")
+
+    def of_bot(self, text: str) -> Locator:
+        """Find what the bot said."""
+        return self.page.locator(".message.bot").filter(has_text=text)
+
+    def button(self, text: str) -> Locator:
+        """Find a button under a message."""
+        return self.page.locator(".key").filter(has_text=text)
+
+    async def say(self, text: str) -> None:
+        """Write a message and send it."""
+        await self.input.fill(text)
+        await self.input.press("Enter")
+
+    async def rest(self) -> None:
+        """Wait until the rate limit takes the next update."""
+        await self.page.wait_for_timeout(WINDOW_MS)
+
+    async def open_row(self, title: str) -> Locator:
+        """Open the newest update with this title and give its row."""
+        row = self.rows.filter(has_text=title).first
+        await row.locator(".row-head").click()
+        return row

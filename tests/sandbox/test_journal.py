@@ -1,0 +1,116 @@
+"""What happened: the newest updates, and nothing twice."""
+
+import pytest
+
+from gateway.sandbox import journal as module
+from gateway.sandbox.events import Events
+from gateway.sandbox.journal import Journal, UpdateRow
+from gateway.sandbox.turns import Step, TurnView
+
+
+def noted(journal: Journal, *update_ids: int) -> None:
+    """Note messages with these ids."""
+    for update_id in update_ids:
+        row = UpdateRow(
+            update_id=update_id,
+            kind="message",
+            user_id=1001,
+            chat_id=1001,
+            title="hello",
+            sent_at=1.0,
+        )
+        journal.record(row, b"{}")
+
+
+def ids(rows: list[UpdateRow]) -> list[int]:
+    """Take the ids of rows."""
+    return [row.update_id for row in rows]
+
+
+def test_older_updates_are_listed_page_by_page() -> None:
+    """Each page ends where the one before it began."""
+    journal = Journal(Events())
+    noted(journal, 1, 2, 3, 4, 5)
+    assert ids(journal.rows(2)) == [4, 5]
+    assert ids(journal.rows(2, before=4)) == [2, 3]
+    assert ids(journal.rows(2, before=2)) == [1]
+    assert journal.rows(2, before=1) == []
+    assert journal.rows(2, before=77) == []
+
+
+def test_only_the_newest_updates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are counted; what is told of a forgotten one leaves no trace."""
+    monkeypatch.setattr(module, "KEPT", 3)
+    journal = Journal(Events())
+    noted(journal, 1, 2, 3, 4, 5)
+    journal.began(1)
+    journal.ended(1, 200, accepted=True)
+    journal.dropped(2)
+    journal.tell(TurnView(update_id=1, outcome="replied"))
+    assert ids(journal.rows(10)) == [3, 4, 5]
+    assert journal.total == 5
+
+
+def test_attempts_show_in_the_row() -> None:
+    """How many, how the last one ended, and how long it took in all."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    (row,) = journal.rows(1)
+    assert (row.state, row.attempts, row.status) == ("waiting", 0, 0)
+    journal.began(1)
+    assert (row.state, row.attempts) == ("in_flight", 1)
+    journal.ended(1, 502, accepted=False)
+    assert (row.state, row.status, row.accepted_after) == ("failing", 502, None)
+    journal.began(1)
+    journal.ended(1, 200, accepted=True)
+    assert (row.state, row.attempts, row.status) == ("accepted", 2, 200)
+    assert row.accepted_after is not None
+
+
+def test_the_last_word_of_the_gateway_counts() -> None:
+    """It may tell of an update several times."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    journal.tell(TurnView(update_id=1))
+    journal.tell(TurnView(update_id=1, outcome="replied"))
+    entry = journal.find(1)
+    assert entry
+    assert entry.turn == TurnView(update_id=1, outcome="replied")
+    assert entry.row.outcome == "replied"
+
+
+def test_an_update_that_came_by_curl_gets_a_row() -> None:
+    """From what the gateway tells of it."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    received = Step(name="received", start=5.0, end=6.0)
+    told = TurnView(
+        update_id=99,
+        kind="message",
+        telegram_user_id=7,
+        outcome="replied",
+        steps=(received,),
+    )
+    journal.tell(TurnView(update_id=99, steps=(received,)))
+    journal.tell(told)
+    row = journal.rows(1)[0]
+    assert (row.update_id, row.kind, row.user_id) == (99, "message", 7)
+    assert (row.sent_at, row.outcome) == (5.0, "replied")
+    entry = journal.find(99)
+    assert entry
+    assert entry.update is None
+
+
+def test_a_row_says_how_long_the_gateway_was_at_it() -> None:
+    """From the start of the first step to the end of the last one."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    (row,) = journal.rows(1)
+    journal.tell(TurnView(update_id=1))
+    assert row.seconds is None
+    steps = (
+        Step(name="session", start=11.0, end=12.0),
+        Step(name="call", start=10.0, end=10.5),
+    )
+    journal.tell(TurnView(update_id=1, steps=steps))
+    assert row.seconds == 2.0

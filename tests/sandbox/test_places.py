@@ -1,0 +1,47 @@
+"""Where services are: samples, and the developer's own."""
+
+import pytest
+
+from gateway.domain.errors import Faults
+from gateway.sandbox.places import SAMPLES, find_places, read_targets
+
+SERVICES = (*sorted(SAMPLES), "BILLING")
+
+
+def test_ones_own_service_replaces_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest stay; the environment counts only where there is no sample."""
+    monkeypatch.setenv("BILLING_TARGET", "billing:1")
+    monkeypatch.setenv("PROFILE_TARGET", "never:1")
+    targets = read_targets(["conversation=localhost:7", "MATCHING=[::1]:8"], SERVICES)
+    assert find_places(SERVICES, 5, targets) == {
+        "BILLING": "billing:1",
+        "CONVERSATION": "localhost:7",
+        "MATCHING": "[::1]:8",
+        "NOTIFICATION": "127.0.0.1:5",
+        "PROFILE": "127.0.0.1:5",
+    }
+
+
+def test_what_is_said_wins_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also for a service that is no sample."""
+    monkeypatch.setenv("BILLING_TARGET", "billing:1")
+    targets = read_targets(["billing=localhost:7"], SERVICES)
+    assert find_places(SERVICES, 5, targets)["BILLING"] == "localhost:7"
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """One line each."""
+    given = ["chat=localhost:1", "profile=localhost", "profile", "matching=:1"]
+    with pytest.raises(Faults) as caught:
+        read_targets(given, SERVICES)
+    assert caught.value.faults == (
+        (
+            "--service chat=localhost:1: the services are billing, conversation, "
+            "matching, notification, profile"
+        ),
+        "--service profile=localhost: should be profile=host:port",
+        "--service profile: should be profile=host:port",
+        "--service matching=:1: should be matching=host:port",
+    )
