@@ -106,5 +106,7 @@ def _refuse_options(context: click.Context) -> None:
             context.get_parameter_source(option.name or "")
             is ParameterSource.COMMANDLINE
         ):
-            subcommand = context.invoked_subcommand
-            raise click.UsageError(f"write {option.opts[0]} after {subcommand}")
+            raise click.UsageError(
+                f"{option.opts[0]} stands before {context.invoked_subcommand}, which "
+                "takes only options that stand after it"
+            )

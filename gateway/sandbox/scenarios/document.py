@@ -18,15 +18,17 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class Document:
-    """Reads parts of one file and collects what is wrong with them.
-
-    Attributes:
-        faults: each with the file and the line.
-    """
+    """Reads parts of one file and collects what is wrong with them."""
 
     def __init__(self, path: str) -> None:
-        self.faults: list[str] = []
         self._path = path
+        self._faults: list[tuple[int, str]] = []
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, in the order of the lines, each with file and line."""
+        found = sorted(self._faults, key=lambda fault: fault[0])
+        return [f"{self._path}:{number}: {words}" for number, words in found]
 
     def compose(self, text: str) -> Node | None:
         """Read the structure. None: there is nothing in the file.
@@ -41,7 +43,8 @@ class Document:
             alias = "alias" in str(error.context)
             hint = " (a text that begins with * needs quotes)" if alias else ""
             line = mark.line + 1 if mark else 1
-            raise Faults([f"{self._path}:{line}: {error.problem}{hint}"]) from None
+            problem = error.problem or error.context or "is no YAML"
+            raise Faults([f"{self._path}:{line}: {problem}{hint}"]) from None
         except yaml.YAMLError:
             fault = "has characters that YAML does not allow"
             raise Faults([f"{self._path}: {fault}"]) from None
@@ -51,7 +54,7 @@ class Document:
 
     def fault(self, node: Node | None, words: str) -> None:
         """Note what is wrong with a part. None: with the file."""
-        self.faults.append(f"{self._path}:{line(node)}: {words}")
+        self._faults.append((line(node), words))
 
     def read(self, node: Node | None, read: Callable[[str | None], T]) -> T | None:
         """Read a text. None: it was wrong, and that was noted.

@@ -100,7 +100,7 @@ def _users(document: Document, node: Node | None) -> list[User]:
 
 def _user(document: Document, key: Node, name: str, value: Node | None) -> User:
     if not _NAME.fullmatch(name) or name in {each.split()[0] for each in ALONE}:
-        document.fault(key, "a user's name is one word: letters, digits, _ and -")
+        document.fault(key, f"`{name}` is no name for a user: it is one word")
     if not isinstance(value, MappingNode):
         return User(name, document.read(value, _id))
     fields = {each: node for each, (_, node) in document.pairs(value).items()}

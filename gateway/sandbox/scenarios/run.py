@@ -42,11 +42,9 @@ async def run_scenarios(
         junit: a file for a report to CI.
 
     Returns:
-        The exit code: 0 if all went well, 1 if a scenario failed, or if a part of the
-        sandbox ended or did not start, 130 after a signal.
-
-    Raises:
-        OSError: a report cannot be written.
+        The exit code: 0 if all went well, 1 if a scenario failed, if a part of the
+        sandbox ended or did not start, or if a report cannot be written, 130 after a
+        signal.
     """
     began = time.monotonic()
     children = Children(_STANDARD_ERROR)
@@ -70,9 +68,9 @@ async def run_scenarios(
             return 1
     seconds = time.monotonic() - began
     _print(summary(reports, seconds))
-    _write(json, as_json, reports, seconds)
-    _write(junit, as_junit, reports, seconds)
-    return 1 if any(report.failed for report in reports) else 0
+    written = _write(json, as_json, reports, seconds)
+    written &= _write(junit, as_junit, reports, seconds)
+    return 0 if written and not any(report.failed for report in reports) else 1
 
 
 async def _play_all(
@@ -97,6 +95,12 @@ def _write(
     show: Callable[[Sequence[Report], float], bytes],
     reports: Sequence[Report],
     seconds: float,
-) -> None:
+) -> bool:
+    """Write a report, if one is wanted. False: it cannot be written."""
     if path:
-        path.write_bytes(show(reports, seconds))
+        try:
+            path.write_bytes(show(reports, seconds))
+        except OSError as error:
+            sys.stderr.write(f"{path}: {error.strerror}\n")
+            return False
+    return True

@@ -105,10 +105,10 @@ class Stage:
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while not condition():
-                    self._news.clear()
-                    await self._news.wait()
                     if self._overrun:
                         raise Failure("too much happened at once to be watched")
+                    self._news.clear()
+                    await self._news.wait()
                 return True
         return False
 
