@@ -79,6 +79,10 @@ FALSE = {
         ["ada says: buttons", "ada presses: Look", "ada sees toast: '*'"],
         ["there was no such toast within 0.3 s", "  alert: Look!"],
     ),
+    "a toast is one user's": (
+        ["ada says: buttons", "ada presses: Yes?", "grace sees toast: '*'"],
+        ["there was no such toast within 0.3 s", "  (empty)"],
+    ),
     "no such button": (
         ["ada says: buttons", "ada presses: No"],
         [
@@ -191,6 +195,20 @@ async def test_a_gateway_that_takes_nothing_is_told(simulator: Simulator) -> Non
         "the gateway did not take what ada did before: it is waiting after 0 attempts,"
         " status 0"
     )
+
+
+async def test_the_newest_of_several_buttons_is_pressed(
+    simulator: Simulator, bot: Bot
+) -> None:
+    """Who sees two of them means the lower one."""
+    lines = ["ada says: buttons", "ada sees: Choose"] * 2
+    async with answering(simulator, bot):
+        report = await played(
+            simulator, [*lines, "ada presses: Look", "ada sees edit: '*'"]
+        )
+    assert not report.failed
+    shown = [message["text"] for message in simulator.messages(5000)]
+    assert shown == ["buttons", "Choose", "buttons", "LOOK:1 was chosen"]
 
 
 async def test_users_are_new_or_have_the_id_that_the_file_says(
