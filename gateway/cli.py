@@ -1,6 +1,5 @@
 """The command line. Errors are one clear line each; bad settings end with code 2."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import click
 
 from gateway import config
 from gateway.cli_dead import dead
+from gateway.cli_sandbox import sandbox
 from gateway.cli_webhook import webhook
 from gateway.domain.errors import BotApiError, Faults, MailboxesError
 from gateway.logs import start_logging
-from gateway.sandbox.launch import run_sandbox
-from gateway.sandbox.places import read_targets
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable, build_routes, discover
 from gateway.workers import run as run_workers
@@ -63,45 +61,7 @@ def routes(lock: bool) -> None:
     click.echo(table.lock_text() if lock else "\n".join(table.lines()), nl=not lock)
 
 
-@cli.command()
-@click.option("--port", default=8000, show_default=True, help="Of the gateway.")
-@click.option("--ops-port", default=9000, show_default=True, help="Of its metrics.")
-@click.option(
-    "--simulator-port", default=8081, show_default=True, help="Of the Bot API."
-)
-@click.option(
-    "--samples-port", default=50051, show_default=True, help="Of the services."
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
-@click.option(
-    "--service",
-    "own",
-    multiple=True,
-    metavar="NAME=HOST:PORT",
-    help="A service of your own in place of a sample; may be repeated.",
-)
-def sandbox(
-    port: int,
-    ops_port: int,
-    simulator_port: int,
-    samples_port: int,
-    host: str,
-    own: tuple[str, ...],
-) -> None:
-    """Run the gateway with sample services and a Telegram on loopback."""
-    services = _routes().services
-    run = run_sandbox(
-        services,
-        port,
-        ops_port=ops_port,
-        simulator_port=simulator_port,
-        samples_port=samples_port,
-        host=host,
-        targets=read_targets(own, services),
-    )
-    sys.exit(asyncio.run(run))
-
-
+cli.add_command(sandbox)
 cli.add_command(webhook)
 cli.add_command(dead)
 

@@ -10,8 +10,11 @@ import contextlib
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 START_SECONDS = 30.0
 """How long a child may take until it answers; a slow laptop needs about five."""
@@ -29,9 +32,14 @@ class Stopped(Exception):
 
 
 class Children:
-    """The processes, by name, in the order in which they were started."""
+    """The processes, by name, in the order in which they were started.
 
-    def __init__(self) -> None:
+    Args:
+        output: the file descriptor that gets their output. None: the sandbox's own.
+    """
+
+    def __init__(self, output: int | None = None) -> None:
+        self._output = output
         self._processes: dict[str, Process] = {}
         self._stop = asyncio.Event()
 
@@ -67,6 +75,7 @@ class Children:
             "-m",
             *arguments,
             stdin=DEVNULL,
+            stdout=self._output,
             env=environment,
             process_group=0,
         )
@@ -83,17 +92,33 @@ class Children:
         Raises:
             Ended: a child ended by itself.
         """
-        stop = asyncio.create_task(self._stop.wait(), name="stop")
-        ends = [
+        with contextlib.suppress(Stopped):
+            await self.during(asyncio.Event().wait())
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something while the children run, and give its result.
+
+        Raises:
+            Ended: a child ended by itself; the work was cancelled.
+            Stopped: a signal came; the same.
+        """
+        working = asyncio.create_task(work, name="work")
+        others = [
             asyncio.create_task(process.wait(), name=name)
             for name, process in self._processes.items()
         ]
-        _, waiting = await asyncio.wait({stop, *ends}, return_when="FIRST_COMPLETED")
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        if not self._stop.is_set():
-            self._check()
+        others.append(asyncio.create_task(self._stop.wait(), name="stop"))
+        try:
+            await asyncio.wait({working, *others}, return_when="FIRST_COMPLETED")
+            if working.done():
+                return working.result()
+            if not self._stop.is_set():
+                self._check()
+            raise Stopped
+        finally:
+            for task in (working, *others):
+                task.cancel()
+            await asyncio.gather(working, *others, return_exceptions=True)
 
     async def _until(self, ready: Callable[[], Awaitable[bool]], name: str) -> None:
         try:

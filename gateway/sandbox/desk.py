@@ -182,8 +182,10 @@ class Desk:
         }
         return {"update_id": self._deliveries.add("my_chat_member", change)}
 
-    async def add_user(self, first_name: str, language_code: str = "en") -> Parameters:
-        """Add a user.
+    async def add_user(
+        self, first_name: str, language_code: str = "en", user_id: int | None = None
+    ) -> Parameters:
+        """Add a user, or put one in the place of the user who has this id.
 
         Returns:
             The user.
@@ -197,9 +199,10 @@ class Desk:
         if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language_code):
             raise BadInput("language_code: an IETF language tag, such as en or pt-br")
         try:
-            return self._people.view(self._people.add(name, language_code))
+            user = self._people.add(name, language_code, user_id)
         except OverflowError:
             raise BadInput("there are enough users") from None
+        return self._people.view(user)
 
     async def fault(self, name: str, settings: Settings | None) -> list[Parameters]:
         """Switch a fault of the Bot API on, or off with None.

@@ -7,6 +7,8 @@ from gateway.sandbox.rules import Parameters
 
 LIMIT = 100
 """Users at most: more do not fit beside each other on any page."""
+LARGEST_ID = 2**52 - 1
+"""Telegram promises that ids have no more than 52 bits."""
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,13 +24,17 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class People:
     """The users by their ids.
 
+    Args:
+        limit: how many there may be.
+
     Attributes:
         blocked: users who blocked the bot. May hold any id.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, limit: int = LIMIT) -> None:
         self.blocked: set[int] = set()
         self._events = events
+        self._limit = limit
         self._users: dict[int, User] = {}
         for user in (
             User(
@@ -61,18 +67,26 @@ class People:
         """Show a user, and whether the bot is blocked."""
         return _fields(user) | {"blocked": user.id in self.blocked}
 
-    def add(self, first_name: str, language_code: str) -> User:
-        """Make a new user.
+    def add(
+        self, first_name: str, language_code: str, user_id: int | None = None
+    ) -> User:
+        """Make a new user, who has not blocked the bot.
+
+        Args:
+            first_name: the name.
+            language_code: the language of the user's app.
+            user_id: takes the place of the user who has it. None: the next free one.
 
         Raises:
             OverflowError: there are enough.
         """
-        if len(self._users) >= LIMIT:
+        if user_id is None:
+            user_id = max(self._users) + 1
+        if user_id not in self._users and len(self._users) >= self._limit:
             raise OverflowError
-        user = User(
-            id=max(self._users) + 1, first_name=first_name, language_code=language_code
-        )
+        user = User(id=user_id, first_name=first_name, language_code=language_code)
         self._users[user.id] = user
+        self.blocked.discard(user.id)
         self._events.publish("user", user=self.view(user))
         return user
 

@@ -1,5 +1,6 @@
 """Where the sandbox's services are, and which ports can be used."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
@@ -56,11 +57,13 @@ def find_places(
     return places | dict(targets)
 
 
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Find different ports that nobody listens on."""
+    with contextlib.ExitStack() as open_probes:
+        probes = [open_probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def port_fault(port: int) -> str:

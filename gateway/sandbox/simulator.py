@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from gateway.sandbox import people
 from gateway.sandbox.calls import Calls, Sent
 from gateway.sandbox.chats import Chats
 from gateway.sandbox.deliveries import Deliveries
@@ -55,6 +56,7 @@ class Simulator:
         username: str = "sandbox_bot",
         turns_key: str = "",
         pace: Pace | None = None,
+        most_users: int = people.LIMIT,
     ) -> None:
         self.token = token
         self.events = Events()
@@ -65,7 +67,7 @@ class Simulator:
             "first_name": "Sandbox",
             "username": username,
         }
-        self._people = People(self.events)
+        self._people = People(self.events, most_users)
         self._chats = Chats(self._people, self.events)
         self._presses = Presses(self.events)
         self._webhook = Webhook()

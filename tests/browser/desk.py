@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.sandbox.launch import TOKEN
+from gateway.sandbox.parts import TOKEN
 from tests.ports import free_ports
 from tests.waiting import wait_until_found
 

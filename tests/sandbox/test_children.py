@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -132,3 +133,45 @@ async def test_a_signal_ends_a_start(file: Path, children: Children) -> None:
     with pytest.raises(Stopped):
         await running
     assert group_is_gone(file)
+
+
+async def test_work_ends_with_its_result_while_children_run(
+    children: Children, start: Start
+) -> None:
+    """What fails in it comes out, too."""
+
+    async def answer() -> int:
+        return 42
+
+    async with start("polite"):
+        assert await children.during(answer()) == 42
+        with pytest.raises(ZeroDivisionError):
+            await children.during(fail())
+
+
+@pytest.mark.parametrize("end", ["signal", "child"])
+async def test_work_ends_with_a_signal_and_with_a_child(
+    end: str, children: Children, file: Path, start: Start
+) -> None:
+    """It is cancelled and has time to clean up."""
+    ended = []
+
+    async def work() -> None:
+        try:
+            if end == "signal":
+                children.stop()
+            else:
+                os.kill(int(file.read_text()), signal.SIGKILL)
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async with start("polite"):
+        with pytest.raises(Stopped if end == "signal" else Ended):
+            await children.during(work())
+    assert ended == [True]
+
+
+async def fail() -> None:
+    """Fail like a fault in a program."""
+    raise ZeroDivisionError

@@ -6,12 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.sandbox import people
 from gateway.sandbox.desk import Desk
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.standing_faults import Settings
 from gateway.sandbox.writing import BadInput
-from tests.sandbox.conftest import Bot
+from tests.sandbox.conftest import TOKEN, Bot
 
 ADA = {
     "id": 1001,
@@ -187,12 +186,11 @@ async def test_a_block_is_told_once_and_felt(
     await bot.result("sendMessage", chat_id=1001, text="x")
 
 
-async def test_there_are_three_users_and_can_be_more(
-    monkeypatch: pytest.MonkeyPatch, simulator: Simulator, desk: Desk
-) -> None:
+async def test_there_are_three_users_and_can_be_more() -> None:
     """A new one can talk at once; there is an end to it."""
+    simulator = Simulator(TOKEN, most_users=4)
+    desk = simulator.desk
     assert len(simulator.snapshot()["users"]) == 3
-    monkeypatch.setattr(people, "LIMIT", 4)
     user = await desk.add_user(" Zoë ", "pt-br")
     assert user == {
         "id": 1004,
@@ -204,6 +202,19 @@ async def test_there_are_three_users_and_can_be_more(
     assert newest(simulator)["message"]["from"]["first_name"] == "Zoë"
     with pytest.raises(BadInput, match="enough users"):
         await desk.add_user("Yet another")
+
+
+async def test_a_user_can_take_the_place_of_another(
+    simulator: Simulator, desk: Desk
+) -> None:
+    """The id stays; name and language are new, and the bot is not blocked."""
+    await desk.block(1001, blocked=True)
+    user = await desk.add_user("Adèle", "fr", 1001)
+    assert user["blocked"] is False
+    assert user in simulator.snapshot()["users"]
+    assert len(simulator.snapshot()["users"]) == 3
+    await desk.say(1001, "salut")
+    assert newest(simulator)["message"]["from"]["language_code"] == "fr"
 
 
 async def test_an_update_that_the_bot_does_not_want_has_no_number(

@@ -1,0 +1,122 @@
+"""Starts the parts of a sandbox, each one when the one before it answers.
+
+The simulator runs in this process, the sample services and the gateway are its
+children. All of them listen on loopback only. Nothing of the user's own settings
+reaches the gateway, neither from the environment nor from a file `.env`, so that no
+real bot is touched.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+from msgspec import Struct
+
+from gateway.sandbox.children import Children
+from gateway.sandbox.people import LIMIT
+from gateway.sandbox.places import LOOPBACK
+from gateway.sandbox.simulator import Simulator
+
+TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
+SECRET = "sandbox-secret"  # noqa: S105 - between two processes on loopback
+
+_HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
+"""What children see of the environment: no settings, and no proxy between them."""
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    """Where the parts listen.
+
+    Attributes:
+        gateway: where it takes updates.
+        ops: where it shows its metrics.
+        simulator: where the Bot API simulator answers.
+        samples: where the sample services answer.
+    """
+
+    gateway: int
+    ops: int
+    simulator: int
+    samples: int
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway's address."""
+        return f"http://{LOOPBACK}:{self.gateway}"
+
+
+@asynccontextmanager
+async def running(
+    children: Children,
+    ports: Ports,
+    places: Mapping[str, str],
+    *,
+    settings: Mapping[str, str] | None = None,
+    most_users: int = LIMIT,
+) -> AsyncIterator[Simulator]:
+    """Run the parts inside of the block; they stop in reverse.
+
+    Args:
+        children: get the sample services and the gateway.
+        ports: where the parts listen.
+        places: where each service is.
+        settings: of the gateway, for what the environment does not say.
+        most_users: how many users there may be.
+
+    Raises:
+        Ended: a part did not start.
+        Stopped: a signal came before all of them had started.
+    """
+
+    async def samples_answer() -> bool:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(LOOPBACK, ports.samples)
+            writer.close()
+            return True
+        return False
+
+    async def gateway_answers() -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{ports.gateway_url}/health") as response,
+            ):
+                return response.status == 200
+        return False
+
+    kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    kept = {**(settings or {}), **kept}
+    turns_key = secrets.token_urlsafe(16)
+    simulator = Simulator(TOKEN, turns_key=turns_key, most_users=most_users)
+    async with AsyncExitStack() as stack:
+        api_url = await stack.enter_async_context(
+            simulator.serve(LOOPBACK, ports.simulator)
+        )
+        samples = ("gateway.sandbox.samples", "--port", str(ports.samples))
+        await stack.enter_async_context(
+            children.running("sample services", samples, kept, samples_answer)
+        )
+        environment = {
+            **kept,
+            "ENV_FILE": "",  # a file .env may hold the token of a real bot
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_WEBHOOK_SECRET": SECRET,
+            "TELEGRAM_API_URL": api_url,
+            "HOST": LOOPBACK,
+            "PORT": str(ports.gateway),
+            "OPS_PORT": str(ports.ops),
+            "DRAIN_TIMEOUT": "5",  # less than a child may take to end
+            "SANDBOX_TURNS_URL": f"{api_url}/turns",
+            "SANDBOX_TURNS_KEY": turns_key,
+            **{f"{name}_TARGET": target for name, target in places.items()},
+        }
+        serve = ("gateway", "serve")
+        await stack.enter_async_context(
+            children.running("gateway", serve, environment, gateway_answers)
+        )
+        simulator.set_webhook(f"{ports.gateway_url}/webhook/telegram", SECRET)
+        yield simulator

@@ -1,0 +1,101 @@
+"""A YAML file of the plainest kind: maps, lists and texts, and the lines they are in.
+
+Only the structure counts: every value is taken as the text that stands there, so that
+`no`, `1.0` and `2026-01-01` need no quotes.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from gateway.domain.errors import Faults
+
+T = TypeVar("T")
+
+_NULL = "tag:yaml.org,2002:null"
+
+
+class Document:
+    """Reads parts of one file and collects what is wrong with them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._faults: list[tuple[int, str]] = []
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, in the order of the lines, each with file and line."""
+        found = sorted(self._faults, key=lambda fault: fault[0])
+        return [f"{self._path}:{number}: {words}" for number, words in found]
+
+    def compose(self, text: str) -> Node | None:
+        """Read the structure. None: there is nothing in the file.
+
+        Raises:
+            Faults: it is no YAML.
+        """
+        try:
+            root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            alias = "alias" in str(error.context)
+            hint = " (a text that begins with * needs quotes)" if alias else ""
+            line = mark.line + 1 if mark else 1
+            problem = error.problem or error.context or "is no YAML"
+            raise Faults([f"{self._path}:{line}: {problem}{hint}"]) from None
+        except yaml.YAMLError:
+            fault = "has characters that YAML does not allow"
+            raise Faults([f"{self._path}: {fault}"]) from None
+        except RecursionError:
+            raise Faults([f"{self._path}: is nested too deeply"]) from None
+        return root
+
+    def fault(self, node: Node | None, words: str) -> None:
+        """Note what is wrong with a part. None: with the file."""
+        self._faults.append((line(node), words))
+
+    def read(self, node: Node | None, read: Callable[[str | None], T]) -> T | None:
+        """Read a text. None: it was wrong, and that was noted.
+
+        Args:
+            node: where it stands; there may be nothing.
+            read: gets the text, or None, and raises ValueError if it is wrong.
+        """
+        if node and not isinstance(node, ScalarNode):
+            self.fault(node, "needs a text here, no list or map")
+            return None
+        empty = node is None or node.tag == _NULL
+        try:
+            return read(None if empty or node is None else str(node.value))
+        except ValueError as error:
+            self.fault(node, str(error))
+            return None
+
+    def pairs(self, node: Node | None) -> dict[str, tuple[Node, Node]]:
+        """Read a map: its keys, each with where it stands and with its value."""
+        if not isinstance(node, MappingNode):
+            self.fault(node, "needs a map here: lines of the form `name: value`")
+            return {}
+        found: dict[str, tuple[Node, Node]] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self.fault(key, "needs a name before the colon")
+            elif str(key.value) in found:
+                self.fault(key, f"{key.value} stands here twice")
+            else:
+                found[str(key.value)] = (key, value)
+        return found
+
+    def items(self, node: Node | None, name: str) -> list[Node]:
+        """Read a list, in which there must be something."""
+        if not isinstance(node, SequenceNode) or not node.value:
+            self.fault(node, f"{name}: needs a list with something in it")
+            return []
+        return list(node.value)
+
+
+def line(node: Node | None) -> int:
+    """Tell the line of a part, from 1."""
+    return node.start_mark.line + 1 if node else 1
