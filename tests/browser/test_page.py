@@ -236,7 +236,7 @@ async def test_two_chats_stand_side_by_side(chat: Chat) -> None:
     await expect(panes).to_have_count(2)
     second = panes.nth(1)
     await second.get_by_role("tab", name="Grace").click()
-    await second.get_by_placeholder("Write a message").fill("from the other side")
+    await second.get_by_label("Message of Grace").fill("from the other side")
     await second.get_by_role("button", name="Send").click()
     await expect(second).to_contain_text("You said: from the other side")
     await expect(panes.nth(0)).not_to_contain_text("from the other side")
