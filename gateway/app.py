@@ -108,7 +108,11 @@ async def running(
     clock = SystemClock()
     async with (
         Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
-        BotApi(token, settings.api_url) as api,
+        BotApi(
+            token,
+            settings.api_url,
+            observe_request=recorder.note_post if recorder is not None else None,
+        ) as api,
         open_mailboxes(
             settings.store_url,
             clock,

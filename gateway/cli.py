@@ -49,7 +49,9 @@ def serve(
     if table is None:
         raise Faults(faults)
     start_logging(settings.log_level)
-    recorder = None if turns_url is None else Recorder(turns_url, turns_key)
+    recorder = None
+    if turns_url is not None:
+        recorder = Recorder(turns_url, turns_key, settings.api_url)
     sys.exit(run_workers(settings, services, table, worker, recorder))
 
 

@@ -1,7 +1,8 @@
 """Tells the chat page what became of each update: which steps it took, and when.
 
-It sits around the parts of a gateway, which know nothing of it. Only the sandbox starts
-a gateway with it: what it tells holds texts of users.
+It sits around the parts of a gateway, which know nothing of it. What it tells holds
+texts of users, so it works only where the Bot API is a simulator on this machine, and
+tells nobody but this machine.
 
 Concurrency: steps are noted in the task of the actor, request or call that takes them.
 A context variable holds which update a task is at; the actor's own task sets it, and
@@ -10,7 +11,7 @@ dropped, because the gateway must not wait for a page.
 """
 
 import asyncio
-import contextlib
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -24,13 +25,15 @@ from google.protobuf import text_format
 from msgspec import Struct
 
 from gateway.domain.errors import Faults
-from gateway.domain.turn import Turn
+from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Envelope
+
+logger = logging.getLogger(__name__)
 
 KEY_HEADER = "X-Sandbox-Key"
 """Carries the key that the sandbox gave to its gateway."""
 
-MOST_TURNS = 1000
+MOST_TURNS = 10_000
 """Updates whose steps are kept at a time; the oldest go first."""
 
 POST_SECONDS = 0.05
@@ -69,14 +72,16 @@ class Recorder:
     Args:
         url: where to.
         key: lets the receiver know the sender.
+        api_url: the Bot API that the gateway uses.
 
     Raises:
-        Faults: the address is not on this machine.
+        Faults: something of it is not on this machine, or the key is empty.
     """
 
-    def __init__(self, url: str, key: str) -> None:
-        if urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}:
-            raise Faults(["SANDBOX_TURNS_URL: is not on loopback"])
+    def __init__(self, url: str, key: str, api_url: str) -> None:
+        if not (_is_here(url) and _is_here(api_url) and key):
+            raise Faults(["SANDBOX_TURNS_URL: is for the sandbox alone"])
+        logger.warning("the sandbox is told what users write")
         self._url = url
         self._key = key
         self._records: OrderedDict[int, Record] = OrderedDict()
@@ -90,6 +95,9 @@ class Recorder:
         """Note when an update came and when it was stored."""
 
         async def accept_and_note(envelope: Envelope) -> None:
+            if self._record(envelope.update_id).outcome:  # delivered again
+                await accept(envelope)
+                return
             start = time.time()
             self.note("received", envelope.arrived, start, of=envelope.update_id)
             await accept(envelope)
@@ -105,20 +113,26 @@ class Recorder:
             if not turn.update_id:
                 return
             record = self._record(turn.update_id)
+            if record.outcome:
+                return
             record.kind, record.route = turn.kind, turn.route
             record.outcome, record.fault = turn.outcome, turn.fault
             record.request_id = turn.request_id
             record.telegram_user_id = turn.telegram_user_id
-            now = time.time()
-            last = max((step.end for step in record.steps), default=now)
-            self.note("committed", last, now, turn.outcome, of=turn.update_id)
+            self._touch(turn.update_id)
+            if turn.outcome is not Outcome.REFUSED:
+                now = time.time()
+                last = max((step.end for step in record.steps), default=now)
+                self.note("committed", last, now, turn.outcome, of=turn.update_id)
 
         return observe_and_note
 
     def begin(self, update_id: int) -> None:
         """Say which update this task is at from now on."""
-        self._current.set(update_id)
         record = self._record(update_id)
+        self._current.set(0 if record.outcome else update_id)
+        if record.outcome:  # delivered again: that is no part of its way
+            return
         start = max((step.end for step in record.steps), default=time.time())
         self.note("waited", start, time.time(), of=update_id)
 
@@ -138,6 +152,17 @@ class Recorder:
         if update_id:
             self._record(update_id).steps.append(Step(name, start, end, detail))
             self._touch(update_id)
+
+    def note_post(self, method: str, status: int, seconds: float) -> None:
+        """Note a request to the Bot API.
+
+        Args:
+            method: its method.
+            status: of the answer. 0: none came.
+            seconds: how long it took.
+        """
+        now = time.time()
+        self.note("send", now - seconds, now, f"{method}: {status or 'no answer'}")
 
     def note_request(self, request: str) -> None:
         """Note what a service is asked."""
@@ -162,14 +187,17 @@ class Recorder:
                 await self._wanted.wait()
                 await asyncio.sleep(POST_SECONDS)
                 self._wanted.clear()
-                body = self._take()
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with client.post(self._url, data=body):
-                        pass
+                changed, self._changed = self._changed, set()
+                try:
+                    body = self._told_of(changed)
+                    post = client.post(self._url, data=body, allow_redirects=False)
+                    async with post as response:
+                        response.raise_for_status()
+                except (aiohttp.ClientError, TimeoutError):
+                    self._changed |= changed  # with the next ones
 
-    def _take(self) -> bytes:
-        """Give what changed since it was last given."""
-        changed, self._changed = self._changed, set()
+    def _told_of(self, changed: set[int]) -> bytes:
+        """Give what is known of some updates."""
         records = [self._records.get(update_id) for update_id in sorted(changed)]
         return msgspec.json.encode([record for record in records if record])
 
@@ -184,3 +212,7 @@ class Recorder:
     def _touch(self, update_id: int) -> None:
         self._changed.add(update_id)
         self._wanted.set()
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}

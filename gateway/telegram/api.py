@@ -49,6 +49,8 @@ class BotApi:
             to 8 s, and giving up on a message that is on its way helps nobody.
         uptime: seconds on a clock that is never set back.
         sleep: waits for some seconds.
+        observe_request: is told of every request: the method, the status of the answer
+            (0: none came), and the seconds that it took.
     """
 
     _session: aiohttp.ClientSession
@@ -61,6 +63,7 @@ class BotApi:
         seconds: float = 30.0,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        observe_request: Callable[[str, int, float], None] | None = None,
     ) -> None:
         self._address = f"{url}/bot{token}/"
         self._timeout = aiohttp.ClientTimeout(
@@ -70,6 +73,7 @@ class BotApi:
         self._holds = Holds(uptime, sleep)
         self._moved: dict[int, int] = {}
         self._authorized = True
+        self._observe_request = observe_request
 
     @property
     def authorized(self) -> bool:
@@ -136,6 +140,16 @@ class BotApi:
         return await self._request(method, chat_id, body)
 
     async def _request(self, method: str, chat_id: int, body: bytes) -> Answer:
+        start = time.perf_counter()
+        answer = await self._post(method, body)
+        if self._observe_request is not None:
+            status = 200 if answer.ok else answer.error_code
+            self._observe_request(method, status, time.perf_counter() - start)
+        if answer.error_code == 429 and chat_id:
+            self._holds.hold(chat_id, answer.parameters.retry_after)
+        return answer
+
+    async def _post(self, method: str, body: bytes) -> Answer:
         try:
             async with self._session.post(
                 self._address + method, data=body, allow_redirects=False
@@ -152,10 +166,7 @@ class BotApi:
             # There was one, and the request may have been read before it broke.
             return Answer(doubtful=True)
         retry_after = response.headers.get("Retry-After", "")
-        answer = read_answer(response.status, retry_after, content)
-        if answer.error_code == 429 and chat_id:
-            self._holds.hold(chat_id, answer.parameters.retry_after)
-        return answer
+        return read_answer(response.status, retry_after, content)
 
 
 def _pause(method: str, answer: Answer) -> float | None:

@@ -16,6 +16,7 @@ from tests.ports import free_ports
 from tests.waiting import wait_until
 
 KEY = "key"
+HERE = "http://127.0.0.1:1"
 
 
 class Page:
@@ -59,7 +60,7 @@ async def test_every_step_is_told() -> None:
     """In its order, with its time, and with what was asked and answered."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY)) as gateway,
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
     ):
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
@@ -68,7 +69,7 @@ async def test_every_step_is_told() -> None:
             ("call", "SendMessage: OK"),
             ("committed", "done"),
             ("received", ""),
-            ("send", "sendMessage: ok"),
+            ("send", "sendMessage: 200"),
             ("session", ""),
             ("stored", ""),
             ("waited", ""),
@@ -85,7 +86,7 @@ async def test_what_goes_wrong_is_told() -> None:
     """The status of the service, and what Telegram refused."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY)) as gateway,
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
         gateway.simulator.fail("sendMessage", 403)
@@ -94,7 +95,7 @@ async def test_what_goes_wrong_is_told() -> None:
         steps = dict(page.steps(update_id))
         assert steps["call"] == "ReportReachability: OK"
         assert ("call", "SendMessage: INTERNAL") in page.steps(update_id)
-        assert "sendMessage" in steps["send"]
+        assert steps["send"] == "sendMessage: 403"
         assert page.turns[update_id]["outcome"] == "service_failed"
 
 
@@ -102,7 +103,7 @@ async def test_two_users_at_once_are_kept_apart() -> None:
     """Each step goes to the update that it belongs to."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY)) as gateway,
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
     ):
         ids = [await gateway.say(f"text {n}", user=n) for n in range(1, 21)]
         await wait_until(lambda: len(page.turns) == 20)
@@ -117,14 +118,51 @@ async def test_two_users_at_once_are_kept_apart() -> None:
 async def test_a_page_that_is_gone_costs_nothing() -> None:
     """Updates are served as ever."""
     (port,) = free_ports(1)
-    recorder = Recorder(f"http://127.0.0.1:{port}/turns", KEY)
+    recorder = Recorder(f"http://127.0.0.1:{port}/turns", KEY, HERE)
     async with world(recorder=recorder) as gateway:
         await gateway.say("hello")
         await gateway.ended(1)
         assert gateway.texts() == ["echo: hello"]
 
 
-def test_texts_of_users_stay_on_this_machine() -> None:
-    """Nobody can be told by another address."""
+async def test_each_request_to_the_bot_api_is_told() -> None:
+    """Also the one that was refused, before it was repeated."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        gateway.simulator.fail("sendMessage", 429, retry_after=1)
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        sent = [detail for name, detail in page.steps(update_id) if name == "send"]
+        assert sent == ["sendMessage: 429", "sendMessage: 200"]
+
+
+async def test_an_update_that_comes_again_keeps_what_became_of_it() -> None:
+    """The repetition is dropped, and says nothing of the update."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        update_id = await gateway.say("hello")
+        await gateway.ended(1)
+        await gateway.say("hello", update_id=update_id)
+        await gateway.ended(2)
+        following = await gateway.say("next")
+        await wait_until(lambda: page.turns.get(following, {}).get("outcome"))
+        assert page.turns[update_id]["outcome"] == "done"
+        assert len(page.steps(update_id)) == 8
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "api_url"),
+    [
+        ("http://collector.example/turns", KEY, HERE),
+        (HERE, "", HERE),
+        (HERE, KEY, "https://api.telegram.org"),
+    ],
+)
+def test_texts_of_users_stay_on_this_machine(url: str, key: str, api_url: str) -> None:
+    """Nobody else can be told, and a real bot's users never are."""
     with pytest.raises(Faults):
-        Recorder("http://collector.example/turns", KEY)
+        Recorder(url, key, api_url)
