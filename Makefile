@@ -76,7 +76,7 @@ bench: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minu
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
 
-chaos: $(READY) ## Break real processes under load, and check what they did (ten minutes; SEED=2)
+chaos: $(READY) ## Break real processes under load, and check what they did (seven minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 check: lint test ## What CI runs

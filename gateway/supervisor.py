@@ -18,7 +18,8 @@ import signal
 import threading
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ LONG_LIFE = 60.0
 
 SPARE_SECONDS = 8.0
 """What a worker has to end on top of its drain. Then it is killed."""
+
+WATCH_SECONDS = 2.0
+MOST_SILENCES = 8
+"""How often workers are asked for an answer, and how many are missed until one is held
+to hang. A worker takes up to five seconds to start."""
 
 _START_SECONDS = 10
 """One that ends later than that did start."""
@@ -102,6 +108,24 @@ class Workers:
         late.cancel()
         logger.info("workers stopped")
         return self._exit_code
+
+    async def end_hanging(self, silent: Callable[[], Awaitable[set[int]]]) -> None:
+        """Kill workers that hang, for ever: they are given connections all the same.
+
+        Args:
+            silent: tells which workers do not answer just now.
+        """
+        silences: Counter[int] = Counter()
+        while not self._stopping.is_set():
+            await asyncio.sleep(WATCH_SECONDS)
+            numbers = await silent()
+            alive = {self._processes[it].pid: it for it in self._processes}
+            still = [pid for pid, number in alive.items() if number in numbers]
+            silences = Counter({pid: silences[pid] + 1 for pid in still})
+            for pid, times in silences.items():
+                if times >= MOST_SILENCES and not self._stopping.is_set():
+                    logger.error("worker hangs", extra={"worker": alive[pid]})
+                    _send(self._processes[alive[pid]], signal.SIGKILL)
 
     def stop(self, number: signal.Signals) -> None:
         """Let the workers end; called again, kill them at once."""

@@ -80,6 +80,11 @@ class Whole:
         """Add `/health`, for the workers to ask for."""
         app.router.add_get("/health", self._answer_health)
 
+    async def silent(self) -> set[int]:
+        """Tell which workers do not answer."""
+        answers = await self._ask_all("/ready")
+        return {number for number, it in enumerate(answers) if it is None}
+
     async def _answer_ready(self, request: web.Request) -> web.Response:
         ready = merge_ready(await self._ask_for_facts("/ready"))
         body = msgspec.json.encode(ready)

@@ -77,7 +77,11 @@ async def _supervise(
                 listening([whole.add_internal], host, settings.ops_port),
                 listening_on_socket([whole.add_health], socket_of_whole(directory)),
             ):
-                return await workers.run()
+                watching = asyncio.create_task(workers.end_hanging(whole.silent))
+                try:
+                    return await workers.run()
+                finally:
+                    watching.cancel()
 
 
 def environment_of(

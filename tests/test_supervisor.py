@@ -152,6 +152,32 @@ async def test_a_second_signal_kills_at_once(file: Path) -> None:
     assert await asyncio.wait_for(running, 2) == 128 + signal.SIGINT
 
 
+async def test_one_that_hangs_is_replaced(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After several silences, not after one; the others live on."""
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.02)
+    workers = workers_of(STUBBORN, STUBBORN, file=file)
+    asked = 0
+
+    async def silent() -> set[int]:
+        nonlocal asked
+        asked += 1
+        if starts(file) != 2:
+            return set()
+        return {0, 1} if asked % 3 else {1}
+
+    running = asyncio.create_task(workers.run())
+    await wait_until(lambda: starts(file) == 2)
+    watching = asyncio.create_task(workers.end_hanging(silent))
+    await wait_until(lambda: starts(file) == 3)
+    assert workers.restarts == [0, 1]
+    assert asked > supervisor.MOST_SILENCES
+    workers.stop(signal.SIGTERM)
+    workers.stop(signal.SIGTERM)
+    await asyncio.wait_for(asyncio.gather(running, watching), 5)
+
+
 async def test_one_that_cannot_start_ends_all(file: Path) -> None:
     """What keeps one from starting keeps the others, too."""
     workers = workers_of(POLITE, UNABLE, file=file)

@@ -7,11 +7,13 @@ other. Their output goes where the sandbox's goes.
 
 import asyncio
 import contextlib
+import ctypes
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +23,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 """How long a child may take to end. Then it is killed."""
 _POLL_SECONDS = 0.05
+_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 class Ended(Exception):
@@ -78,6 +81,7 @@ class Children:
             stdout=self._output,
             env=environment,
             process_group=0,
+            preexec_fn=_end_with_parent(),
         )
         self._processes[name] = process
         try:
@@ -155,3 +159,9 @@ async def _end(process: Process) -> None:
 def _signal(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """Give what lets Linux end a new process if the sandbox is killed."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return partial(prctl, _SET_PARENT_DEATH_SIGNAL, signal.SIGTERM) if prctl else None
