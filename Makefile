@@ -10,8 +10,9 @@ READY := .venv/.ready
 PROTOS := $(shell find proto -name '*.proto')
 T ?=
 SEED ?=
+B ?=
 
-.PHONY: help setup run test chaos lint format proto check proto-check bench lock clean
+.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,7 +72,10 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 	$(BIN)/buf breaking --against '.git#branch=main'
 	@! git show main:routes.lock | grep -vxFf routes.lock || { echo 'these triggers are on main and gone here: users and old buttons rely on them'; exit 1; }
 
-bench: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minutes)
+bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
+	$(BIN)/python -m benchmarks.comparison $(B)
+
+bench-parts: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minutes)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
@@ -86,4 +90,4 @@ lock: $(READY) ## Pin all packages anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove what make made
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .contenders dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,18 +37,35 @@ def run(benchmark: Coroutine[Any, Any, None], within: float) -> None:
     asyncio.run(bounded())
 
 
-@asynccontextmanager
-async def child(
+def child(
     *module: str,
     settings: Mapping[str, str] | None = None,
     stdin: int = DEVNULL,
     stdout: int | IO[bytes],
     stderr: int | None = None,
+) -> AbstractAsyncContextManager[Process]:
+    """Run a Python module, its name and its arguments; else as `program`."""
+    return program(
+        *(sys.executable, "-m", *module),
+        settings=settings,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+    )
+
+
+@asynccontextmanager
+async def program(
+    *command: str,
+    settings: Mapping[str, str] | None = None,
+    stdin: int = DEVNULL,
+    stdout: int | IO[bytes],
+    stderr: int | None = None,
 ) -> AsyncIterator[Process]:
-    """Run a Python module inside of the block.
+    """Run a program inside of the block.
 
     Args:
-        module: its name and its arguments.
+        command: its file and its arguments.
         settings: its environment. Nothing of ours gets through but what Python needs:
             no settings, and no proxy between processes of one machine.
         stdin: as in `subprocess`.
@@ -61,9 +78,7 @@ async def child(
         **(settings or {}),
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *module,
+        *command,
         cwd=ROOT,
         env=environment,
         stdin=stdin,
@@ -101,9 +116,22 @@ async def until(
         await asyncio.sleep(every)
 
 
-def memory(process: Process) -> int:
+def tree(pid: int) -> list[int]:
+    """Give the ids of a process and of all that it started, and so on."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for parent in found:
+        found += children.get(parent, [])
+    return found
+
+
+def memory(pid: int) -> int:
     """Give the bytes of memory that a process occupies: VmRSS of proc(5)."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 

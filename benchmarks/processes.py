@@ -14,12 +14,12 @@ import msgspec
 
 from benchmarks.children import START_SECONDS, child, free_ports, until
 from benchmarks.load import HOST, Connection, Messages, connected, get, get_json
-from benchmarks.standins import Counts, Taken
+from benchmarks.seen import Counts, Taken
 
 CONNECTIONS = 40
 """Bot API, setWebhook: max_connections, which is 40 unless it is set."""
 
-_SECRET = "benchmark-secret"
+SECRET = "benchmark-secret"
 _WATCH_SECONDS = 0.005
 _METRIC = re.compile(r"^(\w+(?:\{.*\})?) ([^ ]+)$", re.MULTILINE)
 _OUTCOME = re.compile(r'^gateway_updates_total\{.*outcome="(\w+)"')
@@ -30,12 +30,16 @@ class StandIns:
 
     Attributes:
         services: the port of the services.
+        json_services: the port where they take JSON over HTTP.
         bot_api: the port of the Bot API.
     """
 
-    def __init__(self, process: Process, services: int, bot_api: int) -> None:
+    def __init__(
+        self, process: Process, services: int, json_services: int, bot_api: int
+    ) -> None:
         self.process = process
         self.services = services
+        self.json_services = json_services
         self.bot_api = bot_api
 
     async def counts(self) -> Counts:
@@ -87,7 +91,7 @@ class Gateway:
     ) -> None:
         self.process = process
         self.connections = connections
-        self.messages = Messages("/webhook/telegram", _SECRET)
+        self.messages = Messages("/webhook/telegram", SECRET)
         self._ops_port = ops_port
 
     async def metrics(self) -> dict[str, float]:
@@ -134,7 +138,7 @@ async def gateway(around: StandIns, **settings: str) -> AsyncIterator[Gateway]:
     settings = {
         "ENV_FILE": "",
         "TELEGRAM_BOT_TOKEN": "7:benchmark-token",
-        "TELEGRAM_WEBHOOK_SECRET": _SECRET,
+        "TELEGRAM_WEBHOOK_SECRET": SECRET,
         "TELEGRAM_API_URL": f"http://{HOST}:{around.bot_api}",
         "PORT": str(port),
         "OPS_PORT": str(ops_port),

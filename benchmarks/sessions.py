@@ -115,7 +115,7 @@ async def _steady_memory(measured: Gateway) -> int:
 
     async def steady() -> bool:
         nonlocal last
-        before, last = last, memory(measured.process)
+        before, last = last, memory(measured.process.pid)
         return abs(last - before) < _STEADY_BYTES
 
     await until(steady, "steady memory", every=_STEADY_SECONDS)

@@ -3,8 +3,9 @@
     python -m benchmarks.standins
 
 The conversation service says back what it hears, after the seconds of the message's
-mark. The Bot API notes for every message how long ago it was posted to the webhook.
-The two ports are printed as a line of JSON. `GET /counts` and `GET /take` on the port
+mark. It can be called over gRPC, or with JSON over HTTP. The Bot API takes JSON or
+forms and notes for every message how long ago it was posted to the webhook.
+The three ports are printed as a line of JSON. `GET /counts` and `GET /take` on the port
 of the Bot API tell what was seen. The process ends when its standard input does, so it
 does not outlive whoever started it.
 
@@ -15,8 +16,6 @@ import asyncio
 import os
 import sys
 import time
-from array import array
-from collections import defaultdict
 from typing import Any
 
 import grpc
@@ -28,74 +27,9 @@ from botgateway.profile.v1 import profile_service_pb2 as profile
 from msgspec import Struct
 
 from benchmarks.load import HOST, Mark
+from benchmarks.seen import Seen
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class Counts(Struct):
-    """How things are.
-
-    Attributes:
-        answered: marked messages that came back to the Bot API.
-        unmarked: other messages, such as apologies of the gateway.
-        hanging: calls that hang in the conversation service now.
-    """
-
-    answered: int = 0
-    unmarked: int = 0
-    hanging: int = 0
-
-    @property
-    def messages(self) -> int:
-        """All messages that came to the Bot API."""
-        return self.answered + self.unmarked
-
-
-class Taken(Struct):
-    """What was seen since it was taken last.
-
-    Attributes:
-        seconds: by group, from the post to the webhook to the Bot API.
-        least_hanging: how many calls hung, at least, whenever a message that does not
-            hang reached the service or came back.
-    """
-
-    seconds: dict[str, list[float]]
-    least_hanging: int
-
-
-class Seen:
-    """What both stand-ins saw."""
-
-    def __init__(self) -> None:
-        self.counts = Counts()
-        self._seconds: dict[str, array[float]] = defaultdict(lambda: array("d"))
-        self._least_hanging = sys.maxsize
-
-    def passed(self) -> None:
-        """Note that a message that does not hang came by."""
-        self._least_hanging = min(self._least_hanging, self.counts.hanging)
-
-    def answered(self, text: str) -> None:
-        """Note a message that came to the Bot API."""
-        now = time.monotonic()
-        try:
-            mark = Mark.read(text)
-        except ValueError:
-            self.counts.unmarked += 1
-            return
-        if not mark.hang:
-            self.passed()
-        self.counts.answered += 1
-        self._seconds[mark.group].append(now - mark.sent)
-
-    def take(self) -> Taken:
-        """Give what was seen, and forget it."""
-        seconds = {group: times.tolist() for group, times in self._seconds.items()}
-        taken = Taken(seconds, self._least_hanging)
-        self._seconds.clear()
-        self._least_hanging = sys.maxsize
-        return taken
 
 
 class Services:
@@ -109,6 +43,30 @@ class Services:
     ) -> conversation.SendMessageResponse:
         """Hang as long as the mark says, then say back what was said."""
         text = request.message.text
+        await self.hear(text)
+        reply = Reply(messages=[OutgoingMessage(text=text)])
+        return conversation.SendMessageResponse(reply=reply)
+
+    async def resolve_user(
+        self, request: profile.ResolveUserRequest, _: Context
+    ) -> profile.ResolveUserResponse:
+        """Give the id of the company's own user."""
+        user_id = self.resolve(request.context.telegram_user_id)
+        return profile.ResolveUserResponse(internal_user_id=user_id)
+
+    async def answer_json(self, request: web.BaseRequest) -> web.Response:
+        """Answer the same calls with JSON over HTTP."""
+        asked = _read_call(await request.read())
+        if request.path.endswith("/resolve"):
+            user_id = self.resolve(asked.context.telegram_user_id)
+            return _json(_encode({"internal_user_id": user_id}))
+        text = asked.message.text
+        await self.hear(text)
+        return _json(_encode({"messages": [{"text": text}]}))
+
+    async def hear(self, text: str) -> None:
+        """Count a call of the conversation service, and hang as its mark says."""
+        self._seen.counts.calls += 1
         if hang := Mark.read(text).hang:
             self._seen.counts.hanging += 1
             try:
@@ -117,15 +75,11 @@ class Services:
                 self._seen.counts.hanging -= 1
         else:
             self._seen.passed()
-        reply = Reply(messages=[OutgoingMessage(text=text)])
-        return conversation.SendMessageResponse(reply=reply)
 
-    async def resolve_user(
-        self, request: profile.ResolveUserRequest, _: Context
-    ) -> profile.ResolveUserResponse:
-        """Give a user id as long as a UUID."""
-        user_id = f"00000000-0000-4000-8000-{request.context.telegram_user_id:012}"
-        return profile.ResolveUserResponse(internal_user_id=user_id)
+    def resolve(self, telegram_user_id: int) -> str:
+        """Count a call of the profile service, and give an id as long as a UUID."""
+        self._seen.counts.resolved += 1
+        return f"00000000-0000-4000-8000-{telegram_user_id:012}"
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Add the rpcs to a server."""
@@ -149,6 +103,19 @@ class Services:
         server.add_generic_rpc_handlers([conversations, profiles])
 
 
+class _Context(Struct):
+    telegram_user_id: int
+
+
+class _Message(Struct):
+    text: str
+
+
+class _Call(Struct):
+    context: _Context
+    message: _Message = msgspec.field(default_factory=lambda: _Message(""))
+
+
 class _SendMessage(Struct):
     chat_id: int
     text: str
@@ -166,8 +133,13 @@ class BotApi:
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer a request."""
-        body = self._answer(request.path.rpartition("/")[2], await request.read())
-        return web.Response(body=body, content_type="application/json")
+        name, body = request.path.rpartition("/")[2], await request.read()
+        if name == "sendMessage" and request.content_type != "application/json":
+            fields = await request.post()
+            body = _encode(
+                {"chat_id": int(str(fields["chat_id"])), "text": fields["text"]}
+            )
+        return _json(self._answer(name, body))
 
     def _answer(self, name: str, body: bytes) -> bytes:
         match name:
@@ -189,26 +161,38 @@ def _message(call: _SendMessage) -> dict[str, Any]:
     return {"message_id": 1, "date": int(time.time()), "chat": chat, "text": call.text}
 
 
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
 _encode = msgspec.json.encode
+_read_call = msgspec.json.Decoder(_Call).decode
 
 
 async def serve() -> None:
     """Serve until standard input ends."""
     seen = Seen()
     server = grpc.aio.server()
-    Services(seen).add_to(server)
-    services_port = server.add_insecure_port(f"{HOST}:0")
+    services = Services(seen)
+    services.add_to(server)
+    ports = {"services": server.add_insecure_port(f"{HOST}:0")}
     await server.start()
-    runner = web.ServerRunner(web.Server(BotApi(seen).answer, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, HOST, 0, backlog=1024).start()
-    ports = {"services": services_port, "bot_api": runner.addresses[0][1]}
+    runners = {}
+    for name, answer in (
+        ("bot_api", BotApi(seen).answer),
+        ("json_services", services.answer_json),
+    ):
+        runners[name] = runner = web.ServerRunner(web.Server(answer, access_log=None))
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0, backlog=1024).start()
+        ports[name] = runner.addresses[0][1]
     sys.stdout.write(_encode(ports).decode() + "\n")
     sys.stdout.flush()
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
     await ended.wait()
-    await runner.cleanup()
+    for runner in runners.values():
+        await runner.cleanup()
     await server.stop(None)
 
 

@@ -1,0 +1,125 @@
+"""Who takes part in the comparison, and how each of them is started.
+
+All get the same settings by the environment; see `contenders/README.md` for how each is
+configured and why.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.children import ROOT
+from benchmarks.environments import SOURCES, node_environment, python_environment
+from benchmarks.load import HOST
+from benchmarks.processes import SECRET, StandIns
+
+Settings = Mapping[str, str]
+TOKEN = "7:benchmark-token"
+LIMIT = "1000"
+"""Messages of a user per second, so that nobody of the load is ever refused."""
+
+
+class Command(NamedTuple):
+    """How to start a contender: as so many processes of this command."""
+
+    words: tuple[str, ...]
+    copies: int = 1
+
+
+class Contender(NamedTuple):
+    """Somebody who takes part.
+
+    Attributes:
+        name: a word.
+        title: for people.
+        command: gives the command for a number of workers.
+        redis: whether it gets one.
+        most_workers: 1 where its documentation has no way to run two.
+    """
+
+    name: str
+    title: str
+    command: Callable[[int], Command]
+    redis: bool = True
+    most_workers: int = 2
+
+
+def _copies(name: str) -> Callable[[int], Command]:
+    """Start it several times; aiohttp shares the port (`reuse_port`)."""
+
+    def command(workers: int) -> Command:
+        server = SOURCES / name / "server.py"
+        return Command((str(python_environment(name)), str(server)), workers)
+
+    return command
+
+
+def _ours(workers: int) -> Command:
+    return Command(
+        (sys.executable, "-m", "gateway", "serve", "--workers", str(workers))
+    )
+
+
+def _plain(workers: int) -> Command:
+    python = str(python_environment("plain"))
+    where = ["--app-dir", str(SOURCES / "plain"), "--host", HOST, "--port", "$PORT"]
+    fast = ["--loop", "uvloop", "--http", "httptools"]
+    quiet = ["--no-access-log", "--log-level", "warning"]
+    # Above that of the load's pauses, as behind any proxy.
+    more = ["--workers", str(workers), "--timeout-keep-alive", "75"]
+    options = (*where, *fast, *quiet, *more)
+    return Command((python, "-m", "uvicorn", "server:app", *options))
+
+
+def _grammy(_: int) -> Command:
+    place = node_environment("grammy")
+    return Command((shutil.which("node") or "node", str(place / "server.js")))
+
+
+LINEUP = (
+    Contender("floor", "floor", _copies("floor"), redis=False),
+    Contender("memory", "ours, memory", _ours, redis=False, most_workers=1),
+    Contender("redis", "ours, Redis", _ours),
+    Contender("aiogram", "aiogram 3", _copies("aiogram")),
+    Contender("grammy", "grammY", _grammy),
+    Contender("ptb", "python-telegram-bot 22", _copies("ptb"), most_workers=1),
+    Contender("plain", "plain design", _plain),
+)
+
+
+def settings_of(
+    contender: Contender, workers: int, port: int, ops_port: int, around: StandIns
+) -> dict[str, str]:
+    """Give the environment of a contender, but for its Redis."""
+    bot_api = f"http://{HOST}:{around.bot_api}"
+    services = f"{HOST}:{around.services}"
+    settings = {"PORT": str(port), "RATE_LIMIT_REQUESTS": LIMIT}
+    if contender.command is not _ours:
+        return settings | {
+            "SECRET": SECRET,
+            "TOKEN": TOKEN,
+            "BOT_API": bot_api,
+            "SERVICES": services,
+            "JSON_SERVICES": f"http://{HOST}:{around.json_services}",
+            "PROTO": str(ROOT / "proto"),
+            "WORKERS": str(workers),
+            "NODE_ENV": "production",
+        }
+    names = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
+    return settings | {
+        "ENV_FILE": "",
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "TELEGRAM_WEBHOOK_SECRET": SECRET,
+        "TELEGRAM_API_URL": bot_api,
+        "OPS_PORT": str(ops_port),
+        "CONVERSATION_TIMEOUT": "10",
+        "SESSION_LIMIT": "2000000",
+        **{f"{name}_TARGET": services for name in names},
+    }
+
+
+def picture() -> tuple[Path, Path]:
+    """Give the Python and the program that draw the picture."""
+    return python_environment("picture"), SOURCES / "picture" / "draw.py"
