@@ -34,6 +34,7 @@ from benchmarks.report import markdown
 from benchmarks.slices import Load, Slice
 
 RESULTS = ROOT / "benchmarks" / "results"
+_DATA = RESULTS / "comparison.json"
 
 LOADS = (
     Load("saturation", None, 700, 2),
@@ -65,8 +66,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 async def compare(plan: Plan) -> Results:
-    """Run the comparison."""
-    results = Results(machine=machine(), rounds=plan.rounds)
+    """Run the comparison. What was found so far is written after every round."""
+    results = Results(machine=machine())
     stolen = stolen_seconds()
     async with stand_ins() as around, AsyncExitStack() as stack:
         entrants = await _enter(plan, around, stack)
@@ -75,18 +76,26 @@ async def compare(plan: Plan) -> Results:
             await each.warm_up()
         for number in range(plan.rounds):
             await _round(plan, entrants, number, results)
+            results.rounds = number + 1
+            for each in entrants:
+                results.memory[each.name] = Memory(each.memory())
+            results.work = {each.name: each.work for each in entrants}
+            results.machine["stolen seconds"] = f"{stolen_seconds() - stolen:.1f}"
+            _write(results)
             _say(f"round {number + 1} of {plan.rounds} is done")
-        single = [each for each in entrants if each.workers == 1]
-        for each in entrants:
-            results.memory[each.name] = Memory(each.memory())
-        for each in single if plan.new_users else ():
-            own, redis = await each.meet(plan.new_users)
-            memory = results.memory[each.name]
-            memory.own_per_user = own / plan.new_users
-            memory.redis_per_user = redis / plan.new_users
-        results.work = {each.name: each.work for each in entrants}
-    results.machine["stolen seconds"] = f"{stolen_seconds() - stolen:.1f}"
+        if plan.new_users:
+            await _meet(plan.new_users, entrants, results)
     return results
+
+
+async def _meet(users: int, entrants: list[Entrant], results: Results) -> None:
+    """Let those with one worker meet new users."""
+    for each in entrants:
+        if each.workers == 1:
+            own, redis = await each.meet(users)
+            memory = results.memory[each.name]
+            memory.own_per_user = own / users
+            memory.redis_per_user = redis / users
 
 
 async def _enter(plan: Plan, around: StandIns, stack: AsyncExitStack) -> list[Entrant]:
@@ -125,13 +134,16 @@ def _turned(entrants: list[Entrant], number: int) -> list[Entrant]:
 
 def _write(results: Results) -> None:
     RESULTS.mkdir(exist_ok=True)
-    data = RESULTS / "comparison.json"
-    data.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
-    text = markdown(results)
-    (RESULTS / "comparison.md").write_text(text)
-    print(text)
+    _DATA.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    (RESULTS / "comparison.md").write_text(markdown(results))
+
+
+def _show() -> None:
+    """Print and draw what is in the file."""
+    results = msgspec.json.decode(_DATA.read_bytes(), type=Results)
+    print(markdown(results))
     python, draw = picture()
-    subprocess.run([str(python), str(draw), str(data), str(RESULTS)], check=True)
+    subprocess.run([str(python), str(draw), str(_DATA), str(RESULTS)], check=True)
 
 
 def _say(what: str) -> None:
@@ -145,22 +157,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one small round")
     names = [contender.name for contender in LINEUP]
     parser.add_argument("--only", choices=names, nargs="+", default=names)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     asked = parser.parse_args()
     chosen = frozenset({"floor", *asked.only})
     if asked.quick:
         plan = Plan(1, QUICK_LOADS, (1,), 0, chosen)
     else:
-        plan = Plan(asked.rounds, LOADS, (1, 2), 5_000, chosen)
+        plan = Plan(asked.rounds, LOADS, tuple(asked.workers), 5_000, chosen)
     for contender in LINEUP:
         if contender.name in chosen:
             contender.command(1)  # makes its environment
-    found: list[Results] = []
 
     async def measure() -> None:
-        found.append(await compare(plan))
+        _write(await compare(plan))
 
     run(measure(), within=900 + 420 * plan.rounds)
-    _write(found[0])
+    _show()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.seen import Counts
 from benchmarks.slices import Load, Slice, Work
 from tests.mailboxes.servers import RedisServer
 
-USERS = 2000
+USERS = 1000
 """Each speaks in turn, so that nobody speaks before the answer came."""
 
 IN_FLIGHT = 100

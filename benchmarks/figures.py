@@ -72,7 +72,7 @@ class Results(Struct):
     """All that was found. Inner keys are names of entrants, lists are of rounds."""
 
     machine: dict[str, str]
-    rounds: int
+    rounds: int = 0
     titles: dict[str, str] = field(default_factory=dict)
     loads: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     hanging: dict[str, list[Hanging]] = field(default_factory=dict)
