@@ -99,7 +99,16 @@ class Methods:
 
     def _send_message(self, parameters: Parameters) -> Parameters:
         content = text_rules.text(parameters) | keyboard_rules.keyboard(parameters)
-        return self._chats.show(self._bot, self._chat(parameters), content)
+        return self._show(parameters, content)
+
+    def _show(self, parameters: Parameters, content: Parameters) -> Parameters:
+        chat = self._chat(parameters)
+        reply = rules.reply(parameters)
+        if reply and not rules.is_true(reply.get("allow_sending_without_reply")):
+            replied = number(reply.get("message_id"))
+            if not self._chats.find(number(reply.get("chat_id")) or chat, replied):
+                raise bad("message to be replied not found")
+        return self._chats.show(self._bot, chat, content)
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
         def send(parameters: Parameters) -> Parameters:
@@ -108,7 +117,7 @@ class Methods:
             if kind != "sticker":
                 content |= text_rules.caption(parameters)
             content |= keyboard_rules.keyboard(parameters)
-            return self._chats.show(self._bot, self._chat(parameters), content)
+            return self._show(parameters, content)
 
         return send
 
