@@ -1,5 +1,6 @@
 """The Bot API's methods: what they check, what they change, what they give back."""
 
+import time
 from collections.abc import Callable
 
 from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
@@ -26,6 +27,7 @@ class Methods:
     Args:
         bot: Telegram's User object of the bot.
         events: where users see that the bot writes.
+        strict: chats that nobody here has, and hasty setWebhook calls, are refused.
     """
 
     def __init__(
@@ -38,7 +40,10 @@ class Methods:
         webhook: Webhook,
         deliveries: Deliveries,
         events: Events,
+        strict: bool,
     ) -> None:
+        self._strict = strict
+        self._webhook = webhook
         self._bot = bot
         self._people = people
         self._chats = chats
@@ -95,6 +100,9 @@ class Methods:
         chat = rules.chat_id(parameters)
         if chat in self._people.blocked:
             raise Refused("Forbidden: bot was blocked by the user", 403)
+        is_known = self._people.find(chat) or chat in self._chats.groups
+        if self._strict and not is_known:
+            raise bad("chat not found")
         return chat
 
     def _send_message(self, parameters: Parameters) -> Parameters:
@@ -179,6 +187,8 @@ class Methods:
         return self._commands.get(_audience(parameters), [])
 
     def _set_webhook(self, parameters: Parameters) -> bool:
+        if self._strict:
+            self._webhook.hold_back(parameters, time.monotonic())
         self._deliveries.set_webhook(parameters)
         return True
 
