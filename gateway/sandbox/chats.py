@@ -13,9 +13,14 @@ KEPT = 10_000
 
 
 class Chats:
-    """The messages, as Telegram's Message objects."""
+    """The messages, as Telegram's Message objects.
+
+    Attributes:
+        groups: those in which a user wrote.
+    """
 
     def __init__(self, people: People, events: Events) -> None:
+        self.groups: set[int] = set()
         self._people = people
         self._events = events
         self._ids = count(1)
@@ -38,6 +43,8 @@ class Chats:
             **content,
         }
         self._messages[chat_id, message_id] = message
+        if chat_id < 0 and not sender["is_bot"]:
+            self.groups.add(chat_id)
         if len(self._messages) > KEPT:
             self._messages.popitem(last=False)
         self._events.publish("message", chat_id=chat_id, message=message)

@@ -49,7 +49,7 @@ class Deliveries:
         self._update_ids = count(first)
         self._session: aiohttp.ClientSession | None = None
         self._sender: Sender | None = None
-        self._ends: list[asyncio.Task[None]] = []
+        self._ends: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, kind: str, content: Parameters) -> int | None:
@@ -157,8 +157,14 @@ class Deliveries:
     def _stop(self) -> None:
         if self._sender:
             end = asyncio.create_task(self._sender.stop(), name="end of a sender")
-            self._ends.append(end)
+            self._ends.add(end)
+            end.add_done_callback(self._ended)
             self._sender = None
+
+    def _ended(self, end: asyncio.Task[None]) -> None:
+        # A fault of our own stays, so that `running` raises it.
+        if end.cancelled() or not end.exception():
+            self._ends.discard(end)
 
     def _failed(self, words: str) -> None:
         self._webhook.fail(words)

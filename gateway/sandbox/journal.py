@@ -86,8 +86,9 @@ class Journal:
             self._change(entry.row, "in_flight")
 
     def ended(self, update_id: int, status: int, *, accepted: bool) -> None:
-        """Note how an attempt ended."""
-        if entry := self._entries.get(update_id):
+        """Note how an attempt ended; one that was cut off leaves `dropped` alone."""
+        entry = self._entries.get(update_id)
+        if entry and entry.row.state != "dropped":
             entry.row.status = status
             if accepted:
                 entry.row.accepted_after = time.time() - entry.row.sent_at

@@ -19,6 +19,16 @@ _ACTIONS = (
     "web_app",
 )
 
+_TEXTS = frozenset(
+    {
+        "callback_data",
+        "switch_inline_query",
+        "switch_inline_query_current_chat",
+        "url",
+    }
+)
+"""The actions whose value is a text."""
+
 
 def keyboard(parameters: Parameters) -> Parameters:
     """Read the inline keyboard, as `reply_markup`. Empty: there is none."""
@@ -50,7 +60,7 @@ def _check_button(button: object, *, in_group: bool) -> None:
         raise bad(f"{problem}InlineKeyboardButton must be an Object")
     if not isinstance(button.get("text"), str):
         raise bad(f'{problem}Can\'t find field "text"')
-    actions = [name for name in _ACTIONS if button.get(name, "") != ""]
+    actions = [name for name in _ACTIONS if button.get(name) not in (None, "")]
     if not actions:
         raise bad(f"{problem}Text buttons are unallowed in the inline keyboard")
     if len(actions) > 1:
@@ -61,6 +71,11 @@ def _check_button(button: object, *, in_group: bool) -> None:
 
 
 def _check_action(name: str, value: object, *, in_group: bool) -> None:
+    if name in _TEXTS and not isinstance(value, str):
+        raise bad(
+            "Can't parse inline keyboard button: "
+            f'Field "{name}" must be of type String'
+        )
     if name == "callback_data" and len(str(value).encode()) > CALLBACK_DATA_BYTES:
         raise bad("BUTTON_DATA_INVALID")
     if name == "url" and not is_url(value, "http", "https", "tg"):

@@ -1,5 +1,6 @@
 """The Bot API's methods: what they check, what they change, what they give back."""
 
+import time
 from collections.abc import Callable
 
 from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
@@ -26,6 +27,7 @@ class Methods:
     Args:
         bot: Telegram's User object of the bot.
         events: where users see that the bot writes.
+        strict: chats that nobody here has, and hasty setWebhook calls, are refused.
     """
 
     def __init__(
@@ -38,7 +40,10 @@ class Methods:
         webhook: Webhook,
         deliveries: Deliveries,
         events: Events,
+        strict: bool,
     ) -> None:
+        self._strict = strict
+        self._webhook = webhook
         self._bot = bot
         self._people = people
         self._chats = chats
@@ -95,11 +100,23 @@ class Methods:
         chat = rules.chat_id(parameters)
         if chat in self._people.blocked:
             raise Refused("Forbidden: bot was blocked by the user", 403)
+        is_known = self._people.find(chat) or chat in self._chats.groups
+        if self._strict and not is_known:
+            raise bad("chat not found")
         return chat
 
     def _send_message(self, parameters: Parameters) -> Parameters:
         content = text_rules.text(parameters) | keyboard_rules.keyboard(parameters)
-        return self._chats.show(self._bot, self._chat(parameters), content)
+        return self._show(parameters, content)
+
+    def _show(self, parameters: Parameters, content: Parameters) -> Parameters:
+        chat = self._chat(parameters)
+        reply = rules.reply(parameters)
+        if reply and not rules.is_true(reply.get("allow_sending_without_reply")):
+            replied = number(reply.get("message_id"))
+            if not self._chats.find(number(reply.get("chat_id")) or chat, replied):
+                raise bad("message to be replied not found")
+        return self._chats.show(self._bot, chat, content)
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
         def send(parameters: Parameters) -> Parameters:
@@ -108,7 +125,7 @@ class Methods:
             if kind != "sticker":
                 content |= text_rules.caption(parameters)
             content |= keyboard_rules.keyboard(parameters)
-            return self._chats.show(self._bot, self._chat(parameters), content)
+            return self._show(parameters, content)
 
         return send
 
@@ -170,6 +187,8 @@ class Methods:
         return self._commands.get(_audience(parameters), [])
 
     def _set_webhook(self, parameters: Parameters) -> bool:
+        if self._strict:
+            self._webhook.hold_back(parameters, time.monotonic())
         self._deliveries.set_webhook(parameters)
         return True
 

@@ -71,7 +71,7 @@ class Pages:
         return web.Response(text=ABOUT)
 
     async def _show_chat(self, request: web.Request) -> web.Response:
-        chat = int(request.match_info["chat_id"])
+        chat = number(request.match_info["chat_id"])
         return web.Response(text=chat_page(chat, self._messages(chat)))
 
     async def _show_sent(self, request: web.Request) -> web.Response:

@@ -91,7 +91,9 @@ async def running(
     kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
     kept = {**(settings or {}), **kept}
     turns_key = secrets.token_urlsafe(16)
-    simulator = Simulator(TOKEN, turns_key=turns_key, most_users=most_users)
+    simulator = Simulator(
+        TOKEN, turns_key=turns_key, most_users=most_users, strict=True
+    )
     async with AsyncExitStack() as stack:
         api_url = await stack.enter_async_context(
             simulator.serve(LOOPBACK, ports.simulator)

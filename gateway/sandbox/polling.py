@@ -53,7 +53,7 @@ class Polling:
         limit = min(max(number(parameters.get("limit", 100)), 1), 100)
         seconds = min(number(parameters.get("timeout")), LONGEST_POLL)
         end = time.monotonic() + seconds
-        while not (oldest := self._queue.oldest(limit)):
+        while not (oldest := self._oldest(limit)):
             left = end - time.monotonic()
             if left <= 0:
                 break
@@ -64,6 +64,17 @@ class Polling:
         for waiting in oldest:
             self._journal.began(waiting.update_id)
         return [msgspec.Raw(waiting.body) for waiting in oldest]
+
+    def _oldest(self, limit: int) -> list[Waiting]:
+        """Give the oldest updates; those that are too old are dropped."""
+        now = time.time()
+        oldest = self._queue.oldest(limit)
+        while expired := [each for each in oldest if each.expires_at < now]:
+            for waiting in expired:
+                self._queue.remove(waiting)
+                self._journal.dropped(waiting.update_id)
+            oldest = self._queue.oldest(limit)
+        return oldest
 
     def _check(self, this_call: int) -> None:
         if self._webhook.url:

@@ -32,11 +32,15 @@ class Press(Struct):
 class Presses:
     """The newest presses, by the ids of their callback queries.
 
+    Args:
+        strict: False: a query that did not come from here is taken to be somebody's.
+
     Attributes:
         answers: the calls that answered, oldest first.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, *, strict: bool = False) -> None:
+        self._strict = strict
         self.answers: list[Parameters] = []
         self._events = events
         self._presses: OrderedDict[str, Press] = OrderedDict()
@@ -54,15 +58,13 @@ class Presses:
     def answer(self, parameters: Parameters) -> None:
         """Carry out answerCallbackQuery.
 
-        A query that did not come from here is taken to be somebody's.
-
         Raises:
             Refused: Telegram would refuse the answer; so it does a second one.
         """
         rules.callback_answer(parameters)
         query_id = str(parameters["callback_query_id"])
         press = self._presses.get(query_id)
-        if press and press.answered:
+        if press.answered if press else self._strict:
             raise rules.too_old()
         self.answers.append(parameters)
         del self.answers[:-KEPT]

@@ -86,12 +86,22 @@ def is_true(value: object) -> bool:
 
 def chat_id(parameters: Parameters) -> int:
     """Read the chat. Every integer but 0 is the id of a chat that exists."""
-    if parameters.get("chat_id") in {None, ""}:
+    if parameters.get("chat_id") in (None, ""):
         raise bad("chat_id is empty")
     chat = number(parameters["chat_id"])
     if not chat:
         raise bad("chat not found")
     return chat
+
+
+def reply(parameters: Parameters) -> Parameters:
+    """Read which message is replied to. Empty: none."""
+    given = json_value(parameters, "reply_parameters", "reply parameters")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise bad("Object expected as reply parameters")
+    return given
 
 
 def is_url(value: object, *schemes: str) -> bool:

@@ -42,6 +42,11 @@ _LARGEST_BODY = 50 * 2**20
 class Simulator:
     """One bot on a Bot API of its own.
 
+    Args:
+        strict: also refuse calls to a chat that no user here is in, answers to presses
+            that never were, and a second setWebhook within a second. Without it tests
+            may use any ids.
+
     Attributes:
         token: the bot's token; calls with another one get 401.
         desk: what its users do.
@@ -57,6 +62,7 @@ class Simulator:
         turns_key: str = "",
         pace: Pace | None = None,
         most_users: int = people.LIMIT,
+        strict: bool = False,
     ) -> None:
         self.token = token
         self.events = Events()
@@ -69,7 +75,7 @@ class Simulator:
         }
         self._people = People(self.events, most_users)
         self._chats = Chats(self._people, self.events)
-        self._presses = Presses(self.events)
+        self._presses = Presses(self.events, strict=strict)
         self._webhook = Webhook()
         self._deliveries = Deliveries(
             self._webhook, self.journal, self.events, pace or Pace()
@@ -82,6 +88,7 @@ class Simulator:
             webhook=self._webhook,
             deliveries=self._deliveries,
             events=self.events,
+            strict=strict,
         )
         self._faults = Faults()
         self._standing = StandingFaults()

@@ -48,7 +48,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
     mode = str(parameters.get("parse_mode") or "").lower()
     if mode in {"", "none"}:
         given = json_value(parameters, marks, "entities")
-        return raw.strip(), given if isinstance(given, list) else []
+        return raw.strip(), _clipped(_checked(given, utf16_length(raw)), raw)
     if mode not in _PARSERS:
         raise bad("Unsupported parse_mode")
     try:
@@ -63,6 +63,34 @@ _PARSERS: dict[str, Callable[[str], Parsed]] = {
     "markdown": parse_markdown,
     "markdownv2": parse_markdown_v2,
 }
+
+
+def _checked(given: object, text_length: int) -> list[Entity]:
+    """Check the entities that a caller gives beside a text."""
+    problem = "Can't parse MessageEntity: "
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        # Telegram ignores it; whoever sends it has made a mistake.
+        raise bad("Can't parse entities: expected an Array")
+    for each in given:
+        if not isinstance(each, dict):
+            raise bad(f"{problem}expected an Object")
+        if not isinstance(each.get("type"), str):
+            raise bad(f'{problem}Can\'t find field "type"')
+        offset, length = each.get("offset"), each.get("length")
+        if type(offset) is not int or type(length) is not int:
+            raise bad(f'{problem}Fields "offset" and "length" must be of type Number')
+        if offset < 0:
+            raise bad(f"Receive an entity with incorrect offset {offset}")
+        if length <= 0:
+            raise bad(f"Receive an entity with incorrect length {length}")
+        if offset + length > text_length:
+            raise bad(
+                f"Entity beginning at UTF-16 offset {offset} ends after the end of the "
+                f"text at UTF-16 offset {offset + length}"
+            )
+    return given
 
 
 def _clipped(entities: list[Entity], visible: str) -> list[Entity]:

@@ -3,7 +3,7 @@
 import time
 
 from gateway.sandbox import rules, setup_rules
-from gateway.sandbox.rules import Parameters
+from gateway.sandbox.rules import Parameters, Refused
 
 
 class Webhook:
@@ -21,6 +21,7 @@ class Webhook:
             "pending_update_count": 0,
         }
         self.secret_token = ""
+        self._next_set_at = 0.0
 
     @property
     def url(self) -> str:
@@ -47,6 +48,23 @@ class Webhook:
         self.info |= settings
         self.secret_token = secret_token
         return True
+
+    def hold_back(self, parameters: Parameters, now: float) -> None:
+        """Allow setWebhook once a second (telegram-bot-api: Client.cpp).
+
+        Args:
+            parameters: of the call; one without an address is always allowed.
+            now: the time in seconds, of a clock that never goes back.
+
+        Raises:
+            Refused: it is too early; other faults of the call are not looked at.
+        """
+        if not parameters.get("url"):
+            return
+        if now < self._next_set_at:
+            words = "Too Many Requests: retry after 1"
+            raise Refused(words, 429, {"retry_after": 1})
+        self._next_set_at = now + 1
 
     def delete(self) -> bool:
         """Forget the address and its errors; what it wanted to hear stays.

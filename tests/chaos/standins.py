@@ -2,6 +2,9 @@
 
 Each worker has a server of its own, so that it is known who called.
 
+The Bot API here is not the sandbox's simulator, which checks and keeps every call: this
+one must take 1,000 updates a second on two cores, beside four gateways.
+
 Concurrency: one event loop; an effect is noted before anything is awaited.
 """
 

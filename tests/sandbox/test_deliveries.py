@@ -1,6 +1,7 @@
 """Deliveries to a webhook: complete, in order, and as patient as Telegram's."""
 
 import asyncio
+import gc
 import json
 import time
 from collections import Counter
@@ -406,6 +407,32 @@ async def test_without_a_webhook_updates_wait() -> None:
         made.deliveries.delete_webhook({"drop_pending_updates": True})
         assert made.pending == 0
         assert made.row(lost).state == "dropped"
+
+
+async def test_what_is_thrown_away_on_its_way_ends_as_dropped() -> None:
+    """Its request is cut off, and that is no failure."""
+    async with bench() as made:
+        made.receiver.hold.clear()
+        lost = made.say(7)
+        await wait_until(lambda: made.receiver.open)
+        made.deliveries.delete_webhook({"drop_pending_updates": True})
+    assert made.row(lost).state == "dropped"
+
+
+async def test_senders_that_have_ended_are_forgotten() -> None:
+    """However often the webhook changes."""
+
+    def ends() -> list[str]:
+        tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
+        return [
+            name for task in tasks if (name := task.get_name()) == "end of a sender"
+        ]
+
+    async with bench() as made:
+        for connections in range(1, 9):
+            made.connect(max_connections=connections)
+        assert ends()
+        await wait_until(lambda: not ends())
 
 
 async def test_what_the_bot_does_not_want_is_not_created() -> None:

@@ -114,3 +114,14 @@ def test_a_row_says_how_long_the_gateway_was_at_it() -> None:
     )
     journal.tell(TurnView(update_id=1, steps=steps))
     assert row.seconds == 2.0
+
+
+def test_what_was_dropped_stays_dropped() -> None:
+    """An attempt that was cut off by it does not make it fail."""
+    journal = Journal(Events())
+    noted(journal, 1)
+    (row,) = journal.rows(1)
+    journal.began(1)
+    journal.dropped(1)
+    journal.ended(1, 0, accepted=False)
+    assert row.state == "dropped"

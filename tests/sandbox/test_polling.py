@@ -1,15 +1,16 @@
 """getUpdates, for bots without a webhook."""
 
 import asyncio
+import time
 
 import pytest
 
 from gateway.sandbox.events import Events
-from gateway.sandbox.journal import Journal
+from gateway.sandbox.journal import Journal, UpdateRow
 from gateway.sandbox.polling import Polling
 from gateway.sandbox.rules import Refused
 from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.update_queue import UpdateQueue
+from gateway.sandbox.update_queue import UpdateQueue, Waiting
 from gateway.sandbox.webhook import Webhook
 from tests.sandbox.conftest import Bot
 
@@ -68,6 +69,29 @@ async def test_two_at_a_time_are_a_conflict() -> None:
     polling.wake()
     with pytest.raises(Refused, match="Conflict: terminated by setWebhook request"):
         await newer
+
+
+async def test_what_is_too_old_is_not_given() -> None:
+    """It is dropped, and newer ones come in its place."""
+    journal, queue = Journal(Events()), UpdateQueue(lambda: None)
+    polling = Polling(Webhook(), journal, queue)
+    now = time.time()
+    for update_id in (1, 2, 3, 4):
+        row = UpdateRow(
+            update_id=update_id,
+            kind="message",
+            user_id=7,
+            chat_id=7,
+            title="hello",
+            sent_at=now,
+        )
+        journal.record(row, b"{}")
+        expires_at = now - 1 if update_id < 4 else now + 60
+        queue.append(Waiting(update_id, 7, b"%d" % update_id, expires_at))
+    given = await polling.get_updates({"limit": 1})
+    assert [bytes(each) for each in given] == [b"4"]
+    assert [row.state for row in journal.rows(4)] == ["dropped"] * 3 + ["in_flight"]
+    assert len(queue) == 1
 
 
 async def test_a_webhook_excludes_polling(simulator: Simulator, bot: Bot) -> None:

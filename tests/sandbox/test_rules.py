@@ -22,6 +22,78 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "chat zero": ("sendMessage", {"chat_id": 0}, "chat not found"),
     "chat that is no number": ("sendMessage", {"chat_id": "me"}, "chat not found"),
     "chat that is no integer": ("sendMessage", {"chat_id": True}, "chat not found"),
+    "chat that is a list": (
+        "sendMessage",
+        {"chat_id": [1]},
+        "chat not found",
+    ),
+    "entities that are no list": (
+        "sendMessage",
+        {"entities": {}},
+        "can't parse entities: expected an Array",
+    ),
+    "entity that is no object": (
+        "sendMessage",
+        {"entities": [1]},
+        "can't parse MessageEntity: expected an Object",
+    ),
+    "entity without a type": (
+        "sendMessage",
+        {"entities": [{"offset": 0, "length": 1}]},
+        "can't parse MessageEntity: Can't find field \"type\"",
+    ),
+    "entity without a length": (
+        "sendMessage",
+        {"entities": [{"type": "bold", "offset": 0}]},
+        (
+            'can\'t parse MessageEntity: Fields "offset" and "length" '
+            "must be of type Number"
+        ),
+    ),
+    "entity before the text": (
+        "sendMessage",
+        {"entities": [{"type": "bold", "offset": -1, "length": 1}]},
+        "receive an entity with incorrect offset -1",
+    ),
+    "empty entity": (
+        "sendMessage",
+        {"entities": [{"type": "bold", "offset": 0, "length": 0}]},
+        "receive an entity with incorrect length 0",
+    ),
+    "entity beyond the text": (
+        "sendMessage",
+        {"text": "hello", "entities": [{"type": "bold", "offset": 3, "length": 3}]},
+        (
+            "entity beginning at UTF-16 offset 3 ends after the end of "
+            "the text at UTF-16 offset 6"
+        ),
+    ),
+    "button whose data is null": (
+        "sendMessage",
+        {"reply_markup": button(text="A", callback_data=None)},
+        (
+            "can't parse inline keyboard button: Text buttons are "
+            "unallowed in the inline keyboard"
+        ),
+    ),
+    "button whose data is a list": (
+        "sendMessage",
+        {"reply_markup": button(text="A", callback_data=["a"])},
+        (
+            'can\'t parse inline keyboard button: Field "callback_data" '
+            "must be of type String"
+        ),
+    ),
+    "reply to nothing": (
+        "sendMessage",
+        {"reply_parameters": {"message_id": 77}},
+        "message to be replied not found",
+    ),
+    "reply that is no object": (
+        "sendMessage",
+        {"reply_parameters": [1]},
+        "object expected as reply parameters",
+    ),
     "no text": ("sendMessage", {"text": None}, "message text is empty"),
     "empty text": ("sendMessage", {"text": ""}, "message text is empty"),
     "blank text": ("sendMessage", {"text": " \n "}, "text must be non-empty"),
@@ -331,3 +403,25 @@ def test_entities_lie_inside_of_the_text(formatted: tuple[str, str]) -> None:
         assert entity["offset"] >= 0
         assert entity["length"] > 0
         assert entity["offset"] + entity["length"] <= length
+
+
+async def test_given_entities_move_with_their_text(bot: Bot) -> None:
+    """White space that goes at the front is taken off their offsets."""
+    bold = {"type": "bold", "offset": 2, "length": 3}
+    sent = await bot.result("sendMessage", chat_id=7, text="  abc", entities=[bold])
+    assert sent["text"] == "abc"
+    assert sent["entities"] == [bold | {"offset": 0}]
+
+
+async def test_a_message_of_the_chat_can_be_replied_to(bot: Bot) -> None:
+    """Another one only if the bot says that it may be missing."""
+    await bot.result("sendMessage", chat_id=7, text="a")
+    call: dict[str, Any] = {"chat_id": 7, "text": "b"}
+    await bot.result("sendMessage", reply_parameters={"message_id": 1}, **call)
+    lenient = {"message_id": 77, "allow_sending_without_reply": True}
+    await bot.result("sendMessage", reply_parameters=lenient, **call)
+
+
+async def test_a_chat_page_with_a_huge_number_is_empty(bot: Bot) -> None:
+    """It is no fault of the simulator."""
+    assert "Nothing was sent" in await bot.page(f"/chats/{'9' * 5000}")
