@@ -394,7 +394,10 @@ async def test_the_page_and_its_files_are_served(
     async with bot.session.get(f"{bot.url}/") as response:
         assert await response.text() == "<!doctype html>"
         assert response.content_type == "text/html"
-        assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+        policy = response.headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy)
+        assert not any("unsafe" in rule or "data:" in rule for rule in policy)
+        assert response.headers["X-Frame-Options"] == "DENY"
     async with bot.session.get(f"{bot.url}/page/page.js") as response:
         assert response.content_type in {"text/javascript", "application/javascript"}
     for path in ("/page/none.js", "/page/..", "/page/%2e%2e%2fpages.py", "/page/"):
