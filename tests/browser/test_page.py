@@ -60,6 +60,18 @@ async def test_spoilers_quotes_and_code_look_as_in_telegram(
     await expect(secret).to_be_visible()
 
 
+async def test_an_odd_message_does_not_hide_the_others(chat: Chat) -> None:
+    """Entities without a place do nothing; what cannot be drawn becomes a note."""
+    odd = {"text": "odd", "entities": [None, {"type": "bold"}, {"offset": "0"}]}
+    await chat.hear("message", message=chat.message(-2, **odd))
+    rows = {"inline_keyboard": [{"text": "no list"}]}
+    await chat.hear("message", message=chat.message(-1, text="bad", reply_markup=rows))
+    await expect(chat.of_bot("odd")).to_be_visible()
+    await expect(chat.of_bot("A message that this page cannot show")).to_be_visible()
+    await chat.say("still there")
+    await expect(chat.of_bot("You said: still there")).to_be_visible()
+
+
 async def test_what_the_bot_is_doing_shows_until_it_says_something(
     chat: Chat, desk: Desk
 ) -> None:

@@ -66,7 +66,13 @@ function drawChanged() {
   const parts = waiting;
   waiting = new Set();
   const draws = new Set([...parts].flatMap((part) => listeners.get(part) ?? []));
-  for (const draw of draws) draw();
+  for (const draw of draws) {
+    try {
+      draw();
+    } catch (problem) {
+      reportError(problem); // to the console; the other parts are drawn all the same
+    }
+  }
 }
 
 /** Give the chat of an id, a new one if there is none. */
