@@ -85,6 +85,32 @@ async def test_what_the_bot_is_doing_shows_until_it_says_something(
     await expect(chat.page.locator(".draft, .action")).to_have_count(0)
 
 
+async def test_a_draft_that_never_becomes_a_message_ends(
+    chat: Chat, desk: Desk
+) -> None:
+    """Half a minute after its newest piece, as in Telegram."""
+    await chat.page.clock.install()
+    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A me")
+    draft = chat.page.locator(".draft")
+    await expect(draft).to_contain_text("A me")
+    await chat.page.clock.run_for(20_000)
+    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
+    await expect(draft).to_contain_text("A mess")
+    await chat.page.clock.run_for(20_000)
+    await expect(draft).to_contain_text("A mess")
+    await chat.page.clock.run_for(20_000)
+    await expect(draft).to_have_count(0)
+
+
+async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
+    """It does not come in at the end, as if it were new."""
+    await chat.hear("message", message=chat.message(-1, text="shown"))
+    await chat.hear("edited", message=chat.message(-2, text="long gone"))
+    await chat.hear("edited", message=chat.message(-1, text="shown anew"))
+    await expect(chat.of_bot("shown anew")).to_be_visible()
+    await expect(chat.page.locator(".message")).to_have_count(1)
+
+
 async def test_a_pressed_button_turns_until_it_is_answered(
     chat: Chat, desk: Desk
 ) -> None:
