@@ -5,7 +5,7 @@ from collections import OrderedDict
 from itertools import islice
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.sandbox.events import Events
 from gateway.sandbox.turns import TurnView
@@ -117,7 +117,10 @@ class Journal:
             entry.row.user_id = turn.telegram_user_id
         entry.row.outcome = turn.outcome
         entry.row.seconds = _seconds(turn)
-        self._events.publish("turn", update_id=turn.update_id, turn=turn)
+        if self._events.listened:
+            # What is long comes with the update itself, for who opens it.
+            short = structs.replace(turn, request="", reply="")
+            self._events.publish("turn", update_id=turn.update_id, turn=short)
 
     def find(self, update_id: int) -> Entry | None:
         """Give what is known of an update. None: nothing."""

@@ -12,13 +12,18 @@ from gateway.sandbox.rules import Parameters, number
 _DIRECTORY = Path(__file__).parent / "page"
 _LISTED = 100
 """Calls that `/sent` shows at most."""
+_POLICY = (
+    # What a bot sends must not make the browser ask anybody else, nor run.
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; "
+    # In a frame, a page elsewhere could have the sandbox clicked unseen.
+    "frame-ancestors 'none'"
+)
 _HEADERS = {
     "Cache-Control": "no-store",
-    # What a bot sends must not make the browser ask anybody else.
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
 
 ABOUT = """\

@@ -31,8 +31,9 @@ class TurnView(Struct, frozen=True, kw_only=True):
         request_id: under which the service was called.
         telegram_user_id: whose update it is. 0: nobody's.
         steps: in the order in which they began.
-        request: the request to the service, as text format.
-        reply: the service's answer, as text format.
+        request: the request to the service, as text format. Empty: it is not known, or
+            not told here.
+        reply: the service's answer, as text format. The same.
     """
 
     update_id: int

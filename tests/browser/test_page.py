@@ -60,6 +60,18 @@ async def test_spoilers_quotes_and_code_look_as_in_telegram(
     await expect(secret).to_be_visible()
 
 
+async def test_an_odd_message_does_not_hide_the_others(chat: Chat) -> None:
+    """Entities without a place do nothing; what cannot be drawn becomes a note."""
+    odd = {"text": "odd", "entities": [None, {"type": "bold"}, {"offset": "0"}]}
+    await chat.hear("message", message=chat.message(-2, **odd))
+    rows = {"inline_keyboard": [{"text": "no list"}]}
+    await chat.hear("message", message=chat.message(-1, text="bad", reply_markup=rows))
+    await expect(chat.of_bot("odd")).to_be_visible()
+    await expect(chat.of_bot("A message that this page cannot show")).to_be_visible()
+    await chat.say("still there")
+    await expect(chat.of_bot("You said: still there")).to_be_visible()
+
+
 async def test_what_the_bot_is_doing_shows_until_it_says_something(
     chat: Chat, desk: Desk
 ) -> None:
@@ -71,6 +83,32 @@ async def test_what_the_bot_is_doing_shows_until_it_says_something(
     await desk.call("sendMessage", chat_id=chat.user, text="A message")
     await expect(chat.of_bot("A message")).to_be_visible()
     await expect(chat.page.locator(".draft, .action")).to_have_count(0)
+
+
+async def test_a_draft_that_never_becomes_a_message_ends(
+    chat: Chat, desk: Desk
+) -> None:
+    """Half a minute after its newest piece, as in Telegram."""
+    await chat.page.clock.install()
+    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A me")
+    draft = chat.page.locator(".draft")
+    await expect(draft).to_contain_text("A me")
+    await chat.page.clock.run_for(20_000)
+    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
+    await expect(draft).to_contain_text("A mess")
+    await chat.page.clock.run_for(20_000)
+    await expect(draft).to_contain_text("A mess")
+    await chat.page.clock.run_for(20_000)
+    await expect(draft).to_have_count(0)
+
+
+async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
+    """It does not come in at the end, as if it were new."""
+    await chat.hear("message", message=chat.message(-1, text="shown"))
+    await chat.hear("edited", message=chat.message(-2, text="long gone"))
+    await chat.hear("edited", message=chat.message(-1, text="shown anew"))
+    await expect(chat.of_bot("shown anew")).to_be_visible()
+    await expect(chat.page.locator(".message")).to_have_count(1)
 
 
 async def test_a_pressed_button_turns_until_it_is_answered(

@@ -291,12 +291,15 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
         "telegram_user_id": 1001,
         "steps": [step],
         "request": "message { }",
-        "reply": "",
+        "reply": "messages { }",
     }
     async with listening(visitor) as (_, heard):
         assert await visitor.tell([turn]) == (200, {})
         await wait_until(lambda: of("turn", heard))
-    assert of("turn", heard) == [{"type": "turn", "update_id": update_id, "turn": turn}]
+    short = {**turn, "request": "", "reply": ""}  # what is long is asked for
+    assert of("turn", heard) == [
+        {"type": "turn", "update_id": update_id, "turn": short}
+    ]
     _, shown = await visitor.get(f"/updates/{update_id}")
     assert shown["turn"] == turn
     assert shown["row"]["outcome"] == "replied"
@@ -394,7 +397,10 @@ async def test_the_page_and_its_files_are_served(
     async with bot.session.get(f"{bot.url}/") as response:
         assert await response.text() == "<!doctype html>"
         assert response.content_type == "text/html"
-        assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+        policy = response.headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy)
+        assert not any("unsafe" in rule or "data:" in rule for rule in policy)
+        assert response.headers["X-Frame-Options"] == "DENY"
     async with bot.session.get(f"{bot.url}/page/page.js") as response:
         assert response.content_type in {"text/javascript", "application/javascript"}
     for path in ("/page/none.js", "/page/..", "/page/%2e%2e%2fpages.py", "/page/"):

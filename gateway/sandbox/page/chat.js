@@ -3,7 +3,7 @@
 import { composer } from "./composer.js";
 import { element, place } from "./dom.js";
 import { icon } from "./icons.js";
-import { actionNode, draftNode, messageNode } from "./message.js";
+import { actionNode, draftNode, messageNode, oddNode } from "./message.js";
 import { aboutUser, newUserButton, tabs, toggleColumns } from "./people.js";
 import { isPressed } from "./presses.js";
 import { act } from "./server.js";
@@ -128,7 +128,7 @@ class Pane {
       .filter((each) => each.startsWith(`${message.message_id}/`) && isPressed(chat, each))
       .join();
     if (old?.message === message && old.pressed === pressed) return old;
-    const node = messageNode(message, chat, userId);
+    const node = messageOrNote(message, chat, userId);
     const focused = old?.node.contains(document.activeElement) && document.activeElement.dataset.place;
     if (focused) {
       // The pressed button is replaced by one with a spinner: the focus goes along.
@@ -136,6 +136,15 @@ class Pane {
       node.querySelector(`[data-place="${focused}"]`)?.focus();
     }
     return { message, pressed, node };
+  }
+}
+
+/** One message that cannot be drawn must not hide the others. */
+function messageOrNote(message, chat, userId) {
+  try {
+    return messageNode(message, chat, userId);
+  } catch {
+    return oddNode(message);
   }
 }
 

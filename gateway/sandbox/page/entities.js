@@ -22,14 +22,15 @@ const SAFE_LINK = /^(https?|tg|mailto|tel):/i;
  * Make nodes of a text and its entities, which may lie inside of each other.
  *
  * @param {string} text
- * @param {Array<{type: string, offset: number, length: number}>} entities
+ * @param {Array<{type: string, offset: number, length: number}>} entities Those that do
+ *   not say where they are do nothing.
  * @param {(command: string) => void} onCommand A command in the text was clicked.
  * @returns {Node[]}
  */
 export function formatted(text, entities, onCommand) {
-  const ordered = [...(entities ?? [])].sort(
-    (one, other) => one.offset - other.offset || other.length - one.length,
-  );
+  const ordered = (entities ?? [])
+    .filter((each) => Number.isInteger(each?.offset) && Number.isInteger(each.length))
+    .sort((one, other) => one.offset - other.offset || other.length - one.length);
   return nodes(text, ordered, 0, text.length, onCommand);
 }
 

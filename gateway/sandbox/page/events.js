@@ -8,6 +8,8 @@ import { showAnswer } from "./toast.js";
 const RETRY_MS = 1500;
 const ACTION_MS = 5000;
 /** How long a chat action is shown, as in Telegram's apps. */
+const DRAFT_MS = 30_000;
+/** How long a draft is shown after its newest piece. See Bot API: sendMessageDraft. */
 
 /** Listen for as long as the page is open. */
 export function listen() {
@@ -35,9 +37,15 @@ export function apply(event) {
 const HANDLERS = {
   snapshot,
   message: ({ chat_id, message }) => showMessage(chat_id, message),
-  edited: ({ chat_id, message }) => showMessage(chat_id, message),
+  edited({ chat_id, message }) {
+    // What is not in the window any more would come in at its end, as if it were new.
+    if (chatOf(chat_id).messages.has(message.message_id)) showMessage(chat_id, message);
+  },
   draft({ chat_id, text }) {
-    Object.assign(chatOf(chat_id), { draft: text, action: null });
+    const chat = chatOf(chat_id);
+    clearTimeout(chat.draftTimer);
+    chat.draftTimer = setTimeout(() => endDraft(chat), DRAFT_MS);
+    Object.assign(chat, { draft: text, action: null });
     changed("chats");
   },
   answer(event) {
@@ -80,6 +88,11 @@ function snapshot(event) {
   state.panes = kept.length ? kept : event.users.slice(0, 1).map((user) => user.id);
   replaceRows(event.updates, event.total_updates);
   changed("bot", "users", "chats", "commands", "faults", "webhook", "updates");
+}
+
+function endDraft(chat) {
+  chat.draft = "";
+  changed("chats");
 }
 
 function showMessage(chatId, message) {

@@ -43,6 +43,15 @@ export function messageNode(message, chat, userId) {
   );
 }
 
+/** Stand in for a message that is not as Telegram's are. */
+export function oddNode(message) {
+  return element(
+    "div",
+    { class: "message bot", "data-id": message.message_id },
+    element("p", { class: "note" }, "A message that this page cannot show"),
+  );
+}
+
 /** What the bot is writing right now, before it is a message. */
 export function draftNode(text) {
   return element(

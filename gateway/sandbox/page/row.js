@@ -19,7 +19,8 @@ export class Row {
   constructor(id) {
     this.id = id;
     this.view = "";
-    this.raw = null;
+    /** What was asked for: the update, the request and the reply. */
+    this.texts = {};
     this.head = element("button", {
       type: "button",
       class: "row-head",
@@ -37,11 +38,13 @@ export class Row {
     const user = state.users.get(row.user_id || turn?.telegram_user_id);
     const isOpen = open.has(this.id);
     if (this.row === row && this.turn === turn && this.user === user && this.isOpen === isOpen) return;
+    const more = isOpen && this.turn !== turn; // a turn in the stream lacks its texts
     Object.assign(this, { row, turn, user, isOpen });
     this.drawHead();
     this.body.hidden = !isOpen;
     if (isOpen) this.drawBody();
     else this.body.replaceChildren();
+    if (more) this.load();
   }
 
   drawHead() {
@@ -78,12 +81,14 @@ export class Row {
     if (turn?.steps.length) nodes.push(timeline(turn.steps));
     else nodes.push(element("p", { class: "note" }, absence(row)));
     nodes.push(this.views());
+    const focused = this.body.contains(document.activeElement) && document.activeElement.dataset.view;
     this.body.replaceChildren(...nodes);
+    if (focused) this.body.querySelector(`[data-view="${focused}"]`)?.focus();
   }
 
   /** Buttons for the texts behind the update, and the one that was asked for. */
   views() {
-    const texts = { update: this.raw, request: this.turn?.request, reply: this.turn?.reply };
+    const { texts } = this;
     const titles = { update: "Update, JSON", request: "Request", reply: "Reply" };
     const buttons = Object.keys(titles).map((name) =>
       element(
@@ -110,7 +115,6 @@ export class Row {
   show(name) {
     this.view = this.view === name ? "" : name;
     this.drawBody();
-    this.body.querySelector(`[data-view="${name}"]`)?.focus();
   }
 
   toggle() {
@@ -122,16 +126,20 @@ export class Row {
     }
   }
 
-  /** Get what the stream does not bring: the update itself, and an older turn. */
+  /** Get what the stream does not bring: the texts, and an older turn. */
   async load() {
     try {
       const { row, update, turn } = await get(`/updates/${this.id}`);
-      this.raw = JSON.stringify(update, null, 2);
-      if (!state.updates.rows.has(this.id)) return;
-      state.updates.rows.set(this.id, row);
-      if (turn) state.updates.turns.set(this.id, turn);
+      const { rows, turns } = state.updates;
+      this.texts = { update: JSON.stringify(update, null, 2), request: turn?.request, reply: turn?.reply };
+      if (!rows.has(this.id)) return;
+      rows.set(this.id, row);
+      if (turn && !turns.has(this.id)) {
+        turns.set(this.id, turn);
+        this.turn = turn;
+      }
     } catch (problem) {
-      this.raw = problem.message;
+      this.texts = { ...this.texts, update: problem.message };
     }
     this.row = null;
     this.draw();

@@ -12,6 +12,7 @@ export const WINDOW = 200;
  * @typedef {object} Chat
  * @property {Map<number, object>} messages Telegram's Message objects, oldest first.
  * @property {string} draft What the bot is writing. Empty: nothing.
+ * @property {number} [draftTimer] Ends the draft.
  * @property {{name: string, until: number} | null} action Such as "typing".
  * @property {Map<string, number>} pressed Unanswered presses: `message_id/row/column`
  *   to the time at which the spinner gives up.
@@ -66,7 +67,13 @@ function drawChanged() {
   const parts = waiting;
   waiting = new Set();
   const draws = new Set([...parts].flatMap((part) => listeners.get(part) ?? []));
-  for (const draw of draws) draw();
+  for (const draw of draws) {
+    try {
+      draw();
+    } catch (problem) {
+      reportError(problem); // to the console; the other parts are drawn all the same
+    }
+  }
 }
 
 /** Give the chat of an id, a new one if there is none. */
