@@ -1,6 +1,6 @@
 /** The one stream of events: each changes the state, and nothing else. */
 
-import { addRow, addTurn, replaceRows } from "./journal.js";
+import { addRow, addTurn, replaceRows } from "./updates.js";
 import { endPress, forgetPresses } from "./presses.js";
 import { changed, chatOf, state, WINDOW } from "./state.js";
 import { showAnswer } from "./toast.js";

@@ -1,7 +1,7 @@
 /** What happened: the newest updates, each of which opens into its timeline. */
 
 import { element, place } from "./dom.js";
-import { loadOlder, showNewest, shownIds } from "./journal.js";
+import { loadOlder, showNewest, shownIds } from "./updates.js";
 import { moveFocus } from "./menu.js";
 import { Row } from "./row.js";
 import { onChange, state, WINDOW } from "./state.js";
