@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk, running_sandbox
@@ -15,6 +15,10 @@ CHROMIUM = shutil.which("chromium")
 
 collect_ignore = [] if CHROMIUM else ["test_page.py"]
 """Without a browser one test fails, and says why, instead of all of them."""
+
+
+expect.set_options(timeout=15_000)
+"""Milliseconds: a busy machine is slow, and only a failing test waits this long."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
