@@ -13,7 +13,10 @@ from contextlib import contextmanager
 import msgspec
 
 LISTENER_LIMIT = 2_000
-"""Events that may wait for one listener: about 1 MB, and more than a page can show."""
+"""Events that may wait for one listener, more than a page can show.
+
+Mostly 1 or 2 MB; more only if the bot's messages are long.
+"""
 
 
 class Closed(Exception):
