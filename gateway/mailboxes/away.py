@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator
 from math import inf
 
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.keys import shard_number
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ class Away:
         """Tell whether a lane's shard is away."""
         if not self._served_from:
             return False
-        return shard_of(lane.encode()).number in self._served_from
+        return shard_number(lane) in self._served_from
 
     def serves(self, lane: str, now: float) -> bool:
         """Tell whether memory serves a lane by now, by `Clock.uptime`."""
-        return now >= self._served_from.get(shard_of(lane.encode()).number, inf)
+        return now >= self._served_from.get(shard_number(lane), inf)
 
     def add(self, shards: Collection[int]) -> None:
         """Let memory take the updates of more shards; it does not serve them yet."""

@@ -28,7 +28,7 @@ from gateway.domain.ports import Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.away import Away
 from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.keys import shard_number
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.way_back import WayBack
@@ -116,7 +116,7 @@ class FallbackMailboxes:
         lane = envelope.lane
         if not self._whole and (self._away.has(lane) or self._memory.holds(lane)):
             # In a Redis that answers the lane may have mail: a sweep will ask.
-            failing = self._transport.failing_at(shard_of(lane.encode()).number)
+            failing = self._transport.failing_at(shard_number(lane))
             claim = claim and failing and self._memory_serves(lane)
             return await self._memory.put(envelope, claim=claim, bounded=bounded)
         try:
@@ -214,7 +214,7 @@ class FallbackMailboxes:
 
         A Redis that answers is full: its claims last, and its commits go on.
         """
-        if self._transport.failing_at(shard_of(lane.encode()).number):
+        if self._transport.failing_at(shard_number(lane)):
             return True
         try:
             return not await self._durable.holds(lane)
@@ -232,7 +232,7 @@ class FallbackMailboxes:
         """Let memory take over for a lane's shard and those that fail with it."""
         if self._away.has(lane):
             return
-        beside = self._transport.beside(shard_of(lane.encode()).number)
+        beside = self._transport.beside(shard_number(lane))
         # Not served yet: others that are given up just now may come first.
         self._away.add(beside)
         self._durable.give_up_puts(beside)

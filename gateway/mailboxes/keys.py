@@ -17,7 +17,8 @@
     w:{s}         string      probe: empty, written to see whether Redis takes it.
                               Expires within a second.
 
-A lane is in p exactly when its mail is not empty, and in c only if it is in p. Free
+A lane is in p exactly when its mail is not empty (one whose last update was withdrawn
+stays until it is claimed next), and in c only if it is in p. Free
 lane: not in p. Unclaimed lane: in p and not in c. Of an idle lane one key is left.
 
 The shard s has a hash tag around it, so that all the keys of a lane, and whatever is
@@ -69,6 +70,11 @@ ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))
 def shard_of(lane: bytes) -> Shard:
     """Give the shard that a lane belongs to."""
     return ALL_SHARDS[crc32(lane) % SHARDS]
+
+
+def shard_number(lane: str) -> int:
+    """Give the number of the shard that a lane belongs to."""
+    return shard_of(lane.encode()).number
 
 
 def slot_of(shard: int) -> int:

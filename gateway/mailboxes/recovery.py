@@ -68,10 +68,13 @@ class Recovery:
     def keep(self, envelope: Envelope, shard: int) -> None:
         """Keep an update that was accepted into a shard."""
         key = envelope.lane, envelope.update_id
-        self._kept[key] = self._clock.uptime(), shard, envelope
+        now = self._clock.uptime()
+        self._kept[key] = now, shard, envelope
         # Two are let go for one that comes, so that they become fewer.
         for oldest in list(islice(self._kept, 2)):
             time, shard, _ = self._kept[oldest]
+            if time >= now - KEPT_SECONDS:
+                continue
             # Those that came just before an outage are kept until it is over.
             if time < self._transport.answered(shard) - KEPT_SECONDS:
                 del self._kept[oldest]

@@ -14,14 +14,14 @@ from gateway.domain.update import Envelope
 from gateway.logs import describe
 from gateway.mailboxes.away import Away
 from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.keys import shard_number
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.1
-"""How often it is tried: a tenth of the time for which Redis settles."""
+"""How often it is tried: many times while Redis settles."""
 
 FULL_SECONDS = 1.0
 """How often a Redis is asked that answers, but takes nothing: it is full."""
@@ -96,7 +96,7 @@ class WayBack:
 
     def _note(self, error: Exception) -> None:
         """Let memory serve what is left here, and try again."""
-        self._away.add({shard_of(lane.encode()).number for lane in self._memory})
+        self._away.add({shard_number(lane) for lane in self._memory})
         if isinstance(error, MailboxesFull):
             self.wait()
         elif not isinstance(error, MailboxesUnavailable):
