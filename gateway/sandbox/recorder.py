@@ -6,8 +6,8 @@ tells nobody but this machine.
 
 Concurrency: steps are noted in the task of the actor, request or call that takes them.
 A context variable holds which update a task is at; the actor's own task sets it, and
-what it awaits inherits it. One task, `run`, posts what is new; what cannot be posted is
-dropped, because the gateway must not wait for a page.
+what it awaits inherits it. One task, `run`, posts what is new; what cannot be posted
+goes along with what comes next. The gateway never waits for the page.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ import aiohttp
 import msgspec
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf import text_format
-from msgspec import Struct
 
 from gateway.domain.errors import Faults
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Envelope
+from gateway.sandbox.turns import Step, TurnView
 
 logger = logging.getLogger(__name__)
 
@@ -38,32 +38,6 @@ MOST_TURNS = 10_000
 
 POST_SECONDS = 0.05
 """How often what is new is posted."""
-
-
-class Step(Struct):
-    """Something that took time on an update's way. Times: seconds since the epoch."""
-
-    name: str
-    start: float
-    end: float
-    detail: str = ""
-
-
-class Record(Struct):
-    """What is known of an update's way so far."""
-
-    update_id: int
-    kind: str = ""
-    route: str = ""
-    outcome: str = ""
-    fault: str = ""
-    request_id: str = ""
-    telegram_user_id: int = 0
-    steps: list[Step] = []
-    request: str = ""
-    """What the service was asked, as text format."""
-    reply: str = ""
-    """What was sent back, as text format."""
 
 
 class Recorder:
@@ -84,7 +58,7 @@ class Recorder:
         logger.warning("the sandbox is told what users write")
         self._url = url
         self._key = key
-        self._records: OrderedDict[int, Record] = OrderedDict()
+        self._records: OrderedDict[int, TurnView] = OrderedDict()
         self._changed: set[int] = set()
         self._wanted = asyncio.Event()
         self._current: ContextVar[int] = ContextVar("update_id", default=0)
@@ -150,7 +124,8 @@ class Recorder:
         """
         update_id = of or self._current.get()
         if update_id:
-            self._record(update_id).steps.append(Step(name, start, end, detail))
+            step = Step(name=name, start=start, end=end, detail=detail)
+            self._record(update_id).steps += (step,)
             self._touch(update_id)
 
     def note_post(self, method: str, status: int, seconds: float) -> None:
@@ -201,10 +176,11 @@ class Recorder:
         records = [self._records.get(update_id) for update_id in sorted(changed)]
         return msgspec.json.encode([record for record in records if record])
 
-    def _record(self, update_id: int) -> Record:
+    def _record(self, update_id: int) -> TurnView:
         record = self._records.get(update_id)
         if record is None:
-            record = self._records[update_id] = Record(update_id)
+            record = TurnView(update_id=update_id)
+            self._records[update_id] = record
             if len(self._records) > MOST_TURNS:
                 self._records.popitem(last=False)
         return record

@@ -19,7 +19,7 @@ class Step(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class TurnView(Struct, frozen=True, kw_only=True):
+class TurnView(Struct, kw_only=True):
     """A turn, as the page shows it.
 
     Attributes:
