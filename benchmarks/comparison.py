@@ -1,6 +1,7 @@
 """Side by side with what a user would pick instead: one run, one table, one picture.
 
     python -m benchmarks.comparison [--rounds N] [--quick] [--only NAME ...]
+        [--against CHECKOUT] [--into DIRECTORY]
 
 All contenders (see `lineup.py`) run at the same time, and one after the other gets a
 short slice of load, so that what else goes on in the machine meets all of them. A
@@ -8,14 +9,15 @@ round is some slices of every load for everybody; the order changes from slice t
 slice. The headline is what an update costs in processor time, as a ratio to the
 floor's in the same round: the median of the rounds, the smallest and the largest.
 
-Writes `comparison.json`, `.md`, `.svg` and `.png` to `benchmarks/results/`. Ends with 1
-if a contender did not do the same work as the others.
+Writes `comparison.json`, `.md`, `.svg` and `.png` to `benchmarks/results/` or
+where it is told. Ends with 1 if a contender did not do the same work as the others.
 """
 
 import argparse
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import msgspec
 
@@ -28,13 +30,12 @@ from benchmarks.figures import (
     hanging_of,
     machine,
 )
-from benchmarks.lineup import LINEUP, picture
+from benchmarks.lineup import LINEUP, Contender, earlier, picture
 from benchmarks.processes import StandIns, stand_ins
 from benchmarks.report import markdown
 from benchmarks.slices import Load, Slice
 
 RESULTS = ROOT / "benchmarks" / "results"
-_DATA = RESULTS / "comparison.json"
 
 LOADS = (
     Load("saturation", None, 700, 2),
@@ -55,14 +56,16 @@ class Plan(msgspec.Struct, frozen=True):
         loads: in every round.
         workers: with how many workers each contender runs, if it can.
         new_users: met once, to see what memory they take; 0: none.
-        names: of contenders who take part.
+        contenders: who take part.
+        directory: where the results go.
     """
 
     rounds: int
     loads: tuple[Load, ...]
     workers: tuple[int, ...]
     new_users: int
-    names: frozenset[str]
+    contenders: tuple[Contender, ...]
+    directory: Path
 
 
 async def compare(plan: Plan) -> Results:
@@ -81,7 +84,7 @@ async def compare(plan: Plan) -> Results:
                 results.memory[each.name] = Memory(each.memory())
             results.work = {each.name: each.work for each in entrants}
             results.machine["stolen seconds"] = f"{stolen_seconds() - stolen:.1f}"
-            _write(results)
+            _write(results, plan.directory)
             _say(f"round {number + 1} of {plan.rounds} is done")
         if plan.new_users:
             await _meet(plan.new_users, entrants, results)
@@ -102,8 +105,8 @@ async def _enter(plan: Plan, around: StandIns, stack: AsyncExitStack) -> list[En
     return [
         await stack.enter_async_context(entered(contender, workers, around))
         for workers in plan.workers
-        for contender in LINEUP
-        if contender.name in plan.names and workers <= contender.most_workers
+        for contender in plan.contenders
+        if workers <= contender.most_workers
     ]
 
 
@@ -132,18 +135,19 @@ def _turned(entrants: list[Entrant], number: int) -> list[Entrant]:
     return turned[::-1] if number % 2 else turned
 
 
-def _write(results: Results) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    _DATA.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
-    (RESULTS / "comparison.md").write_text(markdown(results))
+def _write(results: Results, directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    data = msgspec.json.format(msgspec.json.encode(results), indent=1)
+    (directory / "comparison.json").write_bytes(data)
+    (directory / "comparison.md").write_text(markdown(results))
 
 
-def _show() -> None:
+def _show(directory: Path) -> None:
     """Print and draw what is in the file."""
-    results = msgspec.json.decode(_DATA.read_bytes(), type=Results)
-    print(markdown(results))
+    data = directory / "comparison.json"
+    print(markdown(msgspec.json.decode(data.read_bytes(), type=Results)))
     python, draw = picture()
-    subprocess.run([str(python), str(draw), str(_DATA), str(RESULTS)], check=True)
+    subprocess.run([str(python), str(draw), str(data), str(directory)], check=True)
 
 
 def _say(what: str) -> None:
@@ -158,21 +162,32 @@ def main() -> None:
     names = [contender.name for contender in LINEUP]
     parser.add_argument("--only", choices=names, nargs="+", default=names)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--against", type=Path, help="a checkout of the gateway to compare with"
+    )
+    parser.add_argument("--into", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    chosen = frozenset({"floor", *asked.only})
+    chosen = tuple(each for each in LINEUP if each.name in {"floor", *asked.only})
+    if asked.against:
+        chosen += tuple(
+            each
+            for each in earlier(asked.against)
+            if each.name.removesuffix("-before") in asked.only
+        )
     if asked.quick:
-        plan = Plan(1, QUICK_LOADS, (1,), 0, chosen)
+        plan = Plan(1, QUICK_LOADS, (1,), 0, chosen, asked.into)
     else:
-        plan = Plan(asked.rounds, LOADS, tuple(asked.workers), 5_000, chosen)
-    for contender in LINEUP:
-        if contender.name in chosen:
-            contender.command(1)  # makes its environment
+        plan = Plan(
+            asked.rounds, LOADS, tuple(asked.workers), 5_000, chosen, asked.into
+        )
+    for contender in chosen:
+        contender.command(1)  # makes its environment
 
     async def measure() -> None:
-        _write(await compare(plan))
+        _write(await compare(plan), plan.directory)
 
     run(measure(), within=900 + 420 * plan.rounds)
-    _show()
+    _show(plan.directory)
 
 
 if __name__ == "__main__":

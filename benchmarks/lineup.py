@@ -7,6 +7,7 @@ configured and why.
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from os import pathsep
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ class Contender(NamedTuple):
         command: gives the command for a number of workers.
         redis: whether it gets one.
         most_workers: 1 where its documentation has no way to run two.
+        checkout: where the gateway's code is; None: it is not the gateway.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Contender(NamedTuple):
     command: Callable[[int], Command]
     redis: bool = True
     most_workers: int = 2
+    checkout: Path | None = None
 
 
 def _copies(name: str) -> Callable[[int], Command]:
@@ -60,6 +63,27 @@ def _ours(workers: int) -> Command:
     return Command(
         (sys.executable, "-m", "gateway", "serve", "--workers", str(workers))
     )
+
+
+def _gateway(checkout: Path, suffix: str = "") -> tuple[Contender, Contender]:
+    """Give the gateway of a checkout, with mailboxes in memory and in Redis."""
+    memory = Contender(
+        f"memory{suffix}",
+        f"ours, memory{suffix}",
+        _ours,
+        redis=False,
+        most_workers=1,
+        checkout=checkout,
+    )
+    redis = Contender(
+        f"redis{suffix}", f"ours, Redis{suffix}", _ours, checkout=checkout
+    )
+    return memory, redis
+
+
+def earlier(checkout: Path) -> tuple[Contender, Contender]:
+    """Give the gateway of another checkout, for a before and an after."""
+    return _gateway(checkout.resolve(), "-before")
 
 
 def _plain(workers: int) -> Command:
@@ -80,8 +104,7 @@ def _grammy(_: int) -> Command:
 
 LINEUP = (
     Contender("floor", "floor", _copies("floor"), redis=False),
-    Contender("memory", "ours, memory", _ours, redis=False, most_workers=1),
-    Contender("redis", "ours, Redis", _ours),
+    *_gateway(ROOT),
     Contender("aiogram", "aiogram 3", _copies("aiogram")),
     Contender("grammy", "grammY", _grammy),
     Contender("ptb", "python-telegram-bot 22", _copies("ptb"), most_workers=1),
@@ -96,7 +119,7 @@ def settings_of(
     bot_api = f"http://{HOST}:{around.bot_api}"
     services = f"{HOST}:{around.services}"
     settings = {"PORT": str(port), "RATE_LIMIT_REQUESTS": LIMIT}
-    if contender.command is not _ours:
+    if contender.checkout is None:
         return settings | {
             "SECRET": SECRET,
             "TOKEN": TOKEN,
@@ -107,8 +130,10 @@ def settings_of(
             "WORKERS": str(workers),
             "NODE_ENV": "production",
         }
+    code = str(contender.checkout)
     names = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
     return settings | {
+        "PYTHONPATH": pathsep.join([code, f"{code}/generated"]),
         "ENV_FILE": "",
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
