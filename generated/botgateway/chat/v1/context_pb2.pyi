@@ -67,6 +67,7 @@ class RequestContext(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     FIRST_NAME_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
+    BUSINESS_CONNECTION_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key of this update.
 
@@ -104,6 +105,11 @@ class RequestContext(_message.Message):
     """The user's @name without the at sign. Empty for users who have none."""
     first_name: _builtins.str
     """The user's first name, as the user typed it. Untrusted text."""
+    business_connection_id: _builtins.str
+    """The business account on whose behalf the bot speaks in that chat. Empty: none.
+
+    The gateway sends the reply through it.
+    """
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
         """When the user acted, by Telegram's clock, to the second.
@@ -126,10 +132,11 @@ class RequestContext(_message.Message):
         username: _builtins.str = ...,
         first_name: _builtins.str = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
+        business_connection_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "chat_type", b"chat_type", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_type", b"chat_type", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -40,8 +41,18 @@ class IncomingMessage(_message.Message):
     CONTACT_FIELD_NUMBER: _builtins.int
     DICE_FIELD_NUMBER: _builtins.int
     OTHER_FIELD_NUMBER: _builtins.int
+    POLL_FIELD_NUMBER: _builtins.int
+    STORY_FIELD_NUMBER: _builtins.int
+    CHECKLIST_FIELD_NUMBER: _builtins.int
+    GAME_FIELD_NUMBER: _builtins.int
+    INVOICE_FIELD_NUMBER: _builtins.int
+    PAID_MEDIA_FIELD_NUMBER: _builtins.int
+    LIVE_PHOTO_FIELD_NUMBER: _builtins.int
+    SUCCESSFUL_PAYMENT_FIELD_NUMBER: _builtins.int
+    REFUNDED_PAYMENT_FIELD_NUMBER: _builtins.int
     REPLY_TO_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     MEDIA_GROUP_ID_FIELD_NUMBER: _builtins.int
+    EDIT_TIME_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
     """Telegram's id of the message in its chat."""
     text: _builtins.str
@@ -114,6 +125,46 @@ class IncomingMessage(_message.Message):
     def other(self) -> Global___OtherAttachment:
         """A kind of content that this contract has no type for."""
 
+    @_builtins.property
+    def poll(self) -> Global___Poll:
+        """A poll or a quiz."""
+
+    @_builtins.property
+    def story(self) -> Global___Story:
+        """A story that was forwarded."""
+
+    @_builtins.property
+    def checklist(self) -> Global___Checklist:
+        """A list of tasks."""
+
+    @_builtins.property
+    def game(self) -> Global___Game:
+        """A game."""
+
+    @_builtins.property
+    def invoice(self) -> Global___Invoice:
+        """An invoice."""
+
+    @_builtins.property
+    def paid_media(self) -> Global___PaidMedia:
+        """Media that has to be paid for."""
+
+    @_builtins.property
+    def live_photo(self) -> Global___LivePhoto:
+        """A photo that moves."""
+
+    @_builtins.property
+    def successful_payment(self) -> Global___Payment:
+        """A payment that was made. Its money is there: do not lose it."""
+
+    @_builtins.property
+    def refunded_payment(self) -> Global___Payment:
+        """A payment that was given back."""
+
+    @_builtins.property
+    def edit_time(self) -> _timestamp_pb2.Timestamp:
+        """When the message was edited. Unset: it is a new one."""
+
     def __init__(
         self,
         *,
@@ -133,14 +184,24 @@ class IncomingMessage(_message.Message):
         contact: Global___Contact | None = ...,
         dice: Global___Dice | None = ...,
         other: Global___OtherAttachment | None = ...,
+        poll: Global___Poll | None = ...,
+        story: Global___Story | None = ...,
+        checklist: Global___Checklist | None = ...,
+        game: Global___Game | None = ...,
+        invoice: Global___Invoice | None = ...,
+        paid_media: Global___PaidMedia | None = ...,
+        live_photo: Global___LivePhoto | None = ...,
+        successful_payment: Global___Payment | None = ...,
+        refunded_payment: Global___Payment | None = ...,
         reply_to_message_id: _builtins.int = ...,
         media_group_id: _builtins.str = ...,
+        edit_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "contact", b"contact", "dice", b"dice", "document", b"document", "location", b"location", "other", b"other", "photo", b"photo", "sticker", b"sticker", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "refunded_payment", b"refunded_payment", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "contact", b"contact", "dice", b"dice", "document", b"document", "entities", b"entities", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "photo", b"photo", "reply_to_message_id", b"reply_to_message_id", "sticker", b"sticker", "text", b"text", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "entities", b"entities", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "refunded_payment", b"refunded_payment", "reply_to_message_id", b"reply_to_message_id", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "text", b"text", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_attachment: _TypeAlias = _typing.Literal["photo", "document", "voice", "audio", "video", "video_note", "animation", "sticker", "location", "venue", "contact", "dice", "other"]  # noqa: Y015
+    _WhichOneofReturnType_attachment: _TypeAlias = _typing.Literal["photo", "document", "voice", "audio", "video", "video_note", "animation", "sticker", "location", "venue", "contact", "dice", "other", "poll", "story", "checklist", "game", "invoice", "paid_media", "live_photo", "successful_payment", "refunded_payment"]  # noqa: Y015
     _WhichOneofArgType_attachment: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_attachment) -> _WhichOneofReturnType_attachment | None: ...
 
@@ -203,6 +264,7 @@ class File(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """The handle to download the file or to send it again. Valid for this bot only."""
     file_unique_id: _builtins.str
@@ -213,6 +275,12 @@ class File(_message.Message):
     """The MIME type as the sender gave it. Empty: not known."""
     file_name: _builtins.str
     """The file's name as the sender gave it. Empty: none. Untrusted text."""
+    url: _builtins.str
+    """An address of the gateway that gives the file to a service, without the bot's token.
+
+    Valid for an hour after the gateway handed out this request, for files of up to 20 MB,
+    which is Telegram's limit. Empty: the gateway's setting FILES_URL is not set.
+    """
     def __init__(
         self,
         *,
@@ -221,10 +289,11 @@ class File(_message.Message):
         size_bytes: _builtins.int = ...,
         mime_type: _builtins.str = ...,
         file_name: _builtins.str = ...,
+        url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "file_name", b"file_name", "file_unique_id", b"file_unique_id", "mime_type", b"mime_type", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "file_name", b"file_name", "file_unique_id", b"file_unique_id", "mime_type", b"mime_type", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,3 +706,409 @@ class OtherAttachment(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OtherAttachment: _TypeAlias = OtherAttachment  # noqa: Y015
+
+@_typing.final
+class Poll(_message.Message):
+    """A poll or a quiz."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLL_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    TOTAL_VOTERS_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_FIELD_NUMBER: _builtins.int
+    QUIZ_FIELD_NUMBER: _builtins.int
+    SEVERAL_ANSWERS_FIELD_NUMBER: _builtins.int
+    poll_id: _builtins.str
+    """Telegram's id of the poll."""
+    question: _builtins.str
+    """What is asked."""
+    total_voters: _builtins.int
+    """How many people answered."""
+    closed: _builtins.bool
+    """True: nobody can answer any more."""
+    anonymous: _builtins.bool
+    """True: nobody learns who answered what, and no answers come to the bot."""
+    quiz: _builtins.bool
+    """True: a quiz, with right answers."""
+    several_answers: _builtins.bool
+    """True: one may choose several options."""
+    @_builtins.property
+    def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollOption]:
+        """The options, in their order."""
+
+    def __init__(
+        self,
+        *,
+        poll_id: _builtins.str = ...,
+        question: _builtins.str = ...,
+        options: _abc.Iterable[Global___PollOption] | None = ...,
+        total_voters: _builtins.int = ...,
+        closed: _builtins.bool = ...,
+        anonymous: _builtins.bool = ...,
+        quiz: _builtins.bool = ...,
+        several_answers: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "closed", b"closed", "options", b"options", "poll_id", b"poll_id", "question", b"question", "quiz", b"quiz", "several_answers", b"several_answers", "total_voters", b"total_voters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Poll: _TypeAlias = Poll  # noqa: Y015
+
+@_typing.final
+class PollOption(_message.Message):
+    """An option of a poll."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    VOTERS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its text."""
+    voters: _builtins.int
+    """How many people chose it."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        voters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "voters", b"voters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PollOption: _TypeAlias = PollOption  # noqa: Y015
+
+@_typing.final
+class Story(_message.Message):
+    """A story."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAT_ID_FIELD_NUMBER: _builtins.int
+    STORY_ID_FIELD_NUMBER: _builtins.int
+    chat_id: _builtins.int
+    """Telegram's id of the chat that posted it."""
+    story_id: _builtins.int
+    """Its id in that chat."""
+    def __init__(
+        self,
+        *,
+        chat_id: _builtins.int = ...,
+        story_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "story_id", b"story_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Story: _TypeAlias = Story  # noqa: Y015
+
+@_typing.final
+class Checklist(_message.Message):
+    """A list of tasks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Its title."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChecklistTask]:
+        """The tasks, in their order."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        tasks: _abc.Iterable[Global___ChecklistTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tasks", b"tasks", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checklist: _TypeAlias = Checklist  # noqa: Y015
+
+@_typing.final
+class ChecklistTask(_message.Message):
+    """A task of a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    COMPLETION_TIME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.int
+    """Its id in the list."""
+    text: _builtins.str
+    """What is to be done."""
+    @_builtins.property
+    def completion_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was done. Unset: it is not."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.int = ...,
+        text: _builtins.str = ...,
+        completion_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completion_time", b"completion_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_time", b"completion_time", "task_id", b"task_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChecklistTask: _TypeAlias = ChecklistTask  # noqa: Y015
+
+@_typing.final
+class Game(_message.Message):
+    """A game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Its title."""
+    description: _builtins.str
+    """What it is about."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Game: _TypeAlias = Game  # noqa: Y015
+
+@_typing.final
+class Invoice(_message.Message):
+    """An invoice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TOTAL_AMOUNT_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """What is sold."""
+    description: _builtins.str
+    """More about it."""
+    currency: _builtins.str
+    """The three letters of the currency; "XTR" for Telegram Stars."""
+    total_amount: _builtins.int
+    """The price in the smallest units of the currency, such as cents."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        description: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        total_amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "description", b"description", "title", b"title", "total_amount", b"total_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Invoice: _TypeAlias = Invoice  # noqa: Y015
+
+@_typing.final
+class PaidMedia(_message.Message):
+    """Media that has to be paid for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAR_COUNT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    star_count: _builtins.int
+    """The price in Telegram Stars."""
+    count: _builtins.int
+    """How many photos and videos there are."""
+    def __init__(
+        self,
+        *,
+        star_count: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "star_count", b"star_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaidMedia: _TypeAlias = PaidMedia  # noqa: Y015
+
+@_typing.final
+class LivePhoto(_message.Message):
+    """A photo that moves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHOTO_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def photo(self) -> Global___File:
+        """The photo, as it looks when it does not move."""
+
+    @_builtins.property
+    def video(self) -> Global___File:
+        """The video."""
+
+    def __init__(
+        self,
+        *,
+        photo: Global___File | None = ...,
+        video: Global___File | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["photo", b"photo", "video", b"video"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["photo", b"photo", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LivePhoto: _TypeAlias = LivePhoto  # noqa: Y015
+
+@_typing.final
+class Payment(_message.Message):
+    """Money that was paid or given back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TOTAL_AMOUNT_FIELD_NUMBER: _builtins.int
+    INVOICE_PAYLOAD_FIELD_NUMBER: _builtins.int
+    TELEGRAM_PAYMENT_CHARGE_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_PAYMENT_CHARGE_ID_FIELD_NUMBER: _builtins.int
+    SHIPPING_OPTION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_INFO_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """The three letters of the currency; "XTR" for Telegram Stars."""
+    total_amount: _builtins.int
+    """How much, in the smallest units of the currency, such as cents."""
+    invoice_payload: _builtins.str
+    """What the bot put into the invoice. Never shown to the user."""
+    telegram_payment_charge_id: _builtins.str
+    """Telegram's id of the payment. Needed to give it back."""
+    provider_payment_charge_id: _builtins.str
+    """The payment provider's id of it. Empty for Stars."""
+    shipping_option_id: _builtins.str
+    """The shipping option that the user chose. Empty: none."""
+    @_builtins.property
+    def order_info(self) -> Global___OrderInfo:
+        """What the user was asked for. Unset: nothing."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        total_amount: _builtins.int = ...,
+        invoice_payload: _builtins.str = ...,
+        telegram_payment_charge_id: _builtins.str = ...,
+        provider_payment_charge_id: _builtins.str = ...,
+        shipping_option_id: _builtins.str = ...,
+        order_info: Global___OrderInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order_info", b"order_info"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "invoice_payload", b"invoice_payload", "order_info", b"order_info", "provider_payment_charge_id", b"provider_payment_charge_id", "shipping_option_id", b"shipping_option_id", "telegram_payment_charge_id", b"telegram_payment_charge_id", "total_amount", b"total_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Payment: _TypeAlias = Payment  # noqa: Y015
+
+@_typing.final
+class OrderInfo(_message.Message):
+    """What a user says about an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PHONE_NUMBER_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    phone_number: _builtins.str
+    """The phone number."""
+    email: _builtins.str
+    """The e-mail address."""
+    @_builtins.property
+    def shipping_address(self) -> Global___ShippingAddress:
+        """Where to ship to. Unset: nowhere."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        phone_number: _builtins.str = ...,
+        email: _builtins.str = ...,
+        shipping_address: Global___ShippingAddress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shipping_address", b"shipping_address"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name", "phone_number", b"phone_number", "shipping_address", b"shipping_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderInfo: _TypeAlias = OrderInfo  # noqa: Y015
+
+@_typing.final
+class ShippingAddress(_message.Message):
+    """Where to ship to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_CODE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CITY_FIELD_NUMBER: _builtins.int
+    STREET_LINE1_FIELD_NUMBER: _builtins.int
+    STREET_LINE2_FIELD_NUMBER: _builtins.int
+    POST_CODE_FIELD_NUMBER: _builtins.int
+    country_code: _builtins.str
+    """The country, two letters of ISO 3166-1."""
+    state: _builtins.str
+    """The state, if there are any."""
+    city: _builtins.str
+    """The city."""
+    street_line1: _builtins.str
+    """The first line."""
+    street_line2: _builtins.str
+    """The second line."""
+    post_code: _builtins.str
+    """The code of the post."""
+    def __init__(
+        self,
+        *,
+        country_code: _builtins.str = ...,
+        state: _builtins.str = ...,
+        city: _builtins.str = ...,
+        street_line1: _builtins.str = ...,
+        street_line2: _builtins.str = ...,
+        post_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["city", b"city", "country_code", b"country_code", "post_code", b"post_code", "state", b"state", "street_line1", b"street_line1", "street_line2", b"street_line2"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShippingAddress: _TypeAlias = ShippingAddress  # noqa: Y015

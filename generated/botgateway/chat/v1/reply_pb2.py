@@ -24,29 +24,65 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62otgateway/chat/v1/reply.proto\x12\x12\x62otgateway.chat.v1\"{\n\x05Reply\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.botgateway.chat.v1.OutgoingMessage\x12;\n\x0f\x63\x61llback_answer\x18\x02 \x01(\x0b\x32\".botgateway.chat.v1.CallbackAnswer\"\xc9\x01\n\x0fOutgoingMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.botgateway.chat.v1.TextFormat\x12\x36\n\x08keyboard\x18\x03 \x01(\x0b\x32\".botgateway.chat.v1.InlineKeyboardH\x00\x12\x0c\n\x04\x65\x64it\x18\x04 \x01(\x08\x12(\n\x05media\x18\x05 \x03(\x0b\x32\x19.botgateway.chat.v1.MediaB\x08\n\x06markup\"`\n\x05Media\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.botgateway.chat.v1.MediaKind\x12\x11\n\x07\x66ile_id\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"7\n\x0eInlineKeyboard\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.botgateway.chat.v1.Row\"2\n\x03Row\x12+\n\x07\x62uttons\x18\x01 \x03(\x0b\x32\x1a.botgateway.chat.v1.Button\"_\n\x06\x42utton\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\rcallback_data\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x12\x15\n\x0bweb_app_url\x18\x04 \x01(\tH\x00\x42\x08\n\x06\x61\x63tion\"2\n\x0e\x43\x61llbackAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nshow_alert\x18\x02 \x01(\x08*\\\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10TEXT_FORMAT_HTML\x10\x01\x12\x1b\n\x17TEXT_FORMAT_MARKDOWN_V2\x10\x02*\xca\x01\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_PHOTO\x10\x01\x12\x17\n\x13MEDIA_KIND_DOCUMENT\x10\x02\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x03\x12\x14\n\x10MEDIA_KIND_AUDIO\x10\x04\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x05\x12\x18\n\x14MEDIA_KIND_ANIMATION\x10\x06\x12\x16\n\x12MEDIA_KIND_STICKER\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62otgateway/chat/v1/reply.proto\x12\x12\x62otgateway.chat.v1\"\xee\x02\n\x05Reply\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32#.botgateway.chat.v1.OutgoingMessage\x12;\n\x0f\x63\x61llback_answer\x18\x02 \x01(\x0b\x32\".botgateway.chat.v1.CallbackAnswer\x12\x37\n\rinline_answer\x18\x03 \x01(\x0b\x32 .botgateway.chat.v1.InlineAnswer\x12\x42\n\x13pre_checkout_answer\x18\x04 \x01(\x0b\x32%.botgateway.chat.v1.PreCheckoutAnswer\x12;\n\x0fshipping_answer\x18\x05 \x01(\x0b\x32\".botgateway.chat.v1.ShippingAnswer\x12\x37\n\rjoin_decision\x18\x06 \x01(\x0e\x32 .botgateway.chat.v1.JoinDecision\"\xe4\x03\n\x0fOutgoingMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1e.botgateway.chat.v1.TextFormat\x12\x36\n\x08keyboard\x18\x03 \x01(\x0b\x32\".botgateway.chat.v1.InlineKeyboardH\x00\x12;\n\x0ereply_keyboard\x18\x06 \x01(\x0b\x32!.botgateway.chat.v1.ReplyKeyboardH\x00\x12\x19\n\x0fremove_keyboard\x18\x07 \x01(\x08H\x00\x12\x35\n\x0b\x66orce_reply\x18\x08 \x01(\x0b\x32\x1e.botgateway.chat.v1.ForceReplyH\x00\x12\x0c\n\x04\x65\x64it\x18\x04 \x01(\x08\x12(\n\x05media\x18\x05 \x03(\x0b\x32\x19.botgateway.chat.v1.Media\x12\r\n\x05\x61lbum\x18\t \x01(\x08\x12\x1b\n\x13reply_to_message_id\x18\n \x01(\x03\x12\x0e\n\x06silent\x18\x0b \x01(\x08\x12\x17\n\x0fprotect_content\x18\x0c \x01(\x08\x12\x35\n\x0clink_preview\x18\r \x01(\x0b\x32\x1f.botgateway.chat.v1.LinkPreviewB\x08\n\x06markup\"s\n\x0bLinkPreview\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x31\n\x04size\x18\x03 \x01(\x0e\x32#.botgateway.chat.v1.LinkPreviewSize\x12\x12\n\nabove_text\x18\x04 \x01(\x08\"\x8e\x01\n\x05Media\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.botgateway.chat.v1.MediaKind\x12\x11\n\x07\x66ile_id\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x12,\n\x06upload\x18\x04 \x01(\x0b\x32\x1a.botgateway.chat.v1.UploadH\x00\x42\x08\n\x06source\"?\n\x06Upload\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x11\n\tmime_type\x18\x03 \x01(\t\"7\n\x0eInlineKeyboard\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.botgateway.chat.v1.Row\"2\n\x03Row\x12+\n\x07\x62uttons\x18\x01 \x03(\x0b\x32\x1a.botgateway.chat.v1.Button\"\xdd\x01\n\x06\x42utton\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\rcallback_data\x18\x02 \x01(\tH\x00\x12\r\n\x03url\x18\x03 \x01(\tH\x00\x12\x15\n\x0bweb_app_url\x18\x04 \x01(\tH\x00\x12.\n\x05route\x18\x05 \x01(\x0b\x32\x1d.botgateway.chat.v1.RouteCallH\x00\x12.\n\x05style\x18\x06 \x01(\x0e\x32\x1f.botgateway.chat.v1.ButtonStyle\x12\x1c\n\x14icon_custom_emoji_id\x18\x07 \x01(\tB\x08\n\x06\x61\x63tion\"\x91\x01\n\tRouteCall\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x41\n\nparameters\x18\x02 \x03(\x0b\x32-.botgateway.chat.v1.RouteCall.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x89\x01\n\rReplyKeyboard\x12*\n\x04rows\x18\x01 \x03(\x0b\x32\x1c.botgateway.chat.v1.ReplyRow\x12\x12\n\npersistent\x18\x02 \x01(\x08\x12\x10\n\x08one_time\x18\x03 \x01(\x08\x12\x13\n\x0bplaceholder\x18\x04 \x01(\t\x12\x11\n\tselective\x18\x05 \x01(\x08\"<\n\x08ReplyRow\x12\x30\n\x07\x62uttons\x18\x01 \x03(\x0b\x32\x1f.botgateway.chat.v1.ReplyButton\"\xa3\x01\n\x0bReplyButton\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x19\n\x0frequest_contact\x18\x02 \x01(\x08H\x00\x12\x1a\n\x10request_location\x18\x03 \x01(\x08H\x00\x12\x15\n\x0bweb_app_url\x18\x04 \x01(\tH\x00\x12.\n\x05style\x18\x05 \x01(\x0e\x32\x1f.botgateway.chat.v1.ButtonStyleB\x08\n\x06\x61\x63tion\"4\n\nForceReply\x12\x13\n\x0bplaceholder\x18\x01 \x01(\t\x12\x11\n\tselective\x18\x02 \x01(\x08\"\x7f\n\x0cInlineAnswer\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .botgateway.chat.v1.InlineResult\x12\x15\n\rcache_seconds\x18\x02 \x01(\x05\x12\x10\n\x08personal\x18\x03 \x01(\x08\x12\x13\n\x0bnext_offset\x18\x04 \x01(\t\"\x92\x01\n\x0cInlineResult\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x15\n\rthumbnail_url\x18\x04 \x01(\t\x12\x34\n\x07message\x18\x05 \x01(\x0b\x32#.botgateway.chat.v1.OutgoingMessage\"6\n\x11PreCheckoutAnswer\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\"\\\n\x0eShippingAnswer\x12\x33\n\x07options\x18\x01 \x03(\x0b\x32\".botgateway.chat.v1.ShippingOption\x12\x15\n\rerror_message\x18\x02 \x01(\t\"d\n\x0eShippingOption\x12\x11\n\toption_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x30\n\x06prices\x18\x03 \x03(\x0b\x32 .botgateway.chat.v1.LabeledPrice\"-\n\x0cLabeledPrice\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\"2\n\x0e\x43\x61llbackAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nshow_alert\x18\x02 \x01(\x08*n\n\x0fLinkPreviewSize\x12!\n\x1dLINK_PREVIEW_SIZE_UNSPECIFIED\x10\x00\x12\x1b\n\x17LINK_PREVIEW_SIZE_SMALL\x10\x01\x12\x1b\n\x17LINK_PREVIEW_SIZE_LARGE\x10\x02*\\\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10TEXT_FORMAT_HTML\x10\x01\x12\x1b\n\x17TEXT_FORMAT_MARKDOWN_V2\x10\x02*\xca\x01\n\tMediaKind\x12\x1a\n\x16MEDIA_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MEDIA_KIND_PHOTO\x10\x01\x12\x17\n\x13MEDIA_KIND_DOCUMENT\x10\x02\x12\x14\n\x10MEDIA_KIND_VOICE\x10\x03\x12\x14\n\x10MEDIA_KIND_AUDIO\x10\x04\x12\x14\n\x10MEDIA_KIND_VIDEO\x10\x05\x12\x18\n\x14MEDIA_KIND_ANIMATION\x10\x06\x12\x16\n\x12MEDIA_KIND_STICKER\x10\x07*\x8f\x01\n\x0b\x42uttonStyle\x12\x1c\n\x18\x42UTTON_STYLE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42UTTON_STYLE_PRIMARY\x10\x01\x12\x18\n\x14\x42UTTON_STYLE_SUCCESS\x10\x02\x12\x17\n\x13\x42UTTON_STYLE_DANGER\x10\x03\x12\x15\n\x11\x42UTTON_STYLE_LINK\x10\x04*c\n\x0cJoinDecision\x12\x1d\n\x19JOIN_DECISION_UNSPECIFIED\x10\x00\x12\x19\n\x15JOIN_DECISION_APPROVE\x10\x01\x12\x19\n\x15JOIN_DECISION_DECLINE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.chat.v1.reply_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TEXTFORMAT']._serialized_start=739
-  _globals['_TEXTFORMAT']._serialized_end=831
-  _globals['_MEDIAKIND']._serialized_start=834
-  _globals['_MEDIAKIND']._serialized_end=1036
-  _globals['_REPLY']._serialized_start=54
-  _globals['_REPLY']._serialized_end=177
-  _globals['_OUTGOINGMESSAGE']._serialized_start=180
-  _globals['_OUTGOINGMESSAGE']._serialized_end=381
-  _globals['_MEDIA']._serialized_start=383
-  _globals['_MEDIA']._serialized_end=479
-  _globals['_INLINEKEYBOARD']._serialized_start=481
-  _globals['_INLINEKEYBOARD']._serialized_end=536
-  _globals['_ROW']._serialized_start=538
-  _globals['_ROW']._serialized_end=588
-  _globals['_BUTTON']._serialized_start=590
-  _globals['_BUTTON']._serialized_end=685
-  _globals['_CALLBACKANSWER']._serialized_start=687
-  _globals['_CALLBACKANSWER']._serialized_end=737
+  _globals['_ROUTECALL_PARAMETERSENTRY']._loaded_options = None
+  _globals['_ROUTECALL_PARAMETERSENTRY']._serialized_options = b'8\001'
+  _globals['_LINKPREVIEWSIZE']._serialized_start=2769
+  _globals['_LINKPREVIEWSIZE']._serialized_end=2879
+  _globals['_TEXTFORMAT']._serialized_start=2881
+  _globals['_TEXTFORMAT']._serialized_end=2973
+  _globals['_MEDIAKIND']._serialized_start=2976
+  _globals['_MEDIAKIND']._serialized_end=3178
+  _globals['_BUTTONSTYLE']._serialized_start=3181
+  _globals['_BUTTONSTYLE']._serialized_end=3324
+  _globals['_JOINDECISION']._serialized_start=3326
+  _globals['_JOINDECISION']._serialized_end=3425
+  _globals['_REPLY']._serialized_start=55
+  _globals['_REPLY']._serialized_end=421
+  _globals['_OUTGOINGMESSAGE']._serialized_start=424
+  _globals['_OUTGOINGMESSAGE']._serialized_end=908
+  _globals['_LINKPREVIEW']._serialized_start=910
+  _globals['_LINKPREVIEW']._serialized_end=1025
+  _globals['_MEDIA']._serialized_start=1028
+  _globals['_MEDIA']._serialized_end=1170
+  _globals['_UPLOAD']._serialized_start=1172
+  _globals['_UPLOAD']._serialized_end=1235
+  _globals['_INLINEKEYBOARD']._serialized_start=1237
+  _globals['_INLINEKEYBOARD']._serialized_end=1292
+  _globals['_ROW']._serialized_start=1294
+  _globals['_ROW']._serialized_end=1344
+  _globals['_BUTTON']._serialized_start=1347
+  _globals['_BUTTON']._serialized_end=1568
+  _globals['_ROUTECALL']._serialized_start=1571
+  _globals['_ROUTECALL']._serialized_end=1716
+  _globals['_ROUTECALL_PARAMETERSENTRY']._serialized_start=1667
+  _globals['_ROUTECALL_PARAMETERSENTRY']._serialized_end=1716
+  _globals['_REPLYKEYBOARD']._serialized_start=1719
+  _globals['_REPLYKEYBOARD']._serialized_end=1856
+  _globals['_REPLYROW']._serialized_start=1858
+  _globals['_REPLYROW']._serialized_end=1918
+  _globals['_REPLYBUTTON']._serialized_start=1921
+  _globals['_REPLYBUTTON']._serialized_end=2084
+  _globals['_FORCEREPLY']._serialized_start=2086
+  _globals['_FORCEREPLY']._serialized_end=2138
+  _globals['_INLINEANSWER']._serialized_start=2140
+  _globals['_INLINEANSWER']._serialized_end=2267
+  _globals['_INLINERESULT']._serialized_start=2270
+  _globals['_INLINERESULT']._serialized_end=2416
+  _globals['_PRECHECKOUTANSWER']._serialized_start=2418
+  _globals['_PRECHECKOUTANSWER']._serialized_end=2472
+  _globals['_SHIPPINGANSWER']._serialized_start=2474
+  _globals['_SHIPPINGANSWER']._serialized_end=2566
+  _globals['_SHIPPINGOPTION']._serialized_start=2568
+  _globals['_SHIPPINGOPTION']._serialized_end=2668
+  _globals['_LABELEDPRICE']._serialized_start=2670
+  _globals['_LABELEDPRICE']._serialized_end=2715
+  _globals['_CALLBACKANSWER']._serialized_start=2717
+  _globals['_CALLBACKANSWER']._serialized_end=2767
 # @@protoc_insertion_point(module_scope)

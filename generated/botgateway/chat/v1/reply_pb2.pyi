@@ -19,6 +19,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _LinkPreviewSize:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkPreviewSizeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkPreviewSize.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_PREVIEW_SIZE_UNSPECIFIED: _LinkPreviewSize.ValueType  # 0
+    """As Telegram does it."""
+    LINK_PREVIEW_SIZE_SMALL: _LinkPreviewSize.ValueType  # 1
+    """Small."""
+    LINK_PREVIEW_SIZE_LARGE: _LinkPreviewSize.ValueType  # 2
+    """Large."""
+
+class LinkPreviewSize(_LinkPreviewSize, metaclass=_LinkPreviewSizeEnumTypeWrapper):
+    """How large a link is previewed."""
+
+LINK_PREVIEW_SIZE_UNSPECIFIED: LinkPreviewSize.ValueType  # 0
+"""As Telegram does it."""
+LINK_PREVIEW_SIZE_SMALL: LinkPreviewSize.ValueType  # 1
+"""Small."""
+LINK_PREVIEW_SIZE_LARGE: LinkPreviewSize.ValueType  # 2
+"""Large."""
+Global___LinkPreviewSize: _TypeAlias = LinkPreviewSize  # noqa: Y015
+
 class _TextFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -90,6 +114,62 @@ MEDIA_KIND_STICKER: MediaKind.ValueType  # 7
 """A sticker. It has no caption; text follows as a message of its own."""
 Global___MediaKind: _TypeAlias = MediaKind  # noqa: Y015
 
+class _ButtonStyle:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ButtonStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ButtonStyle.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUTTON_STYLE_UNSPECIFIED: _ButtonStyle.ValueType  # 0
+    """As Telegram does it."""
+    BUTTON_STYLE_PRIMARY: _ButtonStyle.ValueType  # 1
+    """For what is recommended."""
+    BUTTON_STYLE_SUCCESS: _ButtonStyle.ValueType  # 2
+    """For what is good."""
+    BUTTON_STYLE_DANGER: _ButtonStyle.ValueType  # 3
+    """For what cannot be undone."""
+    BUTTON_STYLE_LINK: _ButtonStyle.ValueType  # 4
+    """As a link."""
+
+class ButtonStyle(_ButtonStyle, metaclass=_ButtonStyleEnumTypeWrapper):
+    """What a button looks like."""
+
+BUTTON_STYLE_UNSPECIFIED: ButtonStyle.ValueType  # 0
+"""As Telegram does it."""
+BUTTON_STYLE_PRIMARY: ButtonStyle.ValueType  # 1
+"""For what is recommended."""
+BUTTON_STYLE_SUCCESS: ButtonStyle.ValueType  # 2
+"""For what is good."""
+BUTTON_STYLE_DANGER: ButtonStyle.ValueType  # 3
+"""For what cannot be undone."""
+BUTTON_STYLE_LINK: ButtonStyle.ValueType  # 4
+"""As a link."""
+Global___ButtonStyle: _TypeAlias = ButtonStyle  # noqa: Y015
+
+class _JoinDecision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JoinDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JoinDecision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOIN_DECISION_UNSPECIFIED: _JoinDecision.ValueType  # 0
+    """Administrators decide."""
+    JOIN_DECISION_APPROVE: _JoinDecision.ValueType  # 1
+    """The user may join."""
+    JOIN_DECISION_DECLINE: _JoinDecision.ValueType  # 2
+    """The user may not."""
+
+class JoinDecision(_JoinDecision, metaclass=_JoinDecisionEnumTypeWrapper):
+    """Whether a user may join a chat."""
+
+JOIN_DECISION_UNSPECIFIED: JoinDecision.ValueType  # 0
+"""Administrators decide."""
+JOIN_DECISION_APPROVE: JoinDecision.ValueType  # 1
+"""The user may join."""
+JOIN_DECISION_DECLINE: JoinDecision.ValueType  # 2
+"""The user may not."""
+Global___JoinDecision: _TypeAlias = JoinDecision  # noqa: Y015
+
 @_typing.final
 class Reply(_message.Message):
     """What the user sees in answer to an update.
@@ -102,6 +182,12 @@ class Reply(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     CALLBACK_ANSWER_FIELD_NUMBER: _builtins.int
+    INLINE_ANSWER_FIELD_NUMBER: _builtins.int
+    PRE_CHECKOUT_ANSWER_FIELD_NUMBER: _builtins.int
+    SHIPPING_ANSWER_FIELD_NUMBER: _builtins.int
+    JOIN_DECISION_FIELD_NUMBER: _builtins.int
+    join_decision: Global___JoinDecision.ValueType
+    """Whether a user may join. Ignored for other updates. Unset: administrators decide."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutgoingMessage]:
         """The messages, sent in this order, each after the one before it arrived."""
@@ -113,15 +199,31 @@ class Reply(_message.Message):
         Unset: the gateway ends the button's spinner without a text.
         """
 
+    @_builtins.property
+    def inline_answer(self) -> Global___InlineAnswer:
+        """The answer to an inline query. Ignored for other updates. Unset: no results."""
+
+    @_builtins.property
+    def pre_checkout_answer(self) -> Global___PreCheckoutAnswer:
+        """Whether a user may pay. Ignored for other updates. Unset: the gateway declines."""
+
+    @_builtins.property
+    def shipping_answer(self) -> Global___ShippingAnswer:
+        """How a parcel may travel. Ignored for other updates. Unset: the gateway declines."""
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[Global___OutgoingMessage] | None = ...,
         callback_answer: Global___CallbackAnswer | None = ...,
+        inline_answer: Global___InlineAnswer | None = ...,
+        pre_checkout_answer: Global___PreCheckoutAnswer | None = ...,
+        shipping_answer: Global___ShippingAnswer | None = ...,
+        join_decision: Global___JoinDecision.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "inline_answer", b"inline_answer", "pre_checkout_answer", b"pre_checkout_answer", "shipping_answer", b"shipping_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "inline_answer", b"inline_answer", "join_decision", b"join_decision", "messages", b"messages", "pre_checkout_answer", b"pre_checkout_answer", "shipping_answer", b"shipping_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,8 +238,16 @@ class OutgoingMessage(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     KEYBOARD_FIELD_NUMBER: _builtins.int
+    REPLY_KEYBOARD_FIELD_NUMBER: _builtins.int
+    REMOVE_KEYBOARD_FIELD_NUMBER: _builtins.int
+    FORCE_REPLY_FIELD_NUMBER: _builtins.int
     EDIT_FIELD_NUMBER: _builtins.int
     MEDIA_FIELD_NUMBER: _builtins.int
+    ALBUM_FIELD_NUMBER: _builtins.int
+    REPLY_TO_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
+    PROTECT_CONTENT_FIELD_NUMBER: _builtins.int
+    LINK_PREVIEW_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, or the caption of the media.
 
@@ -148,22 +258,53 @@ class OutgoingMessage(_message.Message):
     """
     format: Global___TextFormat.ValueType
     """How the text is marked up."""
+    remove_keyboard: _builtins.bool
+    """True: takes away the keyboard that an earlier message brought."""
     edit: _builtins.bool
     """True: replace the message whose button was pressed.
 
     Where there is no such message, or it cannot be edited any more, it is sent
     as a new one. A message with media is always new.
     """
+    album: _builtins.bool
+    """True: the media is sent as an album, whose caption is the text.
+
+    2 to 10 photos and videos, documents among themselves, or audios among themselves, which
+    are Telegram's rules; more make several albums. An album has no buttons: with
+    a keyboard the text follows as a message of its own.
+    """
+    reply_to_message_id: _builtins.int
+    """The message that this one answers. 0: none.
+
+    Where that is gone, the message is sent all the same.
+    """
+    silent: _builtins.bool
+    """True: without a sound."""
+    protect_content: _builtins.bool
+    """True: cannot be forwarded or saved."""
     @_builtins.property
     def keyboard(self) -> Global___InlineKeyboard:
         """Buttons under the message."""
 
     @_builtins.property
+    def reply_keyboard(self) -> Global___ReplyKeyboard:
+        """A keyboard instead of the letters."""
+
+    @_builtins.property
+    def force_reply(self) -> Global___ForceReply:
+        """Makes the user's app answer this message."""
+
+    @_builtins.property
     def media(self) -> _containers.RepeatedCompositeFieldContainer[Global___Media]:
         """Photos, documents or other media to send. Empty: only text.
 
-        Several are sent one after the other; the text is the caption of the last one.
+        Several are sent one after the other; the text is the caption of the last one. With
+        album they are sent as one.
         """
+
+    @_builtins.property
+    def link_preview(self) -> Global___LinkPreview:
+        """How a link in the text is previewed. Unset: as Telegram does it."""
 
     def __init__(
         self,
@@ -171,28 +312,71 @@ class OutgoingMessage(_message.Message):
         text: _builtins.str = ...,
         format: Global___TextFormat.ValueType = ...,
         keyboard: Global___InlineKeyboard | None = ...,
+        reply_keyboard: Global___ReplyKeyboard | None = ...,
+        remove_keyboard: _builtins.bool = ...,
+        force_reply: Global___ForceReply | None = ...,
         edit: _builtins.bool = ...,
         media: _abc.Iterable[Global___Media] | None = ...,
+        album: _builtins.bool = ...,
+        reply_to_message_id: _builtins.int = ...,
+        silent: _builtins.bool = ...,
+        protect_content: _builtins.bool = ...,
+        link_preview: Global___LinkPreview | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keyboard", b"keyboard", "markup", b"markup"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["force_reply", b"force_reply", "keyboard", b"keyboard", "link_preview", b"link_preview", "markup", b"markup", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edit", b"edit", "format", b"format", "keyboard", b"keyboard", "markup", b"markup", "media", b"media", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["album", b"album", "edit", b"edit", "force_reply", b"force_reply", "format", b"format", "keyboard", b"keyboard", "link_preview", b"link_preview", "markup", b"markup", "media", b"media", "protect_content", b"protect_content", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id", "silent", b"silent", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["keyboard"]  # noqa: Y015
+    _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["keyboard", "reply_keyboard", "remove_keyboard", "force_reply"]  # noqa: Y015
     _WhichOneofArgType_markup: _TypeAlias = _typing.Literal["markup", b"markup"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_markup) -> _WhichOneofReturnType_markup | None: ...
 
 Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015
 
 @_typing.final
+class LinkPreview(_message.Message):
+    """How a link in a text is previewed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISABLED_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ABOVE_TEXT_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """True: not at all."""
+    url: _builtins.str
+    """The link that is previewed. Empty: the first one in the text."""
+    size: Global___LinkPreviewSize.ValueType
+    """How large."""
+    above_text: _builtins.bool
+    """True: above the text."""
+    def __init__(
+        self,
+        *,
+        disabled: _builtins.bool = ...,
+        url: _builtins.str = ...,
+        size: Global___LinkPreviewSize.ValueType = ...,
+        above_text: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above_text", b"above_text", "disabled", b"disabled", "size", b"size", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkPreview: _TypeAlias = LinkPreview  # noqa: Y015
+
+@_typing.final
 class Media(_message.Message):
-    """Media that is sent by reference."""
+    """A file that is sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     FILE_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
     kind: Global___MediaKind.ValueType
     """What it is shown as."""
     file_id: _builtins.str
@@ -202,22 +386,57 @@ class Media(_message.Message):
 
     At most 5 MB for photos and 20 MB for other kinds.
     """
+    @_builtins.property
+    def upload(self) -> Global___Upload:
+        """The file itself."""
+
     def __init__(
         self,
         *,
         kind: Global___MediaKind.ValueType = ...,
         file_id: _builtins.str = ...,
         url: _builtins.str = ...,
+        upload: Global___Upload | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "source", b"source", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "source", b"source", "upload", b"upload", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "kind", b"kind", "source", b"source", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "kind", b"kind", "source", b"source", "upload", b"upload", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["file_id", "url"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["file_id", "url", "upload"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___Media: _TypeAlias = Media  # noqa: Y015
+
+@_typing.final
+class Upload(_message.Message):
+    """A file that comes from the service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The bytes. At most 50 MB, a photo 10 MB, which are Telegram's limits."""
+    file_name: _builtins.str
+    """The name that the user sees, such as "invoice.pdf". Empty: one that fits the kind."""
+    mime_type: _builtins.str
+    """The MIME type. Empty: Telegram finds out."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        file_name: _builtins.str = ...,
+        mime_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_name", b"file_name", "mime_type", b"mime_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Upload: _TypeAlias = Upload  # noqa: Y015
 
 @_typing.final
 class InlineKeyboard(_message.Message):
@@ -277,17 +496,29 @@ class Button(_message.Message):
     CALLBACK_DATA_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     WEB_APP_URL_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    ICON_CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What the button shows. Never empty."""
     callback_data: _builtins.str
-    """Calls the rpc whose callback route fits this data. 1 to 64 bytes.
+    """Calls the rpc whose callback route fits this data. 1 to 1024 bytes.
 
-    A button with longer data is left out and the fault is logged.
+    Longer data is kept by the gateway, for the user who is answered and for as
+    long as the user is remembered; the button carries a short key to it.
     """
     url: _builtins.str
     """Opens this address, http, https or tg."""
     web_app_url: _builtins.str
     """Opens this address, https, as a web app. Private chats only."""
+    style: Global___ButtonStyle.ValueType
+    """What the button looks like."""
+    icon_custom_emoji_id: _builtins.str
+    """A custom emoji in front of the text. Empty: none."""
+    @_builtins.property
+    def route(self) -> Global___RouteCall:
+        """Calls an rpc with these parameters, without a text to put together."""
+
     def __init__(
         self,
         *,
@@ -295,16 +526,388 @@ class Button(_message.Message):
         callback_data: _builtins.str = ...,
         url: _builtins.str = ...,
         web_app_url: _builtins.str = ...,
+        route: Global___RouteCall | None = ...,
+        style: Global___ButtonStyle.ValueType = ...,
+        icon_custom_emoji_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "route", b"route", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "text", b"text", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "icon_custom_emoji_id", b"icon_custom_emoji_id", "route", b"route", "style", b"style", "text", b"text", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["callback_data", "url", "web_app_url"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["callback_data", "url", "web_app_url", "route"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
 Global___Button: _TypeAlias = Button  # noqa: Y015
+
+@_typing.final
+class RouteCall(_message.Message):
+    """An rpc with the values of its callback template."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The rpc, such as "MatchingService.Connect". It has one callback route."""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The values of the template's variables, by their names; all of them."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteCall: _TypeAlias = RouteCall  # noqa: Y015
+
+@_typing.final
+class ReplyKeyboard(_message.Message):
+    """A keyboard instead of the letters. What is pressed is sent as a message of the user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    PERSISTENT_FIELD_NUMBER: _builtins.int
+    ONE_TIME_FIELD_NUMBER: _builtins.int
+    PLACEHOLDER_FIELD_NUMBER: _builtins.int
+    SELECTIVE_FIELD_NUMBER: _builtins.int
+    persistent: _builtins.bool
+    """True: stays when other keyboards could be shown."""
+    one_time: _builtins.bool
+    """True: goes away after one press."""
+    placeholder: _builtins.str
+    """What stands in the empty field for text. At most 64 characters."""
+    selective: _builtins.bool
+    """True: only for the user who is answered. For groups."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyRow]:
+        """The rows, from top to bottom."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___ReplyRow] | None = ...,
+        persistent: _builtins.bool = ...,
+        one_time: _builtins.bool = ...,
+        placeholder: _builtins.str = ...,
+        selective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time", b"one_time", "persistent", b"persistent", "placeholder", b"placeholder", "rows", b"rows", "selective", b"selective"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplyKeyboard: _TypeAlias = ReplyKeyboard  # noqa: Y015
+
+@_typing.final
+class ReplyRow(_message.Message):
+    """A row of a reply keyboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUTTONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyButton]:
+        """The buttons, from left to right."""
+
+    def __init__(
+        self,
+        *,
+        buttons: _abc.Iterable[Global___ReplyButton] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buttons", b"buttons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplyRow: _TypeAlias = ReplyRow  # noqa: Y015
+
+@_typing.final
+class ReplyButton(_message.Message):
+    """A button of a reply keyboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    REQUEST_CONTACT_FIELD_NUMBER: _builtins.int
+    REQUEST_LOCATION_FIELD_NUMBER: _builtins.int
+    WEB_APP_URL_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What the button shows, and what pressing it sends. Never empty."""
+    request_contact: _builtins.bool
+    """True: sends the user's phone number. Private chats only."""
+    request_location: _builtins.bool
+    """True: sends where the user is. Private chats only."""
+    web_app_url: _builtins.str
+    """Opens this address, https, as a web app. Private chats only."""
+    style: Global___ButtonStyle.ValueType
+    """What the button looks like."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        request_contact: _builtins.bool = ...,
+        request_location: _builtins.bool = ...,
+        web_app_url: _builtins.str = ...,
+        style: Global___ButtonStyle.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "request_contact", b"request_contact", "request_location", b"request_location", "web_app_url", b"web_app_url"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "request_contact", b"request_contact", "request_location", b"request_location", "style", b"style", "text", b"text", "web_app_url", b"web_app_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["request_contact", "request_location", "web_app_url"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___ReplyButton: _TypeAlias = ReplyButton  # noqa: Y015
+
+@_typing.final
+class ForceReply(_message.Message):
+    """Makes the user's app answer the message, as if the user had chosen to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACEHOLDER_FIELD_NUMBER: _builtins.int
+    SELECTIVE_FIELD_NUMBER: _builtins.int
+    placeholder: _builtins.str
+    """What stands in the empty field for text. At most 64 characters."""
+    selective: _builtins.bool
+    """True: only for the user who is answered. For groups."""
+    def __init__(
+        self,
+        *,
+        placeholder: _builtins.str = ...,
+        selective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["placeholder", b"placeholder", "selective", b"selective"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForceReply: _TypeAlias = ForceReply  # noqa: Y015
+
+@_typing.final
+class InlineAnswer(_message.Message):
+    """The results of an inline query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    CACHE_SECONDS_FIELD_NUMBER: _builtins.int
+    PERSONAL_FIELD_NUMBER: _builtins.int
+    NEXT_OFFSET_FIELD_NUMBER: _builtins.int
+    cache_seconds: _builtins.int
+    """For how many seconds Telegram may give the same answer. 0: not at all."""
+    personal: _builtins.bool
+    """True: the answer is for this user alone."""
+    next_offset: _builtins.str
+    """What the next query gets as offset when the user scrolls down. Empty: that was all."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineResult]:
+        """The results, best first. At most 50; more are left out."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___InlineResult] | None = ...,
+        cache_seconds: _builtins.int = ...,
+        personal: _builtins.bool = ...,
+        next_offset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_seconds", b"cache_seconds", "next_offset", b"next_offset", "personal", b"personal", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InlineAnswer: _TypeAlias = InlineAnswer  # noqa: Y015
+
+@_typing.final
+class InlineResult(_message.Message):
+    """A result of an inline query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_URL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    result_id: _builtins.str
+    """An id that is unique in the answer. 1 to 64 bytes."""
+    title: _builtins.str
+    """What the result is called."""
+    description: _builtins.str
+    """More about it. Empty: nothing."""
+    thumbnail_url: _builtins.str
+    """The address of a small picture, https. Empty: none."""
+    @_builtins.property
+    def message(self) -> Global___OutgoingMessage:
+        """What is sent if the user chooses it: its text, format, inline keyboard and link preview.
+
+        With one media, that is the result: by file_id or url.
+        """
+
+    def __init__(
+        self,
+        *,
+        result_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        description: _builtins.str = ...,
+        thumbnail_url: _builtins.str = ...,
+        message: Global___OutgoingMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "message", b"message", "result_id", b"result_id", "thumbnail_url", b"thumbnail_url", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InlineResult: _TypeAlias = InlineResult  # noqa: Y015
+
+@_typing.final
+class PreCheckoutAnswer(_message.Message):
+    """Whether a user may pay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    """True: yes."""
+    error_message: _builtins.str
+    """Why not, for the user. Needed unless ok."""
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        error_message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_message", b"error_message", "ok", b"ok"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreCheckoutAnswer: _TypeAlias = PreCheckoutAnswer  # noqa: Y015
+
+@_typing.final
+class ShippingAnswer(_message.Message):
+    """How a parcel may travel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+    error_message: _builtins.str
+    """Why not, for the user. Needed without options."""
+    @_builtins.property
+    def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShippingOption]:
+        """The ways. Empty: the address cannot be shipped to."""
+
+    def __init__(
+        self,
+        *,
+        options: _abc.Iterable[Global___ShippingOption] | None = ...,
+        error_message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_message", b"error_message", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShippingAnswer: _TypeAlias = ShippingAnswer  # noqa: Y015
+
+@_typing.final
+class ShippingOption(_message.Message):
+    """A way for a parcel to travel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTION_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    option_id: _builtins.str
+    """An id that comes back with the payment."""
+    title: _builtins.str
+    """What it is called."""
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabeledPrice]:
+        """What it costs."""
+
+    def __init__(
+        self,
+        *,
+        option_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        prices: _abc.Iterable[Global___LabeledPrice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["option_id", b"option_id", "prices", b"prices", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShippingOption: _TypeAlias = ShippingOption  # noqa: Y015
+
+@_typing.final
+class LabeledPrice(_message.Message):
+    """A part of a price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """What it is for."""
+    amount: _builtins.int
+    """How much, in the smallest units of the currency. May be negative."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabeledPrice: _TypeAlias = LabeledPrice  # noqa: Y015
 
 @_typing.final
 class CallbackAnswer(_message.Message):

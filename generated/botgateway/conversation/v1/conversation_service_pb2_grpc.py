@@ -64,7 +64,8 @@ class ConversationServiceServicer:
     def StreamMessage(self, request, context):
         """Answers a message piece by piece, as the answer is being written.
 
-        Not routed in this version of the gateway: a service may leave it out.
+        Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
+        who stops the answer cancels the call; what was shown stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

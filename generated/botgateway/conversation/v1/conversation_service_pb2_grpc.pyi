@@ -42,7 +42,8 @@ class ConversationServiceStub:
     StreamMessage: _grpc.UnaryStreamMultiCallable[_conversation_service_pb2.StreamMessageRequest, _conversation_service_pb2.StreamMessageResponse]
     """Answers a message piece by piece, as the answer is being written.
 
-    Not routed in this version of the gateway: a service may leave it out.
+    Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
+    who stops the answer cancels the call; what was shown stays.
     """
 
 @_typing.type_check_only
@@ -59,7 +60,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     StreamMessage: _aio.UnaryStreamMultiCallable[_conversation_service_pb2.StreamMessageRequest, _conversation_service_pb2.StreamMessageResponse]  # type: ignore[assignment]
     """Answers a message piece by piece, as the answer is being written.
 
-    Not routed in this version of the gateway: a service may leave it out.
+    Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
+    who stops the answer cancels the call; what was shown stays.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -85,7 +87,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_conversation_service_pb2.StreamMessageResponse], _abc.AsyncIterator[_conversation_service_pb2.StreamMessageResponse]]:
         """Answers a message piece by piece, as the answer is being written.
 
-        Not routed in this version of the gateway: a service may leave it out.
+        Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
+        who stops the answer cancels the call; what was shown stays.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,7 +22,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Route(_message.Message):
-    """Puts an rpc behind a command, a button, the text of users or an event.
+    """Puts an rpc behind a command, a button, the text of users, an event or any other update.
+
+    The rpc may be server streaming. Then its responses have one string field, which is
+    the next piece of the answer's text, and a field of type botgateway.chat.v1.Reply,
+    which is set in the last response if the answer is to stay otherwise than as the
+    plain text of its pieces. Users see the text while it is being written and can stop
+    it, which cancels the call.
+
+    A unary and a server streaming rpc of one service may have the same trigger: the
+    setting <NAME>_STREAMING=true takes the streaming one.
 
     The gateway reads the routes of every service at start-up and refuses to
     start, naming all faults at once, if one of them cannot work.
@@ -35,7 +44,9 @@ class Route(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    NO_TYPING_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """A bot command with the variables that take its arguments.
 
@@ -71,12 +82,25 @@ class Route(_message.Message):
     Asked once per session. The response has a string field named
     internal_user_id and needs no reply. At most one rpc may serve sessions.
     """
+    update: _builtins.str
+    """Telegram's name of a kind of update, such as "poll_answer" or "chat_boost".
+
+    Any name, also of a kind that this gateway does not know yet, but none that the
+    triggers above serve (message, callback_query). "successful_payment" and
+    "refunded_payment" are served too, though for Telegram they are messages.
+
+    The request has at most one field each of type IncomingMessage, for kinds that
+    are messages; of the type in botgateway.chat.v1 that belongs to the kind, such as
+    InlineQuery; and of type UpdateJson, which takes any kind as Telegram sent it.
+    """
     description: _builtins.str
     """What the command does, in a few words, for the bot's menu and for /help.
 
     At most 256 characters, which is Telegram's limit. An empty one keeps the
     command out of both.
     """
+    no_typing: _builtins.bool
+    """True: the user is not shown that the bot is typing while the rpc takes long."""
     def __init__(
         self,
         *,
@@ -85,13 +109,15 @@ class Route(_message.Message):
         text: _builtins.bool = ...,
         event: _event_pb2.Event.ValueType = ...,
         session: _builtins.bool = ...,
+        update: _builtins.str = ...,
         description: _builtins.str = ...,
+        no_typing: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "event", b"event", "no_typing", b"no_typing", "session", b"session", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session"]  # noqa: Y015
+    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update"]  # noqa: Y015
     _WhichOneofArgType_trigger: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_trigger) -> _WhichOneofReturnType_trigger | None: ...
 
