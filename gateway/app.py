@@ -104,6 +104,8 @@ async def running(
     """
     targets = {name: service.target for name, service in services.items()}
     timeouts = {name: service.timeout for name, service in services.items()}
+    stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
+    table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
     clock = SystemClock()
     async with (
@@ -119,11 +121,11 @@ async def running(
             limit=settings.mailbox_limit,
             sessions=settings.session_limit,
             patience=settings.store_patience,
-        ) as mailboxes,
+        ) as store,
         AsyncExitStack() as stack,
     ):
-        dispatch = Dispatch(table, channels, timeouts)
-        parts = Parts(settings, dispatch, api, mailboxes, clock, recorder)
+        dispatch = Dispatch(table, channels, timeouts, stream_timeouts)
+        parts = Parts(settings, dispatch, api, store, clock, recorder)
         if recorder is not None:
             posting = asyncio.create_task(recorder.run(), name="post turns")
             stack.push_async_callback(_cancel, posting)

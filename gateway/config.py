@@ -121,8 +121,7 @@ class Settings(BaseSettings):
             return f"redis://{self.redis_host}:{self.redis_port}"
         return None
 
-    # These compare a field with those above it, which are there if they are good; a
-    # validator of the whole would be left out as soon as any field is bad.
+    # These see the fields above if they are good; any bad field would skip one of all.
 
     @field_validator("ops_port")
     @classmethod
@@ -169,6 +168,8 @@ class ServiceSettings(BaseSettings):
 
     target: Annotated[str, AfterValidator(_target)]
     timeout: float = Field(default=3, gt=0, le=3600)
+    streaming: bool = False
+    stream_timeout: float = Field(default=300, gt=0, le=3600)
 
 
 # A conversation may think; the others look things up.
@@ -193,8 +194,7 @@ def load_with_services(
     """Read the settings, and those of the services with these names.
 
     Args:
-        names: such as "CONVERSATION", for CONVERSATION_TARGET and
-            CONVERSATION_TIMEOUT.
+        names: such as "CONVERSATION", for CONVERSATION_TARGET and the like.
         overrides: settings that the command line gives, by field name.
 
     Raises:

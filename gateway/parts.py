@@ -10,16 +10,21 @@ from importlib.metadata import version
 from typing import Any
 
 from gateway.actors.actor import Actor
+from gateway.actors.answering import Answering
 from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
 from gateway.actors.session import Sessions
+from gateway.actors.streaming import Streaming
 from gateway.actors.system import ActorSystem
+from gateway.actors.typing import Typing
 from gateway.config import Settings
-from gateway.domain.ports import Clock, Messenger, Services
+from gateway.domain.messenger import Messenger
+from gateway.domain.ports import Clock
+from gateway.domain.services import Services
 from gateway.domain.turn import Turn
 from gateway.logs import log_turn
-from gateway.mailboxes.store import Opened
+from gateway.mailboxes.store import Store
 from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.sandbox.recorded import RecordedMessenger, RecordedServices
@@ -39,7 +44,7 @@ class Parts:
         settings: Settings,
         dispatch: Dispatch,
         api: BotApi,
-        mailboxes: Opened,
+        store: Store,
         clock: Clock,
         recorder: Recorder | None = None,
     ) -> None:
@@ -50,7 +55,7 @@ class Parts:
         self.phase = "starting"
         """Why the gateway as a whole is not ready. Empty: it is."""
         self._reader = reader = UpdateReader(settings.bot_id)
-        self._mailboxes = mailboxes
+        self._mailboxes = mailboxes = store.mailboxes
         services: Services = dispatch
         messenger: Messenger = TelegramMessenger(
             api,
@@ -63,11 +68,18 @@ class Parts:
             messenger = RecordedMessenger(messenger, recorder)
             observe = recorder.observing(observe)
         delivery = Delivery(messenger, services, clock)
+        typing = Typing(messenger)
+        answering = Answering(
+            Sessions(services, clock, settings.session_ttl),
+            typing,
+            Streaming(messenger, typing, store.stops),
+            clock,
+        )
         actor = Actor(
             mailboxes,
             services,
+            answering,
             delivery,
-            Sessions(services, clock, settings.session_ttl),
             RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
             read=reader.read,
@@ -77,6 +89,7 @@ class Parts:
             mailboxes,
             actor,
             Refusals(delivery, clock=clock, observe=observe),
+            tell_stop=store.stops.tell,
             clock=clock,
             max_active=settings.max_active_actors,
         )

@@ -8,8 +8,13 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
+from gateway.actors.answering import Answering
+from gateway.actors.session import Sessions
+from gateway.actors.streaming import Streaming
+from gateway.actors.typing import Typing
 from gateway.domain.call import Call
-from gateway.domain.ports import Claim
+from gateway.domain.messenger import Stops
+from gateway.domain.ports import Claim, Clock
 from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope, Update
 
@@ -50,6 +55,7 @@ def a_message(
     useful_seconds: float = 0,
     chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE,
     routed: bool = True,
+    stopped_draft_id: int = 0,
 ) -> Envelope:
     """Build an envelope with its update."""
     context = RequestContext(
@@ -72,6 +78,7 @@ def a_message(
         addressed=addressed,
         callback_query_id="q" if callback else "",
         callback_data=callback,
+        stopped_draft_id=stopped_draft_id,
         event=event,
         exempt=exempt,
         useful_seconds=useful_seconds,
@@ -86,6 +93,8 @@ class FakeMatch:
 
     def __init__(self, services: "FakeServices", update: Update, route: str) -> None:
         self.route = route
+        self.streams = services.script is not None
+        self.shows_typing = True
         self._services = services
         self._update = update
 
@@ -93,6 +102,14 @@ class FakeMatch:
         """Note the call and do what the test said."""
         self._services.calls.append((self.route, self._update, internal_user_id))
         return await self._services.answer(self._update)
+
+    async def stream(
+        self, internal_user_id: str, write: Callable[[str], None]
+    ) -> Reply | None:
+        """Note the call and write what the test said."""
+        self._services.calls.append((self.route, self._update, internal_user_id))
+        assert self._services.script is not None
+        return await self._services.script(write)
 
 
 class FakeServices:
@@ -105,6 +122,9 @@ class FakeServices:
         self.resolved: list[int] = []
         self.answer: Callable[[Update], Awaitable[Reply]] = self.echo
         self.internal_user_id: str | Exception = "u-7"
+        self.script: Callable[[Callable[[str], None]], Awaitable[Reply | None]] | None
+        self.script = None
+        """Set: all routes stream, and this writes the pieces."""
 
     async def echo(self, update: Update) -> Reply:
         """Answer with the user's own text."""
@@ -142,6 +162,12 @@ class FakeMessenger:
     def __init__(self) -> None:
         self.sent: list[Call] = []
         self.failures: list[Exception] = []
+        self.shown: list[str] = []
+        """What previews showed."""
+        self.show: Callable[[str], Awaitable[None]] = _at_once
+        """What a preview does before it shows a text."""
+        self.typed: list[int] = []
+        self.typing_failure: Exception | None = None
         self.pause: asyncio.Event | None = None
 
     @property
@@ -160,6 +186,16 @@ class FakeMessenger:
             calls.append(Call(method="sendMessage", parameters=parameters))
         return calls
 
+    def preview(self, update: Update) -> "FakePreview":
+        """Prepare to show an answer while it is being written."""
+        return FakePreview(self, update)
+
+    async def show_typing(self, update: Update) -> None:
+        """Note for whom, or fail as told."""
+        if self.typing_failure is not None:
+            raise self.typing_failure
+        self.typed.append(update.update_id)
+
     async def send(self, call: Call) -> None:
         """Keep the call, or fail as told."""
         if self.pause is not None:
@@ -167,6 +203,29 @@ class FakeMessenger:
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append(call)
+
+
+async def _at_once(_: str) -> None:
+    pass
+
+
+class FakePreview:
+    """Shows texts in the list of its messenger."""
+
+    seconds = 0.001
+
+    def __init__(self, messenger: FakeMessenger, update: Update) -> None:
+        self._messenger = messenger
+        self._update = update
+
+    async def show(self, text: str) -> None:
+        """Show a text, as the test says."""
+        await self._messenger.show(text)
+        self._messenger.shown.append(text)
+
+    def compose(self, reply: Reply) -> Sequence[Call]:
+        """Turn the whole answer into calls."""
+        return self._messenger.compose(self._update, reply)
 
 
 class FakeLease:
@@ -193,3 +252,16 @@ class Turns(list[Turn]):
     def outcomes(self) -> list[str]:
         """The outcomes in their order."""
         return [turn.outcome.value for turn in self]
+
+
+def an_answering(
+    services: FakeServices, messenger: FakeMessenger, clock: Clock, stops: Stops
+) -> Answering:
+    """Put together what asks the services."""
+    typing = Typing(messenger)
+    return Answering(
+        Sessions(services, clock, 3600),
+        typing,
+        Streaming(messenger, typing, stops),
+        clock,
+    )

@@ -12,17 +12,16 @@ from collections.abc import Callable
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
-from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 from msgspec import structs
 
+from gateway.actors.answering import Answer, Answering
 from gateway.actors.delivery import Delivery
 from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.session import Sessions
 from gateway.actors.suspects import POISON
-from gateway.domain.errors import ServiceError
-from gateway.domain.ports import Clock, Mailboxes, Match, Services
+from gateway.domain.ports import Clock, Mailboxes
+from gateway.domain.services import Match, Services
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import REPLAYED, Envelope, Update
@@ -38,8 +37,8 @@ class Actor:
         self,
         mailboxes: Mailboxes,
         services: Services,
+        answering: Answering,
         delivery: Delivery,
-        sessions: Sessions,
         rate_limit: RateLimit,
         *,
         clock: Clock,
@@ -48,8 +47,8 @@ class Actor:
     ) -> None:
         self._mailboxes = mailboxes
         self._services = services
+        self._answering = answering
         self._delivery = delivery
-        self._sessions = sessions
         self._rate_limit = rate_limit
         self._clock = clock
         self._read = read
@@ -99,10 +98,11 @@ class Actor:
             turn.telegram_user_id = update.context.telegram_user_id
             if envelope.arrived != REPLAYED:
                 turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
-            reply = await self._answer(update, envelope.arrived, state, turn, lease)
-            if reply is not None:
+            answer = await self._answer(update, envelope.arrived, state, turn, lease)
+            if answer is not None:
+                reply, preview = answer
                 await self._delivery.send(
-                    update, reply, turn, lease, state.internal_user_id
+                    update, reply, turn, lease, state.internal_user_id, preview
                 )
         except Exception as error:  # noqa: BLE001 - one fault must not stop a user
             turn.outcome = Outcome.CRASHED
@@ -125,7 +125,7 @@ class Actor:
 
     async def _answer(
         self, update: Update, arrived: float, state: State, turn: Turn, lease: Lease
-    ) -> Reply | None:
+    ) -> Answer | None:
         """Decide what the user gets. None: nothing is sent."""
         match = self._services.find(update)
         needless = _needless(update, match, state, turn.queue_seconds)
@@ -136,32 +136,12 @@ class Actor:
         if not update.exempt and not self._rate_limit.allows(state, arrived, album):
             turn.outcome = Outcome.LIMITED
             if self._rate_limit.notices(state, arrived):
-                return notice(update, SLOW_DOWN)
-            return Reply()  # still ends the spinner of a button
+                return notice(update, SLOW_DOWN), None
+            return Reply(), None  # still ends the spinner of a button
         if match is None:
             turn.outcome = Outcome.UNKNOWN
-            return notice(update, HINT)
-        turn.route = match.route
-        await self._sessions.open(update, state, turn, lease)
-        return await self._call(match, update, state, turn, lease)
-
-    async def _call(
-        self, match: Match, update: Update, state: State, turn: Turn, lease: Lease
-    ) -> Reply | None:
-        """Ask the service; an apology takes the place of an answer."""
-        await lease.hold()
-        start = self._clock.uptime()
-        try:
-            reply = await match.call(state.internal_user_id)
-        except ServiceError as error:
-            turn.outcome = error.outcome
-            turn.fault = str(error)
-            # Nobody waits for an answer to an event.
-            return None if update.event else notice(update, APOLOGY)
-        finally:
-            turn.service_seconds += self._clock.uptime() - start
-        # Whoever blocked the bot cannot be written to.
-        return None if update.event == EVENT_USER_BLOCKED_BOT else reply
+            return notice(update, HINT), None
+        return await self._answering.ask(match, update, state, turn, lease)
 
     async def _apologise(self, update: Update, turn: Turn, lease: Lease) -> None:
         """Send the apology after a fault of our own, if that much still works."""
@@ -190,7 +170,8 @@ def _needless(
     if update.useful_seconds and waited > update.useful_seconds:
         return Outcome.EXPIRED
     if match is None and not _expects_answer(update):
-        return Outcome.UNROUTED
+        # The stop was told to the answer when it came in; it took effect or came late.
+        return Outcome.DONE if update.stopped_draft_id else Outcome.UNROUTED
     return None
 
 

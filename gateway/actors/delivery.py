@@ -1,6 +1,7 @@
 """The way of a reply to the user, and what follows when it does not get there."""
 
 import logging
+from collections.abc import Sequence
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import Reply
@@ -8,8 +9,11 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
 from gateway.actors.lease import Lease
+from gateway.domain.call import Call
 from gateway.domain.errors import Blocked, BotApiError, ServiceError
-from gateway.domain.ports import Clock, Messenger, Services
+from gateway.domain.messenger import Messenger, Preview
+from gateway.domain.ports import Clock
+from gateway.domain.services import Services
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Update
 
@@ -31,6 +35,7 @@ class Delivery:
         turn: Turn,
         lease: Lease | None,
         internal_user_id: str = "",
+        preview: Preview | None = None,
     ) -> None:
         """Send a reply. What fails is logged; the update stays done.
 
@@ -40,8 +45,13 @@ class Delivery:
             turn: notes the outcome and the time it took.
             lease: held before each call. None: the update is not in a mailbox.
             internal_user_id: who the user is, for the report of a failed delivery.
+            preview: what the user sees of it already. None: nothing.
         """
-        if await self._reaches(update, reply, turn, lease):
+        if preview is None:
+            calls = self._messenger.compose(update, reply)
+        else:
+            calls = preview.compose(reply)
+        if await self._reaches(calls, turn, lease):
             return
         _note(turn, Outcome.BLOCKED)
         if update.context.chat_type == CHAT_TYPE_PRIVATE:
@@ -50,10 +60,10 @@ class Delivery:
             await self._report_failure(update, turn, internal_user_id)
 
     async def _reaches(
-        self, update: Update, reply: Reply, turn: Turn, lease: Lease | None
+        self, calls: Sequence[Call], turn: Turn, lease: Lease | None
     ) -> bool:
-        """Send a reply. False: the user cannot be reached."""
-        for call in self._messenger.compose(update, reply):
+        """Make the calls. False: the user cannot be reached."""
+        for call in calls:
             if lease is not None:
                 await lease.hold()
             start = self._clock.uptime()

@@ -4,7 +4,8 @@ import logging
 
 from gateway.actors.lease import Lease
 from gateway.domain.errors import ServiceError
-from gateway.domain.ports import Clock, Services
+from gateway.domain.ports import Clock
+from gateway.domain.services import Services
 from gateway.domain.state import State
 from gateway.domain.turn import Turn
 from gateway.domain.update import Update

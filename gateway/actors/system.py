@@ -8,8 +8,7 @@ event loop.
   parallel, in no order.
 - A task is started in the code that got the claim, with no await in between: a
   cancelled request cannot orphan a claim.
-- Tasks are kept by claim, never by lane: the end of a lane's old claim and its next
-  claim may come in either order.
+- Tasks are kept by claim, not by lane, whose old claim may end after its next began.
 - A fault inside a turn is the actor's. A fault outside (the store) ends the actor; its
   lease runs out and a sweep goes on from the last commit.
 - `drain` ends it all; nothing else cancels an actor but the loss of its lease.
@@ -19,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from gateway.actors.actor import Actor
 from gateway.actors.refusal import Refusals
@@ -51,12 +50,14 @@ class ActorSystem:
         actor: Actor,
         refusals: Refusals,
         *,
+        tell_stop: Callable[[str, int], None],
         clock: Clock,
         max_active: int,
     ) -> None:
         self._mailboxes = mailboxes
         self._actor = actor
         self._refusals = refusals
+        self._tell_stop = tell_stop
         self._max_active = max_active
         self._running: dict[Claim, asyncio.Task[None]] = {}
         self._clock = clock
@@ -87,6 +88,9 @@ class ActorSystem:
     async def accept(self, envelope: Envelope) -> None:
         """Put an update into its mailbox; it is safe there when this returns."""
         update = envelope.update
+        if update is not None and update.stopped_draft_id:
+            # It overtakes what is before it in the mailbox: that is what it stops.
+            self._tell_stop(envelope.lane, update.stopped_draft_id)
         bounded = update is None or not update.exempt
         if self._may_claim():
             self._asked += 1
@@ -179,9 +183,8 @@ class ActorSystem:
             try:
                 await self._sweep()
             except Exception as error:  # noqa: BLE001 - the next sweep may work
-                logger.error(  # noqa: TRY400 - as above
-                    "sweep failed", extra={"error": describe(error)}
-                )
+                fault = describe(error)
+                logger.error("sweep failed", extra={"error": fault})  # noqa: TRY400 - as above
 
     async def _sweep(self) -> None:
         """Claim waiting lanes, longest waiting first, as far as there is room."""

@@ -62,9 +62,20 @@ class MailboxesFull(MailboxesUnavailable):
 
 
 class ServiceError(GatewayError):
-    """A service did not answer an update."""
+    """A service did not answer an update.
+
+    Attributes:
+        told: what the service wants the user to read. Empty: nothing. Never logged.
+        retry_seconds: after how long the service wants to be asked again. 0: it does
+            not say.
+    """
 
     outcome: ClassVar[Outcome] = Outcome.SERVICE_FAILED
+
+    def __init__(self, what: str, told: str = "", retry_seconds: float = 0) -> None:
+        super().__init__(what)
+        self.told = told
+        self.retry_seconds = retry_seconds
 
 
 class ServiceTimeout(ServiceError):
@@ -89,9 +100,17 @@ class BotApiError(GatewayError):
 
 
 class BotApiUnavailable(BotApiError):
-    """No answer, a 5xx, or a 429 that asks to wait too long."""
+    """No answer, a 5xx, or a 429 that asks to wait too long.
+
+    Attributes:
+        retry_after: for how many seconds Telegram wants to be left alone. 0: no word.
+    """
 
     retry = True
+
+    def __init__(self, what: str, retry_after: float = 0) -> None:
+        super().__init__(what)
+        self.retry_after = retry_after
 
 
 class Blocked(BotApiError):

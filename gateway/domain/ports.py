@@ -1,19 +1,17 @@
 """What the actors need from the rooms around them. The rooms match by shape.
 
-Nothing here is inherited from: mypy proves the match at the line in `app.py` where a
-room meets the actors.
+The ports to services and to the user are in `services.py` and `messenger.py`. Nothing
+here is inherited from: mypy proves the match at the line in `parts.py` where a room
+meets the actors.
 """
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from botgateway.chat.v1.reply_pb2 import Reply
-from botgateway.route.v1.event_pb2 import Event
 from msgspec import Struct
 
-from gateway.domain.call import Call
-from gateway.domain.update import DeadLetter, Envelope, Update
+from gateway.domain.update import DeadLetter, Envelope
 
 LEASE_SECONDS = 3.0
 """How long a claim lasts without being renewed."""
@@ -180,53 +178,3 @@ class Mailboxes(Protocol):
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-
-
-class Match(Protocol):
-    """An update together with the route that serves it."""
-
-    @property
-    def route(self) -> str:
-        """The route's name: one of the names in the route table."""
-
-    async def call(self, internal_user_id: str) -> Reply:
-        """Ask the service.
-
-        Raises:
-            ServiceError: it did not answer.
-        """
-
-
-class Services(Protocol):
-    """The internal services behind the route table."""
-
-    def find(self, update: Update) -> Match | None:
-        """Find the route that serves an update. None: there is none."""
-
-    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
-        """Find the route that serves an event around an update's user."""
-
-    async def resolve_user(self, update: Update) -> str:
-        """Give the internal user id of the update's human; empty where none is known.
-
-        Raises:
-            ServiceError: the session service did not answer.
-        """
-
-
-class Messenger(Protocol):
-    """The way back to the user."""
-
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
-        """Turn a reply into calls of the Bot API, to be sent in this order.
-
-        A pressed button is always answered, also by an empty reply.
-        """
-
-    async def send(self, call: Call) -> None:
-        """Make one call, with one repetition where that is safe.
-
-        Raises:
-            Blocked: this user cannot be reached.
-            BotApiError: the Bot API did not take it.
-        """

@@ -9,6 +9,8 @@ class Outcome(StrEnum):
     """How an update ended. Every accepted update ends in exactly one."""
 
     DONE = "done"
+    STOPPED = "stopped"
+    """The user stopped the answer while it was being written; what was shown stays."""
     LIMITED = "limited"
     """Over the user's rate limit."""
     DUPLICATE = "duplicate"

@@ -36,6 +36,8 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """The message under which the button was pressed. 0: inline or none."""
     inline_message_id: str = ""
     """The inline message under which the button was pressed; it has no chat."""
+    stopped_draft_id: int = 0
+    """The draft that the user stopped. 0: none."""
     event: "Event.ValueType" = EVENT_UNSPECIFIED
     exempt: bool = False
     """True: never limited and never refused (payments, membership, stop)."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from gateway.domain.errors import MailboxesError
@@ -109,6 +109,12 @@ class ClusterTransport:
             await asyncio.gather(self._refreshing, return_exceptions=True)
         for node in (self._seed, *self._nodes.values()):
             await node.close()
+
+    def connect(self) -> AbstractConnection:
+        """Make a further connection, not yet connected, to a node that answers."""
+        nodes = (self._seed, *self._nodes.values())
+        answering = (node for node in nodes if node.server.reachable)
+        return next(answering, self._seed).connect()
 
     def listen(
         self, on_restart: Callable[[float], None], on_return: Callable[[float], None]

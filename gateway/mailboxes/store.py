@@ -3,8 +3,10 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.messenger import Stops
 from gateway.domain.ports import Clock
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.connect import first_connector
@@ -13,16 +15,24 @@ from gateway.mailboxes.inspection import inspect
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.stops import LocalStops, RedisStops
 
 logger = logging.getLogger(__name__)
 
 Opened = MemoryMailboxes | FallbackMailboxes
 
 
+class Store(NamedTuple):
+    """What was opened: the mailboxes, and what goes past them."""
+
+    mailboxes: Opened
+    stops: Stops
+
+
 @asynccontextmanager
 async def open_mailboxes(
     url: str | None, clock: Clock, *, limit: int, sessions: int, patience: float
-) -> AsyncIterator[Opened]:
+) -> AsyncIterator[Store]:
     """Open mailboxes inside of the block.
 
     Args:
@@ -39,7 +49,7 @@ async def open_mailboxes(
     try:
         if url is None:
             logger.warning("mailboxes are in memory: a crash loses what is not done")
-            yield memory
+            yield Store(memory, LocalStops())
         else:
             await _inspect(url)
             scripts = load_scripts()
@@ -50,8 +60,9 @@ async def open_mailboxes(
             async with (
                 transport,
                 FallbackMailboxes(durable, memory, transport, clock) as mailboxes,
+                RedisStops(transport.connect, transport) as stops,
             ):
-                yield mailboxes
+                yield Store(mailboxes, stops)
     finally:
         if memory.queued:
             logger.error(

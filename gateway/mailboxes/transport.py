@@ -64,7 +64,7 @@ class Transport:
         clock: Clock,
         redirect: Callable[[Command, AskError | TryAgainError], None],
     ) -> None:
-        self._connect = connect
+        self.connect = connect
         self._clock = clock
         self._redirect = redirect
         self._hello = _pack((b"INFO", b"server")) + b"".join(
@@ -133,7 +133,7 @@ class Transport:
 
     async def _run(self) -> None:
         while True:
-            connection = self._connect()
+            connection = self.connect()
             try:
                 await self._serve(connection)
             except Exception as error:  # noqa: BLE001 - no error may end the transport

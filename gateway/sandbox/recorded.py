@@ -11,7 +11,8 @@ from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
 
 from gateway.domain.call import Call
-from gateway.domain.ports import Match, Messenger, Services
+from gateway.domain.messenger import Messenger, Preview
+from gateway.domain.services import Match, Services
 from gateway.domain.update import Update
 from gateway.sandbox.recorder import Recorder
 
@@ -53,9 +54,39 @@ class RecordedMessenger:
         self._recorder.note_reply(reply)
         return self._messenger.compose(update, reply)
 
+    def preview(self, update: Update) -> Preview:
+        """Prepare to show an answer while it is being written."""
+        return RecordedPreview(self._messenger.preview(update), self._recorder)
+
+    async def show_typing(self, update: Update) -> None:
+        """Show that the bot is typing."""
+        await self._messenger.show_typing(update)
+
     async def send(self, call: Call) -> None:
         """Make one call; its requests are noted where they are made."""
         await self._messenger.send(call)
+
+
+class RecordedPreview:
+    """A preview whose whole answer is noted; what is shown before it, is not."""
+
+    def __init__(self, preview: Preview, recorder: Recorder) -> None:
+        self._preview = preview
+        self._recorder = recorder
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait from one `show` to the next."""
+        return self._preview.seconds
+
+    async def show(self, text: str) -> None:
+        """Show the text so far."""
+        await self._preview.show(text)
+
+    def compose(self, reply: Reply) -> Sequence[Call]:
+        """Turn the whole answer into calls."""
+        self._recorder.note_reply(reply)
+        return self._preview.compose(reply)
 
 
 class RecordedCalls(aio.UnaryUnaryClientInterceptor):

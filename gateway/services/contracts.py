@@ -55,6 +55,9 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         message_field: the request's field for the message. Empty: none.
         event_field: the request's field for the event. Empty: none.
         answer_field: the response's field for the reply, or for the user id.
+        streams: the answer comes piece by piece.
+        piece_field: the response's field for a piece of text. Empty: none.
+        shows_typing: the user may see that the bot is typing.
     """
 
     trigger: Trigger
@@ -69,6 +72,9 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     message_field: str
     event_field: str
     answer_field: str
+    streams: bool
+    piece_field: str
+    shows_typing: bool
 
     @property
     def name(self) -> str:
@@ -103,8 +109,8 @@ def read_routes(
     """
     reader = _Reader(method, service, faults)
     declared = reader.declared()
-    if declared and (method.client_streaming or method.server_streaming):
-        reader.fault("a streaming rpc cannot have a route yet")
+    if declared and method.client_streaming:
+        reader.fault("an rpc that streams its request cannot have a route")
     return [route for option in declared if (route := reader.read(option))]
 
 
@@ -154,6 +160,8 @@ class _Reader:
             answer_field = self._user_id_field()
         else:
             answer_field = self._field(method.output_type, _REPLY)
+        if method.server_streaming and kind in {"event", "session"}:
+            self.fault(f"nobody would see a streamed answer to the trigger {kind}")
         if trigger is None:
             return None
         return Route(
@@ -169,6 +177,9 @@ class _Reader:
             message_field=message_field,
             event_field=event_field,
             answer_field=answer_field,
+            streams=method.server_streaming,
+            piece_field=self._piece_field() if method.server_streaming else "",
+            shows_typing=not option.no_typing,
         )
 
     def _trigger(self, option: route_pb2.Route) -> Trigger | None:
@@ -206,10 +217,18 @@ class _Reader:
             self.fault(f"{message.name} has no field of type {type_name}")
         return names[0] if names else ""
 
+    def _piece_field(self) -> str:
+        """Give the only string field of a streamed response. Empty: there is none."""
+        response = self._method.output_type
+        names = [field.name for field in response.fields if _is_string(field)]
+        if len(names) > 1:
+            self.fault(f"{response.name} has several string fields for pieces of text")
+        return names[0] if names else ""
+
     def _user_id_field(self) -> str:
         response = self._method.output_type
         field = response.fields_by_name.get(_USER_ID)
-        if not field or field.is_repeated or field.type != FieldDescriptor.TYPE_STRING:
+        if not field or not _is_string(field):
             self.fault(f"{response.name} has no string field {_USER_ID}")
         return _USER_ID
 
@@ -217,3 +236,7 @@ class _Reader:
 def _is(field: FieldDescriptor, type_name: str) -> bool:
     kind = field.message_type or field.enum_type
     return kind is not None and kind.full_name == type_name and not field.is_repeated
+
+
+def _is_string(field: FieldDescriptor) -> bool:
+    return field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated

@@ -6,7 +6,7 @@ route for text, for sessions and for each event.
 """
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import botgateway
@@ -73,12 +73,23 @@ class RouteTable:
         commands: name and description of each command of the menu, sorted.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        """Take routes without faults."""
+    def __init__(
+        self, routes: Iterable[Route], streaming: Collection[str] = ()
+    ) -> None:
+        """Take routes without faults.
+
+        Args:
+            routes: all of them.
+            streaming: the services, by their names in settings, whose streaming rpc is
+                taken where a unary one has the same trigger.
+        """
         self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
         kinds: dict[str, dict[str | int, Route]] = {}
         for route in self.routes:
-            kinds.setdefault(route.trigger.kind, {})[route.trigger.key] = route
+            chosen = kinds.setdefault(route.trigger.kind, {})
+            wanted = route.streams == (route.service in streaming)
+            if wanted or route.trigger.key not in chosen:
+                chosen[route.trigger.key] = route
         self.by_command = kinds.get("command", {})
         self.by_callback = sorted(
             kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
@@ -89,6 +100,19 @@ class RouteTable:
         self.services = tuple(sorted({route.service for route in self.routes}))
         self.names = tuple(sorted({f"/{HELP}", *(route.name for route in self.routes)}))
         self.commands = _menu(self.routes)
+
+    def streaming(self, services: Collection[str]) -> "RouteTable":
+        """Give the table in which these services stream what they can.
+
+        Raises:
+            Faults: services that have no rpc that streams.
+        """
+        able = {route.service for route in self.routes if route.streams}
+        if unable := sorted(set(services) - able):
+            raise Faults(
+                [f"{name}_STREAMING: no rpc of this service streams" for name in unable]
+            )
+        return RouteTable(self.routes, services)
 
     def lines(self) -> list[str]:
         """Give the table for a person: trigger, rpc and the setting of its target."""
@@ -145,11 +169,21 @@ def _menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
 
 def _shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
     """Find routes that could be taken for the same update."""
-    first: dict[tuple[str, str | int], Route] = {}
+    first: dict[tuple[str, str | int], list[Route]] = {}
     for route in routes:
-        other = first.setdefault((route.trigger.kind, route.trigger.key), route)
-        if other is not route:
+        key = route.trigger.kind, route.trigger.key
+        others = first.setdefault(key, [])
+        others.append(route)
+        if len(others) > 1 and not _alternatives(others):
+            other = others[0]
             yield f"{route.method}: {route.name} is already routed to {other.method}"
+
+
+def _alternatives(routes: Sequence[Route]) -> bool:
+    """Tell whether a setting chooses: a unary and a streaming rpc of one service."""
+    services = {route.method.rpartition(".")[0] for route in routes}
+    ways = {route.streams for route in routes}
+    return len(routes) == len(ways) and len(services) == 1
 
 
 def _shared_settings(routes: Sequence[Route]) -> Iterable[str]:

@@ -110,7 +110,9 @@ def refusal(method: str, answer: Answer) -> BotApiError:
     if code == 403:
         return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
     if code == 429 or answer.transient:
-        return BotApiUnavailable(f"{method} failed with {code or 'no answer'}")
+        return BotApiUnavailable(
+            f"{method} failed with {code or 'no answer'}", answer.parameters.retry_after
+        )
     return Rejected(method, code, _part(description))
 
 

@@ -121,6 +121,19 @@ class BotApi:
             self._authorized = not isinstance(error, Unauthorized)
         raise error
 
+    async def attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
+        """Make a call that nobody needs: once, and a 429 holds back nothing else.
+
+        Raises:
+            BotApiError: as in `call`.
+        """
+        answer = await self._request(
+            method, 0, _encoder.encode(self._follow(parameters))
+        )
+        if answer.ok or answer.not_modified:
+            return answer.result
+        raise refusal(method, answer)
+
     def _follow(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Put in the new id of a chat that moved."""
         new_id = self._moved.get(parameters.get("chat_id", 0))

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
@@ -12,6 +13,7 @@ from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.api import BotApi
 from gateway.telegram.formatter import amend, compose
+from gateway.telegram.preview import TelegramPreview
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,31 @@ class TelegramMessenger:
             else:
                 return
         await self._call(call)
+
+    def preview(self, update: Update) -> TelegramPreview:
+        """Prepare to show the answer to an update while it is being written."""
+        return TelegramPreview(update, self._attempt, self.compose)
+
+    async def show_typing(self, update: Update) -> None:
+        """Show that the bot is typing, for 5 s (Bot API, sendChatAction).
+
+        Raises:
+            BotApiError: Telegram does not want to.
+        """
+        context = update.context
+        parameters = {"chat_id": context.chat_id, "action": "typing"}
+        if context.message_thread_id:
+            parameters["message_thread_id"] = context.message_thread_id
+        if context.business_connection_id:
+            parameters["business_connection_id"] = context.business_connection_id
+        await self._attempt("sendChatAction", parameters)
+
+    async def _attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
+        start = time.perf_counter()
+        try:
+            return await self._api.attempt(method, parameters)
+        finally:
+            self._observe_call(method, time.perf_counter() - start)
 
     async def _call(self, call: Call) -> None:
         start = time.perf_counter()

@@ -30,6 +30,7 @@ from gateway.telegram.wire import (
     Membership,
     Poll,
     PollAnswer,
+    StoppedGeneration,
     UpdateId,
     User,
 )
@@ -97,6 +98,7 @@ class UpdateReader:
                     kind=kind.name,
                     lane=lane,
                     context=context,
+                    stopped_draft_id=_stopped_draft(happening),
                     event=_event(kind, happening),
                     exempt=kind.exempt,
                     useful_seconds=kind.useful_seconds,
@@ -210,6 +212,11 @@ def _pressed(
         inline_message_id=query.inline_message_id,
         useful_seconds=KINDS["callback_query"].useful_seconds,
     )
+
+
+def _stopped_draft(happening: Happening) -> int:
+    """Give the draft that the user stopped. 0: none."""
+    return happening.draft_id if isinstance(happening, StoppedGeneration) else 0
 
 
 def _event(kind: Kind, happening: Happening) -> "Event.ValueType":

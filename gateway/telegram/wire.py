@@ -74,6 +74,7 @@ class StoppedGeneration(InChat):
     """The user of a private chat stopped a message that is still being written."""
 
     message_thread_id: Int64 = 0
+    draft_id: Int64 = 0
 
     @property
     def topic(self) -> int:

@@ -16,7 +16,6 @@ from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.session import Sessions
 from gateway.actors.suspects import POISON
 from gateway.domain.errors import (
     Blocked,
@@ -32,6 +31,7 @@ from gateway.domain.ports import Claim
 from gateway.domain.state import decode_state
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.stops import LocalStops
 from tests.fakes import (
     FakeClock,
     FakeLease,
@@ -39,6 +39,7 @@ from tests.fakes import (
     FakeServices,
     Turns,
     a_message,
+    an_answering,
 )
 
 REPLAY = Envelope(update_id=3, lane="7", arrived=REPLAYED, body=b"3")
@@ -53,13 +54,14 @@ class Stage:
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
+        self.stops = LocalStops()
         self.read_at: list[float] = []
         self.useful_seconds = 0.0
         self.actor = Actor(
             self.mailboxes,
             self.services,
+            an_answering(self.services, self.messenger, self.clock, self.stops),
             Delivery(self.messenger, self.services, self.clock),
-            Sessions(self.services, self.clock, 3600),
             RateLimit(requests, 1),
             clock=self.clock,
             read=self.read,

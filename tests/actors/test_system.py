@@ -11,12 +11,19 @@ from gateway.actors.delivery import Delivery
 from gateway.actors.notices import SLOW_DOWN
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
-from gateway.actors.session import Sessions
 from gateway.actors.system import FAIR_TURNS, ActorSystem
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
-from tests.fakes import FakeClock, FakeMessenger, FakeServices, Turns, a_message
+from gateway.mailboxes.stops import LocalStops
+from tests.fakes import (
+    FakeClock,
+    FakeMessenger,
+    FakeServices,
+    Turns,
+    a_message,
+    an_answering,
+)
 from tests.waiting import wait_until
 
 
@@ -56,14 +63,15 @@ class House:
             Actor(
                 self.mailboxes,
                 self.services,
+                an_answering(self.services, self.messenger, self.clock, LocalStops()),
                 delivery,
-                Sessions(self.services, self.clock, 3600),
                 RateLimit(1000, 1),
                 clock=self.clock,
                 read=lambda body, arrived: pytest.fail("read again"),
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=self.clock, observe=self.turns.append),
+            tell_stop=LocalStops().tell,
             clock=self.clock,
             max_active=max_active,
         )

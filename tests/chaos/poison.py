@@ -6,7 +6,7 @@ python -m tests.chaos.poison serve
 import os
 
 from gateway import cli
-from gateway.domain.ports import Match
+from gateway.domain.services import Match
 from gateway.domain.update import Update
 from gateway.services.dispatch import Dispatch
 

@@ -1,6 +1,7 @@
 """All four services behind one real gRPC server, remembering what they were asked."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +33,10 @@ class Backend(
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.answer: Answer = self.echo
+        self.pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        """What StreamMessage says; None ends it."""
+        self.streams_ended: list[float] = []
+        """When calls of StreamMessage ended, cancelled ones too."""
         self.status: dict[str, grpc.StatusCode] = {}
         """Rpcs that fail, by their name."""
 
@@ -55,6 +60,9 @@ class Backend(
             await context.abort(self.status[rpc], "details with a hush text")
         return await self.answer(rpc, request)
 
+    def _ended(self, _: Context) -> None:
+        self.streams_ended.append(time.monotonic())
+
     async def SendMessage(  # noqa: D102, N802 - as the contract has it
         self, request: conversation.SendMessageRequest, context: Context
     ) -> conversation.SendMessageResponse:
@@ -64,8 +72,13 @@ class Backend(
     async def StreamMessage(  # noqa: D102, N802 - as above
         self, request: conversation.StreamMessageRequest, context: Context
     ) -> AsyncIterator[conversation.StreamMessageResponse]:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not routed")
-        yield conversation.StreamMessageResponse()
+        self.calls.append(("StreamMessage", request))
+        context.add_done_callback(self._ended)  # type: ignore[arg-type]  # its protocol has a name for the argument
+        while True:
+            text = await self.pieces.get()
+            if text is None:
+                return
+            yield conversation.StreamMessageResponse(text_piece=text)
 
     async def Connect(  # noqa: D102, N802 - as above
         self, request: matching.ConnectRequest, context: Context

@@ -141,6 +141,8 @@ def logged() -> Iterator[io.StringIO]:
 async def world(
     service_seconds: float = 30,
     recorder: Recorder | None = None,
+    *,
+    streaming: bool = False,
     **changes: Any,  # noqa: ANN401 - any setting
 ) -> AsyncIterator[World]:
     """Start a gateway with everything around it; drain it in the end.
@@ -148,6 +150,7 @@ async def world(
     Args:
         service_seconds: the deadline of all services.
         recorder: is told what happens.
+        streaming: texts go to StreamMessage.
         changes: settings that differ from the defaults of tests.
     """
     backend = Backend()
@@ -172,7 +175,10 @@ async def world(
             table = build_routes(discover())
             services = {
                 name: ServiceSettings(
-                    _env_file=None, target=target, timeout=service_seconds
+                    _env_file=None,
+                    target=target,
+                    timeout=service_seconds,
+                    streaming=streaming and name == "CONVERSATION",
                 )
                 for name in table.services
             }

@@ -19,7 +19,6 @@ from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
-from gateway.actors.session import Sessions
 from gateway.actors.system import ActorSystem
 from gateway.domain.state import decode_state
 from gateway.domain.turn import Turn
@@ -27,8 +26,9 @@ from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.keys import SHARDS, shard_of
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.stops import LocalStops
 from gateway.telegram.updates import UpdateReader
-from tests.fakes import FakeMessenger, FakeServices
+from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.stores import LEASE
@@ -98,14 +98,15 @@ class Worker:
             Actor(
                 mailboxes,
                 services,
+                an_answering(services, day.messenger, clock, LocalStops()),
                 delivery,
-                Sessions(services, clock, 3600),
                 RateLimit(1000, 1),
                 clock=clock,
                 read=_read,
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=clock, observe=self.turns.append),
+            tell_stop=LocalStops().tell,
             clock=clock,
             max_active=100,
         )

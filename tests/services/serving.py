@@ -140,7 +140,7 @@ async def calling(
     timeouts = {name: timeout or seconds for name, seconds in TIMEOUTS.items()}
     targets = dict.fromkeys(TABLE.services, f"127.0.0.1:{port}")
     async with Channels(targets, tls) as channels:
-        yield Dispatch(TABLE, channels, timeouts)
+        yield Dispatch(TABLE, channels, timeouts, timeouts)
 
 
 async def call(dispatch: Dispatch, update: Update) -> str:

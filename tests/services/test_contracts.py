@@ -171,7 +171,7 @@ CASES = {
         "a route has no trigger that this gateway knows",
     ),
     "a trigger of a newer contract": (
-        Rpc((Route.FromString(b"\x3a\x01x"),)),  # field 7
+        Rpc((Route.FromString(b"\xfa\x01\x01x"),)),  # field 31
         "a route has no trigger that this gateway knows",
     ),
     "an event of a newer contract": (
@@ -180,11 +180,23 @@ CASES = {
     ),
     "a stream of requests": (
         Rpc(command("/order"), streaming="client"),
-        "a streaming rpc cannot have a route yet",
+        "an rpc that streams its request cannot have a route",
     ),
-    "a stream of answers": (
-        Rpc(command("/order"), streaming="server"),
-        "a streaming rpc cannot have a route yet",
+    "a stream of answers to an event": (
+        Rpc((Route(event=Event.Value("EVENT_USER_BLOCKED_BOT")),), streaming="server"),
+        "nobody would see a streamed answer to the trigger event",
+    ),
+    "a stream of user ids": (
+        Rpc(SESSION, response={"internal_user_id": "string"}, streaming="server"),
+        "nobody would see a streamed answer to the trigger session",
+    ),
+    "pieces of text in two fields": (
+        Rpc(
+            command("/order"),
+            response={"reply": REPLY, "one": "string", "other": "string"},
+            streaming="server",
+        ),
+        "OrderResponse has several string fields for pieces of text",
     ),
     "an option that is no route": (
         Rpc((), options=b"\xa8\xe0\x19\x01"),  # field 52741 as a number

@@ -36,7 +36,8 @@ async def main(target: str) -> None:
     """Try all updates."""
     table = build_routes(discover())
     async with Channels(dict.fromkeys(table.services, target)) as channels:
-        dispatch = Dispatch(table, channels, dict.fromkeys(table.services, 5.0))
+        seconds = dict.fromkeys(table.services, 5.0)
+        dispatch = Dispatch(table, channels, seconds, seconds)
         answers = {
             text: await answer(dispatch, update) for text, update in UPDATES.items()
         }

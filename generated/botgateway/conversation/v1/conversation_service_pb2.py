@@ -28,7 +28,7 @@ from botgateway.chat.v1 import reply_pb2 as botgateway_dot_chat_dot_v1_dot_reply
 from botgateway.route.v1 import route_pb2 as botgateway_dot_route_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5botgateway/conversation/v1/conversation_service.proto\x12\x1a\x62otgateway.conversation.v1\x1a botgateway/chat/v1/context.proto\x1a botgateway/chat/v1/message.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"\x7f\n\x12SendMessageRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\"?\n\x13SendMessageResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"\x81\x01\n\x14StreamMessageRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\"U\n\x15StreamMessageResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\x12\x12\n\ntext_piece\x18\x02 \x01(\t2\x85\x02\n\x13\x43onversationService\x12v\n\x0bSendMessage\x12..botgateway.conversation.v1.SendMessageRequest\x1a/.botgateway.conversation.v1.SendMessageResponse\"\x06\xaa\xe0\x19\x02 \x01\x12v\n\rStreamMessage\x12\x30.botgateway.conversation.v1.StreamMessageRequest\x1a\x31.botgateway.conversation.v1.StreamMessageResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5botgateway/conversation/v1/conversation_service.proto\x12\x1a\x62otgateway.conversation.v1\x1a botgateway/chat/v1/context.proto\x1a botgateway/chat/v1/message.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"\x7f\n\x12SendMessageRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\"?\n\x13SendMessageResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"\x81\x01\n\x14StreamMessageRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x34\n\x07message\x18\x02 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\"U\n\x15StreamMessageResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\x12\x12\n\ntext_piece\x18\x02 \x01(\t2\x8d\x02\n\x13\x43onversationService\x12v\n\x0bSendMessage\x12..botgateway.conversation.v1.SendMessageRequest\x1a/.botgateway.conversation.v1.SendMessageResponse\"\x06\xaa\xe0\x19\x02 \x01\x12~\n\rStreamMessage\x12\x30.botgateway.conversation.v1.StreamMessageRequest\x1a\x31.botgateway.conversation.v1.StreamMessageResponse\"\x06\xaa\xe0\x19\x02 \x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONVERSATIONSERVICE'].methods_by_name['SendMessage']._loaded_options = None
   _globals['_CONVERSATIONSERVICE'].methods_by_name['SendMessage']._serialized_options = b'\252\340\031\002 \001'
+  _globals['_CONVERSATIONSERVICE'].methods_by_name['StreamMessage']._loaded_options = None
+  _globals['_CONVERSATIONSERVICE'].methods_by_name['StreamMessage']._serialized_options = b'\252\340\031\002 \001'
   _globals['_SENDMESSAGEREQUEST']._serialized_start=218
   _globals['_SENDMESSAGEREQUEST']._serialized_end=345
   _globals['_SENDMESSAGERESPONSE']._serialized_start=347
@@ -46,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMMESSAGERESPONSE']._serialized_start=544
   _globals['_STREAMMESSAGERESPONSE']._serialized_end=629
   _globals['_CONVERSATIONSERVICE']._serialized_start=632
-  _globals['_CONVERSATIONSERVICE']._serialized_end=893
+  _globals['_CONVERSATIONSERVICE']._serialized_end=901
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,73 @@
+"""What the service of a route says to an update, or an apology."""
+
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
+
+from gateway.actors.lease import Lease
+from gateway.actors.notices import excuse
+from gateway.actors.session import Sessions
+from gateway.actors.streaming import Streaming
+from gateway.actors.typing import Typing
+from gateway.domain.errors import ServiceError
+from gateway.domain.messenger import Preview
+from gateway.domain.ports import Clock
+from gateway.domain.services import Match
+from gateway.domain.state import State
+from gateway.domain.turn import Outcome, Turn
+from gateway.domain.update import Update
+
+Answer = tuple[Reply, Preview | None]
+"""What the user gets, and what of it the user sees already."""
+
+
+class Answering:
+    """Asks services. Their answers come at once, or piece by piece."""
+
+    def __init__(
+        self, sessions: Sessions, typing: Typing, streaming: Streaming, clock: Clock
+    ) -> None:
+        self._sessions = sessions
+        self._typing = typing
+        self._streaming = streaming
+        self._clock = clock
+
+    async def ask(
+        self, match: Match, update: Update, state: State, turn: Turn, lease: Lease
+    ) -> Answer | None:
+        """Ask the service of a route. None: nothing is sent."""
+        turn.route = match.route
+        await self._sessions.open(update, state, turn, lease)
+        await lease.hold()
+        start = self._clock.uptime()
+        user_id = state.internal_user_id
+        try:
+            if match.streams:
+                return await self._follow(match, update, user_id, turn, lease)
+            with self._typing.begin(match, update):
+                reply = await match.call(user_id)
+        except ServiceError as error:
+            _note(turn, error)
+            # Nobody waits for an answer to an event.
+            return None if update.event else (excuse(update, error), None)
+        finally:
+            turn.service_seconds += self._clock.uptime() - start
+        # Whoever blocked the bot cannot be written to.
+        return None if update.event == EVENT_USER_BLOCKED_BOT else (reply, None)
+
+    async def _follow(
+        self, match: Match, update: Update, user_id: str, turn: Turn, lease: Lease
+    ) -> Answer:
+        """Show an answer while it is being written; what there is of it stays."""
+        streamed = await self._streaming.follow(match, update, user_id, lease)
+        reply = streamed.reply
+        if streamed.stopped:
+            turn.outcome = Outcome.STOPPED
+        if streamed.error is not None:
+            _note(turn, streamed.error)
+            reply.MergeFrom(excuse(update, streamed.error))
+        return reply, streamed.preview
+
+
+def _note(turn: Turn, error: ServiceError) -> None:
+    turn.outcome = error.outcome
+    turn.fault = str(error)

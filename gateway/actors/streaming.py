@@ -1,0 +1,146 @@
+"""Answers that users see while they are being written, and can stop.
+
+Concurrency: two tasks per streamed answer, both children of its actor. One reads the
+pieces as they come; the other shows the newest text, one call at a time, so that
+a slow Bot API skips texts and never makes a queue of them. Neither outlives `follow`.
+
+- The end: when the last piece was read, the call that is on its way is waited for, for
+  a moment, because a draft that arrives behind the whole answer would stay beside it.
+- A stop cancels the reading, and with it the call of the service, at once.
+- A call that fails slows the showing down and never touches the answer. A cancelled
+  actor cancels both tasks.
+"""
+
+import asyncio
+
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from msgspec import Struct
+
+from gateway.actors.growing import Growing
+from gateway.actors.lease import Lease
+from gateway.actors.typing import Typing
+from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
+from gateway.domain.messenger import Messenger, Preview, Stops
+from gateway.domain.services import Match
+from gateway.domain.update import Update
+
+MOST_CHARACTERS = 400_000
+"""Of one answer. A service that writes more has lost its way: the call is cancelled."""
+
+SLOWEST_SECONDS = 8.0
+"""From one call to the next after refusals, unless Telegram asks for more."""
+
+RECOVERY = 0.9
+"""What a call that works makes of the time between calls that a refusal doubled."""
+
+LAST_CALL_SECONDS = 5.0
+"""How long the whole answer waits for the call before it."""
+
+
+class Streamed(Struct, frozen=True):
+    """What became of a streamed answer.
+
+    Attributes:
+        reply: what is to stay, as far as it got.
+        preview: what the user sees of it by now.
+        stopped: the user stopped it.
+        error: why the service did not get to the end. None: it did.
+    """
+
+    reply: Reply
+    preview: Preview
+    stopped: bool = False
+    error: ServiceError | None = None
+
+
+class Streaming:
+    """The streamed answers that are under way here."""
+
+    def __init__(self, messenger: Messenger, typing: Typing, stops: Stops) -> None:
+        self._messenger = messenger
+        self._typing = typing
+        self._stoppable: dict[tuple[str, int], asyncio.Task[Reply | None]] = {}
+        stops.listen(self._stop)
+
+    async def follow(
+        self, match: Match, update: Update, internal_user_id: str, lease: Lease
+    ) -> Streamed:
+        """Ask the service, and show its answer while it is being written."""
+        text = Growing()
+        preview = self._messenger.preview(update)
+        with self._typing.begin(match, update) as wait:
+
+            def write(piece: str) -> None:
+                wait.end()
+                text.add(piece)
+                if text.length > MOST_CHARACTERS:
+                    reading.cancel()
+
+            reading = asyncio.create_task(
+                match.stream(internal_user_id, write), name="read answer"
+            )
+            showing = asyncio.create_task(
+                _show(text, preview, lease), name="show answer"
+            )
+            key = update.lane, update.update_id
+            self._stoppable[key] = reading
+            try:
+                await asyncio.wait([reading])
+                text.end()
+                await asyncio.wait([showing], timeout=LAST_CALL_SECONDS)
+            finally:
+                del self._stoppable[key]
+                for task in (reading, showing):
+                    task.cancel()
+                await asyncio.gather(reading, showing, return_exceptions=True)
+        return _streamed(reading, text, preview)
+
+    def _stop(self, lane: str, draft_id: int) -> None:
+        """Stop an answer, if it is being written here."""
+        reading = self._stoppable.get((lane, draft_id))
+        if reading is not None:
+            reading.cancel()
+
+
+async def _show(text: Growing, preview: Preview, lease: Lease) -> None:
+    """Show the newest text, until it is whole."""
+    pace = preview.seconds
+    loop = asyncio.get_running_loop()
+    while await text.grown():
+        await lease.hold()
+        again = loop.time() + pace
+        length = text.length
+        try:
+            await preview.show(str(text))
+        except BotApiUnavailable as error:
+            pace = min(2 * pace, SLOWEST_SECONDS)
+            again = loop.time() + max(pace, error.retry_after)
+        except BotApiError:
+            return
+        else:
+            text.shown = length
+            pace = max(pace * RECOVERY, preview.seconds)
+        await text.ended_by(again)
+
+
+def _streamed(
+    reading: asyncio.Task[Reply | None], text: Growing, preview: Preview
+) -> Streamed:
+    """Say what became of an answer.
+
+    Raises:
+        Exception: a fault of our own.
+    """
+    if reading.cancelled():
+        overlong = text.length > MOST_CHARACTERS
+        kept = str(text) if overlong else str(text)[: text.shown]
+        return Streamed(_plain(kept), preview, stopped=not overlong)
+    error = reading.exception()
+    if isinstance(error, ServiceError):
+        return Streamed(_plain(str(text)), preview, error=error)
+    reply = reading.result()
+    return Streamed(_plain(str(text)) if reply is None else reply, preview)
+
+
+def _plain(text: str) -> Reply:
+    return Reply(messages=[OutgoingMessage(text=text)] if text.strip() else [])

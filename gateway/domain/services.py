@@ -1,0 +1,65 @@
+"""What the actors need from the services: see `ports.py`."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import Event
+
+from gateway.domain.update import Update
+
+
+class Match(Protocol):
+    """An update together with the route that serves it."""
+
+    @property
+    def route(self) -> str:
+        """The route's name: one of the names in the route table."""
+
+    @property
+    def streams(self) -> bool:
+        """True: the service answers piece by piece; ask by `stream`, else by `call`."""
+
+    @property
+    def shows_typing(self) -> bool:
+        """True: a user who waits is to see that the bot is typing."""
+
+    async def call(self, internal_user_id: str) -> Reply:
+        """Ask the service.
+
+        Raises:
+            ServiceError: it did not answer.
+        """
+
+    async def stream(
+        self, internal_user_id: str, write: Callable[[str], None]
+    ) -> Reply | None:
+        """Ask the service, and take its answer piece by piece.
+
+        Args:
+            internal_user_id: who the user is.
+            write: takes the next piece of the text, never an empty one.
+
+        Returns:
+            The answer as it is to stay. None: the text of the pieces.
+
+        Raises:
+            ServiceError: it did not answer, or not to the end.
+        """
+
+
+class Services(Protocol):
+    """The internal services behind the route table."""
+
+    def find(self, update: Update) -> Match | None:
+        """Find the route that serves an update. None: there is none."""
+
+    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+        """Find the route that serves an event around an update's user."""
+
+    async def resolve_user(self, update: Update) -> str:
+        """Give the internal user id of the update's human; empty where none is known.
+
+        Raises:
+            ServiceError: the session service did not answer.
+        """

@@ -1,0 +1,139 @@
+"""Tells all workers that a user stopped an answer: through a channel of Redis.
+
+A stop waits for nobody's turn: it goes past the mailboxes, which keep it too, for the
+order of the user's updates. Redis keeps nothing of a channel, so a worker that does not
+listen in that moment writes its answer to the end.
+
+Concurrency: one task listens on a connection of its own, as a connection that listens
+can do nothing else, and one asks now and then whether it still lives. Both end with the
+block. A stop is sent with the next batch of the mailboxes' own connection.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Self
+
+from redis.asyncio.connection import AbstractConnection
+
+from gateway.logs import describe
+from gateway.mailboxes.commands import Command, Submits
+from gateway.mailboxes.connect import Connect
+from gateway.mailboxes.keys import shard_number
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = b"stops"
+"""Of all workers that use the same Redis. In a Cluster any node passes it on."""
+
+ANSWER_SECONDS = 1.0
+"""How long Redis has for the connection, and a stop to get to Redis."""
+
+AGAIN_SECONDS = 1.0
+"""Before the next attempt to connect; may be cut by half, so that workers spread."""
+
+PING_SECONDS = 10.0
+"""How often the connection is tried out. A connection may die without a word."""
+
+Stop = Callable[[str, int], None]
+
+
+class LocalStops:
+    """Stops of a gateway that has one worker."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Stop] = []
+
+    def listen(self, stop: Stop) -> None:
+        """Ask to be told of every stop."""
+        self._listeners.append(stop)
+
+    def tell(self, lane: str, draft_id: int) -> None:
+        """Tell everybody."""
+        for stop in self._listeners:
+            stop(lane, draft_id)
+
+
+class RedisStops(LocalStops):
+    """Stops of all workers that use the same Redis, inside of an `async with` block.
+
+    Args:
+        connect: makes a connection to a server that answers, not yet connected.
+        transport: takes the stops.
+    """
+
+    def __init__(self, connect: Connect, transport: Submits) -> None:
+        super().__init__()
+        self._connect = connect
+        self._transport = transport
+        self._task: asyncio.Task[None] | None = None
+        self.listening = asyncio.Event()
+        """Set while stops of other workers get here."""
+
+    async def __aenter__(self) -> Self:
+        """Start to listen."""
+        self._task = asyncio.create_task(self._run(), name="stops")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def tell(self, lane: str, draft_id: int) -> None:
+        """Tell everybody: those of this worker at once."""
+        super().tell(lane, draft_id)
+        message = b"%d %b" % (draft_id, lane.encode())
+        command = Command(shard_number(lane), (b"PUBLISH", CHANNEL, message))
+        self._transport.submit(command)
+        # Nobody waits for it; later it would be of no use.
+        command.reply.add_done_callback(_ignore)
+        loop = asyncio.get_running_loop()
+        loop.call_later(ANSWER_SECONDS, command.reply.cancel)
+
+    async def _run(self) -> None:
+        while True:
+            connection = self._connect()
+            try:
+                await self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - the next connection may work
+                logger.debug("stops not heard", extra={"error": describe(error)})
+            finally:
+                self.listening.clear()
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(AGAIN_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - jitter
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Listen until something fails."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
+            await connection.send_command("SUBSCRIBE", CHANNEL)
+            await connection.read_response()
+        self.listening.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_ping(connection))
+            await self._listen(connection)
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as silence:
+            while True:
+                silence.reschedule(loop.time() + PING_SECONDS + ANSWER_SECONDS)
+                kind, *_, message = await connection.read_response()
+                if kind == b"message":
+                    draft_id, _, lane = message.partition(b" ")
+                    super().tell(lane.decode(), int(draft_id))
+
+
+async def _ping(connection: AbstractConnection) -> None:
+    while True:
+        await asyncio.sleep(PING_SECONDS)
+        await connection.send_command("PING")
+
+
+def _ignore(reply: "asyncio.Future[object]") -> None:
+    """Take note of an error, or asyncio complains that nobody did."""
+    if not reply.cancelled():
+        reply.exception()

@@ -1,0 +1,123 @@
+"""An rpc of a service, called for one of its routes.
+
+One call is one attempt within the service's deadline, and one repetition by gRPC if
+the service is unavailable. Both carry the same request id, so that a service that
+got both acts once. Cancelling the caller cancels the call at the service. No task is
+started here.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from botgateway.chat.v1.reply_pb2 import Reply
+from google.protobuf.message import DecodeError, Message
+from grpc import aio
+
+from gateway.domain.errors import ServiceFailed
+from gateway.domain.update import Update
+from gateway.services.contracts import Route
+from gateway.services.refusals import refusal
+
+
+class Rpc:
+    """An rpc of a service, ready to be called for one of its routes."""
+
+    __slots__ = ("_call", "_stream", "_timeout", "route")
+
+    def __init__(self, route: Route, channel: aio.Channel, timeout: float) -> None:
+        self.route = route
+        self._timeout = timeout
+        # Bytes in and out: a deserializer of ours that fails would be logged by gRPC
+        # with its traceback, and the answer be None.
+        self._call: aio.UnaryUnaryMultiCallable[bytes, bytes | None] = (
+            channel.unary_unary(route.path)
+        )
+        self._stream: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            route.path
+        )
+
+    async def __call__(
+        self, update: Update, values: Mapping[str, Any], internal_user_id: str
+    ) -> Message:
+        """Call the rpc.
+
+        Raises:
+            ServiceError: it did not answer.
+        """
+        try:
+            answer = await self._call(
+                self._request(update, values, internal_user_id),
+                timeout=self._timeout,
+                metadata=_metadata(update.context.request_id),
+            )
+        except aio.AioRpcError as error:
+            raise refusal(error, self.route.name) from None
+        return _decoded(answer, self.route)
+
+    async def stream(
+        self,
+        update: Update,
+        values: Mapping[str, Any],
+        internal_user_id: str,
+        write: Callable[[str], None],
+    ) -> Reply | None:
+        """Call the rpc and read its answers: see `Match.stream`."""
+        route = self.route
+        reply: Reply | None = None
+        call = self._stream(
+            self._request(update, values, internal_user_id),
+            timeout=self._timeout,
+            metadata=_metadata(update.context.request_id),
+        )
+        try:
+            async for answer in call:
+                response = _decoded(answer, route)
+                if route.piece_field and (
+                    piece := getattr(response, route.piece_field)
+                ):
+                    write(piece)
+                if response.HasField(route.answer_field):
+                    reply = getattr(response, route.answer_field)
+        except aio.AioRpcError as error:
+            raise refusal(error, route.name) from None
+        finally:
+            call.cancel()  # without effect after its end
+        return reply
+
+    def _request(
+        self, update: Update, values: Mapping[str, Any], internal_user_id: str
+    ) -> bytes:
+        """Put the request together."""
+        route = self.route
+        fields = {**values, route.context_field: update.context}
+        if route.message_field and update.message is not None:
+            fields[route.message_field] = update.message
+        request = route.request(**fields)
+        # The request has a copy of the context: the update's own stays as it is.
+        getattr(request, route.context_field).internal_user_id = internal_user_id
+        return request.SerializeToString()
+
+
+def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
+    """Give the headers of a call: its idempotency key and its place in a trace.
+
+    W3C Trace Context, version 00, sampled. All calls for an update, repetitions after
+    a crash included, belong to one trace.
+    """
+    trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
+    return (
+        ("x-request-id", request_id),
+        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-01"),
+    )
+
+
+def _decoded(answer: bytes | None, route: Route) -> Message:
+    """Read an answer. None is the status OK with no answer behind it."""
+    if answer is None:
+        raise ServiceFailed(f"{route.name}: OK without an answer")
+    try:
+        return route.response.FromString(answer)
+    except DecodeError:
+        raise ServiceFailed(f"{route.name}: the answer cannot be read") from None

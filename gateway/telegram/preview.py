@@ -1,0 +1,139 @@
+"""An answer in Telegram while it is still being written.
+
+In private chats it is a draft (Bot API, sendMessageDraft): a preview that the user can
+stop, and that vanishes when the answer itself arrives. Elsewhere, and where drafts are
+refused, it is a message that is edited, and that the answer takes the place of.
+
+Nothing here is sent twice: the next text is newer anyway. A 429 holds back nothing but
+the preview.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from msgspec import structs
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Rejected
+from gateway.domain.update import Update
+from gateway.telegram.formatter import TEXT_LIMIT
+from gateway.telegram.text import blank, split, units
+
+logger = logging.getLogger(__name__)
+
+DRAFT_SECONDS = 0.5
+"""From one draft to the next. Telegram names no limit, but refuses what is too much."""
+
+EDIT_SECONDS = 1.0
+"""From one edit to the next: they count as messages, and a chat takes one a second."""
+
+Parameters = dict[str, Any]
+Attempt = Callable[[str, Parameters], Awaitable[Any]]
+Compose = Callable[[Update, Reply], Sequence[Call]]
+
+
+class TelegramPreview:
+    """The preview of the answer to one update.
+
+    Args:
+        update: what is answered.
+        attempt: makes a call once, and gives its result or raises.
+        compose: turns a reply into calls.
+    """
+
+    def __init__(self, update: Update, attempt: Attempt, compose: Compose) -> None:
+        self._update = update
+        self._attempt = attempt
+        self._compose = compose
+        context = update.context
+        self._drafts = context.chat_type == CHAT_TYPE_PRIVATE
+        if context.business_connection_id or not context.chat_id:
+            self._drafts = False
+        self._message_id = 0
+        """The message that shows the text. 0: none."""
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait from one `show` to the next."""
+        return DRAFT_SECONDS if self._drafts else EDIT_SECONDS
+
+    async def show(self, text: str) -> None:
+        """Show the text so far; of a long one the last part.
+
+        Raises:
+            BotApiUnavailable: not now.
+            BotApiError: not at all.
+        """
+        await self._end_spinner()
+        if blank(text):
+            return
+        if units(text) > TEXT_LIMIT:
+            text = split(text, TEXT_LIMIT)[-1]
+        if self._drafts:
+            try:
+                await self._attempt("sendMessageDraft", self._draft(text))
+            except Rejected:
+                logger.warning("drafts are refused", extra={"kind": self._update.kind})
+                self._drafts = False
+            else:
+                return
+        await self._show_as_message(text)
+
+    def compose(self, reply: Reply) -> Sequence[Call]:
+        """Turn the whole answer into calls that put it in the preview's place."""
+        if not self._message_id:
+            return self._compose(self._update, reply)
+        if not reply.messages or not _fits_an_edit(reply.messages[0]):
+            gone = Call(method="deleteMessage", parameters=self._shown())
+            return [gone, *self._compose(self._update, reply)]
+        edited = Reply()
+        edited.CopyFrom(reply)
+        edited.messages[0].edit = True
+        update = structs.replace(
+            self._update, pressed_message_id=self._message_id, inline_message_id=""
+        )
+        return self._compose(update, edited)
+
+    async def _end_spinner(self) -> None:
+        """Answer a pressed button at once: its answer may take minutes."""
+        query = self._update.callback_query_id
+        if not query:
+            return
+        self._update = structs.replace(self._update, callback_query_id="")
+        await self._attempt("answerCallbackQuery", {"callback_query_id": query})
+
+    def _draft(self, text: str) -> Parameters:
+        # The same after a crash, so that the draft of before is the one that goes on.
+        parameters = self._place() | {"draft_id": self._update.update_id, "text": text}
+        return parameters | {"can_stop": True, "keep_on_stop": True}
+
+    async def _show_as_message(self, text: str) -> None:
+        if self._message_id:
+            await self._attempt("editMessageText", {**self._shown(), "text": text})
+            return
+        result = await self._attempt("sendMessage", {**self._place(), "text": text})
+        self._message_id = int(result["message_id"])
+
+    def _place(self) -> Parameters:
+        context = self._update.context
+        place: Parameters = {"chat_id": context.chat_id}
+        if context.message_thread_id:
+            place["message_thread_id"] = context.message_thread_id
+        if context.business_connection_id:
+            place["business_connection_id"] = context.business_connection_id
+        return place
+
+    def _shown(self) -> Parameters:
+        """Name the message that shows the text."""
+        place = self._place()
+        place.pop("message_thread_id", None)
+        return place | {"message_id": self._message_id}
+
+
+def _fits_an_edit(message: OutgoingMessage) -> bool:
+    """Tell whether a message can take the place of the one that is shown."""
+    plain = not message.media and not message.edit and not blank(message.text)
+    return plain and message.WhichOneof("markup") in {None, "keyboard"}

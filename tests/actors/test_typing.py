@@ -1,0 +1,99 @@
+"""The user sees that the bot is typing."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, CHAT_TYPE_SUPERGROUP
+from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
+
+from gateway.actors.typing import Typing
+from gateway.domain.errors import Part as Fault
+from gateway.domain.errors import Rejected
+from gateway.domain.update import Envelope, Update
+from tests.fakes import FakeMatch, FakeMessenger, FakeServices, a_message
+from tests.waiting import wait_until
+
+
+@dataclass
+class Scene:
+    """A messenger, and a service that is silent after 10 ms."""
+
+    messenger: FakeMessenger
+    typing: Typing
+
+    def match(self, update: Update, *, shows: bool = True) -> FakeMatch:
+        """Give a route."""
+        match = FakeMatch(FakeServices(), update, "text")
+        match.shows_typing = shows
+        return match
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Give a scene."""
+    messenger = FakeMessenger()
+    return Scene(messenger, Typing(messenger, silence=0.01, repeat=0.01))
+
+
+def the_update(envelope: Envelope) -> Update:
+    """Give the update of an envelope."""
+    assert envelope.update is not None
+    return envelope.update
+
+
+async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
+    """And leaves nothing behind."""
+    update = the_update(a_message(1))
+    with scene.typing.begin(scene.match(update), update):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.03)  # longer than the silence
+    assert scene.messenger.typed == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
+    """Telegram forgets it after five seconds."""
+    update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
+    with scene.typing.begin(scene.match(update), update):
+        await wait_until(lambda: len(scene.messenger.typed) >= 3)
+    await wait_until(lambda: len(asyncio.all_tasks()) == 1)
+    assert set(scene.messenger.typed) == {3}
+
+
+async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
+    """Nobody is told, and it is not tried again for this update."""
+    scene.messenger.typing_failure = Rejected("sendChatAction", 400, Fault.OTHER)
+    update = the_update(a_message(1))
+    with scene.typing.begin(scene.match(update), update):
+        await asyncio.sleep(0.02)
+        await wait_until(lambda: len(asyncio.all_tasks()) == 1)
+        scene.messenger.typing_failure = None
+        await asyncio.sleep(0.03)
+    assert scene.messenger.typed == []
+
+
+NOWHERE = {
+    "a channel": a_message(1, chat_type=CHAT_TYPE_CHANNEL),
+    "no chat": a_message(1, user=0),
+    "an event": a_message(1, event=EVENT_USER_UNBLOCKED_BOT),
+}
+
+
+@pytest.mark.parametrize("envelope", NOWHERE.values(), ids=NOWHERE)
+async def test_where_nobody_waits_nothing_is_shown(
+    scene: Scene, envelope: Envelope
+) -> None:
+    """Telegram would refuse it, or nobody would see it."""
+    update = the_update(envelope)
+    with scene.typing.begin(scene.match(update), update):
+        await asyncio.sleep(0.03)
+    assert scene.messenger.typed == []
+
+
+async def test_a_route_may_not_want_it(scene: Scene) -> None:
+    """`no_typing` of the route."""
+    update = the_update(a_message(1))
+    with scene.typing.begin(scene.match(update, shows=False), update):
+        await asyncio.sleep(0.03)
+    assert scene.messenger.typed == []

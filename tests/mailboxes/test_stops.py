@@ -1,0 +1,117 @@
+"""Stops reach every worker."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.mailboxes import stops as stops_module
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.stops import LocalStops, RedisStops
+from tests.mailboxes.servers import RedisCluster, RedisServer
+from tests.waiting import wait_until
+
+Heard = list[tuple[str, int]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server that the test may do anything to."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after connections more often than in real life."""
+    monkeypatch.setattr(stops_module, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(stops_module, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(stops_module, "PING_SECONDS", 0.1)
+
+
+@asynccontextmanager
+async def worker(url: str) -> AsyncIterator[tuple[RedisStops, Heard]]:
+    """Run what a worker needs to tell and to hear stops."""
+    transport = ClusterTransport(url, load_scripts(), SystemClock())
+    async with transport, RedisStops(transport.connect, transport) as stops:
+        heard: Heard = []
+        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
+        yield stops, heard
+
+
+def test_a_stop_in_one_process_is_heard_at_once() -> None:
+    """By everybody who listens."""
+    stops = LocalStops()
+    heard: Heard = []
+    for _ in range(2):
+        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
+    stops.tell("7", 5)
+    assert heard == [("7", 5), ("7", 5)]
+
+
+async def test_a_stop_is_heard_by_all_workers(server: RedisServer) -> None:
+    """Here at once, elsewhere in a moment; lanes may have any name."""
+    async with worker(server.url) as (one, own), worker(server.url) as (two, others):
+        await one.listening.wait()
+        await two.listening.wait()
+        one.tell("kind:a b", 2**40)
+        assert own == [("kind:a b", 2**40)]
+        await wait_until(lambda: others == [("kind:a b", 2**40)], within=0.5)
+        two.tell("-100", 6)
+        await wait_until(lambda: ("-100", 6) in own, within=0.5)
+
+
+async def test_a_stop_is_heard_through_any_node_of_a_cluster(
+    redis_cluster: RedisCluster,
+) -> None:
+    """The lane's shard may be on another node than the one that is listened to."""
+    async with (
+        worker(redis_cluster.url) as (one, _),
+        worker(redis_cluster.url) as (two, others),
+    ):
+        await one.listening.wait()
+        await two.listening.wait()
+        lanes = [str(number) for number in range(40)]
+        for lane in lanes:
+            one.tell(lane, 1)
+        await wait_until(lambda: {lane for lane, _ in others} == set(lanes))
+
+
+@pytest.mark.usefixtures("often")
+async def test_after_a_restart_stops_are_heard_again(server: RedisServer) -> None:
+    """Those of meanwhile are not: answers go on to their end, and nothing breaks."""
+    async with worker(server.url) as (one, _), worker(server.url) as (two, others):
+        await two.listening.wait()
+        server.kill()
+        await wait_until(lambda: not two.listening.is_set())
+        one.tell("7", 1)
+        await asyncio.sleep(0.4)  # longer than a stop is of use
+        server.start()
+        await two.listening.wait()
+        one.tell("7", 2)
+        await wait_until(lambda: bool(others))
+        assert others == [("7", 2)]
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_connection_that_dies_without_a_word_is_made_again(
+    server: RedisServer,
+) -> None:
+    """And one on which nothing happens for long is left alone."""
+    async with worker(server.url) as (one, heard):
+        await one.listening.wait()
+        await asyncio.sleep(0.6)  # longer than the silence that is put up with
+        assert one.listening.is_set()
+        os.kill(server.pid, signal.SIGSTOP)
+        await wait_until(lambda: not one.listening.is_set())
+        os.kill(server.pid, signal.SIGCONT)
+        await one.listening.wait()
+        assert heard == []

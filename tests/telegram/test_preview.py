@@ -1,0 +1,210 @@
+"""An answer in Telegram while it is still being written."""
+
+from typing import Any
+
+import pytest
+from botgateway.chat.v1.context_pb2 import (
+    CHAT_TYPE_PRIVATE,
+    CHAT_TYPE_SUPERGROUP,
+    RequestContext,
+)
+from botgateway.chat.v1.reply_pb2 import (
+    CallbackAnswer,
+    ForceReply,
+    Media,
+    OutgoingMessage,
+    Reply,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.call import Call
+from gateway.domain.errors import BotApiUnavailable, Part, Rejected
+from gateway.domain.update import Update
+from gateway.telegram.formatter import TEXT_LIMIT, compose
+from gateway.telegram.preview import DRAFT_SECONDS, EDIT_SECONDS, TelegramPreview
+from gateway.telegram.text import units
+
+PRIVATE = RequestContext(chat_id=7, chat_type=CHAT_TYPE_PRIVATE)
+GROUP = RequestContext(
+    chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, message_thread_id=3
+)
+BUSINESS = RequestContext(
+    chat_id=7, chat_type=CHAT_TYPE_PRIVATE, business_connection_id="b"
+)
+
+
+class Telegram:
+    """Takes calls, and refuses as told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.errors: dict[str, Exception] = {}
+
+    async def attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as the real one
+        """Take a call."""
+        self.calls.append((method, parameters))
+        if method in self.errors:
+            raise self.errors[method]
+        return {"message_id": 50} if method == "sendMessage" else True
+
+    def preview(self, context: RequestContext, **fields: Any) -> TelegramPreview:  # noqa: ANN401 - fields of Update
+        """Give the preview of an answer."""
+        update = Update(
+            update_id=11, kind="message", lane="7", context=context, **fields
+        )
+        return TelegramPreview(update, self.attempt, _compose)
+
+
+def _compose(update: Update, reply: Reply) -> list[Call]:
+    return compose(update, reply, pytest.fail)
+
+
+def say(text: str, **fields: Any) -> Reply:  # noqa: ANN401 - fields of OutgoingMessage
+    """Make a reply of one message."""
+    return Reply(messages=[OutgoingMessage(text=text, **fields)])
+
+
+@pytest.fixture
+def telegram() -> Telegram:
+    """Give a Bot API."""
+    return Telegram()
+
+
+async def test_a_private_chat_gets_drafts_that_can_be_stopped(
+    telegram: Telegram,
+) -> None:
+    """Always the same draft, which is that of the update, and then a message."""
+    preview = telegram.preview(PRIVATE)
+    await preview.show("one")
+    await preview.show("one two")
+    assert preview.seconds == DRAFT_SECONDS
+    draft = {"chat_id": 7, "draft_id": 11, "can_stop": True, "keep_on_stop": True}
+    assert telegram.calls == [
+        ("sendMessageDraft", {**draft, "text": "one"}),
+        ("sendMessageDraft", {**draft, "text": "one two"}),
+    ]
+    [call] = preview.compose(say("whole"))
+    assert call.method == "sendMessage"
+    assert call.parameters == {"chat_id": 7, "text": "whole"}
+
+
+async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None:
+    """In its topic; the whole answer takes its place."""
+    preview = telegram.preview(GROUP)
+    await preview.show("one")
+    await preview.show("one two")
+    assert preview.seconds == EDIT_SECONDS
+    assert telegram.calls == [
+        ("sendMessage", {"chat_id": -100, "message_thread_id": 3, "text": "one"}),
+        ("editMessageText", {"chat_id": -100, "message_id": 50, "text": "one two"}),
+    ]
+    first, second = preview.compose(
+        Reply(messages=[OutgoingMessage(text="whole"), OutgoingMessage(text="more")])
+    )
+    assert (first.method, first.parameters["message_id"]) == ("editMessageText", 50)
+    assert (second.method, second.parameters["text"]) == ("sendMessage", "more")
+
+
+async def test_where_drafts_are_refused_a_message_is_edited(
+    telegram: Telegram,
+) -> None:
+    """At once, and from then on."""
+    telegram.errors["sendMessageDraft"] = Rejected("x", 400, Part.OTHER)
+    preview = telegram.preview(PRIVATE)
+    await preview.show("one")
+    await preview.show("two")
+    methods = [method for method, _ in telegram.calls]
+    assert methods == ["sendMessageDraft", "sendMessage", "editMessageText"]
+    assert preview.seconds == EDIT_SECONDS
+
+
+async def test_a_draft_that_only_came_too_often_is_tried_again(
+    telegram: Telegram,
+) -> None:
+    """A 429 does not turn drafts into edits, which would earn more of them."""
+    telegram.errors["sendMessageDraft"] = BotApiUnavailable("429", 3)
+    preview = telegram.preview(PRIVATE)
+    for _ in range(2):
+        with pytest.raises(BotApiUnavailable):
+            await preview.show("one")
+    assert {method for method, _ in telegram.calls} == {"sendMessageDraft"}
+
+
+async def test_a_business_chat_has_no_drafts(telegram: Telegram) -> None:
+    """The Bot API has no such parameter; messages go through the connection."""
+    preview = telegram.preview(BUSINESS)
+    await preview.show("one")
+    await preview.show("two")
+    assert [
+        (method, call["business_connection_id"]) for method, call in telegram.calls
+    ] == [
+        ("sendMessage", "b"),
+        ("editMessageText", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(),
+        say("caption", media=[Media(file_id="f")]),
+        say("now", force_reply=ForceReply()),
+        say("instead of the button's message", edit=True),
+    ],
+    ids=["nothing", "media", "force reply", "an edit of another message"],
+)
+async def test_an_answer_that_fits_no_edit_replaces_the_message(
+    telegram: Telegram, reply: Reply
+) -> None:
+    """The message that showed the text goes, and the answer comes as it is."""
+    preview = telegram.preview(GROUP)
+    await preview.show("one")
+    first, *others = preview.compose(reply)
+    assert first.method == "deleteMessage"
+    assert first.parameters == {"chat_id": -100, "message_id": 50}
+    assert len(others) == len(reply.messages)
+    assert all(call.method.startswith("send") for call in others)
+
+
+async def test_a_pressed_button_is_answered_before_its_text_is_shown(
+    telegram: Telegram,
+) -> None:
+    """Its spinner would turn for as long as the answer is written."""
+    preview = telegram.preview(PRIVATE, callback_query_id="q")
+    await preview.show("one")
+    await preview.show("two")
+    methods = [method for method, _ in telegram.calls]
+    assert methods == ["answerCallbackQuery", "sendMessageDraft", "sendMessageDraft"]
+    assert [call.method for call in preview.compose(say("whole"))] == ["sendMessage"]
+
+
+async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(
+    telegram: Telegram,
+) -> None:
+    """As any other."""
+    preview = telegram.preview(PRIVATE, callback_query_id="q")
+    reply = Reply(callback_answer=CallbackAnswer(text="done"))
+    assert [call.method for call in preview.compose(reply)] == ["answerCallbackQuery"]
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_a_text_without_a_visible_character_is_not_shown(
+    telegram: Telegram, text: str
+) -> None:
+    """Telegram would refuse the message."""
+    await telegram.preview(GROUP).show(text)
+    assert telegram.calls == []
+
+
+@given(st.integers(1, 40), st.sampled_from([PRIVATE, GROUP]))
+async def test_a_long_text_is_shown_by_its_last_part(
+    paragraphs: int, context: RequestContext
+) -> None:
+    """As far as Telegram takes it: what is being written now is what one reads."""
+    text = "\n\n".join(f"{number} " + "wörd 👍 " * 60 for number in range(paragraphs))
+    telegram = Telegram()
+    await telegram.preview(context).show(text)
+    [(_, parameters)] = telegram.calls
+    assert units(parameters["text"]) <= TEXT_LIMIT
+    assert text.strip().endswith(parameters["text"].strip())
