@@ -153,7 +153,7 @@ class Messages:
         )
         self._update_id = 500_000_000  # as long as Telegram's are
 
-    def message(self, user: int, mark: Mark) -> bytes:
+    def message(self, user: int, mark: Mark | str) -> bytes:
         """Make the next update: a user says this in the private chat."""
         self._update_id += 1
         names = '"first_name":"Ann","username":"ann","language_code":"en"'

@@ -46,6 +46,10 @@ class StandIns:
         """Tell how things are."""
         return msgspec.convert(await self._get("/counts"), Counts)
 
+    async def page(self, path: str) -> Any:  # noqa: ANN401 - each page has a shape
+        """Give a page of JSON."""
+        return await self._get(path)
+
     async def take(self) -> Taken:
         """Give what was seen since this was called last."""
         return msgspec.convert(await self._get("/take"), Taken)
@@ -116,9 +120,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def stand_ins() -> AsyncIterator[StandIns]:
-    """Run the stand-ins inside of the block."""
-    async with child("benchmarks.standins", stdin=PIPE, stdout=PIPE) as process:
+async def stand_ins(*module: str) -> AsyncIterator[StandIns]:
+    """Run the stand-ins inside of the block: `standins.py` unless it is told which."""
+    words = module or ("benchmarks.standins",)
+    async with child(*words, stdin=PIPE, stdout=PIPE) as process:
         if process.stdout is None:
             raise RuntimeError("the stand-ins have no output")
         line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
