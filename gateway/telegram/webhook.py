@@ -221,17 +221,16 @@ async def _receive(request: web.BaseRequest, keep: int, seconds: float) -> _Rece
     fault = ""
     try:
         if content.is_eof():  # nearly always: it came along with its head
-            whole = content.read_nowait()
-            return _Received(
-                whole, len(whole), "too_large" if len(whole) > keep else ""
-            )
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        async with asyncio.timeout(seconds):
-            while chunk := await content.readany():
-                size += len(chunk)
-                if size <= keep:
-                    body += chunk
+            body += content.read_nowait()
+            size = len(body)
+        else:
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            async with asyncio.timeout(seconds):
+                while chunk := await content.readany():
+                    size += len(chunk)
+                    if size <= keep:
+                        body += chunk
     except TimeoutError:
         fault = "too_slow"
     except ConnectionError:
