@@ -148,20 +148,19 @@ def _own_pages(
     parts: Parts, settings: Settings, worker: Path | None
 ) -> AbstractAsyncContextManager[None]:
     if worker is None:
-        pages = [parts.ops.add_internal]
-        return listening(pages, settings.host, settings.ops_port)
-    return listening_on_socket([parts.ops.add_internal, parts.ops.add_public], worker)
+        return listening(parts.ops.internal, settings.host, settings.ops_port)
+    return listening_on_socket({**parts.ops.internal, **parts.ops.public}, worker)
 
 
 def _public_pages(
     parts: Parts, settings: Settings, worker: Path | None
 ) -> AbstractAsyncContextManager[None]:
     host, port = settings.host, settings.port
-    take = parts.webhook.add_to
+    pages = parts.webhook.pages
     if worker is None:
-        return listening([take, parts.ops.add_public], host, port)
+        return listening({**pages, **parts.ops.public}, host, port)
     whole = WholeHealth(socket_of_whole(worker.parent), parts.ops.answer_health)
-    return listening([take, whole.add_to], host, port, shared=True)
+    return listening({**pages, **whole.pages}, host, port, shared=True)
 
 
 def _tls(settings: Settings) -> Tls | None:

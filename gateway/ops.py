@@ -5,7 +5,7 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,18 +36,20 @@ _SHUTDOWN_SECONDS = 3
 """For a request whose body is still on its way at the stop: it was not accepted yet."""
 
 
-Part = Callable[[web.Application], None]
-"""Adds its routes."""
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+Pages = Mapping[tuple[str, str], Handler]
+"""What is served, by method and path."""
 
 
 @asynccontextmanager
 async def listening(
-    parts: Iterable[Part], host: str, port: int, *, shared: bool = False
+    pages: Pages, host: str, port: int, *, shared: bool = False
 ) -> AsyncIterator[None]:
     """Serve over HTTP inside of the block; requests under way are finished at its end.
 
     Args:
-        parts: functions that add their routes.
+        pages: what is served.
         host: the address to listen on.
         port: its port.
         shared: other processes of ours listen on the port, too; the system spreads
@@ -56,7 +58,7 @@ async def listening(
     Raises:
         Faults: the port cannot be had.
     """
-    async with _running(parts) as runner:
+    async with _running(pages) as runner:
         # None is the system's default, and what platforms without sharing want.
         reuse = True if shared else None
         site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_port=reuse)
@@ -68,14 +70,14 @@ async def listening(
 
 
 @asynccontextmanager
-async def listening_on_socket(parts: Iterable[Part], path: Path) -> AsyncIterator[None]:
+async def listening_on_socket(pages: Pages, path: Path) -> AsyncIterator[None]:
     """Serve over HTTP on a Unix socket inside of the block.
 
     Args:
-        parts: functions that add their routes.
+        pages: what is served.
         path: of the socket; one that a dead process left there is replaced.
     """
-    async with _running(parts) as runner:
+    async with _running(pages) as runner:
         await web.UnixSite(runner, path, backlog=_BACKLOG).start()
         yield
 
@@ -109,23 +111,42 @@ async def reserved(host: str, port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _running(parts: Iterable[Part]) -> AsyncIterator[web.AppRunner]:
-    app = web.Application()
-    for add_to in parts:
-        add_to(app)
-    runner = web.AppRunner(
-        app,
+async def _running(pages: Pages) -> AsyncIterator[web.ServerRunner]:
+    server = web.Server(
+        choosing(pages),
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         # Telegram compresses nothing; strangers would, to keep the event loop busy.
         auto_decompress=False,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
     )
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         yield runner
     finally:
         await runner.cleanup()
+
+
+def choosing(pages: Pages) -> Handler:
+    """Give the handler of all pages.
+
+    In place of aiohttp's application and router, which took a seventh of the time of a
+    request: there is nothing to choose from but whole paths.
+    """
+    heads = {
+        ("HEAD", path): it for (method, path), it in pages.items() if method == "GET"
+    }
+    served = {**pages, **heads}
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        method, path = request.method, request.rel_url.raw_path
+        if handler := served.get((method, path)):
+            return await handler(request)
+        if allowed := {allowed for allowed, known in served if known == path}:
+            raise web.HTTPMethodNotAllowed(method, allowed)
+        raise web.HTTPNotFound
+
+    return answer
 
 
 def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Faults:
@@ -170,26 +191,24 @@ class Ops:
         self._health = health
         self._unready = unready
         self._metrics = metrics
+        self.public: Pages = {("GET", "/health"): self.answer_health}
+        """`/health`: is the process alive and what does it run on."""
+        self.internal: Pages = {
+            ("GET", "/ready"): self._answer_ready,
+            ("GET", "/metrics"): self._answer_metrics,
+        }
+        """`/ready` and `/metrics`, which are nobody else's business."""
 
-    def add_public(self, app: web.Application) -> None:
-        """Add `/health`: is the process alive and what does it run on."""
-        app.router.add_get("/health", self.answer_health)
-
-    def add_internal(self, app: web.Application) -> None:
-        """Add `/ready` and `/metrics`, which are nobody else's business."""
-        app.router.add_get("/ready", self._answer_ready)
-        app.router.add_get("/metrics", self._answer_metrics)
-
-    async def answer_health(self, request: web.Request) -> web.Response:
+    async def answer_health(self, request: web.BaseRequest) -> web.Response:
         """Answer what is known here."""
         body = msgspec.json.encode(self._health())
         return web.Response(body=body, content_type=_JSON)
 
-    async def _answer_ready(self, request: web.Request) -> web.Response:
+    async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
         reason = self._unready()
         body = msgspec.json.encode({"ready": not reason, "reason": reason})
         status = 503 if reason else 200
         return web.Response(status=status, body=body, content_type=_JSON)
 
-    async def _answer_metrics(self, request: web.Request) -> web.Response:
+    async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": _PROMETHEUS})

@@ -33,7 +33,7 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 Facts = dict[str, Any]
 """What a page in JSON says."""
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Restarts = Callable[[], Sequence[int]]
 
 
@@ -70,33 +70,31 @@ class Whole:
     def __init__(self, sockets: Sequence[Path], restarts: Restarts) -> None:
         self._sockets = sockets
         self._restarts = restarts
-
-    def add_internal(self, app: web.Application) -> None:
-        """Add `/ready` and `/metrics`, which are nobody else's business."""
-        app.router.add_get("/ready", self._answer_ready)
-        app.router.add_get("/metrics", self._answer_metrics)
-
-    def add_health(self, app: web.Application) -> None:
-        """Add `/health`, for the workers to ask for."""
-        app.router.add_get("/health", self._answer_health)
+        self.internal = {
+            ("GET", "/ready"): self._answer_ready,
+            ("GET", "/metrics"): self._answer_metrics,
+        }
+        """`/ready` and `/metrics`, which are nobody else's business."""
+        self.health = {("GET", "/health"): self._answer_health}
+        """`/health`, for the workers to ask for."""
 
     async def silent(self) -> set[int]:
         """Tell which workers do not answer."""
         answers = await self._ask_all("/ready")
         return {number for number, it in enumerate(answers) if it is None}
 
-    async def _answer_ready(self, request: web.Request) -> web.Response:
+    async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
         ready = merge_ready(await self._ask_for_facts("/ready"))
         body = msgspec.json.encode(ready)
         status = 200 if ready["ready"] else 503
         return web.Response(status=status, body=body, content_type=_JSON)
 
-    async def _answer_metrics(self, request: web.Request) -> web.Response:
+    async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:
         pages = await self._ask_all("/metrics")
         body = merge_metrics(pages, self._restarts())
         return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
 
-    async def _answer_health(self, request: web.Request) -> web.Response:
+    async def _answer_health(self, request: web.BaseRequest) -> web.Response:
         health = merge_health(await self._ask_for_facts("/health"))
         return web.Response(body=msgspec.json.encode(health), content_type=_JSON)
 
@@ -122,12 +120,10 @@ class WholeHealth:
         self._path = path
         self._own = own
         self._asking: asyncio.Task[bytes | None] | None = None
+        self.pages = {("GET", "/health"): self._answer}
+        """What is served, by method and path."""
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the route `GET /health`."""
-        app.router.add_get("/health", self._answer)
-
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         # The page is open to strangers, and one question to us is one to every worker.
         if self._asking is None or self._asking.done():
             question = _ask(self._path, "/health", WHOLE_SECONDS)

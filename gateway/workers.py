@@ -74,8 +74,8 @@ async def _supervise(
         with _on_signals(workers):
             async with (
                 reserved(host, settings.port),
-                listening([whole.add_internal], host, settings.ops_port),
-                listening_on_socket([whole.add_health], socket_of_whole(directory)),
+                listening(whole.internal, host, settings.ops_port),
+                listening_on_socket(whole.health, socket_of_whole(directory)),
             ):
                 watching = asyncio.create_task(workers.end_hanging(whole.silent))
                 try:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -13,20 +14,16 @@ HOST = "127.0.0.1"
 IN_USE = "Address already in use"
 
 
-def nothing(app: web.Application) -> None:
-    """Add no routes."""
-
-
 async def test_a_reserved_port_is_open_to_those_who_share_it() -> None:
     """Before anybody listens there, others are refused already."""
     (port,) = free_ports(1)
     async with reserved(HOST, port):
-        for other in (reserved(HOST, port), listening([nothing], HOST, port)):
+        for other in (reserved(HOST, port), listening({}, HOST, port)):
             with pytest.raises(Faults, match=f"{HOST}:{port}: {IN_USE}"):
                 await other.__aenter__()
         async with (
-            listening([nothing], HOST, port, shared=True),
-            listening([nothing], HOST, port, shared=True),
+            listening({}, HOST, port, shared=True),
+            listening({}, HOST, port, shared=True),
         ):
             _, writer = await _connect(port)
             writer.close()
@@ -39,7 +36,7 @@ async def test_a_port_in_use_cannot_be_reserved() -> None:
     """Whether its owner would share it or not."""
     (port,) = free_ports(1)
     for shared in (False, True):
-        async with listening([nothing], HOST, port, shared=shared):
+        async with listening({}, HOST, port, shared=shared):
             with pytest.raises(Faults, match=IN_USE):
                 await reserved(HOST, port).__aenter__()
 
@@ -48,7 +45,7 @@ async def test_a_port_is_free_again_at_once() -> None:
     """Connections that were closed a moment ago are no obstacle to the next start."""
     (port,) = free_ports(1)
     for _ in range(2):
-        async with reserved(HOST, port), listening([nothing], HOST, port, shared=True):
+        async with reserved(HOST, port), listening({}, HOST, port, shared=True):
             reader, writer = await _connect(port)
             writer.write(b"nonsense\r\n\r\n")
             assert await reader.read()  # the server answers and closes first
@@ -61,6 +58,41 @@ async def test_a_host_that_does_not_exist_is_a_fault() -> None:
     for host in ("no.such.host.invalid", "192.0.2.1", "a" * 64 + ".example"):
         with pytest.raises(Faults, match="cannot listen on"):
             await reserved(host, 8000).__aenter__()
+
+
+async def test_pages_are_found_by_method_and_path() -> None:
+    """Whoever asks for a page's head gets it; all else is refused."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(text="the page")
+
+    (port,) = free_ports(1)
+    pages = {("GET", "/page"): answer, ("POST", "/form"): answer}
+    async with (
+        listening(pages, HOST, port),
+        aiohttp.ClientSession(f"http://{HOST}:{port}") as client,
+    ):
+        for method, path, status in (
+            ("GET", "/page", 200),
+            ("GET", "/page?a=1", 200),
+            ("GET", "/%70age", 200),
+            ("HEAD", "/page", 200),
+            ("POST", "/form", 200),
+            ("GET", "/form", 405),
+            ("HEAD", "/form", 405),
+            ("POST", "/page", 405),
+            ("GET", "/", 404),
+            ("GET", "/page/", 404),
+            ("GET", "/page%2F", 404),
+        ):
+            async with client.request(method, path) as response:
+                assert (method, path, response.status) == (method, path, status)
+                body = await response.text()
+                assert (body == "the page") == (status == 200 and method != "HEAD")
+                allowed = {"/page": "GET,HEAD", "/form": "POST"}.get(path)
+                assert response.headers.get("Allow") == (
+                    allowed if status == 405 else None
+                )
 
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -124,10 +124,10 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
     hanging = socket.socket(socket.AF_UNIX)
     hanging.bind(str(bad))
     hanging.listen()  # and nobody accepts, as in a process that is stopped
-    parts = [ops("1").add_internal, ops("1").add_public]
+    pages = {**ops("1").internal, **ops("1").public}
     async with (
-        listening_on_socket(parts, good),
-        listening_on_socket([whole.add_internal, whole.add_health], above),
+        listening_on_socket(pages, good),
+        listening_on_socket({**whole.internal, **whole.health}, above),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(above))) as client,
     ):
         begin = time.monotonic()
@@ -148,10 +148,10 @@ async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
     above, public = tmp_path / "whole", tmp_path / "public"
     health = WholeHealth(above, ops("own").answer_health)
     async with (
-        listening_on_socket([health.add_to], public),
+        listening_on_socket(health.pages, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
-        async with listening_on_socket([ops("whole").add_public], above):
+        async with listening_on_socket(ops("whole").public, above):
             assert json.loads((await _get(client, "/health"))[1])["version"] == "whole"
         assert json.loads((await _get(client, "/health"))[1])["version"] == "own"
 
@@ -161,19 +161,16 @@ async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None
     above, public = tmp_path / "whole", tmp_path / "public"
     asked = 0
 
-    async def count(request: web.Request) -> web.Response:
+    async def count(request: web.BaseRequest) -> web.Response:
         nonlocal asked
         asked += 1
         await asyncio.sleep(0.1)
         return web.Response(body=b"{}")
 
-    def add_counting(app: web.Application) -> None:
-        app.router.add_get("/health", count)
-
     health = WholeHealth(above, ops("own").answer_health)
     async with (
-        listening_on_socket([add_counting], above),
-        listening_on_socket([health.add_to], public),
+        listening_on_socket({("GET", "/health"): count}, above),
+        listening_on_socket(health.pages, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
         await asyncio.gather(*(_get(client, "/health") for _ in range(50)))

@@ -6,15 +6,16 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 
 import pytest
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import DeadLetter, Envelope, Update
+from gateway.ops import choosing
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
@@ -90,15 +91,14 @@ class Gateway:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Listen on a free port."""
+        take = choosing(self.webhook.pages)
 
-        @web.middleware
-        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def count(request: web.BaseRequest) -> web.StreamResponse:
             self.begun += 1
-            return await handler(request)
+            return await take(request)
 
-        app = web.Application(middlewares=[count])
-        self.webhook.add_to(app)
-        runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+        server = web.Server(count, access_log=None, auto_decompress=False)
+        runner = web.ServerRunner(server)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
@@ -258,6 +258,42 @@ class TestUpdates:
                 connection.send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             assert (await connection.answer()).startswith(OK)
         assert gateway.accepted[0].body == UPDATE
+
+    async def test_a_sender_that_asks_first_is_told_to_go_on(self) -> None:
+        """A proxy may hold back a long body until then (RFC 9110: 100-continue)."""
+        gateway = Gateway()
+        async with gateway.serving(), gateway.connection() as connection:
+            connection.send(head(len(UPDATE), "Expect: 100-continue"))
+            assert await connection.status() == b"HTTP/1.1 100 Continue\r\n"
+            assert await connection.status() == b"\r\n"
+            connection.send(UPDATE)
+            assert (await connection.answer()).startswith(OK)
+        assert len(gateway.accepted) == 1
+
+    async def test_an_old_sender_gets_an_answer_that_it_understands(self) -> None:
+        """HTTP/1.0, or a last request: the connection ends behind the answer."""
+        gateway = Gateway()
+        old = head(len(UPDATE)).replace(b"HTTP/1.1", b"HTTP/1.0")
+        last = head(len(UPDATE), "Connection: close")
+        for request, version in ((old, b"HTTP/1.0"), (last, b"HTTP/1.1")):
+            async with gateway.serving(), gateway.connection() as connection:
+                connection.send(request + UPDATE)
+                assert (await connection.answer()).startswith(version + b" 200 OK")
+                assert await connection.closed()
+        assert len(gateway.accepted) == 2
+
+    async def test_an_answer_says_when_it_was_made(self) -> None:
+        """In the form that HTTP asks for, though it is made once a second only."""
+        gateway = Gateway()
+        async with gateway.serving():
+            dates = []
+            for seconds in (0, 0.5, 61):
+                gateway.clock.move(seconds)
+                answer = await gateway.post(UPDATE)
+                [date] = [it for it in answer.splitlines() if it.startswith(b"Date: ")]
+                dates.append(parsedate_to_datetime(date[6:].decode()).timestamp())
+        assert dates[1] - dates[0] in (0, 1)
+        assert dates[2] == int(gateway.clock.now())
 
     async def test_a_fault_behind_the_webhook_is_a_dead_letter_and_a_200(
         self, caplog: pytest.LogCaptureFixture
