@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
             self._headers.clear()
         else:
             self._complete = True
-            self._reusable = self._parser.should_keep_alive()
+            self._reusable &= self._parser.should_keep_alive()
 
     def _has_length(self) -> bool:
         lengths = (b"content-length", b"transfer-encoding")

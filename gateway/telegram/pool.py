@@ -97,11 +97,8 @@ class Pool:
         """
         request = self._request(method, body)
         deadline = self._loop.time() + self._seconds
-        if self._turns.locked():
-            await self._wait_for_turn(deadline)
-        else:
-            await self._turns.acquire()
-        try:
+        # Those under way came earlier and end earlier: this needs no deadline.
+        async with self._turns:
             connection = self._take() or await self._connect(deadline)
             answer = connection.send(request)
             limit = self._loop.call_at(deadline, connection.end)
@@ -110,8 +107,6 @@ class Pool:
             finally:
                 limit.cancel()
                 self._put_back(connection)
-        finally:
-            self._turns.release()
 
     async def close(self) -> None:
         """Close all connections. Requests under way get no answer."""
@@ -131,13 +126,6 @@ class Pool:
             line = b"POST " + self._path + method.encode()
             head = self._heads[method] = line + self._fields + b"Content-Length: "
         return b"%b%d\r\n\r\n%b" % (head, len(body), body)
-
-    async def _wait_for_turn(self, deadline: float) -> None:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise NotSent from None
 
     def _take(self) -> Connection | None:
         while self._idle:
