@@ -74,7 +74,8 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, request: bytes) -> asyncio.Future[Response]:
         """Send a request, head and body. The connection must be `ready`.
 
-        Whoever does not wait for the answer to its end must call `end`.
+        Whoever does not wait for the answer to its end must call `end`, and so must who
+        finds the connection not `ready` after it.
 
         Raises:
             NoAnswer: by the future.
@@ -113,8 +114,6 @@ class Connection(asyncio.BufferedProtocol):
             # What is still unsent would be taken for the next request.
             self._reusable &= not self._transport.get_write_buffer_size()
             self._succeed()
-            if not self._reusable:
-                self._transport.abort()
         elif not self._reusable or self._received > (
             _ANSWER_LIMIT if self._status else _HEAD_LIMIT
         ):
