@@ -4,7 +4,7 @@ Concurrency: any number of calls may be under way at once; each lives in the tas
 made it. Nothing here orders calls: who needs an order waits for the answer before the
 next call. Calls to a chat that is held back by a 429 wait, all others go on.
 
-The token is part of every address, and aiohttp writes addresses into its errors: they
+The token is part of every address, and errors of libraries may quote addresses: they
 end here. None is logged, and none is the cause or the context of an error of ours,
 which is therefore only raised where no other is being handled.
 """
@@ -14,12 +14,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-import aiohttp
 import msgspec
 
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
 from gateway.telegram.answer import Answer, read_answer, refusal
+from gateway.telegram.connection import NoAnswer
 from gateway.telegram.holds import MAX_HOLD, Holds
+from gateway.telegram.pool import NotSent, Pool
 
 # One bot may have 1000 requests open: telegram-bot-api, Client::send.
 _CONNECTIONS = 1000
@@ -53,7 +54,7 @@ class BotApi:
             (0: none came), and the seconds that it took.
     """
 
-    _session: aiohttp.ClientSession
+    _pool: Pool
 
     def __init__(
         self,
@@ -66,9 +67,7 @@ class BotApi:
         observe_request: Callable[[str, int, float], None] | None = None,
     ) -> None:
         self._address = f"{url}/bot{token}/"
-        self._timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=_CONNECT_SECONDS
-        )
+        self._seconds = seconds
         self._sleep = sleep
         self._holds = Holds(uptime, sleep)
         self._moved: dict[int, int] = {}
@@ -81,18 +80,17 @@ class BotApi:
         return self._authorized
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Content-Type": "application/json"},
-            timeout=self._timeout,
+        self._pool = Pool(
+            self._address,
+            limit=_CONNECTIONS,
+            seconds=self._seconds,
+            connect_seconds=_CONNECT_SECONDS,
+            idle_seconds=_KEEPALIVE_SECONDS,
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._pool.close()
 
     async def call(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and give its result.
@@ -164,22 +162,13 @@ class BotApi:
 
     async def _post(self, method: str, body: bytes) -> Answer:
         try:
-            async with self._session.post(
-                self._address + method, data=body, allow_redirects=False
-            ) as response:
-                content = await response.read()
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            ValueError,
-        ):
-            # There was no connection. ValueError: a host name that cannot be one.
+            response = await self._pool.post(method, body)
+        except NotSent:
             return Answer()
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            # There was one, and the request may have been read before it broke.
+        except NoAnswer:
+            # The request may have been read before the connection broke.
             return Answer(doubtful=True)
-        retry_after = response.headers.get("Retry-After", "")
-        return read_answer(response.status, retry_after, content)
+        return read_answer(response.status, response.retry_after, response.body)
 
 
 def _pause(method: str, answer: Answer) -> float | None:

@@ -1,0 +1,184 @@
+"""One HTTP/1.1 connection to the Bot API, for one request after the other.
+
+Concurrency: all of it runs in the event loop's own callbacks. A connection has one
+exchange at a time, a request and its answer, and is `ready` before and after. Whatever
+goes wrong ends the connection, so that no answer meets another's request.
+
+Answers are parsed by httptools, which is llhttp, the parser of Node.js. It calls the
+`on_...` methods. No error here says what was sent: the token is part of it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+_HEAD_LIMIT = 64 * 1024
+_ANSWER_LIMIT = 16 * 1024 * 1024
+"""Bytes of an answer, with its head. Those of the Bot API have some thousands."""
+
+
+class NoAnswer(Exception):
+    """Some of the request may have been sent, and no whole answer came."""
+
+
+class Response(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: the HTTP status.
+        retry_after: the header of that name. Empty: there is none, or all is well.
+        body: the body.
+    """
+
+    status: int
+    retry_after: str
+    body: bytes
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection, made by `loop.create_connection`.
+
+    Args:
+        buffer: where the loop puts what it reads. Connections may share one, because
+            the loop hands it over before it reads anything else. Without one it makes
+            256 KiB for each read, which costs more than all that is done here.
+        on_lost: is told once that the connection is gone.
+    """
+
+    def __init__(
+        self, buffer: memoryview, on_lost: Callable[["Connection"], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._buffer = buffer
+        self._on_lost = on_lost
+        self._parser = HttpResponseParser(self)
+        self._exchange: asyncio.Future[Response] | None = None
+        self._received = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._status = 0
+        self._complete = False
+        self._reusable = True
+
+    @property
+    def ready(self) -> bool:
+        """True: a request may be sent."""
+        return (
+            self._exchange is None
+            and self._reusable
+            and not self._transport.is_closing()
+        )
+
+    def send(self, request: bytes) -> asyncio.Future[Response]:
+        """Send a request, head and body. The connection must be `ready`.
+
+        Whoever does not wait for the answer to its end must call `end`, and so must who
+        finds the connection not `ready` after it.
+
+        Raises:
+            NoAnswer: by the future.
+        """
+        self._exchange = self._loop.create_future()
+        self._received = 0
+        self._transport.write(request)
+        return self._exchange
+
+    def end(self) -> None:
+        """Close the connection now; an exchange under way gets no answer."""
+        self._reusable = False
+        self._transport.abort()
+        self._fail()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the loop room for what it reads."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse a piece of an answer."""
+        if self._exchange is None:
+            self.end()  # Nobody asked.
+            return
+        self._received += nbytes
+        try:
+            self._parser.feed_data(self._buffer[:nbytes])
+        except (HttpParserError, HttpParserUpgrade):
+            # If the answer is complete already, it is what came after it.
+            self._reusable = False
+        if self._complete:
+            # What is still unsent would be taken for the next request.
+            self._reusable &= not self._transport.get_write_buffer_size()
+            self._succeed()
+        elif not self._reusable or self._received > (
+            _ANSWER_LIMIT if self._status else _HEAD_LIMIT
+        ):
+            self.end()
+
+    def eof_received(self) -> None:
+        """Note that the server closes; what is still to come says `connection_lost`."""
+        self._reusable = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give an answer that ends with its connection; any other is lost."""
+        self._reusable = False
+        if exc is None and self._status and not self._has_length():
+            self._succeed()
+        self._fail()
+        self._on_lost(self)
+
+    def on_message_begin(self) -> None:
+        """Refuse a second answer to one request."""
+        if self._complete:
+            raise HttpParserError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Note the status: the head is complete."""
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is complete, if it is more than an interim one."""
+        if self._status < 200:
+            self._status = 0
+            self._headers.clear()
+        else:
+            self._complete = True
+            self._reusable &= self._parser.should_keep_alive()
+
+    def _has_length(self) -> bool:
+        lengths = (b"content-length", b"transfer-encoding")
+        return any(name.lower() in lengths for name, _ in self._headers)
+
+    def _succeed(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and not exchange.done():
+            retry_after = "" if self._status == 200 else self._retry_after()
+            body = b"".join(self._body)
+            exchange.set_result(Response(self._status, retry_after, body))
+        self._headers.clear()
+        self._body.clear()
+        self._status = 0
+        self._complete = False
+
+    def _fail(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and not exchange.done():
+            exchange.set_exception(NoAnswer())
+
+    def _retry_after(self) -> str:
+        for name, value in self._headers:
+            if name.lower() == b"retry-after":
+                return value.decode("latin-1")
+        return ""
