@@ -99,9 +99,9 @@ class DirectLine(asyncio.Protocol):
         self._end(exc or Lost("the server closed the connection"))
 
     def _end(self, error: Exception) -> None:
-        self._error = error
+        self._error = self._error or error
         if self._missing and not self._ended.done():
-            self._ended.set_exception(error)
+            self._ended.set_exception(self._error)
 
 
 class IndirectLine:
