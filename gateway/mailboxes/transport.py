@@ -4,47 +4,34 @@ What is asked in one turn of the event loop, and while a batch is under way, tra
 one write and comes back in one read. At most one batch is under way: under load batches
 grow by themselves, and nobody waits while there is no load.
 
-Concurrency: one task per transport connects, writes and reads; the callers only wait
-for their answer. A caller that was cancelled leaves its answer to be read and dropped.
-A command whose answer was lost is sent again until its caller gives up: every command
-may be repeated.
+Concurrency: one task per transport connects, and waits for the end of the connection;
+batches are written and answers handed out in callbacks of the event loop. The callers
+only wait for their answer. A caller that was cancelled leaves its answer to be read and
+dropped. A command whose answer was lost is sent again until its caller gives up: every
+command may be repeated.
 """
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import (
-    AskError,
-    OutOfMemoryError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import InvalidResponse, ResponseError
 
-from gateway.domain.errors import MailboxesError, MailboxesFull
 from gateway.domain.ports import Clock
-from gateway.logs import describe
-from gateway.mailboxes.commands import Argument, Command
+from gateway.mailboxes.batch import Batch, Redirect, pack
+from gateway.mailboxes.commands import Command
+from gateway.mailboxes.line import Line, open_line
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.server import Server
-
-logger = logging.getLogger(__name__)
 
 DEADLINE = 1.0
 """Seconds within which a batch is answered; else the connection is taken for dead."""
 
-MOST_COMMANDS, MOST_BYTES = 500, 1 << 20
-"""Of one batch: Redis does it well within the deadline."""
-
 MOST_QUEUED = 1000
 """If nothing is sent, more are looked through for those that nobody waits for."""
-
-_PASSING = ("MISCONF ", "BUSY ", "NOREPLICAS ", "UNKILLABLE ")
-"""Codes that redis-py has no class for: they pass, so the command is repeated."""
 
 
 class Transport:
@@ -62,18 +49,24 @@ class Transport:
         connect: Callable[[], AbstractConnection],
         scripts: Scripts,
         clock: Clock,
-        redirect: Callable[[Command, AskError | TryAgainError], None],
+        redirect: Redirect,
     ) -> None:
         self.connect = connect
         self._clock = clock
         self._redirect = redirect
-        self._hello = _pack((b"INFO", b"server")) + b"".join(
-            _pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
+        self._hello = pack((b"INFO", b"server")) + b"".join(
+            pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
         )
         self._hellos = len(tuple(scripts))
         self._queue: deque[Command] = deque()
-        self._batch: list[Command] = []
-        self._wanted = asyncio.Event()
+        self._batch: Batch | None = None
+        """What is under way."""
+        self._line: Line | None = None
+        self._sends_soon = False
+        self._sent = 0.0
+        """When the batch was sent, by the time of the event loop."""
+        self._deadline: asyncio.Timeout
+        self._watchdog: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self.server = Server(clock)
         """How the server is doing."""
@@ -92,7 +85,7 @@ class Transport:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for command in (*self._batch, *self._queue):
+        for command in self._queue:
             command.reply.cancel()
 
     def listen(
@@ -107,7 +100,7 @@ class Transport:
             self._queue.appendleft(command)
         else:
             self._queue.append(command)
-        self._wanted.set()
+        self._send_soon()
         if self.server.failing and len(self._queue) > self._looked_through:
             self._queue.extend(self.withdraw())
             self._looked_through = 2 * len(self._queue) + MOST_QUEUED
@@ -139,12 +132,9 @@ class Transport:
             except Exception as error:  # noqa: BLE001 - no error may end the transport
                 self.server.note_failure(error)
             finally:
-                waiting = [
-                    command for command in self._batch if not command.reply.done()
-                ]
-                self._batch = []
-                self._queue.extendleft(reversed(waiting))
-                self._wanted.set()
+                if self._batch is not None:
+                    self._queue.extendleft(reversed(self._batch.unanswered))
+                self._line = self._batch = None
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(self.server.pause())
 
@@ -160,76 +150,56 @@ class Transport:
                 await connection.read_response()
         self.connections += 1
         self.server.greet(info)
-        while True:
-            await self._wanted.wait()
-            await self._exchange(connection)
+        async with asyncio.timeout(None) as self._deadline:
+            self._line = open_line(connection, self._take)
+            self._send_soon()
+            await self._line.run()
 
-    async def _exchange(self, connection: AbstractConnection) -> None:
-        """Send a batch and hand out its answers."""
-        packed = self._take_batch()
-        if not packed:
+    def _send_soon(self) -> None:
+        """Send what waits at the end of this turn, unless a batch is under way."""
+        if self._line is None or self._batch is not None or self._sends_soon:
             return
-        refused: Exception | None = None
-        astray: list[tuple[Command, AskError | TryAgainError]] = []
-        async with asyncio.timeout(DEADLINE):
-            await connection.send_packed_command(packed, check_health=False)
-            for command in self._batch:
-                try:
-                    reply = await connection.read_response()
-                except (AskError, TryAgainError) as error:
-                    astray.append((command, error))
-                except ResponseError as error:  # an answer, so that more of them follow
-                    refused = self._take_error(command, error) or refused
-                else:
-                    if not command.reply.done():
-                        command.reply.set_result(reply)
-        for command, direction in astray:
-            self._batch.remove(command)
-            if not command.reply.done():
-                self._redirect(command, direction)
-        if refused is not None:
-            raise refused
-        self.server.note_answers()
+        self._sends_soon = True
+        asyncio.get_running_loop().call_soon(self._send)
 
-    def _take_batch(self) -> bytes:
-        """Move commands from the queue into the batch; give them as one write."""
-        sent = self._clock.uptime()
-        packed = []
-        size = 0
-        batch = self._batch = []
-        while self._queue and len(batch) < MOST_COMMANDS and size < MOST_BYTES:
-            command = self._queue.popleft()
-            if command.reply.done():
-                continue
-            command.sent = sent
-            command.sends += 1
-            batch.append(command)
-            packed.append(_pack(command.arguments))
-            size += len(packed[-1])
-        if not self._queue:
-            self._wanted.clear()
-        self.writes += bool(batch)
-        return b"".join(packed)
-
-    def _take_error(self, command: Command, error: ResponseError) -> Exception | None:
-        """Take an error as the answer; give it back if the command is to be repeated.
-
-        redis-py takes the code out of the text, so the class is what tells.
-        """
-        answer: MailboxesError
-        if type(error) is OutOfMemoryError:
-            answer = MailboxesFull("Redis is full")
-        elif type(error) is ResponseError and not str(error).startswith(_PASSING):
-            answer = MailboxesError("Redis refused a command")
-            logger.error("redis refused a command", extra={"error": describe(error)})
+    def _send(self) -> None:
+        """Send a batch."""
+        self._sends_soon = False
+        if self._line is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._sent = loop.time()
+        if self._watchdog is None:
+            self._watchdog = loop.call_later(DEADLINE, self._watch)
+        # Known before it is filled: whatever goes wrong, the watchdog sees it.
+        batch = self._batch = Batch()
+        packed = batch.fill(self._queue, self._clock.uptime())
+        if packed:
+            self.writes += 1
+            self._line.send(packed, len(batch))
         else:
-            return error
-        if not command.reply.done():
-            command.reply.set_exception(answer)
-        return None
+            self._batch = None
 
+    def _watch(self) -> None:
+        """End the connection if the batch is late. One timer does for many batches."""
+        self._watchdog = None
+        if self._batch is None:
+            return
+        loop = asyncio.get_running_loop()
+        end = self._sent + DEADLINE
+        if end <= loop.time():
+            self._deadline.reschedule(end)
+        else:
+            self._watchdog = loop.call_at(end, self._watch)
 
-def _pack(arguments: tuple[Argument, ...]) -> bytes:
-    """Write a command in the protocol of Redis."""
-    packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # a longer tuple
-    return packed
+    def _take(self, reply: Any) -> None:  # noqa: ANN401 - as Redis answers
+        """Hand out the next answer. What is raised ends the connection."""
+        batch = self._batch
+        if batch is None:
+            raise InvalidResponse("an answer that nobody asked for")
+        if batch.take(reply):
+            batch.finish(self._redirect)
+            self._batch = None
+            self.server.note_answers()
+            if self._queue:
+                self._send_soon()
