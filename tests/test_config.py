@@ -197,6 +197,7 @@ def test_the_example_names_every_setting_and_its_default(
     assert set(services) == set(SERVICES)
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
     of_services = {f"{n}_{part}" for n in SERVICES for part in ("TARGET", "TIMEOUT")}
+    of_services |= {"CONVERSATION_STREAMING", "CONVERSATION_STREAM_TIMEOUT"}
     assert set(shown) == {name.upper() for name in Settings.model_fields} | of_services
     for name in Settings.model_fields:
         default = getattr(settings, name)

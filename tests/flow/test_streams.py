@@ -1,14 +1,20 @@
 """Answers that are written while the user looks on, through the whole gateway."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.flow.world import World, world
+from gateway.sandbox.simulator import Simulator
+from tests.flow.backend import Backend, serving
+from tests.flow.process import Process, program, settings_of
+from tests.flow.world import TOKEN, World, world
 from tests.mailboxes.servers import RedisServer
-from tests.waiting import wait_until
+from tests.ports import free_ports
+from tests.waiting import wait_until, wait_until_found
 
 
 @pytest.fixture
@@ -20,13 +26,15 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
+def drafts_of(simulator: Simulator) -> list[dict[str, Any]]:
+    """Give the parameters of the drafts that the Bot API saw."""
+    drafts = [sent for sent in simulator.sent if sent.method == "sendMessageDraft"]
+    return [sent.parameters for sent in drafts]
+
+
 def drafts(gateway: World) -> list[str]:
     """Give the texts of the drafts that the Bot API saw."""
-    return [
-        str(sent.parameters["text"])
-        for sent in gateway.simulator.sent
-        if sent.method == "sendMessageDraft"
-    ]
+    return [str(draft["text"]) for draft in drafts_of(gateway.simulator)]
 
 
 async def stop(gateway: World, draft_id: int, *, user: int = 7) -> int:
@@ -84,6 +92,46 @@ async def test_a_stop_reaches_the_worker_that_writes(server: RedisServer) -> Non
         await writer.ended(1)
         assert writer.outcomes()[0] == "stopped"
         assert writer.texts() == ["Once upon"]
+
+
+async def test_after_a_crash_the_answer_begins_anew_in_the_same_draft(
+    server: RedisServer,
+) -> None:
+    """Under the same request id; the user has one answer in the end, and all of it."""
+    backend, simulator = Backend(), Simulator(TOKEN)
+    port, ops_port = free_ports(2)
+    async with serving(backend) as target, simulator.serve() as api_url:
+        settings = settings_of(target, api_url, port, ops_port)
+        settings |= {"REDIS_URL": server.url, "CONVERSATION_STREAMING": "true"}
+
+        @asynccontextmanager
+        async def run() -> AsyncIterator[Process]:
+            async with program("serve", settings=settings) as process:
+                gateway = Process(
+                    process, backend, simulator, f"http://127.0.0.1:{port}"
+                )
+                await wait_until_found(gateway.healthy, within=20)
+                try:
+                    yield gateway
+                finally:
+                    await gateway.close()
+
+        async with run() as first:
+            await first.say(5, user=7)
+            backend.pieces.put_nowait("half of")
+            await wait_until(lambda: bool(drafts_of(simulator)))
+            first.process.kill()
+            await first.process.wait()
+        await wait_until(lambda: len(backend.streams_ended) == 1)
+        async with run():
+            await wait_until(lambda: len(backend.asked("StreamMessage")) == 2, within=9)
+            for piece in ("all ", "of it", None):
+                backend.pieces.put_nowait(piece)
+            await wait_until(lambda: bool(simulator.messages(7)))
+    ids = {asked.context.request_id for asked in backend.asked("StreamMessage")}
+    assert len(ids) == 1
+    assert {sent["draft_id"] for sent in drafts_of(simulator)} == {5}
+    assert [message["text"] for message in simulator.messages(7)] == ["all of it"]
 
 
 async def test_nothing_of_a_streamed_answer_is_logged() -> None:
