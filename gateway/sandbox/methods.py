@@ -175,7 +175,8 @@ class Methods:
         if not number(parameters.get("draft_id")):
             # That it must not be 0 is documented, Telegram's words are not known.
             raise bad("draft_id must be non-zero")
-        self._events.publish("draft", chat_id=chat, text=draft["text"])
+        stop_id = parameters["draft_id"] if parameters.get("can_stop") else 0
+        self._events.publish("draft", chat_id=chat, text=draft["text"], stop_id=stop_id)
         return True
 
     def _set_my_commands(self, parameters: Parameters) -> bool:

@@ -3,7 +3,7 @@
 import { composer } from "./composer.js";
 import { element, place } from "./dom.js";
 import { icon } from "./icons.js";
-import { actionNode, draftNode, messageNode, oddNode } from "./message.js";
+import { actionNode, draftEntry, messageNode, oddNode } from "./message.js";
 import { aboutUser, newUserButton, tabs, toggleColumns } from "./people.js";
 import { isPressed } from "./presses.js";
 import { act } from "./server.js";
@@ -115,10 +115,16 @@ class Pane {
     const nodes = [...drawn.values()].map((entry) => entry.node);
     if (nodes.length === 0) nodes.push(emptyNote(user));
     if (nodes.length >= WINDOW) nodes.unshift(element("p", { class: "note" }, `The newest ${WINDOW} messages`));
-    if (chat.draft) nodes.push(draftNode(chat.draft));
+    if (chat.draft) nodes.push(this.drawDraft(chat, user.id));
     if (chat.action?.until > Date.now()) nodes.push(actionNode(chat.action.name));
     place(this.log, nodes);
     if (this.atEnd) this.toEnd();
+  }
+
+  drawDraft(chat, userId) {
+    if (this.draft?.stopId !== chat.stopId) this.draft = draftEntry(chat.stopId, userId);
+    this.draft.words.textContent = chat.draft;
+    return this.draft.node;
   }
 
   /** Draw a message, or give what was drawn of it if nothing changed since. */

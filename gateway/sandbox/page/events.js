@@ -41,11 +41,11 @@ const HANDLERS = {
     // What is not in the window any more would come in at its end, as if it were new.
     if (chatOf(chat_id).messages.has(message.message_id)) showMessage(chat_id, message);
   },
-  draft({ chat_id, text }) {
+  draft({ chat_id, text, stop_id }) {
     const chat = chatOf(chat_id);
     clearTimeout(chat.draftTimer);
     chat.draftTimer = setTimeout(() => endDraft(chat), DRAFT_MS);
-    Object.assign(chat, { draft: text, action: null });
+    Object.assign(chat, { draft: text, stopId: stop_id, action: null });
     changed("chats");
   },
   answer(event) {

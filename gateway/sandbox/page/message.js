@@ -52,18 +52,26 @@ export function oddNode(message) {
   );
 }
 
-/** What the bot is writing right now, before it is a message. */
-export function draftNode(text) {
-  return element(
-    "div",
-    { class: "message bot draft" },
-    element(
-      "div",
-      { class: "bubble" },
-      element("div", { class: "text" }, text),
-      element("span", { class: "when" }, "being written"),
-    ),
-  );
+/**
+ * What the bot is writing right now, before it is a message.
+ *
+ * @param {number} stopId What a stop refers to. 0: it cannot be stopped.
+ * @param {number} userId Who would stop it.
+ * @returns {{stopId: number, node: HTMLElement, words: HTMLElement}} Its text goes into `words`;
+ *   a new element for each text would swallow clicks on the button.
+ */
+export function draftEntry(stopId, userId) {
+  const words = element("div", { class: "text" });
+  const when = element("span", { class: "when" }, "being written");
+  const bubble = element("div", { class: "bubble" }, words, when);
+  const stop = stopId ? stopButton(stopId, userId) : null;
+  return { stopId, words, node: element("div", { class: "message bot draft" }, bubble, stop) };
+}
+
+function stopButton(stopId, userId) {
+  const kind = "stopped_message_generation";
+  const stop = () => act("update", { user: userId, kind, content: { draft_id: stopId } });
+  return element("button", { class: "stop", type: "button", onclick: stop }, "Stop");
 }
 
 function keyboard(message, chat, userId) {

@@ -12,6 +12,7 @@ export const WINDOW = 200;
  * @typedef {object} Chat
  * @property {Map<number, object>} messages Telegram's Message objects, oldest first.
  * @property {string} draft What the bot is writing. Empty: nothing.
+ * @property {number} [stopId] What stopping the draft refers to. 0: it cannot be stopped.
  * @property {number} [draftTimer] Ends the draft.
  * @property {{name: string, until: number} | null} action Such as "typing".
  * @property {Map<string, number>} pressed Unanswered presses: `message_id/row/column`
