@@ -29,7 +29,11 @@ run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simul
 	$(BIN)/telegram-gateway sandbox
 
 test: $(READY) $(if $(filter-out browser,$(T)),,chromium) ## Run all tests (T=actors for one room)
-	$(BIN)/pytest -q tests/$(T)
+	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
+
+# Two processes, because many tests wait. A file stays in one of them, for what its tests
+# share; in the order of their names, those of the browser and chaos, which take longest, come early.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: chromium
 chromium: # for the tests of the sandbox's page; where it cannot be installed they say that it is missing
