@@ -29,7 +29,11 @@ run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simul
 	$(BIN)/telegram-gateway sandbox
 
 test: $(READY) $(if $(filter-out browser,$(T)),,chromium) ## Run all tests (T=actors for one room)
-	$(BIN)/pytest -q tests/$(T)
+	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
+
+# Two processes, because many tests wait. A file stays in one of them, for what its tests
+# share; in the order of their names, those of the browser and chaos, which take longest, come early.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: chromium
 chromium: # for the tests of the sandbox's page; where it cannot be installed they say that it is missing
@@ -75,10 +79,11 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
-bench-parts: $(READY) ## Measure isolation, sessions and mailboxes (about fifteen minutes)
+bench-parts: $(READY) ## Measure isolation, sessions, mailboxes and a crowd (half an hour)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
+	$(BIN)/python -m benchmarks.crowd
 
 chaos: $(READY) ## Break real processes under load, and check what they did (seven minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))

@@ -26,6 +26,8 @@ from tests.mailboxes.servers import RedisServer
 USERS = 1000
 """Each speaks in turn, so that nobody speaks before the answer came."""
 
+FIRST_USER = 3_000_000_000
+
 IN_FLIGHT = 100
 """Updates without a message at any time, at saturation: Telegram's most connections.
 
@@ -42,7 +44,8 @@ _RUN_UP_RATE = 100
 
 _LAST_WRITES_SECONDS = 0.05
 _REDIS = "--appendonly yes --appendfsync everysec --maxmemory-policy noeviction"
-_FIRST_USER = 3_000_000_000
+_STRIDE = 7919
+"""To who speaks next: a prime, so that all do, and no neighbours in memory in turn."""
 
 
 class Entrant:
@@ -51,6 +54,7 @@ class Entrant:
     Attributes:
         name: of the contender, and the number of workers if it is not 1.
         title: the same for people.
+        redis: its own; None: it needs none.
         work: what it was seen to do.
     """
 
@@ -62,19 +66,18 @@ class Entrant:
         port: int,
         around: StandIns,
         redis: RedisServer | None,
+        *,
+        users: int,
     ) -> None:
-        self.contender = contender
-        self.workers = workers
+        self.contender, self.workers = contender, workers
         more = f" x{workers}" if workers > 1 else ""
         self.name = contender.name + more
         self.title = contender.title + more.replace(" x", ", workers: ")
-        self.work = Work()
-        self._processes = processes
-        self._port = port
-        self._around = around
-        self._redis = redis
+        self._processes, self._port = processes, port
+        self._around, self._users = around, users
+        self.redis = redis
         self._messages = Messages("/webhook/telegram", SECRET)
-        self._said = 0
+        self.work, self._said = Work(), 0
 
     async def measure(self, load: Load) -> Slice:
         """Put a slice of load on it, and wait for the last message."""
@@ -184,25 +187,25 @@ class Entrant:
             raise RuntimeError(f"{self.name} asked Redis {commands} times only")
 
     def _user(self, number: int) -> int:
-        return _FIRST_USER + number % USERS
+        return FIRST_USER + number * _STRIDE % self._users
 
     def _pids(self) -> list[int]:
         return [pid for each in self._processes for pid in tree(each.pid)]
 
     def _cpu(self) -> tuple[float, float]:
         own = sum(map(cpu_seconds, self._pids()))
-        return own, cpu_seconds(self._redis.pid) if self._redis else 0
+        return own, cpu_seconds(self.redis.pid) if self.redis else 0
 
     def _redis_number(self, section: str, name: str) -> int:
-        if self._redis is None:
+        if self.redis is None:
             return 0
-        found = self._redis.ask(f"INFO {section}").partition(f"\r\n{name}:".encode())[2]
+        found = self.redis.ask(f"INFO {section}").partition(f"\r\n{name}:".encode())[2]
         return int(found.split()[0])
 
 
 @asynccontextmanager
 async def entered(
-    contender: Contender, workers: int, around: StandIns
+    contender: Contender, workers: int, around: StandIns, users: int = USERS
 ) -> AsyncIterator[Entrant]:
     """Run a contender inside of the block, with a Redis of its own if it needs one."""
     port, ops_port = free_ports(2)
@@ -234,10 +237,12 @@ async def entered(
                     return True
             return False
 
-        await until(listening, f"the start of {contender.name}")
+        await until(listening, contender.name, contender.start_seconds)
         await asyncio.sleep(workers - 1)  # for those that start beside the first one
         try:
-            yield Entrant(contender, workers, processes, port, around, redis)
+            yield Entrant(
+                contender, workers, processes, port, around, redis, users=users
+            )
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read()[-2000:].decode())

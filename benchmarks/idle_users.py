@@ -1,25 +1,19 @@
 """What idle users take in Redis, and what is left of them in the end."""
 
-import asyncio
-import time
-
 from benchmarks.children import until
+from benchmarks.seeding import serve
 from benchmarks.tables import print_table
 from gateway.clock import SystemClock
-from gateway.domain.ports import Claim
-from gateway.domain.state import KEPT_SECONDS, State, encode_state
-from gateway.domain.update import Envelope
+from gateway.domain.state import KEPT_SECONDS
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from tests.mailboxes.servers import RedisServer
 
 USERS = 50_000
-AT_ONCE = 500
 ALLOWED_BYTES = 500
 
 _FIRST_USER = 4_000_000_000
-_BODY = b"x" * 400
 _SHORTEN = """
 local left, without = 0, 0
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -40,11 +34,11 @@ async def idle_users(server: RedisServer) -> list[str]:
     transport.start()
     rows: list[list[object]] = []
     exceeded = []
-    await _serve(mailboxes, 1, users=1)  # buffers, scripts
+    await serve(mailboxes, first_user=_FIRST_USER, users=1, remembered=1)  # scripts
     for updates in (1, 64):
         server.ask("FLUSHALL")
         start = _used(server)
-        await _serve(mailboxes, updates, users=USERS)
+        await serve(mailboxes, first_user=_FIRST_USER, users=USERS, remembered=updates)
         each = (_used(server) - start) / USERS
         keys = _keys(server) / USERS
         ask = f"EVAL {_quoted(_SHORTEN)} 0"
@@ -58,34 +52,6 @@ async def idle_users(server: RedisServer) -> list[str]:
     heads = ["ids remembered", "bytes each", "keys each", "longest life in s"]
     print_table([*heads, "keys without", "keys left after it"], rows)
     return exceeded
-
-
-async def _serve(mailboxes: RedisMailboxes, updates: int, users: int) -> None:
-    """Put an update of each user and commit it, with a state after so many."""
-    now = time.time()
-    left = iter(range(users))
-    state = State(
-        internal_user_id="00000000-0000-4000-8000-000000000000",
-        session_until=now + 86400,
-        tokens=0.123,
-        judged_at=now,
-        recent_ids=[900_000_000 + number for number in range(updates)],
-        recent_times=[int(now)],
-    )
-    stored = encode_state(state)
-
-    async def work() -> None:
-        for user in left:
-            lane = str(_FIRST_USER + user)
-            envelope = Envelope(update_id=user, lane=lane, arrived=now, body=_BODY)
-            claim = await mailboxes.put(envelope)
-            if not isinstance(claim, Claim):
-                raise TypeError("a lane that is not free")
-            await mailboxes.commit(claim, user, stored)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(work())
 
 
 async def _gone(server: RedisServer) -> bool:

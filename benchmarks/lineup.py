@@ -11,7 +11,7 @@ from os import pathsep
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.children import ROOT
+from benchmarks.children import ROOT, START_SECONDS
 from benchmarks.environments import SOURCES, node_environment, python_environment
 from benchmarks.load import HOST
 from benchmarks.processes import SECRET, StandIns
@@ -39,6 +39,7 @@ class Contender(NamedTuple):
         redis: whether it gets one.
         most_workers: 1 where its documentation has no way to run two.
         checkout: where the gateway's code is; None: it is not the gateway.
+        start_seconds: how long it may take to start.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Contender(NamedTuple):
     redis: bool = True
     most_workers: int = 2
     checkout: Path | None = None
+    start_seconds: float = START_SECONDS
 
 
 def _copies(name: str) -> Callable[[int], Command]:

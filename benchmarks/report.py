@@ -14,6 +14,9 @@ def markdown(results: Results) -> str:
         "## Processor time per update, as a ratio to the floor",
         _headline(results),
     ]
+    if rows := _workers(results):
+        title = "## Processor time per update, as a ratio to the same with one worker"
+        parts += [title, _table(["", *results.loads], rows)]
     for load in results.loads:
         parts += [f"## {load}", _load(results, load)]
     parts += ["## Memory, and users beside 200 who hang", _others(results)]
@@ -31,6 +34,17 @@ def _headline(results: Results) -> str:
         for name in names
     ]
     return _table(["", *loads], rows)
+
+
+def _workers(results: Results) -> list[list[str]]:
+    """Compare those with several workers with their own one, under the same loads."""
+    pairs = [(name, name.partition(" x")[0]) for name in results.titles if " x" in name]
+    return [
+        [results.titles[name]]
+        + [_ratio(ratios(results, load, name, to=one)) for load in results.loads]
+        for name, one in pairs
+        if one in results.titles
+    ]
 
 
 def _load(results: Results, load: str) -> str:

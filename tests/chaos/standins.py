@@ -25,7 +25,7 @@ from botgateway.matching.v1 import matching_service_pb2 as matching
 from botgateway.profile.v1 import profile_service_pb2 as profile
 
 from tests.chaos.history import Effect, History, Kind
-from tests.ports import lasting_port
+from tests.ports import free_ports
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,7 +45,7 @@ class Services:
         self._worker = worker
         self._rng = rng
         self._server: grpc.aio.Server | None = None
-        self._port = lasting_port()
+        (self._port,) = free_ports(1)
         self.hanging = 0.0
         self.refusing = False
 

@@ -23,7 +23,7 @@ from tests.chaos.sender import Gate
 from tests.chaos.standins import BotApi, Services
 from tests.flow.process import ROOT, SERVICES
 from tests.flow.world import SECRET, TOKEN
-from tests.ports import lasting_port
+from tests.ports import free_ports
 
 START_SECONDS = 40.0
 END_SECONDS = 25.0
@@ -57,8 +57,8 @@ class Worker:
         self.number = number
         self.network = Network(redis_port)
         self.services = Services(history, number, random.Random(number))
-        self._ops_port = lasting_port()
-        self.gate = Gate(number, lasting_port())
+        port, self._ops_port = free_ports(2)
+        self.gate = Gate(number, port)
         self.busy = False
         self.frozen = False
         self._logs = logs

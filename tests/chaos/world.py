@@ -15,7 +15,6 @@ from tests.chaos.standins import BotApi
 from tests.chaos.store import Store, watching
 from tests.chaos.workers import Worker, read_logs
 from tests.mailboxes.servers import RedisServer
-from tests.ports import lasting_port
 
 LATE_SECONDS = 0.25
 """A pause of this process that counts as a fault of the network."""
@@ -64,7 +63,6 @@ class World:
         self.rng = random.Random(setup.seed)
         self.history = History()
         self.redis = RedisServer(directory, REDIS_OPTIONS)
-        self.redis.port = lasting_port()
         self.store = Store(self.redis.port)
         self.bot_api = BotApi(self.history)
         self.workers = [
