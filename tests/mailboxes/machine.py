@@ -10,6 +10,7 @@ that was paused, and any claim may be left alone, as by a worker that died.
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -33,6 +34,9 @@ T = TypeVar("T")
 LANES = st.sampled_from(["7", "8", "-9"])
 IDS = st.integers(1, LIMIT + 3)  # few, so that puts meet; more than a mailbox holds
 REASONS = st.sampled_from(["", "", "", "crashed"])
+MOMENT = 0.002
+"""Nodes of a Cluster are asked how long lanes wait one after the other, in whole ms."""
+
 RARELY = st.integers(0, 3).map(lambda drawn: drawn == 0)
 
 
@@ -192,8 +196,10 @@ class MailboxMachine(RuleBasedStateMachine):
         listed = list(await self.store.mailboxes.waiting(100))
         assert sorted(listed) == sorted(k for k, due in self.due.items() if due <= now)
         times = [self.due[lane] for lane in listed]
-        assert times == sorted(times)
-        assert list(await self.store.mailboxes.waiting(1)) == listed[:1]
+        assert all(a <= b + MOMENT for a, b in pairwise(times))
+        first = list(await self.store.mailboxes.waiting(1))
+        assert len(first) == len(listed[:1])
+        assert all(self.due[lane] <= times[0] + MOMENT for lane in first)
         assert await self.store.queued() == self.accepted - self.removed
         assert await self.store.lanes() == len(self.mail)
         letters = await self.store.dead_letters()
