@@ -10,15 +10,17 @@ import contextlib
 import gc
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from gateway.clock import SystemClock
-from gateway.config import ServiceSettings, Settings
+from gateway.config import Settings
+from gateway.config_services import ServiceSettings
 from gateway.logs import describe
 from gateway.mailboxes.store import open_mailboxes
-from gateway.ops import listening, listening_on_socket, raise_file_limit
+from gateway.ops import Pages, listening, listening_on_socket, raise_file_limit
 from gateway.parts import Parts
 from gateway.sandbox.recorded import recorded_calls
 from gateway.sandbox.recorder import Recorder
@@ -27,6 +29,8 @@ from gateway.services.dispatch import Dispatch
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, end_with_parent
 from gateway.telegram.api import BotApi
+from gateway.telegram.downloads import Downloads
+from gateway.telegram.files import FileAddresses
 from gateway.telegram.introduction import introduce
 from gateway.whole import WholeHealth, remove_sockets, socket_of_whole
 
@@ -124,12 +128,17 @@ async def running(
         ) as store,
         AsyncExitStack() as stack,
     ):
-        dispatch = Dispatch(table, channels, timeouts, stream_timeouts)
+        addresses = file_addresses(settings)
+        fill = addresses.fill if addresses else None
+        dispatch = Dispatch(table, channels, timeouts, stream_timeouts, fill)
         parts = Parts(settings, dispatch, api, store, clock, recorder)
         if recorder is not None:
             posting = asyncio.create_task(recorder.run(), name="post turns")
             stack.push_async_callback(_cancel, posting)
-        await stack.enter_async_context(_own_pages(parts, settings, worker))
+        files: Pages = {}
+        if worker is None:  # else the process above serves them
+            files = await stack.enter_async_context(file_pages(settings, api))
+        await stack.enter_async_context(_own_pages(parts, settings, worker, files))
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = asyncio.create_task(
@@ -144,11 +153,33 @@ async def running(
         yield
 
 
+def file_addresses(settings: Settings) -> FileAddresses | None:
+    """Give what makes addresses of files. None: there is none, FILES_URL is not set."""
+    if not settings.files_address:
+        return None
+    token = settings.telegram_bot_token.get_secret_value()
+    return FileAddresses(token, settings.files_address, time.time)
+
+
+@contextlib.asynccontextmanager
+async def file_pages(settings: Settings, api: BotApi) -> AsyncIterator[Pages]:
+    """Give the pages at which services get files; none unless FILES_URL is set."""
+    addresses = file_addresses(settings)
+    if addresses is None:
+        yield {}
+        return
+    token = settings.telegram_bot_token.get_secret_value()
+    source = f"{settings.api_url}/file/bot{token}"
+    async with Downloads(api, source, addresses) as downloads:
+        yield downloads.pages
+
+
 def _own_pages(
-    parts: Parts, settings: Settings, worker: Path | None
+    parts: Parts, settings: Settings, worker: Path | None, files: Pages
 ) -> AbstractAsyncContextManager[None]:
     if worker is None:
-        return listening(parts.ops.internal, settings.host, settings.ops_port)
+        pages = {**parts.ops.internal, **files}
+        return listening(pages, settings.host, settings.ops_port)
     return listening_on_socket({**parts.ops.internal, **parts.ops.public}, worker)
 
 

@@ -22,9 +22,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.config_services import ServiceSettings, service_settings
 from gateway.domain.errors import Faults
-
-_SCHEMES = "(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds)"
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -59,17 +58,6 @@ def _redis_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-def _target(value: str) -> str:
-    if value.startswith(("http://", "https://")):
-        raise ValueError("is a gRPC name like billing:50051, without http://")
-    # gRPC's own schemes have ports of their own kind, or none.
-    with_scheme = re.fullmatch(_SCHEMES + r":\S+", value)
-    host_and_port = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})", value)
-    if with_scheme or (host_and_port and 1 <= int(host_and_port[1]) <= 65535):
-        return value
-    raise ValueError("is a gRPC name with a port, like billing:50051")
-
-
 class Settings(BaseSettings):
     """What the gateway can be told. Seconds are seconds, not milliseconds."""
 
@@ -81,6 +69,7 @@ class Settings(BaseSettings):
     telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
     telegram_api_url: HttpUrl = HttpUrl("https://api.telegram.org")
     webhook_url: HttpUrl | None = None
+    files_url: HttpUrl | None = None
     host: str = "127.0.0.1"
     port: _Port = 8000
     ops_port: _Port = 9000
@@ -111,6 +100,11 @@ class Settings(BaseSettings):
     def api_url(self) -> str:
         """The Bot API's address without a slash at its end."""
         return str(self.telegram_api_url).rstrip("/")
+
+    @property
+    def files_address(self) -> str:
+        """Where services reach OPS_PORT, without a slash at its end. Empty: nowhere."""
+        return str(self.files_url or "").rstrip("/")
 
     @property
     def store_url(self) -> str | None:
@@ -161,21 +155,6 @@ class Settings(BaseSettings):
         return value
 
 
-class ServiceSettings(BaseSettings):
-    """Where one service is. Its settings begin with the service's name."""
-
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
-
-    target: Annotated[str, AfterValidator(_target)]
-    timeout: float = Field(default=3, gt=0, le=3600)
-    streaming: bool = False
-    stream_timeout: float = Field(default=300, gt=0, le=3600)
-
-
-# A conversation may think; the others look things up.
-_TIMEOUTS = {"CONVERSATION": 5.0}
-
-
 def load(overrides: dict[str, Any] | None = None) -> Settings:
     """Read the settings.
 
@@ -210,12 +189,9 @@ def load_with_services(
         faults += _lines(error)
     for name in names:
         try:
-            services[name] = ServiceSettings(_env_file=env_file, _env_prefix=f"{name}_")
+            services[name] = service_settings(name, env_file)
         except ValidationError as error:
             faults += _lines(error, prefix=f"{name}_")
-            continue
-        if "timeout" not in services[name].model_fields_set:
-            services[name].timeout = _TIMEOUTS.get(name, services[name].timeout)
     if faults or settings is None:
         raise Faults(faults)
     return settings, services

@@ -39,7 +39,7 @@ _SHUTDOWN_SECONDS = 3
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 Pages = Mapping[tuple[str, str], Handler]
-"""What is served, by method and path."""
+"""What is served, by method and path. "/name/" is all that is under it."""
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ def choosing(pages: Pages) -> Handler:
     """Give the handler of all pages.
 
     In place of aiohttp's application and router, which took a seventh of the time of a
-    request: there is nothing to choose from but whole paths.
+    request: there is nothing to choose from but whole paths and their first parts.
     """
     heads = {
         ("HEAD", path): it for (method, path), it in pages.items() if method == "GET"
@@ -142,7 +142,10 @@ def choosing(pages: Pages) -> Handler:
         method, path = request.method, request.rel_url.raw_path
         if handler := served.get((method, path)):
             return await handler(request)
-        if allowed := {allowed for allowed, known in served if known == path}:
+        top = path[: path.find("/", 1) + 1]
+        if handler := served.get((method, top)):
+            return await handler(request)
+        if allowed := {allowed for allowed, known in served if known in {path, top}}:
             raise web.HTTPMethodNotAllowed(method, allowed)
         raise web.HTTPNotFound
 

@@ -16,12 +16,14 @@ from tempfile import TemporaryDirectory
 from pydantic import SecretStr
 
 from gateway import app
-from gateway.config import ServiceSettings, Settings
+from gateway.config import Settings
+from gateway.config_services import ServiceSettings
 from gateway.domain.errors import Faults
 from gateway.ops import listening, listening_on_socket, reserved
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, Workers
+from gateway.telegram.api import BotApi
 from gateway.whole import Whole, socket_of_whole, socket_of_worker
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -74,7 +76,11 @@ async def _supervise(
         with _on_signals(workers):
             async with (
                 reserved(host, settings.port),
-                listening(whole.internal, host, settings.ops_port),
+                BotApi(
+                    settings.telegram_bot_token.get_secret_value(), settings.api_url
+                ) as api,
+                app.file_pages(settings, api) as files,
+                listening({**whole.internal, **files}, host, settings.ops_port),
                 listening_on_socket(whole.health, socket_of_whole(directory)),
             ):
                 watching = asyncio.create_task(workers.end_hanging(whole.silent))

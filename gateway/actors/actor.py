@@ -101,9 +101,11 @@ class Actor:
             answer = await self._answer(update, envelope.arrived, state, turn, lease)
             if answer is not None:
                 reply, preview = answer
-                await self._delivery.send(
+                sending = self._delivery.send(
                     update, reply, turn, lease, state.internal_user_id, preview
                 )
+                del answer, reply  # it may hold large files, and is needed no more
+                await sending
         except Exception as error:  # noqa: BLE001 - one fault must not stop a user
             turn.outcome = Outcome.CRASHED
             turn.fault = type(error).__name__

@@ -1,7 +1,7 @@
 """The way of a reply to the user, and what follows when it does not get there."""
 
 import logging
-from collections.abc import Sequence
+from collections import deque
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import Reply
@@ -48,9 +48,10 @@ class Delivery:
             preview: what the user sees of it already. None: nothing.
         """
         if preview is None:
-            calls = self._messenger.compose(update, reply)
+            calls = deque(self._messenger.compose(update, reply))
         else:
-            calls = preview.compose(reply)
+            calls = deque(preview.compose(reply))
+        del reply  # its files are in the calls, which are let go of one by one
         if await self._reaches(calls, turn, lease):
             return
         _note(turn, Outcome.BLOCKED)
@@ -60,10 +61,11 @@ class Delivery:
             await self._report_failure(update, turn, internal_user_id)
 
     async def _reaches(
-        self, calls: Sequence[Call], turn: Turn, lease: Lease | None
+        self, calls: deque[Call], turn: Turn, lease: Lease | None
     ) -> bool:
         """Make the calls. False: the user cannot be reached."""
-        for call in calls:
+        while calls:
+            call = calls.popleft()
             if lease is not None:
                 await lease.hold()
             start = self._clock.uptime()

@@ -5,6 +5,24 @@ from typing import Any
 from msgspec import Struct
 
 
+class Upload(Struct, frozen=True, kw_only=True):
+    """A file that goes along with a call.
+
+    Attributes:
+        content: the bytes.
+        file_name: the name that the user sees.
+        mime_type: the MIME type. Empty: Telegram finds out.
+    """
+
+    content: bytes
+    file_name: str
+    mime_type: str = ""
+
+    def __repr__(self) -> str:
+        """Say how large it is, and nothing of what is in it."""
+        return f"Upload({len(self.content)} bytes)"
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """One method with its parameters.
 
@@ -13,11 +31,14 @@ class Call(Struct, frozen=True, kw_only=True):
         parameters: what goes into the JSON body.
         topic: of an edit, the topic that a new message in its place belongs to. Edits
             themselves take none. 0: none.
+        files: the files that go along, by the name of the parameter that each of them
+            is, or by the name that a parameter calls it by with "attach://".
     """
 
     method: str
     parameters: dict[str, Any]
     topic: int = 0
+    files: dict[str, Upload] = {}
 
     @property
     def chat_id(self) -> int:

@@ -133,6 +133,8 @@ class Part(StrEnum):
     """The topic is gone."""
     TOO_LATE = "too_late"
     """The pressed button's query is too old or was answered before."""
+    SIZE = "size"
+    """The file is too large."""
     OTHER = "other"
 
 

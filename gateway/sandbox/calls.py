@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.files import Files
 from gateway.sandbox.methods import Methods
 from gateway.sandbox.rules import Parameters, Refused
 from gateway.sandbox.standing_faults import StandingFaults
@@ -43,13 +44,19 @@ class Calls:
     """
 
     def __init__(
-        self, token: str, methods: Methods, faults: Faults, standing: StandingFaults
+        self,
+        token: str,
+        methods: Methods,
+        faults: Faults,
+        standing: StandingFaults,
+        files: Files,
     ) -> None:
         self.sent: list[Sent] = []
         self._token = token
         self._methods = methods
         self._faults = faults
         self._standing = standing
+        self._files = files
 
     def add_to(self, app: web.Application) -> None:
         """Add the route."""
@@ -61,7 +68,7 @@ class Calls:
         parameters: Parameters = {}
         fault = None
         try:
-            parameters = await read_parameters(request)
+            parameters = await read_parameters(request, self._files.keep)
             self._check(request.match_info["token"], method)
             fault = self._faults.meet(method, parameters)
             fault = fault or self._standing.meet(method, parameters)

@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import count
 
 from gateway.sandbox.events import Events
@@ -64,6 +65,10 @@ class Chats:
     def messages(self, chat_id: int) -> list[Parameters]:
         """List what a chat shows, oldest first."""
         return [shown for key, shown in self._messages.items() if key[0] == chat_id]
+
+    def everything(self) -> Iterable[Parameters]:
+        """List the messages of all chats, oldest first."""
+        return self._messages.values()
 
     def newest(self, limit: int) -> dict[str, list[Parameters]]:
         """List the newest messages of each chat, oldest first, by the chat's id."""

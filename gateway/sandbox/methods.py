@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
+from gateway.sandbox.albums import album
 from gateway.sandbox.chats import Chats
 from gateway.sandbox.deliveries import Deliveries
 from gateway.sandbox.events import Events
@@ -69,8 +70,13 @@ class Methods:
             "deleteWebhook": self._delete_webhook,
             "getUpdates": deliveries.get_updates,
         }
+        methods["sendMediaGroup"] = self._send_media_group
         methods |= {f"send{kind.title()}": self._sender_of(kind) for kind in _MEDIA}
         self._methods = {name.lower(): (name, run) for name, run in methods.items()}
+
+    def add(self, name: str, run: Callable[[Parameters], object]) -> None:
+        """Add a method that others carry out."""
+        self._methods[name.lower()] = name, run
 
     @property
     def menu(self) -> list[Parameters]:
@@ -128,6 +134,9 @@ class Methods:
             return self._show(parameters, content)
 
         return send
+
+    def _send_media_group(self, parameters: Parameters) -> list[Parameters]:
+        return [self._show(parameters, each) for each in album(parameters)]
 
     def _edit(
         self,

@@ -38,6 +38,7 @@ machine, and everything is forgotten when it ends.
   GET  /updates/{update_id}    an update, and what the gateway did with it
   POST /do/say                 {"user": 1001, "text": "hello"}
   POST /do/...                 press, attach, album, burst, block, user, fault
+  GET  /files/{file_id}        a file that was sent
   POST /bot{token}/{method}    the Bot API
 """
 

@@ -111,6 +111,7 @@ async def running(
             "HOST": LOOPBACK,
             "PORT": str(ports.gateway),
             "OPS_PORT": str(ports.ops),
+            "FILES_URL": f"http://{LOOPBACK}:{ports.ops}",
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
             "SANDBOX_TURNS_URL": f"{api_url}/turns",
             "SANDBOX_TURNS_KEY": turns_key,

@@ -148,9 +148,7 @@ class Recorder:
     def note_reply(self, reply: Reply) -> None:
         """Note what is sent back."""
         if update_id := self._current.get():
-            self._record(update_id).reply = text_format.MessageToString(
-                reply, as_utf8=True
-            )
+            self._record(update_id).reply = _as_text(reply)
             self._touch(update_id)
 
     async def run(self) -> None:
@@ -188,6 +186,20 @@ class Recorder:
     def _touch(self, update_id: int) -> None:
         self._changed.add(update_id)
         self._wanted.set()
+
+
+def _as_text(reply: Reply) -> str:
+    """Show a reply as text format, with the sizes of files in place of the files."""
+    shown = reply
+    if any(media.HasField("upload") for each in reply.messages for media in each.media):
+        shown = Reply()
+        shown.CopyFrom(reply)
+        for message in shown.messages:
+            for media in message.media:
+                if media.HasField("upload"):
+                    size = len(media.upload.content)
+                    media.upload.content = f"{size} bytes".encode()
+    return text_format.MessageToString(shown, as_utf8=True)
 
 
 def _is_here(url: str) -> bool:

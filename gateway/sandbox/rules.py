@@ -18,6 +18,7 @@ from gateway.sandbox.markup import utf16_length
 Parameters = dict[str, Any]
 
 ANSWER_LIMIT = 200
+PHOTO_BYTES = 10 * 2**20
 
 _CHAT_ACTIONS = re.compile(
     r"cancel|typing|choose_sticker|find_location|upload_(?:photo|document)"
@@ -26,8 +27,9 @@ _CHAT_ACTIONS = re.compile(
 
 
 class Upload(Struct, frozen=True):
-    """A file that came along with a call; what is in it is not kept."""
+    """A file that came along with a call; what is in it is kept elsewhere."""
 
+    file_id: str
     file_name: str
     mime_type: str
     file_size: int
@@ -125,6 +127,8 @@ def media(parameters: Parameters, kind: str) -> str | Upload:
     if isinstance(source, Upload):
         if not source.file_size:
             raise bad("File must be non-empty")
+        if kind == "photo" and source.file_size > PHOTO_BYTES:
+            raise bad("File is too big")
         return source
     if not isinstance(source, str) or not source:
         raise bad(f"There is no {kind} in the request")

@@ -22,6 +22,7 @@ from gateway.sandbox.desk import Desk
 from gateway.sandbox.endpoints import Endpoints
 from gateway.sandbox.events import Events
 from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.files import Files
 from gateway.sandbox.journal import Journal
 from gateway.sandbox.methods import Methods
 from gateway.sandbox.pages import Pages
@@ -36,7 +37,7 @@ from gateway.sandbox.webhook import Webhook
 _SHOWN = 200
 """Messages of each chat, and updates, that a page gets when it is opened."""
 _LARGEST_BODY = 50 * 2**20
-"""Bytes of a call: as large as a file may be that a bot sends."""
+"""Bytes of a call: as large as a file that a bot sends, and what is around it."""
 
 
 class Simulator:
@@ -52,6 +53,7 @@ class Simulator:
         desk: what its users do.
         events: what happens, as it happens.
         journal: the updates, and what became of them.
+        files: what lies on its servers.
     """
 
     def __init__(
@@ -90,9 +92,13 @@ class Simulator:
             events=self.events,
             strict=strict,
         )
+        self.files = Files(token, self._chats)
+        self._methods.add("getFile", self.files.get_file)
         self._faults = Faults()
         self._standing = StandingFaults()
-        self._calls = Calls(token, self._methods, self._faults, self._standing)
+        self._calls = Calls(
+            token, self._methods, self._faults, self._standing, self.files
+        )
         self.desk = Desk(
             self._bot,
             people=self._people,
@@ -211,6 +217,7 @@ class Simulator:
             snapshot=self.snapshot,
             turns_key=self._turns_key,
         ).add_to(app)
+        self.files.add_to(app)
         self._calls.add_to(app)
         return app
 

@@ -1,6 +1,6 @@
 """The Bot API's form over HTTP: parameters come in, answers go out."""
 
-import io
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
@@ -8,8 +8,14 @@ from aiohttp import web
 from gateway.sandbox.rules import Parameters, Refused, Upload, bad
 
 
-async def read_parameters(request: web.Request) -> Parameters:
+async def read_parameters(
+    request: web.Request, keep: Callable[[bytes], str]
+) -> Parameters:
     """Read the parameters in the query and in the body; the body wins.
+
+    Args:
+        request: the call.
+        keep: keeps a file that came along, and gives its id.
 
     Raises:
         Refused: the body is not what its content type says, or too large.
@@ -25,7 +31,7 @@ async def read_parameters(request: web.Request) -> Parameters:
         if isinstance(value, str):
             parameters[name] = value
         elif isinstance(value, web.FileField):
-            parameters[name] = _upload(value)
+            parameters[name] = _upload(value, keep)
     return parameters
 
 
@@ -39,10 +45,10 @@ def _object(body: bytes) -> Parameters:
     return read
 
 
-def _upload(field: web.FileField) -> Upload:
+def _upload(field: web.FileField, keep: Callable[[bytes], str]) -> Upload:
     with field.file as file:
-        size = file.seek(0, io.SEEK_END)
-    return Upload(field.filename, field.content_type, size)
+        content = file.read()
+    return Upload(keep(content), field.filename, field.content_type, len(content))
 
 
 def refusal(refused: Refused) -> Parameters:

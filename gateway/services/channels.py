@@ -39,6 +39,10 @@ _SERVICE_CONFIG = {
     "connectionScaling": {"maxConnectionsPerSubchannel": 10},
 }
 
+ANSWER_BYTES = 51 * 2**20
+"""Of one answer: the largest file that Telegram takes, 50 MB, with what is around it.
+gRPC's own limit is 4 MiB."""
+
 _OPTIONS = (
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
@@ -58,6 +62,7 @@ _OPTIONS = (
     # Also the TCP user timeout: a machine that vanished is given up after 5 s without
     # an acknowledgement, where the default of 20 s fails every second call meanwhile.
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", ANSWER_BYTES),
     # Services are inside: a proxy in the environment leads to the outside.
     ("grpc.enable_http_proxy", 0),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import Event
 
@@ -23,6 +24,7 @@ class Dispatch:
         channels: Channels,
         timeouts: Mapping[str, float],
         stream_timeouts: Mapping[str, float],
+        address_files: Callable[[IncomingMessage], None] | None = None,
     ) -> None:
         """Prepare the rpc of every route.
 
@@ -32,6 +34,8 @@ class Dispatch:
             timeouts: deadline of each of these services in seconds, by its name in
                 settings. It covers both attempts.
             stream_timeouts: the same for answers that come piece by piece.
+            address_files: puts into a message the addresses of its files. None: they
+                have none.
         """
         self._table = table
         self._rpcs = {
@@ -39,6 +43,7 @@ class Dispatch:
                 route,
                 channels[route.service],
                 (stream_timeouts if route.streams else timeouts)[route.service],
+                address_files,
             )
             for route in table.routes
         }

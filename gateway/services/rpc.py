@@ -6,11 +6,13 @@ got both acts once. Cancelling the caller cancels the call at the service. No ta
 started here.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
@@ -20,14 +22,23 @@ from gateway.domain.update import Update
 from gateway.services.contracts import Route
 from gateway.services.refusals import refusal
 
+_LARGE_BYTES = 2**20
+
 
 class Rpc:
     """An rpc of a service, ready to be called for one of its routes."""
 
-    __slots__ = ("_call", "_stream", "_timeout", "route")
+    __slots__ = ("_address_files", "_call", "_stream", "_timeout", "route")
 
-    def __init__(self, route: Route, channel: aio.Channel, timeout: float) -> None:
+    def __init__(
+        self,
+        route: Route,
+        channel: aio.Channel,
+        timeout: float,
+        address_files: Callable[[IncomingMessage], None] | None,
+    ) -> None:
         self.route = route
+        self._address_files = address_files
         self._timeout = timeout
         # Bytes in and out: a deserializer of ours that fails would be logged by gRPC
         # with its traceback, and the answer be None.
@@ -54,7 +65,13 @@ class Rpc:
             )
         except aio.AioRpcError as error:
             raise refusal(error, self.route.name) from None
-        return _decoded(answer, self.route)
+        message = _decoded(answer, self.route)
+        if answer is not None and len(answer) > _LARGE_BYTES:
+            # The event loop holds the bytes until this task has waited for something;
+            # by then the message would have been copied again.
+            del answer
+            await asyncio.sleep(0)
+        return message
 
     async def stream(
         self,
@@ -97,6 +114,8 @@ class Rpc:
         request = route.request(**fields)
         # The request has a copy of the context: the update's own stays as it is.
         getattr(request, route.context_field).internal_user_id = internal_user_id
+        if self._address_files and route.message_field in fields:
+            self._address_files(getattr(request, route.message_field))
         return request.SerializeToString()
 
 

@@ -34,6 +34,7 @@ _SIGNS = (
     ),
     (Part.TOPIC, ("message thread not found", "topic_deleted")),
     (Part.TOO_LATE, ("query is too old", "query id is invalid")),
+    (Part.SIZE, ("file is too big",)),
 )
 """telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
 

@@ -11,16 +11,18 @@ which is therefore only raised where no other is being handled.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import msgspec
 
+from gateway.domain.call import Upload
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
 from gateway.telegram.answer import Answer, read_answer, refusal
 from gateway.telegram.connection import NoAnswer
 from gateway.telegram.holds import MAX_HOLD, Holds
 from gateway.telegram.pool import NotSent, Pool
+from gateway.telegram.uploads import Uploads
 
 # One bot may have 1000 requests open: telegram-bot-api, Client::send.
 _CONNECTIONS = 1000
@@ -38,6 +40,9 @@ A message that is sent twice is read twice: there is no idempotency key.
 _MOVED_LIMIT = 1000
 
 _encoder = msgspec.json.Encoder()
+
+Body = bytes | tuple[dict[str, Any], Mapping[str, Upload]]
+"""JSON, or parameters with the files that go along."""
 
 
 class BotApi:
@@ -68,6 +73,7 @@ class BotApi:
     ) -> None:
         self._address = f"{url}/bot{token}/"
         self._seconds = seconds
+        self._uploads = Uploads(self._address, silence=seconds)
         self._sleep = sleep
         self._holds = Holds(uptime, sleep)
         self._moved: dict[int, int] = {}
@@ -91,12 +97,23 @@ class BotApi:
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
+        await self._uploads.close()
 
-    async def call(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
+    async def call(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        files: Mapping[str, Upload] | None = None,
+    ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and give its result.
 
         An edit that changes nothing succeeds. A group that became a supergroup is
         followed under its new id.
+
+        Args:
+            method: Telegram's name of it.
+            parameters: of the call.
+            files: that go along; see `Call.files`.
 
         Raises:
             Blocked: this user cannot be reached.
@@ -104,13 +121,13 @@ class BotApi:
             BotApiUnavailable: it may work later.
             Unauthorized: the token is wrong.
         """
-        answer = await self._repeat_once(method, self._follow(parameters))
+        answer = await self._repeat_once(method, self._follow(parameters), files)
         new_id = answer.parameters.migrate_to_chat_id
         if new_id and "chat_id" in parameters:
             self._moved[parameters["chat_id"]] = new_id
             if len(self._moved) > _MOVED_LIMIT:
                 del self._moved[next(iter(self._moved))]
-            answer = await self._repeat_once(method, self._follow(parameters))
+            answer = await self._repeat_once(method, self._follow(parameters), files)
         if answer.ok or answer.not_modified:
             self._authorized = True
             return answer.result
@@ -137,10 +154,15 @@ class BotApi:
         new_id = self._moved.get(parameters.get("chat_id", 0))
         return {**parameters, "chat_id": new_id} if new_id else parameters
 
-    async def _repeat_once(self, method: str, parameters: dict[str, Any]) -> Answer:
+    async def _repeat_once(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        files: Mapping[str, Upload] | None,
+    ) -> Answer:
         """Make a request, and once more if that is safe and may help."""
         chat_id = parameters.get("chat_id", 0)
-        body = _encoder.encode(parameters)
+        body: Body = (parameters, files) if files else _encoder.encode(parameters)
         await self._holds.wait(chat_id, method)
         answer = await self._request(method, chat_id, body)
         pause = _pause(method, answer)
@@ -150,9 +172,12 @@ class BotApi:
         await self._holds.wait(chat_id, method)
         return await self._request(method, chat_id, body)
 
-    async def _request(self, method: str, chat_id: int, body: bytes) -> Answer:
+    async def _request(self, method: str, chat_id: int, body: Body) -> Answer:
         start = time.perf_counter()
-        answer = await self._post(method, body)
+        if isinstance(body, bytes):
+            answer = await self._post(method, body)
+        else:
+            answer = await self._uploads.post(method, *body)
         if self._observe_request is not None:
             status = 200 if answer.ok else answer.error_code
             self._observe_request(method, status, time.perf_counter() - start)

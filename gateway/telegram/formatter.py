@@ -7,16 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_ANIMATION,
-    MEDIA_KIND_AUDIO,
-    MEDIA_KIND_PHOTO,
-    MEDIA_KIND_STICKER,
-    MEDIA_KIND_VIDEO,
-    MEDIA_KIND_VOICE,
     TEXT_FORMAT_HTML,
     TEXT_FORMAT_MARKDOWN_V2,
     CallbackAnswer,
-    Media,
     OutgoingMessage,
     Reply,
 )
@@ -26,12 +19,17 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Part
 from gateway.domain.update import Update
 from gateway.telegram.keyboard import inline_keyboard
+from gateway.telegram.media import (
+    CAPTION_LIMIT,
+    in_albums,
+    media_calls,
+    read_media,
+    without_formats,
+)
 from gateway.telegram.text import blank, shorten, split, split_html, units
 
 TEXT_LIMIT = 4096
-"""Bot API, sendMessage: text. This and the next two count UTF-16 code units."""
-CAPTION_LIMIT = 1024
-"""Bot API, sendPhoto and others: caption."""
+"""Bot API, sendMessage: text. This and the next one count UTF-16 code units."""
 ANSWER_LIMIT = 200
 """Bot API, answerCallbackQuery: text."""
 
@@ -43,15 +41,6 @@ MOST_TEXT = MOST_CALLS * TEXT_LIMIT
 """Characters of one text that are looked at: as many as those calls can hold."""
 
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
-
-_MEDIA = {
-    MEDIA_KIND_PHOTO: "photo",
-    MEDIA_KIND_VOICE: "voice",
-    MEDIA_KIND_AUDIO: "audio",
-    MEDIA_KIND_VIDEO: "video",
-    MEDIA_KIND_ANIMATION: "animation",
-    MEDIA_KIND_STICKER: "sticker",
-}
 
 _PARTS = {
     Part.FORMAT: "parse_mode",
@@ -84,6 +73,8 @@ def amend(call: Call, rejected: Part) -> Call | None:
     """Change what Telegram refused in a call. None: nothing can be done."""
     if rejected is Part.EDIT:
         return _send_anew(call)
+    if rejected is Part.FORMAT and call.method == "sendMediaGroup":
+        return without_formats(call)
     part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
     if part not in call.parameters or call.method == "editMessageReplyMarkup":
@@ -181,34 +172,25 @@ class _Composer:
         self, message: OutgoingMessage, parts: list[str], keyboard: Parameters
     ) -> bool:
         """Add media and its text. False: there is nothing to send it from."""
-        files = [file for media in message.media if (file := self._file(media))]
-        if not files:
+        items = read_media(message.media, self._report)
+        if not items:
             return False
         if not self._chat:
             self._report("no_chat")
             return True
-        for kind, source in files[:-1]:
-            self._add(f"send{kind.capitalize()}", {**self._chat, kind: source})
-        kind, source = files[-1]
-        content = {**self._chat, kind: source}
-        if parts and kind != "sticker" and units(message.text) <= CAPTION_LIMIT:
-            content |= {"caption": message.text, **_parse_mode(message)}
-            parts = []
-        if not parts:
-            content |= keyboard
-        self._add(f"send{kind.capitalize()}", content)
-        if parts:
+        caption: Parameters = {}
+        if parts and units(message.text) <= CAPTION_LIMIT:
+            caption = {"caption": message.text, **_parse_mode(message)}
+        groups = in_albums(items) if message.album else [[item] for item in items]
+        # Buttons stand under the last thing that is sent.
+        under = {} if parts and not caption else keyboard
+        calls, captioned, buttoned = media_calls(groups, self._chat, caption, under)
+        self.calls += calls
+        if parts and not captioned:
             self._add_text(message, parts, keyboard, target={})
+        elif keyboard and not buttoned:
+            self._report("album_with_keyboard")
         return True
-
-    def _file(self, media: Media) -> tuple[str, str] | None:
-        """Give Telegram's word for the kind, and the file's id or address."""
-        source = media.WhichOneof("source")
-        file = getattr(media, source) if source else ""
-        if not file:
-            self._report("media_without_source")
-            return None
-        return _MEDIA.get(media.kind, "document"), file
 
     def _add(self, method: str, parameters: Parameters) -> None:
         self.calls.append(Call(method=method, parameters=parameters))

@@ -117,7 +117,7 @@ class TelegramMessenger:
     async def _call(self, call: Call) -> None:
         start = time.perf_counter()
         try:
-            await self._api.call(call.method, call.parameters)
+            await self._api.call(call.method, call.parameters, call.files)
         finally:
             self._observe_call(call.method, time.perf_counter() - start)
 

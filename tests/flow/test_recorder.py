@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from aiohttp import web
+from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
 
 from gateway.domain.errors import Faults
 from gateway.sandbox.recorder import KEY_HEADER, Recorder
@@ -54,6 +55,28 @@ async def receiving() -> AsyncIterator[tuple[Page, str]]:
         yield page, f"http://127.0.0.1:{port}/turns"
     finally:
         await runner.cleanup()
+
+
+async def test_of_a_file_its_size_is_told() -> None:
+    """The file itself would be megabytes of text."""
+    file = Upload(content=b"canary" * 1000, file_name="a.txt")
+    message = OutgoingMessage(text="Here", media=[Media(upload=file)])
+
+    async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
+        return Reply(messages=[message])
+
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        gateway.backend.answer = answer
+        update_id = await gateway.say("hi")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        (sent,) = gateway.simulator.messages(7)
+        assert sent["document"]["file_size"] == 6000
+    told = page.turns[update_id]["reply"]
+    assert '"6000 bytes"' in told
+    assert "canary" not in told
 
 
 async def test_every_step_is_told() -> None:

@@ -104,6 +104,7 @@ async def running(databases: Iterator[str]) -> AsyncIterator[Workers]:
     (ops_port,) = free_ports(1)
     settings = {"WORKERS": "2", "REDIS_URL": next(databases)}
     settings["OPS_PORT"] = str(ops_port)
+    settings["FILES_URL"] = f"http://127.0.0.1:{ops_port}"
     async with serving_process(settings) as gateway:
         workers = Workers(gateway, f"http://127.0.0.1:{ops_port}")
         await wait_until_found(workers.complete, within=20)
@@ -148,6 +149,33 @@ async def test_all_workers_take_updates_and_are_seen_as_one(workers: Workers) ->
     assert (await workers.page("/metrics"))[0] == 404
     # Ctrl-C in a terminal reaches a process group, and must not reach the workers.
     assert all(os.getpgid(pid) == pid for pid in workers.pids().values())
+
+
+async def test_services_get_files_from_the_process_above(workers: Workers) -> None:
+    """At the address that a worker gave out, whichever it was."""
+    workers.simulator.files.keep(b"x" * 100_000, "BQACAgAD")
+    await workers.gateway.update(
+        {
+            "update_id": 60,
+            "message": {
+                "message_id": 1,
+                "date": 1_790_000_000,
+                "from": {"id": 60, "is_bot": False, "first_name": "Ann"},
+                "chat": {"id": 60, "type": "private"},
+                "document": {"file_id": "BQACAgAD", "file_unique_id": "u"},
+            },
+        }
+    )
+    await wait_until(lambda: bool(workers.simulator.messages(60)))
+    (url,) = (
+        request.message.document.file.url
+        for request in workers.backend.asked("SendMessage")
+        if request.context.telegram_user_id == 60
+    )
+    async with aiohttp.ClientSession() as client, client.get(url) as response:
+        assert await response.read() == b"x" * 100_000
+    status, body = await workers.page("/files/1-x/BQACAgAD", ops=True)
+    assert (status, body) == (403, "")
 
 
 async def test_a_worker_that_hangs_hangs_no_page(workers: Workers) -> None:

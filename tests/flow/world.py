@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 
 from gateway import app
-from gateway.config import ServiceSettings, Settings
+from gateway.config import Settings
+from gateway.config_services import ServiceSettings
 from gateway.logs import JsonFormatter
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator

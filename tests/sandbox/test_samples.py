@@ -48,6 +48,7 @@ from botgateway.route.v1.event_pb2 import (
 from gateway.sandbox.samples import once
 from gateway.sandbox.samples.__main__ import build_server
 from gateway.sandbox.samples.once import AnswerOnce
+from gateway.sandbox.simulator import Simulator
 from tests.waiting import wait_until
 
 
@@ -110,6 +111,43 @@ async def test_conversation_names_what_was_attached(
     again = SendMessageRequest(context=who("r-2"), message=said)
     answer = await stub.SendMessage(again)
     assert texts(answer.reply) == [f"Thank you for the {name}! You wrote: Look"]
+
+
+@pytest.mark.parametrize(
+    ("word", "count", "start"),
+    [("photo", 1, b"\x89PNG"), (" Album", 3, b"\x89PNG"), ("document", 1, b"day,")],
+)
+async def test_conversation_sends_files_that_it_makes(
+    channel: grpc.aio.Channel, word: str, count: int, start: bytes
+) -> None:
+    """For those who ask; a photo that is called so is thanked for."""
+    stub = ConversationServiceStub(channel)
+    said = message.IncomingMessage(text=word)
+    answer = await stub.SendMessage(SendMessageRequest(context=who(), message=said))
+    (sent,) = answer.reply.messages
+    contents = [media.upload.content for media in sent.media]
+    assert len(contents) == count
+    assert all(content.startswith(start) for content in contents)
+    assert sent.text
+    said.photo.file.file_id = "a"
+    again = SendMessageRequest(context=who("r-2"), message=said)
+    answer = await stub.SendMessage(again)
+    assert texts(answer.reply)[0].startswith("Thank you")
+
+
+async def test_conversation_reads_the_file_that_was_attached(
+    channel: grpc.aio.Channel,
+) -> None:
+    """At the address that the gateway gave."""
+    simulator = Simulator("1:a")
+    file_id = simulator.files.keep(b"x" * 123_456)
+    async with simulator.serve() as url:
+        said = message.IncomingMessage()
+        said.document.file.url = f"{url}/files/{file_id}"
+        request = SendMessageRequest(context=who(), message=said)
+        answer = await ConversationServiceStub(channel).SendMessage(request)
+    thanks = "Thank you for the document! It has 123456 bytes."
+    assert texts(answer.reply) == [thanks]
 
 
 async def test_conversation_writes_word_by_word(channel: grpc.aio.Channel) -> None:

@@ -1,4 +1,4 @@
-/** What a message carries besides text. There are no files here, so it says what. */
+/** What a message carries besides text: what it is, and a link to the file. */
 
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
@@ -36,7 +36,12 @@ function file(kind, value) {
   ].filter(Boolean);
   const title = one.file_name ?? one.title ?? kind[0].toUpperCase() + kind.slice(1);
   const pictured = kind === "photo" || kind === "video" || kind === "animation";
-  return card(kind, title, facts.join(", ") || one.file_id, pictured && "pictured");
+  // What was sent by its id or address is not here.
+  const link = one.file_size && {
+    href: `/files/${encodeURIComponent(one.file_id)}`,
+    download: one.file_name ?? kind,
+  };
+  return card(kind, title, facts.join(", ") || one.file_id, pictured && "pictured", link);
 }
 
 function sticker(value) {
@@ -44,10 +49,10 @@ function sticker(value) {
   return element("div", { class: "sticker", role: "img", "aria-label": "Sticker" }, shown);
 }
 
-function card(kind, title, facts, style) {
+function card(kind, title, facts, style, link) {
   return element(
-    "div",
-    { class: `attachment ${style || ""}` },
+    link ? "a" : "div",
+    { class: `attachment ${style || ""}`, ...link },
     element("span", { class: "attachment-icon" }, icon(kind)),
     element(
       "span",

@@ -23,6 +23,12 @@ from botgateway.conversation.v1.conversation_service_pb2_grpc import (
 )
 from grpc.aio import ServicerContext
 
+from gateway.sandbox.samples.media import (
+    count_bytes,
+    send_album,
+    send_document,
+    send_photo,
+)
 from gateway.sandbox.samples.people import PEOPLE
 
 
@@ -33,7 +39,8 @@ class Conversation(ConversationServiceServicer):
         self, request: SendMessageRequest, context: ServicerContext[Any, Any]
     ) -> SendMessageResponse:
         """Answer a message."""
-        return SendMessageResponse(reply=_answer(request.message))
+        size = await count_bytes(request.message)
+        return SendMessageResponse(reply=_answer(request.message, size))
 
     async def StreamMessage(
         self, request: StreamMessageRequest, context: ServicerContext[Any, Any]
@@ -44,14 +51,17 @@ class Conversation(ConversationServiceServicer):
             yield StreamMessageResponse(reply=_say(" ".join(words[:count])))
 
 
-def _answer(message: IncomingMessage) -> Reply:
-    if message.text.strip().lower() == "match":
-        return _propose()
+def _answer(message: IncomingMessage, size: int | None) -> Reply:
     attachment = message.WhichOneof("attachment")
+    asked = _ASKED.get(message.text.strip().lower())
+    if asked and attachment is None:
+        return asked()
     if attachment is None:
         return _say(f"You said: {message.text}")
     kind = message.other.kind if attachment == "other" else attachment
     thanks = f"Thank you for the {kind.replace('_', ' ')}!"
+    if size is not None:
+        thanks += f" It has {size} bytes."
     return _say(f"{thanks} You wrote: {message.text}" if message.text else thanks)
 
 
@@ -78,6 +88,15 @@ def _propose() -> Reply:
             ),
         ]
     )
+
+
+_ASKED = {
+    "match": _propose,
+    "photo": send_photo,
+    "album": send_album,
+    "document": send_document,
+}
+"""What is answered with something else than an echo."""
 
 
 def _buttons(data: dict[str, str]) -> InlineKeyboard:

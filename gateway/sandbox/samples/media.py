@@ -1,0 +1,85 @@
+"""Files both ways: pictures that are made here, and what users attach."""
+
+import struct
+import zlib
+
+import aiohttp
+from botgateway.chat.v1.message_pb2 import File, IncomingMessage
+from botgateway.chat.v1.reply_pb2 import (
+    MEDIA_KIND_DOCUMENT,
+    MEDIA_KIND_PHOTO,
+    Media,
+    OutgoingMessage,
+    Reply,
+    Upload,
+)
+
+_COLOURS = ((229, 57, 53), (67, 160, 71), (30, 136, 229))
+_SIDE = 128
+
+
+def send_photo() -> Reply:
+    """Send a photo with a caption."""
+    message = OutgoingMessage(text="A photo, made a moment ago.", media=[_photo(0)])
+    return Reply(messages=[message])
+
+
+def send_album() -> Reply:
+    """Send three photos as one."""
+    photos = [_photo(number) for number in range(len(_COLOURS))]
+    message = OutgoingMessage(text="Three of a kind.", media=photos, album=True)
+    return Reply(messages=[message])
+
+
+def send_document() -> Reply:
+    """Send a file."""
+    report = Upload(
+        content=b"day,steps\nMonday,7301\nTuesday,11200\n",
+        file_name="steps.csv",
+        mime_type="text/csv",
+    )
+    media = Media(kind=MEDIA_KIND_DOCUMENT, upload=report)
+    return Reply(messages=[OutgoingMessage(text="Your steps.", media=[media])])
+
+
+async def count_bytes(message: IncomingMessage) -> int | None:
+    """Read the file that came with a message. None: there is none, or no address of it.
+
+    Raises:
+        aiohttp.ClientError: the gateway did not give it.
+    """
+    kind = message.WhichOneof("attachment")
+    file = getattr(getattr(message, kind), "file", None) if kind else None
+    if not isinstance(file, File) or not file.url:
+        return None
+    size = 0
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as client,
+        client.get(file.url) as response,
+    ):
+        async for piece in response.content.iter_chunked(64 * 1024):
+            size += len(piece)
+    return size
+
+
+def _photo(number: int) -> Media:
+    upload = Upload(content=_png(*_COLOURS[number]), file_name=f"{number + 1}.png")
+    return Media(kind=MEDIA_KIND_PHOTO, upload=upload)
+
+
+def _png(red: int, green: int, blue: int) -> bytes:
+    """Paint a square of one colour that grows darker. RFC 2083."""
+    shades = (256 * 3 // 4 - line for line in range(_SIDE))
+    lines = (
+        b"\0" + bytes(part * shade // 192 for part in (red, green, blue)) * _SIDE
+        for shade in shades
+    )
+    header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"".join(lines))
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)

@@ -1,0 +1,96 @@
+"""Addresses at which services get the files of users, without the bot's token.
+
+An address names a file and the second until which it is good, and is signed with a key
+made of the token: any worker can check it, also after a restart, and nobody else can
+make one.
+"""
+
+import base64
+import hmac
+from collections.abc import Callable
+from enum import Enum
+from hashlib import sha256
+from urllib.parse import quote
+
+from botgateway.chat.v1.message_pb2 import File, IncomingMessage
+
+LIFETIME_SECONDS = 3600
+"""How long an address is good."""
+
+PATH = "/files"
+"""The addresses are under this path, as PATH/{expiry}-{signature}/{file_id}."""
+
+_FILES = {
+    attachment.name: tuple(
+        field.name
+        for field in attachment.message_type.fields
+        if field.message_type is File.DESCRIPTOR
+    )
+    for attachment in IncomingMessage.DESCRIPTOR.oneofs_by_name["attachment"].fields
+    if attachment.message_type
+}
+"""The fields that are files, by the attachments that have them."""
+
+
+class Verdict(Enum):
+    """What is to be said of a signature."""
+
+    GOOD = "good"
+    WRONG = "wrong"
+    EXPIRED = "expired"
+
+
+class FileAddresses:
+    """Signs addresses, and checks them.
+
+    Args:
+        token: the bot's token.
+        url: where services reach them, without a slash at its end.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, token: str, url: str, now: Callable[[], float]) -> None:
+        # The label keeps this key apart from any other that is made of the token.
+        self._key = hmac.digest(token.encode(), b"files", sha256)
+        self._url = url
+        self._now = now
+
+    def fill(self, message: IncomingMessage) -> None:
+        """Put the addresses of its files into a message."""
+        kind = message.WhichOneof("attachment")
+        if kind is None:
+            return
+        for name in _FILES[kind]:
+            attachment = getattr(message, kind)
+            if attachment.HasField(name):
+                file = getattr(attachment, name)
+                file.url = self.address(file.file_id)
+
+    def address(self, file_id: str) -> str:
+        """Give an address that is good from now on."""
+        expiry = str(int(self._now()) + LIFETIME_SECONDS)
+        signature = self._sign(expiry, file_id)
+        return f"{self._url}{PATH}/{expiry}-{signature}/{quote(file_id, safe='')}"
+
+    def check(self, signature: str, file_id: str) -> Verdict:
+        """Judge an address.
+
+        Args:
+            signature: the part of its path before the file's id.
+            file_id: the file's id.
+        """
+        expiry, _, signed = signature.partition("-")
+        expected = self._sign(expiry, file_id)
+        # Of bytes, because it takes no text with other letters than those of English.
+        if not hmac.compare_digest(_bytes(signed), expected.encode()):
+            return Verdict.WRONG
+        return Verdict.GOOD if self._now() <= int(expiry) else Verdict.EXPIRED
+
+    def _sign(self, expiry: str, file_id: str) -> str:
+        signature = hmac.digest(self._key, _bytes(f"{expiry}/{file_id}"), sha256)
+        return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    # What came over HTTP may hold anything.
+    return text.encode("utf-8", "surrogatepass")

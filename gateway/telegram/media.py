@@ -1,0 +1,180 @@
+"""From the media of a message to calls of the Bot API: one by one, or as albums.
+
+Pure: the same media always give the same calls.
+"""
+
+import mimetypes
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from botgateway.chat.v1 import reply_pb2 as contract
+from msgspec import Struct, structs
+
+from gateway.domain.call import Call, Upload
+
+CAPTION_LIMIT = 1024
+"""Bot API, sendPhoto and others: caption. In UTF-16 code units."""
+
+ALBUM_LIMIT = 10
+"""Bot API, sendMediaGroup: media."""
+
+UPLOAD_BYTES = 50_000_000
+PHOTO_BYTES = 10_000_000
+"""Bot API, sendDocument and sendPhoto: 50 MB and 10 MB. What an MB is, it does not say;
+this is the smaller one."""
+
+_KINDS = {
+    contract.MEDIA_KIND_PHOTO: "photo",
+    contract.MEDIA_KIND_VOICE: "voice",
+    contract.MEDIA_KIND_AUDIO: "audio",
+    contract.MEDIA_KIND_VIDEO: "video",
+    contract.MEDIA_KIND_ANIMATION: "animation",
+    contract.MEDIA_KIND_STICKER: "sticker",
+}
+
+_ALBUMS = {"photo": 1, "video": 1, "document": 2, "audio": 3}
+"""Which kinds go into an album together. The others go into none."""
+
+_NAMES = {
+    "photo": "photo.jpg",
+    "voice": "voice.ogg",
+    "audio": "audio.mp3",
+    "video": "video.mp4",
+    "animation": "animation.mp4",
+    "sticker": "sticker.webp",
+}
+
+Parameters = dict[str, Any]
+
+
+class Item(Struct, frozen=True):
+    """One file to send.
+
+    Attributes:
+        kind: Telegram's word, such as "photo".
+        source: its id, its address, or the file itself.
+    """
+
+    kind: str
+    source: str | Upload
+
+
+def read_media(
+    media: Iterable[contract.Media], report: Callable[[str], None]
+) -> list[Item]:
+    """Read what is to be sent, in its order.
+
+    Args:
+        media: of one message.
+        report: called with a word for everything that has to be left out.
+    """
+    return [item for each in media if (item := _item(each, report))]
+
+
+def in_albums(items: Iterable[Item]) -> list[list[Item]]:
+    """Put neighbours together that make an album; the others stay alone."""
+    groups: list[list[Item]] = []
+    for item in items:
+        group = groups[-1] if groups else []
+        joins = group and _ALBUMS.get(group[0].kind) == _ALBUMS.get(item.kind, 0)
+        if joins and len(group) < ALBUM_LIMIT:
+            group.append(item)
+        else:
+            groups.append([item])
+    return groups
+
+
+def media_calls(
+    groups: Sequence[Sequence[Item]],
+    target: Parameters,
+    caption: Parameters,
+    keyboard: Parameters,
+) -> tuple[list[Call], bool, bool]:
+    """Make the calls that send media.
+
+    An album shows a caption under its first file, and has no buttons.
+
+    Args:
+        groups: what is sent together. At least one.
+        target: the parameters that all calls have.
+        caption: the parameters of the caption. Empty: there is none.
+        keyboard: the parameters of the buttons, under the last one. Empty: none.
+
+    Returns:
+        The calls, and whether caption and keyboard are in them.
+    """
+    has_album = any(len(group) > 1 for group in groups)
+    bearer = groups[0] if has_album else groups[-1]
+    captioned = bool(caption) and bearer[0].kind != "sticker"
+    if has_album and keyboard:
+        captioned = False  # the text is what the buttons can stand under
+    calls = [
+        _call(group, target, caption if captioned and group is bearer else {})
+        for group in groups
+    ]
+    buttoned = len(groups[-1]) == 1 and captioned == bool(caption)
+    if buttoned:
+        calls[-1].parameters.update(keyboard)
+    return calls, captioned, buttoned
+
+
+def without_formats(call: Call) -> Call | None:
+    """Take the formats out of an album. None: there are none."""
+    media = [
+        {name: part for name, part in each.items() if name != "parse_mode"}
+        for each in call.parameters["media"]
+    ]
+    if media == call.parameters["media"]:
+        return None
+    return structs.replace(call, parameters={**call.parameters, "media": media})
+
+
+def _call(group: Sequence[Item], target: Parameters, caption: Parameters) -> Call:
+    if len(group) == 1:
+        kind, source = group[0].kind, group[0].source
+        parameters = {**target, **caption}
+        method = f"send{kind.capitalize()}"
+        if isinstance(source, Upload):
+            return Call(method=method, parameters=parameters, files={kind: source})
+        return Call(method=method, parameters={**parameters, kind: source})
+    files: dict[str, Upload] = {}
+    media: list[Parameters] = []
+    for number, item in enumerate(group):
+        source = item.source
+        if isinstance(source, Upload):
+            files[f"file{number}"] = source
+            source = f"attach://file{number}"
+        media.append({"type": item.kind, "media": source})
+    media[0].update(caption)
+    parameters = {**target, "media": media}
+    return Call(method="sendMediaGroup", parameters=parameters, files=files)
+
+
+def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:
+    kind = _KINDS.get(media.kind, "document")
+    if media.WhichOneof("source") == "upload":
+        return _upload(kind, media.upload, report)
+    source = media.file_id or media.url
+    if not source:
+        report("media_without_source")
+        return None
+    return Item(kind, source)
+
+
+def _upload(
+    kind: str, upload: contract.Upload, report: Callable[[str], None]
+) -> Item | None:
+    content = upload.content  # each reading makes a copy
+    if not content:
+        report("media_without_source")
+        return None
+    if len(content) > (PHOTO_BYTES if kind == "photo" else UPLOAD_BYTES):
+        report("upload_too_large")
+        return None
+    name = upload.file_name or _NAMES.get(kind) or _name_of(upload.mime_type)
+    file = Upload(content=content, file_name=name, mime_type=upload.mime_type)
+    return Item(kind, file)
+
+
+def _name_of(mime_type: str) -> str:
+    return "file" + (mimetypes.guess_extension(mime_type) or "")

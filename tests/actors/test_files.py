@@ -1,0 +1,56 @@
+"""Files of replies: none stays in memory once it was sent."""
+
+import weakref
+from collections.abc import Sequence
+from typing import cast
+
+from botgateway.chat.v1.reply_pb2 import Reply
+
+from gateway.domain.call import Call
+from gateway.domain.update import Update
+from tests.actors.test_actor import Stage
+from tests.fakes import FakeMessenger, a_message
+
+
+class Watched(Call, frozen=True, kw_only=True, weakref=True):
+    """A call of which one can tell whether it is gone."""
+
+
+class WatchedReply:
+    """Stands in for a reply, of which one cannot tell."""
+
+
+class Watching(FakeMessenger):
+    """Looks what is left in memory at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[weakref.ref[Watched]] = []
+        self.replies: list[weakref.ref[Reply]] = []
+        self.left: list[tuple[int, int]] = []
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Make three calls."""
+        calls = [Watched(method="sendDocument", parameters={}) for _ in range(3)]
+        self.calls = [weakref.ref(call) for call in calls]
+        self.replies.append(weakref.ref(reply))
+        return calls
+
+    async def send(self, call: Call) -> None:
+        """Note how many calls and replies there are."""
+        calls = sum(each() is not None for each in self.calls)
+        self.left.append((calls, sum(each() is not None for each in self.replies)))
+
+
+async def test_what_was_sent_is_let_go_of() -> None:
+    """Of a reply nothing is left but the calls that are still to be made."""
+    stage = Stage()
+    messenger = Watching()
+    stage.actor._delivery._messenger = messenger  # noqa: SLF001 - in place of its fake
+
+    async def answer(update: Update) -> Reply:
+        return cast("Reply", WatchedReply())
+
+    stage.services.answer = answer
+    await stage.serve(a_message(1, "hi"))
+    assert messenger.left == [(3, 0), (2, 0), (1, 0)]

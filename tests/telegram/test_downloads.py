@@ -1,0 +1,372 @@
+"""Files of users at signed addresses: for who has one, and without the bot's token."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from botgateway.chat.v1 import message_pb2 as contract
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.sandbox.simulator import Simulator
+from gateway.telegram import downloads as module
+from gateway.telegram.api import BotApi
+from gateway.telegram.downloads import MOST_DOWNLOADS, Downloads
+from gateway.telegram.files import LIFETIME_SECONDS, FileAddresses, Verdict
+from tests.fakes import FakeClock
+from tests.waiting import wait_until
+
+TOKEN = "4711:AA-secret-of-this-bot"
+SECRET = "secret-of-this-bot"
+CONTENT = bytes(range(256)) * 4000
+FILE = "BQACAgADGQEAAx"
+
+
+async def no_sleep(seconds: float) -> None:
+    """Sleep in no time."""
+
+
+class Place:
+    """A gateway's files, and who asks for them."""
+
+    def __init__(self, addresses: FileAddresses, client: aiohttp.ClientSession) -> None:
+        self.addresses = addresses
+        self.client = client
+
+    async def get(
+        self, url: str = "", method: str = "GET", **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Ask for a file; gives status, body and headers."""
+        url = url or self.addresses.address(FILE)
+        async with self.client.request(
+            method, url, headers=headers, allow_redirects=False
+        ) as response:
+            body = await response.read()
+            assert SECRET not in str(response.headers)
+            assert SECRET.encode() not in body
+            return response.status, body, dict(response.headers)
+
+
+@asynccontextmanager
+async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
+    """Serve the files that a Bot API has."""
+    app = web.Application()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    async with (
+        BotApi(TOKEN, api_url, sleep=no_sleep) as api,
+        aiohttp.ClientSession() as client,
+    ):
+        addresses = FileAddresses(TOKEN, "", clock.now)
+        source = f"{api_url}/file/bot{TOKEN}"
+        async with Downloads(api, source, addresses) as downloads:
+            app.router.add_get("/files/{rest:.*}", downloads.handle)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            try:
+                yield Place(FileAddresses(TOKEN, url, clock.now), client)
+            finally:
+                await runner.cleanup()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that only a test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """Give a Bot API with one file."""
+    simulator = Simulator(TOKEN)
+    simulator.files.keep(CONTENT, FILE)
+    return simulator
+
+
+@pytest.fixture
+async def place(simulator: Simulator, clock: FakeClock) -> AsyncIterator[Place]:
+    """Give what serves the files of the simulator."""
+    async with simulator.serve() as url, serving(clock, url) as place:
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Collect all that is logged: the token is never in it."""
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+    assert SECRET not in caplog.text
+
+
+async def test_a_file_comes_as_it_is(place: Place, simulator: Simulator) -> None:
+    """With its length, and so that no browser takes it for a page."""
+    status, body, headers = await place.get()
+    assert (status, body) == (200, CONTENT)
+    assert headers["Content-Length"] == str(len(CONTENT))
+    assert headers["Content-Type"] == "image/jpeg"
+    assert headers["Content-Disposition"] == f'attachment; filename="{FILE}.jpg"'
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    await place.get()
+    assert [call.method for call in simulator.sent] == ["getFile"]
+
+
+async def test_a_head_tells_of_the_file(place: Place) -> None:
+    """Without it."""
+    status, body, headers = await place.get(method="HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["Content-Length"] == str(len(CONTENT))
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "expected"),
+    [
+        ("bytes=100-199", 206, CONTENT[100:200]),
+        ("bytes=1000000-", 206, CONTENT[1000000:]),
+        ("bytes=-10", 206, CONTENT[-10:]),
+        ("bytes=9000000-", 416, b""),
+        ("bytes=0-1,5-6", 200, CONTENT),
+        ("lines=1-2", 200, CONTENT),
+    ],
+)
+async def test_a_part_is_passed_on(
+    place: Place, part: str, status: int, expected: bytes
+) -> None:
+    """One part; several of them are not."""
+    found, body, headers = await place.get(Range=part)
+    assert (found, body) == (status, expected)
+    assert ("Content-Range" in headers) == (status == 206)
+
+
+async def test_an_address_ends_after_an_hour(place: Place, clock: FakeClock) -> None:
+    """And says that it did, to who had it."""
+    url = place.addresses.address(FILE)
+    clock.move(LIFETIME_SECONDS)
+    assert (await place.get(url))[0] == 200
+    clock.move(1.5)
+    assert (await place.get(url))[:2] == (410, b"")
+
+
+async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) -> None:
+    """Whatever is wrong with it, Telegram is not asked."""
+    good = place.addresses.address(FILE)
+    start, _, end = good.rpartition("/")
+    prefix, _, signature = start.rpartition("/")
+    expiry, _, signed = signature.partition("-")
+    later = str(int(expiry) + 1)
+    others = [
+        f"{start}/{FILE}y",
+        f"{prefix}/{later}-{signed}/{end}",
+        f"{prefix}/{expiry}-{signed[:-2]}/{end}",
+        f"{prefix}/{expiry}-/{end}",
+        f"{prefix}/-/{end}",
+        f"{prefix}/{expiry}/{end}",
+        f"{prefix}/%C3%A4%FF-%C3%A4%FF/%FF",
+        f"{prefix}/{expiry}-{signed}/{end}%2F..",
+    ]
+    for url in others:
+        assert (await place.get(url))[:2] == (403, b""), url
+    assert not simulator.sent
+    assert (await place.get(good))[0] == 200
+
+
+@given(st.text(), st.text())
+def test_any_signature_is_judged(signature: str, file_id: str) -> None:
+    """None makes the check fail."""
+    addresses = FileAddresses(TOKEN, "http://files", lambda: 0.0)
+    assert addresses.check(signature, file_id) is Verdict.WRONG
+
+
+def test_another_bot_signs_otherwise() -> None:
+    """The key is made of the token, and the token is in no address."""
+    one, other = (FileAddresses(f"{n}:key", "http://f", lambda: 0.0) for n in (1, 2))
+    signature, file_id = one.address(FILE).rsplit("/", 2)[1:]
+    assert one.check(signature, file_id) is Verdict.GOOD
+    assert other.check(signature, file_id) is Verdict.WRONG
+    assert "key" not in one.address(FILE)
+
+
+FAILURES: dict[str, tuple[dict[str, Any], int]] = {
+    "too large": ({"status": 400, "description": "Bad Request: file is too big"}, 413),
+    "gone": ({"status": 400, "description": "Bad Request: invalid file_id"}, 502),
+    "token": ({"status": 401}, 502),
+    "down": ({"status": 500, "times": 2}, 502),
+    "flood": ({"status": 429, "retry_after": 900}, 502),
+    "garbage": ({"status": 200, "body": '{"ok":true,"result":[]}'}, 502),
+    "hostile": ({"status": 200, "body": f'{{"ok":true,"result":"{TOKEN}"}}'}, 502),
+    "local": (
+        {"status": 200, "body": '{"ok":true,"result":{"file_path":"/var/f"}}'},
+        502,
+    ),
+    "no such place": (
+        {"status": 200, "body": '{"ok":true,"result":{"file_path":"files/none"}}'},
+        502,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_what_telegram_does_not_give_is_a_status(
+    place: Place, simulator: Simulator, name: str
+) -> None:
+    """Without a word more; the next request tries again."""
+    fault, status = FAILURES[name]
+    simulator.fail("getFile", **fault)
+    assert (await place.get())[:2] == (status, b"")
+    assert (await place.get())[:2] == (200, CONTENT)
+
+
+class Telegram:
+    """Gives files in a way of its own."""
+
+    def __init__(self) -> None:
+        self.until = asyncio.Event()
+        self.sent = 0
+        self.ended = 0
+        self.app = web.Application()
+        self.app.router.add_post("/bot{token}/getFile", self._place)
+        self.app.router.add_get("/file/bot{token}/{name}", self._give)
+        self.mode = "endless"
+
+    async def _place(self, request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "result": {"file_path": "f.html"}})
+
+    async def _give(self, request: web.Request) -> web.StreamResponse:
+        if self.mode == "redirect":
+            self.mode = "whole"
+            raise web.HTTPFound(f"/file/bot{TOKEN}/g")
+        if self.mode == "whole":
+            return web.Response(body=CONTENT)
+        response = web.StreamResponse()
+        response.content_length = 100_000_000
+        await response.prepare(request)
+        try:
+            if self.mode == "torn":
+                await response.write(b"x" * 1000)
+                assert request.transport
+                request.transport.close()
+                return response
+            if self.mode == "waiting":
+                await self.until.wait()
+            while self.sent < 100_000_000:
+                await response.write(b"x" * 100_000)
+                self.sent += 100_000
+        finally:
+            self.ended += 1
+        return response
+
+
+@asynccontextmanager
+async def telegram(
+    clock: FakeClock, mode: str
+) -> AsyncIterator[tuple[Telegram, Place]]:
+    """Serve files of Telegram's with a behaviour."""
+    source = Telegram()
+    source.mode = mode
+    runner = web.AppRunner(source.app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(clock, url) as place:
+            yield source, place
+    finally:
+        source.until.set()
+        await runner.cleanup()
+
+
+async def test_a_redirect_is_not_followed(clock: FakeClock) -> None:
+    """Nor passed on: its address has the token."""
+    async with telegram(clock, "redirect") as (_, place):
+        status, body, headers = await place.get()
+    assert (status, body) == (502, b"")
+    assert "Location" not in headers
+
+
+async def test_a_file_that_breaks_off_is_not_taken_for_whole(clock: FakeClock) -> None:
+    """The connection says so; the length was promised already."""
+    async with telegram(clock, "torn") as (_, place):
+        with pytest.raises(aiohttp.ClientError):
+            await place.get()
+
+
+async def test_who_reads_slowly_slows_telegram_down(clock: FakeClock) -> None:
+    """The rest of the file stays where it is; who leaves ends it."""
+    async with telegram(clock, "endless") as (source, place):
+        url = place.addresses.address(FILE)
+        async with place.client.get(url) as response:
+            await response.content.read(10)
+            sent = -1
+            while sent != source.sent:
+                sent = source.sent
+                await asyncio.sleep(0.1)
+            assert sent < 50_000_000
+            response.close()
+        await wait_until(lambda: source.ended == 1)
+
+
+async def test_a_silent_download_ends(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives its place to others."""
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    async with telegram(clock, "waiting") as (_, place):
+        with pytest.raises(aiohttp.ClientError):
+            await place.get()
+
+
+async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> None:
+    """Those that run are not disturbed, and their end makes room."""
+    async with telegram(clock, "waiting") as (source, place):
+        url = place.addresses.address(FILE)
+        running = [
+            asyncio.create_task(place.client.get(url)) for _ in range(MOST_DOWNLOADS)
+        ]
+        responses = await asyncio.gather(*running)
+        status, body, headers = await place.get()
+        assert (status, body, headers["Retry-After"]) == (503, b"", "1")
+        for response in responses:
+            response.close()
+        source.mode = "torn"
+
+        async def has_room() -> bool:
+            async with place.client.get(url) as response:
+                return response.status == 200
+
+        source.until.set()
+        await wait_until(lambda: source.ended == MOST_DOWNLOADS)
+        assert await has_room()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        field.name
+        for field in contract.IncomingMessage.DESCRIPTOR.oneofs_by_name[
+            "attachment"
+        ].fields
+    ],
+)
+def test_every_file_of_a_message_gets_its_address(field: str) -> None:
+    """Whatever kind of attachment it is; what is no file gets none."""
+    addresses = FileAddresses(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    message = contract.IncomingMessage()
+    attachment = getattr(message, field)
+    attachment.SetInParent()
+    files = [
+        name
+        for name in attachment.DESCRIPTOR.fields_by_name
+        if isinstance(getattr(attachment, name), contract.File)
+    ]
+    for name in files:
+        getattr(attachment, name).file_id = name
+    addresses.fill(message)
+    for name in files:
+        url: str = getattr(attachment, name).url
+        assert url.startswith("http://gateway:9000/files/4600-")
+        assert url.endswith(f"/{name}")
+    assert not files or "http" in str(message)
