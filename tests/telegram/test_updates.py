@@ -118,7 +118,9 @@ TABLE = {
     "message_reaction_anonymous": Row("message_reaction", FANS, 0, FANS),
     "message_start_deeplink": Row("message", BO, BO, BO, "text", "start"),
     "message_sticker": Row("message", BO, BO, BO, "sticker"),
-    "message_successful_payment": Row("message", ANNA, ANNA, ANNA, exempt=True),
+    "message_successful_payment": Row(
+        "message", ANNA, ANNA, ANNA, "successful_payment", exempt=True
+    ),
     "message_text": Row("message", ANNA, ANNA, ANNA, "text"),
     "message_voice": Row("message", BO, BO, BO, "voice"),
     "my_chat_member_user_blocked_bot": Row(
@@ -133,7 +135,7 @@ TABLE = {
         "stopped_message_generation", ANNA, 0, ANNA, exempt=True
     ),
     "subscription": Row("subscription", ANNA, ANNA, 0, exempt=True),
-    "unknown_future_update": Row("unknown", "kind:unknown", 0, 0),
+    "unknown_future_update": Row("unknown", ANNA, ANNA, ANNA),
 }
 
 
@@ -187,10 +189,14 @@ class TestContext:
         assert update.context.telegram_user_id == 0
         assert update.context.first_name == update.context.username == ""
 
-    def test_an_update_of_an_unknown_kind_names_nobody(self) -> None:
-        """It is not read, so it has neither user nor chat."""
-        context = reader().read(FILES["unknown_future_update"], ARRIVED).context
-        assert (context.telegram_user_id, context.chat_id) == (0, 0)
+    @pytest.mark.parametrize("key", ["from", "user"])
+    def test_an_unknown_kind_is_searched_for_who_and_where(self, key: str) -> None:
+        """Its service learns whose it is, and nobody waits for another one's."""
+        update = read(hologram_call={key: PERSON, "chat": CHAT, "date": 5})
+        context = update.context
+        assert update.lane == str(ANNA)
+        assert (context.telegram_user_id, context.chat_id) == (ANNA, FANS)
+        assert context.send_time.ToSeconds() == 5
 
     @pytest.mark.parametrize(
         ("name", "meaning"),
@@ -234,7 +240,7 @@ class TestContext:
             ("callback_query_message", int(ARRIVED)),
             ("callback_query_inaccessible_message", int(ARRIVED)),
             ("pre_checkout_query", int(ARRIVED)),
-            ("unknown_future_update", int(ARRIVED)),
+            ("unknown_future_update", 1790000500),
         ],
     )
     def test_the_time_is_telegrams_or_that_of_the_arrival(
@@ -338,7 +344,10 @@ class TestKinds:
     @pytest.mark.parametrize("strange", [None, 1, "x", [1], {"from": 3, "chat": "c"}])
     def test_an_unknown_kind_may_look_like_anything(self, strange: object) -> None:
         """Telegram's next invention is no error."""
-        assert read(hologram_call=strange).kind == "unknown"
+        update = read(hologram_call=strange)
+        assert (update.kind, update.lane) == ("unknown", "kind:unknown")
+        assert update.name == "hologram_call"
+        assert json.loads(bytes(update.json)) == strange
 
     @pytest.mark.parametrize(
         ("old", "new", "chat", "event"),
@@ -474,6 +483,30 @@ DICE = {"emoji": "d", "value": 6}
 SONG = {"performer": "p", "title": "t"}
 LABEL = {"mime_type": "a/b", "file_name": "n"}
 WAVE = {"emoji": "x", "set_name": "s"}
+INVOICE = {"title": "t", "description": "d", "currency": "EUR", "total_amount": 1}
+ADDRESS = {
+    "country_code": "AT",
+    "state": "s",
+    "city": "c",
+    "street_line1": "1",
+    "street_line2": "2",
+    "post_code": "1010",
+}
+ORDER = {
+    "name": "n",
+    "phone_number": "+1",
+    "email": "e@example.com",
+    "shipping_address": ADDRESS,
+}
+PAYMENT = {
+    "currency": "EUR",
+    "total_amount": 1250,
+    "invoice_payload": "order-7",
+    "telegram_payment_charge_id": "t1",
+    "provider_payment_charge_id": "p1",
+    "shipping_option_id": "post",
+    "order_info": ORDER,
+}
 
 ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("document", file(**LABEL), {"file": FILE | LABEL}),
@@ -491,6 +524,55 @@ ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("venue", PLACE, PLACE),
     ("contact", CARD, CARD),
     ("dice", DICE, DICE),
+    (
+        "poll",
+        {
+            "id": "52",
+            "question": "q",
+            "options": [{"text": "a", "voter_count": 2}, {"text": "b"}],
+            "total_voter_count": 2,
+            "is_closed": True,
+            "is_anonymous": True,
+            "type": "quiz",
+            "allows_multiple_answers": True,
+        },
+        {
+            "poll_id": "52",
+            "question": "q",
+            "options": [{"text": "a", "voters": 2}, {"text": "b"}],
+            "total_voters": 2,
+            "closed": True,
+            "anonymous": True,
+            "quiz": True,
+            "several_answers": True,
+        },
+    ),
+    ("story", {"chat": {"id": -3}, "id": 4}, {"chat_id": -3, "story_id": 4}),
+    (
+        "checklist",
+        {
+            "title": "t",
+            "tasks": [{"id": 1, "text": "a", "completion_date": 9}],
+        },
+        {
+            "title": "t",
+            "tasks": [{"task_id": 1, "text": "a", "completion_time": {"seconds": 9}}],
+        },
+    ),
+    ("game", {"title": "t", "description": "d"}, {"title": "t", "description": "d"}),
+    ("invoice", INVOICE, INVOICE),
+    (
+        "paid_media",
+        {"star_count": 5, "paid_media": [{"type": "preview"}, {"type": "x"}]},
+        {"star_count": 5, "count": 2},
+    ),
+    (
+        "live_photo",
+        file(duration=4, photo=[file("p", width=3, height=2)]),
+        {"photo": FILE | {"file_id": "p", "file_unique_id": "u-p"}, "video": FILE},
+    ),
+    ("successful_payment", PAYMENT, PAYMENT),
+    ("refunded_payment", PAYMENT, PAYMENT),
 ]
 
 
@@ -518,7 +600,7 @@ class TestContent:
         [
             ({"animation": file("a")}, {"document": file("a")}, "animation"),
             ({"venue": {"location": POINT}}, {"location": POINT}, "venue"),
-            ({"live_photo": file("a")}, {"photo": [file("p")]}, "photo"),
+            ({"live_photo": file("a")}, {"photo": [file("p")]}, "live_photo"),
         ],
     )
     def test_what_telegram_sends_twice_arrives_once(
@@ -533,7 +615,7 @@ class TestContent:
         ["poll", "story", "checklist", "game", "invoice", "paid_media", "giveaway",
          "giveaway_winners", "rich_message", "live_photo"],
     )  # fmt: skip
-    def test_content_without_a_type_of_its_own_is_named(self, kind: str) -> None:
+    def test_content_of_a_shape_that_is_not_known_is_named(self, kind: str) -> None:
         """A service can at least say that it does not understand."""
         message = content(read_message(**{kind: {"anything": [1]}}))
         assert message.other.kind == kind
@@ -541,13 +623,27 @@ class TestContent:
     @pytest.mark.parametrize(
         "fact",
         ["migrate_to_chat_id", "new_chat_members", "pinned_message",
-         "giveaway_created", "successful_payment", "refunded_payment"],
+         "giveaway_created"],
     )  # fmt: skip
     def test_service_messages_are_no_messages(self, fact: str) -> None:
         """Nobody said anything."""
         update = read_message(**{fact: {}})
         assert update.message is None
-        assert update.exempt == fact.endswith("_payment")
+        assert not update.exempt
+
+    @pytest.mark.parametrize("kind", ["successful_payment", "refunded_payment"])
+    def test_a_payment_has_a_name_of_its_own(self, kind: str) -> None:
+        """A route may ask for it by that name; without one it is a message."""
+        update = read_message(**{kind: PAYMENT})
+        assert (update.kind, update.name, update.exempt) == ("message", kind, True)
+        assert json.loads(bytes(update.json)) == PAYMENT
+        assert attachment(update) == kind
+
+    @pytest.mark.parametrize("part", sorted(PAYMENT))
+    def test_a_payment_that_cannot_be_read_is_malformed(self, part: str) -> None:
+        """Its money is there: a person has to look at it."""
+        with pytest.raises(Malformed):
+            read_message(successful_payment=PAYMENT | {part: [1]})
 
     def test_a_caption_is_the_text_of_its_photo(self) -> None:
         """With its entities."""
