@@ -68,6 +68,7 @@ class RouteTable:
         by_callback: callback routes, longest literal start first.
         by_event: event routes by the event's number.
         by_update: update routes by Telegram's name of the kind.
+        updates: these names, sorted.
         text: the route for messages that are not commands, if there is one.
         session: the route that resolves users, if there is one.
         services: names of the services that have a route, sorted.
@@ -98,6 +99,7 @@ class RouteTable:
         )
         self.by_event = kinds.get("event", {})
         self.by_update = kinds.get("update", {})
+        self.updates = tuple(sorted(str(name) for name in self.by_update))
         self.text = kinds.get("text", {}).get("")
         self.session = kinds.get("session", {}).get("")
         self.services = tuple(sorted({route.service for route in self.routes}))
