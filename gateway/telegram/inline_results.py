@@ -66,7 +66,7 @@ def inline_result(result: InlineResult, report: Report) -> Parameters | None:
         report: called with a word for everything that is left out.
     """
     message = result.message
-    if not 1 <= len(result.result_id.encode()) <= _ID_BYTES:
+    if blank(result.result_id) or len(result.result_id.encode()) > _ID_BYTES:
         report("result_id_invalid")
         return None
     content = _media(result, report) if message.media else _article(result, report)
@@ -102,7 +102,8 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
         report("result_with_several_media")
     kind = _MEDIA.get(media.kind, "document")
     if media.file_id:
-        shown: Parameters | None = {"type": kind, f"{kind}_file_id": media.file_id}
+        source = f"{_stem(kind)}_file_id"
+        shown: Parameters | None = {"type": kind, source: media.file_id}
     else:
         shown = _at_address(kind, media, result.thumbnail_url)
     if shown is None:
@@ -132,7 +133,7 @@ def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
         return None
     if kind == "mpeg4_gif" and ending == "gif":
         kind = "gif"
-    shown = {"type": kind, f"{kind}_url": url}
+    shown = {"type": kind, f"{_stem(kind)}_url": url}
     if kind in {"gif", "mpeg4_gif"} and not thumbnail:
         # Telegram takes the animation itself for that.
         mime_type = "image/gif" if kind == "gif" else "video/mp4"
@@ -150,6 +151,11 @@ def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
     if thumbnail and kind not in {"voice", "audio"}:
         shown["thumbnail_url"] = thumbnail
     return shown
+
+
+def _stem(kind: str) -> str:
+    """Give the word for a kind that Telegram's field names begin with."""
+    return kind.removesuffix("_gif")
 
 
 def _ending(url: str) -> str:
