@@ -78,6 +78,8 @@ def _check(kind: str, content: Parameters) -> None:
     """Refuse who and where of a strange shape: updates are sorted by them."""
     try:
         update_kinds.queue_key(kind, content)
+        update_kinds.user_id(content)
+        update_kinds.chat_id(content)
         update_kinds.title(kind, content)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise BadInput("content: not what Telegram sends for this kind") from None
