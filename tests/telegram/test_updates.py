@@ -1,5 +1,6 @@
 """Reading updates: who, where, in which order, and what was said."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,14 @@ from botgateway.chat.v1.context_pb2 import (
     ChatType,
 )
 from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.update_pb2 import MessageReaction, Reaction
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
     Event,
 )
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Malformed
@@ -370,6 +372,94 @@ class TestKinds:
         place = {"chat": {"id": ANNA, "type": chat}, "from": PERSON}
         assert read(my_chat_member=place | change).event == event
         assert read(chat_member=place | change).event == EVENT_UNSPECIFIED
+
+
+class TestDetails:
+    """What is read of an update only for routes that want it."""
+
+    def test_a_part_of_a_wrong_type_does_no_harm_until_it_is_wanted(self) -> None:
+        """The update is there, as JSON; its typed form is what fails."""
+        update = read(poll_answer={"poll_id": "52", "user": PERSON, "option_ids": "x"})
+        assert json.loads(bytes(update.json))["option_ids"] == "x"
+        assert update.details is not None
+        with pytest.raises(Malformed) as caught:
+            update.details()
+        assert str(caught.value) == "poll_answer cannot be read"
+        assert caught.value.__suppress_context__
+
+    def test_a_message_and_a_button_have_no_name(self) -> None:
+        """They are routed by what they say, and nothing of them is kept twice."""
+        for name in ("message_text", "message_photo_caption", "callback_query_message"):
+            update = reader().read(FILES[name], ARRIVED)
+            assert (update.name, bytes(update.json), update.details) == ("", b"", None)
+
+    @pytest.mark.parametrize(
+        ("kind", "content", "query_id", "chat", "seconds"),
+        [
+            ("inline_query", {"id": "q"}, "q", 0, 30),
+            ("pre_checkout_query", {"id": "q"}, "q", ANNA, 10),
+            ("shipping_query", {"id": "q"}, "q", ANNA, 150),
+            ("purchased_paid_media", {}, "", ANNA, 0),
+            ("chosen_inline_result", {}, "", 0, 0),
+            ("guest_message", POST | {"guest_query_id": "q"}, "q", 0, 0),
+            ("chat_join_request", {"chat": CHAT, "user_chat_id": 9}, "", 9, 0),
+            ("chat_join_request", {"chat": CHAT, "query_id": "q"}, "q", 0, 10),
+        ],
+    )
+    def test_what_has_to_be_answered_is_told(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        query_id: str,
+        chat: int,
+        seconds: float,
+    ) -> None:
+        """Under which id, until when, and where messages may go besides."""
+        update = read(**{kind: {"from": PERSON} | content})
+        assert (update.query_id, update.reply_chat_id) == (query_id, chat)
+        assert update.useful_seconds == seconds
+        assert update.useful_until == (ARRIVED + seconds if seconds else 0)
+
+    @pytest.mark.parametrize(
+        ("name", "connection"),
+        [
+            ("business_message", "InVaLiDbUsInEsScOnNeCt01"),
+            ("message_text", ""),
+            ("inline_query", ""),
+        ],
+    )
+    def test_the_business_connection_is_told(self, name: str, connection: str) -> None:
+        """On whose behalf the bot speaks."""
+        context = reader().read(FILES[name], ARRIVED).context
+        assert context.business_connection_id == connection
+
+    def test_a_button_under_a_business_message_names_the_connection(self) -> None:
+        """Its answer goes the same way."""
+        message = POST | {"business_connection_id": "b"}
+        update = read(callback_query={"id": "1", "from": PERSON, "message": message})
+        assert update.context.business_connection_id == "b"
+
+    @pytest.mark.parametrize(
+        ("reaction", "read_as"),
+        [
+            ({"type": "emoji", "emoji": "x"}, Reaction(emoji="x")),
+            (
+                {"type": "custom_emoji", "custom_emoji_id": "5"},
+                Reaction(custom_emoji_id="5"),
+            ),
+            ({"type": "paid"}, Reaction(paid=True)),
+            ({"type": "hologram"}, Reaction()),
+        ],
+    )
+    def test_reactions_of_all_kinds_are_read(
+        self, reaction: dict[str, str], read_as: Reaction
+    ) -> None:
+        """Also of a kind that Telegram invents later."""
+        change = {"message_id": 1, "old_reaction": [reaction], "new_reaction": []}
+        update = read(message_reaction={"chat": CHAT} | change)
+        assert update.details is not None
+        details = update.details()
+        assert details == MessageReaction(message_id=1, old_reactions=[read_as])
 
 
 class TestButtons:
@@ -810,6 +900,10 @@ def assert_update_or_malformed(junk: bytes) -> None:
     assert update.context.SerializeToString()
     if update.message is not None:
         update.message.SerializeToString()
+    if update.details is not None:
+        with contextlib.suppress(Malformed):
+            if (details := update.details()) is not None:
+                details.SerializeToString()
 
 
 @given(st.dictionaries(st.sampled_from([*KINDS, "x"]), JSON, max_size=3), JSON)
@@ -820,6 +914,20 @@ def test_any_json_object_is_an_update_or_malformed(
     """Whatever stands under whatever key."""
     for number in (7, update_id):
         assert_update_or_malformed(json.dumps({"update_id": number} | parts).encode())
+
+
+@given(st.text(max_size=30), JSON)
+def test_any_unknown_kind_keeps_its_name_and_the_bytes_that_came(
+    name: str, content: object
+) -> None:
+    """A route for what Telegram invents next year gets all of it."""
+    assume(name not in {*KINDS, "update_id"})
+    value = json.dumps(content, separators=(" , ", " : "))
+    posted = f'{{"update_id": 7, {json.dumps(name)}: {value}}}'.encode()
+    update = reader().read(posted, ARRIVED)
+    assert (update.kind, update.name) == ("unknown", name)
+    assert bytes(update.json) == value.encode()
+    assert update.lane
 
 
 @given(st.data())
