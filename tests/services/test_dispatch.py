@@ -12,7 +12,11 @@ from botgateway.route.v1 import event_pb2
 
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import Update
+from gateway.services.channels import Channels
+from gateway.services.dispatch import Dispatch
+from gateway.services.routes import build_routes
 from gateway.services.update_types import values_of
+from tests.services.every_kind import every_kind
 from tests.services.serving import TIMEOUTS, Services, an_update, call, calling, serving
 from tests.waiting import wait_until
 
@@ -214,7 +218,23 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
                 await match.call("user-7")
             assert time.monotonic() - start < given + 0.3
     for seen in services.seen:
-        assert seen.seconds_left <= given
+        assert seen.seconds_left <= given + 0.05
+
+
+async def test_an_event_without_a_route_goes_by_its_kind() -> None:
+    """A block is a change of membership, for whoever wants to hear of it."""
+    blocked = an_update(
+        kind="my_chat_member",
+        name="my_chat_member",
+        event=event_pb2.EVENT_USER_BLOCKED_BOT,
+    )
+    table = build_routes([every_kind()])
+    target = dict.fromkeys(table.services, "127.0.0.1:1")
+    seconds = dict.fromkeys(table.services, 5.0)
+    async with Channels(target) as channels:
+        match = Dispatch(table, channels, seconds, seconds).find(blocked)
+    assert match
+    assert match.route == "update:my_chat_member"
 
 
 async def test_details_are_read_for_routes_that_want_them_only() -> None:
