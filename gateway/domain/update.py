@@ -60,7 +60,8 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     useful_seconds: float = 0
     """How long after its arrival an answer is of use. 0: without limit."""
     useful_until: float = 0
-    """The end of that time, in seconds since the epoch. 0: without limit."""
+    """When Telegram takes no more answer to a query, in seconds since the epoch; a
+    service has to be done before. 0: messages may be sent later too."""
 
 
 REPLAYED = 0.0

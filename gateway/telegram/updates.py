@@ -81,7 +81,7 @@ class UpdateReader:
             case Message():
                 return self._message(happening, update_id, lane, context)
             case CallbackQuery():
-                return _pressed(happening, update_id, lane, context, arrived)
+                return _pressed(happening, update_id, lane, context)
             case _:
                 useful = happening.urgent_seconds or kind.useful_seconds
                 return Update(
@@ -184,14 +184,9 @@ def _guess(value: Raw) -> Happening:
 
 
 def _pressed(
-    query: CallbackQuery,
-    update_id: int,
-    lane: str,
-    context: RequestContext,
-    arrived: float,
+    query: CallbackQuery, update_id: int, lane: str, context: RequestContext
 ) -> Update:
     """Read a pressed button."""
-    useful = KINDS["callback_query"].useful_seconds
     return Update(
         update_id=update_id,
         kind="callback_query",
@@ -201,8 +196,7 @@ def _pressed(
         callback_data=query.data,
         pressed_message_id=query.message.message_id if query.message else 0,
         inline_message_id=query.inline_message_id,
-        useful_seconds=useful,
-        useful_until=arrived + useful,
+        useful_seconds=KINDS["callback_query"].useful_seconds,
     )
 
 

@@ -205,8 +205,8 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
 
     services = Services(hang)
     async with serving(services) as port, calling(port) as dispatch:
-        pressed = a_button("CONNECT:user-9", useful_until=time.time() + left)
-        match = dispatch.find(pressed)
+        asked = a_button("CONNECT:user-9", useful_until=time.time() + left)
+        match = dispatch.find(asked)
         assert match
         if given == 3.0:
             call = asyncio.create_task(match.call("user-7"))

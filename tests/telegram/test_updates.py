@@ -392,6 +392,7 @@ class TestDetails:
         for name in ("message_text", "message_photo_caption", "callback_query_message"):
             update = reader().read(FILES[name], ARRIVED)
             assert (update.name, bytes(update.json), update.details) == ("", b"", None)
+            assert not update.useful_until
 
     @pytest.mark.parametrize(
         ("kind", "content", "query_id", "chat", "seconds"),
