@@ -8,8 +8,10 @@ import click
 
 from gateway import config
 from gateway.domain.errors import Faults
+from gateway.services.routes import build_routes, discover
 from gateway.telegram import account
 from gateway.telegram.api import BotApi
+from gateway.telegram.kinds import allowed_updates
 
 
 @click.group()
@@ -25,8 +27,9 @@ def webhook() -> None:
     help="Throw away what users sent and was not delivered yet.",
 )
 def webhook_set(force: bool, drop_pending_updates: bool) -> None:
-    """Send updates to WEBHOOK_URL from now on."""
+    """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
     settings = config.load()
+    kinds = allowed_updates(build_routes(discover()).updates)
     if settings.webhook_url is None:
         raise Faults(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)
@@ -39,9 +42,12 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
             api,
             url,
             settings.telegram_webhook_secret.get_secret_value(),
+            allowed_updates=kinds,
             drop_pending_updates=drop_pending_updates,
         )
         click.echo(f"webhook set to {url}")
+        if kinds:
+            click.echo(f"kinds of updates: {', '.join(kinds)}")
 
     _with_api(settings, change)
 

@@ -2,22 +2,43 @@
 
 import math
 
-from botgateway.chat.v1.reply_pb2 import CallbackAnswer, OutgoingMessage, Reply
+from botgateway.chat.v1.reply_pb2 import (
+    CallbackAnswer,
+    OutgoingMessage,
+    PreCheckoutAnswer,
+    Reply,
+    ShippingAnswer,
+)
 
+from gateway.domain import wording
 from gateway.domain.errors import ServiceError
 from gateway.domain.update import Update
 
 SLOW_DOWN = "You're sending messages too fast, please slow down 🙂"
-APOLOGY = "Something went wrong on our side. Please try again in a minute."
+APOLOGY = wording.APOLOGY
 BUSY = "Too much at once. Please try again in {time}."
 HINT = "I don't know that one. Send /help to see what I can do."
 
 
 def notice(update: Update, text: str) -> Reply:
-    """Say something to the user: after a pressed button as the answer to the press."""
+    """Say something to the user, in the way that fits the update.
+
+    After a pressed button it is the answer to the press, before a payment the reason
+    not to go on. Whoever did not speak to the bot is told nothing: who reacts, edits or
+    joins waits for no answer, and on a business account's behalf only its service
+    speaks.
+    """
     if update.callback_query_id:
         return Reply(callback_answer=CallbackAnswer(text=text))
-    return Reply(messages=[OutgoingMessage(text=text)])
+    match update.kind:
+        case "message" | "guest_message":
+            return Reply(messages=[OutgoingMessage(text=text)])
+        case "pre_checkout_query":
+            return Reply(pre_checkout_answer=PreCheckoutAnswer(error_message=text))
+        case "shipping_query":
+            return Reply(shipping_answer=ShippingAnswer(error_message=text))
+        case _:
+            return Reply()
 
 
 def excuse(update: Update, error: ServiceError) -> Reply:

@@ -1,17 +1,20 @@
 """An update of Telegram: as it lies in a mailbox, and as the gateway reads it."""
 
+from collections.abc import Callable
+
 from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
-from msgspec import Struct
+from google.protobuf.message import Message
+from msgspec import Raw, Struct
 
 
 class Update(Struct, frozen=True, kw_only=True, eq=False):
     """What the gateway knows of one update.
 
-    Exactly one of `command`, `callback_data`, `message` and `event` decides which
-    route serves it; none of them is set for kinds that the gateway does not read.
-    A command has its `message` too.
+    One of `command`, `callback_data`, `message`, `event` and `name` decides which
+    route serves it. A command and a payment have their `message` too, an event its
+    `name`.
     """
 
     update_id: int
@@ -39,10 +42,26 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     stopped_draft_id: int = 0
     """The draft that the user stopped. 0: none."""
     event: "Event.ValueType" = EVENT_UNSPECIFIED
+    name: str = ""
+    """What a route with the trigger `update` has to name: Telegram's name of the kind,
+    known or not, or of the payment that a message tells of. Empty: other messages and
+    pressed buttons. It comes from outside: no label of a metric."""
+    json: Raw = Raw()
+    """What Telegram sent under that name."""
+    details: Callable[[], Message | None] | None = None
+    """Reads that as the type of chat/v1 that belongs to the kind; only routes that want
+    it pay for it. Raises Malformed. None: there is no such type."""
+    query_id: str = ""
+    """What has to be answered, for queries other than pressed buttons."""
+    reply_chat_id: int = 0
+    """The private chat that messages go to instead of the context's. 0: none."""
     exempt: bool = False
     """True: never limited and never refused (payments, membership, stop)."""
     useful_seconds: float = 0
     """How long after its arrival an answer is of use. 0: without limit."""
+    useful_until: float = 0
+    """When Telegram takes no more answer to a query, in seconds since the epoch; a
+    service has to be done before. 0: messages may be sent later too."""
 
 
 REPLAYED = 0.0

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from gateway.sandbox.desk import Desk
 from gateway.sandbox.events import Closed, Events, encode
 from gateway.sandbox.journal import Journal
+from gateway.sandbox.other_updates import OtherUpdates
 from gateway.sandbox.recorder import KEY_HEADER
 from gateway.sandbox.rules import Parameters
 from gateway.sandbox.standing_faults import Settings
@@ -67,6 +68,12 @@ class _User(_Input):
     language_code: str = "en"
 
 
+class _Update(_Input):
+    user: int
+    kind: str
+    content: dict[str, Any] = {}
+
+
 class _Fault(Settings, forbid_unknown_fields=True, kw_only=True, frozen=True):
     name: str
     on: bool
@@ -83,6 +90,7 @@ class Endpoints:
     def __init__(
         self,
         desk: Desk,
+        others: OtherUpdates,
         journal: Journal,
         events: Events,
         *,
@@ -90,6 +98,7 @@ class Endpoints:
         turns_key: str,
     ) -> None:
         self._desk = desk
+        self._others = others
         self._journal = journal
         self._events = events
         self._snapshot = snapshot
@@ -110,6 +119,7 @@ class Endpoints:
             "burst": (_Burst, desk.burst),
             "block": (_Block, desk.block),
             "user": (_User, desk.add_user),
+            "update": (_Update, self._others.make),
             "fault": (_Fault, self._switch),
         }
         for name, (form, act) in doings.items():

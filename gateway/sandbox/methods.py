@@ -1,7 +1,7 @@
 """The Bot API's methods: what they check, what they change, what they give back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
 from gateway.sandbox.albums import album
@@ -72,11 +72,13 @@ class Methods:
         }
         methods["sendMediaGroup"] = self._send_media_group
         methods |= {f"send{kind.title()}": self._sender_of(kind) for kind in _MEDIA}
-        self._methods = {name.lower(): (name, run) for name, run in methods.items()}
+        self._methods: dict[str, tuple[str, Callable[[Parameters], object]]] = {}
+        self.add(methods)
 
-    def add(self, name: str, run: Callable[[Parameters], object]) -> None:
-        """Add a method that others carry out."""
-        self._methods[name.lower()] = name, run
+    def add(self, methods: Mapping[str, Callable[[Parameters], object]]) -> None:
+        """Add methods that others carry out."""
+        for name, run in methods.items():
+            self._methods[name.lower()] = name, run
 
     @property
     def menu(self) -> list[Parameters]:

@@ -25,9 +25,11 @@ from gateway.sandbox.faults import Fault, Faults
 from gateway.sandbox.files import Files
 from gateway.sandbox.journal import Journal
 from gateway.sandbox.methods import Methods
+from gateway.sandbox.other_updates import OtherUpdates
 from gateway.sandbox.pages import Pages
 from gateway.sandbox.people import People
 from gateway.sandbox.presses import Presses
+from gateway.sandbox.queries import Queries
 from gateway.sandbox.rules import Parameters, number
 from gateway.sandbox.sender import Pace
 from gateway.sandbox.standing_faults import StandingFaults
@@ -51,6 +53,8 @@ class Simulator:
     Attributes:
         token: the bot's token; calls with another one get 401.
         desk: what its users do.
+        others: makes updates that are neither messages nor pressed buttons.
+        queries: what Telegram asks for them, and the bot's answers.
         events: what happens, as it happens.
         journal: the updates, and what became of them.
         files: what lies on its servers.
@@ -78,6 +82,7 @@ class Simulator:
         self._people = People(self.events, most_users)
         self._chats = Chats(self._people, self.events)
         self._presses = Presses(self.events, strict=strict)
+        self.queries = Queries(strict=strict)
         self._webhook = Webhook()
         self._deliveries = Deliveries(
             self._webhook, self.journal, self.events, pace or Pace()
@@ -93,7 +98,7 @@ class Simulator:
             strict=strict,
         )
         self.files = Files(token, self._chats)
-        self._methods.add("getFile", self.files.get_file)
+        self._methods.add({**self.queries.methods, "getFile": self.files.get_file})
         self._faults = Faults()
         self._standing = StandingFaults()
         self._calls = Calls(
@@ -108,6 +113,7 @@ class Simulator:
             faults=self._standing,
             events=self.events,
         )
+        self.others = OtherUpdates(self._people, self._deliveries, self.queries)
         self._turns_key = turns_key
 
     @property
@@ -212,6 +218,7 @@ class Simulator:
         Pages(lambda: self.sent, self.messages).add_to(app)
         Endpoints(
             self.desk,
+            self.others,
             self.journal,
             self.events,
             snapshot=self.snapshot,

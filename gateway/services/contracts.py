@@ -6,17 +6,16 @@ faults, and those of the table that it would be part of, come up in the same run
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from botgateway.route.v1 import route_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
-from msgspec import Struct
 
+from gateway.services import update_types
 from gateway.services.fields import Convert, converter
+from gateway.services.route import Route
 from gateway.services.templates import Template
 from gateway.services.triggers import Trigger, read_trigger
 
@@ -27,73 +26,18 @@ DESCRIPTION_LENGTH = 256
 """Bot API: BotCommand.description, 1 to 256 characters."""
 
 _CONTEXT = "botgateway.chat.v1.RequestContext"
-_MESSAGE = "botgateway.chat.v1.IncomingMessage"
 _REPLY = "botgateway.chat.v1.Reply"
 _EVENT = "botgateway.route.v1.Event"
 _USER_ID = "internal_user_id"
+
+_OF_MESSAGES = frozenset({"text", "command"})
+"""Triggers whose request may have the message."""
 
 _NUMBER = route_pb2.ROUTE_FIELD_NUMBER
 _UNREADABLE = (
     f"option {_NUMBER} cannot be read: botgateway/route/v1/route.proto is not loaded,"
     " or another extension took its number"
 )
-
-
-class Route(Struct, frozen=True, kw_only=True, eq=False):
-    """A trigger together with the rpc that serves it.
-
-    Attributes:
-        trigger: what makes the gateway call the rpc.
-        variables: field and conversion of each variable of the trigger's template.
-        description: what a command does, for the menu. Empty: not in the menu.
-        method: the rpc's full name.
-        path: the rpc's name on the wire.
-        service: the service's name in settings.
-        request: the request's class.
-        response: the response's class.
-        context_field: the request's field for the context.
-        message_field: the request's field for the message. Empty: none.
-        event_field: the request's field for the event. Empty: none.
-        answer_field: the response's field for the reply, or for the user id.
-        streams: the answer comes piece by piece.
-        piece_field: the response's field for a piece of text. Empty: none.
-        shows_typing: the user may see that the bot is typing.
-    """
-
-    trigger: Trigger
-    variables: tuple[tuple[str, Convert], ...]
-    description: str
-    method: str
-    path: str
-    service: str
-    request: type[Message]
-    response: type[Message]
-    context_field: str
-    message_field: str
-    event_field: str
-    answer_field: str
-    streams: bool
-    piece_field: str
-    shows_typing: bool
-
-    @property
-    def name(self) -> str:
-        """The name for logs and metrics."""
-        return self.trigger.name
-
-    def bind(self, text: str) -> dict[str, Any] | None:
-        """Give the fields that a text fills; None if it does not fit."""
-        template = self.trigger.template
-        texts = template.split(text) if template else ()
-        if texts is None:
-            return None
-        try:
-            return {
-                field: convert(part)
-                for (field, convert), part in zip(self.variables, texts, strict=False)
-            }
-        except ValueError:
-            return None
 
 
 def read_routes(
@@ -111,6 +55,7 @@ def read_routes(
     declared = reader.declared()
     if declared and method.client_streaming:
         reader.fault("an rpc that streams its request cannot have a route")
+    reader.check_update_types(declared)
     return [route for option in declared if (route := reader.read(option))]
 
 
@@ -144,16 +89,31 @@ class _Reader:
             self.fault(_UNREADABLE)
         return options.Extensions[route_pb2.route]
 
+    def check_update_types(self, declared: Sequence[route_pb2.Route]) -> None:
+        """Note fields of types that none of an rpc's kinds of updates can fill."""
+        updates = [option.update for option in declared if option.update]
+        triggers = {option.WhichOneof("trigger") for option in declared}
+        request = self._method.input_type
+        messages = bool(triggers & _OF_MESSAGES)
+        for type_name in update_types.strangers(updates, messages=messages):
+            if updates and any(_is(field, type_name) for field in request.fields):
+                kinds = ", ".join(updates)
+                self.fault(f"{request.name}: {type_name} does not belong to {kinds}")
+
     def read(self, option: route_pb2.Route) -> Route | None:
         """Read one route; None if its trigger cannot be read."""
         method, kind = self._method, option.WhichOneof("trigger")
         trigger = self._trigger(option)
         context_field = self._field(method.input_type, _CONTEXT)
-        message_field = event_field = ""
-        if kind in {"text", "command"}:
+        message_field = event_field = details_field = json_field = ""
+        if kind in _OF_MESSAGES:
             message_field = self._field(
-                method.input_type, _MESSAGE, required=kind == "text"
+                method.input_type, update_types.MESSAGE, required=kind == "text"
             )
+        if kind == "update":
+            details_field = self._details_field(option.update)
+            json = update_types.JSON
+            json_field = self._field(method.input_type, json, required=False)
         if kind == "event":
             event_field = self._field(method.input_type, _EVENT, required=False)
         if kind == "session":
@@ -180,6 +140,8 @@ class _Reader:
             streams=method.server_streaming,
             piece_field=self._piece_field() if method.server_streaming else "",
             shows_typing=not option.no_typing,
+            details_field=details_field,
+            json_field=json_field,
         )
 
     def _trigger(self, option: route_pb2.Route) -> Trigger | None:
@@ -224,6 +186,11 @@ class _Reader:
         if len(names) > 1:
             self.fault(f"{response.name} has several string fields for pieces of text")
         return names[0] if names else ""
+
+    def _details_field(self, update: str) -> str:
+        type_name = update_types.type_of(update)
+        input_type = self._method.input_type
+        return type_name and self._field(input_type, type_name, required=False)
 
     def _user_id_field(self) -> str:
         response = self._method.output_type

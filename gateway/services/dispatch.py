@@ -13,6 +13,7 @@ from gateway.services.channels import Channels
 from gateway.services.contracts import HELP
 from gateway.services.routes import RouteTable
 from gateway.services.rpc import Rpc
+from gateway.services.update_types import values_of
 
 
 class Dispatch:
@@ -52,10 +53,18 @@ class Dispatch:
     def find(self, update: Update) -> Match | None:
         """Find the route that serves an update. None: there is none.
 
-        A pressed button is never taken for a text, nor is a command.
+        A pressed button is never taken for a text, nor is a command. An event goes
+        before the kind of update that tells of it.
+
+        Raises:
+            Malformed: the route wants what the update holds, and that has parts of a
+                wrong type.
         """
         if update.event:
-            return self.find_event(update, update.event)
+            event = self.find_event(update, update.event)
+            return event or self._find_update(update)
+        if update.name and (match := self._find_update(update)):
+            return match
         if update.callback_query_id:
             return self._find_callback(update)
         if update.command:
@@ -82,6 +91,12 @@ class Dispatch:
             return ""
         response = await self._rpcs[route](update, {}, "")
         return str(getattr(response, route.answer_field))
+
+    def _find_update(self, update: Update) -> Match | None:
+        if not (route := self._table.by_update.get(update.name)):
+            return None
+        values = values_of(update, route.details_field, route.json_field)
+        return _Call(self._rpcs[route], update, values)
 
     def _find_callback(self, update: Update) -> Match | None:
         for route in self._table.by_callback:

@@ -2,7 +2,7 @@
 
 Nothing depends on the order of files, services or methods. A command is found by its
 name; a button by the longest literal start whose template fits; there is at most one
-route for text, for sessions and for each event.
+route for text, for sessions, for each event and for each kind of update.
 """
 
 import importlib
@@ -14,8 +14,9 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
 from gateway.domain.errors import Faults
-from gateway.services.contracts import HELP, Route, read_routes
+from gateway.services.contracts import HELP, read_routes
 from gateway.services.fields import upper_snake
+from gateway.services.route import Route
 
 _MODULES = "*_service_pb2.py"
 _MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
@@ -66,6 +67,8 @@ class RouteTable:
         by_command: command routes by the command's name, without slash.
         by_callback: callback routes, longest literal start first.
         by_event: event routes by the event's number.
+        by_update: update routes by Telegram's name of the kind.
+        updates: these names, sorted.
         text: the route for messages that are not commands, if there is one.
         session: the route that resolves users, if there is one.
         services: names of the services that have a route, sorted.
@@ -95,6 +98,8 @@ class RouteTable:
             kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
         )
         self.by_event = kinds.get("event", {})
+        self.by_update = kinds.get("update", {})
+        self.updates = tuple(sorted(str(name) for name in self.by_update))
         self.text = kinds.get("text", {}).get("")
         self.session = kinds.get("session", {}).get("")
         self.services = tuple(sorted({route.service for route in self.routes}))

@@ -8,6 +8,7 @@ started here.
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -19,8 +20,11 @@ from grpc import aio
 
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
-from gateway.services.contracts import Route
 from gateway.services.refusals import refusal
+from gateway.services.route import Route
+
+ANSWER_SECONDS = 2.0
+"""What a call leaves of the time in which an answer is of use, for its way."""
 
 _LARGE_BYTES = 2**20
 
@@ -60,7 +64,7 @@ class Rpc:
         try:
             answer = await self._call(
                 self._request(update, values, internal_user_id),
-                timeout=self._timeout,
+                timeout=self._seconds(update),
                 metadata=_metadata(update.context.request_id),
             )
         except aio.AioRpcError as error:
@@ -85,7 +89,7 @@ class Rpc:
         reply: Reply | None = None
         call = self._stream(
             self._request(update, values, internal_user_id),
-            timeout=self._timeout,
+            timeout=self._seconds(update),
             metadata=_metadata(update.context.request_id),
         )
         try:
@@ -102,6 +106,14 @@ class Rpc:
         finally:
             call.cancel()  # without effect after its end
         return reply
+
+    def _seconds(self, update: Update) -> float:
+        """Give the call's deadline: it must leave time for an answer to arrive."""
+        if not update.useful_until:
+            return self._timeout
+        # By the clock of the arrival, which may have been on another machine.
+        left = update.useful_until - ANSWER_SECONDS - time.time()
+        return max(0.0, min(self._timeout, left))
 
     def _request(
         self, update: Update, values: Mapping[str, Any], internal_user_id: str

@@ -1,19 +1,26 @@
 """What the trigger of a route says by itself."""
 
+import re
+
 from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 from msgspec import Struct
 
 from gateway.services.templates import Template, parse_callback, parse_command
+from gateway.services.update_types import SERVED_OTHERWISE
+
+_UPDATE = re.compile(r"[a-z_]{1,64}")
+"""Names of kinds of updates (Bot API: the fields of Update)."""
 
 
 class Trigger(Struct, frozen=True):
     """What makes the gateway call an rpc.
 
     Attributes:
-        kind: "command", "callback", "text", "event" or "session".
+        kind: "command", "callback", "text", "event", "session" or "update".
         key: what no other trigger of the kind has: a command's name, a button's
-            literal start, an event's number; empty for kinds that exist once.
+            literal start, an event's number, an update's name; empty for kinds that
+            exist once.
         name: the trigger without its variables, for logs and metrics.
         text: the trigger as the contract gives it.
         template: None for kinds that have none.
@@ -47,4 +54,15 @@ def read_trigger(route: Route) -> Trigger:
             return Trigger(kind, "", kind, kind)
         case "session" if route.session:
             return Trigger(kind, "", kind, kind)
+        case "update":
+            name = f"update:{_update_name(route.update)}"
+            return Trigger(kind, route.update, name, name)
     raise ValueError("a route has no trigger that this gateway knows")
+
+
+def _update_name(name: str) -> str:
+    if not _UPDATE.fullmatch(name):
+        raise ValueError(f"update {name!r} is not 1 to 64 of a-z, _")
+    if name in SERVED_OTHERWISE:
+        raise ValueError(f"update {name!r} is served by commands, text and callbacks")
+    return name

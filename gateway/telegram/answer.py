@@ -33,7 +33,16 @@ _SIGNS = (
         ),
     ),
     (Part.TOPIC, ("message thread not found", "topic_deleted")),
-    (Part.TOO_LATE, ("query is too old", "query id is invalid")),
+    (
+        Part.TOO_LATE,
+        (
+            "query is too old",
+            "query id is invalid",
+            "query_id_invalid",
+            "hide_requester_missing",
+            "user_already_participant",
+        ),
+    ),
     (Part.SIZE, ("file is too big",)),
 )
 """telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""

@@ -31,8 +31,17 @@ _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 """Before a repetition, where Telegram does not say how long to wait."""
 
-_HARMLESS = ("answerCallbackQuery", "delete", "edit", "get", "sendChatAction", "set")
-"""How the methods begin that may be carried out twice.
+_HARMLESS = (
+    "answer",
+    "approve",
+    "decline",
+    "delete",
+    "edit",
+    "get",
+    "sendChatAction",
+    "set",
+)
+"""How the methods begin that may be carried out twice: a query is answered once.
 
 A message that is sent twice is read twice: there is no idempotency key.
 """

@@ -75,7 +75,7 @@ class RepliedTo(Struct):
 
 
 class Message(Posted, kw_only=True):
-    """A message with its content. Of a `Raw` part only the presence counts."""
+    """A message with its content. `Raw` parts are read only where there are some."""
 
     text: str = ""
     entities: tuple[Entity, ...] = ()

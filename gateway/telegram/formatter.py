@@ -3,7 +3,7 @@
 Pure: the same update and reply always give the same calls.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import (
@@ -26,6 +26,7 @@ from gateway.telegram.media import (
     read_media,
     without_formats,
 )
+from gateway.telegram.queries import amend_answer, answer_query, chat_of_messages
 from gateway.telegram.text import blank, shorten, split, split_html, units
 
 TEXT_LIMIT = 4096
@@ -60,9 +61,12 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
         report: called with a word for everything that had to be left out.
     """
     composer = _Composer(update, report)
+    messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
         composer.answer(reply.callback_answer)
-    for message in reply.messages[:MOST_CALLS]:
+    elif update.name:
+        composer.calls, messages = answer_query(update, reply, report)
+    for message in messages[:MOST_CALLS]:
         composer.add(message)
     if len(reply.messages) > MOST_CALLS or len(composer.calls) > MOST_CALLS:
         report("too_many_messages")
@@ -75,6 +79,8 @@ def amend(call: Call, rejected: Part) -> Call | None:
         return _send_anew(call)
     if rejected is Part.FORMAT and call.method == "sendMediaGroup":
         return without_formats(call)
+    if call.method.startswith("answer"):
+        return amend_answer(call, rejected)
     part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
     if part not in call.parameters or call.method == "editMessageReplyMarkup":
@@ -106,9 +112,9 @@ class _Composer:
         self._topic = update.context.message_thread_id
         self._chat: Parameters = {}
         """Where new messages go. Empty: nowhere."""
-        if update.context.chat_id:
-            self._chat["chat_id"] = update.context.chat_id
-            if self._topic:
+        if chat_id := chat_of_messages(update):
+            self._chat["chat_id"] = chat_id
+            if self._topic and chat_id == update.context.chat_id:
                 self._chat["message_thread_id"] = self._topic
         self._pressed = _pressed(update)
         """The message that can be edited. Empty: none, or its text is taken."""

@@ -1,24 +1,36 @@
 """The kinds of updates of Bot API 10.3 (Bot API: Update)."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from gateway.telegram.content import Message
-from gateway.telegram.wire import (
+from gateway.telegram.happenings import (
     BusinessConnection,
     ByUser,
-    CallbackQuery,
     ChatBoost,
-    Edited,
-    FromUser,
-    Happening,
+    DeletedMessages,
+    Guess,
     InChat,
+    JoinRequest,
     Membership,
+    PaymentQuery,
     Poll,
     PollAnswer,
-    Posted,
+    Purchase,
+    Query,
     RemovedChatBoost,
     StoppedGeneration,
+    Subscription,
+)
+from gateway.telegram.wire import (
+    CallbackQuery,
+    Edited,
+    FromUser,
+    GuestMessage,
+    Happening,
+    Posted,
 )
 
 
@@ -39,6 +51,10 @@ class Kind(Struct, frozen=True):
     useful_seconds: float = 0
 
 
+ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+"""Kinds that Telegram does not send unless it is asked to (Bot API: setWebhook)."""
+
+
 def _kind(
     name: str,
     shape: type[Happening],
@@ -49,8 +65,8 @@ def _kind(
     return Kind(name, Decoder(shape), exempt, useful_seconds)
 
 
-UNKNOWN = _kind("unknown", Happening)
-"""A kind that is not in the list. What it holds is never looked at."""
+UNKNOWN = _kind("unknown", Guess)
+"""A kind that is not in the list."""
 
 KINDS = {
     kind.name: kind
@@ -62,27 +78,43 @@ KINDS = {
         _kind("business_connection", BusinessConnection),
         _kind("business_message", Posted),
         _kind("edited_business_message", Edited),
-        _kind("deleted_business_messages", InChat),
-        _kind("guest_message", Posted),
+        _kind("deleted_business_messages", DeletedMessages),
+        _kind("guest_message", GuestMessage),
         _kind("message_reaction", InChat),
         _kind("message_reaction_count", InChat),
         # Telegram itself keeps these three no longer than that.
-        _kind("inline_query", FromUser, useful_seconds=30),
+        _kind("inline_query", Query, useful_seconds=30),
         _kind("callback_query", CallbackQuery, useful_seconds=150),
-        _kind("shipping_query", FromUser, exempt=True, useful_seconds=150),
+        _kind("shipping_query", PaymentQuery, exempt=True, useful_seconds=150),
         # Bot API: answerPreCheckoutQuery.
-        _kind("pre_checkout_query", FromUser, exempt=True, useful_seconds=10),
+        _kind("pre_checkout_query", PaymentQuery, exempt=True, useful_seconds=10),
         _kind("chosen_inline_result", FromUser),
-        _kind("purchased_paid_media", FromUser, exempt=True),
+        _kind("purchased_paid_media", Purchase, exempt=True),
         _kind("poll", Poll),
         _kind("poll_answer", PollAnswer),
         _kind("my_chat_member", Membership, exempt=True),
         _kind("chat_member", Membership, exempt=True),
-        _kind("chat_join_request", FromUser, exempt=True),
+        _kind("chat_join_request", JoinRequest, exempt=True),
         _kind("chat_boost", ChatBoost),
         _kind("removed_chat_boost", RemovedChatBoost),
         _kind("managed_bot", ByUser),
-        _kind("subscription", ByUser, exempt=True),
+        _kind("subscription", Subscription, exempt=True),
         _kind("stopped_message_generation", StoppedGeneration, exempt=True),
     )
 }
+
+
+def allowed_updates(routed: Iterable[str]) -> list[str]:
+    """Give what setWebhook has to ask for, so that every route gets its updates.
+
+    Args:
+        routed: the kinds that routes name.
+
+    Returns:
+        Nothing, which is the default, as long as that is enough: a list of names
+        leaves out the kinds that Telegram invents later.
+    """
+    wanted = ON_REQUEST.intersection(routed)
+    if not wanted:
+        return []
+    return sorted((KINDS.keys() - ON_REQUEST) | wanted | set(routed))

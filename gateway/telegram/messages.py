@@ -5,6 +5,7 @@ from typing import Any
 
 from botgateway.chat.v1 import message_pb2 as contract
 
+from gateway.telegram.attachments import RARE, contract_file, largest, rare_attachment
 from gateway.telegram.content import (
     Contact,
     Dice,
@@ -17,7 +18,11 @@ from gateway.telegram.content import (
 
 
 def incoming_message(message: Message) -> contract.IncomingMessage | None:
-    """Give the content of a message; None for a service message, which has none."""
+    """Give the content of a message; None for a service message, which has none.
+
+    Raises:
+        Malformed: it tells of a payment that cannot be read.
+    """
     # Text and attachments exclude each other, and most messages are text.
     attachment = {} if message.text else _attachment(message)
     if not (message.text or message.caption or attachment):
@@ -35,13 +40,15 @@ def incoming_message(message: Message) -> contract.IncomingMessage | None:
 
 def _attachment(message: Message) -> dict[str, Any]:
     """Give the attachment under its name in the contract; empty where there is none."""
+    if message.live_photo:
+        return rare_attachment("live_photo", message.live_photo)
     for name, convert in _CONVERTERS.items():
         part = getattr(message, name)
         if part:
             return {name: convert(part)}
-    for kind in _OTHER_KINDS:
-        if getattr(message, kind):
-            return {"other": contract.OtherAttachment(kind=kind)}
+    for name in RARE:
+        if json := getattr(message, name):
+            return rare_attachment(name, json)
     return {}
 
 
@@ -62,34 +69,24 @@ def _entity(entity: Entity) -> contract.MessageEntity:
     )
 
 
-def _file(file: File) -> contract.File:
-    return contract.File(
-        file_id=file.file_id,
-        file_unique_id=file.file_unique_id,
-        size_bytes=file.file_size,
-        mime_type=file.mime_type,
-        file_name=file.file_name,
-    )
-
-
 def _photo(sizes: tuple[File, ...]) -> contract.Photo:
-    largest = max(sizes, key=lambda size: size.width * size.height)
+    size = largest(sizes)
     return contract.Photo(
-        file=_file(largest), width=largest.width, height=largest.height
+        file=contract_file(size), width=size.width, height=size.height
     )
 
 
 def _document(file: File) -> contract.Document:
-    return contract.Document(file=_file(file))
+    return contract.Document(file=contract_file(file))
 
 
 def _voice(file: File) -> contract.Voice:
-    return contract.Voice(file=_file(file), duration_seconds=file.duration)
+    return contract.Voice(file=contract_file(file), duration_seconds=file.duration)
 
 
 def _audio(file: File) -> contract.Audio:
     return contract.Audio(
-        file=_file(file),
+        file=contract_file(file),
         duration_seconds=file.duration,
         performer=file.performer,
         title=file.title,
@@ -98,7 +95,7 @@ def _audio(file: File) -> contract.Audio:
 
 def _video(file: File) -> contract.Video:
     return contract.Video(
-        file=_file(file),
+        file=contract_file(file),
         duration_seconds=file.duration,
         width=file.width,
         height=file.height,
@@ -107,13 +104,13 @@ def _video(file: File) -> contract.Video:
 
 def _video_note(file: File) -> contract.VideoNote:
     return contract.VideoNote(
-        file=_file(file), duration_seconds=file.duration, diameter=file.length
+        file=contract_file(file), duration_seconds=file.duration, diameter=file.length
     )
 
 
 def _animation(file: File) -> contract.Animation:
     return contract.Animation(
-        file=_file(file),
+        file=contract_file(file),
         duration_seconds=file.duration,
         width=file.width,
         height=file.height,
@@ -121,10 +118,13 @@ def _animation(file: File) -> contract.Animation:
 
 
 def _sticker(file: File) -> contract.Sticker:
-    return contract.Sticker(file=_file(file), emoji=file.emoji, set_name=file.set_name)
+    return contract.Sticker(
+        file=contract_file(file), emoji=file.emoji, set_name=file.set_name
+    )
 
 
-def _location(location: Location) -> contract.Location:
+def contract_location(location: Location) -> contract.Location:
+    """Give a point on the map as services see it."""
     return contract.Location(
         latitude=location.latitude,
         longitude=location.longitude,
@@ -135,7 +135,9 @@ def _location(location: Location) -> contract.Location:
 
 def _venue(venue: Venue) -> contract.Venue:
     return contract.Venue(
-        location=_location(venue.location), title=venue.title, address=venue.address
+        location=contract_location(venue.location),
+        title=venue.title,
+        address=venue.address,
     )
 
 
@@ -162,7 +164,7 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "video_note": _video_note,
     "sticker": _sticker,
     "venue": _venue,
-    "location": _location,
+    "location": contract_location,
     "contact": _contact,
     "dice": _dice,
 }
@@ -171,17 +173,3 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
 Telegram repeats some of them under an older name: an animation is a `document` too, a
 venue a `location`, a live photo a `photo`.
 """
-
-_OTHER_KINDS = (
-    "poll",
-    "story",
-    "checklist",
-    "game",
-    "invoice",
-    "paid_media",
-    "giveaway",
-    "giveaway_winners",
-    "rich_message",
-    "live_photo",
-)
-"""Content that the contract has no type for."""

@@ -46,7 +46,8 @@ class TelegramMessenger:
     def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
         """Turn a reply into calls of the Bot API, to be sent in this order.
 
-        A pressed button is always answered, also by an empty reply.
+        A pressed button is always answered, also by an empty reply; so is every other
+        question to which Telegram waits for an answer.
         """
         faults: Counter[str] = Counter()
 
@@ -123,5 +124,6 @@ class TelegramMessenger:
 
 
 def _expired(call: Call, rejected: Rejected) -> bool:
-    """Tell whether a button's spinner has ended by itself: nobody waits for it."""
-    return rejected.part is Part.TOO_LATE and call.method == "answerCallbackQuery"
+    """Tell whether nobody waits for an answer any more, or it was given already."""
+    answers = ("answer", "approveChatJoinRequest", "declineChatJoinRequest")
+    return rejected.part is Part.TOO_LATE and call.method.startswith(answers)

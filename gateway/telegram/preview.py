@@ -20,6 +20,7 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Rejected
 from gateway.domain.update import Update
 from gateway.telegram.formatter import TEXT_LIMIT
+from gateway.telegram.queries import chat_of_messages
 from gateway.telegram.text import blank, split, units
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class TelegramPreview:
         self._attempt = attempt
         self._compose = compose
         context = update.context
+        self._visible = 0 != context.chat_id == chat_of_messages(update)
+        """False: what is sent goes elsewhere than where the update is from."""
         self._drafts = context.chat_type == CHAT_TYPE_PRIVATE
         if context.business_connection_id or not context.chat_id:
             self._drafts = False
@@ -68,7 +71,7 @@ class TelegramPreview:
             BotApiError: not at all.
         """
         await self._end_spinner()
-        if blank(text):
+        if blank(text) or not self._visible:
             return
         if units(text) > TEXT_LIMIT:
             text = split(text, TEXT_LIMIT)[-1]

@@ -1,6 +1,6 @@
 """The reader of updates: from the body of a webhook request to an Update."""
 
-import re
+from functools import partial
 
 from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_CHANNEL,
@@ -21,25 +21,19 @@ from msgspec.json import Decoder
 
 from gateway.domain.errors import Malformed
 from gateway.domain.update import Update
+from gateway.telegram.commands import split_command
 from gateway.telegram.content import Message
-from gateway.telegram.kinds import KINDS, UNKNOWN, Kind
-from gateway.telegram.messages import incoming_message
-from gateway.telegram.wire import (
-    CallbackQuery,
-    Happening,
+from gateway.telegram.details import READERS, read_details
+from gateway.telegram.happenings import (
+    Guess,
     Membership,
-    Poll,
-    PollAnswer,
     StoppedGeneration,
-    UpdateId,
-    User,
 )
-
-_STAND_INS = frozenset({1087968824, 136817688, 777000})
-"""Senders that stand for an anonymous admin, a channel, and an automatic forward.
-
-Many people have them in common (Bot API: Message.from).
-"""
+from gateway.telegram.kinds import KINDS, UNKNOWN, Kind
+from gateway.telegram.lanes import human, lane_of
+from gateway.telegram.messages import incoming_message
+from gateway.telegram.payments import payment
+from gateway.telegram.wire import CallbackQuery, Happening, UpdateId, User
 
 _CHAT_TYPES = {
     "private": CHAT_TYPE_PRIVATE,
@@ -47,10 +41,6 @@ _CHAT_TYPES = {
     "supergroup": CHAT_TYPE_SUPERGROUP,
     "channel": CHAT_TYPE_CHANNEL,
 }
-
-_COMMAND = re.compile(
-    r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.DOTALL
-)
 
 _outside = Decoder(dict[str, Raw])
 _update_id = Decoder(UpdateId)
@@ -76,16 +66,16 @@ class UpdateReader:
             arrived: when it did, in seconds since the epoch.
 
         Raises:
-            Malformed: it is not an update, or one of a known kind with a part of a
-                wrong type. What an unknown kind holds is never looked at.
+            Malformed: it is not an update, or one of a known kind in which a part that
+                is read at once has a wrong type. An unknown kind may hold anything.
         """
         try:
-            update_id, kind, happening = _decode(body)
+            update_id, name, value, kind, happening = _decode(body)
         except (MsgspecError, UnicodeError, RecursionError):
             # The foreign error may quote what a user wrote.
             raise Malformed("not a readable update") from None
-        user = _human(happening)
-        lane = _lane(kind, happening, user)
+        user = human(happening)
+        lane = lane_of(kind.name, happening, user)
         context = self._context(update_id, happening, user, arrived)
         match happening:
             case Message():
@@ -93,6 +83,7 @@ class UpdateReader:
             case CallbackQuery():
                 return _pressed(happening, update_id, lane, context)
             case _:
+                useful = happening.urgent_seconds or kind.useful_seconds
                 return Update(
                     update_id=update_id,
                     kind=kind.name,
@@ -100,8 +91,16 @@ class UpdateReader:
                     context=context,
                     stopped_draft_id=_stopped_draft(happening),
                     event=_event(kind, happening),
+                    name=name,
+                    json=value,
+                    details=partial(read_details, name, value)
+                    if name in READERS
+                    else None,
+                    query_id=happening.question,
+                    reply_chat_id=happening.private_chat,
                     exempt=kind.exempt,
-                    useful_seconds=kind.useful_seconds,
+                    useful_seconds=useful,
+                    useful_until=arrived + useful if useful else 0,
                 )
 
     def _context(
@@ -123,6 +122,8 @@ class UpdateReader:
             context.language_code = user.language_code
             context.username = user.username
             context.first_name = user.first_name
+        if business := happening.business:
+            context.business_connection_id = business
         return context
 
     def _message(
@@ -130,10 +131,11 @@ class UpdateReader:
     ) -> Update:
         """Read the content of a message, and whether it is a command."""
         content = incoming_message(message)
-        command, bot, arguments = _command(message.text)
+        command, bot, arguments = split_command(message.text)
         addressed = bot != "" and self._is_ours(bot)
         if bot and not addressed:  # for another bot of the group: none of our business
             content, command, arguments = None, "", ""
+        paid, json = payment(message)
         return Update(
             update_id=update_id,
             kind="message",
@@ -143,15 +145,17 @@ class UpdateReader:
             command=command,
             arguments=arguments,
             addressed=addressed,
-            exempt=bool(message.successful_payment or message.refunded_payment),
+            name=paid,
+            json=json,
+            exempt=bool(paid),
         )
 
     def _is_ours(self, bot: str) -> bool:
         return not self.bot_username or bot.lower() == self.bot_username.lower()
 
 
-def _decode(body: bytes) -> tuple[int, Kind, Happening]:
-    """Decode the number, the kind, and what stands under the kind's key.
+def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:
+    """Decode the number, the kind's key, and what stands under it.
 
     Raises:
         MsgspecError: it is not JSON, or a part that is read has a wrong type.
@@ -164,37 +168,19 @@ def _decode(body: bytes) -> tuple[int, Kind, Happening]:
     for name, value in keys.items():
         kind = KINDS.get(name)
         if kind is not None:
-            return update_id, kind, kind.decoder.decode(value)
-    return update_id, UNKNOWN, Happening()
+            return update_id, name, value, kind, kind.decoder.decode(value)
+    for name, value in keys.items():
+        if name != "update_id":
+            return update_id, name, value, UNKNOWN, _guess(value)
+    return update_id, "", Raw(), UNKNOWN, Guess()
 
 
-def _human(happening: Happening) -> User | None:
-    """Give the human who acted; None for stand-ins."""
-    user = happening.actor
-    return None if user is None or user.id in _STAND_INS else user
-
-
-def _lane(kind: Kind, happening: Happening, user: User | None) -> str:
-    """Give the order that the update belongs to.
-
-    One human has one lane over all chats. A private chat has the id of its user, so
-    what happens there without a user is in the user's lane too.
-    """
-    if user is not None:
-        return str(user.id)
-    if isinstance(happening, Poll | PollAnswer):
-        return f"poll:{happening.poll_id}"
-    chat = happening.place
-    return f"kind:{kind.name}" if chat is None else str(chat.id)
-
-
-def _command(text: str) -> tuple[str, str, str]:
-    """Split "/name@bot arguments"; three empty strings for text that is no command."""
-    match = _COMMAND.fullmatch(text) if text.startswith("/") else None
-    if match is None:
-        return "", "", ""
-    name, bot, arguments = match.groups("")
-    return name.lower(), bot, arguments.strip()
+def _guess(value: Raw) -> Happening:
+    """Look for who and where in an unknown kind; it need not say it as others do."""
+    try:
+        return UNKNOWN.decoder.decode(value)
+    except MsgspecError:
+        return Guess()
 
 
 def _pressed(

@@ -63,108 +63,35 @@ class Happening(Struct, kw_only=True):
         """The topic of the chat. 0: none."""
         return 0
 
-
-class InChat(Happening):
-    """Something in a chat, by a user or not."""
-
-    chat: Chat
-
-
-class StoppedGeneration(InChat):
-    """The user of a private chat stopped a message that is still being written."""
-
-    message_thread_id: Int64 = 0
-    draft_id: Int64 = 0
+    @property
+    def business(self) -> str:
+        """The business connection that the chat belongs to. Empty: none."""
+        return ""
 
     @property
-    def topic(self) -> int:
-        """The topic that the message is written in."""
-        return self.message_thread_id
+    def question(self) -> str:
+        """The id of a query that has to be answered. Empty: none."""
+        return ""
 
+    @property
+    def private_chat(self) -> int:
+        """The private chat that messages in answer to it go to. 0: not a special one.
 
-class ByUser(Happening):
-    """Something about a user's account."""
+        It exists: whoever pays has spoken to the bot, and who wants to join a chat can
+        be written to for some minutes.
+        """
+        return 0
 
-    user: User
+    @property
+    def urgent_seconds(self) -> float:
+        """How long an answer is of use, if this one is more urgent than its kind."""
+        return 0
 
 
 class FromUser(Happening):
     """Something that a user asks for or did."""
 
     user: User = field(name="from")
-
-
-class BusinessConnection(ByUser):
-    """A business account that was connected, changed or disconnected."""
-
-    user_chat_id: Int64 = 0
-
-    @property
-    def place(self) -> Chat | None:
-        """The private chat with the account's owner."""
-        return Chat(id=self.user_chat_id, type="private")
-
-
-class Poll(Happening):
-    """A poll. Nobody is named."""
-
-    poll_id: str = field(name="id")
-
-
-class PollAnswer(Happening):
-    """An answer to a poll, by a user or a chat."""
-
-    poll_id: str
-
-
-class BoostSource(Struct):
-    """Where a boost comes from."""
-
-    user: User | None = None
-
-
-class Boost(Struct):
-    """A boost of a chat."""
-
-    source: BoostSource
-
-
-class ChatBoost(Happening):
-    """A boost that was added or changed."""
-
-    chat: Chat
-    boost: Boost
-
-    @property
-    def actor(self) -> User | None:
-        """Who boosted."""
-        return self.boost.source.user
-
-
-class RemovedChatBoost(Happening):
-    """A boost that ended."""
-
-    chat: Chat
-    source: BoostSource
-
-    @property
-    def actor(self) -> User | None:
-        """Who had boosted."""
-        return self.source.user
-
-
-class Member(Struct):
-    """What somebody is in a chat."""
-
-    status: str
-
-
-class Membership(FromUser):
-    """Somebody's place in a chat changed."""
-
-    chat: Chat
-    old_chat_member: Member
-    new_chat_member: Member
 
 
 class Posted(Happening, kw_only=True):
@@ -175,6 +102,12 @@ class Posted(Happening, kw_only=True):
     chat: Chat
     message_thread_id: Int64 = 0
     is_topic_message: bool = False
+    business_connection_id: str = ""
+
+    @property
+    def business(self) -> str:
+        """The business connection that the chat belongs to. Empty: none."""
+        return self.business_connection_id
 
     @property
     def topic(self) -> int:
@@ -197,6 +130,17 @@ class Edited(Posted):
         return self.edit_date or self.date
 
 
+class GuestMessage(Posted):
+    """A message in a chat that the bot is not in, without its content."""
+
+    guest_query_id: str = ""
+
+    @property
+    def question(self) -> str:
+        """Under which the bot may answer once."""
+        return self.guest_query_id
+
+
 class CallbackQuery(FromUser, kw_only=True):
     """A pressed button, under a message or under an inline message."""
 
@@ -214,3 +158,8 @@ class CallbackQuery(FromUser, kw_only=True):
     def topic(self) -> int:
         """The topic of the chat. 0: none."""
         return self.message.topic if self.message else 0
+
+    @property
+    def business(self) -> str:
+        """The business connection that the chat belongs to. Empty: none."""
+        return self.message.business if self.message else ""

@@ -137,9 +137,17 @@ class Backend(
 
 
 @asynccontextmanager
-async def serving(backend: Backend) -> AsyncIterator[str]:
-    """Serve all four services on a free port of loopback; gives the target."""
+async def serving(
+    backend: Backend, *further: grpc.GenericRpcHandler
+) -> AsyncIterator[str]:
+    """Serve all four services on a free port of loopback; gives the target.
+
+    Args:
+        backend: the four.
+        further: handlers of other services.
+    """
     server = grpc.aio.server()
+    server.add_generic_rpc_handlers(further)
     conversation_rpc.add_ConversationServiceServicer_to_server(backend, server)
     matching_rpc.add_MatchingServiceServicer_to_server(backend, server)
     notification_rpc.add_NotificationServiceServicer_to_server(backend, server)

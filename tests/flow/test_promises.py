@@ -22,6 +22,7 @@ ROUTED = {
     "message_sticker": "SendMessage",
     "message_group_entities_emoji": "SendMessage",
     "message_private_topic": "SendMessage",
+    "message_successful_payment": "SendMessage",
     "my_chat_member_user_blocked_bot": "ReportReachability",
     "my_chat_member_user_unblocked_bot": "ReportReachability",
 }

@@ -4,12 +4,14 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway import app
 from gateway.config import Settings
@@ -144,6 +146,7 @@ async def world(
     recorder: Recorder | None = None,
     *,
     streaming: bool = False,
+    further: Mapping[ServiceDescriptor, grpc.GenericRpcHandler] | None = None,
     **changes: Any,  # noqa: ANN401 - any setting
 ) -> AsyncIterator[World]:
     """Start a gateway with everything around it; drain it in the end.
@@ -152,15 +155,17 @@ async def world(
         service_seconds: the deadline of all services.
         recorder: is told what happens.
         streaming: texts go to StreamMessage.
+        further: services besides the four, with what serves them.
         changes: settings that differ from the defaults of tests.
     """
     backend = Backend()
+    further = further or {}
     simulator = Simulator(TOKEN)
     port, ops_port = free_ports(2)
     with logged() as log:
         async with (
             simulator.serve() as api_url,
-            serving(backend) as target,
+            serving(backend, *further.values()) as target,
             aiohttp.ClientSession() as session,
         ):
             chosen: dict[str, Any] = {
@@ -173,7 +178,7 @@ async def world(
                 "drain_timeout": 5,
             } | changes
             settings = Settings(_env_file=None, **chosen)
-            table = build_routes(discover())
+            table = build_routes([*discover(), *further])
             services = {
                 name: ServiceSettings(
                     _env_file=None,

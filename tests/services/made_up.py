@@ -1,9 +1,9 @@
-"""Contracts made up for a test, in a descriptor pool of their own."""
+"""Contracts made up for a test, most in a descriptor pool of their own."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from botgateway.chat.v1 import context_pb2, message_pb2, reply_pb2
+from botgateway.chat.v1 import context_pb2, message_pb2, reply_pb2, update_pb2
 from botgateway.route.v1 import route_pb2
 from botgateway.route.v1.route_pb2 import Route
 from google.protobuf import descriptor_pb2
@@ -14,7 +14,8 @@ CONTEXT = "botgateway.chat.v1.RequestContext"
 MESSAGE = "botgateway.chat.v1.IncomingMessage"
 REPLY = "botgateway.chat.v1.Reply"
 EVENT = "enum botgateway.route.v1.Event"
-SHARED = (context_pb2, message_pb2, reply_pb2, route_pb2)
+JSON = "botgateway.chat.v1.UpdateJson"
+SHARED = (context_pb2, message_pb2, reply_pb2, update_pb2, route_pb2)
 
 
 class Rpc(NamedTuple):
@@ -33,9 +34,13 @@ def a_service(
     name: str = "OrderService",
     package: str = "botgateway.order.v1",
     shared: tuple[object, ...] = SHARED,
+    pool: DescriptorPool | None = None,
 ) -> ServiceDescriptor:
-    """Make a service in a new pool that holds the shared contracts besides it."""
-    pool = DescriptorPool()
+    """Make a service in a new pool that holds the shared contracts besides it.
+
+    One that is to be called needs the program's own pool, and a package of its own.
+    """
+    pool = pool or DescriptorPool()
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package.replace('.', '/')}/order_service.proto",
         package=package,

@@ -9,9 +9,17 @@ from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 
 from gateway.domain.errors import Faults
-from gateway.services.contracts import Route as FoundRoute
+from gateway.services.route import Route as FoundRoute
 from gateway.services.routes import build_routes
-from tests.services.made_up import CONTEXT, EVENT, MESSAGE, REPLY, Rpc, a_service
+from tests.services.made_up import (
+    CONTEXT,
+    EVENT,
+    JSON,
+    MESSAGE,
+    REPLY,
+    Rpc,
+    a_service,
+)
 
 ORDER = "botgateway.order.v1.OrderService.Order"
 WITHOUT_ROUTE_PROTO = (context_pb2, message_pb2, reply_pb2)
@@ -39,6 +47,12 @@ def callback(template: str) -> tuple[Route, ...]:
     return (Route(callback=template),)
 
 
+def update(name: str) -> tuple[Route, ...]:
+    """Make the route of a kind of update."""
+    return (Route(update=name),)
+
+
+CHAT = "botgateway.chat.v1"
 TEXT = (Route(text=True),)
 SESSION = (Route(session=True),)
 
@@ -178,6 +192,57 @@ CASES = {
         Rpc((Route.FromString(b"\x28\x63"),)),  # event: 99
         "a route has no trigger that this gateway knows",
     ),
+    "an update without a name": (
+        Rpc(update("")),
+        "update '' is not 1 to 64 of a-z, _",
+    ),
+    "an update whose name is none": (
+        Rpc(update("Chat-Boost")),
+        "update 'Chat-Boost' is not 1 to 64 of a-z, _",
+    ),
+    "an update with too long a name": (
+        Rpc(update("b" * 65)),
+        f"update '{'b' * 65}' is not 1 to 64 of a-z, _",
+    ),
+    "messages by their kind": (
+        Rpc(update("message")),
+        "update 'message' is served by commands, text and callbacks",
+    ),
+    "buttons by their kind": (
+        Rpc(update("callback_query")),
+        "update 'callback_query' is served by commands, text and callbacks",
+    ),
+    "a type of another kind of update": (
+        Rpc(update("poll_answer"), {"context": CONTEXT, "it": f"{CHAT}.InlineQuery"}),
+        f"OrderRequest: {CHAT}.InlineQuery does not belong to poll_answer",
+    ),
+    "a message for an update that is none": (
+        Rpc(update("chat_boost"), {"context": CONTEXT, "it": MESSAGE}),
+        f"OrderRequest: {MESSAGE} does not belong to chat_boost",
+    ),
+    "an update without a context": (
+        Rpc(update("chat_boost"), {"json": JSON}),
+        f"OrderRequest has no field of type {CONTEXT}",
+    ),
+    "an update without a reply": (
+        Rpc(update("chat_boost"), response={}),
+        f"OrderResponse has no field of type {REPLY}",
+    ),
+    "an update's type twice": (
+        Rpc(
+            update("poll_answer"),
+            {
+                "context": CONTEXT,
+                "one": f"{CHAT}.PollAnswer",
+                "two": f"{CHAT}.PollAnswer",
+            },
+        ),
+        f"OrderRequest has several fields of type {CHAT}.PollAnswer",
+    ),
+    "an update's JSON twice": (
+        Rpc(update("chat_boost"), {"context": CONTEXT, "one": JSON, "two": JSON}),
+        f"OrderRequest has several fields of type {JSON}",
+    ),
     "a stream of requests": (
         Rpc(command("/order"), streaming="client"),
         "an rpc that streams its request cannot have a route",
@@ -241,6 +306,28 @@ def test_fields_are_found_by_their_type_and_may_have_any_name() -> None:
     assert (route.context_field, route.message_field) == ("from", "import")
     assert route.answer_field == "class"
     assert [name for name, _ in route.variables] == ["self"]
+
+
+def test_an_update_route_takes_the_type_of_its_kind_and_the_json() -> None:
+    """Both are found by their type, and neither has to be there."""
+    request = {"context": CONTEXT, "answer": f"{CHAT}.PollAnswer", "raw": JSON}
+    [route] = routes_of(Rpc(update("poll_answer"), request))
+    assert route.name == route.trigger.text == "update:poll_answer"
+    assert (route.details_field, route.json_field) == ("answer", "raw")
+    [route] = routes_of(Rpc(update("hologram_call")))
+    assert (route.details_field, route.json_field) == ("", "")
+
+
+def test_one_rpc_may_serve_text_and_several_kinds_of_updates() -> None:
+    """Each route fills the fields that belong to it, and leaves the others unset."""
+    request = {"context": CONTEXT, "it": MESSAGE, "answer": f"{CHAT}.PollAnswer"}
+    routes = (*TEXT, *update("edited_message"), *update("poll_answer"))
+    found = {route.name: route for route in routes_of(Rpc(routes, request))}
+    assert {name: route.details_field for name, route in found.items()} == {
+        "text": "",
+        "update:edited_message": "it",
+        "update:poll_answer": "answer",
+    }
 
 
 def test_an_event_route_needs_no_field_for_the_event() -> None:

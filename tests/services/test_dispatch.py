@@ -2,13 +2,21 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage, Photo
+from botgateway.chat.v1.update_pb2 import PollAnswer
 from botgateway.route.v1 import event_pb2
 
+from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import Update
+from gateway.services.channels import Channels
+from gateway.services.dispatch import Dispatch
+from gateway.services.routes import build_routes
+from gateway.services.update_types import values_of
+from tests.services.every_kind import every_kind
 from tests.services.serving import TIMEOUTS, Services, an_update, call, calling, serving
 from tests.waiting import wait_until
 
@@ -186,6 +194,63 @@ async def test_what_no_route_serves_finds_none(update: Update) -> None:
     """No update is ever handed to a route of another kind."""
     async with calling(1) as dispatch:
         assert dispatch.find(update) is None
+
+
+@pytest.mark.parametrize(("left", "given"), [(2.4, 0.4), (60.0, 3.0), (1.0, 0.0)])
+async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> None:
+    """Two seconds before nobody waits any more, or at its own deadline."""
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    services = Services(hang)
+    async with serving(services) as port, calling(port) as dispatch:
+        asked = a_button("CONNECT:user-9", useful_until=time.time() + left)
+        match = dispatch.find(asked)
+        assert match
+        if given == 3.0:
+            call = asyncio.create_task(match.call("user-7"))
+            await wait_until(lambda: services.seen)
+            call.cancel()
+        else:
+            start = time.monotonic()
+            with pytest.raises(ServiceTimeout):
+                await match.call("user-7")
+            assert time.monotonic() - start < given + 0.3
+    for seen in services.seen:
+        assert seen.seconds_left <= given + 0.05
+
+
+async def test_an_event_without_a_route_goes_by_its_kind() -> None:
+    """A block is a change of membership, for whoever wants to hear of it."""
+    blocked = an_update(
+        kind="my_chat_member",
+        name="my_chat_member",
+        event=event_pb2.EVENT_USER_BLOCKED_BOT,
+    )
+    table = build_routes([every_kind()])
+    target = dict.fromkeys(table.services, "127.0.0.1:1")
+    seconds = dict.fromkeys(table.services, 5.0)
+    async with Channels(target) as channels:
+        match = Dispatch(table, channels, seconds, seconds).find(blocked)
+    assert match
+    assert match.route == "update:my_chat_member"
+
+
+async def test_details_are_read_for_routes_that_want_them_only() -> None:
+    """Nothing is parsed for a route that takes the JSON, or for none at all."""
+    read = []
+
+    def details() -> PollAnswer:
+        read.append(1)
+        return PollAnswer(poll_id="52")
+
+    update = an_update(kind="poll_answer", name="poll_answer", details=details)
+    async with calling(1) as dispatch:
+        assert dispatch.find(update) is None
+    update_json = values_of(update, "", "json")["json"]
+    assert (update_json.kind, read) == ("poll_answer", [])
+    assert values_of(update, "details", "") == {"details": PollAnswer(poll_id="52")}
 
 
 async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:

@@ -144,6 +144,10 @@ SHARED_TRIGGERS = {
     "ORDER:": (Route(callback="ORDER:{a}"), Route(callback="ORDER:{a}:x")),
     "text": (Route(text=True), Route(text=True)),
     "session": (Route(session=True), Route(session=True)),
+    "update:edited_message": (
+        Route(update="edited_message"),
+        Route(update="edited_message"),
+    ),
     "event:delivery_failed": (
         Route(event=EVENT_DELIVERY_FAILED),
         Route(event=EVENT_DELIVERY_FAILED),
@@ -194,6 +198,16 @@ def test_a_service_without_routes_needs_no_settings() -> None:
         ]
     )
     assert table.services == ("ORDER",)
+
+
+def test_update_routes_are_printed_locked_and_named_like_others() -> None:
+    """The name in the table, in routes.lock and in metrics is the same."""
+    table = build_routes([a_service(Rpc((Route(update="chat_boost"),)))])
+    assert table.names == ("/help", "update:chat_boost")
+    method = "botgateway.order.v1.OrderService.Order"
+    assert table.lock_text() == f"update:chat_boost -> {method}\n"
+    assert f"update:chat_boost  {method}  ORDER_TARGET" in table.lines()
+    assert set(table.by_update) == {"chat_boost"}
 
 
 def test_no_route_at_all_stops_the_start() -> None:

@@ -159,6 +159,24 @@ async def test_a_late_answer_to_a_button_is_no_fault(desk: Desk) -> None:
     assert desk.texts() == ["Hello"]
 
 
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("answerPreCheckoutQuery", {"pre_checkout_query_id": "7", "ok": True}),
+        ("answerInlineQuery", {"inline_query_id": "7", "results": []}),
+        ("approveChatJoinRequest", {"chat_id": -5, "user_id": 7}),
+    ],
+)
+async def test_an_answer_whose_fate_is_not_known_is_given_again(
+    desk: Desk, method: str, parameters: dict[str, object]
+) -> None:
+    """That it was given already, as Telegram says then, is no fault."""
+    desk.simulator.fail(method, 200, drop=True)
+    await desk.messenger.send(Call(method=method, parameters=parameters))
+    assert [call.status for call in desk.simulator.sent] == [0, 400]
+    assert len(desk.simulator.queries.answers) == 1
+
+
 async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
     """The actor reports it to the service that keeps track."""
     desk.simulator.blocked.add(CHAT)

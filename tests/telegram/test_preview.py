@@ -208,3 +208,21 @@ async def test_a_long_text_is_shown_by_its_last_part(
     [(_, parameters)] = telegram.calls
     assert units(parameters["text"]) <= TEXT_LIMIT
     assert text.strip().endswith(parameters["text"].strip())
+
+
+@pytest.mark.parametrize(
+    ("context", "fields"),
+    [
+        (GROUP, {"reply_chat_id": 7}),
+        (GROUP, {"name": "guest_message"}),
+        (RequestContext(), {}),
+    ],
+    ids=["a request to join", "a guest's chat", "no chat"],
+)
+async def test_nothing_is_shown_where_the_answer_does_not_go(
+    context: RequestContext, fields: dict[str, Any]
+) -> None:
+    """A group does not read what is meant for one user."""
+    telegram = Telegram()
+    await telegram.preview(context, **fields).show("some text")
+    assert telegram.calls == []

@@ -1,5 +1,6 @@
 """Reading updates: who, where, in which order, and what was said."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,14 @@ from botgateway.chat.v1.context_pb2 import (
     ChatType,
 )
 from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.update_pb2 import MessageReaction, Reaction
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
     Event,
 )
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Malformed
@@ -118,7 +120,9 @@ TABLE = {
     "message_reaction_anonymous": Row("message_reaction", FANS, 0, FANS),
     "message_start_deeplink": Row("message", BO, BO, BO, "text", "start"),
     "message_sticker": Row("message", BO, BO, BO, "sticker"),
-    "message_successful_payment": Row("message", ANNA, ANNA, ANNA, exempt=True),
+    "message_successful_payment": Row(
+        "message", ANNA, ANNA, ANNA, "successful_payment", exempt=True
+    ),
     "message_text": Row("message", ANNA, ANNA, ANNA, "text"),
     "message_voice": Row("message", BO, BO, BO, "voice"),
     "my_chat_member_user_blocked_bot": Row(
@@ -133,7 +137,7 @@ TABLE = {
         "stopped_message_generation", ANNA, 0, ANNA, exempt=True
     ),
     "subscription": Row("subscription", ANNA, ANNA, 0, exempt=True),
-    "unknown_future_update": Row("unknown", "kind:unknown", 0, 0),
+    "unknown_future_update": Row("unknown", ANNA, ANNA, ANNA),
 }
 
 
@@ -187,10 +191,14 @@ class TestContext:
         assert update.context.telegram_user_id == 0
         assert update.context.first_name == update.context.username == ""
 
-    def test_an_update_of_an_unknown_kind_names_nobody(self) -> None:
-        """It is not read, so it has neither user nor chat."""
-        context = reader().read(FILES["unknown_future_update"], ARRIVED).context
-        assert (context.telegram_user_id, context.chat_id) == (0, 0)
+    @pytest.mark.parametrize("key", ["from", "user"])
+    def test_an_unknown_kind_is_searched_for_who_and_where(self, key: str) -> None:
+        """Its service learns whose it is, and nobody waits for another one's."""
+        update = read(hologram_call={key: PERSON, "chat": CHAT, "date": 5})
+        context = update.context
+        assert update.lane == str(ANNA)
+        assert (context.telegram_user_id, context.chat_id) == (ANNA, FANS)
+        assert context.send_time.ToSeconds() == 5
 
     @pytest.mark.parametrize(
         ("name", "meaning"),
@@ -234,7 +242,7 @@ class TestContext:
             ("callback_query_message", int(ARRIVED)),
             ("callback_query_inaccessible_message", int(ARRIVED)),
             ("pre_checkout_query", int(ARRIVED)),
-            ("unknown_future_update", int(ARRIVED)),
+            ("unknown_future_update", 1790000500),
         ],
     )
     def test_the_time_is_telegrams_or_that_of_the_arrival(
@@ -338,7 +346,10 @@ class TestKinds:
     @pytest.mark.parametrize("strange", [None, 1, "x", [1], {"from": 3, "chat": "c"}])
     def test_an_unknown_kind_may_look_like_anything(self, strange: object) -> None:
         """Telegram's next invention is no error."""
-        assert read(hologram_call=strange).kind == "unknown"
+        update = read(hologram_call=strange)
+        assert (update.kind, update.lane) == ("unknown", "kind:unknown")
+        assert update.name == "hologram_call"
+        assert json.loads(bytes(update.json)) == strange
 
     @pytest.mark.parametrize(
         ("old", "new", "chat", "event"),
@@ -361,6 +372,95 @@ class TestKinds:
         place = {"chat": {"id": ANNA, "type": chat}, "from": PERSON}
         assert read(my_chat_member=place | change).event == event
         assert read(chat_member=place | change).event == EVENT_UNSPECIFIED
+
+
+class TestDetails:
+    """What is read of an update only for routes that want it."""
+
+    def test_a_part_of_a_wrong_type_does_no_harm_until_it_is_wanted(self) -> None:
+        """The update is there, as JSON; its typed form is what fails."""
+        update = read(poll_answer={"poll_id": "52", "user": PERSON, "option_ids": "x"})
+        assert json.loads(bytes(update.json))["option_ids"] == "x"
+        assert update.details is not None
+        with pytest.raises(Malformed) as caught:
+            update.details()
+        assert str(caught.value) == "poll_answer cannot be read"
+        assert caught.value.__suppress_context__
+
+    def test_a_message_and_a_button_have_no_name(self) -> None:
+        """They are routed by what they say, and nothing of them is kept twice."""
+        for name in ("message_text", "message_photo_caption", "callback_query_message"):
+            update = reader().read(FILES[name], ARRIVED)
+            assert (update.name, bytes(update.json), update.details) == ("", b"", None)
+            assert not update.useful_until
+
+    @pytest.mark.parametrize(
+        ("kind", "content", "query_id", "chat", "seconds"),
+        [
+            ("inline_query", {"id": "q"}, "q", 0, 30),
+            ("pre_checkout_query", {"id": "q"}, "q", ANNA, 10),
+            ("shipping_query", {"id": "q"}, "q", ANNA, 150),
+            ("purchased_paid_media", {}, "", ANNA, 0),
+            ("chosen_inline_result", {}, "", 0, 0),
+            ("guest_message", POST | {"guest_query_id": "q"}, "q", 0, 0),
+            ("chat_join_request", {"chat": CHAT, "user_chat_id": 9}, "", 9, 0),
+            ("chat_join_request", {"chat": CHAT, "query_id": "q"}, "q", 0, 10),
+        ],
+    )
+    def test_what_has_to_be_answered_is_told(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        query_id: str,
+        chat: int,
+        seconds: float,
+    ) -> None:
+        """Under which id, until when, and where messages may go besides."""
+        update = read(**{kind: {"from": PERSON} | content})
+        assert (update.query_id, update.reply_chat_id) == (query_id, chat)
+        assert update.useful_seconds == seconds
+        assert update.useful_until == (ARRIVED + seconds if seconds else 0)
+
+    @pytest.mark.parametrize(
+        ("name", "connection"),
+        [
+            ("business_message", "InVaLiDbUsInEsScOnNeCt01"),
+            ("message_text", ""),
+            ("inline_query", ""),
+        ],
+    )
+    def test_the_business_connection_is_told(self, name: str, connection: str) -> None:
+        """On whose behalf the bot speaks."""
+        context = reader().read(FILES[name], ARRIVED).context
+        assert context.business_connection_id == connection
+
+    def test_a_button_under_a_business_message_names_the_connection(self) -> None:
+        """Its answer goes the same way."""
+        message = POST | {"business_connection_id": "b"}
+        update = read(callback_query={"id": "1", "from": PERSON, "message": message})
+        assert update.context.business_connection_id == "b"
+
+    @pytest.mark.parametrize(
+        ("reaction", "read_as"),
+        [
+            ({"type": "emoji", "emoji": "x"}, Reaction(emoji="x")),
+            (
+                {"type": "custom_emoji", "custom_emoji_id": "5"},
+                Reaction(custom_emoji_id="5"),
+            ),
+            ({"type": "paid"}, Reaction(paid=True)),
+            ({"type": "hologram"}, Reaction()),
+        ],
+    )
+    def test_reactions_of_all_kinds_are_read(
+        self, reaction: dict[str, str], read_as: Reaction
+    ) -> None:
+        """Also of a kind that Telegram invents later."""
+        change = {"message_id": 1, "old_reaction": [reaction], "new_reaction": []}
+        update = read(message_reaction={"chat": CHAT} | change)
+        assert update.details is not None
+        details = update.details()
+        assert details == MessageReaction(message_id=1, old_reactions=[read_as])
 
 
 class TestButtons:
@@ -474,6 +574,30 @@ DICE = {"emoji": "d", "value": 6}
 SONG = {"performer": "p", "title": "t"}
 LABEL = {"mime_type": "a/b", "file_name": "n"}
 WAVE = {"emoji": "x", "set_name": "s"}
+INVOICE = {"title": "t", "description": "d", "currency": "EUR", "total_amount": 1}
+ADDRESS = {
+    "country_code": "AT",
+    "state": "s",
+    "city": "c",
+    "street_line1": "1",
+    "street_line2": "2",
+    "post_code": "1010",
+}
+ORDER = {
+    "name": "n",
+    "phone_number": "+1",
+    "email": "e@example.com",
+    "shipping_address": ADDRESS,
+}
+PAYMENT = {
+    "currency": "EUR",
+    "total_amount": 1250,
+    "invoice_payload": "order-7",
+    "telegram_payment_charge_id": "t1",
+    "provider_payment_charge_id": "p1",
+    "shipping_option_id": "post",
+    "order_info": ORDER,
+}
 
 ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("document", file(**LABEL), {"file": FILE | LABEL}),
@@ -491,6 +615,55 @@ ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("venue", PLACE, PLACE),
     ("contact", CARD, CARD),
     ("dice", DICE, DICE),
+    (
+        "poll",
+        {
+            "id": "52",
+            "question": "q",
+            "options": [{"text": "a", "voter_count": 2}, {"text": "b"}],
+            "total_voter_count": 2,
+            "is_closed": True,
+            "is_anonymous": True,
+            "type": "quiz",
+            "allows_multiple_answers": True,
+        },
+        {
+            "poll_id": "52",
+            "question": "q",
+            "options": [{"text": "a", "voters": 2}, {"text": "b"}],
+            "total_voters": 2,
+            "closed": True,
+            "anonymous": True,
+            "quiz": True,
+            "several_answers": True,
+        },
+    ),
+    ("story", {"chat": {"id": -3}, "id": 4}, {"chat_id": -3, "story_id": 4}),
+    (
+        "checklist",
+        {
+            "title": "t",
+            "tasks": [{"id": 1, "text": "a", "completion_date": 9}],
+        },
+        {
+            "title": "t",
+            "tasks": [{"task_id": 1, "text": "a", "completion_time": {"seconds": 9}}],
+        },
+    ),
+    ("game", {"title": "t", "description": "d"}, {"title": "t", "description": "d"}),
+    ("invoice", INVOICE, INVOICE),
+    (
+        "paid_media",
+        {"star_count": 5, "paid_media": [{"type": "preview"}, {"type": "x"}]},
+        {"star_count": 5, "count": 2},
+    ),
+    (
+        "live_photo",
+        file(duration=4, photo=[file("p", width=3, height=2)]),
+        {"photo": FILE | {"file_id": "p", "file_unique_id": "u-p"}, "video": FILE},
+    ),
+    ("successful_payment", PAYMENT, PAYMENT),
+    ("refunded_payment", PAYMENT, PAYMENT),
 ]
 
 
@@ -518,7 +691,7 @@ class TestContent:
         [
             ({"animation": file("a")}, {"document": file("a")}, "animation"),
             ({"venue": {"location": POINT}}, {"location": POINT}, "venue"),
-            ({"live_photo": file("a")}, {"photo": [file("p")]}, "photo"),
+            ({"live_photo": file("a")}, {"photo": [file("p")]}, "live_photo"),
         ],
     )
     def test_what_telegram_sends_twice_arrives_once(
@@ -533,7 +706,7 @@ class TestContent:
         ["poll", "story", "checklist", "game", "invoice", "paid_media", "giveaway",
          "giveaway_winners", "rich_message", "live_photo"],
     )  # fmt: skip
-    def test_content_without_a_type_of_its_own_is_named(self, kind: str) -> None:
+    def test_content_of_a_shape_that_is_not_known_is_named(self, kind: str) -> None:
         """A service can at least say that it does not understand."""
         message = content(read_message(**{kind: {"anything": [1]}}))
         assert message.other.kind == kind
@@ -541,13 +714,27 @@ class TestContent:
     @pytest.mark.parametrize(
         "fact",
         ["migrate_to_chat_id", "new_chat_members", "pinned_message",
-         "giveaway_created", "successful_payment", "refunded_payment"],
+         "giveaway_created"],
     )  # fmt: skip
     def test_service_messages_are_no_messages(self, fact: str) -> None:
         """Nobody said anything."""
         update = read_message(**{fact: {}})
         assert update.message is None
-        assert update.exempt == fact.endswith("_payment")
+        assert not update.exempt
+
+    @pytest.mark.parametrize("kind", ["successful_payment", "refunded_payment"])
+    def test_a_payment_has_a_name_of_its_own(self, kind: str) -> None:
+        """A route may ask for it by that name; without one it is a message."""
+        update = read_message(**{kind: PAYMENT})
+        assert (update.kind, update.name, update.exempt) == ("message", kind, True)
+        assert json.loads(bytes(update.json)) == PAYMENT
+        assert attachment(update) == kind
+
+    @pytest.mark.parametrize("part", sorted(PAYMENT))
+    def test_a_payment_that_cannot_be_read_is_malformed(self, part: str) -> None:
+        """Its money is there: a person has to look at it."""
+        with pytest.raises(Malformed):
+            read_message(successful_payment=PAYMENT | {part: [1]})
 
     def test_a_caption_is_the_text_of_its_photo(self) -> None:
         """With its entities."""
@@ -714,6 +901,10 @@ def assert_update_or_malformed(junk: bytes) -> None:
     assert update.context.SerializeToString()
     if update.message is not None:
         update.message.SerializeToString()
+    if update.details is not None:
+        with contextlib.suppress(Malformed):
+            if (details := update.details()) is not None:
+                details.SerializeToString()
 
 
 @given(st.dictionaries(st.sampled_from([*KINDS, "x"]), JSON, max_size=3), JSON)
@@ -724,6 +915,20 @@ def test_any_json_object_is_an_update_or_malformed(
     """Whatever stands under whatever key."""
     for number in (7, update_id):
         assert_update_or_malformed(json.dumps({"update_id": number} | parts).encode())
+
+
+@given(st.text(max_size=30), JSON)
+def test_any_unknown_kind_keeps_its_name_and_the_bytes_that_came(
+    name: str, content: object
+) -> None:
+    """A route for what Telegram invents next year gets all of it."""
+    assume(name not in {*KINDS, "update_id"})
+    value = json.dumps(content, separators=(" , ", " : "))
+    posted = f'{{"update_id": 7, {json.dumps(name)}: {value}}}'.encode()
+    update = reader().read(posted, ARRIVED)
+    assert (update.kind, update.name) == ("unknown", name)
+    assert bytes(update.json) == value.encode()
+    assert update.lane
 
 
 @given(st.data())

@@ -1,0 +1,71 @@
+"""A route: what it serves, and what its rpc's request and response look like."""
+
+from typing import Any
+
+from google.protobuf.message import Message
+from msgspec import Struct
+
+from gateway.services.fields import Convert
+from gateway.services.triggers import Trigger
+
+
+class Route(Struct, frozen=True, kw_only=True, eq=False):
+    """A trigger together with the rpc that serves it.
+
+    Attributes:
+        trigger: what makes the gateway call the rpc.
+        variables: field and conversion of each variable of the trigger's template.
+        description: what a command does, for the menu. Empty: not in the menu.
+        method: the rpc's full name.
+        path: the rpc's name on the wire.
+        service: the service's name in settings.
+        request: the request's class.
+        response: the response's class.
+        context_field: the request's field for the context.
+        message_field: the request's field for the message. Empty: none.
+        event_field: the request's field for the event. Empty: none.
+        details_field: the request's field of the type that belongs to the kind of
+            update. Empty: none.
+        json_field: the request's field for the update's JSON. Empty: none.
+        answer_field: the response's field for the reply, or for the user id.
+        streams: the answer comes piece by piece.
+        piece_field: the response's field for a piece of text. Empty: none.
+        shows_typing: the user may see that the bot is typing.
+    """
+
+    trigger: Trigger
+    variables: tuple[tuple[str, Convert], ...]
+    description: str
+    method: str
+    path: str
+    service: str
+    request: type[Message]
+    response: type[Message]
+    context_field: str
+    message_field: str
+    event_field: str
+    answer_field: str
+    streams: bool
+    piece_field: str
+    shows_typing: bool
+    details_field: str = ""
+    json_field: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name for logs and metrics."""
+        return self.trigger.name
+
+    def bind(self, text: str) -> dict[str, Any] | None:
+        """Give the fields that a text fills; None if it does not fit."""
+        template = self.trigger.template
+        texts = template.split(text) if template else ()
+        if texts is None:
+            return None
+        try:
+            return {
+                field: convert(part)
+                for (field, convert), part in zip(self.variables, texts, strict=False)
+            }
+        except ValueError:
+            return None

@@ -1,0 +1,194 @@
+"""Results of inline queries: from the contract to the Bot API (InlineQueryResult).
+
+A result that Telegram would refuse is left out: it would take all others along.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
+from botgateway.chat.v1.reply_pb2 import (
+    LINK_PREVIEW_SIZE_LARGE,
+    LINK_PREVIEW_SIZE_SMALL,
+    MEDIA_KIND_ANIMATION,
+    MEDIA_KIND_AUDIO,
+    MEDIA_KIND_PHOTO,
+    MEDIA_KIND_STICKER,
+    MEDIA_KIND_VIDEO,
+    MEDIA_KIND_VOICE,
+    TEXT_FORMAT_HTML,
+    TEXT_FORMAT_MARKDOWN_V2,
+    InlineResult,
+    LinkPreview,
+    Media,
+    OutgoingMessage,
+)
+
+from gateway.telegram.keyboard import inline_keyboard
+from gateway.telegram.text import blank, split, split_html
+
+Parameters = dict[str, Any]
+Report = Callable[[str], None]
+
+_TEXT_LIMIT = 4096
+_CAPTION_LIMIT = 1024
+_ID_BYTES = 64
+"""Bot API, InlineQueryResult: id."""
+
+_MEDIA = {
+    MEDIA_KIND_PHOTO: "photo",
+    MEDIA_KIND_VOICE: "voice",
+    MEDIA_KIND_AUDIO: "audio",
+    MEDIA_KIND_VIDEO: "video",
+    MEDIA_KIND_ANIMATION: "mpeg4_gif",
+    MEDIA_KIND_STICKER: "sticker",
+}
+
+_TITLED = frozenset({"document", "voice", "audio", "video"})
+"""Kinds of media whose results need a title."""
+_DESCRIBED = frozenset({"photo", "document", "video"})
+"""Kinds of media whose results may have a description."""
+_DOCUMENTS = {"pdf": "application/pdf", "zip": "application/zip"}
+"""The kinds of files that an address may lead to."""
+_PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
+_SIZES = {
+    LINK_PREVIEW_SIZE_SMALL: "prefer_small_media",
+    LINK_PREVIEW_SIZE_LARGE: "prefer_large_media",
+}
+
+
+def inline_result(result: InlineResult, report: Report) -> Parameters | None:
+    """Give a result as Telegram takes it; None if it would refuse it.
+
+    Args:
+        result: what the service wants.
+        report: called with a word for everything that is left out.
+    """
+    message = result.message
+    if blank(result.result_id) or len(result.result_id.encode()) > _ID_BYTES:
+        report("result_id_invalid")
+        return None
+    content = _media(result, report) if message.media else _article(result, report)
+    if content is None:
+        return None
+    # They may be shown in any chat: web apps are for private ones only.
+    keyboard = inline_keyboard(message.keyboard, CHAT_TYPE_CHANNEL, report)
+    return {"id": result.result_id, **content, **keyboard}
+
+
+def _article(result: InlineResult, report: Report) -> Parameters | None:
+    message = result.message
+    if blank(result.title) or blank(message.text):
+        report("result_without_title" if blank(result.title) else "result_empty")
+        return None
+    content = {
+        "message_text": _fitting(message, _TEXT_LIMIT, report),
+        **_parse_mode(message),
+    }
+    if message.HasField("link_preview"):
+        content["link_preview_options"] = _preview(message.link_preview)
+    shown = {"type": "article", "title": result.title, "input_message_content": content}
+    if result.description:
+        shown["description"] = result.description
+    if result.thumbnail_url:
+        shown["thumbnail_url"] = result.thumbnail_url
+    return shown
+
+
+def _media(result: InlineResult, report: Report) -> Parameters | None:
+    message, media = result.message, result.message.media[0]
+    if len(message.media) > 1:
+        report("result_with_several_media")
+    kind = _MEDIA.get(media.kind, "document")
+    if media.file_id:
+        source = f"{_stem(kind)}_file_id"
+        shown: Parameters | None = {"type": kind, source: media.file_id}
+    else:
+        shown = _at_address(kind, media, result.thumbnail_url)
+    if shown is None:
+        report("result_media_unsupported")
+        return None
+    if kind in _TITLED and blank(result.title):
+        report("result_without_title")
+        return None
+    if result.title and kind != "sticker":
+        shown["title"] = result.title
+    if result.description and kind in _DESCRIBED:
+        shown["description"] = result.description
+    if not blank(message.text):
+        if kind == "sticker":
+            report("result_caption_unsupported")
+        else:
+            shown["caption"] = _fitting(message, _CAPTION_LIMIT, report)
+            shown |= _parse_mode(message)
+    return shown
+
+
+def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
+    """Give what Telegram has to know of a file that it downloads itself."""
+    url = media.url
+    ending = _ending(url)
+    if not url or kind == "sticker":
+        return None
+    if kind == "mpeg4_gif" and ending == "gif":
+        kind = "gif"
+    shown = {"type": kind, f"{_stem(kind)}_url": url}
+    if kind in {"gif", "mpeg4_gif"} and not thumbnail:
+        # Telegram takes the animation itself for that.
+        mime_type = "image/gif" if kind == "gif" else "video/mp4"
+        return shown | {"thumbnail_url": url, "thumbnail_mime_type": mime_type}
+    if kind == "photo":
+        return shown | {"thumbnail_url": thumbnail or url}
+    if kind == "video":
+        # The picture is required, and a video is none.
+        shown |= {"thumbnail_url": thumbnail, "mime_type": "video/mp4"}
+        return shown if thumbnail else None
+    if kind == "document":
+        shown |= {"mime_type": _DOCUMENTS.get(ending, "")}
+        if not shown["mime_type"]:
+            return None
+    if thumbnail and kind not in {"voice", "audio"}:
+        shown["thumbnail_url"] = thumbnail
+    return shown
+
+
+def _stem(kind: str) -> str:
+    """Give the word for a kind that Telegram's field names begin with."""
+    return kind.removesuffix("_gif")
+
+
+def _ending(url: str) -> str:
+    """Give what the path of an address ends with, such as "pdf"."""
+    try:
+        return urlsplit(url).path.rpartition(".")[2].lower()
+    except ValueError:
+        return ""
+
+
+def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
+    """Give as much of a text as one message takes."""
+    cut = split_html if message.format == TEXT_FORMAT_HTML else split
+    parts = cut(message.text, limit)
+    if len(parts) > 1:
+        report("text_too_long")
+    return parts[0] if parts else message.text
+
+
+def _parse_mode(message: OutgoingMessage) -> Parameters:
+    mode = _PARSE_MODES.get(message.format)
+    return {"parse_mode": mode} if mode else {}
+
+
+def _preview(preview: LinkPreview) -> Parameters:
+    """Give Telegram's LinkPreviewOptions."""
+    if preview.disabled:
+        return {"is_disabled": True}
+    options: Parameters = {}
+    if preview.url:
+        options["url"] = preview.url
+    if preview.size in _SIZES:
+        options[_SIZES[preview.size]] = True
+    if preview.above_text:
+        options["show_above_text"] = True
+    return options

@@ -1,0 +1,58 @@
+"""What the gateway says of its own accord, in the way that fits the update."""
+
+import pytest
+from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.reply_pb2 import (
+    CallbackAnswer,
+    OutgoingMessage,
+    PreCheckoutAnswer,
+    Reply,
+    ShippingAnswer,
+)
+
+from gateway.actors.notices import notice
+from gateway.domain.update import Update
+
+SAID = Reply(messages=[OutgoingMessage(text="sorry")])
+
+
+def an_update(kind: str, callback_query_id: str = "") -> Update:
+    """Make an update of a kind."""
+    return Update(
+        update_id=1,
+        kind=kind,
+        lane="7",
+        context=RequestContext(),
+        callback_query_id=callback_query_id,
+    )
+
+
+@pytest.mark.parametrize(
+    ("update", "reply"),
+    [
+        (an_update("message"), SAID),
+        (an_update("guest_message"), SAID),
+        (
+            an_update("callback_query", "9"),
+            Reply(callback_answer=CallbackAnswer(text="sorry")),
+        ),
+        (
+            an_update("pre_checkout_query"),
+            Reply(pre_checkout_answer=PreCheckoutAnswer(error_message="sorry")),
+        ),
+        (
+            an_update("shipping_query"),
+            Reply(shipping_answer=ShippingAnswer(error_message="sorry")),
+        ),
+        (an_update("inline_query"), Reply()),
+        (an_update("edited_message"), Reply()),
+        (an_update("channel_post"), Reply()),
+        (an_update("business_message"), Reply()),
+        (an_update("chat_join_request"), Reply()),
+        (an_update("unknown"), Reply()),
+    ],
+    ids=lambda part: part.kind if isinstance(part, Update) else "",
+)
+def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
+    """In the field of the reply that Telegram shows there."""
+    assert notice(update, "sorry") == reply

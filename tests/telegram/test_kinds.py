@@ -1,0 +1,28 @@
+"""The list of kinds, and what a webhook has to ask for."""
+
+from gateway.sandbox import setup_rules
+from gateway.telegram.details import READERS
+from gateway.telegram.kinds import KINDS, ON_REQUEST, allowed_updates
+from tests.services.every_kind import TYPES
+
+
+def test_the_default_is_kept_as_long_as_it_is_enough() -> None:
+    """A list of names would leave out the kinds that Telegram invents later."""
+    assert allowed_updates([]) == []
+    assert allowed_updates(["poll_answer", "hologram_call"]) == []
+
+
+def test_a_kind_that_is_not_sent_by_default_is_asked_for_beside_all_others() -> None:
+    """No more of those than are routed, and none of the others is lost."""
+    asked = allowed_updates(["chat_member", "hologram_call"])
+    assert set(asked) == (KINDS.keys() - ON_REQUEST) | {"chat_member", "hologram_call"}
+    known = setup_rules.allowed_updates({"allowed_updates": asked})
+    assert known is not None
+    assert "chat_member" in known
+    assert "message_reaction" not in known
+
+
+def test_what_is_read_is_what_routes_may_ask_for() -> None:
+    """The two rooms agree on which kinds have a type."""
+    typed = {kind for kind, type_name in TYPES.items() if type_name}
+    assert READERS.keys() == typed - {"successful_payment", "refunded_payment"}

@@ -1,0 +1,410 @@
+"""Answers to inline, payment, join and guest queries."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.reply_pb2 import (
+    JOIN_DECISION_APPROVE,
+    JOIN_DECISION_DECLINE,
+    JOIN_DECISION_UNSPECIFIED,
+    LINK_PREVIEW_SIZE_SMALL,
+    MEDIA_KIND_ANIMATION,
+    MEDIA_KIND_AUDIO,
+    MEDIA_KIND_DOCUMENT,
+    MEDIA_KIND_PHOTO,
+    MEDIA_KIND_STICKER,
+    MEDIA_KIND_VIDEO,
+    MEDIA_KIND_VOICE,
+    TEXT_FORMAT_HTML,
+    Button,
+    InlineAnswer,
+    InlineKeyboard,
+    InlineResult,
+    JoinDecision,
+    LabeledPrice,
+    LinkPreview,
+    Media,
+    MediaKind,
+    OutgoingMessage,
+    PreCheckoutAnswer,
+    Reply,
+    Row,
+    ShippingAnswer,
+    ShippingOption,
+    TextFormat,
+    Upload,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Part
+from gateway.domain.update import Update
+from gateway.domain.wording import APOLOGY
+from gateway.sandbox import query_rules
+from gateway.telegram.formatter import amend, compose
+
+ANNA, FANS = 5510000001, -1002100000077
+URL = "https://example.com/a"
+
+
+def an_update(kind: str, **fields: Any) -> Update:  # noqa: ANN401 - any field
+    """Make an update of a user who asks something."""
+    context = RequestContext(update_id=7, telegram_user_id=ANNA)
+    if kind in {"chat_join_request", "guest_message"}:
+        context.chat_id = FANS
+    chosen: dict[str, Any] = {"query_id": "q"} | fields
+    return Update(
+        update_id=7, kind=kind, lane="7", context=context, name=kind, **chosen
+    )
+
+
+def composed(update: Update, reply: Reply) -> tuple[list[Call], Counter[str]]:
+    """Compose a reply; gives the calls and what was left out."""
+    faults: Counter[str] = Counter()
+    calls = compose(update, reply, lambda fault: faults.update([fault]))
+    return calls, faults
+
+
+def answer_to(update: Update, reply: Reply) -> dict[str, Any]:
+    """Give the parameters of the only call."""
+    [call], _ = composed(update, reply)
+    return call.parameters
+
+
+def results_of(*results: InlineResult) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Give the results of an inline query as Telegram gets them."""
+    reply = Reply(inline_answer=InlineAnswer(results=results))
+    [call], faults = composed(an_update("inline_query"), reply)
+    assert call.method == "answerInlineQuery"
+    query_rules.results(call.parameters)  # Telegram would take it
+    shown: list[dict[str, Any]] = call.parameters["results"]
+    return shown, faults
+
+
+def an_article(result_id: str = "1", **fields: Any) -> InlineResult:  # noqa: ANN401 - any field
+    """Make a result that is a text."""
+    message = OutgoingMessage(**({"text": "text"} | fields))
+    return InlineResult(result_id=result_id, title="title", message=message)
+
+
+def a_file(kind: "MediaKind.ValueType", **fields: Any) -> InlineResult:  # noqa: ANN401 - any field
+    """Make a result that is a file with a caption."""
+    media = Media(kind=kind, **{n: v for n, v in fields.items() if n != "thumb"})
+    return InlineResult(
+        result_id="1",
+        title="title",
+        description="more",
+        thumbnail_url=fields.get("thumb", ""),
+        message=OutgoingMessage(text="caption", media=[media]),
+    )
+
+
+class TestInline:
+    """Results of inline queries."""
+
+    def test_an_article_is_sent_as_its_text_with_all_that_belongs_to_it(self) -> None:
+        """Format, buttons, preview, description and picture."""
+        button = Button(text="b", callback_data="d")
+        result = an_article(
+            text="<b>x</b>",
+            format=TEXT_FORMAT_HTML,
+            keyboard=InlineKeyboard(rows=[Row(buttons=[button])]),
+            link_preview=LinkPreview(
+                url=URL, size=LINK_PREVIEW_SIZE_SMALL, above_text=True
+            ),
+        )
+        result.description, result.thumbnail_url = "more", URL
+        [shown], faults = results_of(result)
+        assert shown == {
+            "id": "1",
+            "type": "article",
+            "title": "title",
+            "description": "more",
+            "thumbnail_url": URL,
+            "input_message_content": {
+                "message_text": "<b>x</b>",
+                "parse_mode": "HTML",
+                "link_preview_options": {
+                    "url": URL,
+                    "prefer_small_media": True,
+                    "show_above_text": True,
+                },
+            },
+            "reply_markup": {
+                "inline_keyboard": [[{"text": "b", "callback_data": "d"}]]
+            },
+        }
+        assert not faults
+
+    def test_a_preview_can_be_switched_off(self) -> None:
+        """Nothing else is said of it then."""
+        preview = LinkPreview(disabled=True, url=URL)
+        [shown], _ = results_of(an_article(link_preview=preview))
+        options = shown["input_message_content"]["link_preview_options"]
+        assert options == {"is_disabled": True}
+
+    @pytest.mark.parametrize(
+        ("kind", "fields", "shown"),
+        [
+            (MEDIA_KIND_PHOTO, {"file_id": "f"}, {"photo_file_id": "f"}),
+            (
+                MEDIA_KIND_PHOTO,
+                {"url": URL},
+                {"photo_url": URL, "thumbnail_url": URL},
+            ),
+            (MEDIA_KIND_DOCUMENT, {"file_id": "f"}, {"document_file_id": "f"}),
+            (
+                MEDIA_KIND_DOCUMENT,
+                {"url": f"{URL}.pdf?x=1"},
+                {"document_url": f"{URL}.pdf?x=1", "mime_type": "application/pdf"},
+            ),
+            (MEDIA_KIND_VOICE, {"url": URL}, {"voice_url": URL}),
+            (MEDIA_KIND_VOICE, {"file_id": "f"}, {"voice_file_id": "f"}),
+            (MEDIA_KIND_AUDIO, {"url": URL}, {"audio_url": URL}),
+            (MEDIA_KIND_AUDIO, {"file_id": "f"}, {"audio_file_id": "f"}),
+            (MEDIA_KIND_VIDEO, {"file_id": "f"}, {"video_file_id": "f"}),
+            (
+                MEDIA_KIND_VIDEO,
+                {"url": URL, "thumb": f"{URL}.jpg"},
+                {
+                    "video_url": URL,
+                    "mime_type": "video/mp4",
+                    "thumbnail_url": f"{URL}.jpg",
+                },
+            ),
+            (MEDIA_KIND_ANIMATION, {"file_id": "f"}, {"mpeg4_file_id": "f"}),
+            (
+                MEDIA_KIND_ANIMATION,
+                {"url": URL},
+                {
+                    "mpeg4_url": URL,
+                    "thumbnail_url": URL,
+                    "thumbnail_mime_type": "video/mp4",
+                },
+            ),
+            (
+                MEDIA_KIND_ANIMATION,
+                {"url": f"{URL}.gif", "thumb": URL},
+                {"gif_url": f"{URL}.gif", "thumbnail_url": URL},
+            ),
+        ],
+    )
+    def test_media_comes_with_what_telegram_needs_for_it(
+        self,
+        kind: "MediaKind.ValueType",
+        fields: dict[str, Any],
+        shown: dict[str, Any],
+    ) -> None:
+        """By its id or address, with its caption."""
+        [result], faults = results_of(a_file(kind, **fields))
+        assert shown.items() <= result.items()
+        assert (result["title"], result["caption"]) == ("title", "caption")
+        assert not faults
+
+    def test_a_sticker_has_no_words(self) -> None:
+        """Neither title nor caption."""
+        [result], faults = results_of(a_file(MEDIA_KIND_STICKER, file_id="f"))
+        assert result == {"id": "1", "type": "sticker", "sticker_file_id": "f"}
+        assert faults == {"result_caption_unsupported": 1}
+
+    @pytest.mark.parametrize(
+        ("result", "fault"),
+        [
+            (an_article(result_id=""), "result_id_invalid"),
+            (an_article(result_id="ä" * 33), "result_id_invalid"),
+            (an_article(text=" "), "result_empty"),
+            (
+                InlineResult(result_id="1", message=OutgoingMessage(text="x")),
+                "result_without_title",
+            ),
+            (a_file(MEDIA_KIND_STICKER, url=URL), "result_media_unsupported"),
+            (a_file(MEDIA_KIND_VIDEO, url=URL), "result_media_unsupported"),
+            (a_file(MEDIA_KIND_DOCUMENT, url=URL), "result_media_unsupported"),
+            (
+                a_file(MEDIA_KIND_PHOTO, upload=Upload(content=b"x")),
+                "result_media_unsupported",
+            ),
+        ],
+    )
+    def test_what_telegram_would_refuse_is_left_out(
+        self, result: InlineResult, fault: str
+    ) -> None:
+        """It would take the other results along."""
+        shown, faults = results_of(result, an_article("other"))
+        assert [each["id"] for each in shown] == ["other"]
+        assert faults == {fault: 1}
+
+    def test_the_50_best_results_are_shown(self) -> None:
+        """More would be refused, and so would the same id twice."""
+        shown, faults = results_of(*(an_article(str(n)) for n in range(60)))
+        assert [each["id"] for each in shown] == [str(n) for n in range(50)]
+        assert faults == {"too_many_results": 1}
+        shown, faults = results_of(an_article("1"), an_article("1"))
+        assert len(shown) == 1
+        assert faults == {"result_id_taken": 1}
+
+    def test_a_text_that_is_too_long_is_cut(self) -> None:
+        """A result is one message."""
+        [shown], faults = results_of(an_article(text="word " * 1000))
+        assert len(shown["input_message_content"]["message_text"]) <= 4096
+        assert faults == {"text_too_long": 1}
+
+    def test_offset_and_times_stay_within_telegrams_limits(self) -> None:
+        """An unset answer has no results, and is not kept."""
+        query = an_update("inline_query")
+        assert answer_to(query, Reply()) == {
+            "inline_query_id": "q",
+            "results": [],
+            "cache_time": 0,
+        }
+        wanted = InlineAnswer(cache_seconds=-1, next_offset="x" * 65)
+        [call], faults = composed(query, Reply(inline_answer=wanted))
+        assert call.parameters["cache_time"] == 0
+        assert "next_offset" not in call.parameters
+        assert faults == {"next_offset_too_long": 1}
+
+    def test_a_refused_format_is_taken_out_of_all_results(self) -> None:
+        """They are sent as plain text, like any other message."""
+        results = [an_article(str(n), format=TEXT_FORMAT_HTML) for n in range(2)]
+        reply = Reply(inline_answer=InlineAnswer(results=results))
+        [call], _ = composed(an_update("inline_query"), reply)
+        amended = amend(call, Part.FORMAT)
+        assert amended is not None
+        assert "parse_mode" not in str(amended.parameters)
+        query_rules.results(amended.parameters)
+        assert amend(amended, Part.FORMAT) is None
+        assert amend(call, Part.KEYBOARD) is None
+        assert amend(call, Part.TOPIC) is None
+
+
+class TestPayments:
+    """Pre-checkout and shipping queries."""
+
+    def test_a_payment_goes_on_only_if_the_service_says_so(self) -> None:
+        """Unset, or without a reason, it is declined with the apology."""
+        query = an_update("pre_checkout_query")
+        good = Reply(pre_checkout_answer=PreCheckoutAnswer(ok=True))
+        assert answer_to(query, good) == {"pre_checkout_query_id": "q", "ok": True}
+        why = PreCheckoutAnswer(error_message="sold out")
+        for reply, reason in (
+            (Reply(), APOLOGY),
+            (Reply(pre_checkout_answer=PreCheckoutAnswer()), APOLOGY),
+            (Reply(pre_checkout_answer=why), "sold out"),
+        ):
+            parameters = answer_to(query, reply)
+            assert (parameters["ok"], parameters["error_message"]) == (False, reason)
+
+    def test_a_parcel_travels_in_the_ways_that_are_whole(self) -> None:
+        """Without one the address is declined."""
+        query = an_update("shipping_query")
+        price = LabeledPrice(label="post", amount=-5)
+        good = ShippingOption(option_id="p", title="Post", prices=[price])
+        bad = ShippingOption(option_id="b", title="Boat")
+        reply = Reply(shipping_answer=ShippingAnswer(options=[good, bad]))
+        [call], faults = composed(query, reply)
+        query_rules.shipping(call.parameters)
+        assert call.parameters["shipping_options"] == [
+            {
+                "id": "p",
+                "title": "Post",
+                "prices": [{"label": "post", "amount": -5}],
+            }
+        ]
+        assert faults == {"shipping_option_incomplete": 1}
+        for answer, reason in (
+            (ShippingAnswer(options=[bad]), APOLOGY),
+            (ShippingAnswer(error_message="too far"), "too far"),
+        ):
+            parameters = answer_to(query, Reply(shipping_answer=answer))
+            assert (parameters["ok"], parameters["error_message"]) == (False, reason)
+
+    def test_messages_go_to_the_private_chat(self) -> None:
+        """A query has no chat of its own."""
+        query = an_update("pre_checkout_query", reply_chat_id=ANNA)
+        reply = Reply(messages=[OutgoingMessage(text="Thank you")])
+        (_, message), _ = composed(query, reply)
+        assert message.parameters == {"chat_id": ANNA, "text": "Thank you"}
+
+
+class TestJoining:
+    """Requests to join."""
+
+    @pytest.mark.parametrize(
+        ("decision", "word", "method"),
+        [
+            (JOIN_DECISION_APPROVE, "approve", "approveChatJoinRequest"),
+            (JOIN_DECISION_DECLINE, "decline", "declineChatJoinRequest"),
+            (JOIN_DECISION_UNSPECIFIED, "queue", ""),
+        ],
+    )
+    def test_a_decision_goes_the_way_that_the_request_came(
+        self, decision: "JoinDecision.ValueType", word: str, method: str
+    ) -> None:
+        """With a query it is answered, without one it is made; or left to others."""
+        reply = Reply(join_decision=decision)
+        assert answer_to(an_update("chat_join_request"), reply) == {
+            "chat_join_request_query_id": "q",
+            "result": word,
+        }
+        calls, _ = composed(an_update("chat_join_request", query_id=""), reply)
+        assert [(call.method, call.parameters) for call in calls] == (
+            [(method, {"chat_id": FANS, "user_id": ANNA})] if method else []
+        )
+
+
+class TestGuests:
+    """Messages in chats that the bot is not in."""
+
+    def test_a_guest_gets_the_first_message_with_its_keyboard(self) -> None:
+        """What follows has no chat to go to."""
+        button = Button(text="b", callback_data="d")
+        first = OutgoingMessage(
+            text="one", keyboard=InlineKeyboard(rows=[Row(buttons=[button])])
+        )
+        reply = Reply(messages=[first, OutgoingMessage(text="two")])
+        [call], faults = composed(an_update("guest_message"), reply)
+        assert call.method == "answerGuestQuery"
+        query_rules.guest_result(call.parameters)
+        assert "reply_markup" in call.parameters["result"]
+        assert faults == {"no_chat": 1}
+
+    def test_silence_is_an_answer_too(self) -> None:
+        """And without a query there is none."""
+        assert composed(an_update("guest_message"), Reply())[0] == []
+        reply = Reply(messages=[OutgoingMessage(text="one")])
+        calls, faults = composed(an_update("guest_message", query_id=""), reply)
+        assert (calls, faults) == ([], {"no_chat": 1})
+
+
+TEXTS = st.text(max_size=40) | st.sampled_from(["", " ", "<b>x", "x" * 5000, URL])
+ADDRESSES = st.sampled_from(["", URL, f"{URL}.gif", f"{URL}.zip", f"{URL}.pdf"])
+MEDIA = st.builds(
+    Media,
+    kind=st.sampled_from(MediaKind.values()),
+    file_id=st.sampled_from(["", "f"]),
+) | st.builds(Media, kind=st.sampled_from(MediaKind.values()), url=ADDRESSES)
+RESULTS = st.builds(
+    InlineResult,
+    result_id=TEXTS,
+    title=TEXTS,
+    description=TEXTS,
+    thumbnail_url=st.sampled_from(["", URL]),
+    message=st.builds(
+        OutgoingMessage,
+        text=TEXTS,
+        format=st.sampled_from(TextFormat.values()[:1]),
+        media=st.lists(MEDIA, max_size=2),
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(RESULTS, max_size=60))
+def test_no_results_are_refused_whatever_a_service_gives(
+    results: list[InlineResult],
+) -> None:
+    """What Telegram refuses of one result would leave the user without any."""
+    results_of(*results)
