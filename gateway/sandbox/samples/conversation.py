@@ -24,6 +24,7 @@ from botgateway.conversation.v1.conversation_service_pb2_grpc import (
 from grpc.aio import ServicerContext
 
 from gateway.sandbox.samples.people import PEOPLE
+from gateway.sandbox.samples.replies import WORDS
 
 
 class Conversation(ConversationServiceServicer):
@@ -45,8 +46,11 @@ class Conversation(ConversationServiceServicer):
 
 
 def _answer(message: IncomingMessage) -> Reply:
-    if message.text.strip().lower() == "match":
+    word = message.text.strip().lower()
+    if word == "match":
         return _propose()
+    if word in WORDS:
+        return WORDS[word](message)
     attachment = message.WhichOneof("attachment")
     if attachment is None:
         return _say(f"You said: {message.text}")
@@ -61,7 +65,7 @@ def _say(text: str) -> Reply:
 
 def _propose() -> Reply:
     """Propose two people. The buttons' data picks the rpcs of the matching service."""
-    grace, linus = PEOPLE
+    grace, linus = "u-grace", "u-linus"
     return Reply(
         messages=[
             OutgoingMessage(
