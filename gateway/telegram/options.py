@@ -51,7 +51,7 @@ def previews(
     A link that the service names is previewed once: above the first part or below the
     last one.
     """
-    if not message.HasField("link_preview"):
+    if not parts or not message.HasField("link_preview"):
         return [{}] * parts
     wanted = message.link_preview
     if wanted.disabled:

@@ -114,6 +114,14 @@ def test_a_link_is_previewed_once() -> None:
     assert shown == [{"url": "https://a.org", "show_above_text": True}, OFF]
 
 
+def test_what_is_sent_nowhere_has_no_preview() -> None:
+    """An inline message was pressed, and there is no chat for a new one."""
+    preview = LinkPreview(url="https://a.org")
+    message = OutgoingMessage(text="a", link_preview=preview)
+    calls, reported = composed(inline_press(), message)
+    assert (len(calls), reported) == (1, ["no_chat"])
+
+
 def test_a_link_that_is_none_is_left_out() -> None:
     """The rest of the preview stays."""
     preview = LinkPreview(url="nonsense", above_text=True)
