@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
 from gateway.actors.answering import Answering
@@ -147,6 +147,11 @@ class FakeServices:
         """Find the route of an event."""
         route = self.events.get(event)
         return FakeMatch(self, update, route) if route else None
+
+    def render(self, call: RouteCall) -> str:
+        """Put data together as the real thing; "NoSuch" is no rpc."""
+        values = ":".join(call.parameters.values())
+        return "" if call.method == "NoSuch" else f"{call.method}:{values}"
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id, or fail as told."""

@@ -15,6 +15,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from msgspec import structs
 
 from gateway.actors.answering import Answer, Answering
+from gateway.actors.buttons import look_up, prepare
 from gateway.actors.delivery import Delivery
 from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
@@ -101,6 +102,7 @@ class Actor:
             answer = await self._answer(update, envelope.arrived, state, turn, lease)
             if answer is not None:
                 reply, preview = answer
+                prepare(reply, state, self._services.render)
                 sending = self._delivery.send(
                     update, reply, turn, lease, state.internal_user_id, preview
                 )
@@ -129,6 +131,7 @@ class Actor:
         self, update: Update, arrived: float, state: State, turn: Turn, lease: Lease
     ) -> Answer | None:
         """Decide what the user gets. None: nothing is sent."""
+        update = look_up(update, state)
         match = self._services.find(update)
         needless = _needless(update, match, state, turn.queue_seconds)
         if needless is not None:

@@ -29,15 +29,15 @@ class Call(Struct, frozen=True, kw_only=True):
     Attributes:
         method: Telegram's name, such as "sendMessage".
         parameters: what goes into the JSON body.
-        topic: of an edit, the topic that a new message in its place belongs to. Edits
-            themselves take none. 0: none.
+        anew: of an edit, what a new message in its place has besides, such as its
+            topic. Edits themselves take none of it.
         files: the files that go along, by the name of the parameter that each of them
             is, or by the name that a parameter calls it by with "attach://".
     """
 
     method: str
     parameters: dict[str, Any]
-    topic: int = 0
+    anew: dict[str, Any] | None = None
     files: dict[str, Upload] = {}
 
     @property

@@ -131,6 +131,8 @@ class Part(StrEnum):
     """The message to edit is gone or cannot be edited."""
     TOPIC = "topic"
     """The topic is gone."""
+    REPLY = "reply"
+    """The message that is answered is gone."""
     TOO_LATE = "too_late"
     """The pressed button's query is too old or was answered before."""
     SIZE = "size"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
 from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.update import Update
@@ -56,6 +56,9 @@ class Services(Protocol):
 
     def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
         """Find the route that serves an event around an update's user."""
+
+    def render(self, call: RouteCall) -> str:
+        """Give the data of a button that calls an rpc. Empty: none would."""
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human; empty where none is known.

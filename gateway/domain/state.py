@@ -5,6 +5,10 @@ Telegram repeats an update for that long. It is kept small: every user seen in a
 has one.
 """
 
+from base64 import urlsafe_b64encode
+from collections.abc import Collection
+from hashlib import blake2b
+
 from msgspec import DecodeError, Struct, msgpack
 
 KEPT_SECONDS = 24 * 3600
@@ -18,6 +22,15 @@ RECENT_SECONDS = 10
 
 They cover what a worker may put again after an outage of the store.
 """
+
+
+KEY_START = "~"
+"""What the data of a button begins with that is a key to longer data."""
+_KEY_LENGTH = 17
+
+KEPT_ENTRIES = 32
+KEPT_BYTES = 4096
+"""How much data of buttons is kept. It is read and written with every update."""
 
 
 class State(Struct, array_like=True):
@@ -46,6 +59,31 @@ class State(Struct, array_like=True):
     given_up: int = 0
     """How many updates went into the dead letters."""
 
+    kept_data: dict[str, str] = {}
+    """Data of buttons that is too long for a button, by its key, oldest first."""
+
+    def keep(self, data: str, *, beside: Collection[str]) -> str:
+        """Keep the data of a button; the oldest gives way to it.
+
+        Args:
+            data: what the press of the button stands for.
+            beside: keys that must not give way.
+
+        Returns:
+            The key for the button, the same for the same data. Empty: there is no room.
+        """
+        key = _key(data)
+        self.kept_data.pop(key, None)
+        self.kept_data[key] = data  # the youngest again
+        size = sum(map(_size, self.kept_data.values()))
+        while len(self.kept_data) > KEPT_ENTRIES or size > KEPT_BYTES:
+            oldest = next(iter(self.kept_data))
+            gone = key if oldest in beside else oldest
+            size -= _size(self.kept_data.pop(gone))
+            if gone == key:
+                return ""
+        return key
+
     def seen(self, update_id: int) -> bool:
         """Tell whether the update was handled before."""
         return update_id in self.recent_ids
@@ -72,6 +110,16 @@ class State(Struct, array_like=True):
         told from one that took no effect.
         """
         self.given_up += 1
+
+
+def _key(data: str) -> str:
+    """Give 17 characters that stand for the data: "~" and 12 bytes of its digest."""
+    digest = blake2b(data.encode(), digest_size=12).digest()
+    return f"{KEY_START}{urlsafe_b64encode(digest).decode()}"
+
+
+def _size(data: str) -> int:
+    return len(data.encode()) + _KEY_LENGTH
 
 
 _encoder = msgpack.Encoder()

@@ -13,15 +13,21 @@ KEPT = 10_000
 """Messages of all chats together; the oldest go first."""
 
 
+_ANSWERED = "reply_to_message"
+
+
 class Chats:
     """The messages, as Telegram's Message objects.
 
     Attributes:
         groups: those in which a user wrote.
+        asked: what the bot asks of a chat at last, by its id: a keyboard in the place
+            of the letters, or an answer to a message.
     """
 
     def __init__(self, people: People, events: Events) -> None:
         self.groups: set[int] = set()
+        self.asked: dict[str, Parameters] = {}
         self._people = people
         self._events = events
         self._ids = count(1)
@@ -44,12 +50,44 @@ class Chats:
             **content,
         }
         self._messages[chat_id, message_id] = message
-        if chat_id < 0 and not sender["is_bot"]:
-            self.groups.add(chat_id)
+        if not sender["is_bot"]:
+            self._settle(chat_id)
+            if chat_id < 0:
+                self.groups.add(chat_id)
         if len(self._messages) > KEPT:
             self._messages.popitem(last=False)
         self._events.publish("message", chat_id=chat_id, message=message)
         return message
+
+    def ask(self, chat_id: int, message: Parameters, markup: Parameters) -> None:
+        """Show a keyboard in the place of the letters, remove it, or force a reply."""
+        self.asked.pop(str(chat_id), None)
+        if not markup.get("remove_keyboard"):
+            self.asked[str(chat_id)] = {
+                "message_id": message["message_id"],
+                "markup": markup,
+            }
+            if len(self.asked) > KEPT:
+                del self.asked[next(iter(self.asked))]
+        asked = self.asked.get(str(chat_id))
+        self._events.publish("asked", chat_id=chat_id, asked=asked)
+
+    def _settle(self, chat_id: int) -> None:
+        """Take away what the bot asked, if a message of the user settles it."""
+        asked = self.asked.get(str(chat_id))
+        kinds = ("force_reply", "one_time_keyboard")
+        if asked and any(asked["markup"].get(kind) for kind in kinds):
+            del self.asked[str(chat_id)]
+            self._events.publish("asked", chat_id=chat_id, asked=None)
+
+    def quoted(self, chat_id: int, message_id: int) -> Parameters:
+        """Give the field of a message that answers this one. Empty: it is gone."""
+        message = self.find(chat_id, message_id)
+        if message is None:
+            return {}
+        # Telegram shows one level: what was answered says not what it answered.
+        fields = {name: message[name] for name in message if name != _ANSWERED}
+        return {_ANSWERED: fields}
 
     def find(self, chat_id: int, message_id: int) -> Parameters | None:
         """Give a message. None: the chat has none with this number."""

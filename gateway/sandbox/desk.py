@@ -4,7 +4,6 @@ The page, scenarios and tests use the same methods; `endpoints.py` is their HTTP
 """
 
 import asyncio
-import re
 import secrets
 import time
 
@@ -49,13 +48,16 @@ class Desk:
         self._faults = faults
         self._events = events
 
-    async def say(self, user: int, text: str, chat: int | None = None) -> Parameters:
+    async def say(
+        self, user: int, text: str, chat: int | None = None, reply_to: int = 0
+    ) -> Parameters:
         """Let a user write a message.
 
         Args:
             user: who.
             text: what; commands in it are marked.
             chat: a group. None: the private chat.
+            reply_to: the message that is answered. 0, or one that is gone: none.
 
         Returns:
             `update_id` and `message_id`.
@@ -63,7 +65,8 @@ class Desk:
         Raises:
             BadInput: there is no such user, or the text is empty or too long.
         """
-        return self._message(self._user(user), chat, writing.text(text))
+        quoted = self._chats.quoted(user if chat is None else chat, reply_to)
+        return self._message(self._user(user), chat, writing.text(text) | quoted)
 
     async def press(
         self, user: int, chat: int, message_id: int, data: str
@@ -193,13 +196,10 @@ class Desk:
         Raises:
             BadInput: the name is empty or too long, or there are enough users.
         """
-        name = first_name.strip()
-        if not 1 <= len(name) <= 64:
-            raise BadInput("first_name: 1 to 64 characters")
-        if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language_code):
-            raise BadInput("language_code: an IETF language tag, such as en or pt-br")
+        name = writing.name(first_name)
+        language = writing.language(language_code)
         try:
-            user = self._people.add(name, language_code, user_id)
+            user = self._people.add(name, language, user_id)
         except OverflowError:
             raise BadInput("there are enough users") from None
         return self._people.view(user)

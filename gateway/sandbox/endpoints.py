@@ -31,6 +31,7 @@ class _Say(_Input):
     user: int
     text: str
     chat: int | None = None
+    reply_to: int = 0
 
 
 class _Press(_Input):

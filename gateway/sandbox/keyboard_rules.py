@@ -19,6 +19,9 @@ _ACTIONS = (
     "web_app",
 )
 
+STYLES = frozenset({"danger", "primary", "success"})
+"""Bot API: InlineKeyboardButton.style."""
+
 _TEXTS = frozenset(
     {
         "callback_data",
@@ -47,14 +50,31 @@ def keyboard(parameters: Parameters) -> Parameters:
         )
     buttons = [button for row in rows for button in row]
     for button in buttons:
-        _check_button(button, in_group=number(parameters.get("chat_id")) < 0)
+        _check_button(button, private=_takes_web_apps(parameters))
     if len(buttons) > KEYBOARD_LIMIT:
         raise bad("reply markup is too long")
     shown = [row for row in rows if row]
     return {"reply_markup": {"inline_keyboard": shown}} if shown else {}
 
 
-def _check_button(button: object, *, in_group: bool) -> None:
+def keyboard_alone(parameters: Parameters) -> Parameters:
+    """Read the inline keyboard where no other markup can be."""
+    markup = json_value(parameters, "reply_markup", "reply keyboard markup")
+    if isinstance(markup, dict) and markup and "inline_keyboard" not in markup:
+        raise bad("Inline keyboard expected")
+    return keyboard(parameters)
+
+
+def check_looks(button: Parameters) -> None:
+    """Check the style and the icon of a button of any keyboard."""
+    if button.get("style") not in (None, "", *STYLES):
+        raise bad("Invalid button style specified")
+    icon = button.get("icon_custom_emoji_id", "0")
+    if not isinstance(icon, str) or not (icon.isascii() and icon.isdecimal()):
+        raise bad("Invalid custom emoji identifier specified")
+
+
+def _check_button(button: object, *, private: bool) -> None:
     problem = "Can't parse inline keyboard button: "
     if not isinstance(button, dict):
         raise bad(f"{problem}InlineKeyboardButton must be an Object")
@@ -67,10 +87,17 @@ def _check_button(button: object, *, in_group: bool) -> None:
         raise bad(f"{problem}Exactly one action must be specified")
     if not button["text"].strip():
         raise bad("Inline keyboard button text must be non-empty")
-    _check_action(actions[0], button[actions[0]], in_group=in_group)
+    check_looks(button)
+    _check_action(actions[0], button[actions[0]], private=private)
 
 
-def _check_action(name: str, value: object, *, in_group: bool) -> None:
+def _takes_web_apps(parameters: Parameters) -> bool:
+    """Bot API, InlineKeyboardButton: web_app. An inline message is in any chat."""
+    is_private = number(parameters.get("chat_id")) > 0
+    return is_private and not parameters.get("business_connection_id")
+
+
+def _check_action(name: str, value: object, *, private: bool) -> None:
     if name in _TEXTS and not isinstance(value, str):
         raise bad(
             "Can't parse inline keyboard button: "
@@ -87,5 +114,5 @@ def _check_action(name: str, value: object, *, in_group: bool) -> None:
                 f"Inline keyboard button Web App URL '{url}' is invalid: "
                 "Only HTTPS links are allowed"
             )
-        if in_group:
+        if not private:
             raise bad("BUTTON_TYPE_INVALID")

@@ -3,7 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 
-from gateway.sandbox import attachments, keyboard_rules, rules, setup_rules, text_rules
+from gateway.sandbox import (
+    attachments,
+    keyboard_rules,
+    reply_keyboard_rules,
+    rules,
+    sending_rules,
+    setup_rules,
+    text_rules,
+)
 from gateway.sandbox.albums import album
 from gateway.sandbox.chats import Chats
 from gateway.sandbox.deliveries import Deliveries
@@ -14,7 +22,10 @@ from gateway.sandbox.rules import Parameters, Refused, bad, number
 from gateway.sandbox.webhook import Webhook
 
 _MEDIA = ("photo", "document", "voice", "audio", "video", "animation", "sticker")
-_PARTS = {"text": {"text", "entities"}, "caption": {"caption", "caption_entities"}}
+_PARTS = {
+    "text": {"text", "entities", "link_preview_options"},
+    "caption": {"caption", "caption_entities"},
+}
 """What an edit replaces, besides the keyboard."""
 _NOTHING_NEW = (
     "message is not modified: specified new message content and reply markup are "
@@ -56,7 +67,7 @@ class Methods:
             "getMe": self._get_me,
             "sendMessage": self._send_message,
             "sendMessageDraft": self._send_message_draft,
-            "editMessageText": lambda call: self._edit(call, "text", text_rules.text),
+            "editMessageText": lambda call: self._edit(call, "text", _text),
             "editMessageCaption": lambda call: self._edit(
                 call, "caption", text_rules.caption
             ),
@@ -114,17 +125,25 @@ class Methods:
         return chat
 
     def _send_message(self, parameters: Parameters) -> Parameters:
-        content = text_rules.text(parameters) | keyboard_rules.keyboard(parameters)
-        return self._show(parameters, content)
+        return self._show(parameters, _text(parameters))
 
     def _show(self, parameters: Parameters, content: Parameters) -> Parameters:
+        """Show a new message of the bot, after a look at what all of them may have."""
+        content |= keyboard_rules.keyboard(parameters)
+        asked = reply_keyboard_rules.asked(parameters)
         chat = self._chat(parameters)
-        reply = rules.reply(parameters)
-        if reply and not rules.is_true(reply.get("allow_sending_without_reply")):
-            replied = number(reply.get("message_id"))
-            if not self._chats.find(number(reply.get("chat_id")) or chat, replied):
+        if reply := rules.reply(parameters):
+            answered = number(reply.get("message_id"))
+            quoted = self._chats.quoted(number(reply.get("chat_id")) or chat, answered)
+            patient = rules.is_true(reply.get("allow_sending_without_reply"))
+            if answered <= 0 or not (quoted or patient):
                 raise bad("message to be replied not found")
-        return self._chats.show(self._bot, chat, content)
+            content |= quoted
+        content |= sending_rules.shown(parameters)
+        message = self._chats.show(self._bot, chat, content)
+        if asked:
+            self._chats.ask(chat, message, asked)
+        return message
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
         def send(parameters: Parameters) -> Parameters:
@@ -132,7 +151,6 @@ class Methods:
             content: Parameters = {kind: [file] if kind == "photo" else file}
             if kind != "sticker":
                 content |= text_rules.caption(parameters)
-            content |= keyboard_rules.keyboard(parameters)
             return self._show(parameters, content)
 
         return send
@@ -147,7 +165,7 @@ class Methods:
         read: Callable[[Parameters], Parameters],
     ) -> object:
         """Replace one part of a message, and its keyboard."""
-        change = read(parameters) | keyboard_rules.keyboard(parameters)
+        change = read(parameters) | keyboard_rules.keyboard_alone(parameters)
         message_id = number(parameters.get("message_id"))
         if not parameters.get("chat_id") and not message_id:
             if not parameters.get("inline_message_id"):
@@ -207,6 +225,10 @@ class Methods:
     def _delete_webhook(self, parameters: Parameters) -> bool:
         self._deliveries.delete_webhook(parameters)
         return True
+
+
+def _text(parameters: Parameters) -> Parameters:
+    return text_rules.text(parameters) | sending_rules.link_preview(parameters)
 
 
 def _audience(parameters: Parameters) -> str:

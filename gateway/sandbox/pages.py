@@ -136,5 +136,6 @@ _ATTACHMENTS = frozenset(
 
 
 def _button(button: Parameters) -> str:
-    actions = [value for name, value in button.items() if name != "text"]
+    looks = {"text", "style", "icon_custom_emoji_id"}
+    actions = [value for name, value in button.items() if name not in looks]
     return f"[{button['text']} -> {actions[0]}]"

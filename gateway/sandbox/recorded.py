@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
 from botgateway.route.v1.event_pb2 import Event
 from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
@@ -32,6 +32,10 @@ class RecordedServices:
     def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
         """Find the route that serves an event around an update's user."""
         return self._services.find_event(update, event)
+
+    def render(self, call: RouteCall) -> str:
+        """Give the data of a button that calls an rpc."""
+        return self._services.render(call)
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human."""

@@ -158,6 +158,7 @@ class Simulator:
             "bot": self._bot,
             "users": self._people.views(),
             "messages": self._chats.newest(_SHOWN),
+            "asked": self._chats.asked,
             "updates": self.journal.rows(_SHOWN),
             "total_updates": self.journal.total,
             "commands": self._methods.menu,

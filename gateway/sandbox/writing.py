@@ -42,6 +42,29 @@ def caption(given: str) -> Parameters:
     return {"caption": shown, **marks} if shown else {}
 
 
+def name(given: str) -> str:
+    """Read the first name of a user.
+
+    Raises:
+        BadInput: it is empty or too long.
+    """
+    shown = given.strip()
+    if not 1 <= len(shown) <= 64:
+        raise BadInput("first_name: 1 to 64 characters")
+    return shown
+
+
+def language(given: str) -> str:
+    """Read the language of a user's app.
+
+    Raises:
+        BadInput: it is no language.
+    """
+    if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", given):
+        raise BadInput("language_code: an IETF language tag, such as en or pt-br")
+    return given
+
+
 def _entities(given: str) -> list[Parameters]:
     """Mark the commands in a text as Telegram does."""
     return [

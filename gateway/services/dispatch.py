@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.services import Match
@@ -79,6 +79,10 @@ class Dispatch:
             return None
         values = {route.event_field: event} if route.event_field else {}
         return _Call(self._rpcs[route], update, values)
+
+    def render(self, call: RouteCall) -> str:
+        """Give the data of a button that calls an rpc. Empty: none would."""
+        return self._table.render(call)
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human; empty where none is known.

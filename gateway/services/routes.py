@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import botgateway
+from botgateway.chat.v1.reply_pb2 import RouteCall
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
@@ -17,6 +18,7 @@ from gateway.domain.errors import Faults
 from gateway.services.contracts import HELP, read_routes
 from gateway.services.fields import upper_snake
 from gateway.services.route import Route
+from gateway.services.templates import CallbackTemplate
 
 _MODULES = "*_service_pb2.py"
 _MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
@@ -97,6 +99,7 @@ class RouteTable:
         self.by_callback = sorted(
             kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
         )
+        self._by_rpc = _buttons_by_rpc(self.by_callback)
         self.by_event = kinds.get("event", {})
         self.by_update = kinds.get("update", {})
         self.updates = tuple(sorted(str(name) for name in self.by_update))
@@ -118,6 +121,22 @@ class RouteTable:
                 [f"{name}_STREAMING: no rpc of this service streams" for name in unable]
             )
         return RouteTable(self.routes, services)
+
+    def render(self, call: RouteCall) -> str:
+        """Give the data of a button that calls an rpc. Empty: none would.
+
+        What the data is read back as is what the call says: the same rpc, the same
+        values, each of them fit for its field.
+        """
+        route = self._by_rpc.get(call.method)
+        template = route.trigger.template if route else None
+        if not isinstance(template, CallbackTemplate):
+            return ""
+        data = template.join(call.parameters)
+        if data is None:
+            return ""
+        served = (each for each in self.by_callback if each.bind(data) is not None)
+        return data if next(served, None) is route else ""
 
     def lines(self) -> list[str]:
         """Give the table for a person: trigger, rpc and the setting of its target."""
@@ -161,6 +180,19 @@ def build_routes(services: Iterable[ServiceDescriptor]) -> RouteTable:
     if faults:
         raise Faults(list(dict.fromkeys(faults)))
     return RouteTable(routes)
+
+
+def _buttons_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
+    """Give the callback route of each rpc, by its full name and by its short one.
+
+    The short name is that of the service and the rpc, without the package. None: there
+    are several routes of that name.
+    """
+    found: dict[str, Route | None] = {}
+    for route in routes:
+        for name in {route.method, ".".join(route.method.split(".")[-2:])}:
+            found[name] = None if name in found else route
+    return found
 
 
 def _menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:

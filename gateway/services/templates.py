@@ -5,7 +5,7 @@ backtrack, so the time is linear in the length of what the user sent.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -62,6 +62,19 @@ class CallbackTemplate(Struct, frozen=True):
             texts.append(data[position:found])
             position = found + len(end)
         return texts if position == len(data) else None
+
+    def join(self, values: Mapping[str, str]) -> str | None:
+        """Give the data that has these texts as its variables.
+
+        None: they are not exactly the variables of the template, or the data would be
+        split at other places, because a text holds the literal that is to end it.
+        """
+        if values.keys() != set(self.variables):
+            return None
+        texts = [values[name] for name in self.variables]
+        parts = zip(texts, self.ends, strict=True)
+        data = self.start + "".join(text + end for text, end in parts)
+        return data if self.split(data) == texts else None
 
 
 Template = CommandTemplate | CallbackTemplate

@@ -32,6 +32,7 @@ _SIGNS = (
             "message_id_invalid",
         ),
     ),
+    (Part.REPLY, ("to be replied not found",)),
     (Part.TOPIC, ("message thread not found", "topic_deleted")),
     (
         Part.TOO_LATE,

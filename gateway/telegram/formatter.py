@@ -1,4 +1,4 @@
-"""From a reply to calls of the Bot API, and from a refused call to a better one.
+"""From a reply to calls of the Bot API.
 
 Pure: the same update and reply always give the same calls.
 """
@@ -13,20 +13,13 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
     Reply,
 )
-from msgspec import structs
 
-from gateway.domain.call import Call
-from gateway.domain.errors import Part
+from gateway.domain.call import Call, Upload
 from gateway.domain.update import Update
-from gateway.telegram.keyboard import inline_keyboard
-from gateway.telegram.media import (
-    CAPTION_LIMIT,
-    in_albums,
-    media_calls,
-    read_media,
-    without_formats,
-)
-from gateway.telegram.queries import amend_answer, answer_query, chat_of_messages
+from gateway.telegram.markup import for_edit, reply_markup
+from gateway.telegram.media import CAPTION_LIMIT, in_albums, media_calls, read_media
+from gateway.telegram.options import options, previews
+from gateway.telegram.queries import answer_query, chat_of_messages
 from gateway.telegram.text import blank, shorten, split, split_html, units
 
 TEXT_LIMIT = 4096
@@ -43,13 +36,8 @@ MOST_TEXT = MOST_CALLS * TEXT_LIMIT
 
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
-_PARTS = {
-    Part.FORMAT: "parse_mode",
-    Part.KEYBOARD: "reply_markup",
-    Part.TOPIC: "message_thread_id",
-}
-
 Parameters = dict[str, Any]
+Files = dict[str, Upload]
 
 
 def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list[Call]:
@@ -73,34 +61,6 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
     return composer.calls[:MOST_CALLS]
 
 
-def amend(call: Call, rejected: Part) -> Call | None:
-    """Change what Telegram refused in a call. None: nothing can be done."""
-    if rejected is Part.EDIT:
-        return _send_anew(call)
-    if rejected is Part.FORMAT and call.method == "sendMediaGroup":
-        return without_formats(call)
-    if call.method.startswith("answer"):
-        return amend_answer(call, rejected)
-    part = _PARTS.get(rejected)
-    # An edit of the keyboard alone without its keyboard would remove the old one.
-    if part not in call.parameters or call.method == "editMessageReplyMarkup":
-        return None
-    return structs.replace(call, parameters=_without(part, call.parameters))
-
-
-def _send_anew(call: Call) -> Call | None:
-    if call.method != "editMessageText" or not call.chat_id:
-        return None
-    parameters = _without("message_id", call.parameters)
-    if call.topic:
-        parameters["message_thread_id"] = call.topic
-    return Call(method="sendMessage", parameters=parameters)
-
-
-def _without(name: str, parameters: Parameters) -> Parameters:
-    return {each: value for each, value in parameters.items() if each != name}
-
-
 class _Composer:
     """Collects the calls of one reply."""
 
@@ -108,14 +68,11 @@ class _Composer:
         self.calls: list[Call] = []
         self._report = report
         self._callback_query_id = update.callback_query_id
-        self._chat_type = update.context.chat_type
-        self._topic = update.context.message_thread_id
-        self._chat: Parameters = {}
+        self._context = update.context
+        self._chat = _chat(update)
         """Where new messages go. Empty: nowhere."""
-        if chat_id := chat_of_messages(update):
-            self._chat["chat_id"] = chat_id
-            if self._topic and chat_id == update.context.chat_id:
-                self._chat["message_thread_id"] = self._topic
+        self._to = self._chat
+        """The same, with how the current message is sent."""
         self._pressed = _pressed(update)
         """The message that can be edited. Empty: none, or its text is taken."""
 
@@ -140,15 +97,17 @@ class _Composer:
         """Add the calls that one message takes."""
         if len(message.text) > MOST_TEXT:
             self._report("text_too_long")
-        keyboard = inline_keyboard(message.keyboard, self._chat_type, self._report)
+        markup = reply_markup(message, self._context, self._report)
+        how = options(message, self._report)
+        self._to = {**self._chat, **how} if how else self._chat
         parts = _parts(message)
-        if message.media and self._add_media(message, parts, keyboard):
+        if message.media and self._add_media(message, parts, markup):
             return
         target = self._pressed if message.edit else {}
         if parts:
-            self._add_text(message, parts, keyboard, target)
+            self._add_text(message, parts, markup, target)
         elif target:
-            self._add_edit("editMessageReplyMarkup", {**target, **keyboard})
+            self._edit_keyboard(target, markup)
         else:
             self._report("message_empty")
 
@@ -156,26 +115,34 @@ class _Composer:
         self,
         message: OutgoingMessage,
         parts: list[str],
-        keyboard: Parameters,
+        markup: Parameters,
         target: Parameters,
     ) -> None:
         """Add a text in its parts; the first one edits the target, if there is one."""
         if not self._chat and (not target or len(parts) > 1):
             self._report("no_chat")
             parts = parts[:1] if target else []
-        for number, part in enumerate(parts, 1):
-            content = {"text": part, **_parse_mode(message)}
-            if number == len(parts):
-                content |= keyboard
+        shown = previews(message, len(parts), self._report)
+        for number, (part, preview) in enumerate(zip(parts, shown, strict=True), 1):
+            content = {"text": part, **_parse_mode(message), **preview}
+            is_last = number == len(parts)
             if target:
-                self._add_edit("editMessageText", {**target, **content})
+                content |= for_edit(markup, self._report) if is_last else {}
+                self._edit("editMessageText", {**target, **content})
                 # A second text would replace the first one.
                 target = self._pressed = {}
             else:
-                self._add("sendMessage", {**self._chat, **content})
+                self._send("sendMessage", {**content, **markup} if is_last else content)
+
+    def _edit_keyboard(self, target: Parameters, markup: Parameters) -> None:
+        """Add the edit of a keyboard alone; without one it takes the old one away."""
+        keyboard = for_edit(markup, self._report)
+        # What an edit cannot carry does not mean that the old buttons should go.
+        if keyboard or not markup:
+            self._edit("editMessageReplyMarkup", {**target, **keyboard})
 
     def _add_media(
-        self, message: OutgoingMessage, parts: list[str], keyboard: Parameters
+        self, message: OutgoingMessage, parts: list[str], markup: Parameters
     ) -> bool:
         """Add media and its text. False: there is nothing to send it from."""
         items = read_media(message.media, self._report)
@@ -189,33 +156,58 @@ class _Composer:
             caption = {"caption": message.text, **_parse_mode(message)}
         groups = in_albums(items) if message.album else [[item] for item in items]
         # Buttons stand under the last thing that is sent.
-        under = {} if parts and not caption else keyboard
-        calls, captioned, buttoned = media_calls(groups, self._chat, caption, under)
-        self.calls += calls
+        under = {} if parts and not caption else markup
+        calls, captioned, buttoned = media_calls(groups, caption, under)
+        for call in calls:
+            self._send(call.method, call.parameters, call.files)
         if parts and not captioned:
-            self._add_text(message, parts, keyboard, target={})
-        elif keyboard and not buttoned:
+            self._add_text(message, parts, markup, target={})
+        elif markup and not buttoned:
             self._report("album_with_keyboard")
         return True
 
-    def _add(self, method: str, parameters: Parameters) -> None:
-        self.calls.append(Call(method=method, parameters=parameters))
-
-    def _add_edit(self, method: str, parameters: Parameters) -> None:
-        call = Call(method=method, parameters=parameters, topic=self._topic)
+    def _send(
+        self, method: str, content: Parameters, files: Files | None = None
+    ) -> None:
+        """Add a call that makes a new message."""
+        parameters = {**self._to, **content}
+        call = Call(method=method, parameters=parameters, files=files or {})
         self.calls.append(call)
+        if "reply_parameters" in self._to:  # the next one is no answer by itself
+            self._to = {**self._to}
+            del self._to["reply_parameters"]
+
+    def _edit(self, method: str, parameters: Parameters) -> None:
+        """Add a call that changes a message."""
+        self.calls.append(Call(method=method, parameters=parameters, anew=self._to))
+
+
+def _chat(update: Update) -> Parameters:
+    """Name the chat, topic and account for new messages. Empty: there is none."""
+    context, chat_id = update.context, chat_of_messages(update)
+    if not chat_id:
+        return {}
+    chat: Parameters = {"chat_id": chat_id}
+    if context.message_thread_id and chat_id == context.chat_id:
+        chat["message_thread_id"] = context.message_thread_id
+    if context.business_connection_id:
+        chat["business_connection_id"] = context.business_connection_id
+    return chat
 
 
 def _pressed(update: Update) -> Parameters:
     """Name the message whose button was pressed. Empty: there is none."""
     if update.inline_message_id:
         return {"inline_message_id": update.inline_message_id}
-    if update.context.chat_id and update.pressed_message_id:
-        return {
-            "chat_id": update.context.chat_id,
-            "message_id": update.pressed_message_id,
-        }
-    return {}
+    if not update.context.chat_id or not update.pressed_message_id:
+        return {}
+    message: Parameters = {
+        "chat_id": update.context.chat_id,
+        "message_id": update.pressed_message_id,
+    }
+    if update.context.business_connection_id:
+        message["business_connection_id"] = update.context.business_connection_id
+    return message
 
 
 def _parts(message: OutgoingMessage) -> list[str]:

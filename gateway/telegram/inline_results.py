@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     LINK_PREVIEW_SIZE_LARGE,
     LINK_PREVIEW_SIZE_SMALL,
@@ -58,6 +58,9 @@ _SIZES = {
 }
 
 
+_ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
+
+
 def inline_result(result: InlineResult, report: Report) -> Parameters | None:
     """Give a result as Telegram takes it; None if it would refuse it.
 
@@ -73,7 +76,7 @@ def inline_result(result: InlineResult, report: Report) -> Parameters | None:
     if content is None:
         return None
     # They may be shown in any chat: web apps are for private ones only.
-    keyboard = inline_keyboard(message.keyboard, CHAT_TYPE_CHANNEL, report)
+    keyboard = inline_keyboard(message.keyboard, _ANY_CHAT, report)
     return {"id": result.result_id, **content, **keyboard}
 
 

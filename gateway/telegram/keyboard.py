@@ -1,31 +1,44 @@
 """Inline keyboards: from the contract to the Bot API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from botgateway.chat.v1.context_pb2 import (
-    CHAT_TYPE_CHANNEL,
-    CHAT_TYPE_GROUP,
-    CHAT_TYPE_SUPERGROUP,
-    ChatType,
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
+from botgateway.chat.v1.reply_pb2 import (
+    BUTTON_STYLE_DANGER,
+    BUTTON_STYLE_PRIMARY,
+    BUTTON_STYLE_SUCCESS,
+    BUTTON_STYLE_UNSPECIFIED,
+    Button,
+    ButtonStyle,
+    InlineKeyboard,
+    ReplyButton,
+    ReplyKeyboard,
 )
-from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard
 
+from gateway.telegram.addresses import is_address
 from gateway.telegram.text import blank
 
 MOST_BUTTONS = 100
 """Of one keyboard. Telegram takes about as many; a service may send any number."""
 
 _DATA_BYTES = 64
-"""Bot API, InlineKeyboardButton: callback_data."""
+"""Bot API, InlineKeyboardButton: callback_data. What is longer and can be kept has a
+short key in its place already."""
 
-_SHARED_CHATS = {CHAT_TYPE_GROUP, CHAT_TYPE_SUPERGROUP, CHAT_TYPE_CHANNEL}
+_STYLES = {
+    BUTTON_STYLE_PRIMARY: "primary",
+    BUTTON_STYLE_SUCCESS: "success",
+    BUTTON_STYLE_DANGER: "danger",
+}
+"""Bot API, InlineKeyboardButton and KeyboardButton: style. "link" is only for the
+buttons of rich messages (RichMessageButton)."""
+
+Report = Callable[[str], None]
 
 
 def inline_keyboard(
-    keyboard: InlineKeyboard,
-    chat_type: "ChatType.ValueType",
-    report: Callable[[str], None],
+    keyboard: InlineKeyboard, context: RequestContext, report: Report
 ) -> dict[str, Any]:
     """Give the parameter `reply_markup`; nothing if no button is left.
 
@@ -33,46 +46,96 @@ def inline_keyboard(
 
     Args:
         keyboard: what the service wants.
-        chat_type: where it will be shown.
+        context: where it will be shown.
         report: called with the fault of each button that is left out.
     """
     rows = []
+    for buttons in bounded(keyboard, report):
+        row = []
+        for button in buttons:
+            if fault := _fault(button, context):
+                report(fault)
+            else:
+                row.append(_button(button, report))
+        if row:
+            rows.append(row)
+    return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
+
+
+def bounded(
+    keyboard: InlineKeyboard | ReplyKeyboard, report: Report
+) -> Iterator[list[Any]]:
+    """Give the buttons of each row, as long as there are not too many of them."""
     left = MOST_BUTTONS
     if len(keyboard.rows) > left:
         report("too_many_buttons")
     for row in keyboard.rows[:MOST_BUTTONS]:
-        buttons = []
         if len(row.buttons) > left:
             report("too_many_buttons")
-        for button in row.buttons[:left]:
-            left -= 1
-            if fault := _fault(button, chat_type):
-                report(fault)
-            else:
-                buttons.append(_button(button))
-        if buttons:
-            rows.append(buttons)
-    return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
+        buttons = list(row.buttons[:left])
+        left -= len(buttons)
+        yield buttons
 
 
-def _fault(button: Button, chat_type: "ChatType.ValueType") -> str:
+def takes_web_apps(context: RequestContext) -> bool:
+    """Tell whether a button may open a web app there.
+
+    Bot API, InlineKeyboardButton and KeyboardButton: web_app.
+    """
+    private = context.chat_type == CHAT_TYPE_PRIVATE
+    return private and not context.business_connection_id
+
+
+def style(button: Button | ReplyButton, report: Report) -> dict[str, Any]:
+    """Give what a button looks like; nothing where it is left to the app."""
+    wanted: ButtonStyle.ValueType = button.style
+    if wanted == BUTTON_STYLE_UNSPECIFIED:
+        return {}
+    if wanted not in _STYLES:
+        report("button_style_unsupported")
+        return {}
+    return {"style": _STYLES[wanted]}
+
+
+def _fault(button: Button, context: RequestContext) -> str:
     """Say in a word why Telegram would refuse the button. Empty: it is fine."""
     if blank(button.text):
         return "button_without_text"
-    action = button.WhichOneof("action")
-    if action is None or not getattr(button, action):
-        return "button_without_action"
-    if action == "callback_data" and len(button.callback_data.encode()) > _DATA_BYTES:
-        return "button_data_too_long"
-    # Bot API, InlineKeyboardButton: web_app.
-    if action == "web_app_url" and chat_type in _SHARED_CHATS:
+    match button.WhichOneof("action"):
+        case "callback_data" if button.callback_data:
+            too_long = len(button.callback_data.encode()) > _DATA_BYTES
+            return "button_data_too_long" if too_long else ""
+        case "url" if button.url:
+            valid = is_address(button.url, "http", "https", "tg")
+            return "" if valid else "button_url_invalid"
+        case "web_app_url" if button.web_app_url:
+            return web_app_fault(button.web_app_url, context)
+        case "route":
+            # One that names an rpc which can be called is callback data by now.
+            return "button_route_invalid"
+    return "button_without_action"
+
+
+def web_app_fault(url: str, context: RequestContext) -> str:
+    """Say in a word why a button cannot open a web app. Empty: it can."""
+    if not takes_web_apps(context):
         return "button_web_app_outside_private_chat"
-    return ""
+    return "" if is_address(url, "https") else "button_url_invalid"
 
 
-def _button(button: Button) -> dict[str, Any]:
+def _button(button: Button, report: Report) -> dict[str, Any]:
+    shown: dict[str, Any] = {"text": button.text}
     if button.callback_data:
-        return {"text": button.text, "callback_data": button.callback_data}
-    if button.url:
-        return {"text": button.text, "url": button.url}
-    return {"text": button.text, "web_app": {"url": button.web_app_url}}
+        shown["callback_data"] = button.callback_data
+    elif button.url:
+        shown["url"] = button.url
+    else:
+        shown["web_app"] = {"url": button.web_app_url}
+    if button.style:
+        shown |= style(button, report)
+    if icon := button.icon_custom_emoji_id:
+        if icon.isascii() and icon.isdecimal() and int(icon[:20]) < 2**63:
+            shown["icon_custom_emoji_id"] = icon
+        else:
+            report("button_icon_invalid")
+    return shown

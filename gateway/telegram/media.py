@@ -86,7 +86,6 @@ def in_albums(items: Iterable[Item]) -> list[list[Item]]:
 
 def media_calls(
     groups: Sequence[Sequence[Item]],
-    target: Parameters,
     caption: Parameters,
     keyboard: Parameters,
 ) -> tuple[list[Call], bool, bool]:
@@ -96,7 +95,6 @@ def media_calls(
 
     Args:
         groups: what is sent together. At least one.
-        target: the parameters that all calls have.
         caption: the parameters of the caption. Empty: there is none.
         keyboard: the parameters of the buttons, under the last one. Empty: none.
 
@@ -109,7 +107,7 @@ def media_calls(
     if has_album and keyboard:
         captioned = False  # the text is what the buttons can stand under
     calls = [
-        _call(group, target, caption if captioned and group is bearer else {})
+        _call(group, caption if captioned and group is bearer else {})
         for group in groups
     ]
     buttoned = len(groups[-1]) == 1 and captioned == bool(caption)
@@ -129,10 +127,10 @@ def without_formats(call: Call) -> Call | None:
     return structs.replace(call, parameters={**call.parameters, "media": media})
 
 
-def _call(group: Sequence[Item], target: Parameters, caption: Parameters) -> Call:
+def _call(group: Sequence[Item], caption: Parameters) -> Call:
     if len(group) == 1:
         kind, source = group[0].kind, group[0].source
-        parameters = {**target, **caption}
+        parameters = {**caption}
         method = f"send{kind.capitalize()}"
         if isinstance(source, Upload):
             return Call(method=method, parameters=parameters, files={kind: source})
@@ -146,8 +144,7 @@ def _call(group: Sequence[Item], target: Parameters, caption: Parameters) -> Cal
             source = f"attach://file{number}"
         media.append({"type": item.kind, "media": source})
     media[0].update(caption)
-    parameters = {**target, "media": media}
-    return Call(method="sendMediaGroup", parameters=parameters, files=files)
+    return Call(method="sendMediaGroup", parameters={"media": media}, files=files)
 
 
 def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:

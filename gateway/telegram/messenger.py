@@ -11,8 +11,9 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from gateway.domain.call import Call
 from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
+from gateway.telegram.amendment import amend
 from gateway.telegram.api import BotApi
-from gateway.telegram.formatter import amend, compose
+from gateway.telegram.formatter import compose
 from gateway.telegram.preview import TelegramPreview
 
 logger = logging.getLogger(__name__)

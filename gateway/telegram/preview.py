@@ -8,6 +8,7 @@ Nothing here is sent twice: the next text is newer anyway. A 429 holds back noth
 the preview.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
 from gateway.domain.call import Call
-from gateway.domain.errors import Rejected
+from gateway.domain.errors import BotApiError, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.formatter import TEXT_LIMIT
 from gateway.telegram.queries import chat_of_messages
@@ -106,7 +107,8 @@ class TelegramPreview:
         if not query:
             return
         self._update = structs.replace(self._update, callback_query_id="")
-        await self._attempt("answerCallbackQuery", {"callback_query_id": query})
+        with contextlib.suppress(BotApiError):  # it ends by itself too
+            await self._attempt("answerCallbackQuery", {"callback_query_id": query})
 
     def _draft(self, text: str) -> Parameters:
         # The same after a crash, so that the draft of before is the one that goes on.
@@ -139,4 +141,6 @@ class TelegramPreview:
 def _fits_an_edit(message: OutgoingMessage) -> bool:
     """Tell whether a message can take the place of the one that is shown."""
     plain = not message.media and not message.edit and not blank(message.text)
-    return plain and message.WhichOneof("markup") in {None, "keyboard"}
+    as_shown = not message.protect_content and not message.reply_to_message_id
+    keyboard = message.WhichOneof("markup") in {None, "keyboard"}
+    return plain and as_shown and keyboard

@@ -110,6 +110,53 @@ async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     await expect(chat.page.locator(".message")).to_have_count(1)
 
 
+async def test_a_keyboard_of_the_bot_sends_its_texts(chat: Chat, desk: Desk) -> None:
+    """It stands above the place to write until the bot takes it away."""
+    rows = {"keyboard": [["Tea", "Coffee"]], "input_field_placeholder": "Tea?"}
+    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=rows)
+    keyboard = chat.page.get_by_role("group", name="Keyboard of the bot")
+    await expect(chat.page.get_by_placeholder("Tea?")).to_be_visible()
+    await keyboard.get_by_role("button", name="Tea").click()
+    await expect(chat.of_bot("You said: Tea")).to_be_visible()
+    await expect(keyboard).to_be_visible()
+    gone = {"remove_keyboard": True}
+    await desk.call("sendMessage", chat_id=chat.user, text="!", reply_markup=gone)
+    await expect(keyboard).to_have_count(0)
+    await expect(chat.input).to_be_visible()
+
+
+async def test_a_forced_reply_is_written_at_once(chat: Chat, desk: Desk) -> None:
+    """The place to write has the focus, and the answer quotes what was asked."""
+    force = {"force_reply": True, "input_field_placeholder": "A colour"}
+    await desk.call(
+        "sendMessage", chat_id=chat.user, text="Which one?", reply_markup=force
+    )
+    await expect(chat.page.locator(".asked .quote")).to_have_text(
+        "Answer to Which one?"
+    )
+    place = chat.page.get_by_placeholder("A colour")
+    await expect(place).to_be_focused()
+    await place.fill("Green")
+    await place.press("Enter")
+    own = chat.page.locator(".message.own").filter(has_text="Green")
+    await expect(own.locator(".quote")).to_have_text("Which one?")
+    await expect(chat.page.locator(".asked")).to_have_count(0)
+
+
+async def test_buttons_show_their_style(chat: Chat, desk: Desk) -> None:
+    """What cannot be undone does not look like the rest."""
+    keys = [{"text": "Delete", "callback_data": "x", "style": "danger"}]
+    keys.append({"text": "Keep", "callback_data": "y"})
+    await desk.call(
+        "sendMessage",
+        chat_id=chat.user,
+        text="Sure?",
+        reply_markup={"inline_keyboard": [keys]},
+    )
+    await expect(chat.button("Delete")).to_have_class("key danger")
+    await expect(chat.button("Keep")).to_have_class("key")
+
+
 async def test_a_pressed_button_turns_until_it_is_answered(
     chat: Chat, desk: Desk
 ) -> None:

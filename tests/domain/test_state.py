@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import msgpack
 
 from gateway.domain.state import State, decode_state, encode_state
 
@@ -53,3 +54,26 @@ def test_a_state_is_small() -> None:
     for n in range(1000):
         state.remember(431_500_000 + n * 1000, NOW + 60 * n)
     assert len(encode_state(state)) < 400
+
+
+def test_a_state_of_an_older_version_is_read() -> None:
+    """Without the fields that came later, and with more than are known."""
+    fields = msgpack.decode(encode_state(State(internal_user_id="u", given_up=3)))
+    older = decode_state(msgpack.encode(fields[:-1]))
+    assert older == State(internal_user_id="u", given_up=3)
+    assert decode_state(msgpack.encode([*fields, "later"])) == older
+
+
+@given(st.lists(st.text(min_size=1, max_size=1024), max_size=80))
+def test_kept_data_is_bounded_and_the_oldest_goes_first(data: list[str]) -> None:
+    """At most 32 entries and 4 KB in all; the newest is always there."""
+    state = State()
+    for each in data:
+        key = state.keep(each, beside=())
+        assert (len(key), state.kept_data[key]) == (17, each)
+    assert len(state.kept_data) <= 32
+    kept = state.kept_data.items()
+    size = sum(len(key) + len(each.encode()) for key, each in kept)
+    assert size <= 4096
+    newest = list(dict.fromkeys(reversed(data)))[: len(state.kept_data)]
+    assert list(state.kept_data.values()) == newest[::-1]

@@ -12,6 +12,11 @@ from gateway.sandbox.simulator import Simulator
 from tests.sandbox.conftest import Bot
 
 
+def key(**fields: object) -> dict[str, Any]:
+    """Make the reply markup with this one button in the place of the letters."""
+    return {"keyboard": [[fields]]}
+
+
 def button(**fields: object) -> dict[str, Any]:
     """Make the reply markup with this one button."""
     return {"inline_keyboard": [[fields]]}
@@ -93,6 +98,116 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "sendMessage",
         {"reply_parameters": [1]},
         "object expected as reply parameters",
+    ),
+    "keyboard that is no list of lists": (
+        "sendMessage",
+        {"reply_markup": {"keyboard": [{"text": "A"}]}},
+        'field "keyboard" of the ReplyKeyboardMarkup must be an Array of Arrays',
+    ),
+    "keyboard with an empty row": (
+        "sendMessage",
+        {"reply_markup": {"keyboard": [[]]}},
+        'field "keyboard" of the ReplyKeyboardMarkup must be an Array of Arrays',
+    ),
+    "keyboard button that is a number": (
+        "sendMessage",
+        {"reply_markup": {"keyboard": [[1]]}},
+        "can't parse keyboard button: KeyboardButton must be an Object",
+    ),
+    "keyboard button without a text": (
+        "sendMessage",
+        {"reply_markup": key(request_contact=True)},
+        "can't parse keyboard button: Can't find field \"text\"",
+    ),
+    "keyboard button with a blank text": (
+        "sendMessage",
+        {"reply_markup": key(text=" ")},
+        "keyboard button text must be non-empty",
+    ),
+    "keyboard button with two actions": (
+        "sendMessage",
+        {"reply_markup": key(text="A", request_contact=True, request_location=True)},
+        "can't parse keyboard button: At most one action must be specified",
+    ),
+    "phone number asked for in a group": (
+        "sendMessage",
+        {"chat_id": -5, "reply_markup": key(text="A", request_contact=True)},
+        "phone number can be requested in private chats only",
+    ),
+    "place asked for in a group": (
+        "sendPhoto",
+        {
+            "chat_id": -5,
+            "photo": "p",
+            "reply_markup": key(text="A", request_location=True),
+        },
+        "location can be requested in private chats only",
+    ),
+    "web app on a keyboard in a group": (
+        "sendMessage",
+        {
+            "chat_id": -5,
+            "reply_markup": key(text="A", web_app={"url": "https://a.org"}),
+        },
+        "BUTTON_TYPE_INVALID",
+    ),
+    "web app on a keyboard by HTTP": (
+        "sendMessage",
+        {"reply_markup": key(text="A", web_app={"url": "http://a.org"})},
+        "keyboard button Web App URL is invalid: Wrong HTTP URL",
+    ),
+    "keyboard of a business account": (
+        "sendMessage",
+        {"business_connection_id": "b", "reply_markup": key(text="A")},
+        "BUSINESS_PEER_INVALID",
+    ),
+    "long placeholder": (
+        "sendMessage",
+        {"reply_markup": {"force_reply": True, "input_field_placeholder": "x" * 65}},
+        "input_field_placeholder must be 1-64 characters long",
+    ),
+    "style of a rich message": (
+        "sendMessage",
+        {"reply_markup": button(text="A", callback_data="x", style="link")},
+        "invalid button style specified",
+    ),
+    "icon that is an emoji": (
+        "sendMessage",
+        {"reply_markup": button(text="A", callback_data="x", icon_custom_emoji_id="A")},
+        "invalid custom emoji identifier specified",
+    ),
+    "web app for a business account": (
+        "sendMessage",
+        {
+            "business_connection_id": "b",
+            "reply_markup": button(text="A", web_app={"url": "https://a.org"}),
+        },
+        "BUTTON_TYPE_INVALID",
+    ),
+    "edit with a reply keyboard": (
+        "editMessageText",
+        {"message_id": 1, "text": "a", "reply_markup": key(text="A")},
+        "inline keyboard expected",
+    ),
+    "preview of nothing": (
+        "sendMessage",
+        {"link_preview_options": {"url": "x"}},
+        "WEBPAGE_URL_INVALID",
+    ),
+    "preview both small and large": (
+        "sendMessage",
+        {
+            "link_preview_options": {
+                "prefer_small_media": True,
+                "prefer_large_media": True,
+            }
+        },
+        "link preview can't be both small and large",
+    ),
+    "preview that is no object": (
+        "sendMessage",
+        {"link_preview_options": [1]},
+        "object expected as link preview options",
     ),
     "no text": ("sendMessage", {"text": None}, "message text is empty"),
     "empty text": ("sendMessage", {"text": ""}, "message text is empty"),

@@ -48,6 +48,7 @@ from botgateway.route.v1.event_pb2 import (
 from gateway.sandbox.samples import once
 from gateway.sandbox.samples.__main__ import build_server
 from gateway.sandbox.samples.once import AnswerOnce
+from gateway.sandbox.samples.replies import WORDS
 from gateway.sandbox.simulator import Simulator
 from tests.waiting import wait_until
 
@@ -86,6 +87,30 @@ async def test_conversation_says_back_what_it_hears(channel: grpc.aio.Channel) -
     said = message.IncomingMessage(text="Grüße 😀")
     answer = await stub.SendMessage(SendMessageRequest(context=who(), message=said))
     assert texts(answer.reply) == ["You said: Grüße 😀"]
+
+
+async def test_conversation_shows_what_a_reply_can_have(
+    channel: grpc.aio.Channel,
+) -> None:
+    """Each word shows something that no other reply has; the start names them all."""
+    stub = ConversationServiceStub(channel)
+    shown = {}
+    for number, word in enumerate(WORDS):
+        said = message.IncomingMessage(text=f" {word.upper()}", message_id=77)
+        request = SendMessageRequest(context=who(f"r-{number}"), message=said)
+        answer = await stub.SendMessage(request)
+        (shown[word],) = answer.reply.messages
+    markups = [each.WhichOneof("markup") for each in shown.values()]
+    assert markups == [
+        "reply_keyboard",
+        "remove_keyboard",
+        "keyboard",
+        None,
+        "force_reply",
+    ]
+    assert shown["reply"].reply_to_message_id == 77
+    start = await ProfileServiceStub(channel).Start(StartRequest(context=who()))
+    assert texts(start.reply)[0].endswith("keyboard, no keyboard, buttons, reply, ask.")
 
 
 ATTACHMENTS = [

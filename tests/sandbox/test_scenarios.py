@@ -50,12 +50,12 @@ async def run(*arguments: str | Path) -> tuple[int | None, str, str]:
 
 
 async def test_the_examples_are_true() -> None:
-    """All three of them, against the sample services."""
-    assert len(EXAMPLES) == 3
+    """All four of them, against the sample services."""
+    assert len(EXAMPLES) == 4
     code, output, errors = await run("run", *EXAMPLES)
     assert code == 0, output + errors
     assert "FAILED" not in output
-    assert output.splitlines()[-1].startswith("3 scenarios, all ok, ")
+    assert output.splitlines()[-1].startswith("4 scenarios, all ok, ")
 
 
 async def test_a_scenario_that_fails_says_why(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_a_call_gives_the_result(api: BotApi, simulator: Simulator) -> Non
             Part.EDIT,
         ),
         (400, "Bad Request: MESSAGE_ID_INVALID", Part.EDIT),
-        (400, "Bad Request: message to be replied not found", Part.OTHER),
+        (400, "Bad Request: message to be replied not found", Part.REPLY),
         (400, "Bad Request: message thread not found", Part.TOPIC),
         (400, "Bad Request: TOPIC_DELETED", Part.TOPIC),
         (

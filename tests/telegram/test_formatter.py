@@ -32,7 +32,8 @@ from hypothesis import strategies as st
 from gateway.domain.call import Call
 from gateway.domain.errors import Part
 from gateway.domain.update import Update
-from gateway.telegram.formatter import amend, compose
+from gateway.telegram.amendment import amend
+from gateway.telegram.formatter import compose
 from gateway.telegram.text import blank
 from tests.telegram.test_text import TEXTS, assert_nothing_lost, utf16
 

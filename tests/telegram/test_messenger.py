@@ -27,7 +27,8 @@ CHAT = 99
 KEYBOARD = InlineKeyboard(
     rows=[Row(buttons=[Button(text="Yes", callback_data="ACCEPT:1")])]
 )
-BAD_LINK = InlineKeyboard(rows=[Row(buttons=[Button(text="Go", url="not a link")])])
+BAD_KEYBOARD = "Bad Request: BUTTON_URL_INVALID"
+"""Telegram knows more of addresses than can be told from them."""
 
 
 def press(message_id: int) -> Update:
@@ -125,8 +126,9 @@ async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
 
 
 async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
-    """The format first, then the keyboard; the text arrives."""
-    message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, keyboard=BAD_LINK)
+    """The keyboard first, then the format; the text arrives."""
+    desk.simulator.fail("sendMessage", 400, description=BAD_KEYBOARD)
+    message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, keyboard=KEYBOARD)
     await desk.reply(press(0), message)
     assert desk.texts() == ["<b>"]
     assert desk.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
@@ -134,8 +136,9 @@ async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
 
 async def test_a_third_fault_is_final(desk: Desk) -> None:
     """A call is not made for ever."""
+    desk.simulator.fail("editMessageText", 400, description=BAD_KEYBOARD)
     message = OutgoingMessage(
-        text="<b>", format=TEXT_FORMAT_HTML, keyboard=BAD_LINK, edit=True
+        text="<b>", format=TEXT_FORMAT_HTML, keyboard=KEYBOARD, edit=True
     )
     with pytest.raises(Rejected):
         await desk.reply(press(1), message)

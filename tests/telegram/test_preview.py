@@ -151,8 +151,9 @@ async def test_a_business_chat_has_no_drafts(telegram: Telegram) -> None:
         say("caption", media=[Media(file_id="f")]),
         say("now", force_reply=ForceReply()),
         say("instead of the button's message", edit=True),
+        say("not to be forwarded", protect_content=True),
     ],
-    ids=["nothing", "media", "force reply", "an edit of another message"],
+    ids=["nothing", "media", "force reply", "an edit of another message", "protected"],
 )
 async def test_an_answer_that_fits_no_edit_replaces_the_message(
     telegram: Telegram, reply: Reply
@@ -177,6 +178,15 @@ async def test_a_pressed_button_is_answered_before_its_text_is_shown(
     methods = [method for method, _ in telegram.calls]
     assert methods == ["answerCallbackQuery", "sendMessageDraft", "sendMessageDraft"]
     assert [call.method for call in preview.compose(say("whole"))] == ["sendMessage"]
+
+
+async def test_a_spinner_that_ended_by_itself_does_not_keep_the_text_back(
+    telegram: Telegram,
+) -> None:
+    """A query is too old after a while."""
+    telegram.errors["answerCallbackQuery"] = Rejected("x", 400, Part.TOO_LATE)
+    await telegram.preview(PRIVATE, callback_query_id="q").show("one")
+    assert telegram.calls[-1][0] == "sendMessageDraft"
 
 
 async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(

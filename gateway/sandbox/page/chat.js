@@ -1,6 +1,7 @@
 /** The chats: one pane for each user that is shown. */
 
-import { composer } from "./composer.js";
+import { askedNode } from "./asked.js";
+import { composer, PLACEHOLDER } from "./composer.js";
 import { element, place } from "./dom.js";
 import { icon } from "./icons.js";
 import { actionNode, draftEntry, messageNode, oddNode } from "./message.js";
@@ -58,6 +59,7 @@ class Pane {
     this.drawHead();
     if (user !== this.user) this.drawUser(user);
     this.drawLog(chatOf(user.id), user);
+    this.drawAsked(chatOf(user.id), user);
   }
 
   drawHead() {
@@ -91,6 +93,20 @@ class Pane {
     this.foot.querySelector(".composer").hidden = user.blocked;
     if (user.blocked) this.foot.prepend(blockedNote(user));
     if (another) this.atEnd = true;
+  }
+
+  /** Draw the keyboard or the question above the place to write. */
+  drawAsked(chat, user) {
+    const form = this.foot.querySelector(".composer");
+    if (this.asked === chat.asked && this.askedIn === form) return;
+    this.asked = chat.asked;
+    this.askedIn = form;
+    this.foot.querySelector(".asked")?.remove();
+    const node = askedNode(chat, user.id);
+    if (node) form.before(node);
+    const input = form.querySelector("textarea");
+    input.placeholder = chat.asked?.markup.input_field_placeholder ?? PLACEHOLDER;
+    if (chat.asked?.markup.force_reply) input.focus();
   }
 
   noteEnd() {

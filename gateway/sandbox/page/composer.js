@@ -1,13 +1,15 @@
 /** Where a user writes: text, commands with completion, attachments. */
 
+import { answeredBy } from "./asked.js";
 import { element, place } from "./dom.js";
 import { icon } from "./icons.js";
 import { menuItem, opener } from "./menu.js";
 import { act } from "./server.js";
-import { state } from "./state.js";
+import { chatOf, state } from "./state.js";
 
 const KINDS = ["photo", "document", "voice", "video", "sticker", "location", "contact"];
 const ALBUM = 3;
+export const PLACEHOLDER = "Write a message";
 
 /** Texts that were begun, by user: they wait while another chat is shown. */
 const begun = new Map();
@@ -24,7 +26,7 @@ export function composer(user) {
   const list = element("div", { class: "commands", id, role: "listbox", "aria-label": "Commands", hidden: true });
   const input = element("textarea", {
     rows: "1",
-    placeholder: "Write a message",
+    placeholder: PLACEHOLDER,
     "aria-label": `Message of ${state.users.get(user)?.first_name ?? user}`,
     "aria-autocomplete": "list",
     "aria-haspopup": "listbox",
@@ -95,9 +97,10 @@ export function composer(user) {
 
   async function send(text) {
     if (!text.trim()) return;
+    const said = { user, text, reply_to: answeredBy(chatOf(user)) };
     write("");
     // What could not be said comes back, unless something else was begun since.
-    if (!(await act("say", { user, text })) && !input.value) write(text);
+    if (!(await act("say", said)) && !input.value) write(text);
   }
 
   return element(

@@ -41,6 +41,10 @@ const HANDLERS = {
     // What is not in the window any more would come in at its end, as if it were new.
     if (chatOf(chat_id).messages.has(message.message_id)) showMessage(chat_id, message);
   },
+  asked({ chat_id, asked }) {
+    chatOf(chat_id).asked = asked;
+    changed("chats");
+  },
   draft({ chat_id, text, stop_id }) {
     const chat = chatOf(chat_id);
     clearTimeout(chat.draftTimer);
@@ -84,6 +88,7 @@ function snapshot(event) {
     const chat = chatOf(id);
     for (const message of messages) chat.messages.set(message.message_id, message);
   }
+  for (const [id, asked] of Object.entries(event.asked ?? {})) chatOf(id).asked = asked;
   const kept = state.panes.filter((id) => state.users.has(id));
   state.panes = kept.length ? kept : event.users.slice(0, 1).map((user) => user.id);
   replaceRows(event.updates, event.total_updates);

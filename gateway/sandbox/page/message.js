@@ -1,5 +1,6 @@
 /** One message: its text, what it carries, and the buttons under it. */
 
+import { keyClass, quote } from "./asked.js";
 import { attachment } from "./attachments.js";
 import { element } from "./dom.js";
 import { formatted } from "./entities.js";
@@ -35,6 +36,7 @@ export function messageNode(message, chat, userId) {
       "div",
       { class: message.sticker ? "bare" : "bubble" },
       element("span", { class: "unseen" }, `${who}: `),
+      message.reply_to_message ? quote(message.reply_to_message) : null,
       attachment(message),
       words || null,
       time,
@@ -93,15 +95,15 @@ function keyboardButton(button, message, chat, userId, place) {
     const known = /^(https?|tg):/i.test(target ?? "");
     const opens = { href: target, title: target, target: "_blank", rel: "noopener noreferrer" };
     return known
-      ? element("a", { class: "key", ...opens }, text)
-      : element("button", { class: "key", type: "button", disabled: true }, text);
+      ? element("a", { class: keyClass(button), ...opens }, text)
+      : element("button", { class: keyClass(button), type: "button", disabled: true }, text);
   }
   const busy = isPressed(chat, place);
   const pressNow = () => press(userId, message.chat.id, message.message_id, data, place);
   return element(
     "button",
     {
-      class: "key",
+      class: keyClass(button),
       type: "button",
       title: `callback_data: ${data}`,
       "aria-busy": busy ? "true" : null,

@@ -17,6 +17,8 @@ export const WINDOW = 200;
  * @property {{name: string, until: number} | null} action Such as "typing".
  * @property {Map<string, number>} pressed Unanswered presses: `message_id/row/column`
  *   to the time at which the spinner gives up.
+ * @property {{message_id: number, markup: object} | null} asked A keyboard in the place
+ *   of the letters, or a message that wants an answer.
  * @property {boolean} unread Something came while another chat was shown.
  */
 
@@ -86,6 +88,7 @@ export function chatOf(chatId) {
       draft: "",
       action: null,
       pressed: new Map(),
+      asked: null,
       unread: false,
     });
   }

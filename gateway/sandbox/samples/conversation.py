@@ -1,6 +1,8 @@
 """The conversation service: texts and attachments come here."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,6 +32,10 @@ from gateway.sandbox.samples.media import (
     send_photo,
 )
 from gateway.sandbox.samples.people import PEOPLE
+from gateway.sandbox.samples.replies import WORDS
+
+WORD_SECONDS = 0.2
+"""From one word of a streamed answer to the next, so that one can see it grow."""
 
 
 class Conversation(ConversationServiceServicer):
@@ -45,13 +51,20 @@ class Conversation(ConversationServiceServicer):
     async def StreamMessage(
         self, request: StreamMessageRequest, context: ServicerContext[Any, Any]
     ) -> AsyncIterator[StreamMessageResponse]:
-        """Answer a message word by word, each time with all that is written so far."""
-        words = request.message.text.split()
-        for count in range(1, len(words) + 1):
-            yield StreamMessageResponse(reply=_say(" ".join(words[:count])))
+        """Answer a message word by word, as somebody who writes; then with buttons."""
+        size = await count_bytes(request.message)
+        reply = _answer(request.message, size)
+        for message in reply.messages[:1]:
+            for word in re.findall(r"\S+\s*", message.text):
+                await asyncio.sleep(WORD_SECONDS)
+                yield StreamMessageResponse(text_piece=word)
+        yield StreamMessageResponse(reply=reply)
 
 
 def _answer(message: IncomingMessage, size: int | None) -> Reply:
+    word = message.text.strip().lower()
+    if word in WORDS:
+        return WORDS[word](message)
     attachment = message.WhichOneof("attachment")
     asked = _ASKED.get(message.text.strip().lower())
     if asked and attachment is None:
@@ -71,7 +84,7 @@ def _say(text: str) -> Reply:
 
 def _propose() -> Reply:
     """Propose two people. The buttons' data picks the rpcs of the matching service."""
-    grace, linus = PEOPLE
+    grace, linus = "u-grace", "u-linus"
     return Reply(
         messages=[
             OutgoingMessage(

@@ -16,6 +16,8 @@ from botgateway.profile.v1.profile_service_pb2 import (
 from botgateway.profile.v1.profile_service_pb2_grpc import ProfileServiceServicer
 from grpc.aio import ServicerContext
 
+from gateway.sandbox.samples.replies import WORDS
+
 
 class Profile(ProfileServiceServicer):
     """Makes everybody who writes a user."""
@@ -41,6 +43,7 @@ class Profile(ProfileServiceServicer):
                 f"You followed the link <i>{html.escape(request.payload)}</i>."
             )
         lines.append("Say something, send a photo, or write <code>match</code>.")
+        lines.append(f"There is more to see: {', '.join(WORDS)}.")
         return StartResponse(reply=_formatted("\n".join(lines)))
 
     async def GetProfile(

@@ -1,0 +1,101 @@
+"""What a reply can have besides a text: keyboards, buttons, answers.
+
+Each word of `WORDS` shows some of it. All of it is data: what cannot be shown where the
+user is, the gateway leaves out.
+"""
+
+from collections.abc import Callable, Mapping
+
+from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.reply_pb2 import (
+    BUTTON_STYLE_DANGER,
+    BUTTON_STYLE_PRIMARY,
+    LINK_PREVIEW_SIZE_SMALL,
+    Button,
+    ForceReply,
+    InlineKeyboard,
+    LinkPreview,
+    OutgoingMessage,
+    Reply,
+    ReplyButton,
+    ReplyKeyboard,
+    ReplyRow,
+    RouteCall,
+    Row,
+)
+
+from gateway.sandbox.samples.people import MARGARET
+
+
+def _keyboard(_: IncomingMessage) -> Reply:
+    """Put a keyboard in the place of the letters."""
+    rows = [
+        ReplyRow(buttons=[ReplyButton(text="Tea"), ReplyButton(text="Coffee")]),
+        ReplyRow(
+            buttons=[
+                ReplyButton(text="Share my number", request_contact=True),
+                ReplyButton(text="No keyboard", style=BUTTON_STYLE_DANGER),
+            ]
+        ),
+    ]
+    keyboard = ReplyKeyboard(rows=rows, placeholder="Tea or coffee?")
+    return _one(OutgoingMessage(text="What may it be?", reply_keyboard=keyboard))
+
+
+def _no_keyboard(_: IncomingMessage) -> Reply:
+    return _one(OutgoingMessage(text="Here are the letters.", remove_keyboard=True))
+
+
+def _buttons(_: IncomingMessage) -> Reply:
+    """Show buttons of every kind."""
+    # No text to put together: the gateway knows the template of the rpc. The id is
+    # longer than what fits into a button; the gateway keeps it.
+    connect = RouteCall(
+        method="MatchingService.Connect", parameters={"target_user_id": MARGARET}
+    )
+    first = [
+        Button(text="Connect", route=connect, style=BUTTON_STYLE_PRIMARY),
+        Button(text="Skip", callback_data=f"SKIP:{MARGARET}"),
+    ]
+    second = [
+        Button(text="Her page", url="https://example.com/margaret"),
+        Button(text="Her app", web_app_url="https://example.com/app"),
+    ]
+    keyboard = InlineKeyboard(rows=[Row(buttons=first), Row(buttons=second)])
+    text = "Margaret has a very long id."
+    return _one(OutgoingMessage(text=text, keyboard=keyboard))
+
+
+def _reply(message: IncomingMessage) -> Reply:
+    """Answer a message without a sound, and not to be passed on."""
+    return _one(
+        OutgoingMessage(
+            text="This answers you: https://example.com",
+            reply_to_message_id=message.message_id,
+            silent=True,
+            protect_content=True,
+            link_preview=LinkPreview(
+                url="https://example.com/about", size=LINK_PREVIEW_SIZE_SMALL
+            ),
+        )
+    )
+
+
+def _ask(_: IncomingMessage) -> Reply:
+    """Make the user's app answer this very message."""
+    force = ForceReply(placeholder="Your favourite colour")
+    return _one(OutgoingMessage(text="Which colour do you like?", force_reply=force))
+
+
+def _one(message: OutgoingMessage) -> Reply:
+    return Reply(messages=[message])
+
+
+WORDS: Mapping[str, Callable[[IncomingMessage], Reply]] = {
+    "keyboard": _keyboard,
+    "no keyboard": _no_keyboard,
+    "buttons": _buttons,
+    "reply": _reply,
+    "ask": _ask,
+}
+"""What to say to see it."""

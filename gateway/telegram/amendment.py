@@ -1,0 +1,46 @@
+"""From a call that Telegram refused to one that it may take.
+
+Pure: the same call and fault always give the same call.
+"""
+
+from typing import Any
+
+from msgspec import structs
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Part
+from gateway.telegram.media import without_formats
+from gateway.telegram.queries import amend_answer
+
+_PARTS = {
+    Part.FORMAT: "parse_mode",
+    Part.KEYBOARD: "reply_markup",
+    Part.TOPIC: "message_thread_id",
+    Part.REPLY: "reply_parameters",
+}
+
+
+def amend(call: Call, rejected: Part) -> Call | None:
+    """Change what Telegram refused in a call. None: nothing can be done."""
+    if rejected is Part.EDIT:
+        return _send_anew(call)
+    if rejected is Part.FORMAT and call.method == "sendMediaGroup":
+        return without_formats(call)
+    if call.method.startswith("answer"):
+        return amend_answer(call, rejected)
+    part = _PARTS.get(rejected)
+    # An edit of the keyboard alone without its keyboard would remove the old one.
+    if part not in call.parameters or call.method == "editMessageReplyMarkup":
+        return None
+    return structs.replace(call, parameters=_without(part, call.parameters))
+
+
+def _send_anew(call: Call) -> Call | None:
+    if call.method != "editMessageText" or not call.chat_id:
+        return None
+    parameters = _without("message_id", call.parameters) | (call.anew or {})
+    return Call(method="sendMessage", parameters=parameters)
+
+
+def _without(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {each: value for each, value in parameters.items() if each != name}

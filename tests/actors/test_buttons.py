@@ -1,0 +1,150 @@
+"""Buttons that stand for more than fits into them."""
+
+from botgateway.chat.v1.reply_pb2 import (
+    Button,
+    InlineAnswer,
+    InlineKeyboard,
+    InlineResult,
+    OutgoingMessage,
+    Reply,
+    RouteCall,
+    Row,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.actors.buttons import look_up, prepare
+from gateway.actors.notices import HINT
+from gateway.domain.state import State, decode_state, encode_state
+from gateway.domain.update import Update
+from tests.actors.test_actor import Stage
+from tests.fakes import FakeServices, a_message
+
+LONG = "CONNECT:" + "x" * 100
+
+
+def reply_with(*buttons: Button) -> Reply:
+    """Make a reply with one keyboard."""
+    keyboard = InlineKeyboard(rows=[Row(buttons=[button]) for button in buttons])
+    return Reply(messages=[OutgoingMessage(text="a", keyboard=keyboard)])
+
+
+def data_of(reply: Reply) -> list[str]:
+    """Give the data of all buttons of the first message."""
+    rows = reply.messages[0].keyboard.rows
+    return [button.callback_data for row in rows for button in row.buttons]
+
+
+def prepared(state: State, *data: str) -> list[str]:
+    """Give what buttons with this data get."""
+    reply = reply_with(*(Button(text="A", callback_data=each) for each in data))
+    prepare(reply, state, FakeServices().render)
+    return data_of(reply)
+
+
+def pressed(data: str) -> Update:
+    """Make the press of a button."""
+    update = a_message(callback=data).update
+    assert update is not None
+    return update
+
+
+def test_data_that_fits_stays_as_it_is() -> None:
+    """Up to 64 bytes, and nothing is kept for it."""
+    state = State()
+    fitting = ["CONNECT:1", "x" * 64, "ö" * 32, "~x", ""]
+    assert prepared(state, *fitting) == fitting
+    assert state == State()
+
+
+@given(st.lists(st.text(min_size=1, max_size=260), max_size=4))
+def test_every_button_stands_for_its_data(data: list[str]) -> None:
+    """After the state was stored and read again, too."""
+    state = State()
+    keys = prepared(state, *data)
+    stored = decode_state(encode_state(state))
+    for key, each in zip(keys, data, strict=True):
+        assert len(key.encode()) <= 64
+        assert look_up(pressed(key), stored).callback_data == each
+
+
+def test_a_repetition_has_the_same_buttons_and_takes_no_more_room() -> None:
+    """What is made again after a crash replaces what was sent before."""
+    state = State()
+    assert prepared(state, LONG, LONG) == prepared(state, LONG, LONG)
+    assert prepared(State(), LONG) == prepared(state, LONG)
+    assert len(state.kept_data) == 1
+
+
+def test_data_over_the_contracts_limit_is_not_kept() -> None:
+    """It stays, so that composing the reply reports it."""
+    state = State()
+    assert prepared(state, "x" * 1025, "ö" * 513) == ["x" * 1025, "ö" * 513]
+    assert state == State()
+
+
+def test_one_reply_never_drives_out_its_own_buttons() -> None:
+    """What has no room beside them is left for the report; older data goes."""
+    state = State()
+    (old,) = prepared(state, LONG)
+    data = [str(number) * 1000 for number in range(6)]
+    keys = prepared(state, *data)
+    assert keys[4:] == data[4:]
+    for key, each in zip(keys[:4], data[:4], strict=True):
+        assert look_up(pressed(key), state).callback_data == each
+    assert look_up(pressed(old), state).callback_data == old
+    assert prepared(state, LONG) == [old]
+
+
+def test_a_button_names_its_rpc() -> None:
+    """What is put together may be long; what names no rpc is left as it is."""
+    short = RouteCall(method="A.B", parameters={"id": "7"})
+    long = RouteCall(method="A.B", parameters={"id": "7" * 70})
+    reply = reply_with(
+        Button(text="A", route=short),
+        Button(text="B", route=long),
+        Button(text="C", route=RouteCall(method="NoSuch")),
+    )
+    state = State()
+    prepare(reply, state, FakeServices().render)
+    first, second, third = data_of(reply)
+    assert first == "A.B:7"
+    assert look_up(pressed(second), state).callback_data == "A.B:" + "7" * 70
+    assert third == ""
+    last = reply.messages[0].keyboard.rows[2].buttons[0]
+    assert last.WhichOneof("action") == "route"
+
+
+def test_buttons_of_inline_results_are_prepared_too() -> None:
+    """The user who chose the result can press them."""
+    message = reply_with(Button(text="A", callback_data=LONG)).messages[0]
+    result = InlineResult(result_id="1", message=message)
+    reply = Reply(inline_answer=InlineAnswer(results=[result]))
+    state = State()
+    prepare(reply, state, FakeServices().render)
+    shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
+    assert look_up(pressed(shown.callback_data), state).callback_data == LONG
+
+
+async def test_a_long_button_reaches_its_route() -> None:
+    """From the reply over the state and the press to the service."""
+    stage = Stage()
+    answers: list[Reply] = []
+
+    async def answer(update: Update) -> Reply:
+        if update.callback_query_id:
+            return Reply()
+        reply = reply_with(Button(text="A", callback_data=LONG))
+        answers.append(reply)
+        return reply
+
+    stage.services.answer = answer
+    await stage.serve(a_message(1))
+    (key,) = data_of(answers[0])
+    await stage.serve(a_message(2, callback=key))
+    route, update, _ = stage.services.calls[-1]
+    assert (route, update.callback_data) == ("CONNECT:", LONG)
+    # Another user, such as a member of the same group, has no such data.
+    await stage.serve(a_message(3, callback=key, user=8))
+    assert stage.turns.outcomes == ["done", "done", "unknown"]
+    assert stage.messenger.texts[-1] == HINT

@@ -1,0 +1,126 @@
+"""Buttons of the whole gateway: named rpcs, long data, and what a restart leaves."""
+
+from pathlib import Path
+from typing import Any
+
+from botgateway.chat.v1.reply_pb2 import (
+    BUTTON_STYLE_DANGER,
+    Button,
+    ForceReply,
+    InlineKeyboard,
+    OutgoingMessage,
+    Reply,
+    ReplyButton,
+    ReplyKeyboard,
+    ReplyRow,
+    RouteCall,
+    Row,
+)
+
+from gateway.actors.notices import HINT
+from tests.flow.world import World, world
+from tests.mailboxes.servers import RedisServer
+
+LONG = "directory:people/" + "0123456789" * 12
+
+
+def proposing(gateway: World, button: Button) -> None:
+    """Let every text be answered with a button."""
+
+    async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
+        if rpc != "SendMessage":
+            return await gateway.backend.echo(rpc, request)
+        keyboard = InlineKeyboard(rows=[Row(buttons=[button])])
+        return Reply(messages=[OutgoingMessage(text="Meet?", keyboard=keyboard)])
+
+    gateway.backend.answer = answer
+
+
+def data_of_newest(gateway: World, user: int = 7) -> str:
+    """Give the data of the newest button in a chat."""
+    message = gateway.simulator.messages(user)[-1]
+    return str(message["reply_markup"]["inline_keyboard"][0][0]["callback_data"])
+
+
+async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
+    """The press reaches its rpc by another process; nobody else's press does."""
+    server = RedisServer(tmp_path, "--maxmemory-policy noeviction")
+    server.start()
+    settings: dict[str, Any] = {"redis_url": f"redis://127.0.0.1:{server.port}"}
+    try:
+        async with world(**settings) as first:
+            proposing(first, Button(text="Connect", callback_data=f"CONNECT:{LONG}"))
+            await first.say("hello")
+            await first.ended(1)
+            key = data_of_newest(first)
+            assert len(key.encode()) <= 64
+        async with world(**settings) as second:
+            await second.update(_press(key, user=7), update_id=3000)
+            await second.update(_press(key, user=8), update_id=3001)
+            await second.ended(2)
+            (request,) = second.backend.asked("Connect")
+            assert request.target_user_id == LONG
+            assert request.context.telegram_user_id == 7
+            assert sorted(second.outcomes()) == ["done", "unknown"]
+            assert HINT in second.answers()
+            assert LONG not in str(second.log())
+    finally:
+        server.kill()
+
+
+def _press(data: str, user: int) -> dict[str, Any]:
+    chat = {"id": user, "type": "private"}
+    message = {"message_id": 1, "date": 1_790_000_000, "chat": chat}
+    person = {"id": user, "is_bot": False, "first_name": "Ann"}
+    return {
+        "callback_query": {
+            "id": f"q{user}",
+            "from": person,
+            "message": message,
+            "data": data,
+        }
+    }
+
+
+async def test_a_button_names_an_rpc(gateway: World) -> None:
+    """The gateway puts its data together, and reads it back."""
+    call = RouteCall(
+        method="MatchingService.Accept", parameters={"target_user_id": "u-1"}
+    )
+    button = Button(text="Accept", route=call, style=BUTTON_STYLE_DANGER)
+    proposing(gateway, button)
+    await gateway.say("hello")
+    await gateway.ended(1)
+    assert data_of_newest(gateway) == "ACCEPT:u-1"
+    await gateway.press("ACCEPT:u-1")
+    await gateway.ended(2)
+    (request,) = gateway.backend.asked("Accept")
+    assert request.target_user_id == "u-1"
+
+
+async def test_keyboards_and_answers_reach_the_user(gateway: World) -> None:
+    """In the words of the Bot API; what cannot be shown is counted and logged."""
+    rows = [ReplyRow(buttons=[ReplyButton(text="Tea"), ReplyButton(text=" ")])]
+    messages = [
+        OutgoingMessage(text="Tea?", reply_keyboard=ReplyKeyboard(rows=rows)),
+        OutgoingMessage(text="Name?", force_reply=ForceReply(), reply_to_message_id=5),
+        OutgoingMessage(text="Bye", remove_keyboard=True, silent=True),
+    ]
+
+    async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
+        return Reply(messages=messages)
+
+    gateway.backend.answer = answer
+    await gateway.say("hello")
+    await gateway.ended(1)
+    calls = [sent.parameters for sent in gateway.simulator.sent]
+    sent = [call for call in calls if "text" in call]
+    assert [call.get("reply_markup") for call in sent] == [
+        {"keyboard": [[{"text": "Tea"}]], "resize_keyboard": True},
+        {"force_reply": True},
+        {"remove_keyboard": True},
+    ]
+    assert sent[1]["reply_parameters"]["message_id"] == 5
+    assert sent[2]["disable_notification"] is True
+    faults = [line["faults"] for line in gateway.log() if "faults" in line]
+    assert faults == [{"button_without_text": 1}]
