@@ -17,7 +17,13 @@ class Watched(Call, frozen=True, kw_only=True, weakref=True):
 
 
 class WatchedReply:
-    """Stands in for a reply, of which one cannot tell."""
+    """Stands in for a reply, of which one cannot tell. It has no buttons."""
+
+    messages = ()
+
+    def HasField(self, _: str) -> bool:  # noqa: N802 - as protobuf has it
+        """Say that it has nothing."""
+        return False
 
 
 class Watching(FakeMessenger):

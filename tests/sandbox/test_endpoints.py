@@ -159,7 +159,9 @@ async def test_what_happens_is_heard_in_order(
     assert {row["update_id"] for row in rows} == {said["update_id"]}
     assert [row["state"] for row in rows] == ["waiting", "in_flight", "accepted"]
     assert of("action", heard)[0]["action"] == "typing"
-    assert of("draft", heard) == [{"type": "draft", "chat_id": 1001, "text": "I th"}]
+    assert of("draft", heard) == [
+        {"type": "draft", "chat_id": 1001, "text": "I th", "stop_id": 0}
+    ]
     assert of("edited", heard)[0]["message"]["text"] == "No"
     assert of("answer", heard) == [
         {

@@ -45,6 +45,7 @@ from botgateway.route.v1.event_pb2 import (
     EVENT_USER_UNBLOCKED_BOT,
 )
 
+from gateway.sandbox.samples import conversation as conversation_sample
 from gateway.sandbox.samples import once
 from gateway.sandbox.samples.__main__ import build_server
 from gateway.sandbox.samples.once import AnswerOnce
@@ -175,13 +176,17 @@ async def test_conversation_reads_the_file_that_was_attached(
     assert texts(answer.reply) == [thanks]
 
 
-async def test_conversation_writes_word_by_word(channel: grpc.aio.Channel) -> None:
-    """Each piece is the whole answer so far."""
-    said = message.IncomingMessage(text="one two three")
+async def test_conversation_writes_word_by_word(
+    channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece is appended to those before it; the reply comes last."""
+    monkeypatch.setattr(conversation_sample, "WORD_SECONDS", 0)
+    said = message.IncomingMessage(text="one two")
     request = StreamMessageRequest(context=who(), message=said)
     stream = ConversationServiceStub(channel).StreamMessage(request)
-    pieces = [texts(piece.reply) async for piece in stream]
-    assert pieces == [["one"], ["one two"], ["one two three"]]
+    *pieces, last = [piece async for piece in stream]
+    assert [piece.text_piece for piece in pieces] == ["You ", "said: ", "one ", "two"]
+    assert texts(last.reply) == ["You said: one two"]
 
 
 async def test_the_buttons_of_a_proposal_reach_the_matching_service(
