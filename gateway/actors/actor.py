@@ -30,6 +30,18 @@ from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
 
+_SPOKEN = frozenset(
+    {
+        "",  # messages and pressed buttons
+        "business_message",
+        "edited_business_message",
+        "edited_message",
+        "guest_message",
+    }
+)
+"""What the rate limit is for. Other kinds are not said by a user who could slow down:
+inline queries come with each letter that is typed, posts and counts by themselves."""
+
 
 class Actor:
     """Serves lanes. Keeps nothing between turns: one object serves all of them."""
@@ -138,7 +150,8 @@ class Actor:
             turn.outcome = needless
             return None
         album = update.message.media_group_id if update.message else ""
-        if not update.exempt and not self._rate_limit.allows(state, arrived, album):
+        limited = not update.exempt and update.name in _SPOKEN
+        if limited and not self._rate_limit.allows(state, arrived, album):
             turn.outcome = Outcome.LIMITED
             if self._rate_limit.notices(state, arrived):
                 return notice(update, SLOW_DOWN), None

@@ -11,6 +11,7 @@ from botgateway.route.v1.event_pb2 import (
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
 )
+from msgspec import structs
 
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
@@ -453,3 +454,24 @@ async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
         await task
     assert cancelled.is_set()
     assert stage.turns == []
+
+
+@pytest.mark.parametrize(
+    ("name", "outcomes"),
+    [
+        ("inline_query", ["done", "done"]),
+        ("channel_post", ["done", "done"]),
+        ("business_message", ["done", "limited"]),
+        ("", ["done", "limited"]),
+    ],
+)
+async def test_only_what_a_user_says_is_limited(name: str, outcomes: list[str]) -> None:
+    """Inline queries come with each letter, and posts have nobody to slow down."""
+    stage = Stage(requests=1)
+    await stage.serve(_named(a_message(1), name), _named(a_message(2), name))
+    assert stage.turns.outcomes == outcomes
+
+
+def _named(envelope: Envelope, name: str) -> Envelope:
+    assert envelope.update is not None
+    return structs.replace(envelope, update=structs.replace(envelope.update, name=name))
