@@ -101,6 +101,23 @@ async def test_a_draft_that_never_becomes_a_message_ends(
     await expect(draft).to_have_count(0)
 
 
+async def test_a_draft_can_be_stopped(chat: Chat, desk: Desk) -> None:
+    """The button stays the same while the text grows, and says which draft it is."""
+    draft = {"chat_id": chat.user, "draft_id": 77, "can_stop": True}
+    await desk.call("sendMessageDraft", **draft, text="A")
+    stop = chat.page.get_by_role("button", name="Stop")
+    await expect(stop).to_be_visible()
+    button = await stop.element_handle()
+    await desk.call("sendMessageDraft", **draft, text="A mess")
+    await expect(chat.page.locator(".draft")).to_contain_text("A mess")
+    assert button is not None
+    assert await button.is_visible()
+    await stop.click()
+    row = await chat.open_row("stopped_message_generation")
+    await row.get_by_role("button", name="Update, JSON").click()
+    await expect(row.locator("pre").first).to_contain_text('"draft_id": 77')
+
+
 async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     """It does not come in at the end, as if it were new."""
     await chat.hear("message", message=chat.message(-1, text="shown"))
