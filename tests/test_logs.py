@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from gateway.domain.turn import Outcome, Turn
-from gateway.logs import JsonFormatter, describe, log_turn
+from gateway.logs import JsonLines, describe, log_turn
 
 
 @pytest.fixture
 def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
     """Collect what is logged, as parsed lines."""
-    output = io.StringIO()
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(JsonFormatter())
+    output = io.BytesIO()
+    handler = JsonLines(output)
     root = logging.getLogger()
     gateway = logging.getLogger("gateway")
     level = gateway.level
@@ -91,3 +90,46 @@ def test_an_update_of_any_kind_of_value_makes_a_line(lines: Any) -> None:  # noq
     logging.getLogger("gateway.x").warning("odd", extra={"where": {1, 2}.__class__})
     (line,) = lines()
     assert line["message"] == "odd"
+
+
+def test_updates_are_left_out_where_only_warnings_are_wanted(lines: Any) -> None:  # noqa: ANN401 - as above
+    """The short way of their lines asks for the level like any other."""
+    logging.getLogger("gateway").setLevel(logging.WARNING)
+    log_turn(Turn(update_id=5))
+    assert lines() == []
+
+
+def test_a_time_is_told_to_the_millisecond() -> None:
+    """Also where the second of the line before was another one."""
+    output = io.BytesIO()
+    handler = JsonLines(output)
+    for created in (1_790_000_000.25, 1_790_000_000.9996, 1_790_000_001.0):
+        fields = {"name": "gateway.x", "msg": "odd", "created": created}
+        handler.handle(logging.makeLogRecord(fields))
+    assert [json.loads(line)["time"] for line in output.getvalue().splitlines()] == [
+        "2026-09-21T14:13:20.250Z",
+        "2026-09-21T14:13:20.999Z",
+        "2026-09-21T14:13:21.000Z",
+    ]
+
+
+class _Gone(io.BytesIO):
+    """A pipe that nobody reads any more."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_is_gone_stops_nothing() -> None:
+    """What cannot be written is lost, and no error comes of it."""
+    handler = JsonLines(_Gone())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = root.level
+    root.setLevel(logging.INFO)
+    try:
+        log_turn(Turn(update_id=5))
+        logging.getLogger("gateway.x").error("odd")
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)

@@ -48,6 +48,8 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
         reply: what the service wants the user to see.
         report: called with a word for everything that had to be left out.
     """
+    if call := _plain(update, reply):
+        return [call]
     composer = _Composer(update, report)
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
@@ -59,6 +61,24 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
     if len(reply.messages) > MOST_CALLS or len(composer.calls) > MOST_CALLS:
         report("too_many_messages")
     return composer.calls[:MOST_CALLS]
+
+
+def _plain(update: Update, reply: Reply) -> Call | None:
+    """Give the call of the most frequent reply: one short text. None: it is another."""
+    if update.callback_query_id or update.name or len(reply.messages) != 1:
+        return None
+    message = reply.messages[0]
+    text = message.text
+    # No character has more than two units.
+    if len(text) > TEXT_LIMIT // 2 or blank(text):
+        return None
+    # The text was seen, so it is all that is set. A field that is new in the contract
+    # is not passed over in this way.
+    if len(message.ListFields()) != 1 or len(reply.ListFields()) != 1:
+        return None
+    if not (chat := _chat(update)):
+        return None
+    return Call(method="sendMessage", parameters={**chat, "text": text})
 
 
 class _Composer:

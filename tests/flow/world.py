@@ -16,7 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from gateway import app
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
-from gateway.logs import JsonFormatter
+from gateway.logs import JsonLines
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.services.routes import build_routes, discover
@@ -38,7 +38,7 @@ class World:
         simulator: Simulator,
         session: aiohttp.ClientSession,
         settings: Settings,
-        log: io.StringIO,
+        log: io.BytesIO,
     ) -> None:
         self.backend = backend
         self.simulator = simulator
@@ -125,11 +125,10 @@ class World:
 
 
 @contextmanager
-def logged() -> Iterator[io.StringIO]:
+def logged() -> Iterator[io.BytesIO]:
     """Collect the log as it would be written."""
-    output = io.StringIO()
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(JsonFormatter())
+    output = io.BytesIO()
+    handler = JsonLines(output)
     logger = logging.getLogger("gateway")
     logging.getLogger().addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -26,7 +26,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
     TextFormat,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.call import Call
@@ -173,6 +173,31 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
         for fault in Part:
             if amended := amend(call, fault):
                 assert_takes(amended)
+
+
+@given(
+    st.sampled_from([message_update(), message_update(topic=5), message_update(0)]),
+    st.builds(
+        OutgoingMessage,
+        text=st.builds(
+            str.__mul__, st.sampled_from("a \u200b\U0001f642"), st.integers(0, 5000)
+        )
+        | st.text(max_size=9),
+        format=st.just(0) | st.sampled_from(TextFormat.values()),
+        keyboard=st.none() | KEYBOARDS,
+        edit=st.booleans(),
+        media=st.just([]) | MEDIA,
+    ),
+)
+@example(message_update(), OutgoingMessage(text="\U0001f642" * 2049))
+@example(message_update(), OutgoingMessage(text="Go?", keyboard=keyboard(OK_BUTTON)))
+@example(message_update(), OutgoingMessage(text="Go?", silent=True))
+def test_a_message_alone_becomes_what_it_becomes_among_others(
+    update: Update, message: OutgoingMessage
+) -> None:
+    """One plain text takes a short way; two of anything take the long one."""
+    alone, faults = composed(update, message)
+    assert composed(update, message, message) == (alone * 2, faults * 2)
 
 
 @given(UPDATES, REPLIES)
