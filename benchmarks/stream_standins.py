@@ -34,6 +34,9 @@ REFUSED = 20
 
 RETRY_AFTER = 1
 
+STREAMING_USER, OTHER_USER = 1_000_000, 2_000_000
+"""The first of those whose answers are streamed, and the first of the others."""
+
 
 def token(number: int) -> str:
     """Give a token: words, now and then a line end, a letter of many bytes."""
@@ -57,7 +60,7 @@ class StandIns:
     ) -> AsyncIterator[conversation.StreamMessageResponse]:
         """Stream the tokens, each when it is due."""
         user = request.context.telegram_user_id
-        stream = self.report.streams[user] = Stream()
+        stream = self._stream(user)
         start = time.monotonic()
         for number in range(self._tokens):
             due = start + number / self._rate
@@ -103,12 +106,12 @@ class StandIns:
             return await self._draft(chat, call)
         if method == "sendMessage":
             self._message(chat, str(call["text"]))
-        await asyncio.sleep(self._slow if chat in self.report.streams else 0)
+        await asyncio.sleep(self._slow if 0 < chat < OTHER_USER else 0)
         message = {"message_id": 1, "date": 1, "chat": {"id": chat, "type": "private"}}
         return _json({"ok": True, "result": message})
 
     async def _draft(self, chat: int, call: dict[str, Any]) -> web.Response:
-        stream = self.report.streams[chat]
+        stream = self._stream(chat)
         stream.first_draft = stream.first_draft or time.monotonic()
         stream.drafts += 1
         self._drafts += 1
@@ -128,13 +131,17 @@ class StandIns:
 
     def _message(self, chat: int, text: str) -> None:
         now = time.monotonic()
-        if (stream := self.report.streams.get(chat)) is None:
+        if chat >= OTHER_USER:
             self.report.others.append((chat, now))
             return
+        stream = self._stream(chat)
         stream.text += text
         stream.messages += 1
         stream.last_message = now
         stream.beside += self._in_flight.get(chat, 0)
+
+    def _stream(self, user: int) -> Stream:
+        return self.report.streams.setdefault(user, Stream())
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Add the rpcs to a server."""

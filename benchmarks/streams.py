@@ -21,10 +21,10 @@ from statistics import median
 import msgspec
 
 from benchmarks.children import cpu_seconds, run, tree, until
-from benchmarks.load import post
+from benchmarks.load import HOST, post
 from benchmarks.processes import Gateway, StandIns, gateway, stand_ins
 from benchmarks.stream_report import Report, Stream
-from benchmarks.stream_standins import token
+from benchmarks.stream_standins import OTHER_USER, STREAMING_USER, token
 from benchmarks.tables import percentile, print_machine, print_table
 
 RATE = 50
@@ -38,7 +38,6 @@ ALONE_SECONDS = 15
 COST_TOKENS, COST_RATE = 20, 1000
 COST_UPDATES, COST_PER_SECOND, COST_ROUNDS = 200, 50, 5
 
-_STREAMING_USER, _OTHER_USER = 1_000_000, 2_000_000
 _SETTINGS = {"RATE_LIMIT_REQUESTS": "1000", "CONVERSATION_TIMEOUT": "10"}
 
 
@@ -52,7 +51,7 @@ class Others:
     def __init__(self, measured: Gateway, around: StandIns) -> None:
         self._gateway = measured
         self._around = around
-        self._user = _OTHER_USER
+        self._user = OTHER_USER
 
     async def ask(self, seconds: float) -> list[float]:
         """Let them ask for so long; gives the ms that each waited for the message."""
@@ -78,17 +77,24 @@ class Others:
 
 async def _stream(measured: Gateway, streams: int) -> None:
     def make(index: int, _: float) -> bytes:
-        return measured.messages.message(_STREAMING_USER + index, "stream")
+        return measured.messages.message(STREAMING_USER + index, "stream")
 
     await post(measured.connections[5:], streams, make, rate=streams / START_SECONDS)
 
 
 async def _under_load(streams: int, tokens: int) -> bool:
     words = ("--tokens", str(tokens), "--rate", str(RATE), "--slow", str(SLOW_SECONDS))
-    settings = {**_SETTINGS, "CONVERSATION_STREAMING": "true"}
+    # The service writes 10,000 tokens a second, which keeps a process busy: what others
+    # notice is not to be that.
     async with (
         stand_ins("benchmarks.stream_standins", *words) as around,
-        gateway(around, **settings) as measured,
+        stand_ins("benchmarks.stream_standins", *words) as service,
+        gateway(
+            around,
+            **_SETTINGS,
+            CONVERSATION_STREAMING="true",
+            CONVERSATION_TARGET=f"{HOST}:{service.services}",
+        ) as measured,
     ):
         others = Others(measured, around)
         await others.ask(2)
@@ -100,6 +106,9 @@ async def _under_load(streams: int, tokens: int) -> bool:
         await until(measured.idle, "the end of the answers", within=60)
         took, cpu = time.monotonic() - start, _cpu(measured) - cpu
         report = await _report(around)
+        for user, written in (await _report(service)).streams.items():
+            report.streams[user].first_token = written.first_token
+            report.streams[user].last_token = written.last_token
     whole = "".join(map(token, range(tokens)))
     found = list(report.streams.values())
     good = [stream for stream in found if stream.text == whole]
@@ -145,7 +154,7 @@ async def _cost() -> None:
         for number in range(COST_ROUNDS + 1):
             for measured in (unary, streaming) if number % 2 else (streaming, unary):
                 cpu = _cpu(measured)
-                user = _STREAMING_USER + number * COST_UPDATES
+                user = STREAMING_USER + number * COST_UPDATES
 
                 def make(
                     index: int, _: float, measured: Gateway = measured, user: int = user
