@@ -79,11 +79,13 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
-bench-parts: $(READY) ## Measure isolation, sessions, mailboxes and a crowd (half an hour)
+bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd and streams (half an hour)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
 	$(BIN)/python -m benchmarks.crowd
+	$(BIN)/python -m benchmarks.streams
+	$(BIN)/python -m benchmarks.stops
 
 chaos: $(READY) ## Break real processes under load, and check what they did (seven minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))

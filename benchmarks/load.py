@@ -151,18 +151,29 @@ class Messages:
             f"X-Telegram-Bot-Api-Secret-Token: {secret}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         )
-        self._update_id = 500_000_000  # as long as Telegram's are
+        self.newest = 500_000_000  # as long as Telegram's are
 
     def message(self, user: int, mark: Mark | str) -> bytes:
         """Make the next update: a user says this in the private chat."""
-        self._update_id += 1
         names = '"first_name":"Ann","username":"ann","language_code":"en"'
-        body = (
-            f'{{"update_id":{self._update_id},"message":{{"message_id":1,'
+        return self.update(
+            f'"message":{{"message_id":1,'
             f'"from":{{"id":{user},"is_bot":false,{names}}},'
             f'"chat":{{"id":{user},{names},"type":"private"}},'
-            f'"date":{int(time.time())},"text":"{mark}"}}}}'
+            f'"date":{int(time.time())},"text":"{mark}"}}'
         )
+
+    def stop(self, user: int, draft_id: int) -> bytes:
+        """Make the next update: a user stops an answer in the private chat."""
+        return self.update(
+            f'"stopped_message_generation":{{"draft_id":{draft_id},'
+            f'"chat":{{"id":{user},"type":"private"}}}}'
+        )
+
+    def update(self, content: str) -> bytes:
+        """Make the next update of any content."""
+        self.newest += 1
+        body = f'{{"update_id":{self.newest},{content}}}'
         return f"{self._head}{len(body)}\r\n\r\n{body}".encode()
 
 

@@ -9,6 +9,7 @@ class Stream(Struct):
     Attributes:
         first_token: when the service wrote it.
         last_token: when the service had written all.
+        ended: when the call ended, also one that was stopped.
         first_draft: when the Bot API got it.
         last_message: when the Bot API got it.
         drafts: how many came.
@@ -20,6 +21,7 @@ class Stream(Struct):
 
     first_token: float = 0
     last_token: float = 0
+    ended: float = 0
     first_draft: float = 0
     last_message: float = 0
     drafts: int = 0

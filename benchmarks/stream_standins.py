@@ -62,13 +62,16 @@ class StandIns:
         user = request.context.telegram_user_id
         stream = self._stream(user)
         start = time.monotonic()
-        for number in range(self._tokens):
-            due = start + number / self._rate
-            if (wait := due - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            stream.first_token = stream.first_token or time.monotonic()
-            yield conversation.StreamMessageResponse(text_piece=token(number))
-        stream.last_token = time.monotonic()
+        try:
+            for number in range(self._tokens):
+                due = start + number / self._rate
+                if (wait := due - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                stream.first_token = stream.first_token or time.monotonic()
+                yield conversation.StreamMessageResponse(text_piece=token(number))
+            stream.last_token = time.monotonic()
+        finally:
+            stream.ended = time.monotonic()
 
     async def send_message(
         self, request: conversation.SendMessageRequest, _: Context
