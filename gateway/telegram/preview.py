@@ -18,7 +18,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
 from gateway.domain.call import Call
-from gateway.domain.errors import BotApiError, Rejected
+from gateway.domain.errors import BotApiError, BotApiUnavailable, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.formatter import TEXT_LIMIT
 from gateway.telegram.queries import chat_of_messages
@@ -52,7 +52,8 @@ class TelegramPreview:
         self._compose = compose
         context = update.context
         self._visible = 0 != context.chat_id == chat_of_messages(update)
-        """False: what is sent goes elsewhere than where the update is from."""
+        """False: what is sent goes elsewhere than where the update is from, or a
+        message may show a text that nobody can edit."""
         self._drafts = context.chat_type == CHAT_TYPE_PRIVATE
         if context.business_connection_id or not context.chat_id:
             self._drafts = False
@@ -71,8 +72,10 @@ class TelegramPreview:
             BotApiUnavailable: not now.
             BotApiError: not at all.
         """
+        if blank(text):
+            return
         await self._end_spinner()
-        if blank(text) or not self._visible:
+        if not self._visible:
             return
         if units(text) > TEXT_LIMIT:
             text = split(text, TEXT_LIMIT)[-1]
@@ -91,8 +94,8 @@ class TelegramPreview:
         if not self._message_id:
             return self._compose(self._update, reply)
         if not reply.messages or not _fits_an_edit(reply.messages[0]):
-            gone = Call(method="deleteMessage", parameters=self._shown())
-            return [gone, *self._compose(self._update, reply)]
+            # Last: if Telegram does not take the answer, this much of it stays.
+            return [*self._compose(self._update, reply), self._delete()]
         edited = Reply()
         edited.CopyFrom(reply)
         edited.messages[0].edit = True
@@ -119,7 +122,12 @@ class TelegramPreview:
         if self._message_id:
             await self._attempt("editMessageText", {**self._shown(), "text": text})
             return
-        result = await self._attempt("sendMessage", {**self._place(), "text": text})
+        try:
+            result = await self._attempt("sendMessage", {**self._place(), "text": text})
+        except BotApiUnavailable as error:
+            # Without a 429 it may have arrived: a second one would stand beside it.
+            self._visible = error.retry_after > 0
+            raise
         self._message_id = int(result["message_id"])
 
     def _place(self) -> Parameters:
@@ -130,6 +138,17 @@ class TelegramPreview:
         if context.business_connection_id:
             place["business_connection_id"] = context.business_connection_id
         return place
+
+    def _delete(self) -> Call:
+        """Take the message away that shows the text."""
+        connection = self._update.context.business_connection_id
+        if not connection:
+            return Call(method="deleteMessage", parameters=self._shown())
+        parameters = {
+            "business_connection_id": connection,
+            "message_ids": [self._message_id],
+        }
+        return Call(method="deleteBusinessMessages", parameters=parameters)
 
     def _shown(self) -> Parameters:
         """Name the message that shows the text."""

@@ -158,12 +158,12 @@ async def test_a_business_chat_has_no_drafts(telegram: Telegram) -> None:
 async def test_an_answer_that_fits_no_edit_replaces_the_message(
     telegram: Telegram, reply: Reply
 ) -> None:
-    """The message that showed the text goes, and the answer comes as it is."""
+    """The answer comes as it is; only then the message that showed the text goes."""
     preview = telegram.preview(GROUP)
     await preview.show("one")
-    first, *others = preview.compose(reply)
-    assert first.method == "deleteMessage"
-    assert first.parameters == {"chat_id": -100, "message_id": 50}
+    *others, last = preview.compose(reply)
+    assert last.method == "deleteMessage"
+    assert last.parameters == {"chat_id": -100, "message_id": 50}
     assert len(others) == len(reply.messages)
     assert all(call.method.startswith("send") for call in others)
 
@@ -236,3 +236,48 @@ async def test_nothing_is_shown_where_the_answer_does_not_go(
     telegram = Telegram()
     await telegram.preview(context, **fields).show("some text")
     assert telegram.calls == []
+
+
+async def test_a_message_that_may_have_arrived_is_not_sent_again(
+    telegram: Telegram,
+) -> None:
+    """Nobody could take the first one away any more."""
+    telegram.errors["sendMessage"] = BotApiUnavailable("no answer")
+    preview = telegram.preview(GROUP)
+    with pytest.raises(BotApiUnavailable):
+        await preview.show("one")
+    await preview.show("one two")
+    assert [method for method, _ in telegram.calls] == ["sendMessage"]
+
+
+async def test_a_message_that_came_too_early_is_sent_later(telegram: Telegram) -> None:
+    """After a 429 it has not arrived for sure."""
+    telegram.errors["sendMessage"] = BotApiUnavailable("429", 3)
+    preview = telegram.preview(GROUP)
+    with pytest.raises(BotApiUnavailable):
+        await preview.show("one")
+    del telegram.errors["sendMessage"]
+    await preview.show("one two")
+    assert telegram.calls[-1][1]["text"] == "one two"
+
+
+async def test_in_a_business_chat_the_message_goes_by_a_method_of_its_own(
+    telegram: Telegram,
+) -> None:
+    """Bot API: deleteMessage knows no connection."""
+    preview = telegram.preview(BUSINESS)
+    await preview.show("one")
+    *_, gone = preview.compose(say("caption", media=[Media(file_id="f")]))
+    assert gone.method == "deleteBusinessMessages"
+    assert gone.parameters == {"business_connection_id": "b", "message_ids": [50]}
+
+
+async def test_a_spinner_goes_on_until_there_is_something_to_see(
+    telegram: Telegram,
+) -> None:
+    """Till then it may still be answered with a text."""
+    preview = telegram.preview(PRIVATE, callback_query_id="q")
+    await preview.show("\n")
+    reply = Reply(callback_answer=CallbackAnswer(text="sorry"))
+    [call] = preview.compose(reply)
+    assert call.parameters == {"callback_query_id": "q", "text": "sorry"}
