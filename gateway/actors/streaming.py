@@ -12,6 +12,7 @@ a slow Bot API skips texts and never makes a queue of them. Neither outlives `fo
 """
 
 import asyncio
+import logging
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import Struct
@@ -23,6 +24,9 @@ from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.messenger import Messenger, Preview, Stops
 from gateway.domain.services import Match
 from gateway.domain.update import Update
+from gateway.logs import describe
+
+logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 400_000
 """Of one answer. A service that writes more has lost its way: the call is cancelled."""
@@ -89,10 +93,20 @@ class Streaming:
                 text.end()
                 await asyncio.wait([showing], timeout=LAST_CALL_SECONDS)
             finally:
-                del self._stoppable[key]
+                # After a lost claim the same answer may have begun anew here.
+                if self._stoppable.get(key) is reading:
+                    del self._stoppable[key]
                 for task in (reading, showing):
                     task.cancel()
                 await asyncio.gather(reading, showing, return_exceptions=True)
+        if not showing.cancelled() and (fault := showing.exception()):
+            logger.error(
+                "fault in a preview",
+                extra={
+                    "request_id": update.context.request_id,
+                    "error": describe(fault),
+                },
+            )
         return _streamed(reading, text, preview)
 
     def _stop(self, lane: str, draft_id: int) -> None:
@@ -108,7 +122,7 @@ async def _show(text: Growing, preview: Preview, lease: Lease) -> None:
     loop = asyncio.get_running_loop()
     while await text.grown():
         await lease.hold()
-        again = loop.time() + pace
+        begun = loop.time()
         length = text.length
         try:
             await preview.show(str(text))
@@ -120,6 +134,7 @@ async def _show(text: Growing, preview: Preview, lease: Lease) -> None:
         else:
             text.shown = length
             pace = max(pace * RECOVERY, preview.seconds)
+            again = begun + pace
         await text.ended_by(again)
 
 

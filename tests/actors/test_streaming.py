@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.actors import growing, streaming
 from gateway.actors.notices import APOLOGY
+from gateway.actors.streaming import Streaming
+from gateway.actors.typing import Typing
 from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,
@@ -22,7 +24,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.update import Envelope
 from tests.actors.test_actor import Stage
-from tests.fakes import a_message
+from tests.fakes import FakePreview, a_message
 from tests.waiting import wait_until
 
 Write = Callable[[str], None]
@@ -284,6 +286,16 @@ async def test_an_answer_that_breaks_off_stays_and_is_excused(
     assert stage.turns.outcomes == [outcome or "service_failed"]
 
 
+async def test_a_pressed_buttons_answer_that_breaks_off_is_excused_by_a_message(
+    stage: Stage,
+) -> None:
+    """The press was answered when its text could be seen."""
+    async with answering(stage, a_message(1, callback="CONNECT:5")) as service:
+        await service.says("half of")
+        service.ends(ServiceUnavailable("CONNECT: UNAVAILABLE"))
+    assert stage.messenger.texts[-2:] == ["half of", APOLOGY]
+
+
 async def test_a_service_that_fails_at_once_is_excused(stage: Stage) -> None:
     """There is nothing to keep."""
     async with answering(stage) as service:
@@ -327,6 +339,64 @@ async def test_a_cancelled_actor_cancels_the_call(stage: Stage) -> None:
     assert service.cancelled
     assert stage.messenger.sent == []
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_an_answer_that_begins_anew_can_be_stopped(stage: Stage) -> None:
+    """After a lost claim the old one may be here still, for a moment."""
+    service = Service(stage)
+    service.ends()
+    lease = await stage.serve(a_message(2, "hi"))
+    update = a_message(1, "hi").update
+    assert update is not None
+    match = stage.services.find(update)
+    assert match is not None
+    streams = Streaming(stage.messenger, Typing(stage.messenger), stage.stops)
+    old, new = (
+        asyncio.create_task(streams.follow(match, update, "u", lease)) for _ in range(2)
+    )
+    await service.says("one", "two")
+    old.cancel()
+    await asyncio.wait([old])
+    stage.stops.tell("7", 1)
+    async with asyncio.timeout(1):
+        assert (await new).stopped
+
+
+async def test_a_fault_in_showing_is_logged_without_a_text(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs the preview only, but nobody would ever know of it."""
+
+    async def breaks(text: str) -> None:
+        raise ValueError(text)
+
+    stage.messenger.show = breaks
+    async with answering(stage) as service:
+        service.pieces.put_nowait("hush")
+        service.ends()
+    assert stage.messenger.texts == ["hush"]
+    [record] = caplog.records
+    assert (record.message, record.levelname) == ("fault in a preview", "ERROR")
+    assert "ValueError" in record.__dict__["error"]
+    assert "hush" not in str(record.__dict__)
+
+
+async def test_the_pace_is_that_of_what_is_shown_by_now(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where drafts are refused the first edit has to wait as long as any other."""
+    times: list[float] = []
+
+    async def show(_: str) -> None:
+        times.append(asyncio.get_running_loop().time())
+        monkeypatch.setattr(FakePreview, "seconds", 0.1)
+
+    stage.messenger.show = show
+    async with answering(stage) as service:
+        await service.says("one ")
+        await service.says("two")
+        service.ends()
+    assert times[1] - times[0] >= 0.1
 
 
 async def test_the_lease_is_held_before_every_text(stage: Stage) -> None:
