@@ -16,16 +16,18 @@ from collections.abc import Callable
 from typing import Self
 
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoPermissionError
 
 from gateway.logs import describe
-from gateway.mailboxes.commands import Command, Submits
+from gateway.mailboxes.commands import Command, Submits, look_at
 from gateway.mailboxes.connect import Connect
 from gateway.mailboxes.keys import shard_number
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = b"stops"
-"""Of all workers that use the same Redis. In a Cluster any node passes it on."""
+CHANNEL = b"telegram-gateway:stops"
+"""Of all workers that use the same Redis. In a Cluster any node passes it on, and the
+number of a database makes no difference."""
 
 ANSWER_SECONDS = 1.0
 """How long Redis has for the connection, and a stop to get to Redis."""
@@ -70,6 +72,8 @@ class RedisStops(LocalStops):
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
         """Set while stops of other workers get here."""
+        self._permitted: bool | None = None
+        """Redis lets this worker use the channel. None: it has not said yet."""
 
     async def __aenter__(self) -> Self:
         """Start to listen."""
@@ -85,11 +89,14 @@ class RedisStops(LocalStops):
     def tell(self, lane: str, draft_id: int) -> None:
         """Tell everybody: those of this worker at once."""
         super().tell(lane, draft_id)
+        if not self._permitted:
+            # What Redis refuses would be repeated, and hold up the mailboxes.
+            return
         message = b"%d %b" % (draft_id, lane.encode())
         command = Command(shard_number(lane), (b"PUBLISH", CHANNEL, message))
         self._transport.submit(command)
         # Nobody waits for it; later it would be of no use.
-        command.reply.add_done_callback(_ignore)
+        command.reply.add_done_callback(look_at)
         loop = asyncio.get_running_loop()
         loop.call_later(ANSWER_SECONDS, command.reply.cancel)
 
@@ -98,6 +105,10 @@ class RedisStops(LocalStops):
             connection = self._connect()
             try:
                 await self._serve(connection)
+            except NoPermissionError:
+                if self._permitted is not False:
+                    logger.warning("stops reach one worker: redis refuses the channel")
+                self._permitted = False
             except Exception as error:  # noqa: BLE001 - the next connection may work
                 logger.debug("stops not heard", extra={"error": describe(error)})
             finally:
@@ -111,6 +122,7 @@ class RedisStops(LocalStops):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             await connection.send_command("SUBSCRIBE", CHANNEL)
             await connection.read_response()
+        self._permitted = True
         self.listening.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(_ping(connection))
@@ -131,9 +143,3 @@ async def _ping(connection: AbstractConnection) -> None:
     while True:
         await asyncio.sleep(PING_SECONDS)
         await connection.send_command("PING")
-
-
-def _ignore(reply: "asyncio.Future[object]") -> None:
-    """Take note of an error, or asyncio complains that nobody did."""
-    if not reply.cancelled():
-        reply.exception()

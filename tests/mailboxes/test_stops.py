@@ -12,6 +12,8 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.mailboxes import stops as stops_module
 from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.commands import Command
+from gateway.mailboxes.keys import shard_number
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.stops import LocalStops, RedisStops
 from tests.mailboxes.servers import RedisCluster, RedisServer
@@ -83,6 +85,29 @@ async def test_a_stop_is_heard_through_any_node_of_a_cluster(
         for lane in lanes:
             one.tell(lane, 1)
         await wait_until(lambda: {lane for lane, _ in others} == set(lanes))
+
+
+@pytest.mark.usefixtures("often")
+async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis gives new users none. Stops work on their own worker, and that is said."""
+    server.ask("ACL SETUSER gateway on >secret ~* +@all")
+    url = server.url.replace("redis://", "redis://gateway:secret@")
+    transport = ClusterTransport(url, load_scripts(), SystemClock())
+    async with transport, RedisStops(transport.connect, transport) as stops:
+        heard: Heard = []
+        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
+        await wait_until(lambda: bool(caplog.records))
+        stops.tell("7", 1)
+        for _ in range(3):
+            ping = Command(shard_number("7"), (b"PING",))
+            transport.submit(ping)
+            assert await ping.reply == b"PONG"
+            assert not transport.failing
+        await asyncio.sleep(0.3)  # more attempts to listen
+    assert heard == [("7", 1)]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.usefixtures("often")
