@@ -32,6 +32,11 @@ DRAFT_SECONDS = 0.5
 EDIT_SECONDS = 1.0
 """From one edit to the next: they count as messages, and a chat takes one a second."""
 
+QUICK_EDITS = 5
+SLOW_EDIT_SECONDS = 4.0
+"""After so many edits in a group: it takes about 20 messages a minute, and what goes
+beyond earns a 429 that the whole answer would have to wait for too."""
+
 Parameters = dict[str, Any]
 Attempt = Callable[[str, Parameters], Awaitable[Any]]
 Compose = Callable[[Update, Reply], Sequence[Call]]
@@ -59,11 +64,17 @@ class TelegramPreview:
             self._drafts = False
         self._message_id = 0
         """The message that shows the text. 0: none."""
+        self._edits = 0
 
     @property
     def seconds(self) -> float:
         """How long to wait from one `show` to the next."""
-        return DRAFT_SECONDS if self._drafts else EDIT_SECONDS
+        if self._drafts:
+            return DRAFT_SECONDS
+        in_private = self._update.context.chat_type == CHAT_TYPE_PRIVATE
+        if in_private or self._edits < QUICK_EDITS:
+            return EDIT_SECONDS
+        return SLOW_EDIT_SECONDS
 
     async def show(self, text: str) -> None:
         """Show the text so far; of a long one the last part.
@@ -120,6 +131,7 @@ class TelegramPreview:
 
     async def _show_as_message(self, text: str) -> None:
         if self._message_id:
+            self._edits += 1
             await self._attempt("editMessageText", {**self._shown(), "text": text})
             return
         try:

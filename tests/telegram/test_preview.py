@@ -22,7 +22,12 @@ from gateway.domain.call import Call
 from gateway.domain.errors import BotApiUnavailable, Part, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.formatter import TEXT_LIMIT, compose
-from gateway.telegram.preview import DRAFT_SECONDS, EDIT_SECONDS, TelegramPreview
+from gateway.telegram.preview import (
+    DRAFT_SECONDS,
+    EDIT_SECONDS,
+    SLOW_EDIT_SECONDS,
+    TelegramPreview,
+)
 from gateway.telegram.text import units
 
 PRIVATE = RequestContext(chat_id=7, chat_type=CHAT_TYPE_PRIVATE)
@@ -104,6 +109,21 @@ async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None
     )
     assert (first.method, first.parameters["message_id"]) == ("editMessageText", 50)
     assert (second.method, second.parameters["text"]) == ("sendMessage", "more")
+
+
+@pytest.mark.parametrize(
+    ("context", "slower"), [(GROUP, SLOW_EDIT_SECONDS), (BUSINESS, EDIT_SECONDS)]
+)
+async def test_in_a_group_a_long_answer_is_edited_less_often(
+    telegram: Telegram, context: RequestContext, slower: float
+) -> None:
+    """Else it would earn a 429, and the whole answer would wait for that."""
+    preview = telegram.preview(context)
+    paces = []
+    for number in range(8):
+        await preview.show(f"text {number}")
+        paces.append(preview.seconds)
+    assert paces == [EDIT_SECONDS] * 5 + [slower] * 3
 
 
 async def test_where_drafts_are_refused_a_message_is_edited(
