@@ -40,11 +40,13 @@ class Answering:
         await lease.hold()
         start = self._clock.uptime()
         user_id = state.internal_user_id
+        answer: Answer
         try:
             if match.streams:
-                return await self._follow(match, update, user_id, turn, lease)
-            with self._typing.begin(match, update):
-                reply = await match.call(user_id)
+                answer = await self._follow(match, update, user_id, turn, lease)
+            else:
+                with self._typing.begin(match, update):
+                    answer = await match.call(user_id), None
         except ServiceError as error:
             _note(turn, error)
             # Nobody waits for an answer to an event.
@@ -52,7 +54,7 @@ class Answering:
         finally:
             turn.service_seconds += self._clock.uptime() - start
         # Whoever blocked the bot cannot be written to.
-        return None if update.event == EVENT_USER_BLOCKED_BOT else (reply, None)
+        return None if update.event == EVENT_USER_BLOCKED_BOT else answer
 
     async def _follow(
         self, match: Match, update: Update, user_id: str, turn: Turn, lease: Lease

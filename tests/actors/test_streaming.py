@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -409,6 +410,17 @@ async def test_the_lease_is_held_before_every_text(stage: Stage) -> None:
     lease = await serving
     # The session, the call, the texts, the message.
     assert lease.holds == 1 + 1 + len(stage.messenger.shown) + 1
+
+
+async def test_who_blocked_the_bot_is_sent_nothing(stage: Stage) -> None:
+    """Not even what a service writes for that kind of update."""
+    stage.services.events[EVENT_USER_BLOCKED_BOT] = "update my_chat_member"
+    envelope = a_message(1, event=EVENT_USER_BLOCKED_BOT)
+    async with answering(stage, envelope) as service:
+        await service.says("bye")
+        service.ends()
+    assert stage.messenger.sent == []
+    assert stage.turns.outcomes == ["done"]
 
 
 async def test_the_stop_itself_is_done_in_its_turn(stage: Stage) -> None:
