@@ -100,6 +100,11 @@ class Chats:
         self._events.publish("edited", chat_id=chat_id, message=edited)
         return edited
 
+    def delete(self, chat_id: int, message_id: int) -> None:
+        """Show a message no more."""
+        del self._messages[chat_id, message_id]
+        self._events.publish("deleted", chat_id=chat_id, message_id=message_id)
+
     def messages(self, chat_id: int) -> list[Parameters]:
         """List what a chat shows, oldest first."""
         return [shown for key, shown in self._messages.items() if key[0] == chat_id]

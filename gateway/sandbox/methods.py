@@ -72,6 +72,7 @@ class Methods:
                 call, "caption", text_rules.caption
             ),
             "editMessageReplyMarkup": lambda call: self._edit(call, "", lambda _: {}),
+            "deleteMessage": self._delete_message,
             "answerCallbackQuery": self._answer_callback_query,
             "sendChatAction": self._send_chat_action,
             "setMyCommands": self._set_my_commands,
@@ -184,6 +185,13 @@ class Methods:
         if new == old:
             raise bad(_NOTHING_NEW)
         return self._chats.replace(chat, message_id, new)
+
+    def _delete_message(self, parameters: Parameters) -> bool:
+        chat, message_id = self._chat(parameters), number(parameters.get("message_id"))
+        if not self._chats.find(chat, message_id):
+            raise bad("message to delete not found")
+        self._chats.delete(chat, message_id)
+        return True
 
     def _answer_callback_query(self, parameters: Parameters) -> bool:
         self._presses.answer(parameters)

@@ -49,6 +49,17 @@ async def test_an_edit_replaces_text_and_keyboard_in_place(
     assert "reply_markup" not in edited
 
 
+async def test_a_deleted_message_is_gone(simulator: Simulator, bot: Bot) -> None:
+    """Once, and from its own chat only."""
+    for text in ("a", "b"):
+        await bot.result("sendMessage", chat_id=7, text=text)
+    gone = "Bad Request: message to delete not found"
+    assert await bot.error("deleteMessage", chat_id=8, message_id=1) == gone
+    assert await bot.result("deleteMessage", chat_id=7, message_id=1) is True
+    assert [shown["text"] for shown in simulator.messages(7)] == ["b"]
+    assert await bot.error("deleteMessage", chat_id=7, message_id=1) == gone
+
+
 async def test_an_edit_that_changes_nothing_is_refused(bot: Bot) -> None:
     """Text, entities and keyboard count; white space around the text does not."""
     await bot.result("sendMessage", chat_id=7, text="a", reply_markup=KEYBOARD)

@@ -41,6 +41,10 @@ const HANDLERS = {
     // What is not in the window any more would come in at its end, as if it were new.
     if (chatOf(chat_id).messages.has(message.message_id)) showMessage(chat_id, message);
   },
+  deleted({ chat_id, message_id }) {
+    chatOf(chat_id).messages.delete(message_id);
+    changed("chats");
+  },
   asked({ chat_id, asked }) {
     chatOf(chat_id).asked = asked;
     changed("chats");
