@@ -7,7 +7,6 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestC
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
-from msgspec import structs
 
 from gateway.actors.answering import Answering
 from gateway.actors.session import Sessions
@@ -227,7 +226,6 @@ class FakePreview:
     async def show(self, text: str) -> None:
         """Show a text, as the test says."""
         await self._messenger.show(text)
-        self._update = structs.replace(self._update, callback_query_id="")
         self._messenger.shown.append(text)
 
     def compose(self, reply: Reply) -> Sequence[Call]:

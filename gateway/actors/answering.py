@@ -1,6 +1,6 @@
 """What the service of a route says to an update, or an apology."""
 
-from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
 from gateway.actors.lease import Lease
@@ -66,18 +66,8 @@ class Answering:
             turn.outcome = Outcome.STOPPED
         if streamed.error is not None:
             _note(turn, streamed.error)
-            reply.MergeFrom(_excuse_the_rest(update, streamed.error, reply))
+            reply.MergeFrom(excuse(update, streamed.error))
         return reply, streamed.preview
-
-
-def _excuse_the_rest(update: Update, error: ServiceError, begun: Reply) -> Reply:
-    """Say why an answer breaks off."""
-    excused = excuse(update, error)
-    if begun.messages and excused.HasField("callback_answer"):
-        # The press was answered when its text could be seen.
-        words = OutgoingMessage(text=excused.callback_answer.text)
-        return Reply(messages=[words])
-    return excused
 
 
 def _note(turn: Turn, error: ServiceError) -> None:

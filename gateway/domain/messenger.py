@@ -27,7 +27,10 @@ class Preview(Protocol):
         """
 
     def compose(self, reply: Reply) -> Sequence[Call]:
-        """Turn the whole answer into calls that put it in the preview's place."""
+        """Turn the whole answer into calls that put it in the preview's place.
+
+        The reply is used up.
+        """
 
 
 class Stops(Protocol):

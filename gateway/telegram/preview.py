@@ -65,6 +65,8 @@ class TelegramPreview:
         self._message_id = 0
         """The message that shows the text. 0: none."""
         self._edits = 0
+        self._pressed = False
+        """A pressed button was answered already."""
 
     @property
     def seconds(self) -> float:
@@ -83,11 +85,9 @@ class TelegramPreview:
             BotApiUnavailable: not now.
             BotApiError: not at all.
         """
-        if blank(text):
+        if blank(text) or not self._visible:
             return
         await self._end_spinner()
-        if not self._visible:
-            return
         if units(text) > TEXT_LIMIT:
             text = split(text, TEXT_LIMIT)[-1]
         if self._drafts:
@@ -101,19 +101,23 @@ class TelegramPreview:
         await self._show_as_message(text)
 
     def compose(self, reply: Reply) -> Sequence[Call]:
-        """Turn the whole answer into calls that put it in the preview's place."""
+        """Turn the whole answer into calls that put it in the preview's place.
+
+        The reply is used up: a copy would hold its files twice.
+        """
+        if self._pressed and not blank(reply.callback_answer.text):
+            # The press was answered when the text could be seen.
+            reply.messages.add(text=reply.callback_answer.text)
         if not self._message_id:
             return self._compose(self._update, reply)
-        if not reply.messages or not _fits_an_edit(reply.messages[0]):
+        if not _fits_an_edit(reply.messages):
             # Last: if Telegram does not take the answer, this much of it stays.
             return [*self._compose(self._update, reply), self._delete()]
-        edited = Reply()
-        edited.CopyFrom(reply)
-        edited.messages[0].edit = True
+        reply.messages[0].edit = True
         update = structs.replace(
             self._update, pressed_message_id=self._message_id, inline_message_id=""
         )
-        return self._compose(update, edited)
+        return self._compose(update, reply)
 
     async def _end_spinner(self) -> None:
         """Answer a pressed button at once: its answer may take minutes."""
@@ -121,6 +125,7 @@ class TelegramPreview:
         if not query:
             return
         self._update = structs.replace(self._update, callback_query_id="")
+        self._pressed = True
         with contextlib.suppress(BotApiError):  # it ends by itself too
             await self._attempt("answerCallbackQuery", {"callback_query_id": query})
 
@@ -169,9 +174,12 @@ class TelegramPreview:
         return place | {"message_id": self._message_id}
 
 
-def _fits_an_edit(message: OutgoingMessage) -> bool:
-    """Tell whether a message can take the place of the one that is shown."""
-    plain = not message.media and not message.edit and not blank(message.text)
-    as_shown = not message.protect_content and not message.reply_to_message_id
-    keyboard = message.WhichOneof("markup") in {None, "keyboard"}
+def _fits_an_edit(messages: Sequence[OutgoingMessage]) -> bool:
+    """Tell whether the first message can take the place of the one that is shown."""
+    if not messages or any(message.edit for message in messages):
+        return False  # what is edited is the message with the pressed button
+    first = messages[0]
+    plain = not first.media and not blank(first.text)
+    as_shown = not first.protect_content and not first.reply_to_message_id
+    keyboard = first.WhichOneof("markup") in {None, "keyboard"}
     return plain and as_shown and keyboard

@@ -287,16 +287,6 @@ async def test_an_answer_that_breaks_off_stays_and_is_excused(
     assert stage.turns.outcomes == [outcome or "service_failed"]
 
 
-async def test_a_pressed_buttons_answer_that_breaks_off_is_excused_by_a_message(
-    stage: Stage,
-) -> None:
-    """The press was answered when its text could be seen."""
-    async with answering(stage, a_message(1, callback="CONNECT:5")) as service:
-        await service.says("half of")
-        service.ends(ServiceUnavailable("CONNECT: UNAVAILABLE"))
-    assert stage.messenger.texts[-2:] == ["half of", APOLOGY]
-
-
 async def test_a_service_that_fails_at_once_is_excused(stage: Stage) -> None:
     """There is nothing to keep."""
     async with answering(stage) as service:

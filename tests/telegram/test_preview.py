@@ -200,6 +200,54 @@ async def test_a_pressed_button_is_answered_before_its_text_is_shown(
     assert [call.method for call in preview.compose(say("whole"))] == ["sendMessage"]
 
 
+async def test_words_for_a_press_that_was_answered_follow_as_a_message(
+    telegram: Telegram,
+) -> None:
+    """Such as why the text breaks off: a press is answered once."""
+    preview = telegram.preview(PRIVATE, callback_query_id="q")
+    await preview.show("half of")
+    reply = say("half of")
+    reply.callback_answer.text = "Please try again."
+    calls = preview.compose(reply)
+    assert [call.parameters["text"] for call in calls] == [
+        "half of",
+        reply.callback_answer.text,
+    ]
+    assert {call.method for call in calls} == {"sendMessage"}
+
+
+async def test_a_press_whose_text_nobody_sees_is_answered_at_the_end(
+    telegram: Telegram,
+) -> None:
+    """Under an inline message there is no chat: the answer is all there is."""
+    preview = telegram.preview(
+        RequestContext(), callback_query_id="q", inline_message_id="i"
+    )
+    await preview.show("one")
+    reply = Reply(callback_answer=CallbackAnswer(text="done"))
+    [call] = preview.compose(reply)
+    assert call.parameters == {"callback_query_id": "q", "text": "done"}
+
+
+async def test_the_message_of_the_button_is_edited_all_the_same(
+    telegram: Telegram,
+) -> None:
+    """By any message of the reply that says so; the preview is another message."""
+    preview = telegram.preview(GROUP, callback_query_id="q", pressed_message_id=40)
+    await preview.show("one")
+    edit = OutgoingMessage(text="instead", edit=True)
+    reply = Reply(messages=[OutgoingMessage(text="whole"), edit])
+    made = [
+        (call.method, call.parameters.get("message_id"))
+        for call in preview.compose(reply)
+    ]
+    assert made == [
+        ("sendMessage", None),
+        ("editMessageText", 40),
+        ("deleteMessage", 50),
+    ]
+
+
 async def test_a_spinner_that_ended_by_itself_does_not_keep_the_text_back(
     telegram: Telegram,
 ) -> None:
