@@ -64,6 +64,8 @@ class TelegramPreview:
             self._drafts = False
         self._message_id = 0
         """The message that shows the text. 0: none."""
+        self._text = ""
+        """What it shows."""
         self._edits = 0
         self._pressed = False
         """A pressed button was answered already."""
@@ -135,9 +137,12 @@ class TelegramPreview:
         return parameters | {"can_stop": True, "keep_on_stop": True}
 
     async def _show_as_message(self, text: str) -> None:
+        if text == self._text:  # unlike a draft it does not vanish
+            return
         if self._message_id:
             self._edits += 1
             await self._attempt("editMessageText", {**self._shown(), "text": text})
+            self._text = text
             return
         try:
             result = await self._attempt("sendMessage", {**self._place(), "text": text})
@@ -145,7 +150,7 @@ class TelegramPreview:
             # Without a 429 it may have arrived: a second one would stand beside it.
             self._visible = error.retry_after > 0
             raise
-        self._message_id = int(result["message_id"])
+        self._message_id, self._text = int(result["message_id"]), text
 
     def _place(self) -> Parameters:
         context = self._update.context

@@ -126,6 +126,17 @@ async def test_in_a_group_a_long_answer_is_edited_less_often(
     assert paces == [EDIT_SECONDS] * 5 + [slower] * 3
 
 
+async def test_a_message_that_shows_the_text_already_is_left_alone(
+    telegram: Telegram,
+) -> None:
+    """Only drafts have to be shown again; an edit counts, also for nothing."""
+    preview = telegram.preview(GROUP)
+    for text in ("one", "one", "one two", "one two"):
+        await preview.show(text)
+    methods = [method for method, _ in telegram.calls]
+    assert methods == ["sendMessage", "editMessageText"]
+
+
 async def test_where_drafts_are_refused_a_message_is_edited(
     telegram: Telegram,
 ) -> None:
