@@ -78,6 +78,10 @@ class Streaming:
                 wait.end()
                 text.add(piece)
                 if text.length > MOST_CHARACTERS:
+                    logger.warning(
+                        "streamed answer cut off",
+                        extra={"request_id": update.context.request_id},
+                    )
                     reading.cancel()
 
             reading = asyncio.create_task(

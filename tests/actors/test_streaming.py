@@ -295,7 +295,7 @@ async def test_a_service_that_fails_at_once_is_excused(stage: Stage) -> None:
 
 
 async def test_an_endless_answer_is_cut_off(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A service that lost its way must not fill the memory."""
     monkeypatch.setattr(streaming, "MOST_CHARACTERS", 10)
@@ -304,6 +304,7 @@ async def test_an_endless_answer_is_cut_off(
         service.pieces.put_nowait("12345678")
     assert service.cancelled
     assert stage.messenger.texts == ["1234567812345678"]
+    assert [record.message for record in caplog.records] == ["streamed answer cut off"]
     assert stage.turns.outcomes == ["done"]
 
 
