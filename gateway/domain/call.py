@@ -31,6 +31,7 @@ class Call(Struct, frozen=True, kw_only=True):
         parameters: what goes into the JSON body.
         anew: of an edit, what a new message in its place has besides, such as its
             topic. Edits themselves take none of it.
+        patience: how many seconds it may wait because of a 429.
         files: the files that go along, by the name of the parameter that each of them
             is, or by the name that a parameter calls it by with "attach://".
     """
@@ -38,6 +39,7 @@ class Call(Struct, frozen=True, kw_only=True):
     method: str
     parameters: dict[str, Any]
     anew: dict[str, Any] | None = None
+    patience: float = 30.0
     files: dict[str, Upload] = {}
 
     @property

@@ -46,6 +46,9 @@ _HARMLESS = (
 A message that is sent twice is read twice: there is no idempotency key.
 """
 
+_NO_MESSAGES = frozenset({"sendMessageDraft", "sendChatAction"})
+"""They have limits of their own (TDLib: DialogActionManager)."""
+
 _MOVED_LIMIT = 1000
 
 _encoder = msgspec.json.Encoder()
@@ -113,6 +116,7 @@ class BotApi:
         method: str,
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None = None,
+        patience: float = MAX_HOLD,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and give its result.
 
@@ -123,6 +127,7 @@ class BotApi:
             method: Telegram's name of it.
             parameters: of the call.
             files: that go along; see `Call.files`.
+            patience: how many seconds it may wait because of a 429.
 
         Raises:
             Blocked: this user cannot be reached.
@@ -130,13 +135,14 @@ class BotApi:
             BotApiUnavailable: it may work later.
             Unauthorized: the token is wrong.
         """
-        answer = await self._repeat_once(method, self._follow(parameters), files)
+        given = files, patience
+        answer = await self._repeat_once(method, self._follow(parameters), *given)
         new_id = answer.parameters.migrate_to_chat_id
         if new_id and "chat_id" in parameters:
             self._moved[parameters["chat_id"]] = new_id
             if len(self._moved) > _MOVED_LIMIT:
                 del self._moved[next(iter(self._moved))]
-            answer = await self._repeat_once(method, self._follow(parameters), files)
+            answer = await self._repeat_once(method, self._follow(parameters), *given)
         if answer.ok or answer.not_modified:
             self._authorized = True
             return answer.result
@@ -146,14 +152,16 @@ class BotApi:
         raise error
 
     async def attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-        """Make a call that nobody needs: once, and a 429 holds back nothing else.
+        """Make a call that nobody needs: once.
+
+        A 429 holds the chat back if the call counts as a message, else nothing.
 
         Raises:
             BotApiError: as in `call`.
         """
-        answer = await self._request(
-            method, 0, _encoder.encode(self._follow(parameters))
-        )
+        followed = self._follow(parameters)
+        chat_id = 0 if method in _NO_MESSAGES else followed.get("chat_id", 0)
+        answer = await self._request(method, chat_id, _encoder.encode(followed))
         if answer.ok or answer.not_modified:
             return answer.result
         raise refusal(method, answer)
@@ -168,17 +176,18 @@ class BotApi:
         method: str,
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None,
+        patience: float,
     ) -> Answer:
         """Make a request, and once more if that is safe and may help."""
         chat_id = parameters.get("chat_id", 0)
         body: Body = (parameters, files) if files else _encoder.encode(parameters)
-        await self._holds.wait(chat_id, method)
+        await self._holds.wait(chat_id, method, patience)
         answer = await self._request(method, chat_id, body)
-        pause = _pause(method, answer)
+        pause = _pause(method, answer, patience)
         if pause is None:
             return answer
         await self._sleep(pause)
-        await self._holds.wait(chat_id, method)
+        await self._holds.wait(chat_id, method, patience)
         return await self._request(method, chat_id, body)
 
     async def _request(self, method: str, chat_id: int, body: Body) -> Answer:
@@ -205,13 +214,13 @@ class BotApi:
         return read_answer(response.status, response.retry_after, response.body)
 
 
-def _pause(method: str, answer: Answer) -> float | None:
+def _pause(method: str, answer: Answer, patience: float) -> float | None:
     """Say how long to wait before a repetition. None: it must not be repeated."""
     if answer.ok:
         return None
     if answer.error_code == 429:
         seconds = answer.parameters.retry_after
-        return seconds if seconds <= MAX_HOLD else None
+        return seconds if seconds <= patience else None
     if answer.transient and not (answer.doubtful and not method.startswith(_HARMLESS)):
         return _PAUSE_SECONDS
     return None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from gateway.domain.errors import BotApiUnavailable
 
 MAX_HOLD = 30.0
-"""Seconds a call waits at most; a longer hold fails it at once.
+"""Seconds an ordinary call waits at most; a longer hold fails it at once.
 
 A user whose answer takes longer has gone, and the actor that waits could serve others.
 """
@@ -51,13 +51,13 @@ class Holds:
                 break
             del self._until[oldest]
 
-    async def wait(self, chat_id: int, method: str) -> None:
+    async def wait(self, chat_id: int, method: str, patience: float = MAX_HOLD) -> None:
         """Wait until the chat is not held back any more.
 
         Raises:
-            BotApiUnavailable: that would take longer than MAX_HOLD.
+            BotApiUnavailable: that would take longer than these seconds.
         """
-        latest = self._uptime() + MAX_HOLD
+        latest = self._uptime() + patience
         while (until := self._until.get(chat_id)) is not None:
             now = self._uptime()
             if until <= now:

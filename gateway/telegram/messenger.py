@@ -119,7 +119,9 @@ class TelegramMessenger:
     async def _call(self, call: Call) -> None:
         start = time.perf_counter()
         try:
-            await self._api.call(call.method, call.parameters, call.files)
+            await self._api.call(
+                call.method, call.parameters, call.files, call.patience
+            )
         finally:
             self._observe_call(call.method, time.perf_counter() - start)
 

@@ -37,6 +37,10 @@ SLOW_EDIT_SECONDS = 4.0
 """After so many edits in a group: it takes about 20 messages a minute, and what goes
 beyond earns a 429 that the whole answer would have to wait for too."""
 
+PATIENCE = 300.0
+"""How many seconds a whole answer may wait because of a 429: the edits before it earn
+long ones (about 280 s were reported), and it was written already."""
+
 Parameters = dict[str, Any]
 Attempt = Callable[[str, Parameters], Awaitable[Any]]
 Compose = Callable[[Update, Reply], Sequence[Call]]
@@ -107,6 +111,9 @@ class TelegramPreview:
 
         The reply is used up: a copy would hold its files twice.
         """
+        return [structs.replace(it, patience=PATIENCE) for it in self._whole(reply)]
+
+    def _whole(self, reply: Reply) -> Sequence[Call]:
         if self._pressed and not blank(reply.callback_answer.text):
             # The press was answered when the text could be seen.
             reply.messages.add(text=reply.callback_answer.text)

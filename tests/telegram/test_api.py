@@ -191,6 +191,51 @@ async def test_an_edit_that_changes_nothing_succeeds(
     assert "message is not modified" in simulator.sent[-1].error
 
 
+class TestAttempts:
+    """Calls that nobody needs: what is shown of an answer while it is written."""
+
+    async def test_one_is_made_once(self, api: BotApi, simulator: Simulator) -> None:
+        """The next one is newer anyway."""
+        simulator.fail(status=502, times=5)
+        with pytest.raises(BotApiUnavailable):
+            await api.attempt("sendMessage", HELLO)
+        assert len(simulator.sent) == 1
+
+    async def test_a_refused_draft_holds_nothing_back(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """The message that it is a draft of goes out at once."""
+        simulator.fail(status=429, retry_after=20)
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.attempt("sendMessageDraft", {**HELLO, "draft_id": 5})
+        assert caught.value.retry_after == 20
+        await api.call("sendMessage", HELLO)
+        assert naps.seconds == []
+
+    async def test_a_refused_edit_holds_its_chat_back(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """Whoever can wait for so long gets through; others fail at once."""
+        message = await api.call("sendMessage", HELLO)
+        edit = {**HELLO, "message_id": message["message_id"], "text": "more"}
+        simulator.fail(status=429, retry_after=137)
+        with pytest.raises(BotApiUnavailable):
+            await api.attempt("editMessageText", edit)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("editMessageText", edit)
+        assert naps.seconds == []
+        await api.call("editMessageText", edit, patience=300)
+        assert naps.seconds == [137]
+
+    async def test_a_patient_call_waits_for_what_it_is_told(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """It is repeated once, as any other."""
+        simulator.fail(status=429, retry_after=137)
+        await api.call("sendMessage", HELLO, patience=300)
+        assert naps.seconds == [137]
+
+
 class TestRepetition:
     """A call is repeated once, where that is safe and may help."""
 

@@ -25,6 +25,7 @@ from gateway.telegram.formatter import TEXT_LIMIT, compose
 from gateway.telegram.preview import (
     DRAFT_SECONDS,
     EDIT_SECONDS,
+    PATIENCE,
     SLOW_EDIT_SECONDS,
     TelegramPreview,
 )
@@ -266,6 +267,15 @@ async def test_a_spinner_that_ended_by_itself_does_not_keep_the_text_back(
     telegram.errors["answerCallbackQuery"] = Rejected("x", 400, Part.TOO_LATE)
     await telegram.preview(PRIVATE, callback_query_id="q").show("one")
     assert telegram.calls[-1][0] == "sendMessageDraft"
+
+
+async def test_the_whole_answer_waits_out_what_its_edits_earned(
+    telegram: Telegram,
+) -> None:
+    """Minutes, where another message would be given up."""
+    preview = telegram.preview(GROUP)
+    await preview.show("one")
+    assert {call.patience for call in preview.compose(say("whole"))} == {PATIENCE}
 
 
 async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(
