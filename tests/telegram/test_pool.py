@@ -1,6 +1,7 @@
 """Posts over kept connections: real sockets, and servers that say what they like."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import traceback
@@ -499,6 +500,52 @@ class TestEnds:
             async with pool_of(server.url) as pool:
                 assert await outcome(pool) == (200, "", b"{}")
 
+    async def test_those_that_connect_at_once_share_one_look_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A slow name server would keep a crowd waiting until it gives up."""
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+        names: list[str] = []
+        answers = asyncio.Event()
+
+        async def look_up(host: str, *place: Any, **how: Any) -> Any:  # noqa: ANN401 - as the loop's
+            names.append(host)
+            await answers.wait()
+            return await real(host, *place, **how)
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with serving() as server, pool_of(server.url) as pool:
+            waiting = [asyncio.create_task(outcome(pool)) for _ in range(3)]
+            await wait_until(lambda: names)
+            waiting[0].cancel()  # takes the answer from nobody else
+            waiting.append(asyncio.create_task(outcome(pool)))
+            answers.set()
+            assert await asyncio.gather(*waiting[1:]) == [(200, "", b"{}")] * 3
+        assert len(names) == 1
+
+    async def test_nobody_may_be_left_when_a_look_up_fails(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is looked up anew for the next one, and the loop hears nothing of it."""
+        loop = asyncio.get_running_loop()
+        begun: list[str] = []
+        fails = asyncio.Event()
+
+        async def look_up(host: str, *_: object, **__: object) -> Any:  # noqa: ANN401 - as the loop's
+            begun.append(host)
+            await fails.wait()
+            raise socket.gaierror
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with pool_of("http://host.invalid/", connect_seconds=0.05) as pool:
+            assert await outcome(pool) is NotSent
+            fails.set()
+            assert await outcome(pool) is NotSent
+            assert await outcome(pool) is NotSent
+        gc.collect()  # a task whose error nobody read says so when it goes
+        assert len(begun) == 2
+
     async def test_a_cancelled_request_takes_its_connection_along(self) -> None:
         """The answer on its way must not meet the next request."""
 
@@ -633,6 +680,26 @@ class TestTls:
             server.lines[0].writer.close()
             await wait_until(lambda: not server.open)
             assert await outcome(pool) == (200, "", b"{}")
+
+    @pytest.mark.usefixtures("_trusted")
+    async def test_a_name_may_end_with_a_dot(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that it is not looked up in other domains; no certificate has the dot."""
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+        names: list[str] = []
+
+        async def look_up(host: str, *place: Any, **how: Any) -> Any:  # noqa: ANN401 - as the loop's
+            names.append(host)
+            return await real("127.0.0.1", *place, **how)
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with serving(tls=a_server_context()) as server:
+            url = server.url.replace("127.0.0.1", "localhost.")
+            async with pool_of(url) as pool:
+                assert await outcome(pool) == (200, "", b"{}")
+        assert names == ["localhost."]
 
     async def test_an_unknown_authority_is_told_nothing(self) -> None:
         """Anybody can make a certificate."""
