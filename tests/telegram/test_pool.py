@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import ssl
+import struct
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.telegram import connection
@@ -21,6 +22,7 @@ from tests.waiting import wait_until
 
 CERTIFICATES = Path(__file__).parent.parent / "services" / "certificates"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+SLOW = b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n"
 TOKEN = "4711:AA-secret"
 
 
@@ -191,6 +193,7 @@ class TestAnswers:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + OK,
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\nRetry-After: 9\r\n\r\n" + SLOW,
     )
     MEANINGS = (
         (200, "", b"{}"),
@@ -199,13 +202,15 @@ class TestAnswers:
         (200, "", b"{}"),
         (204, "", b""),
         (502, "", b""),
+        (429, "", b""),
     )
 
     @settings(deadline=None, max_examples=30)
     @given(
-        which=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+        which=st.lists(st.integers(0, 6), min_size=1, max_size=4),
         cuts=st.sets(st.integers(1, 150)),
     )
+    @example(which=list(range(7)), cuts={20})
     def test_answers_are_read_however_they_are_cut(
         self, which: list[int], cuts: set[int]
     ) -> None:
@@ -274,6 +279,20 @@ class TestAnswers:
         async with serving(talk) as server, pool_of(server.url) as pool:
             assert await outcome(pool) is NoAnswer
             assert len(server.bodies) == 1
+
+    async def test_an_answer_that_breaks_off_is_none(self) -> None:
+        """The end of the connection is the end of the body only if it ends well."""
+
+        async def talk(line: Line) -> None:
+            await line.read()
+            await line.say(b"HTTP/1.1 200 OK\r\n\r\n", b"{}")
+            linger = struct.pack("ii", 1, 0)
+            raw = line.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            line.writer.transport.abort()
+
+        async with serving(talk) as server, pool_of(server.url) as pool:
+            assert await outcome(pool) is NoAnswer
 
     @pytest.mark.parametrize(
         "answer",
@@ -350,6 +369,30 @@ class TestKeeping:
             for _ in range(5):
                 await pool.post("getMe", b"{}")
         assert len(server.lines) == 1
+
+    async def test_a_connection_outlives_the_deadlines_of_its_requests(self) -> None:
+        """They end with their answers."""
+        loop = asyncio.get_running_loop()
+        async with serving() as server, pool_of(server.url, seconds=0.3) as pool:
+            start = loop.time()
+            while loop.time() < start + 0.6:
+                assert await outcome(pool) == (200, "", b"{}")
+        assert len(server.lines) == 1
+
+    async def test_each_answer_may_have_the_longest_length(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came before on the connection does not count."""
+        monkeypatch.setattr(connection, "_ANSWER_LIMIT", len(OK))
+
+        async def talk(line: Line) -> None:
+            while True:
+                await line.read()
+                await line.say(OK[:-1], OK[-1:])
+
+        async with serving(talk) as server, pool_of(server.url) as pool:
+            for _ in range(3):
+                assert await outcome(pool) == (200, "", b"{}")
 
     async def test_the_newest_connection_is_taken_first(self) -> None:
         """So that the others become old and are closed."""
