@@ -5,15 +5,18 @@ the end of the answer, and has the connection to itself. If the task is cancelle
 anything fails, the connection is closed. Who comes when all are in use waits in turn.
 
 The newest connection is taken first, so that the others become old and are closed.
+Those that open connections at once share one look-up of the host: each holds one of the
+few threads that the whole process has for that.
 """
 
 import asyncio
 import base64
 import socket
 import ssl
+from collections.abc import Sequence
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from aiohappyeyeballs import start_connection
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from gateway.telegram.connection import Connection, Response
 
@@ -59,6 +62,7 @@ class Pool:
         self._idle: dict[Connection, float] = {}
         """And since when, the longest first."""
         self._closing_idle: asyncio.TimerHandle | None = None
+        self._looking_up: asyncio.Task[Sequence[AddrInfoType]] | None = None
         self._closed = False
         self._none_open = asyncio.Event()
         self._heads: dict[str, bytes] = {}
@@ -85,6 +89,8 @@ class Pool:
         if parts.scheme == "https":
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
+        # "host." is looked up as it stands; certificates are for "host".
+        self._certified = (parts.hostname or "").rstrip(".")
         self._port = parts.port or (443 if self._tls else 80)
         self._host = parts.hostname
 
@@ -168,7 +174,7 @@ class Pool:
             async with asyncio.timeout_at(end):
                 connection = await self._open()
         except (OSError, ValueError):
-            # ValueError: a host name that cannot be one.
+            # ValueError: there is no address.
             raise NotSent from None
         if not self._serves(connection):
             connection.end()
@@ -177,9 +183,7 @@ class Pool:
         return connection
 
     async def _open(self) -> Connection:
-        addresses = await self._loop.getaddrinfo(
-            self._host, self._port, type=socket.SOCK_STREAM
-        )
+        addresses = await self._addresses()
         opened = await start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1
         )
@@ -187,9 +191,24 @@ class Pool:
             lambda: Connection(self._buffer, self._forget),
             sock=opened,
             ssl=self._tls,
-            server_hostname=self._host if self._tls else None,
+            server_hostname=self._certified if self._tls else None,
         )
         return connection
+
+    async def _addresses(self) -> Sequence[AddrInfoType]:
+        """Look the host up; who asks while that is under way shares the answer."""
+        if self._looking_up is None or self._looking_up.done():
+            self._looking_up = self._loop.create_task(self._look_up())
+        # Who goes away takes the answer from nobody else.
+        return await asyncio.shield(self._looking_up)
+
+    async def _look_up(self) -> Sequence[AddrInfoType]:
+        try:
+            return await self._loop.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM
+            )
+        except (OSError, ValueError):
+            return []  # ValueError: a host name that cannot be one.
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)

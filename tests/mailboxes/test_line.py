@@ -93,7 +93,9 @@ async def test_a_line_that_breaks_while_nobody_asks_ends_with_the_next_batch(
     """A server that ends idle connections is not connected to again and again."""
     ends = asyncio.Event()
 
-    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(len(PING))
+        writer.write(b"+PONG\r\n")
         await ends.wait()
         writer.write(sent)
         writer.close()
@@ -101,9 +103,12 @@ async def test_a_line_that_breaks_while_nobody_asks_ends_with_the_next_batch(
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         connection = await connected(f"redis://127.0.0.1:{port}")
-        line = open_line(connection, print)
+        replies: list[Any] = []
+        line = open_line(connection, replies.append)
         assert isinstance(line, DirectLine)
         running = asyncio.create_task(line.run())
+        line.send(PING, 1)
+        await wait_until(lambda: replies == [b"PONG"])
         ends.set()
         await wait_until(lambda: line._error is not None)  # noqa: SLF001 - unseen so far
         assert not running.done()

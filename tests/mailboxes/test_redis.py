@@ -198,6 +198,20 @@ class TestLostAnswers:
         assert len(done) == len(set(done)) == 1000
         assert await cut.lanes() == 0
 
+    async def test_what_is_sent_again_keeps_its_order(
+        self, cut: RedisStore, proxy: Proxy
+    ) -> None:
+        """A release must not overtake the claim that it gives back."""
+        proxy.faults.append("cut before")
+        words: list[tuple[str, ...]] = [("ECHO", "EVALSHA")]
+        words += [("RPUSH", "order", str(number)) for number in range(5)]
+        words.append(("LRANGE", "order", "0", "-1"))
+        commands = [Command(0, each) for each in words]
+        for command in commands:
+            cut.transport.submit(command)
+        assert await commands[-1].reply == [b"%d" % number for number in range(5)]
+        assert proxy.cuts == 1
+
     async def test_a_cut_while_nobody_asks_costs_one_connection(
         self, cut: RedisStore, proxy: Proxy
     ) -> None:

@@ -1,8 +1,10 @@
 """Posts over kept connections: real sockets, and servers that say what they like."""
 
 import asyncio
+import gc
 import socket
 import ssl
+import struct
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.telegram import connection
@@ -20,6 +22,7 @@ from tests.waiting import wait_until
 
 CERTIFICATES = Path(__file__).parent.parent / "services" / "certificates"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+SLOW = b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n"
 TOKEN = "4711:AA-secret"
 
 
@@ -190,6 +193,7 @@ class TestAnswers:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n" + OK,
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\nRetry-After: 9\r\n\r\n" + SLOW,
     )
     MEANINGS = (
         (200, "", b"{}"),
@@ -198,13 +202,15 @@ class TestAnswers:
         (200, "", b"{}"),
         (204, "", b""),
         (502, "", b""),
+        (429, "", b""),
     )
 
     @settings(deadline=None, max_examples=30)
     @given(
-        which=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+        which=st.lists(st.integers(0, 6), min_size=1, max_size=4),
         cuts=st.sets(st.integers(1, 150)),
     )
+    @example(which=list(range(7)), cuts={20})
     def test_answers_are_read_however_they_are_cut(
         self, which: list[int], cuts: set[int]
     ) -> None:
@@ -273,6 +279,20 @@ class TestAnswers:
         async with serving(talk) as server, pool_of(server.url) as pool:
             assert await outcome(pool) is NoAnswer
             assert len(server.bodies) == 1
+
+    async def test_an_answer_that_breaks_off_is_none(self) -> None:
+        """The end of the connection is the end of the body only if it ends well."""
+
+        async def talk(line: Line) -> None:
+            await line.read()
+            await line.say(b"HTTP/1.1 200 OK\r\n\r\n", b"{}")
+            linger = struct.pack("ii", 1, 0)
+            raw = line.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            line.writer.transport.abort()
+
+        async with serving(talk) as server, pool_of(server.url) as pool:
+            assert await outcome(pool) is NoAnswer
 
     @pytest.mark.parametrize(
         "answer",
@@ -349,6 +369,30 @@ class TestKeeping:
             for _ in range(5):
                 await pool.post("getMe", b"{}")
         assert len(server.lines) == 1
+
+    async def test_a_connection_outlives_the_deadlines_of_its_requests(self) -> None:
+        """They end with their answers."""
+        loop = asyncio.get_running_loop()
+        async with serving() as server, pool_of(server.url, seconds=0.3) as pool:
+            start = loop.time()
+            while loop.time() < start + 0.6:
+                assert await outcome(pool) == (200, "", b"{}")
+        assert len(server.lines) == 1
+
+    async def test_each_answer_may_have_the_longest_length(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came before on the connection does not count."""
+        monkeypatch.setattr(connection, "_ANSWER_LIMIT", len(OK))
+
+        async def talk(line: Line) -> None:
+            while True:
+                await line.read()
+                await line.say(OK[:-1], OK[-1:])
+
+        async with serving(talk) as server, pool_of(server.url) as pool:
+            for _ in range(3):
+                assert await outcome(pool) == (200, "", b"{}")
 
     async def test_the_newest_connection_is_taken_first(self) -> None:
         """So that the others become old and are closed."""
@@ -499,6 +543,52 @@ class TestEnds:
             async with pool_of(server.url) as pool:
                 assert await outcome(pool) == (200, "", b"{}")
 
+    async def test_those_that_connect_at_once_share_one_look_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A slow name server would keep a crowd waiting until it gives up."""
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+        names: list[str] = []
+        answers = asyncio.Event()
+
+        async def look_up(host: str, *place: Any, **how: Any) -> Any:  # noqa: ANN401 - as the loop's
+            names.append(host)
+            await answers.wait()
+            return await real(host, *place, **how)
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with serving() as server, pool_of(server.url) as pool:
+            waiting = [asyncio.create_task(outcome(pool)) for _ in range(3)]
+            await wait_until(lambda: names)
+            waiting[0].cancel()  # takes the answer from nobody else
+            waiting.append(asyncio.create_task(outcome(pool)))
+            answers.set()
+            assert await asyncio.gather(*waiting[1:]) == [(200, "", b"{}")] * 3
+        assert len(names) == 1
+
+    async def test_nobody_may_be_left_when_a_look_up_fails(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is looked up anew for the next one, and the loop hears nothing of it."""
+        loop = asyncio.get_running_loop()
+        begun: list[str] = []
+        fails = asyncio.Event()
+
+        async def look_up(host: str, *_: object, **__: object) -> Any:  # noqa: ANN401 - as the loop's
+            begun.append(host)
+            await fails.wait()
+            raise socket.gaierror
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with pool_of("http://host.invalid/", connect_seconds=0.05) as pool:
+            assert await outcome(pool) is NotSent
+            fails.set()
+            assert await outcome(pool) is NotSent
+            assert await outcome(pool) is NotSent
+        gc.collect()  # a task whose error nobody read says so when it goes
+        assert len(begun) == 2
+
     async def test_a_cancelled_request_takes_its_connection_along(self) -> None:
         """The answer on its way must not meet the next request."""
 
@@ -633,6 +723,26 @@ class TestTls:
             server.lines[0].writer.close()
             await wait_until(lambda: not server.open)
             assert await outcome(pool) == (200, "", b"{}")
+
+    @pytest.mark.usefixtures("_trusted")
+    async def test_a_name_may_end_with_a_dot(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that it is not looked up in other domains; no certificate has the dot."""
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+        names: list[str] = []
+
+        async def look_up(host: str, *place: Any, **how: Any) -> Any:  # noqa: ANN401 - as the loop's
+            names.append(host)
+            return await real("127.0.0.1", *place, **how)
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        async with serving(tls=a_server_context()) as server:
+            url = server.url.replace("127.0.0.1", "localhost.")
+            async with pool_of(url) as pool:
+                assert await outcome(pool) == (200, "", b"{}")
+        assert names == ["localhost."]
 
     async def test_an_unknown_authority_is_told_nothing(self) -> None:
         """Anybody can make a certificate."""

@@ -282,6 +282,18 @@ class TestUpdates:
                 assert await connection.closed()
         assert len(gateway.accepted) == 2
 
+    async def test_an_old_sender_may_ask_to_stay(self) -> None:
+        """An old proxy: HTTP/1.0 stays connected only where both say so."""
+        gateway = Gateway()
+        request = head(len(UPDATE), "Connection: keep-alive")
+        async with gateway.serving(), gateway.connection() as connection:
+            for _ in range(2):
+                connection.send(request.replace(b"HTTP/1.1", b"HTTP/1.0") + UPDATE)
+                answer = await connection.answer()
+                assert answer.startswith(b"HTTP/1.0 200 OK")
+                assert b"connection: keep-alive" in answer.lower()
+        assert len(gateway.accepted) == 2
+
     async def test_an_answer_says_when_it_was_made(self) -> None:
         """In the form that HTTP asks for, though it is made once a second only."""
         gateway = Gateway()
