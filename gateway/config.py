@@ -58,6 +58,15 @@ def _redis_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _base_url(value: HttpUrl) -> HttpUrl:
+    if value.query is not None or value.fragment is not None:
+        raise ValueError("has a ? or a #: paths are put behind it")
+    return value
+
+
+_BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
+
+
 class Settings(BaseSettings):
     """What the gateway can be told. Seconds are seconds, not milliseconds."""
 
@@ -67,9 +76,9 @@ class Settings(BaseSettings):
 
     telegram_bot_token: Annotated[SecretStr, AfterValidator(_token)]
     telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
-    telegram_api_url: HttpUrl = HttpUrl("https://api.telegram.org")
+    telegram_api_url: _BaseUrl = HttpUrl("https://api.telegram.org")
     webhook_url: HttpUrl | None = None
-    files_url: HttpUrl | None = None
+    files_url: _BaseUrl | None = None
     host: str = "127.0.0.1"
     port: _Port = 8000
     ops_port: _Port = 9000

@@ -85,6 +85,19 @@ def test_a_bad_address_of_redis_is_not_quoted(
 
 
 @pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize("name", ["TELEGRAM_API_URL", "FILES_URL"])
+@pytest.mark.parametrize("bad", ["https://host/x?key=hush", "https://host/#hush"])
+def test_an_address_that_paths_are_put_behind_ends_where_they_begin(
+    monkeypatch: pytest.MonkeyPatch, name: str, bad: str
+) -> None:
+    """The rest would be asked for something else, without a word."""
+    monkeypatch.setenv(name, bad)
+    with pytest.raises(Faults) as caught:
+        load()
+    assert caught.value.faults == (f"{name}: has a ? or a #: paths are put behind it",)
+
+
+@pytest.mark.usefixtures("_enough")
 def test_redis_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two places for it are one too many."""
     monkeypatch.setenv("REDIS_URL", "redis://cache")
