@@ -112,6 +112,8 @@ class _Reader:
             )
         if kind == "update":
             details_field = self._details_field(option.update)
+            if update_types.type_of(option.update) == update_types.MESSAGE:
+                message_field = details_field
             json = update_types.JSON
             json_field = self._field(method.input_type, json, required=False)
         if kind == "event":

@@ -22,7 +22,8 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         request: the request's class.
         response: the response's class.
         context_field: the request's field for the context.
-        message_field: the request's field for the message. Empty: none.
+        message_field: the request's field for the message, also where that is what
+            `details_field` is for. Empty: none.
         event_field: the request's field for the event. Empty: none.
         details_field: the request's field of the type that belongs to the kind of
             update. Empty: none.

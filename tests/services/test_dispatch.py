@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from botgateway.chat.v1.message_pb2 import IncomingMessage, Photo
+from botgateway.chat.v1.message_pb2 import Document, File, IncomingMessage, Photo
 from botgateway.chat.v1.update_pb2 import PollAnswer
 from botgateway.route.v1 import event_pb2
+from grpc import aio
 
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import Update
@@ -16,7 +17,7 @@ from gateway.services.channels import Channels
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import build_routes
 from gateway.services.update_types import values_of
-from tests.services.every_kind import every_kind
+from tests.services.every_kind import EveryKind, every_kind
 from tests.services.serving import TIMEOUTS, Services, an_update, call, calling, serving
 from tests.waiting import wait_until
 
@@ -251,6 +252,30 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
     update_json = values_of(update, "", "json")["json"]
     assert (update_json.kind, read) == ("poll_answer", [])
     assert values_of(update, "details", "") == {"details": PollAnswer(poll_id="52")}
+
+
+@pytest.mark.parametrize("kind", ["edited_message", "business_message"])
+async def test_files_have_addresses_in_every_kind_of_message(kind: str) -> None:
+    """Not only in those that the triggers text and command serve."""
+    message = IncomingMessage(document=Document(file=File(file_id="f")))
+    update = an_update(kind=kind, name=kind, details=lambda: message)
+
+    def address(message: IncomingMessage) -> None:
+        message.document.file.url = f"at/{message.document.file.file_id}"
+
+    service, server = EveryKind(), aio.server()
+    server.add_generic_rpc_handlers((service,))
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    table = build_routes([every_kind()])
+    seconds = dict.fromkeys(table.services, 5.0)
+    async with Channels(dict.fromkeys(table.services, target)) as channels:
+        match = Dispatch(table, channels, seconds, seconds, address).find(update)
+        assert match
+        await match.call("")
+    await server.stop(None)
+    [(_, request)] = service.asked
+    assert request.details.document.file.url == "at/f"
 
 
 async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
