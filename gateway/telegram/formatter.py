@@ -6,6 +6,7 @@ Pure: the same update and reply always give the same calls.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     TEXT_FORMAT_HTML,
     TEXT_FORMAT_MARKDOWN_V2,
@@ -35,6 +36,8 @@ MOST_TEXT = MOST_CALLS * TEXT_LIMIT
 """Characters of one text that are looked at: as many as those calls can hold."""
 
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
+
+_PRIVATE = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
 
 Parameters = dict[str, Any]
 Files = dict[str, Upload]
@@ -88,7 +91,9 @@ class _Composer:
         self.calls: list[Call] = []
         self._report = report
         self._callback_query_id = update.callback_query_id
-        self._context = update.context
+        # Whoever is written to elsewhere is written to in a private chat.
+        elsewhere = update.reply_chat_id
+        self._context = _PRIVATE if elsewhere else update.context
         self._chat = _chat(update)
         """Where new messages go. Empty: nowhere."""
         self._to = self._chat

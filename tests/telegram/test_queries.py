@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_APPROVE,
     JOIN_DECISION_DECLINE,
@@ -30,6 +30,9 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
     PreCheckoutAnswer,
     Reply,
+    ReplyButton,
+    ReplyKeyboard,
+    ReplyRow,
     Row,
     ShippingAnswer,
     ShippingOption,
@@ -328,6 +331,29 @@ class TestPayments:
         reply = Reply(messages=[OutgoingMessage(text="Thank you")])
         (_, message), _ = composed(query, reply)
         assert message.parameters == {"chat_id": ANNA, "text": "Thank you"}
+
+    @pytest.mark.parametrize("kind", ["pre_checkout_query", "chat_join_request"])
+    def test_the_private_chat_has_all_that_private_chats_have(self, kind: str) -> None:
+        """Whatever the chat is that the update is from."""
+        query = an_update(kind, reply_chat_id=ANNA)
+        query.context.chat_type = CHAT_TYPE_CHANNEL
+        app = Button(text="b", web_app_url="https://example.com")
+        number = ReplyButton(text="n", request_contact=True)
+        reply = Reply(
+            messages=[
+                OutgoingMessage(
+                    text="one", keyboard=InlineKeyboard(rows=[Row(buttons=[app])])
+                ),
+                OutgoingMessage(
+                    text="two",
+                    reply_keyboard=ReplyKeyboard(rows=[ReplyRow(buttons=[number])]),
+                ),
+            ]
+        )
+        (_, one, two), faults = composed(query, reply)
+        assert "inline_keyboard" in one.parameters["reply_markup"]
+        assert "keyboard" in two.parameters["reply_markup"]
+        assert not faults
 
 
 class TestJoining:
