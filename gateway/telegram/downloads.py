@@ -15,6 +15,7 @@ import re
 import time
 from collections import OrderedDict
 from typing import Self
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -153,7 +154,7 @@ class Downloads:
             async with (
                 asyncio.timeout(SILENCE_SECONDS) as silence,
                 self._session.get(
-                    f"{self._address}/{place.file_path}",
+                    f"{self._address}/{quote(place.file_path)}",
                     headers=headers,
                     allow_redirects=False,
                 ) as source,

@@ -225,17 +225,20 @@ class Telegram:
 
     def __init__(self) -> None:
         self.until = asyncio.Event()
+        self.path = "f.html"
+        self.asked: list[str] = []
         self.sent = 0
         self.ended = 0
         self.app = web.Application()
         self.app.router.add_post("/bot{token}/getFile", self._place)
-        self.app.router.add_get("/file/bot{token}/{name}", self._give)
+        self.app.router.add_get("/file/bot{token}/{name:.+}", self._give)
         self.mode = "endless"
 
     async def _place(self, request: web.Request) -> web.Response:
-        return web.json_response({"ok": True, "result": {"file_path": "f.html"}})
+        return web.json_response({"ok": True, "result": {"file_path": self.path}})
 
     async def _give(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.match_info["name"])
         if self.mode == "redirect":
             self.mode = "whole"
             raise web.HTTPFound(f"/file/bot{TOKEN}/g")
@@ -285,6 +288,17 @@ async def test_a_redirect_is_not_followed(clock: FakeClock) -> None:
         status, body, headers = await place.get()
     assert (status, body) == (502, b"")
     assert "Location" not in headers
+
+
+@pytest.mark.parametrize("path", ["docs/file_1.c#", "docs/a b?.txt", "docs/100%25.md"])
+async def test_a_file_is_asked_for_by_its_very_path(
+    clock: FakeClock, path: str
+) -> None:
+    """Users name files as they like: nothing in a name has a meaning in addresses."""
+    async with telegram(clock, "whole") as (source, place):
+        source.path = path
+        status, body, _ = await place.get()
+    assert (status, body, source.asked) == (200, CONTENT, [path])
 
 
 async def test_a_file_that_breaks_off_is_not_taken_for_whole(clock: FakeClock) -> None:
