@@ -66,6 +66,8 @@ def result(given: object) -> str:
     else:
         _check_media(str(kind), given)
         text_rules.caption(given)
+    if not is_url(given.get("thumbnail_url", "http://a.b"), "http", "https"):
+        raise bad("WEBDOCUMENT_URL_INVALID")
     # Wherever it is shown: web apps are for private chats.
     keyboard_rules.keyboard(given | {"chat_id": -1})
     return result_id

@@ -9,7 +9,6 @@ from typing import Any
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     TEXT_FORMAT_HTML,
-    TEXT_FORMAT_MARKDOWN_V2,
     CallbackAnswer,
     OutgoingMessage,
     Reply,
@@ -19,7 +18,7 @@ from gateway.domain.call import Call, Upload
 from gateway.domain.update import Update
 from gateway.telegram.markup import for_edit, reply_markup
 from gateway.telegram.media import CAPTION_LIMIT, in_albums, media_calls, read_media
-from gateway.telegram.options import options, previews
+from gateway.telegram.options import options, parse_mode, previews
 from gateway.telegram.queries import answer_query, chat_of_messages
 from gateway.telegram.text import blank, shorten, split, split_html, units
 
@@ -34,8 +33,6 @@ goes on for longer is a fault of the service and would hold up everybody."""
 
 MOST_TEXT = MOST_CALLS * TEXT_LIMIT
 """Characters of one text that are looked at: as many as those calls can hold."""
-
-_PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
 _PRIVATE = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
 
@@ -149,7 +146,7 @@ class _Composer:
             parts = parts[:1] if target else []
         shown = previews(message, len(parts), self._report)
         for number, (part, preview) in enumerate(zip(parts, shown, strict=True), 1):
-            content = {"text": part, **_parse_mode(message), **preview}
+            content = {"text": part, **parse_mode(message), **preview}
             is_last = number == len(parts)
             if target:
                 content |= for_edit(markup, self._report) if is_last else {}
@@ -178,7 +175,7 @@ class _Composer:
             return True
         caption: Parameters = {}
         if parts and units(message.text) <= CAPTION_LIMIT:
-            caption = {"caption": message.text, **_parse_mode(message)}
+            caption = {"caption": message.text, **parse_mode(message)}
         groups = in_albums(items) if message.album else [[item] for item in items]
         # Buttons stand under the last thing that is sent.
         under = {} if parts and not caption else markup
@@ -240,8 +237,3 @@ def _parts(message: OutgoingMessage) -> list[str]:
     if message.format == TEXT_FORMAT_HTML:
         return split_html(text, TEXT_LIMIT)
     return split(text, TEXT_LIMIT)
-
-
-def _parse_mode(message: OutgoingMessage) -> Parameters:
-    mode = _PARSE_MODES.get(message.format)
-    return {"parse_mode": mode} if mode else {}

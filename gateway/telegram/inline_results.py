@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
-    LINK_PREVIEW_SIZE_LARGE,
-    LINK_PREVIEW_SIZE_SMALL,
     MEDIA_KIND_ANIMATION,
     MEDIA_KIND_AUDIO,
     MEDIA_KIND_PHOTO,
@@ -18,21 +16,23 @@ from botgateway.chat.v1.reply_pb2 import (
     MEDIA_KIND_VIDEO,
     MEDIA_KIND_VOICE,
     TEXT_FORMAT_HTML,
-    TEXT_FORMAT_MARKDOWN_V2,
     InlineResult,
-    LinkPreview,
     Media,
     OutgoingMessage,
 )
 
-from gateway.telegram.keyboard import inline_keyboard
+from gateway.telegram.addresses import is_address
+from gateway.telegram.markup import reply_markup
+from gateway.telegram.media import CAPTION_LIMIT
+from gateway.telegram.options import parse_mode, previews
 from gateway.telegram.text import blank, split, split_html
 
 Parameters = dict[str, Any]
 Report = Callable[[str], None]
 
 _TEXT_LIMIT = 4096
-_CAPTION_LIMIT = 1024
+_RAW_LIMIT = 32768
+"""telegram-bot-api, Client.cpp: get_formatted_text. With all its markup."""
 _ID_BYTES = 64
 """Bot API, InlineQueryResult: id."""
 
@@ -51,12 +51,6 @@ _DESCRIBED = frozenset({"photo", "document", "video"})
 """Kinds of media whose results may have a description."""
 _DOCUMENTS = {"pdf": "application/pdf", "zip": "application/zip"}
 """The kinds of files that an address may lead to."""
-_PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
-_SIZES = {
-    LINK_PREVIEW_SIZE_SMALL: "prefer_small_media",
-    LINK_PREVIEW_SIZE_LARGE: "prefer_large_media",
-}
-
 
 _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 
@@ -76,26 +70,23 @@ def inline_result(result: InlineResult, report: Report) -> Parameters | None:
     if content is None:
         return None
     # They may be shown in any chat: web apps are for private ones only.
-    keyboard = inline_keyboard(message.keyboard, _ANY_CHAT, report)
-    return {"id": result.result_id, **content, **keyboard}
+    markup = reply_markup(message, _ANY_CHAT, report)
+    return {"id": result.result_id, **content, **markup}
 
 
 def _article(result: InlineResult, report: Report) -> Parameters | None:
     message = result.message
-    if blank(result.title) or blank(message.text):
+    text = _fitting(message, _TEXT_LIMIT, report)
+    if blank(result.title) or not text:
         report("result_without_title" if blank(result.title) else "result_empty")
         return None
-    content = {
-        "message_text": _fitting(message, _TEXT_LIMIT, report),
-        **_parse_mode(message),
-    }
-    if message.HasField("link_preview"):
-        content["link_preview_options"] = _preview(message.link_preview)
+    [preview] = previews(message, 1, report)
+    content = {"message_text": text, **parse_mode(message), **preview}
     shown = {"type": "article", "title": result.title, "input_message_content": content}
     if result.description:
         shown["description"] = result.description
-    if result.thumbnail_url:
-        shown["thumbnail_url"] = result.thumbnail_url
+    if thumbnail := _thumbnail(result, report):
+        shown["thumbnail_url"] = thumbnail
     return shown
 
 
@@ -108,7 +99,7 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
         source = f"{_stem(kind)}_file_id"
         shown: Parameters | None = {"type": kind, source: media.file_id}
     else:
-        shown = _at_address(kind, media, result.thumbnail_url)
+        shown = _at_address(kind, media, _thumbnail(result, report))
     if shown is None:
         report("result_media_unsupported")
         return None
@@ -119,12 +110,11 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
         shown["title"] = result.title
     if result.description and kind in _DESCRIBED:
         shown["description"] = result.description
-    if not blank(message.text):
+    if caption := _fitting(message, CAPTION_LIMIT, report):
         if kind == "sticker":
             report("result_caption_unsupported")
         else:
-            shown["caption"] = _fitting(message, _CAPTION_LIMIT, report)
-            shown |= _parse_mode(message)
+            shown |= {"caption": caption, **parse_mode(message)}
     return shown
 
 
@@ -132,7 +122,7 @@ def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
     """Give what Telegram has to know of a file that it downloads itself."""
     url = media.url
     ending = _ending(url)
-    if not url or kind == "sticker":
+    if kind == "sticker" or not is_address(url, "http", "https"):
         return None
     if kind == "mpeg4_gif" and ending == "gif":
         kind = "gif"
@@ -156,6 +146,14 @@ def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
     return shown
 
 
+def _thumbnail(result: InlineResult, report: Report) -> str:
+    url = result.thumbnail_url
+    if not url or is_address(url, "http", "https"):
+        return url
+    report("thumbnail_url_invalid")
+    return ""
+
+
 def _stem(kind: str) -> str:
     """Give the word for a kind that Telegram's field names begin with."""
     return kind.removesuffix("_gif")
@@ -170,28 +168,9 @@ def _ending(url: str) -> str:
 
 
 def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
-    """Give as much of a text as one message takes."""
+    """Give as much of a text as one message takes. Empty: nothing would be seen."""
     cut = split_html if message.format == TEXT_FORMAT_HTML else split
-    parts = cut(message.text, limit)
-    if len(parts) > 1:
+    parts = cut(message.text[:_RAW_LIMIT], limit)
+    if len(parts) > 1 or len(message.text) > _RAW_LIMIT:
         report("text_too_long")
-    return parts[0] if parts else message.text
-
-
-def _parse_mode(message: OutgoingMessage) -> Parameters:
-    mode = _PARSE_MODES.get(message.format)
-    return {"parse_mode": mode} if mode else {}
-
-
-def _preview(preview: LinkPreview) -> Parameters:
-    """Give Telegram's LinkPreviewOptions."""
-    if preview.disabled:
-        return {"is_disabled": True}
-    options: Parameters = {}
-    if preview.url:
-        options["url"] = preview.url
-    if preview.size in _SIZES:
-        options[_SIZES[preview.size]] = True
-    if preview.above_text:
-        options["show_above_text"] = True
-    return options
+    return parts[0] if parts else ""

@@ -1,10 +1,12 @@
-"""How a message is sent: in answer to which one, how loud, with which preview."""
+"""How a message is sent: in answer to what, how loud, marked up, with which preview."""
 
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import (
     LINK_PREVIEW_SIZE_LARGE,
     LINK_PREVIEW_SIZE_SMALL,
+    TEXT_FORMAT_HTML,
+    TEXT_FORMAT_MARKDOWN_V2,
     LinkPreview,
     OutgoingMessage,
 )
@@ -14,6 +16,8 @@ from gateway.telegram.keyboard import Report
 
 _MESSAGE_IDS = range(1, 2**31)
 """What Telegram numbers the messages of a chat with."""
+
+_PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
 _SIZES = {
     LINK_PREVIEW_SIZE_SMALL: "prefer_small_media",
@@ -41,6 +45,12 @@ def options(message: OutgoingMessage, report: Report) -> dict[str, Any]:
         else:
             report("reply_to_message_id_invalid")
     return chosen
+
+
+def parse_mode(message: OutgoingMessage) -> dict[str, Any]:
+    """Give the parameter `parse_mode`; nothing for plain text."""
+    mode = _PARSE_MODES.get(message.format)
+    return {"parse_mode": mode} if mode else {}
 
 
 def previews(

@@ -220,6 +220,12 @@ class TestInline:
             (an_article(result_id=""), "result_id_invalid"),
             (an_article(result_id="ä" * 33), "result_id_invalid"),
             (an_article(text=" "), "result_empty"),
+            (an_article(text="<b> </b>", format=TEXT_FORMAT_HTML), "result_empty"),
+            (a_file(MEDIA_KIND_PHOTO, url="a.jpg"), "result_media_unsupported"),
+            (
+                a_file(MEDIA_KIND_VOICE, url="http://localhost/a"),
+                "result_media_unsupported",
+            ),
             (
                 InlineResult(result_id="1", message=OutgoingMessage(text="x")),
                 "result_without_title",
@@ -240,6 +246,32 @@ class TestInline:
         shown, faults = results_of(result, an_article("other"))
         assert [each["id"] for each in shown] == ["other"]
         assert faults == {fault: 1}
+
+    @pytest.mark.parametrize(
+        ("fields", "fault"),
+        [
+            ({"link_preview": LinkPreview(url="nowhere")}, "link_preview_url_invalid"),
+            ({"remove_keyboard": True}, "remove_keyboard_unsupported_here"),
+        ],
+    )
+    def test_a_bad_part_is_left_out_of_its_result(
+        self, fields: dict[str, Any], fault: str
+    ) -> None:
+        """The rest of it is shown."""
+        shown, faults = results_of(an_article(**fields))
+        assert shown == results_of(an_article())[0]
+        assert faults == {fault: 1}
+
+    def test_a_bad_thumbnail_is_left_out_of_its_result(self) -> None:
+        """The article is shown without it; a photo is its own."""
+        article = an_article()
+        article.thumbnail_url = "nowhere"
+        photo = a_file(MEDIA_KIND_PHOTO, url=URL, thumb="nowhere")
+        photo.result_id = "2"
+        (shown, other), faults = results_of(article, photo)
+        assert "thumbnail_url" not in shown
+        assert other["thumbnail_url"] == URL
+        assert faults == {"thumbnail_url_invalid": 2}
 
     def test_the_50_best_results_are_shown(self) -> None:
         """More would be refused, and so would the same id twice."""
@@ -407,7 +439,9 @@ class TestGuests:
 
 
 TEXTS = st.text(max_size=40) | st.sampled_from(["", " ", "<b>x", "x" * 5000, URL])
-ADDRESSES = st.sampled_from(["", URL, f"{URL}.gif", f"{URL}.zip", f"{URL}.pdf"])
+ADDRESSES = st.sampled_from(
+    ["", URL, f"{URL}.gif", f"{URL}.zip", f"{URL}.pdf", "a.jpg", "ftp://a.b/c.gif"]
+)
 MEDIA = st.builds(
     Media,
     kind=st.sampled_from(MediaKind.values()),
@@ -418,7 +452,7 @@ RESULTS = st.builds(
     result_id=TEXTS,
     title=TEXTS,
     description=TEXTS,
-    thumbnail_url=st.sampled_from(["", URL]),
+    thumbnail_url=ADDRESSES,
     message=st.builds(
         OutgoingMessage,
         text=TEXTS,
