@@ -128,7 +128,11 @@ def _guest(
             continue
         # Telegram asks for a title, which nobody sees.
         result = InlineResult(result_id="answer", title="answer", message=message)
-        if (made := inline_result(result, report)) is not None:
+        made = inline_result(result, report)
+        if made is None and message.media:  # there is one answer, or its text is lost
+            del result.message.media[:]
+            made = inline_result(result, report)
+        if made is not None:
             answer = {"guest_query_id": update.query_id, "result": made}
             return [Call(method="answerGuestQuery", parameters=answer)]
     return []

@@ -430,6 +430,16 @@ class TestGuests:
         assert "reply_markup" in call.parameters["result"]
         assert faults == {"no_chat": 1}
 
+    def test_a_guest_gets_the_text_of_a_file_that_cannot_be_a_result(self) -> None:
+        """What cannot be shown is left out; the rest arrives."""
+        file = Media(kind=MEDIA_KIND_PHOTO, upload=Upload(content=b"x"))
+        reply = Reply(messages=[OutgoingMessage(text="one", media=[file])])
+        [call], faults = composed(an_update("guest_message"), reply)
+        query_rules.guest_result(call.parameters)
+        content = call.parameters["result"]["input_message_content"]
+        assert content == {"message_text": "one"}
+        assert faults == {"result_media_unsupported": 1}
+
     def test_silence_is_an_answer_too(self) -> None:
         """And without a query there is none."""
         assert composed(an_update("guest_message"), Reply())[0] == []
