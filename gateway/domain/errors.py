@@ -137,6 +137,8 @@ class Part(StrEnum):
     """The pressed button's query is too old or was answered before."""
     SIZE = "size"
     """The file is too large."""
+    MEDIA = "media"
+    """The file is not there, or not of the kind that it is sent as."""
     OTHER = "other"
 
 

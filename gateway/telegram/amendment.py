@@ -9,7 +9,7 @@ from msgspec import structs
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Part
-from gateway.telegram.media import without_formats
+from gateway.telegram.media import without_formats, without_media
 from gateway.telegram.queries import amend_answer
 
 _PARTS = {
@@ -28,6 +28,8 @@ def amend(call: Call, rejected: Part) -> Call | None:
         return without_formats(call)
     if call.method.startswith("answer"):
         return amend_answer(call, rejected)
+    if rejected in {Part.MEDIA, Part.SIZE}:
+        return without_media(call)
     part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
     if part not in call.parameters or call.method == "editMessageReplyMarkup":

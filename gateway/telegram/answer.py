@@ -45,6 +45,19 @@ _SIGNS = (
         ),
     ),
     (Part.SIZE, ("file is too big",)),
+    (
+        Part.MEDIA,
+        (
+            "file identifier",
+            "http url",
+            "web page content",
+            "webpage_",
+            "can't use file of type",
+            "file must be non-empty",
+            "photo_",
+            "image_process_failed",
+        ),
+    ),
 )
 """telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
 

@@ -11,6 +11,7 @@ from botgateway.chat.v1 import reply_pb2 as contract
 from msgspec import Struct, structs
 
 from gateway.domain.call import Call, Upload
+from gateway.telegram.addresses import is_address
 
 CAPTION_LIMIT = 1024
 """Bot API, sendPhoto and others: caption. In UTF-16 code units."""
@@ -127,6 +128,24 @@ def without_formats(call: Call) -> Call | None:
     return structs.replace(call, parameters={**call.parameters, "media": media})
 
 
+def without_media(call: Call) -> Call | None:
+    """Send the caption alone. None: there is none."""
+    parameters = call.parameters
+    captioned = parameters["media"][0] if "media" in parameters else parameters
+    if "caption" not in captioned:
+        return None
+    text = {"text": captioned["caption"]}
+    if "parse_mode" in captioned:
+        text["parse_mode"] = captioned["parse_mode"]
+    kind = call.method.removeprefix("send").lower()
+    kept = {
+        name: value
+        for name, value in parameters.items()
+        if name not in {kind, "media", "caption"}
+    }
+    return Call(method="sendMessage", parameters=kept | text)
+
+
 def _call(group: Sequence[Item], caption: Parameters) -> Call:
     if len(group) == 1:
         kind, source = group[0].kind, group[0].source
@@ -154,6 +173,9 @@ def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:
     source = media.file_id or media.url
     if not source:
         report("media_without_source")
+        return None
+    if media.url and not is_address(media.url, "http", "https"):
+        report("media_url_invalid")
         return None
     return Item(kind, source)
 

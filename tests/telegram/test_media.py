@@ -228,3 +228,15 @@ def test_an_empty_file_is_no_file() -> None:
     calls, reported = sent(OutgoingMessage(text="Here", media=media))
     assert [call.method for call in calls] == ["sendMessage"]
     assert reported == ["media_without_source"]
+
+
+@pytest.mark.parametrize("url", ["a.jpg", "ftp://example.com/a.jpg", "http://x/a"])
+def test_a_bad_address_does_not_cost_the_rest_of_an_album(url: str) -> None:
+    """Telegram would refuse all of it."""
+    media = [PHOTOS[0], Media(kind=MEDIA_KIND_PHOTO, url=url), PHOTOS[1]]
+    [call], reported = sent(OutgoingMessage(text="Here", media=media, album=True))
+    assert [each["media"] for each in call.parameters["media"]] == [
+        "photo-0",
+        "photo-1",
+    ]
+    assert reported == ["media_url_invalid"]

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
+    MEDIA_KIND_PHOTO,
     TEXT_FORMAT_HTML,
     Button,
     CallbackAnswer,
     InlineKeyboard,
+    Media,
     OutgoingMessage,
     Reply,
     Row,
@@ -123,6 +125,38 @@ async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
     await desk.reply(press(0), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
     assert {call.error for call in desk.simulator.sent} == {""}
     assert all("pre" not in text for text in desk.texts())
+
+
+@pytest.mark.parametrize("album", [False, True])
+@pytest.mark.parametrize(
+    "fault", ["failed to get HTTP URL content", "file is too big", "PHOTO_EXT_INVALID"]
+)
+async def test_the_text_arrives_where_its_media_is_refused(
+    desk: Desk, fault: str, *, album: bool
+) -> None:
+    """In its format, with all that is said of how it is sent."""
+    for method in ("sendPhoto", "sendMediaGroup"):
+        desk.simulator.fail(method, 400, description=f"Bad Request: {fault}")
+    photo = Media(kind=MEDIA_KIND_PHOTO, url="https://example.com/gone.jpg")
+    message = OutgoingMessage(
+        text="<b>Look</b>",
+        format=TEXT_FORMAT_HTML,
+        media=[photo] * (2 if album else 1),
+        album=album,
+        silent=True,
+    )
+    await desk.reply(press(0), message)
+    assert desk.texts() == ["Look"]
+    assert desk.simulator.sent[-1].parameters == {
+        "chat_id": CHAT,
+        "disable_notification": True,
+        "text": "<b>Look</b>",
+        "parse_mode": "HTML",
+    }
+    alone = OutgoingMessage(media=[photo])
+    desk.simulator.fail("sendPhoto", 400, description=f"Bad Request: {fault}")
+    with pytest.raises(Rejected):
+        await desk.reply(press(0), alone)
 
 
 async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
