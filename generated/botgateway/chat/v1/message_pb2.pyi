@@ -693,7 +693,7 @@ class OtherAttachment(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Telegram's name of the field, such as "poll", "story" or "checklist"."""
+    """Telegram's name of the field, such as "giveaway" or "rich_message"."""
     def __init__(
         self,
         *,
