@@ -87,7 +87,7 @@ def rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
         decoder, convert = reader
         try:
             return {kind: convert(decoder.decode(json))}
-        except MsgspecError:
+        except (MsgspecError, RecursionError):
             if kind in PAYMENTS:
                 raise Malformed("a payment cannot be read") from None
     return {"other": contract.OtherAttachment(kind=kind)}

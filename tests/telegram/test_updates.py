@@ -954,3 +954,13 @@ def places(value: dict[Any, Any] | list[Any]) -> list[tuple[Any, Any]]:
         if isinstance(value[key], dict | list):
             found += places(value[key])
     return found
+
+
+@pytest.mark.parametrize("part", ["poll", "successful_payment"])
+def test_depth_is_malformed_or_read_at_every_level(part: str) -> None:
+    """A part that is read later is read at another depth of the program's stack."""
+    for depth in range(800, 1000):
+        nested = b"[" * depth + b"]" * depth
+        message = body().replace(b'"message": {', b'"message": {"%b": {"x": %b}, ')
+        with contextlib.suppress(Malformed):
+            reader().read(message % (part.encode(), nested), ARRIVED)
