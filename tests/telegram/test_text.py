@@ -4,7 +4,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.telegram.text import blank, shorten, split, split_html, units
@@ -162,6 +162,7 @@ HTML: st.SearchStrategy[str] = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)  # long texts, on machines that do other things too
 @given(HTML)
 def test_html_stays_well_formed_in_every_part(html: str) -> None:
     """Each part parses by itself, and each character keeps its markup."""
