@@ -153,8 +153,11 @@ class Actor:
         limited = not update.exempt and update.name in _SPOKEN
         if limited and not self._rate_limit.allows(state, arrived, album):
             turn.outcome = Outcome.LIMITED
-            if self._rate_limit.notices(state, arrived):
-                return notice(update, SLOW_DOWN), None
+            slow_down = notice(update, SLOW_DOWN)
+            # Who edits is told nothing, and has the window's notice still to come.
+            told = slow_down.ByteSize() > 0
+            if told and self._rate_limit.notices(state, arrived):
+                return slow_down, None
             return Reply(), None  # still ends the spinner of a button
         if match is None:
             turn.outcome = Outcome.UNKNOWN
