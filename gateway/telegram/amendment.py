@@ -41,7 +41,7 @@ def _send_anew(call: Call) -> Call | None:
     if call.method != "editMessageText" or not call.chat_id:
         return None
     parameters = _without("message_id", call.parameters) | (call.anew or {})
-    return structs.replace(call, method="sendMessage", parameters=parameters)
+    return structs.replace(call, method="sendMessage", parameters=parameters, anew=None)
 
 
 def _without(name: str, parameters: dict[str, Any]) -> dict[str, Any]:

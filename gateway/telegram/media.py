@@ -143,7 +143,7 @@ def without_media(call: Call) -> Call | None:
         for name, value in parameters.items()
         if name not in {kind, "media", "caption"}
     }
-    return Call(method="sendMessage", parameters=kept | text)
+    return structs.replace(call, method="sendMessage", parameters=kept | text, files={})
 
 
 def _call(group: Sequence[Item], caption: Parameters) -> Call:
