@@ -30,17 +30,10 @@ from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
 
-_SPOKEN = frozenset(
-    {
-        "",  # messages and pressed buttons
-        "business_message",
-        "edited_business_message",
-        "edited_message",
-        "guest_message",
-    }
-)
-"""What the rate limit is for. Other kinds are not said by a user who could slow down:
-inline queries come with each letter that is typed, posts and counts by themselves."""
+_SPOKEN = frozenset({"", "guest_message"})
+"""What the rate limit is for; "" are messages and pressed buttons. Of other kinds nobody
+could be told to slow down: inline queries come with each letter that is typed, posts
+by themselves, and customers of a business do not know that they speak to a bot."""
 
 
 class Actor:

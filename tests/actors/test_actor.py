@@ -461,7 +461,8 @@ async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
     [
         ("inline_query", ["done", "done"]),
         ("channel_post", ["done", "done"]),
-        ("business_message", ["done", "limited"]),
+        ("business_message", ["done", "done"]),
+        ("guest_message", ["done", "limited"]),
         ("", ["done", "limited"]),
     ],
 )
