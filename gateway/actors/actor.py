@@ -31,9 +31,12 @@ from gateway.logs import describe
 logger = logging.getLogger(__name__)
 
 _SPOKEN = frozenset({"", "guest_message"})
-"""What the rate limit is for; "" are messages and pressed buttons. Of other kinds nobody
-could be told to slow down: inline queries come with each letter that is typed, posts
-by themselves, and customers of a business do not know that they speak to a bot."""
+"""What the rate limit is for; "" are messages and pressed buttons.
+
+Of other kinds nobody could be told to slow down: inline queries come with each letter
+that is typed, posts by themselves, and customers of a business do not know that they
+speak to a bot.
+"""
 
 
 class Actor:
@@ -146,11 +149,8 @@ class Actor:
         limited = not update.exempt and update.name in _SPOKEN
         if limited and not self._rate_limit.allows(state, arrived, album):
             turn.outcome = Outcome.LIMITED
-            slow_down = notice(update, SLOW_DOWN)
-            # Who edits is told nothing, and has the window's notice still to come.
-            told = slow_down.ByteSize() > 0
-            if told and self._rate_limit.notices(state, arrived):
-                return slow_down, None
+            if self._rate_limit.notices(state, arrived):
+                return notice(update, SLOW_DOWN), None
             return Reply(), None  # still ends the spinner of a button
         if match is None:
             turn.outcome = Outcome.UNKNOWN

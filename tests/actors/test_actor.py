@@ -462,6 +462,7 @@ async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
         ("inline_query", ["done", "done"]),
         ("channel_post", ["done", "done"]),
         ("business_message", ["done", "done"]),
+        ("edited_message", ["done", "done"]),
         ("guest_message", ["done", "limited"]),
         ("", ["done", "limited"]),
     ],
@@ -471,18 +472,6 @@ async def test_only_what_a_user_says_is_limited(name: str, outcomes: list[str]) 
     stage = Stage(requests=1)
     await stage.serve(_named(a_message(1), name), _named(a_message(2), name))
     assert stage.turns.outcomes == outcomes
-
-
-async def test_an_edit_does_not_use_up_the_notice() -> None:
-    """Nobody is told of a limited edit; of the next message the user is."""
-    stage = Stage(requests=1)
-    edited = _named(a_message(2), "edited_message")
-    assert edited.update is not None
-    kind = structs.replace(edited.update, kind="edited_message")
-    edited = structs.replace(edited, update=kind)
-    await stage.serve(a_message(1), edited, a_message(3))
-    assert stage.turns.outcomes == ["done", "limited", "limited"]
-    assert stage.messenger.texts == ["hello", SLOW_DOWN]
 
 
 def _named(envelope: Envelope, name: str) -> Envelope:
