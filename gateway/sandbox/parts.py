@@ -1,9 +1,9 @@
 """Starts the parts of a sandbox, each one when the one before it answers.
 
 The simulator runs in this process, the sample services and the gateway are its
-children. All of them listen on loopback only. Nothing of the user's own settings
-reaches the gateway, neither from the environment nor from a file `.env`, so that no
-real bot is touched.
+children. All of them listen on loopback only. Of the user's own settings
+only how services are called reaches the gateway, and nothing of a file `.env`, so that
+no real bot is touched.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from gateway.sandbox.children import Children
 from gateway.sandbox.people import LIMIT
-from gateway.sandbox.places import LOOPBACK
+from gateway.sandbox.places import LOOPBACK, call_settings
 from gateway.sandbox.simulator import Simulator
 
 TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
@@ -115,6 +115,7 @@ async def running(
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
             "SANDBOX_TURNS_URL": f"{api_url}/turns",
             "SANDBOX_TURNS_KEY": turns_key,
+            **call_settings(places),
             **{f"{name}_TARGET": target for name, target in places.items()},
         }
         serve = ("gateway", "serve")

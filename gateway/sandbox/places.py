@@ -9,7 +9,9 @@ from gateway.domain.errors import Faults
 
 LOOPBACK = "127.0.0.1"
 SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
-"""The services that are started here; their settings are not taken from outside."""
+"""The services that are started here; where they are is not taken from outside."""
+
+_OF_CALLS = ("STREAMING", "STREAM_TIMEOUT", "TIMEOUT")
 
 
 def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, str]:
@@ -55,6 +57,16 @@ def find_places(
     for name in set(services) - SAMPLES:
         places[name] = os.environ.get(f"{name}_TARGET", places[name])
     return places | dict(targets)
+
+
+def call_settings(services: Collection[str]) -> dict[str, str]:
+    """Give what the environment says of how services are called, samples too.
+
+    Args:
+        services: their names, as in their settings.
+    """
+    names = [f"{name}_{setting}" for name in services for setting in _OF_CALLS]
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def free_ports(count: int) -> list[int]:

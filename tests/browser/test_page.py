@@ -118,6 +118,16 @@ async def test_a_draft_can_be_stopped(chat: Chat, desk: Desk) -> None:
     await expect(row.locator("pre").first).to_contain_text('"draft_id": 77')
 
 
+async def test_a_stopped_answer_is_no_failure(chat: Chat) -> None:
+    """It is what the user wanted: no red, and a sentence that says so."""
+    words = "const words = await import('/page/words.js')"
+    row = "{ outcome: 'stopped', state: 'accepted', status: 200 }"
+    tone = f"async () => {{ {words}; return words.verdict({row}).tone; }}"
+    meaning = f"async () => {{ {words}; return words.meaning('stopped'); }}"
+    assert await chat.page.evaluate(tone) == "warn"
+    assert await chat.page.evaluate(meaning)
+
+
 async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     """It does not come in at the end, as if it were new."""
     await chat.hear("message", message=chat.message(-1, text="shown"))

@@ -34,6 +34,7 @@ from botgateway.chat.v1.update_pb2 import (
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.sandbox.ordinary_updates import MAKERS
 from gateway.telegram.kinds import KINDS
 from tests.flow.world import UPDATES, World, world
 from tests.services.every_kind import TYPES, EveryKind, every_kind, rpc_name
@@ -479,3 +480,13 @@ async def test_nobody_is_told_of_a_failure_who_did_not_speak_to_the_bot(
     await gateway.ended(1)
     assert gateway.outcomes() == ["service_failed"]
     assert gateway.simulator.sent[-1].method != "sendMessage"
+
+
+_BY_OTHER_DOORS = {"message", "callback_query", "stopped_message_generation"}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - _BY_OTHER_DOORS))
+def test_what_the_sandbox_makes_by_hand_can_be_read(kind: str) -> None:
+    """Nothing has to be added to an ordinary update."""
+    made = MAKERS[kind](PERSON, GROUP, 1)
+    KINDS[kind].decoder.decode(json.dumps(made))

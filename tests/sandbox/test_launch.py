@@ -54,6 +54,7 @@ async def sandbox(
         "TELEGRAM_BOT_TOKEN": "1:real",
         "REDIS_URL": "redis://real",
         "PORT": "1",
+        "PROFILE_TIMEOUT": "9",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -135,6 +136,7 @@ async def test_a_part_that_ends_takes_the_sandbox_along(tmp_path: Path) -> None:
         environment = Path(f"/proc/{gateway}/environ").read_text().split("\0")
         assert f"SANDBOX_TURNS_URL=http://127.0.0.1:{ports[2]}/turns" in environment
         assert any(each.startswith("SANDBOX_TURNS_KEY=") for each in environment)
+        assert "PROFILE_TIMEOUT=9" in environment
         os.kill(gateway, signal.SIGKILL)
         _, errors = await process.communicate()
         assert process.returncode == 1

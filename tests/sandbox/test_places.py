@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.domain.errors import Faults
-from gateway.sandbox.places import SAMPLES, find_places, read_targets
+from gateway.sandbox.places import SAMPLES, call_settings, find_places, read_targets
 
 SERVICES = (*sorted(SAMPLES), "BILLING")
 
@@ -29,6 +29,18 @@ def test_what_is_said_wins_over_the_environment(
     monkeypatch.setenv("BILLING_TARGET", "billing:1")
     targets = read_targets(["billing=localhost:7"], SERVICES)
     assert find_places(SERVICES, 5, targets)["BILLING"] == "localhost:7"
+
+
+def test_the_environment_says_how_services_are_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Samples too, so that answers that stream can be seen; of no other settings."""
+    monkeypatch.setenv("CONVERSATION_STREAMING", "true")
+    monkeypatch.setenv("BILLING_TIMEOUT", "7")
+    monkeypatch.setenv("DRAIN_TIMEOUT", "1")
+    monkeypatch.setenv("PROFILE_TARGET", "never:1")
+    settings = call_settings(SERVICES)
+    assert settings == {"CONVERSATION_STREAMING": "true", "BILLING_TIMEOUT": "7"}
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -44,7 +44,8 @@ export function spaced(name) {
 }
 
 const WARNINGS = new Set([
-  "limited", "duplicate", "expired", "unrouted", "unknown", "refused", "blocked", "dropped",
+  "stopped", "limited", "duplicate", "expired", "unrouted", "unknown", "refused", "blocked",
+  "dropped",
 ]);
 
 /**
@@ -61,6 +62,7 @@ export function verdict({ outcome, state, status }) {
 }
 
 const MEANINGS = {
+  stopped: "The user stopped the answer: what was shown stays.",
   limited: "Over the user's rate limit: no service was asked. The user is told once per window.",
   duplicate: "Handled before under the same update id.",
   expired: "It waited longer than an answer is of use.",
