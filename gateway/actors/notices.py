@@ -19,6 +19,16 @@ APOLOGY = wording.APOLOGY
 BUSY = "Too much at once. Please try again in {time}."
 HINT = "I don't know that one. Send /help to see what I can do."
 
+LONGEST_SECONDS = 48 * 3600
+"""A service that asks for more does not mean it."""
+
+_UNITS = (
+    (90, 1, "seconds"),
+    (90 * 60, 60, "minutes"),
+    (LONGEST_SECONDS, 3600, "hours"),
+)
+"""Up to so many seconds, a unit of so many, and its name."""
+
 
 def notice(update: Update, text: str) -> Reply:
     """Say something to the user, in the way that fits the update.
@@ -47,11 +57,10 @@ def excuse(update: Update, error: ServiceError) -> Reply:
 
 
 def _own_words(error: ServiceError) -> str:
-    seconds = math.ceil(error.retry_seconds)
-    if seconds <= 0:
+    seconds = error.retry_seconds
+    if not 0 < seconds <= LONGEST_SECONDS:
         return APOLOGY
-    if seconds == 1:
+    if seconds <= 1:
         return BUSY.format(time="a second")
-    if seconds <= 90:
-        return BUSY.format(time=f"{seconds} seconds")
-    return BUSY.format(time=f"{math.ceil(seconds / 60)} minutes")
+    unit, name = next((unit, name) for most, unit, name in _UNITS if seconds <= most)
+    return BUSY.format(time=f"{math.ceil(seconds / unit)} {name}")

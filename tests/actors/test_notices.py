@@ -10,7 +10,8 @@ from botgateway.chat.v1.reply_pb2 import (
     ShippingAnswer,
 )
 
-from gateway.actors.notices import notice
+from gateway.actors.notices import APOLOGY, BUSY, excuse, notice
+from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
 
 SAID = Reply(messages=[OutgoingMessage(text="sorry")])
@@ -56,3 +57,23 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
 def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
     """In the field of the reply that Telegram shows there."""
     assert notice(update, "sorry") == reply
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, APOLOGY),
+        (0.2, BUSY.format(time="a second")),
+        (30.5, BUSY.format(time="31 seconds")),
+        (91, BUSY.format(time="2 minutes")),
+        (5401, BUSY.format(time="2 hours")),
+        (48 * 3600, BUSY.format(time="48 hours")),
+        (1e12, APOLOGY),
+    ],
+)
+def test_a_user_is_told_when_to_come_back(seconds: float, words: str) -> None:
+    """As people say it; what no service can mean is left out."""
+    reply = excuse(
+        an_update("message"), ServiceFailed("text: RESOURCE_EXHAUSTED", "", seconds)
+    )
+    assert [message.text for message in reply.messages] == [words]
