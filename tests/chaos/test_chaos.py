@@ -43,7 +43,7 @@ async def test_without_the_comparison_of_tokens_the_checker_finds_faults(
     setup = Setup(
         seed=SEED, workers=2, users=60, rate=200, module="tests.chaos.no_fencing"
     )
-    plan = Plan(faults=1, kinds=("freeze",), at_once=(1, 1))
+    plan = Plan(faults=3, kinds=("freeze",), at_once=(1, 1))
 
     history = await run(tmp_path, setup, plan)
 
