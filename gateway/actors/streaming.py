@@ -13,6 +13,7 @@ a slow Bot API skips texts and never makes a queue of them. Neither outlives `fo
 
 import asyncio
 import logging
+from math import inf
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import Struct
@@ -36,6 +37,16 @@ SLOWEST_SECONDS = 8.0
 
 RECOVERY = 0.9
 """What a call that works makes of the time between calls that a refusal doubled."""
+
+MISSED = 60.0
+"""For how many seconds a stop is remembered that stopped nothing here. The answer of a
+worker that died is begun anew within 5 s."""
+
+MOST_MISSED = 1000
+"""So many of them are remembered."""
+
+Key = tuple[str, int]
+"""The lane of an answer, and its draft."""
 
 LAST_CALL_SECONDS = 5.0
 """How long the whole answer waits for the call before it."""
@@ -63,7 +74,9 @@ class Streaming:
     def __init__(self, messenger: Messenger, typing: Typing, stops: Stops) -> None:
         self._messenger = messenger
         self._typing = typing
-        self._stoppable: dict[tuple[str, int], asyncio.Task[Reply | None]] = {}
+        self._stoppable: dict[Key, asyncio.Task[Reply | None]] = {}
+        self._missed: dict[Key, float] = {}
+        """Stops of what is not written here, oldest first, by the loop's time."""
         stops.listen(self._stop)
 
     async def follow(
@@ -72,6 +85,9 @@ class Streaming:
         """Ask the service, and show its answer while it is being written."""
         text = Growing()
         preview = self._messenger.preview(update)
+        key = update.lane, update.update_id
+        if self._was_stopped(key):
+            return Streamed(Reply(), preview, stopped=True)
         with self._typing.begin(match, update) as wait:
 
             def write(piece: str) -> None:
@@ -90,7 +106,6 @@ class Streaming:
             showing = asyncio.create_task(
                 _show(text, preview, lease), name="show answer"
             )
-            key = update.lane, update.update_id
             self._stoppable[key] = reading
             try:
                 await asyncio.wait([reading])
@@ -115,9 +130,22 @@ class Streaming:
 
     def _stop(self, lane: str, draft_id: int) -> None:
         """Stop an answer, if it is being written here."""
-        reading = self._stoppable.get((lane, draft_id))
-        if reading is not None:
+        key = lane, draft_id
+        if (reading := self._stoppable.get(key)) is not None:
             reading.cancel()
+            return
+        # Its worker may just have died: whoever begins anew has to know.
+        self._missed[key] = now = asyncio.get_running_loop().time()
+        while self._missed:
+            oldest = next(iter(self._missed))
+            if len(self._missed) <= MOST_MISSED and self._missed[oldest] > now - MISSED:
+                break
+            del self._missed[oldest]
+
+    def _was_stopped(self, key: Key) -> bool:
+        """Tell whether an answer was stopped before it began here."""
+        missed = self._missed.pop(key, -inf)
+        return missed > asyncio.get_running_loop().time() - MISSED
 
 
 async def _show(text: Growing, preview: Preview, lease: Lease) -> None:

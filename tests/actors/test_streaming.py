@@ -256,6 +256,28 @@ async def test_a_stop_before_anything_was_shown_leaves_nothing(stage: Stage) -> 
     assert stage.turns.outcomes == ["stopped"]
 
 
+async def test_a_stop_that_came_before_the_answer_was_begun_anew_counts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that wrote it had died: the service is not asked once more."""
+    service = Service(stage)
+    stage.stops.tell("7", 1)
+    await stage.serve(a_message(1, "hi"))
+    assert stage.turns.outcomes == ["stopped"]
+    assert stage.services.calls == []
+    monkeypatch.setattr(streaming, "MOST_MISSED", 1)
+    stage.stops.tell("7", 2)
+    stage.stops.tell("7", 3)
+    service.ends()
+    await stage.serve(a_message(2, "hi"), a_message(3, "hi"))
+    assert stage.turns.outcomes == ["stopped", "done", "stopped"]
+    monkeypatch.setattr(streaming, "MISSED", -1)
+    stage.stops.tell("7", 4)
+    service.ends()
+    await stage.serve(a_message(4, "hi"))
+    assert stage.turns.outcomes == ["stopped", "done", "stopped", "done"]
+
+
 async def test_a_stop_of_another_answer_does_nothing(stage: Stage) -> None:
     """Of an earlier one of the same user, or of somebody else's."""
     async with answering(stage) as service:
@@ -266,6 +288,7 @@ async def test_a_stop_of_another_answer_does_nothing(stage: Stage) -> None:
         service.ends()
     stage.stops.tell("7", 1)  # too late
     assert not service.cancelled
+    assert stage.turns.outcomes == ["done"]
     assert stage.messenger.texts == ["one two"]
 
 
