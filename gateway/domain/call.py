@@ -4,6 +4,12 @@ from typing import Any
 
 from msgspec import Struct
 
+MAX_HOLD = 30.0
+"""Seconds an ordinary call waits at most because of a 429; a longer hold fails it.
+
+A user whose answer takes longer has gone, and the actor that waits could serve others.
+"""
+
 
 class Upload(Struct, frozen=True, kw_only=True):
     """A file that goes along with a call.
@@ -39,7 +45,7 @@ class Call(Struct, frozen=True, kw_only=True):
     method: str
     parameters: dict[str, Any]
     anew: dict[str, Any] | None = None
-    patience: float = 30.0
+    patience: float = MAX_HOLD
     files: dict[str, Upload] = {}
 
     @property

@@ -16,11 +16,11 @@ from typing import Any, Self
 
 import msgspec
 
-from gateway.domain.call import Upload
+from gateway.domain.call import MAX_HOLD, Upload
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
 from gateway.telegram.answer import Answer, read_answer, refusal
 from gateway.telegram.connection import NoAnswer
-from gateway.telegram.holds import MAX_HOLD, Holds
+from gateway.telegram.holds import Holds
 from gateway.telegram.pool import NotSent, Pool
 from gateway.telegram.uploads import Uploads
 

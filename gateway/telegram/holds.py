@@ -6,13 +6,8 @@ each in the task that makes it; there is no task of the table's own.
 
 from collections.abc import Awaitable, Callable
 
+from gateway.domain.call import MAX_HOLD
 from gateway.domain.errors import BotApiUnavailable
-
-MAX_HOLD = 30.0
-"""Seconds an ordinary call waits at most; a longer hold fails it at once.
-
-A user whose answer takes longer has gone, and the actor that waits could serve others.
-"""
 
 LONGEST_HOLD = 3600.0
 """Whatever was asked for, a chat is tried again after an hour."""

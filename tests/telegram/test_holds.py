@@ -2,8 +2,9 @@
 
 import pytest
 
+from gateway.domain.call import MAX_HOLD
 from gateway.domain.errors import BotApiUnavailable
-from gateway.telegram.holds import MAX_HOLD, Holds
+from gateway.telegram.holds import Holds
 from tests.fakes import FakeClock
 
 
