@@ -76,7 +76,7 @@ def _plain(update: Update, reply: Reply) -> Call | None:
     # is not passed over in this way.
     if len(message.ListFields()) != 1 or len(reply.ListFields()) != 1:
         return None
-    if not (chat := _chat(update)):
+    if not (chat := place_of(update)):
         return None
     return Call(method="sendMessage", parameters={**chat, "text": text})
 
@@ -91,7 +91,7 @@ class _Composer:
         # Whoever is written to elsewhere is written to in a private chat.
         elsewhere = update.reply_chat_id
         self._context = _PRIVATE if elsewhere else update.context
-        self._chat = _chat(update)
+        self._chat = place_of(update)
         """Where new messages go. Empty: nowhere."""
         self._to = self._chat
         """The same, with how the current message is sent."""
@@ -204,7 +204,7 @@ class _Composer:
         self.calls.append(Call(method=method, parameters=parameters, anew=self._to))
 
 
-def _chat(update: Update) -> Parameters:
+def place_of(update: Update) -> Parameters:
     """Name the chat, topic and account for new messages. Empty: there is none."""
     context, chat_id = update.context, chat_of_messages(update)
     if not chat_id:

@@ -13,7 +13,7 @@ from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.amendment import amend
 from gateway.telegram.api import BotApi
-from gateway.telegram.formatter import compose
+from gateway.telegram.formatter import compose, place_of
 from gateway.telegram.preview import TelegramPreview
 
 logger = logging.getLogger(__name__)
@@ -101,13 +101,7 @@ class TelegramMessenger:
         Raises:
             BotApiError: Telegram does not want to.
         """
-        context = update.context
-        parameters = {"chat_id": context.chat_id, "action": "typing"}
-        if context.message_thread_id:
-            parameters["message_thread_id"] = context.message_thread_id
-        if context.business_connection_id:
-            parameters["business_connection_id"] = context.business_connection_id
-        await self._attempt("sendChatAction", parameters)
+        await self._attempt("sendChatAction", {**place_of(update), "action": "typing"})
 
     async def _attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
         start = time.perf_counter()

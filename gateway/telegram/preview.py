@@ -4,8 +4,8 @@ In private chats it is a draft (Bot API, sendMessageDraft): a preview that the u
 stop, and that vanishes when the answer itself arrives. Elsewhere, and where drafts are
 refused, it is a message that is edited, and that the answer takes the place of.
 
-Nothing here is sent twice: the next text is newer anyway. A 429 holds back nothing but
-the preview.
+Nothing here is sent twice: the next text is newer anyway. The 429 of a draft holds back
+nothing else; that of a message or an edit holds back the chat, as any other does.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from msgspec import structs
 from gateway.domain.call import Call
 from gateway.domain.errors import BotApiError, BotApiUnavailable, Rejected
 from gateway.domain.update import Update
-from gateway.telegram.formatter import TEXT_LIMIT
+from gateway.telegram.formatter import TEXT_LIMIT, place_of
 from gateway.telegram.queries import chat_of_messages
 from gateway.telegram.text import blank, split, units
 
@@ -140,7 +140,10 @@ class TelegramPreview:
 
     def _draft(self, text: str) -> Parameters:
         # The same after a crash, so that the draft of before is the one that goes on.
-        parameters = self._place() | {"draft_id": self._update.update_id, "text": text}
+        parameters = place_of(self._update) | {
+            "draft_id": self._update.update_id,
+            "text": text,
+        }
         return parameters | {"can_stop": True, "keep_on_stop": True}
 
     async def _show_as_message(self, text: str) -> None:
@@ -152,21 +155,14 @@ class TelegramPreview:
             self._text = text
             return
         try:
-            result = await self._attempt("sendMessage", {**self._place(), "text": text})
+            result = await self._attempt(
+                "sendMessage", {**place_of(self._update), "text": text}
+            )
         except BotApiUnavailable as error:
             # Without a 429 it may have arrived: a second one would stand beside it.
             self._visible = error.retry_after > 0
             raise
         self._message_id, self._text = int(result["message_id"]), text
-
-    def _place(self) -> Parameters:
-        context = self._update.context
-        place: Parameters = {"chat_id": context.chat_id}
-        if context.message_thread_id:
-            place["message_thread_id"] = context.message_thread_id
-        if context.business_connection_id:
-            place["business_connection_id"] = context.business_connection_id
-        return place
 
     def _delete(self) -> Call:
         """Take the message away that shows the text."""
@@ -181,7 +177,7 @@ class TelegramPreview:
 
     def _shown(self) -> Parameters:
         """Name the message that shows the text."""
-        place = self._place()
+        place = place_of(self._update)
         place.pop("message_thread_id", None)
         return place | {"message_id": self._message_id}
 
