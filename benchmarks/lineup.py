@@ -136,6 +136,8 @@ def settings_of(
     names = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
     return settings | {
         "PYTHONPATH": pathsep.join([code, f"{code}/generated"]),
+        # `python -m` would look for the gateway in the working directory first.
+        "PYTHONSAFEPATH": "1",
         "ENV_FILE": "",
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
