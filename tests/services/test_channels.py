@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +30,7 @@ from tests.waiting import wait_until
 TEXT = an_update(message=IncomingMessage(text="hi"))
 PROFILE = an_update(command="profile")
 
+ROOT = Path(__file__).parent.parent.parent
 CERTIFICATES = Path(__file__).parent / "certificates"
 """Made for these tests only: an authority, and a server and a client signed by it.
 
@@ -252,3 +256,29 @@ def test_a_certificate_needs_its_own_key(tls: Tls) -> None:
     """Half a pair, or two halves of two pairs, stop the start."""
     with pytest.raises(Faults, match="certificate and its key"):
         Channels({}, tls)
+
+
+def test_grpc_knows_the_poller_that_is_chosen() -> None:
+    """A version of gRPC without the choice says so here, and the figures change.
+
+    gRPC reads the variable once, while it is being imported, hence a fresh process.
+    """
+    program = (
+        "import gateway.services, grpc, os;"
+        "grpc.insecure_channel('127.0.0.1:1').close();"
+        "print(os.environ['GRPC_EXPERIMENTS'])"
+    )
+    environment = {"PATH": os.environ["PATH"], "GRPC_VERBOSITY": "ERROR"}
+    for chosen, known in ((None, True), ("-nobody", False)):
+        if chosen:
+            environment["GRPC_EXPERIMENTS"] = chosen
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert ran.stdout.strip() == (chosen or "-event_engine_client")
+        assert ("Unknown experiment" not in ran.stderr) is known
