@@ -14,8 +14,9 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from gateway.domain.errors import MailboxesError
@@ -44,20 +45,23 @@ class ClusterTransport:
     """The connections to all nodes that have a shard.
 
     Args:
-        url: the server, or any node of the Cluster, as redis-py reads it.
+        url: the server, its Sentinels, or any node of the Cluster; see `connector`.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
     """
 
     def __init__(self, url: str, scripts: Scripts, clock: Clock) -> None:
         self._url = url
-        self._told: list[Callable[[float], None]] = []
+        self._on_restart: Callable[[float], None] = lambda _: None
+        self._on_return: Callable[[float], None] = lambda _: None
         self._scripts = scripts
         self._clock = clock
-        self._seed_host = str(parse_url(url).get("host", "localhost"))
+        self._seed_host = urlsplit(url).hostname or "localhost"
         self._seed = self._transport(self._seed_host)
         self._nodes: dict[Address, Transport] = {}
         self._owners: list[Transport] = [self._seed] * SHARDS
+        self._last = [self._seed.server] * SHARDS
+        """Who was last known to have a shard; those are not forgotten for the URL."""
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -71,7 +75,13 @@ class ClusterTransport:
         return not any(owner.server.reachable for owner in self._owners)
 
     def answered(self, shard: int) -> float:
-        """Tell when any node answered last: the shard may have been on any of them."""
+        """Tell when the node of a shard answered last.
+
+        While it does not fail, any of them: the shard may have been on another.
+        """
+        last = self._last[shard]
+        if last.failing:
+            return last.answered
         nodes = self._nodes.values()
         return max(node.server.answered for node in (self._seed, *nodes))
 
@@ -120,9 +130,9 @@ class ClusterTransport:
         self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
     ) -> None:
         """Ask to be told how the nodes are doing. See `Submits.listen`."""
-        self._told = [on_restart, on_return]
+        self._on_restart, self._on_return = on_restart, on_return
         for node in (self._seed, *self._nodes.values()):
-            node.listen(on_restart, on_return)
+            self._listen(node)
 
     def submit(self, command: Command, *, first: bool = False) -> None:
         """Send a command to the node that has its shard. See `Submits.submit`."""
@@ -132,9 +142,21 @@ class ClusterTransport:
         redirect = partial(self._redirect, asked_host)
         connect = connector(self._url, **place)
         transport = Transport(connect, self._scripts, self._clock, redirect)
-        if self._told:
-            transport.listen(*self._told)
+        self._listen(transport)
         return transport
+
+    def _listen(self, node: Transport) -> None:
+        def restarted(answered: float) -> None:
+            if node in self._owners:  # else others have its shards, and know more
+                self._on_restart(answered)
+
+        node.listen(restarted, self._on_return)
+
+    def _give(self, shard: int, owner: Transport) -> None:
+        """Note that a node has a shard."""
+        last, self._last[shard] = self._last[shard], owner.server
+        self._owners[shard] = owner
+        owner.server.succeed(last)
 
     def _node(self, address: Address) -> Transport:
         """Give the connection to a node."""
@@ -156,7 +178,7 @@ class ClusterTransport:
         """
         if isinstance(error, MovedError):
             owner = self._node((error.host or asked_host, error.port))
-            self._owners[command.shard] = owner
+            self._give(command.shard, owner)
             if command.sends <= BOUNCES:
                 owner.submit(command)
                 return
@@ -190,7 +212,7 @@ class ClusterTransport:
             address = (host.decode() if host else asked_host, port)
             for shard in range(SHARDS):
                 if first <= slot_of(shard) <= last:
-                    self._owners[shard] = self._node(address)
+                    self._give(shard, self._node(address))
 
     def _reroute(self) -> None:
         """Hand over what waits for a node that does not have its shard any more."""

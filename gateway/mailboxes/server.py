@@ -28,6 +28,7 @@ class Server:
         reachable: there is a connection to it.
         failing: the last attempt to talk to it failed, or it refused something lately.
         answered: when it answered last, by `Clock.uptime`.
+        run_id: names the process. Empty: it has not said so yet.
         on_restart, on_return: see `Submits.listen`.
     """
 
@@ -41,7 +42,7 @@ class Server:
         self._failing_since = 0.0
         self._calm_at = 0.0
         self._delay = 0.0
-        self._run_id = b""
+        self.run_id = b""
 
     def greet(self, info: bytes) -> None:
         """Note that there is a connection.
@@ -52,11 +53,24 @@ class Server:
         self.reachable = True
         _, _, rest = info.partition(b"run_id:")
         run_id, _, _ = rest.partition(b"\r\n")
-        known, self._run_id = self._run_id, run_id
+        known, self.run_id = self.run_id, run_id
         if known and run_id != known:
-            logger.warning("redis was started anew")
+            logger.warning("redis is another process than before")
+            self._calm_at = 0.0  # that one refused nothing yet
             self.on_restart(self.answered)
         self.note_answers()
+
+    def succeed(self, other: "Server") -> None:
+        """Have something now that another server had.
+
+        If that one fails, this was its replica, and lacks what it was not sent in time.
+        """
+        if not other.failing or self.run_id == other.run_id:
+            return
+        if self.run_id:
+            self.on_restart(other.answered)
+        else:  # nobody talked to it yet: it may be the same, at another address
+            self.run_id, self.answered = other.run_id, other.answered
 
     def note_answers(self) -> None:
         """Note that it answered all that it was asked."""

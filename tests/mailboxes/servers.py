@@ -59,17 +59,18 @@ class RedisServer:
         """Start the process, and return when it answers."""
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    str(redis_server_binary()),
-                    *("--port", str(self.port), "--bind", "127.0.0.1"),
-                    *("--dir", str(self._directory), "--save", ""),
-                    *("--enable-debug-command", "yes"),
-                    *self._options,
-                ],
-                stdout=log,
-                stderr=log,
+                [str(redis_server_binary()), *self.arguments()], stdout=log, stderr=log
             )
         self.wait()
+
+    def arguments(self) -> list[str]:
+        """Give its command line."""
+        return [
+            *("--port", str(self.port), "--bind", "127.0.0.1"),
+            *("--dir", str(self._directory), "--save", ""),
+            *("--enable-debug-command", "yes"),
+            *self._options,
+        ]
 
     def wait(self) -> None:
         """Return when the server answers."""
@@ -108,22 +109,126 @@ class RedisServer:
             self._process = None
 
 
-class RedisCluster:
-    """Three servers that share the slots, without replicas."""
+class Replica(RedisServer):
+    """A server that copies another one."""
+
+    def wait_until(self, line: str) -> None:
+        """Return when there is such a line in what it says of its replication."""
+        end = time.monotonic() + 20
+        while line.encode() not in self.ask("INFO replication").split(b"\r\n"):
+            assert time.monotonic() < end, self.ask("INFO replication")
+            time.sleep(0.01)
+
+    def wait_for(self, master: RedisServer) -> None:
+        """Return when it has all that its master has."""
+        end = time.monotonic() + 20
+        while self.ask("DEBUG DIGEST") != master.ask("DEBUG DIGEST"):
+            assert time.monotonic() < end, "the replica does not come along"
+            time.sleep(0.01)
+
+    def cut_off(self, master: RedisServer) -> None:
+        """Let nothing of its master get through to it any more.
+
+        It may not log in there from now on, so it cannot come back.
+        """
+        self.ask("CONFIG SET masteruser nobody")
+        self.ask("CONFIG SET masterauth nothing")
+        master.ask("CLIENT KILL TYPE replica")
+        self.wait_until("master_link_status:down")
+
+
+class Sentinel(RedisServer):
+    """A server that watches a master, which it calls "mail", and its replicas.
+
+    Args:
+        directory: for what it remembers; exists.
+        master: whom it watches.
+        quorum: how many have to agree that the master is gone.
+    """
+
+    def __init__(self, directory: Path, master: RedisServer, quorum: int) -> None:
+        super().__init__(directory)
+        self._settings = directory / "sentinel.conf"
+        self._settings.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {directory}\n"
+            f"sentinel monitor mail 127.0.0.1 {master.port} {quorum}\n"
+            "sentinel down-after-milliseconds mail 500\n"
+            "sentinel failover-timeout mail 2000\n"
+        )
+
+    def arguments(self) -> list[str]:
+        """Give its command line."""
+        return [str(self._settings), "--sentinel"]
+
+
+class WatchedRedis:
+    """A master and its replica, and three Sentinels that watch them."""
 
     def __init__(self, directory: Path) -> None:
-        self.nodes = []
-        for number in range(3):
-            own = directory / str(number)
-            own.mkdir()
-            self.nodes.append(
-                RedisServer(
-                    own,
-                    f"--cluster-enabled yes --cluster-port {free_ports(1)[0]}"
-                    " --cluster-node-timeout 1000 --cluster-require-full-coverage no"
-                    " --appendonly yes",
-                )
-            )
+        self._directory = directory
+        self.master = RedisServer(self._place("master"), "--appendonly yes")
+        source = f"--replicaof 127.0.0.1 {self.master.port}"
+        # By default it waits for 5 s whether more replicas come.
+        delay = "--repl-diskless-sync-delay 0"
+        self.replica = Replica(self._place("replica"), f"{source} {delay}")
+        self.sentinels = [
+            Sentinel(self._place(f"sentinel {number}"), self.master, 2)
+            for number in range(3)
+        ]
+
+    @property
+    def url(self) -> str:
+        """The URL of the Sentinels."""
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        return f"redis+sentinel://{hosts}/mail"
+
+    def start(self) -> None:
+        """Start all of them, and return when the Sentinels know each other."""
+        self.master.start()
+        self.replica.start()
+        self.replica.wait_until("master_link_status:up")
+        for sentinel in self.sentinels:
+            sentinel.start()
+        end = time.monotonic() + 20
+        while not all(map(self._knows_all, self.sentinels)):
+            assert time.monotonic() < end, "the Sentinels do not know each other"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End all of them at once."""
+        for each in (self.master, self.replica, *self.sentinels):
+            each.kill()
+
+    def _place(self, name: str) -> Path:
+        own = self._directory / name.replace(" ", "-")
+        own.mkdir()
+        return own
+
+    def _knows_all(self, sentinel: Sentinel) -> bool:
+        seen = sentinel.ask("SENTINEL MASTER mail").split(b"\r\n")
+        facts = dict(zip(seen[2::4], seen[4::4], strict=False))
+        others = b"%d" % (len(self.sentinels) - 1)
+        return facts[b"num-slaves"] == b"1" and facts[b"num-other-sentinels"] == others
+
+
+class RedisCluster:
+    """Three servers that share the slots, without replicas at first."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.nodes = [RedisServer(*self._place(str(number))) for number in range(3)]
+        self._replicas: list[Replica] = []
+
+    def _place(self, name: str) -> tuple[Path, str]:
+        """Give directory and settings for one more server."""
+        own = self._directory / name.replace(" ", "-")
+        own.mkdir()
+        options = (
+            f"--cluster-enabled yes --cluster-port {free_ports(1)[0]}"
+            " --cluster-node-timeout 1000 --cluster-require-full-coverage no"
+            " --cluster-replica-validity-factor 0 --appendonly yes"
+        )
+        return own, options
 
     @property
     def url(self) -> str:
@@ -138,17 +243,38 @@ class RedisCluster:
             node.ask(f"CLUSTER ADDSLOTSRANGE {first} {last}")
             node.ask(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
         for node in self.nodes[1:]:
-            bus = node.option("--cluster-port")
-            self.nodes[0].ask(f"CLUSTER MEET 127.0.0.1 {node.port} {bus}")
+            self._meet(node)
+        self._agree()
+
+    def add_replica(self, number: int) -> Replica:
+        """Start a replica of a node, and return when it has all that the node has."""
+        replica = Replica(*self._place(f"replica {number}"))
+        self._replicas.append(replica)
+        replica.start()
+        self._meet(replica)
+        self._agree()
+        master = self.nodes[number].ask("CLUSTER MYID").split(b"\r\n")[1].decode()
+        assert replica.ask(f"CLUSTER REPLICATE {master}") == b"+OK\r\n"
+        replica.wait_until("master_link_status:up")
+        return replica
+
+    def kill(self) -> None:
+        """End all of them at once."""
+        for node in (*self.nodes, *self._replicas):
+            node.kill()
+
+    def _meet(self, node: RedisServer) -> None:
+        bus = node.option("--cluster-port")
+        self.nodes[0].ask(f"CLUSTER MEET 127.0.0.1 {node.port} {bus}")
+
+    def _agree(self) -> None:
+        """Return when all know each other and who has which slots."""
+        nodes = (*self.nodes, *self._replicas)
+        known = b"cluster_known_nodes:%d\r\n" % len(nodes)
         end = time.monotonic() + 20
         while not all(
-            b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info
-            for info in (node.ask("CLUSTER INFO") for node in self.nodes)
+            b"cluster_state:ok" in info and known in info
+            for info in (node.ask("CLUSTER INFO") for node in nodes)
         ):
             assert time.monotonic() < end, "the nodes do not agree"
             time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End the nodes at once."""
-        for node in self.nodes:
-            node.kill()

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim
 from gateway.mailboxes.keys import shard_of, slot_of
+from gateway.mailboxes.recovery import SETTLE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import envelope
@@ -87,6 +89,36 @@ async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
     assert not waiting.done()
     own_cluster.nodes[2].start()
     assert await waiting is None
+
+
+async def test_what_a_replica_missed_is_put_again(
+    own_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes over from a node that had accepted more than it sent to the replica."""
+    replica = own_cluster.add_replica(2)
+    here, there = lanes_of(0), lanes_of(2)
+    async with opened_cluster(own_cluster) as store:
+        await serve_all(store, [*here, *there])
+        await asyncio.to_thread(replica.wait_for, own_cluster.nodes[2])
+        replica.cut_off(own_cluster.nodes[2])
+        puts = [store.mailboxes.put(envelope(2, lane)) for lane in (*here, *there)]
+        claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
+        done = claims.pop()
+        await store.mailboxes.commit(done, 2, b"done")
+        own_cluster.nodes[2].kill()
+        stale = asyncio.create_task(store.mailboxes.commit(claims[-1], 2, b"stale"))
+        await wait_until(lambda: "redis is failing" in caplog.messages)
+        store.clock.move(10)  # for so long the others go on alone
+        await store.mailboxes.put(envelope(3, here[0]))
+        with pytest.raises(ClaimLost):
+            await stale
+        assert b"role:master" in replica.ask("INFO replication")
+        assert list(await store.mailboxes.waiting(100)) == []
+        store.clock.move(SETTLE_SECONDS + 0.1)
+        assert {*there} - {*await store.mailboxes.waiting(100)} == {done.lane}
+        again = await store.mailboxes.claim(there[0])
+        assert isinstance(again, Claim)
+        assert (again.head.update_id, again.state) == (2, b"1")
 
 
 async def test_a_slot_moves_to_another_node_under_load(
