@@ -48,7 +48,7 @@ def serve(
         raise Faults([*faults, *error.faults]) from None
     if table is None:
         raise Faults(faults)
-    start_logging(settings.log_level)
+    start_logging(settings.log_level, worker.name if worker else "")
     recorder = None
     if turns_url is not None:
         recorder = Recorder(turns_url, turns_key, settings.api_url)

@@ -24,14 +24,15 @@ _FRAMES = 6
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def start_logging(level: str) -> None:
+def start_logging(level: str, worker: str = "") -> None:
     """Send all logs to standard output.
 
     Args:
         level: "DEBUG", "INFO", "WARNING" or "ERROR", for our own loggers. Those of
             libraries are kept from WARNING on.
+        worker: which of several processes this is, for every line. Empty: the only one.
     """
-    output = JsonLines(sys.stdout.buffer)
+    output = JsonLines(sys.stdout.buffer, worker)
     # A reader that is gone must not fill standard error with what could not be written.
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[output], level=logging.WARNING, force=True)
@@ -82,11 +83,13 @@ class JsonLines(logging.Handler):
 
     Args:
         output: where to; several threads may write there at a time.
+        worker: is said in every line, if it is not empty.
     """
 
-    def __init__(self, output: BinaryIO) -> None:
+    def __init__(self, output: BinaryIO, worker: str = "") -> None:
         super().__init__()
         self._output = output
+        self._worker = worker
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -99,6 +102,8 @@ class JsonLines(logging.Handler):
 
     def write(self, line: dict[str, Any]) -> None:
         """Write a line. Where nobody reads or there is no room, it is lost."""
+        if self._worker:
+            line["worker"] = self._worker
         try:
             self._output.write(_encode(line) + b"\n")
             self._output.flush()

@@ -113,6 +113,18 @@ def test_a_time_is_told_to_the_millisecond() -> None:
     ]
 
 
+def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
+    """Their lines end up in one stream. The only process has no such name."""
+    lines = []
+    for worker in ("1", ""):
+        output = io.BytesIO()
+        handler = JsonLines(output, worker)
+        handler.handle(logging.makeLogRecord({"name": "gateway.x", "msg": "odd"}))
+        lines.append(json.loads(output.getvalue()))
+    assert lines[0]["worker"] == "1"
+    assert "worker" not in lines[1]
+
+
 class _Gone(io.BytesIO):
     """A pipe that nobody reads any more."""
 

@@ -250,6 +250,11 @@ async def test_sigterm_drains_all_workers(mortal: Workers) -> None:
     until.set()
     assert await asyncio.wait_for(mortal.process.wait(), 10) == 0
     assert [len(mortal.simulator.messages(user)) for user in users] == [1] * 20
+    assert mortal.process.stdout
+    lines = map(json.loads, (await mortal.process.stdout.read()).splitlines())
+    done = [line["worker"] for line in lines if line["message"] == "update"]
+    assert len(done) == len(users)
+    assert set(done) == {"0", "1"}
 
 
 async def test_a_second_signal_kills_all_workers(mortal: Workers) -> None:
