@@ -49,13 +49,27 @@ def _redis_url(value: SecretStr | None) -> SecretStr | None:
         return None
     try:
         parts = urlsplit(value.get_secret_value())
-        place = parts.path if parts.scheme == "unix" else parts.hostname
-        good = parts.scheme in {"redis", "rediss", "unix"} and place and parts.port != 0
+        if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
+            good = _names_sentinels(parts.netloc, parts.path)
+        else:
+            place = parts.path if parts.scheme == "unix" else parts.hostname
+            schemes = {"redis", "rediss", "unix"}
+            good = bool(parts.scheme in schemes and place and parts.port != 0)
     except ValueError:
-        good = None
+        good = False
     if not good:
-        raise ValueError("is no address of a Redis, like redis://host:6379/0")
+        raise ValueError(
+            "is no address of a Redis, like redis://host:6379/0"
+            " or redis+sentinel://host:26379,host:26379/service"
+        )
     return value
+
+
+def _names_sentinels(hosts: str, path: str) -> bool:
+    """Tell whether there are hosts of Sentinels, and the name of what they watch."""
+    places = [urlsplit(f"//{host}") for host in hosts.rpartition("@")[2].split(",")]
+    named = re.fullmatch(r"/[^/]+(/\d*)?", path)
+    return bool(named) and all(it.hostname and it.port != 0 for it in places)
 
 
 def _base_url(value: HttpUrl) -> HttpUrl:

@@ -63,14 +63,23 @@ def test_redis_is_an_address_or_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PORT", "7000")
     assert load().store_url == "redis://cache:7000"
     monkeypatch.delenv("REDIS_HOST")
-    for good in ("redis://:hush@cache/2", "rediss://cache:1", "unix:///run/redis.sock"):
+    for good in (
+        *("redis://:hush@cache/2", "rediss://cache:1", "unix:///run/redis.sock"),
+        *("redis+sentinel://one:1,two/mail", "rediss+sentinel://:hush@[::1]/mail/2"),
+    ):
         monkeypatch.setenv("REDIS_URL", good)
         assert load({"workers": 2}).store_url == good
 
 
 @pytest.mark.usefixtures("_enough")
 @pytest.mark.parametrize(
-    "bad", ["hush", "http://hush", "redis://", "redis://hush:port", "unix://"]
+    "bad",
+    [
+        *("hush", "http://hush", "redis://", "redis://hush:port", "unix://"),
+        *("redis+sentinel://hush", "redis+sentinel://hush/", "redis+sentinel:///mail"),
+        *("redis+sentinel://one,hush:port/mail", "redis+sentinel://one,/mail"),
+        "redis+sentinel://one/mail/hush",
+    ],
 )
 def test_a_bad_address_of_redis_is_not_quoted(
     monkeypatch: pytest.MonkeyPatch, bad: str

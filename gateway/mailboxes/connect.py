@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.domain.errors import Faults
+from gateway.mailboxes.sentinel import SCHEMES, read_sentinel_url
 
 Connect = Callable[[], AbstractConnection]
 """Makes a connection object, not yet connected."""
@@ -17,13 +19,15 @@ def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's o
     """Give a way to make connections.
 
     Args:
-        url: redis://, rediss:// or unix://, as redis-py reads it.
+        url: redis://, rediss:// or unix://, as redis-py reads it, or that of Sentinels,
+            see `read_sentinel_url`.
         place: the host and port to connect to in place of the URL's.
 
     Raises:
         ValueError: it is no such URL. The text does not quote it.
     """
-    options: dict[str, Any] = {**parse_url(url), **place}
+    parse = read_sentinel_url if urlsplit(url).scheme in SCHEMES else parse_url
+    options: dict[str, Any] = {**parse(url), **place}
     kind: type[AbstractConnection] = options.pop("connection_class", Connection)
     # redis-py's own deadlines and repetitions take seconds per call where a server
     # refuses, and a minute where it is silent.

@@ -82,7 +82,7 @@ async def open_dead_letters(url: str, clock: Clock) -> AsyncIterator["DeadLetter
     """Connect inside of the block.
 
     Args:
-        url: the server, or any node of a Cluster, as redis-py reads it.
+        url: the server, its Sentinels, or any node of a Cluster; see `connector`.
         clock: notes when something was sent.
 
     Raises:

@@ -1,0 +1,104 @@
+"""A Redis that Sentinels watch: they know which server is the master.
+
+They are asked before every connection. So whatever ends a connection, be it that the
+master died or that it refuses to write because it is a replica now, the next one leads
+to its successor.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+SCHEMES = ("redis+sentinel", "rediss+sentinel")
+PORT = 26379
+"""The port of a Sentinel that has none in the URL: Redis' own default."""
+
+ANSWER_SECONDS = 0.3
+"""For so long a Sentinel is asked. Two that are silent leave time for a third one."""
+
+
+class MasterConnection(Connection):
+    """A connection to whoever is the master when it is made.
+
+    Args:
+        sentinels: host and port of each.
+        service: the name that they have for the master and its replicas.
+        asking: how to connect to them, as redis-py takes it.
+        options: how to connect to the master, but for its address.
+    """
+
+    def __init__(
+        self,
+        *,
+        sentinels: tuple[tuple[str, int], ...],
+        service: str,
+        asking: Mapping[str, Any],
+        **options: Any,  # noqa: ANN401 - redis-py's options
+    ) -> None:
+        super().__init__(**options)
+        self._sentinels = sentinels
+        self._service = service
+        self._asking = asking
+
+    async def connect(self) -> None:
+        """Ask for the master, and connect to it.
+
+        Raises:
+            RedisError: there is none, or it cannot be reached.
+        """
+        sentinel = Sentinel(self._sentinels, sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
+        async with sentinel as asked:
+            self.host, self.port = await asked.discover_master(self._service)
+        await super().connect()  # type: ignore[no-untyped-call]  # redis-py
+
+
+class SecureMasterConnection(MasterConnection, SSLConnection):
+    """The same over TLS."""
+
+
+def read_sentinel_url(url: str) -> dict[str, Any]:
+    """Read redis+sentinel://user:password@host:port,host:port/service/database.
+
+    What follows a "?" are redis-py's settings, as in its own URLs, and the Sentinels'
+    `sentinel_username` and `sentinel_password`. With "rediss" all connections have TLS.
+
+    Returns:
+        The options of a connection, its class included.
+
+    Raises:
+        ValueError: it is no such URL. The text does not quote it.
+    """
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    scheme = parts.scheme.partition("+")[0]
+    master = f"{scheme}://{login}{at}master/{database}?{parts.query}"
+    options: dict[str, Any] = dict(parse_url(master))
+    del options["host"]
+    secure = options.pop("connection_class", Connection) is SSLConnection
+    asking = {name: value for name, value in options.items() if name.startswith("ssl")}
+    for name in ("username", "password"):
+        if (value := options.pop(f"sentinel_{name}", None)) is not None:
+            asking[name] = value
+    asking |= {
+        "ssl": secure,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": ANSWER_SECONDS,
+    }
+    return options | {
+        "connection_class": SecureMasterConnection if secure else MasterConnection,
+        "sentinels": tuple(_address(host) for host in hosts.split(",")),
+        "service": service,
+        "asking": asking,
+    }
+
+
+def _address(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "localhost", parts.port or PORT

@@ -1,0 +1,129 @@
+"""Mailboxes in a Redis that Sentinels watch."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from os import kill
+from pathlib import Path
+
+import pytest
+from redis.exceptions import RedisError
+
+from gateway.domain.errors import ClaimLost
+from gateway.domain.ports import Claim
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.connect import connector
+from gateway.mailboxes.recovery import SETTLE_SECONDS
+from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.sentinel import PORT, read_sentinel_url
+from tests.fakes import FakeClock
+from tests.mailboxes.redis_store import RedisStore
+from tests.mailboxes.servers import WatchedRedis
+from tests.mailboxes.stores import envelope
+from tests.waiting import wait_until
+
+LANES = [str(number) for number in range(20)]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
+    """Run servers that the test may do anything to."""
+    servers = WatchedRedis(tmp_path)
+    servers.start()
+    yield servers
+    servers.kill()
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterTransport]]:
+    """Open a store and its way to Redis."""
+    clock = FakeClock()
+    async with ClusterTransport(url, load_scripts(), clock) as transport:
+        yield RedisStore(transport, [transport], clock), transport
+
+
+async def put_all(store: RedisStore, update_id: int) -> list[Claim]:
+    """Put an update into each lane. Gives what was claimed."""
+    puts = (store.mailboxes.put(envelope(update_id, lane)) for lane in LANES)
+    return [
+        placed for placed in await asyncio.gather(*puts) if isinstance(placed, Claim)
+    ]
+
+
+async def test_the_replica_takes_over_and_gets_what_it_missed(
+    watched: WatchedRedis,
+) -> None:
+    """From a master that had accepted more than it sent to the replica."""
+    async with opened(watched.url) as (store, transport):
+        for claim in await put_all(store, 1):
+            await store.mailboxes.commit(claim, 1, b"state")
+        await asyncio.to_thread(watched.replica.wait_for, watched.master)
+        watched.replica.cut_off(watched.master)
+        *claims, done = await put_all(store, 2)
+        await store.mailboxes.commit(done, 2, b"done")
+        watched.master.kill()
+        stale = asyncio.create_task(store.mailboxes.commit(claims[0], 2, b"stale"))
+        await wait_until(lambda: transport.failing)
+        with pytest.raises(ClaimLost):
+            await stale
+        assert b"role:master" in watched.replica.ask("INFO replication")
+        assert list(await store.mailboxes.waiting(100)) == []
+        store.clock.move(SETTLE_SECONDS + 0.1)
+        assert set(await store.mailboxes.waiting(100)) == {*LANES} - {done.lane}
+        again = await store.mailboxes.claim(LANES[0])
+        assert isinstance(again, Claim)
+        assert (again.head.update_id, again.state) == (2, b"state")
+
+
+async def test_a_master_that_hands_over_is_left_at_once(watched: WatchedRedis) -> None:
+    """It goes on as a replica, which refuses to write; nothing is lost or held up."""
+    async with opened(watched.url) as (store, transport):
+        claims = await put_all(store, 1)
+        await asyncio.to_thread(watched.replica.wait_for, watched.master)
+        assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
+        start = time.monotonic()
+        while b"role:master" in watched.master.ask("INFO replication"):
+            assert time.monotonic() < start + 20
+            await store.mailboxes.renew(claims)
+            await asyncio.sleep(0.01)
+        for claim in claims:
+            await store.mailboxes.commit(claim, 1, b"state")
+        assert not transport.failing
+        assert await store.ask("DBSIZE") == len(LANES)
+        assert b"role:master" in watched.replica.ask("INFO replication")
+
+
+async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> None:
+    """One of the others is gone, and one silent. What it does not know is no Redis."""
+    watched.sentinels[0].kill()
+    kill(watched.sentinels[1].pid, signal.SIGSTOP)
+    async with opened(watched.url) as (store, _):
+        assert len(await put_all(store, 1)) == len(LANES)
+    with pytest.raises(RedisError):
+        await connector(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
+
+
+def test_all_of_a_url_is_read() -> None:
+    """Logins, database and further settings; a Sentinel's port may be left out."""
+    found = read_sentinel_url(
+        "rediss+sentinel://user:p%40ss@one:1,two/mail/3"
+        "?sentinel_username=su&sentinel_password=sp&ssl_ca_certs=/ca.pem"
+    )
+    assert found["sentinels"] == (("one", 1), ("two", PORT))
+    assert (found["service"], found["db"]) == ("mail", 3)
+    assert (found["username"], found["password"]) == ("user", "p@ss")
+    asking = found["asking"]
+    assert (asking["username"], asking["password"]) == ("su", "sp")
+    assert asking["ssl_ca_certs"] == found["ssl_ca_certs"] == "/ca.pem"
+    assert asking["ssl"] is True
+    assert "host" not in found
+
+
+def test_without_tls_there_is_none() -> None:
+    """Neither to the Sentinels nor to the master."""
+    found = read_sentinel_url("redis+sentinel://one/mail")
+    assert found["asking"]["ssl"] is False
+    assert "ssl_ca_certs" not in found
+    connector("redis+sentinel://one/mail")()
