@@ -79,7 +79,7 @@ proto-check: $(READY) ## Compare stubs and routes with the contracts, and the co
 bench: $(READY) ## Compare with what else one could use: table and picture (half an hour; B=--quick)
 	$(BIN)/python -m benchmarks.comparison $(B)
 
-bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, workers and streams (40 minutes)
+bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, workers and streams (50 minutes)
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.sessions
 	$(BIN)/python -m benchmarks.mailboxes
