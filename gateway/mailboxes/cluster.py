@@ -147,7 +147,8 @@ class ClusterTransport:
 
     def _listen(self, node: Transport) -> None:
         def restarted(answered: float) -> None:
-            if node in self._owners:  # else others have its shards, and know more
+            # Else others have its shards, and know more.
+            if node in self._owners or node.server in self._last:
                 self._on_restart(answered)
 
         node.listen(restarted, self._on_return)
@@ -194,8 +195,9 @@ class ClusterTransport:
 
     async def _refresh(self) -> None:
         """Ask who has which shard; begin anew at the URL if nobody answers."""
-        for (host, _), node in self._nodes.items():
-            if node.server.failing:
+        for (host, _), node in list(self._nodes.items()):
+            # One that fails because it refuses may know more: it answers this always.
+            if not node.server.reachable:
                 continue
             command = Command(0, (b"CLUSTER", b"SLOTS"))
             node.submit(command)

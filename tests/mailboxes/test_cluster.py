@@ -1,13 +1,15 @@
 """What holds for mailboxes in a Redis Cluster alone."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim
+from gateway.domain.ports import Claim, Placed
 from gateway.mailboxes.keys import shard_of, slot_of
 from gateway.mailboxes.recovery import SETTLE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
@@ -119,6 +121,50 @@ async def test_what_a_replica_missed_is_put_again(
         again = await store.mailboxes.claim(there[0])
         assert isinstance(again, Claim)
         assert (again.head.update_id, again.state) == (2, b"1")
+
+
+async def test_a_replica_of_the_node_in_the_url_is_found(
+    own_cluster: RedisCluster,
+) -> None:
+    """Meanwhile all others refuse: by default a Redis does while slots are away."""
+    for node in own_cluster.nodes:
+        node.ask("CONFIG SET cluster-require-full-coverage yes")
+    own_cluster.add_replica(0).ask("CONFIG SET cluster-require-full-coverage yes")
+    async with opened_cluster(own_cluster) as store:
+        await serve_all(store, [*lanes_of(0), *lanes_of(1)])
+        own_cluster.nodes[0].kill()
+        put = asyncio.create_task(store.mailboxes.put(envelope(2, lanes_of(0)[0])))
+        async with asyncio.timeout(15):
+            while not put.done():
+                await store.mailboxes.waiting(1)  # the others' shards are asked, too
+                await asyncio.wait([put], timeout=0.05)
+        assert await put is Placed.STORED
+
+
+async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
+    own_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then the URL's node stands for all others, and that one lost nothing."""
+    lane = lanes_of(2)[0]
+    _, other, lost = own_cluster.nodes
+    async with opened_cluster(own_cluster) as store:
+        assert isinstance(await store.mailboxes.put(envelope(1, lane)), Claim)
+        await store.mailboxes.waiting(1)
+        stopped = [own_cluster.nodes[0].pid, other.pid]
+        lost.ask("FLUSHALL")
+        lost.kill()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        put = asyncio.create_task(store.mailboxes.put(envelope(2, lane)))
+        for _ in range(3):
+            await store.mailboxes.waiting(1)
+        lost.start()
+        anew = "redis is another process than before"
+        await wait_until(lambda: anew in caplog.messages)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        assert await put is Placed.STORED
+        assert "putting updates again" in caplog.messages
 
 
 async def test_a_slot_moves_to_another_node_under_load(
