@@ -20,6 +20,7 @@ from itertools import islice
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
 from gateway.mailboxes.commands import Command, Commands, Submits, look_at
+from gateway.mailboxes.keys import SHARDS
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,12 @@ class Recovery:
         self._patience = patience
         self._commands = commands
         self._clock = clock
-        # In the order of their times. An ordered dictionary, because a plain one that
-        # is taken from at the front walks over all that was deleted there before.
-        self._kept: OrderedDict[Key, tuple[float, int, Envelope]] = OrderedDict()
+        # By shard, so that one that is away holds up the letting go of no other; in the
+        # order of their times. Ordered dictionaries, because a plain one that is taken
+        # from at the front walks over all that was deleted there before.
+        self._kept: list[OrderedDict[Key, tuple[float, Envelope]]] = [
+            OrderedDict() for _ in range(SHARDS)
+        ]
         self._putting: list[Command] = []
         self._settled_at = 0.0
         self._markers: dict[int, bytes] = {}
@@ -66,22 +70,23 @@ class Recovery:
         return self._clock.uptime() < self._settled_at
 
     def keep(self, envelope: Envelope, shard: int) -> None:
-        """Keep an update that was accepted into a shard."""
-        key = envelope.lane, envelope.update_id
-        now = self._clock.uptime()
-        self._kept[key] = now, shard, envelope
-        # Two are let go for one that comes, so that they become fewer.
-        for oldest in list(islice(self._kept, 2)):
-            time, shard, _ = self._kept[oldest]
-            if time >= now - KEPT_SECONDS:
-                continue
-            # Those that came just before an outage are kept until it is over.
-            if time < self._transport.answered(shard) - KEPT_SECONDS:
-                del self._kept[oldest]
+        """Keep an update that was accepted into a shard.
 
-    def forget(self, lane: str, update_id: int) -> None:
+        Those of the same shard that came just before an outage were kept until now:
+        it is over, and what was lost is being put again already.
+        """
+        kept = self._kept[shard]
+        now = self._clock.uptime()
+        kept[envelope.lane, envelope.update_id] = now, envelope
+        # Two are let go for one that comes, so that they become fewer.
+        for oldest in list(islice(kept, 2)):
+            time, _ = kept[oldest]
+            if time < now - KEPT_SECONDS:
+                del kept[oldest]
+
+    def forget(self, lane: str, update_id: int, shard: int) -> None:
         """Let go of an update that was done."""
-        self._kept.pop((lane, update_id), None)
+        self._kept[shard].pop((lane, update_id), None)
 
     def compare(self, markers: Iterable[tuple[int, bytes]]) -> None:
         """Look at the shards' markers: a new one says that Redis was emptied."""
@@ -110,7 +115,12 @@ class Recovery:
         """
         self._settle()
         oldest = answered - KEPT_SECONDS
-        recent = [kept for time, _, kept in self._kept.values() if time >= oldest]
+        recent = [
+            envelope
+            for kept in self._kept
+            for time, envelope in kept.values()
+            if time >= oldest
+        ]
         logger.warning("putting updates again", extra={"updates": len(recent)})
         for command in self._putting:
             command.reply.cancel()

@@ -134,7 +134,7 @@ class RedisMailboxes:
         # 2: this commit took effect before, which only a repeated one can have done.
         if reply == 0 or (reply == 2 and command.sends == 1):
             raise ClaimLost("the claim's token is not the lane's current one")
-        self._recovery.forget(claim.lane, update_id)
+        self._recovery.forget(claim.lane, update_id, command.shard)
         if not isinstance(reply, bytes):
             return None
         claim.until = self._until(command)

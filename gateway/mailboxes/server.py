@@ -43,6 +43,8 @@ class Server:
         self._calm_at = 0.0
         self._delay = 0.0
         self.run_id = b""
+        self._succeeded = b"", 0.0
+        """The run id of whom it succeeded last, and when that one had answered last."""
 
     def greet(self, info: bytes) -> None:
         """Note that there is a connection.
@@ -67,10 +69,14 @@ class Server:
         """
         if not other.failing or self.run_id == other.run_id:
             return
-        if self.run_id:
-            self.on_restart(other.answered)
-        else:  # nobody talked to it yet: it may be the same, at another address
+        if not self.run_id:
+            # Nobody talked to it yet: it may be the same, at another address.
             self.run_id, self.answered = other.run_id, other.answered
+            return
+        lost = other.run_id, other.answered
+        if self._succeeded != lost:  # it gets its shards one after the other
+            self._succeeded = lost
+            self.on_restart(other.answered)
 
     def note_answers(self) -> None:
         """Note that it answered all that it was asked."""
