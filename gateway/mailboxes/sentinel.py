@@ -5,14 +5,16 @@ master died or that it refuses to write because it is a replica now, the next on
 to its successor.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379
@@ -51,10 +53,19 @@ class MasterConnection(Connection):
         Raises:
             RedisError: there is none, or it cannot be reached.
         """
-        sentinel = Sentinel(self._sentinels, sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
-        async with sentinel as asked:
-            self.host, self.port = await asked.discover_master(self._service)
+        self.host, self.port = await self._find()
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
+
+    async def _find(self) -> tuple[str, int]:
+        """Ask one Sentinel after the other. redis-py stops at one that refuses."""
+        found: tuple[str, int]
+        for place in self._sentinels:
+            sentinel = Sentinel([place], sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
+            with contextlib.suppress(RedisError):
+                async with sentinel as asked:
+                    found = await asked.discover_master(self._service)
+                    return found
+        raise MasterNotFoundError("no Sentinel knows the master")
 
 
 class SecureMasterConnection(MasterConnection, SSLConnection):
@@ -90,6 +101,9 @@ def read_sentinel_url(url: str) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
+        # As to the master: nothing is said but the question.
+        "protocol": 2,
+        "driver_info": None,
     }
     return options | {
         "connection_class": SecureMasterConnection if secure else MasterConnection,

@@ -105,6 +105,13 @@ async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> Non
         await connector(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
 
 
+async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> None:
+    """Such as one whose user may not ask it: the next one may know."""
+    watched.sentinels[0].ask("ACL SETUSER default -sentinel")
+    async with asyncio.timeout(5), opened(watched.url) as (store, _):
+        assert len(await put_all(store, 1)) == len(LANES)
+
+
 def test_all_of_a_url_is_read() -> None:
     """Logins, database and further settings; a Sentinel's port may be left out."""
     found = read_sentinel_url(
