@@ -59,7 +59,7 @@ class Recovery:
         self._kept: list[OrderedDict[Key, tuple[float, Envelope]]] = [
             OrderedDict() for _ in range(SHARDS)
         ]
-        self._putting: list[Command] = []
+        self._putting: dict[Key, Command] = {}
         self._settled_at = 0.0
         self._markers: dict[int, bytes] = {}
         transport.listen(self.begin, self._note_return)
@@ -115,18 +115,20 @@ class Recovery:
         """
         self._settle()
         oldest = answered - KEPT_SECONDS
-        recent = [
-            envelope
+        # From before, and on their way still: that server was not the last to fail.
+        putting = {
+            key: command
+            for key, command in self._putting.items()
+            if not command.reply.done()
+        }
+        recent = {
+            key: self._commands.put(envelope, "", bounded=False)
             for kept in self._kept
-            for time, envelope in kept.values()
-            if time >= oldest
-        ]
-        logger.warning("putting updates again", extra={"updates": len(recent)})
-        for command in self._putting:
-            command.reply.cancel()
-        self._putting = [
-            self._commands.put(envelope, "", bounded=False) for envelope in recent
-        ]
-        for command in reversed(self._putting):
+            for key, (time, envelope) in kept.items()
+            if time >= oldest and key not in putting
+        }
+        self._putting = putting | recent
+        logger.warning("putting updates again", extra={"updates": len(self._putting)})
+        for command in reversed(recent.values()):
             command.reply.add_done_callback(look_at)
             self._transport.submit(command, first=True)

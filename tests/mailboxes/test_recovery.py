@@ -55,6 +55,22 @@ async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     assert shards.count(shard_number("here")) <= KEPT_SECONDS + 1
 
 
+async def test_what_is_on_its_way_is_not_put_twice_nor_given_up() -> None:
+    """The server that it is on its way to may fail as well, a while later."""
+    clock = FakeClock()
+    way = HalfAway(clock)
+    recovery = Recovery(way, Commands(load_scripts(), 64, 3), clock, None)
+    recovery.keep(envelope(1, "away"), shard_number("away"))
+    recovery.begin(clock.uptime())
+    clock.move(KEPT_SECONDS + 1)
+    recovery.begin(clock.uptime())
+    (command,) = way.submitted
+    assert not command.reply.done()
+    command.reply.set_result(1)
+    recovery.begin(clock.uptime() - KEPT_SECONDS - 1)
+    assert len(way.submitted) == 2
+
+
 def test_a_server_succeeds_another_once() -> None:
     """It gets many shards of that one, which are all put again at once."""
     clock = FakeClock()
