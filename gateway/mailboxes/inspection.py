@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.connect import Connect
@@ -29,6 +29,12 @@ async def inspect(connect: Connect) -> list[str]:
             # Hosted servers tell nobody.
             with contextlib.suppress(ResponseError, ValueError):
                 _, facts["appendfsync"] = map(_text, await connection.read_response())
+    except NoPermissionError:
+        warning = (
+            "Redis gives its user no INFO: nobody notices that another process answers,"
+            " and what that one lacks is not put again; allow it"
+        )
+        return [warning]
     except (RedisError, OSError):
         raise MailboxesUnavailable("Redis does not answer") from None
     finally:

@@ -38,6 +38,18 @@ async def test_what_weakens_the_promise_is_told(
     assert all(word in text for word, text in zip(says, warnings, strict=True))
 
 
+async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
+    """It answers, but nobody will notice when it is another process."""
+    server = RedisServer(tmp_path)
+    server.start()
+    server.ask("ACL SETUSER default -info")
+    try:
+        (warning,) = await inspect(connector(server.url))
+    finally:
+        server.kill()
+    assert "no INFO" in warning
+
+
 async def test_a_server_that_does_not_answer_is_told_apart() -> None:
     """It is no reason to warn of anything."""
     with pytest.raises(MailboxesUnavailable):
