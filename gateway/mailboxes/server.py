@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from math import inf
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -28,6 +29,8 @@ class Server:
         reachable: there is a connection to it.
         failing: the last attempt to talk to it failed, or it refused something lately.
         answered: when it answered last, by `Clock.uptime`.
+        failing_since: when it had answered last before it failed, this time or last.
+        back_at: since when it does not fail any more.
         run_id: names the process. Empty: it has not said so yet.
         on_restart, on_return: see `Submits.listen`.
     """
@@ -39,7 +42,8 @@ class Server:
         self.reachable = False
         self.failing = False
         self.answered = clock.uptime()
-        self._failing_since = 0.0
+        self.failing_since = 0.0
+        self.back_at = -inf
         self._calm_at = 0.0
         self._delay = 0.0
         self.run_id = b""
@@ -66,17 +70,19 @@ class Server:
         """Have something now that another server had.
 
         If that one fails, this was its replica, and lacks what it was not sent in time.
+        So it is if that one is back already, and says itself who has it now.
         """
-        if not other.failing or self.run_id == other.run_id:
+        back = not other.failing
+        if back and self._clock.uptime() >= other.back_at + CALM_SECONDS:
             return
-        if not self.run_id:
-            # Nobody talked to it yet: it may be the same, at another address.
-            self.run_id, self.answered = other.run_id, other.answered
+        lost = other.run_id, other.failing_since
+        if self.run_id == other.run_id or self._succeeded == lost:
             return
-        lost = other.run_id, other.answered
-        if self._succeeded != lost:  # it gets its shards one after the other
-            self._succeeded = lost
-            self.on_restart(other.answered)
+        self._succeeded = lost  # it gets its shards one after the other
+        if self.run_id:
+            self.on_restart(other.failing_since)
+        else:  # nobody talked to it yet: it may be the same, at another address
+            self.run_id, self.answered = lost
 
     def note_answers(self) -> None:
         """Note that it answered all that it was asked."""
@@ -86,8 +92,9 @@ class Server:
         self._delay = 0.0
         if self.failing:
             self.failing = False
+            self.back_at = now
             logger.warning("redis is back")
-            self.on_return(now - self._failing_since)
+            self.on_return(now - self.failing_since)
 
     def note_failure(self, error: Exception) -> None:
         """Note that it did not, or refused something. The first of a row is logged."""
@@ -98,7 +105,7 @@ class Server:
         if self.failing:
             return
         self.failing = True
-        self._failing_since = self.answered
+        self.failing_since = self.answered
         expected = isinstance(error, RedisError | OSError)
         level = logging.WARNING if expected else logging.ERROR
         logger.log(level, "redis is failing", extra={"error": describe(error)})
