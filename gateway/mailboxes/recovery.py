@@ -38,6 +38,9 @@ most, the pause between two of them a quarter.
 Key = tuple[str, int]
 """Lane and update_id."""
 
+Kept = OrderedDict[Key, tuple[float, Envelope]]
+"""When what was accepted, in this order."""
+
 
 class Recovery:
     """Keeps what was accepted lately."""
@@ -56,9 +59,7 @@ class Recovery:
         # By shard, so that one that is away holds up the letting go of no other; in the
         # order of their times. Ordered dictionaries, because a plain one that is taken
         # from at the front walks over all that was deleted there before.
-        self._kept: list[OrderedDict[Key, tuple[float, Envelope]]] = [
-            OrderedDict() for _ in range(SHARDS)
-        ]
+        self._kept: list[Kept] = [OrderedDict() for _ in range(SHARDS)]
         self._putting: dict[Key, Command] = {}
         self._settled_at = 0.0
         self._markers: dict[int, bytes] = {}
@@ -124,11 +125,20 @@ class Recovery:
         recent = {
             key: self._commands.put(envelope, "", bounded=False)
             for kept in self._kept
-            for key, (time, envelope) in kept.items()
-            if time >= oldest and key not in putting
+            for key, envelope in self._keep_longer(kept, oldest)
+            if key not in putting
         }
         self._putting = putting | recent
         logger.warning("putting updates again", extra={"updates": len(self._putting)})
         for command in reversed(recent.values()):
             command.reply.add_done_callback(look_at)
             self._transport.submit(command, first=True)
+
+    def _keep_longer(self, kept: Kept, oldest: float) -> list[tuple[Key, Envelope]]:
+        """Keep what came since then as if it came now: it may be lost once more."""
+        now = self._clock.uptime()
+        again = [(key, it) for key, (time, it) in kept.items() if time >= oldest]
+        for key, envelope in again:
+            kept[key] = now, envelope
+            kept.move_to_end(key)
+        return again

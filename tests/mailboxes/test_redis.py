@@ -616,6 +616,21 @@ class TestRecovery:
             assert await put is Placed.STORED
             assert await store.queued() == 2
 
+    async def test_what_is_lost_twice_is_put_again_twice(
+        self, own_server: RedisServer
+    ) -> None:
+        """However long the first outage was."""
+        async with opened(connector(own_server.url)) as store:
+            await claimed(store, 1)
+            for _ in range(2):
+                own_server.ask("FLUSHALL")
+                own_server.kill()
+                queued = asyncio.create_task(store.queued())
+                await wait_until(lambda: store.transport.failing)
+                store.clock.move(60)
+                own_server.start()
+                assert await queued == 1
+
     async def test_an_emptied_redis_is_noticed_by_every_worker(
         self,
         store: RedisStore,
