@@ -3,8 +3,15 @@
 They are asked before every connection. So whatever ends a connection, be it that the
 master died or that it refuses to write because it is a replica now, the next one leads
 to its successor.
+
+A master that lives may have a successor long before it hears of it itself (Sentinels
+wait 8 s after a failover), and what it accepts meanwhile is lost. So they are asked
+again and again, and a connection to it is ended.
+
+Concurrency: one task per connection asks. It ends with it.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +29,10 @@ PORT = 26379
 
 ANSWER_SECONDS = 0.3
 """For so long a Sentinel is asked. Two that are silent leave time for a third one."""
+
+
+WATCH_SECONDS = 0.5
+"""How often they are asked. All workers leave well before any claims a lane again."""
 
 
 class MasterConnection(Connection):
@@ -46,6 +57,7 @@ class MasterConnection(Connection):
         self._sentinels = sentinels
         self._service = service
         self._asking = asking
+        self._watching: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Ask for the master, and connect to it.
@@ -55,6 +67,26 @@ class MasterConnection(Connection):
         """
         self.host, self.port = await self._find()
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
+        self._watching = asyncio.create_task(self._watch(), name="sentinels")
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        """End the connection."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        await super().disconnect(*args, **options)
+
+    async def _watch(self) -> None:
+        """End the connection when there is another master."""
+        master = self.host, self.port
+        while master == (self.host, self.port):
+            await asyncio.sleep(WATCH_SECONDS)
+            with contextlib.suppress(RedisError):  # they may be about to choose one
+                master = await self._find()
+        # Not by `disconnect`: redis-py would make the same connection again, unasked.
+        if self._writer is not None:
+            self._writer.close()
 
     async def _find(self) -> tuple[str, int]:
         """Ask one Sentinel after the other. redis-py stops at one that refuses."""

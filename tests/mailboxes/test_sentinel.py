@@ -15,6 +15,7 @@ from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.connect import connector
+from gateway.mailboxes.keys import shard_of
 from gateway.mailboxes.recovery import SETTLE_SECONDS
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.sentinel import PORT, read_sentinel_url
@@ -22,7 +23,7 @@ from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import WatchedRedis
 from tests.mailboxes.stores import envelope
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_found
 
 LANES = [str(number) for number in range(20)]
 
@@ -93,6 +94,29 @@ async def test_a_master_that_hands_over_is_left_at_once(watched: WatchedRedis) -
         assert not transport.failing
         assert await store.ask("DBSIZE") == len(LANES)
         assert b"role:master" in watched.replica.ask("INFO replication")
+
+
+async def test_a_master_is_left_before_it_knows_of_its_successor(
+    watched: WatchedRedis,
+) -> None:
+    """Sentinels tell it 8 s later. What it accepted after its replica is put again."""
+    async with opened(watched.url) as (store, _):
+        claims = await put_all(store, 1)
+        await asyncio.to_thread(watched.replica.wait_for, watched.master)
+        watched.replica.cut_off(watched.master)
+        await put_all(store, 2)
+        assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
+        await asyncio.to_thread(watched.replica.wait_until, "role:master")
+
+        mail = shard_of(LANES[0].encode()).mail(LANES[0].encode()).decode()
+
+        async def brought() -> bool:
+            await store.mailboxes.renew(claims)
+            return watched.replica.ask(f"ZCARD {mail}") == b":2\r\n"
+
+        await wait_until_found(brought)
+        assert list(await store.mailboxes.waiting(100)) == []
+        assert b"role:master" in watched.master.ask("INFO replication")
 
 
 async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> None:
