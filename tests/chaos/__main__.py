@@ -1,8 +1,10 @@
 """The full run: `python -m tests.chaos`. Ends with 1 if any promise was broken.
 
-Two parts. In the first no worker is without Redis for longer than a put waits, so that
-all promises hold at once. In the second Redis is away for longer, for one worker or for
-all of them: they serve from memory, and what is accepted must be done all the same.
+Three parts. In the first no worker is without Redis for longer than a put waits, so
+that all promises hold at once. In the second Redis is away for longer, for one worker
+or for all of them: they serve from memory, and what is accepted must be done all the
+same. In the third replicas take over from masters that die, and that had accepted more
+than they sent to them.
 """
 
 import argparse
@@ -37,6 +39,9 @@ def main() -> int:
             longest_cut=8,
             pauses=(3, 20),
         ),
+        "failovers": Plan(
+            faults=given.failovers, kinds=("failover", "term"), at_once=(1, 1)
+        ),
     }
     broken = False
     for name, plan in plans.items():
@@ -49,7 +54,11 @@ def main() -> int:
 def _part(name: str, plan: Plan, given: argparse.Namespace) -> bool:
     """Do a part; tells whether anything was broken."""
     setup = Setup(
-        seed=given.seed, workers=given.workers, users=given.users, rate=given.rate
+        seed=given.seed,
+        workers=given.workers,
+        users=given.users,
+        rate=given.rate,
+        watched="failover" in plan.kinds,
     )
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -78,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--long-faults", type=int, default=6, help="0: no long outages."
     )
+    parser.add_argument("--failovers", type=int, default=6, help="0: none.")
     parser.add_argument("--kinds", nargs="*", default=(), help="Of faults; all.")
     parser.add_argument("--rate", type=float, default=500, help="Updates per second.")
     parser.add_argument("--users", type=int, default=300, help="At a time.")

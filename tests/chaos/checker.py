@@ -18,6 +18,7 @@ from tests.chaos.excuses import (
     near,
     of_kinds,
     touch,
+    undone,
 )
 from tests.chaos.history import History, Kind
 from tests.chaos.order import order, overlaps, repeats
@@ -84,6 +85,7 @@ def _states(history: History, verdict: Verdict) -> None:
     memories = Memories(history)
     needless = (near(history, span.start) for span in memories.needless)
     verdict.add("in memory without need", needless)
+    rolled_back = undone(history)
     lanes: dict[str, set[int]] = {}
     for update in history.posted.values():
         lanes.setdefault(update.lane, set()).add(update.update_id)
@@ -92,6 +94,8 @@ def _states(history: History, verdict: Verdict) -> None:
         if len(set(state)) < len(state):
             verdict.add("state doubled", [lane])
         missing = ids - aside - set(state)
+        verdict.rolled_back += len(missing & rolled_back)
+        missing -= rolled_back
         gone = {i for i in missing if memories.near(history.posted[i].accepted or 0)}
         verdict.in_memory["not in the state"] += len(gone)
         if missing := missing - gone:

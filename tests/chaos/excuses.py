@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tests.chaos.history import Effect, History, Posted, Span
+from tests.chaos.history import Effect, History, Kind, Posted, Span
 
 LEASE = 3.0
 """Seconds after which a lane goes to somebody else."""
@@ -18,7 +18,10 @@ CUTTING = frozenset({"blackhole", "deaf", "reset"})
 """Faults between a worker and Redis."""
 
 STORE = frozenset(
-    {"redis_term", "redis_kill", "redis_pause", "redis_long_pause", "harness_late"}
+    {
+        *("redis_term", "redis_kill", "redis_pause", "redis_long_pause"),
+        *("failover", "harness_late"),
+    }
 )
 """Faults of Redis itself; and of the harness, through which all ways to it lead."""
 
@@ -42,6 +45,20 @@ def of_kinds(history: History, kinds: Iterable[str]) -> list[Span]:
 def touch(spans: Iterable[Span], start: float, end: float) -> list[Span]:
     """Give the faults that share a moment with this time."""
     return [span for span in spans if span.start <= end and span.end >= start]
+
+
+def undone(history: History) -> set[int]:
+    """Give the updates of which a failover may have lost the commits.
+
+    They are done, and their effects are to be seen, but their state is another's.
+    """
+    failovers = of_kinds(history, {"failover"})
+    return {
+        effect.update_id
+        for effect in history.effects
+        if effect.kind is Kind.SEND
+        and touch(failovers, effect.time, effect.time + TURN)
+    }
 
 
 def near(history: History, time: float) -> str:

@@ -48,6 +48,7 @@ def table(history: History, verdict: Verdict) -> list[str]:
         "outcomes logged": _counts(Counter(o for _, o in history.outcomes)),
         "outcomes lost with a worker": str(verdict.unlogged),
         "excused: memory": _counts(verdict.in_memory),
+        "excused: rolled back": str(verdict.rolled_back),
         "effects repeated": _counts(Counter(verdict.repeats)),
         "failover after a lone kill": ", ".join(f"{s:.1f}" for s in verdict.failovers),
         "longest unowned": f"{longest:.1f} s",

@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
@@ -16,26 +17,41 @@ from gateway.domain.state import decode_state
 from gateway.mailboxes.keys import ALL_SHARDS
 from gateway.mailboxes.letters import decode_letter
 from tests.chaos.history import History, Left, Waiting
+from tests.mailboxes.servers import RedisServer, WatchedRedis
 
 EVERY = 0.5
 """Seconds between two looks."""
 
 
+_OPTIONS: dict[str, Any] = {
+    "protocol": 2,
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+    "retry": Retry(NoBackoff(), 0),
+}
+
+
+def client(redis: RedisServer | WatchedRedis) -> Redis:
+    """Give a client to a server, or to whoever is the master."""
+    if isinstance(redis, RedisServer):
+        return Redis(port=redis.port, **_OPTIONS)
+    addresses = [("127.0.0.1", sentinel.port) for sentinel in redis.sentinels]
+    found: Redis = Sentinel(addresses).master_for("mail", **_OPTIONS)  # type: ignore[no-untyped-call]  # redis-py
+    return found
+
+
 class Store:
     """The Redis of a run, as the harness sees it."""
 
-    def __init__(self, port: int) -> None:
-        self._redis: Redis = Redis(
-            port=port,
-            protocol=2,
-            socket_timeout=1,
-            socket_connect_timeout=1,
-            retry=Retry(NoBackoff(), 0),
-        )
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._redis.aclose()
+        pool = self._redis.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            await pool.sentinel_manager.aclose()
 
     async def flush_scripts(self) -> None:
         """Make Redis forget all scripts."""

@@ -13,6 +13,7 @@ from tests.chaos.excuses import PATIENCE
 from tests.chaos.network import Network
 from tests.chaos.workers import Worker
 from tests.chaos.world import Break, World
+from tests.mailboxes.servers import RedisServer
 
 
 class StoreFaults:
@@ -20,6 +21,7 @@ class StoreFaults:
 
     Args:
         world: what is broken.
+        redis: its Redis.
         longest_cut: how many seconds a worker may be without Redis. Below the patience
             of a put no two faults of Redis and of the ways there overlap, so that they
             do not add up to more.
@@ -27,14 +29,21 @@ class StoreFaults:
     """
 
     def __init__(
-        self, world: World, longest_cut: float, pauses: tuple[float, ...]
+        self,
+        world: World,
+        redis: RedisServer,
+        longest_cut: float,
+        pauses: tuple[float, ...],
     ) -> None:
         self._world = world
+        self._redis = redis
         self._rng = world.rng
         self._longest_cut = longest_cut
         self._pauses = pauses
-        self._redis = asyncio.Lock()
-        self._ways = self._redis if longest_cut < PATIENCE else contextlib.nullcontext()
+        self._breaking = asyncio.Lock()
+        self._ways = (
+            self._breaking if longest_cut < PATIENCE else contextlib.nullcontext()
+        )
 
     @property
     def by_name(self) -> Mapping[str, Break]:
@@ -52,15 +61,15 @@ class StoreFaults:
 
     async def redis_pause(self) -> bool:
         """Stop Redis for a moment."""
-        async with self._redis:
+        async with self._breaking:
             seconds = self._rng.choice(self._pauses or (0.3, 1.2))
             kind = "redis_pause" if seconds <= 2 else "redis_long_pause"
             with self._world.fault(kind):
-                os.kill(self._world.redis.pid, signal.SIGSTOP)
+                os.kill(self._redis.pid, signal.SIGSTOP)
                 try:
                     await asyncio.sleep(seconds)
                 finally:
-                    os.kill(self._world.redis.pid, signal.SIGCONT)
+                    os.kill(self._redis.pid, signal.SIGCONT)
             await self._rest()
         return True
 
@@ -96,11 +105,11 @@ class StoreFaults:
         return True
 
     async def _restart_redis(self, kind: str, number: signal.Signals) -> bool:
-        async with self._redis:
+        async with self._breaking:
             with self._world.fault(kind):
-                os.kill(self._world.redis.pid, number)
-                await asyncio.to_thread(self._world.redis.end)
-                await asyncio.to_thread(self._world.redis.start)
+                os.kill(self._redis.pid, number)
+                await asyncio.to_thread(self._redis.end)
+                await asyncio.to_thread(self._redis.start)
             await self._rest()
         return True
 

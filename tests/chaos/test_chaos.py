@@ -36,6 +36,17 @@ async def test_nothing_is_lost_repeated_or_out_of_order_under_faults(
     assert len(history.posted) > 300
 
 
+async def test_a_replica_takes_over_and_breaks_no_promise(tmp_path: Path) -> None:
+    """It lacks what its master accepted last; that is put again, in order."""
+    setup = Setup(seed=SEED, workers=2, users=60, rate=200, watched=True)
+
+    history = await run(tmp_path, setup, Plan(faults=1, kinds=("failover",)))
+
+    verdict = check(history)
+    assert not verdict.broken, "\n".join([f"seed {SEED}", *table(history, verdict)])
+    assert history.logged["warning: putting updates again"] >= 2
+
+
 async def test_without_the_comparison_of_tokens_the_checker_finds_faults(
     tmp_path: Path,
 ) -> None:

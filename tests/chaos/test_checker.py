@@ -85,6 +85,17 @@ def test_another_outcome_is_no_loss(outcome: str) -> None:
     assert broken(history) == set()
 
 
+def test_a_failover_may_undo_what_its_replica_did_not_get() -> None:
+    """What was done just before; what was done earlier stays in the state."""
+    history = good(1, 2)
+    history.left.states[LANE] = [1]
+    history.spans = [fault("failover", 110.5, 112)]
+    verdict = check(history)
+    assert (set(verdict.broken), verdict.rolled_back) == (set(), 1)
+    history.left.states[LANE] = [2]
+    assert broken(history) == {"state lost"}
+
+
 def test_a_lost_outcome_needs_two_faults_as_an_excuse() -> None:
     """The line may go with its worker, but the effect must be missing for a reason."""
     history = good(1, 2)

@@ -14,6 +14,8 @@ class Verdict(Struct):
         repeats: updates whose effects came again, by the fault that excuses it.
         unlogged: updates in the state whose outcome died with a worker.
         in_memory: what is excused because a worker without Redis served from memory.
+        rolled_back: updates that are done, but not in the state, because a replica that
+            did not know of it took over.
         failovers: seconds from the end of a worker to the last of its lanes' first
             effect elsewhere, where nothing else was broken.
     """
@@ -22,6 +24,7 @@ class Verdict(Struct):
     repeats: dict[str, int] = field(default_factory=dict)
     unlogged: int = 0
     in_memory: Counter[str] = field(default_factory=Counter)
+    rolled_back: int = 0
     failovers: list[float] = field(default_factory=list)
 
     def add(self, promise: str, lines: Iterable[str]) -> None:

@@ -12,9 +12,9 @@ from msgspec import Struct, field
 from tests.chaos.history import History, Span
 from tests.chaos.sender import Sender
 from tests.chaos.standins import BotApi
-from tests.chaos.store import Store, watching
+from tests.chaos.store import Store, client, watching
 from tests.chaos.workers import Worker, read_logs
-from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.servers import RedisServer, WatchedRedis
 
 LATE_SECONDS = 0.25
 """A pause of this process that counts as a fault of the network."""
@@ -44,6 +44,7 @@ class Setup(Struct, kw_only=True):
         module: what is started as the gateway.
         settings: of the workers, beyond those of every run.
         text: gives the text of the message with an id.
+        watched: Redis has a replica, and Sentinels watch both.
     """
 
     seed: int
@@ -53,6 +54,7 @@ class Setup(Struct, kw_only=True):
     module: str = "gateway"
     settings: Mapping[str, str] = field(default_factory=dict)
     text: Callable[[int], str] = lambda _: "hi"
+    watched: bool = False
 
 
 class World:
@@ -62,11 +64,21 @@ class World:
         self.setup = setup
         self.rng = random.Random(setup.seed)
         self.history = History()
-        self.redis = RedisServer(directory, REDIS_OPTIONS)
-        self.store = Store(self.redis.port)
+        self.redis: RedisServer | WatchedRedis
+        self._settings = dict(setup.settings)
+        port = 0
+        if setup.watched:
+            self.redis = WatchedRedis(directory)
+            # No network lies between: who asks Sentinels gets the servers' own ports.
+            # A put waits for longer than a failover takes, so that all promises hold.
+            self._settings |= {"REDIS_URL": self.redis.url, "STORE_PATIENCE": "8"}
+        else:
+            self.redis = RedisServer(directory, REDIS_OPTIONS)
+            port = self.redis.port
+        self.store = Store(client(self.redis))
         self.bot_api = BotApi(self.history)
         self.workers = [
-            Worker(number, self.redis.port, self.history, directory, setup.module)
+            Worker(number, port, self.history, directory, setup.module)
             for number in range(setup.workers)
         ]
         self.sender = Sender(
@@ -81,7 +93,7 @@ class World:
 
     async def start(self, worker: Worker) -> None:
         """Start a worker."""
-        await worker.start(self.bot_api, self.setup.settings)
+        await worker.start(self.bot_api, self._settings)
         self.look()
 
     @contextmanager

@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -131,10 +132,19 @@ class Replica(RedisServer):
 
         It may not log in there from now on, so it cannot come back.
         """
-        self.ask("CONFIG SET masteruser nobody")
-        self.ask("CONFIG SET masterauth nothing")
+        self._log_in("nobody", "nothing")
         master.ask("CLIENT KILL TYPE replica")
         self.wait_until("master_link_status:down")
+
+    def follow(self, master: RedisServer) -> None:
+        """Be its replica from now on, and return when it has all that it has."""
+        self._log_in('""', '""')
+        self.ask(f"REPLICAOF 127.0.0.1 {master.port}")
+        self.wait_until("master_link_status:up")
+
+    def _log_in(self, user: str, password: str) -> None:
+        self.ask(f"CONFIG SET masteruser {user}")
+        self.ask(f"CONFIG SET masterauth {password}")
 
 
 class Sentinel(RedisServer):
@@ -166,11 +176,11 @@ class WatchedRedis:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.master = RedisServer(self._place("master"), "--appendonly yes")
+        # By default they wait for 5 s whether more replicas come.
+        options = "--appendonly yes --repl-diskless-sync-delay 0"
+        self.master = Replica(self._place("master"), options)
         source = f"--replicaof 127.0.0.1 {self.master.port}"
-        # By default it waits for 5 s whether more replicas come.
-        delay = "--repl-diskless-sync-delay 0"
-        self.replica = Replica(self._place("replica"), f"{source} {delay}")
+        self.replica = Replica(self._place("replica"), f"{options} {source}")
         self.sentinels = [
             Sentinel(self._place(f"sentinel {number}"), self.master, 2)
             for number in range(3)
@@ -189,15 +199,36 @@ class WatchedRedis:
         self.replica.wait_until("master_link_status:up")
         for sentinel in self.sentinels:
             sentinel.start()
-        end = time.monotonic() + 20
-        while not all(map(self._knows_all, self.sentinels)):
-            assert time.monotonic() < end, "the Sentinels do not know each other"
-            time.sleep(0.02)
+        self._wait_until(self._knows_all)
+
+    def fail_over(self, lag: float) -> None:
+        """Kill the master; return when all Sentinels know that the replica is one.
+
+        Args:
+            lag: for so many seconds the replica got nothing before.
+        """
+        self.replica.cut_off(self.master)
+        time.sleep(lag)
+        self.master.kill()
+        self.master, self.replica = self.replica, self.master
+        self._wait_until(self._knows_master)
+
+    def restore(self) -> None:
+        """Start who was killed; return when it may take over."""
+        self.replica.start()
+        self.replica.follow(self.master)
+        self._wait_until(self._knows_all)
 
     def kill(self) -> None:
         """End all of them at once."""
         for each in (self.master, self.replica, *self.sentinels):
             each.kill()
+
+    def _wait_until(self, known: Callable[[Sentinel], bool]) -> None:
+        end = time.monotonic() + 20
+        while not all(map(known, self.sentinels)):
+            assert time.monotonic() < end, "the Sentinels do not know it"
+            time.sleep(0.02)
 
     def _place(self, name: str) -> Path:
         own = self._directory / name.replace(" ", "-")
@@ -205,10 +236,22 @@ class WatchedRedis:
         return own
 
     def _knows_all(self, sentinel: Sentinel) -> bool:
-        seen = sentinel.ask("SENTINEL MASTER mail").split(b"\r\n")
-        facts = dict(zip(seen[2::4], seen[4::4], strict=False))
+        facts = _facts(sentinel.ask("SENTINEL MASTER mail"))
         others = b"%d" % (len(self.sentinels) - 1)
-        return facts[b"num-slaves"] == b"1" and facts[b"num-other-sentinels"] == others
+        if (facts[b"num-slaves"], facts[b"num-other-sentinels"]) != (b"1", others):
+            return False
+        seen = _facts(sentinel.ask("SENTINEL REPLICAS mail").partition(b"\r\n")[2])
+        return (seen[b"flags"], seen[b"master-link-status"]) == (b"slave", b"ok")
+
+    def _knows_master(self, sentinel: Sentinel) -> bool:
+        facts = _facts(sentinel.ask("SENTINEL MASTER mail"))
+        return facts[b"port"] == b"%d" % self.master.port
+
+
+def _facts(reply: bytes) -> dict[bytes, bytes]:
+    """Read a list of names and values."""
+    words = reply.split(b"\r\n")
+    return dict(zip(words[2::4], words[4::4], strict=False))
 
 
 class RedisCluster:
