@@ -39,9 +39,7 @@ def main() -> int:
             longest_cut=8,
             pauses=(3, 20),
         ),
-        "failovers": Plan(
-            faults=given.failovers, kinds=("failover", "term"), at_once=(1, 1)
-        ),
+        "failovers": Plan(faults=given.failovers, kinds=("failover",), at_once=(1, 1)),
     }
     broken = False
     for name, plan in plans.items():
