@@ -137,6 +137,9 @@ class RedisMailboxes:
         self._recovery.forget(claim.lane, update_id, command.shard)
         if not isinstance(reply, bytes):
             return None
+        if self._recovery.settling:  # a lower one may be on its way
+            self._asking.let_go(claim.lane, claim.token)
+            return None
         claim.until = self._until(command)
         return decode_envelope(reply, claim.lane)
 
@@ -193,6 +196,9 @@ class RedisMailboxes:
             return None
         if isinstance(reply, int):
             return Suspect(lane, -reply) if reply else None
+        if self._recovery.settling:  # it was asked for before
+            self._asking.let_go(lane, token)
+            return None
         state, head, deaths = reply
         until = self._until(command)
         return Claim(lane, token, state, decode_envelope(head, lane), until, deaths)

@@ -172,15 +172,12 @@ async def test_all_workers_settle_after_an_outage(
         await wait_until(lambda: not there.transport.failing)
         assert await there.mailboxes.put(envelope(2, "8")) is Placed.STORED
         assert await there.mailboxes.waiting(9) == []
-        # What runs keeps its lane, but waits as well.
+        # What runs keeps its lane, but waits as well; what follows is taken later.
         assert list(await there.mailboxes.renew([claim])) == []
         assert claim.until < there.clock.uptime()
-        await there.mailboxes.commit(claim, 1, b"state")
-        assert claim.until < there.clock.uptime()
+        assert await there.mailboxes.commit(claim, 1, b"state") is None
         there.clock.move(SETTLE_SECONDS + 0.1)
-        assert list(await there.mailboxes.renew([claim])) == []
-        assert claim.until > there.clock.uptime()
-        assert await there.mailboxes.waiting(9) == ["8"]
+        assert sorted(await there.mailboxes.waiting(9)) == ["7", "8"]
         other = await there.mailboxes.claim("8")
         assert isinstance(other, Claim)
         assert other.head.update_id == 1
