@@ -88,7 +88,7 @@ bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, worker
 	$(BIN)/python -m benchmarks.streams
 	$(BIN)/python -m benchmarks.stops
 
-chaos: $(READY) ## Break real processes under load, and check what they did (seven minutes; SEED=2)
+chaos: $(READY) ## Break real processes under load, and check what they did (eight minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 check: lint test ## What CI runs
