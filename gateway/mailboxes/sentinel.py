@@ -13,7 +13,7 @@ Concurrency: one task per connection asks. It ends with it.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +29,6 @@ PORT = 26379
 
 ANSWER_SECONDS = 0.3
 """For so long a Sentinel is asked. Two that are silent leave time for a third one."""
-
 
 WATCH_SECONDS = 0.5
 """How often they are asked. All workers leave well before any claims a lane again."""
@@ -65,7 +64,8 @@ class MasterConnection(Connection):
         Raises:
             RedisError: there is none, or it cannot be reached.
         """
-        self.host, self.port = await self._find()
+        async with self._sentinels_open() as sentinels:
+            self.host, self.port = await self._find(sentinels)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
         self._watching = asyncio.create_task(self._watch(), name="sentinels")
 
@@ -80,23 +80,34 @@ class MasterConnection(Connection):
     async def _watch(self) -> None:
         """End the connection when there is another master."""
         master = self.host, self.port
-        while master == (self.host, self.port):
-            await asyncio.sleep(WATCH_SECONDS)
-            with contextlib.suppress(RedisError):  # they may be about to choose one
-                master = await self._find()
+        async with self._sentinels_open() as sentinels:
+            while master == (self.host, self.port):
+                await asyncio.sleep(WATCH_SECONDS)
+                with contextlib.suppress(RedisError):  # they may be about to choose one
+                    master = await self._find(sentinels)
         # Not by `disconnect`: redis-py would make the same connection again, unasked.
         if self._writer is not None:
             self._writer.close()
 
-    async def _find(self) -> tuple[str, int]:
+    @contextlib.asynccontextmanager
+    async def _sentinels_open(self) -> AsyncIterator[Sequence[Sentinel]]:
+        """Give a client of each Sentinel. It connects when it is asked."""
+        sentinels = [
+            Sentinel([place], sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
+            for place in self._sentinels
+        ]
+        try:
+            yield sentinels
+        finally:
+            for sentinel in sentinels:
+                await sentinel.aclose()
+
+    async def _find(self, sentinels: Sequence[Sentinel]) -> tuple[str, int]:
         """Ask one Sentinel after the other. redis-py stops at one that refuses."""
-        found: tuple[str, int]
-        for place in self._sentinels:
-            sentinel = Sentinel([place], sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
+        for sentinel in sentinels:
             with contextlib.suppress(RedisError):
-                async with sentinel as asked:
-                    found = await asked.discover_master(self._service)
-                    return found
+                found: tuple[str, int] = await sentinel.discover_master(self._service)
+                return found
         raise MasterNotFoundError("no Sentinel knows the master")
 
 

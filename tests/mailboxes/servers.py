@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -152,19 +152,31 @@ class Sentinel(RedisServer):
 
     Args:
         directory: for what it remembers; exists.
-        master: whom it watches.
-        quorum: how many have to agree that the master is gone.
     """
 
-    def __init__(self, directory: Path, master: RedisServer, quorum: int) -> None:
+    def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self._settings = directory / "sentinel.conf"
-        self._settings.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {directory}\n"
-            f"sentinel monitor mail 127.0.0.1 {master.port} {quorum}\n"
-            "sentinel down-after-milliseconds mail 500\n"
-            "sentinel failover-timeout mail 2000\n"
-        )
+        self.name = f"{self.port:040x}"
+        """Under which others know it."""
+
+    def watch(
+        self, master: RedisServer, replica: RedisServer, others: Sequence["Sentinel"]
+    ) -> None:
+        """Say whom it watches, and with whom; to find that out takes seven seconds."""
+        lines = [
+            *(f"port {self.port}", "bind 127.0.0.1", f"dir {self._directory}"),
+            f"sentinel myid {self.name}",
+            f"sentinel monitor mail 127.0.0.1 {master.port} 2",
+            "sentinel down-after-milliseconds mail 500",
+            "sentinel failover-timeout mail 2000",
+            f"sentinel known-replica mail 127.0.0.1 {replica.port}",
+        ]
+        lines += [
+            f"sentinel known-sentinel mail 127.0.0.1 {other.port} {other.name}"
+            for other in others
+        ]
+        self._settings.write_text("\n".join(lines))
 
     def arguments(self) -> list[str]:
         """Give its command line."""
@@ -181,10 +193,10 @@ class WatchedRedis:
         self.master = Replica(self._place("master"), options)
         source = f"--replicaof 127.0.0.1 {self.master.port}"
         self.replica = Replica(self._place("replica"), f"{options} {source}")
-        self.sentinels = [
-            Sentinel(self._place(f"sentinel {number}"), self.master, 2)
-            for number in range(3)
-        ]
+        self.sentinels = [Sentinel(self._place(f"sentinel {n}")) for n in range(3)]
+        for each in self.sentinels:
+            others = [other for other in self.sentinels if other is not each]
+            each.watch(self.master, self.replica, others)
 
     @property
     def url(self) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from os import kill
 from pathlib import Path
@@ -76,24 +75,6 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
         again = await store.mailboxes.claim(LANES[0])
         assert isinstance(again, Claim)
         assert (again.head.update_id, again.state) == (2, b"state")
-
-
-async def test_a_master_that_hands_over_is_left_at_once(watched: WatchedRedis) -> None:
-    """It goes on as a replica, which refuses to write; nothing is lost or held up."""
-    async with opened(watched.url) as (store, transport):
-        claims = await put_all(store, 1)
-        await asyncio.to_thread(watched.replica.wait_for, watched.master)
-        assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
-        start = time.monotonic()
-        while b"role:master" in watched.master.ask("INFO replication"):
-            assert time.monotonic() < start + 20
-            await store.mailboxes.renew(claims)
-            await asyncio.sleep(0.01)
-        for claim in claims:
-            await store.mailboxes.commit(claim, 1, b"state")
-        assert not transport.failing
-        assert await store.ask("DBSIZE") == len(LANES)
-        assert b"role:master" in watched.replica.ask("INFO replication")
 
 
 async def test_a_master_is_left_before_it_knows_of_its_successor(
