@@ -169,7 +169,7 @@ async def compare(kind: str, users: int, rounds: int) -> list[str]:
     if opened := few.work.resolved + many.work.resolved:
         raise RuntimeError(f"{opened} sessions were opened: it was not the same work")
     return [
-        f"{contender.title}, {load.name}: {_spread([it.ratio for it in found])}"
+        f"{contender.title}, {load.name}: {Spread.over([it.ratio for it in found])}"
         for load, found in done.items()
         if Spread.over([it.ratio for it in found]).middle > ALLOWED
     ]
@@ -193,18 +193,13 @@ def _print(contender: Contender, users: int, done: dict[Load, list[Round]]) -> N
         [
             [
                 load.name,
-                _spread([it.ratio for it in found]),
-                _spread([it.with_redis for it in found]),
+                str(Spread.over([it.ratio for it in found])),
+                str(Spread.over([it.with_redis for it in found])),
                 f"{ALLOWED:.2f}, -",
             ]
             for load, found in done.items()
         ],
     )
-
-
-def _spread(values: list[float]) -> str:
-    it = Spread.over(values)
-    return f"{it.middle:.2f} ({it.least:.2f} to {it.most:.2f})"
 
 
 def _say(what: str) -> None:

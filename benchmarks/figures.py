@@ -92,6 +92,10 @@ class Spread(NamedTuple):
         """Give median, smallest and largest."""
         return cls(median(values), min(values), max(values))
 
+    def __str__(self) -> str:
+        """Give it as a ratio is written."""
+        return f"{self.middle:.2f} ({self.least:.2f} to {self.most:.2f})"
+
 
 def figures_of(taken: Slice) -> Figures:
     """Give the figures of a round's slices."""

@@ -84,11 +84,8 @@ async def compare(rounds: int) -> list[str]:
         _print(done)
         print(f"\nstolen: {stolen_seconds() - stolen:.1f} s", flush=True)
         ours = next(pair.title for pair in pairs if pair.one.contender.redis)
-    return [
-        f"{rate}/s: {_ratio(done[ours, rate]).middle:.2f}"
-        for rate in RATES
-        if _ratio(done[ours, rate]).middle > ALLOWED
-    ]
+    ratios = {rate: _ratio(done[ours, rate]) for rate in RATES}
+    return [f"{rate}/s: {it}" for rate, it in ratios.items() if it.middle > ALLOWED]
 
 
 def _print(done: dict[tuple[str, int], list[Round]]) -> None:
@@ -100,8 +97,8 @@ def _print(done: dict[tuple[str, int], list[Round]]) -> None:
         rows.append(
             [
                 *(title, f"{rate}/s", round(one.middle)),
-                *(round(each.middle), _spread(_ratio(rounds))),
-                *(round(in_all.middle), _spread(_in_all(rounds))),
+                *(round(each.middle), str(_ratio(rounds))),
+                *(round(in_all.middle), str(_in_all(rounds))),
             ]
         )
     print_table(heads, rows)
@@ -114,10 +111,6 @@ def _ratio(rounds: list[Round]) -> Spread:
 
 def _in_all(rounds: list[Round]) -> Spread:
     return Spread.over([it.in_all / it.one for it in rounds])
-
-
-def _spread(it: Spread) -> str:
-    return f"{it.middle:.2f} ({it.least:.2f} to {it.most:.2f})"
 
 
 async def main(rounds: int) -> None:
