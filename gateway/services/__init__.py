@@ -1,13 +1,1 @@
 """The only room that knows gRPC. Imports the ground floor only."""
-
-import os
-
-# Both are read only while gRPC is being imported.
-#
-# gRPC's core writes lines of its own to standard error, such as one per connection to
-# a service without health checks.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-# The thread that hands out answers reads the connections as well. gRPC's event engine
-# reads in threads of its own, which wake up four times for each call: 5 to 10 % of what
-# an update costs (benchmarks/README.md).
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
