@@ -134,13 +134,14 @@ class Rpc:
 def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
     """Give the headers of a call: its idempotency key and its place in a trace.
 
-    W3C Trace Context, version 00, sampled. All calls for an update, repetitions after
-    a crash included, belong to one trace.
+    W3C Trace Context, version 00. All calls for an update, repetitions after a crash
+    included, belong to one trace. Its flags are 00, "not sampled": the gateway exports
+    no spans, and a service that follows the flag would record traces without a root.
     """
     trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
     return (
         ("x-request-id", request_id),
-        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-01"),
+        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-00"),
     )
 
 

@@ -94,7 +94,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
     assert TIMEOUTS[service] - 0.5 < seen.seconds_left <= TIMEOUTS[service]
     assert seen.metadata["x-request-id"] == "request-118"
     assert re.fullmatch(
-        r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", seen.metadata["traceparent"]
+        r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", seen.metadata["traceparent"]
     )
 
 
