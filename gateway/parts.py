@@ -57,10 +57,13 @@ class Parts:
         self._reader = reader = UpdateReader(settings.bot_id)
         self._mailboxes = mailboxes = store.mailboxes
         services: Services = dispatch
+        count_reply_fault: Callable[[str], None] = metrics.count_reply_fault
+        if recorder is not None:
+            count_reply_fault = recorder.counting(count_reply_fault)
         messenger: Messenger = TelegramMessenger(
             api,
             observe_call=metrics.observe_call,
-            count_reply_fault=metrics.count_reply_fault,
+            count_reply_fault=count_reply_fault,
         )
         observe: Callable[[Turn], None] = self._observe
         if recorder is not None:

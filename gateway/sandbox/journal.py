@@ -31,6 +31,7 @@ class UpdateRow(Struct, kw_only=True):
         accepted_after: seconds until it was accepted. None: it was not yet.
         outcome: what the gateway says became of it.
         seconds: how long the gateway was at it. None: it has not told.
+        losses: how many parts of the reply did not reach the user.
     """
 
     update_id: int
@@ -45,6 +46,7 @@ class UpdateRow(Struct, kw_only=True):
     accepted_after: float | None = None
     outcome: str = ""
     seconds: float | None = None
+    losses: int = 0
 
 
 class Entry(Struct):
@@ -117,6 +119,7 @@ class Journal:
             entry.row.user_id = turn.telegram_user_id
         entry.row.outcome = turn.outcome
         entry.row.seconds = _seconds(turn)
+        entry.row.losses = len(turn.losses)
         if self._events.listened:
             # What is long comes with the update itself, for who opens it.
             short = structs.replace(turn, request="", reply="")

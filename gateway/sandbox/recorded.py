@@ -1,7 +1,7 @@
 """The ports of a gateway, with a recorder around them. See `recorder.py`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -14,7 +14,7 @@ from gateway.domain.call import Call
 from gateway.domain.messenger import Messenger, Preview
 from gateway.domain.services import Match, Services
 from gateway.domain.update import Update
-from gateway.sandbox.recorder import Recorder
+from gateway.sandbox.recorder import LONGEST_TEXT, Recorder
 
 
 class RecordedServices:
@@ -68,7 +68,8 @@ class RecordedMessenger:
 
     async def send(self, call: Call) -> None:
         """Make one call; its requests are noted where they are made."""
-        await self._messenger.send(call)
+        with self._recorder.sending():
+            await self._messenger.send(call)
 
 
 class RecordedPreview:
@@ -113,17 +114,69 @@ class RecordedCalls(aio.UnaryUnaryClientInterceptor):
         call = await continuation(client_call_details, request)
         status = "CANCELLED"
         try:
-            code: grpc.StatusCode = await call.code()
-            status = code.name
+            status = await _status(call)
         finally:
             detail = f"{method.rpartition('/')[2]}: {status}"
-            self._recorder.note("call", start, time.time(), detail)
+            failed = status != "OK"
+            self._recorder.note("call", start, time.time(), detail, failed=failed)
         return call
+
+
+class RecordedStreams(aio.UnaryStreamClientInterceptor):
+    """Notes the calls whose answer comes piece by piece, each one as one step."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def intercept_unary_stream(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
+    ) -> Any:  # noqa: ANN401 - the responses
+        """Make a call and note it when its last response was read."""
+        path: Any = client_call_details.method  # bytes, as above
+        method: str = path.decode()
+        start = time.time()
+        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        call = await continuation(client_call_details, request)
+        return self._responses(call, method.rpartition("/")[2], start)
+
+    async def _responses(
+        self,
+        call: Any,  # noqa: ANN401 - of either kind, as in `_status`
+        name: str,
+        start: float,
+    ) -> AsyncIterator[Any]:
+        """Pass on the responses; the reader's task is at the update."""
+        status, count = "CANCELLED", 0
+        try:
+            async for response in call:
+                count += 1
+                yield response
+            status = await _status(call)
+        except aio.AioRpcError:
+            status = await _status(call)
+            raise
+        finally:
+            detail = f"{name}: {status}, {count} {'piece' if count == 1 else 'pieces'}"
+            failed = status not in {"OK", "CANCELLED"}
+            self._recorder.note("call", start, time.time(), detail, failed=failed)
 
 
 def recorded_calls(recorder: Recorder | None) -> Sequence[aio.ClientInterceptor]:
     """Give what has to stand around the calls of services."""
-    return () if recorder is None else (RecordedCalls(recorder),)
+    if recorder is None:
+        return ()
+    return RecordedCalls(recorder), RecordedStreams(recorder)
+
+
+async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
+    """Wait for the end of a call; give its status and the service's words for it."""
+    code: grpc.StatusCode = await call.code()
+    details: str = await call.details() or ""
+    words = " ".join(details.split())[:LONGEST_TEXT]
+    return f"{code.name}: {words}" if words else code.name
 
 
 def _as_text(method: str, request: bytes) -> str:

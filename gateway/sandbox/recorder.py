@@ -11,10 +11,11 @@ goes along with what comes next. The gateway never waits for the page.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from urllib.parse import urlsplit
 
@@ -39,6 +40,12 @@ MOST_TURNS = 10_000
 POST_SECONDS = 0.05
 """How often what is new is posted."""
 
+LONGEST_TEXT = 1_000
+"""Characters of an error's text that are shown."""
+
+MOST_LOSSES = 100
+"""Of one reply."""
+
 
 class Recorder:
     """Collects steps and posts them.
@@ -62,6 +69,7 @@ class Recorder:
         self._changed: set[int] = set()
         self._wanted = asyncio.Event()
         self._current: ContextVar[int] = ContextVar("update_id", default=0)
+        self._sending: ContextVar[bool] = ContextVar("sending", default=False)
 
     def accepting(
         self, accept: Callable[[Envelope], Awaitable[None]]
@@ -111,7 +119,14 @@ class Recorder:
         self.note("waited", start, time.time(), of=update_id)
 
     def note(
-        self, name: str, start: float, end: float, detail: str = "", *, of: int = 0
+        self,
+        name: str,
+        start: float,
+        end: float,
+        detail: str = "",
+        *,
+        failed: bool = False,
+        of: int = 0,
     ) -> None:
         """Note a step.
 
@@ -120,24 +135,65 @@ class Recorder:
             start: when it began, in seconds since the epoch.
             end: when it ended.
             detail: what else there is to say, in a few words.
+            failed: an error was the answer.
             of: the update. 0: the one that this task is at.
         """
         update_id = of or self._current.get()
         if update_id:
-            step = Step(name=name, start=start, end=end, detail=detail)
+            step = Step(name=name, start=start, end=end, detail=detail, failed=failed)
             self._record(update_id).steps += (step,)
             self._touch(update_id)
 
-    def note_post(self, method: str, status: int, seconds: float) -> None:
+    @property
+    def current(self) -> int:
+        """The update that this task is at. 0: none."""
+        return self._current.get()
+
+    def counting(self, count: Callable[[str], None]) -> Callable[[str], None]:
+        """Note each part that is left out of a reply, besides counting it."""
+
+        def count_and_note(fault: str) -> None:
+            count(fault)
+            self._note_loss(f"Left out of the reply: {fault.replace('_', ' ')}.")
+
+        return count_and_note
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """Take what Telegram refuses inside of the block for a loss of the reply.
+
+        Outside of it are calls that nobody misses, such as those that show typing.
+        """
+        token = self._sending.set(True)
+        try:
+            yield
+        finally:
+            self._sending.reset(token)
+
+    def note_post(
+        self, method: str, status: int, seconds: float, description: str
+    ) -> None:
         """Note a request to the Bot API.
 
         Args:
             method: its method.
             status: of the answer. 0: none came.
             seconds: how long it took.
+            description: Telegram's words for the error. Empty: there was none.
         """
         now = time.time()
-        self.note("send", now - seconds, now, f"{method}: {status or 'no answer'}")
+        words = " ".join(f"{status or 'no answer'} {description}".split())
+        detail = f"{method}: {words[:LONGEST_TEXT]}"
+        failed = status != 200 and not _changes_nothing(description)
+        self.note("send", now - seconds, now, detail, failed=failed)
+        if failed and 400 <= status < 500 and status != 429 and self._sending.get():
+            self._note_loss(f"Telegram refused {detail}")
+
+    def _note_loss(self, loss: str) -> None:
+        update_id = self._current.get()
+        if update_id and len(self._record(update_id).losses) < MOST_LOSSES:
+            self._record(update_id).losses += (loss,)
+            self._touch(update_id)
 
     def note_request(self, request: str) -> None:
         """Note what a service is asked."""
@@ -200,6 +256,11 @@ def _as_text(reply: Reply) -> str:
                     size = len(media.upload.content)
                     media.upload.content = f"{size} bytes".encode()
     return text_format.MessageToString(shown, as_utf8=True)
+
+
+def _changes_nothing(description: str) -> bool:
+    """Tell whether a refused edit was one to what the message shows already."""
+    return "message is not modified" in description.lower()
 
 
 def _is_here(url: str) -> bool:

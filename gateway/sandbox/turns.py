@@ -11,12 +11,14 @@ class Step(Struct, frozen=True, kw_only=True):
         start: seconds since the epoch.
         end: the same.
         detail: method, status, anything short.
+        failed: True: a service or Telegram answered with an error, or not at all.
     """
 
     name: str
     start: float
     end: float
     detail: str = ""
+    failed: bool = False
 
 
 class TurnView(Struct, kw_only=True):
@@ -34,6 +36,8 @@ class TurnView(Struct, kw_only=True):
         request: the request to the service, as text format. Empty: it is not known, or
             not told here.
         reply: the service's answer, as text format. The same.
+        losses: why the user sees something else than the reply of the service, a
+            sentence for each part that was left out or refused.
     """
 
     update_id: int
@@ -46,3 +50,4 @@ class TurnView(Struct, kw_only=True):
     steps: tuple[Step, ...] = ()
     request: str = ""
     reply: str = ""
+    losses: tuple[str, ...] = ()

@@ -68,7 +68,8 @@ class BotApi:
         uptime: seconds on a clock that is never set back.
         sleep: waits for some seconds.
         observe_request: is told of every request: the method, the status of the answer
-            (0: none came), and the seconds that it took.
+            (0: none came), the seconds that it took, and Telegram's description of the
+            error. The description may quote the user, so only the sandbox observes.
     """
 
     _pool: Pool
@@ -81,7 +82,7 @@ class BotApi:
         seconds: float = 30.0,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        observe_request: Callable[[str, int, float], None] | None = None,
+        observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
         self._address = f"{url}/bot{token}/"
         self._seconds = seconds
@@ -198,7 +199,8 @@ class BotApi:
             answer = await self._uploads.post(method, *body)
         if self._observe_request is not None:
             status = 200 if answer.ok else answer.error_code
-            self._observe_request(method, status, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._observe_request(method, status, seconds, answer.description)
         if answer.error_code == 429 and chat_id:
             self._holds.hold(chat_id, answer.parameters.retry_after)
         return answer

@@ -128,6 +128,22 @@ async def test_a_stopped_answer_is_no_failure(chat: Chat) -> None:
     assert await chat.page.evaluate(meaning)
 
 
+async def test_a_reply_that_lost_a_part_is_amber_and_says_why(chat: Chat) -> None:
+    """The row, the reason and the step that Telegram refused, with its words."""
+    await chat.say("lossy")
+    row = await chat.open_row("lossy")
+    await expect(row.locator(".verdict")).to_have_text("done")
+    update_id = int(await row.get_attribute("data-update") or 0)
+    refused = "sendMessage: 400 Bad Request: can't parse entities"
+    step = {"name": "send", "start": 1.0, "end": 2.0, "detail": refused, "failed": True}
+    losses = [f"Telegram refused {refused}", "Left out of the reply: button url."]
+    turn = {"outcome": "done", "steps": [step], "losses": losses}
+    await chat.hear("turn", update_id=update_id, turn=turn)
+    await expect(row.locator(".verdict.warn")).to_have_text("incomplete")
+    await expect(row.locator(".losses li")).to_have_text(losses)
+    await expect(row.locator(".step.failed")).to_contain_text(refused)
+
+
 async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     """It does not come in at the end, as if it were new."""
     await chat.hear("message", message=chat.message(-1, text="shown"))

@@ -8,10 +8,20 @@ from typing import Any
 import grpc
 import pytest
 from aiohttp import web
-from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
+from botgateway.chat.v1.reply_pb2 import (
+    TEXT_FORMAT_HTML,
+    Button,
+    InlineKeyboard,
+    Media,
+    OutgoingMessage,
+    Reply,
+    Row,
+    Upload,
+)
 
 from gateway.domain.errors import Faults
 from gateway.sandbox.recorder import KEY_HEADER, Recorder
+from tests.flow.backend import Answer
 from tests.flow.world import world
 from tests.ports import free_ports
 from tests.waiting import wait_until
@@ -117,9 +127,144 @@ async def test_what_goes_wrong_is_told() -> None:
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
         steps = dict(page.steps(update_id))
         assert steps["call"] == "ReportReachability: OK"
-        assert ("call", "SendMessage: INTERNAL") in page.steps(update_id)
-        assert steps["send"] == "sendMessage: 403"
+        assert (
+            "call",
+            "SendMessage: INTERNAL: details with a hush text",
+        ) in page.steps(update_id)
+        assert steps["send"].startswith("sendMessage: 403 Forbidden: ")
         assert page.turns[update_id]["outcome"] == "service_failed"
+
+
+def replying(message: OutgoingMessage) -> Answer:
+    """Make a service that answers everything with one message."""
+
+    async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
+        return Reply(messages=[message])
+
+    return answer
+
+
+async def test_the_words_of_telegram_and_of_the_service_are_told() -> None:
+    """Both stay out of the log and of the metrics, also in the sandbox."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
+        refused = "Bad Request: chat canary\nis closed"
+        gateway.simulator.fail("sendMessage", 400, description=refused)
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        assert ("call", "SendMessage: INTERNAL: details with a hush text") in (
+            page.steps(update_id)
+        )
+        assert ("send", "sendMessage: 400 Bad Request: chat canary is closed") in (
+            page.steps(update_id)
+        )
+        failed = {s["name"] for s in page.turns[update_id]["steps"] if s["failed"]}
+        assert failed == {"call", "send"}
+        _, metrics = await gateway.get("/metrics", ops=True)
+        for text in (json.dumps(gateway.log()), metrics):
+            assert "hush" not in text
+            assert "chat canary" not in text
+
+
+async def test_a_button_that_is_left_out_is_told() -> None:
+    """The turn is done, but the user does not see what the service wrote."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        bad = Row(buttons=[Button(text="Go", url="https://")])
+        gateway.backend.answer = replying(
+            OutgoingMessage(text="Here", keyboard=InlineKeyboard(rows=[bad]))
+        )
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        turn = page.turns[update_id]
+        assert turn["outcome"] == "done"
+        (loss,) = turn["losses"]
+        assert loss.startswith("Left out of the reply: button url")
+        _, metrics = await gateway.get("/metrics", ops=True)
+        assert "gateway_reply_faults_total{" in metrics  # it is still counted
+
+
+async def test_a_refused_format_is_told() -> None:
+    """The text arrives plain; Telegram's words say why."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+    ):
+        gateway.backend.answer = replying(
+            OutgoingMessage(text="<b>Here", format=TEXT_FORMAT_HTML)
+        )
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        turn = page.turns[update_id]
+        assert turn["outcome"] == "done"
+        (loss,) = turn["losses"]
+        refused = "Telegram refused sendMessage: 400 Bad Request: can't parse entities"
+        assert loss.startswith(refused)
+
+
+async def test_what_nobody_misses_is_no_loss() -> None:
+    """Such as a 429 that was waited for, an edit of nothing and a refused draft."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+    ):
+        gateway.simulator.fail("sendMessage", 429, retry_after=1)
+        gateway.simulator.fail("sendMessageDraft", 400, description="Bad Request: no")
+        for piece in ("Hello ", "there", None):
+            gateway.backend.pieces.put_nowait(piece)
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        turn = page.turns[update_id]
+        assert turn["outcome"] == "done"
+        assert turn["losses"] == []
+        failed = [step["detail"] for step in turn["steps"] if step["failed"]]
+        assert any(each.startswith("sendMessage: 429") for each in failed)
+
+
+async def test_a_streamed_call_is_a_step() -> None:
+    """From its start to its last response, with what was asked."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+    ):
+        update_id = await gateway.say("hello")
+        await wait_until(lambda: gateway.backend.asked("StreamMessage"))
+        for piece in ("Hello ", "there", None):
+            gateway.backend.pieces.put_nowait(piece)
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        turn = page.turns[update_id]
+        (call,) = [s for s in turn["steps"] if s["detail"].startswith("StreamMessage")]
+        assert (call["name"], call["detail"]) == ("call", "StreamMessage: OK, 2 pieces")
+        assert call["end"] > call["start"]
+        assert "ConversationService/StreamMessage" in turn["request"]
+        assert 'text: "Hello there"' in turn["reply"]
+
+
+async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
+    """The user's stop cancels it."""
+    async with (
+        receiving() as (page, url),
+        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+    ):
+        update_id = await gateway.say("hello")
+        gateway.backend.pieces.put_nowait("Hello ")
+        await wait_until(
+            lambda: any(s.method == "sendMessageDraft" for s in gateway.simulator.sent)
+        )
+        chat = {"id": 7, "type": "private", "first_name": "Ann"}
+        stop = {"chat": chat, "draft_id": update_id}
+        await gateway.update({"stopped_message_generation": stop})
+        await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
+        turn = page.turns[update_id]
+        assert turn["outcome"] == "stopped"
+        (call,) = [s for s in turn["steps"] if s["detail"].startswith("StreamMessage")]
+        assert call["detail"] == "StreamMessage: CANCELLED, 1 piece"
+        assert not call["failed"]
 
 
 async def test_two_users_at_once_are_kept_apart() -> None:
@@ -158,7 +303,10 @@ async def test_each_request_to_the_bot_api_is_told() -> None:
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
         sent = [detail for name, detail in page.steps(update_id) if name == "send"]
-        assert sent == ["sendMessage: 429", "sendMessage: 200"]
+        assert sent == [
+            "sendMessage: 429 Too Many Requests: retry after 1",
+            "sendMessage: 200",
+        ]
 
 
 async def test_an_update_that_comes_again_keeps_what_became_of_it() -> None:

@@ -283,6 +283,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
     assert shown["update"]["message"]["text"] == "hello"
     assert shown["turn"] is None
     step = {"name": "received", "start": 1.0, "end": 2.5, "detail": "200"}
+    step = step | {"failed": False}
     turn = {
         "update_id": update_id,
         "kind": "message",
@@ -294,6 +295,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
         "steps": [step],
         "request": "message { }",
         "reply": "messages { }",
+        "losses": ["Left out of the reply: button url."],
     }
     async with listening(visitor) as (_, heard):
         assert await visitor.tell([turn]) == (200, {})
@@ -304,7 +306,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
     ]
     _, shown = await visitor.get(f"/updates/{update_id}")
     assert shown["turn"] == turn
-    assert shown["row"]["outcome"] == "replied"
+    assert (shown["row"]["outcome"], shown["row"]["losses"]) == ("replied", 1)
     assert (await visitor.get("/updates/5"))[0] == 404
 
 

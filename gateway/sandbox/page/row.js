@@ -50,7 +50,7 @@ export class Row {
   drawHead() {
     const { row, turn, user } = this;
     const kind = spaced(row.kind || turn?.kind || "");
-    const { word, tone } = verdict({ ...row, outcome: turn?.outcome || row.outcome });
+    const { word, tone } = verdict(judged(row, turn));
     const total = turn ? totalSeconds(turn) : (row.seconds ?? null);
     const waited = waitedSeconds(turn);
     this.node.dataset.tone = tone;
@@ -75,8 +75,9 @@ export class Row {
   drawBody() {
     const { turn, row } = this;
     const sentence = meaning(turn?.outcome || row.outcome);
-    const { tone } = verdict(row);
+    const { tone } = verdict(judged(row, turn));
     const nodes = [facts(row, turn)];
+    if (turn?.losses?.length) nodes.unshift(losses(turn));
     if (sentence) nodes.unshift(element("p", { class: `meaning ${tone}` }, sentence));
     if (turn?.steps.length) nodes.push(timeline(turn.steps));
     else nodes.push(element("p", { class: "note" }, absence(row)));
@@ -148,6 +149,17 @@ export class Row {
 
 // A sandbox that was started again may give the same ids to other updates.
 onChange(["restarted"], () => open.clear());
+
+/** What is known of an update's end: the gateway's last word counts. */
+function judged(row, turn) {
+  return { ...row, outcome: turn?.outcome || row.outcome, losses: turn?.losses?.length ?? row.losses };
+}
+
+/** Why the user sees something else than the service's reply. */
+function losses(turn) {
+  const lines = turn.losses.map((loss) => element("li", {}, loss));
+  return element("ul", { class: "losses", "aria-label": "What the user does not see" }, ...lines);
+}
 
 function waitedSeconds(turn) {
   const waits = turn?.steps.filter((step) => step.name === "waited") ?? [];

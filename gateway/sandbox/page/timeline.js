@@ -24,7 +24,7 @@ function span(steps) {
 /**
  * Draw the steps, one below the other.
  *
- * @param {Array<{name: string, start: number, end: number, detail: string}>} steps
+ * @param {Array<{name: string, start: number, end: number, detail: string, failed: boolean}>} steps
  *   Times in epoch seconds.
  */
 export function timeline(steps) {
@@ -63,7 +63,7 @@ function line(step, start, whole, nested) {
   bar.style.setProperty("--width", `${width}%`);
   return element(
     "li",
-    { class: `step ${style}`, title: `+ ${duration(step.start - start)}` },
+    { class: `step ${style}${step.failed ? " failed" : ""}`, title: `+ ${duration(step.start - start)}` },
     element("span", { class: nested ? "step-name nested" : "step-name" }, spaced(name)),
     element("span", { class: "track", "aria-hidden": "true" }, bar),
     element("span", { class: "step-took" }, took > 0 ? duration(took) : "at once"),

@@ -51,10 +51,11 @@ const WARNINGS = new Set([
 /**
  * What became of an update: a word, and the tone of its colour.
  *
- * @param {{outcome: string, state: string, status: number}} row
+ * @param {{outcome: string, state: string, status: number, losses: number}} row
  * @returns {{word: string, tone: "good"|"warn"|"bad"|"busy"}}
  */
-export function verdict({ outcome, state, status }) {
+export function verdict({ outcome, state, status, losses }) {
+  if (outcome === "done" && losses) return { word: "incomplete", tone: "warn" };
   if (outcome === "done") return { word: "done", tone: "good" };
   if (outcome) return { word: spaced(outcome), tone: WARNINGS.has(outcome) ? "warn" : "bad" };
   if (state === "failing") return { word: status ? `failing ${status}` : "failing", tone: "bad" };
