@@ -22,7 +22,7 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 from gateway.domain.errors import MailboxesError
 from gateway.domain.ports import Clock
 from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import connector
+from gateway.mailboxes.connect import Connect, connector
 from gateway.mailboxes.keys import SHARDS, slot_of
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.transport import DEADLINE, Transport
@@ -48,10 +48,19 @@ class ClusterTransport:
         url: the server, its Sentinels, or any node of the Cluster; see `connector`.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
+        connector: gives the way to make connections to the URL, or to another host and
+            port with the URL's settings.
     """
 
-    def __init__(self, url: str, scripts: Scripts, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        scripts: Scripts,
+        clock: Clock,
+        connector: Callable[..., Connect] = connector,
+    ) -> None:
         self._url = url
+        self._connector = connector
         self._on_restart: Callable[[float], None] = lambda _: None
         self._on_return: Callable[[float], None] = lambda _: None
         self._scripts = scripts
@@ -140,7 +149,7 @@ class ClusterTransport:
 
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
         redirect = partial(self._redirect, asked_host)
-        connect = connector(self._url, **place)
+        connect = self._connector(self._url, **place)
         transport = Transport(connect, self._scripts, self._clock, redirect)
         self._listen(transport)
         return transport

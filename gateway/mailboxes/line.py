@@ -11,12 +11,12 @@ end of the connection.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from hiredis import Reader
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.exceptions import ConnectionError as Lost
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import InvalidResponse
 
 Take = Callable[[Any], None]
 """Takes the next answer, be it an error. What it raises ends the line."""
@@ -24,34 +24,13 @@ Take = Callable[[Any], None]
 _INCOMPLETE = object()
 
 
-class Line(Protocol):
-    """What carries batches. There is one under way at most."""
+class Line(asyncio.Protocol):
+    """A connection that carries batches. There is one under way at most.
 
-    async def run(self) -> None:
-        """Carry batches, until an error says why no more of them."""
-
-    def send(self, packed: bytes, answers: int) -> None:
-        """Write a batch, and take so many answers.
-
-        A connection that broke while nobody asked is noticed here.
-        """
-
-
-def open_line(connection: AbstractConnection, take: Take) -> Line:
-    """Give a line over a connection that was made, and that nothing is under way on.
-
-    The transport is no public part of redis-py. Where there is none, or where a class
-    reads in a way of its own, its public methods do the same.
+    Args:
+        transport: of a connection that was made, and that nothing is under way on.
+        take: takes the answers.
     """
-    transport = getattr(getattr(connection, "_writer", None), "transport", None)
-    own = type(connection).read_response is not AbstractConnection.read_response
-    if own or not isinstance(transport, asyncio.Transport):
-        return IndirectLine(connection, take)
-    return DirectLine(transport, take)
-
-
-class DirectLine(asyncio.Protocol):
-    """A line that reads by itself."""
 
     def __init__(self, transport: asyncio.Transport, take: Take) -> None:
         self._transport = transport
@@ -70,11 +49,14 @@ class DirectLine(asyncio.Protocol):
             self.connection_lost(None)
 
     async def run(self) -> None:
-        """See `Line.run`."""
+        """Carry batches, until an error says why no more of them."""
         await self._ended
 
     def send(self, packed: bytes, answers: int) -> None:
-        """See `Line.send`."""
+        """Write a batch, and take so many answers.
+
+        A connection that broke while nobody asked is noticed here.
+        """
         self._missing = answers
         if self._error is not None:
             self._end(self._error)
@@ -104,26 +86,10 @@ class DirectLine(asyncio.Protocol):
             self._ended.set_exception(self._error)
 
 
-class IndirectLine:
-    """A line that asks redis-py for the answers."""
+def open_line(connection: AbstractConnection, take: Take) -> Line:
+    """Make a line of a connection that redis-py made.
 
-    def __init__(self, connection: AbstractConnection, take: Take) -> None:
-        self._connection = connection
-        self._take = take
-        self._batches: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
-
-    async def run(self) -> None:
-        """See `Line.run`."""
-        while True:
-            packed, answers = await self._batches.get()
-            await self._connection.send_packed_command(packed, check_health=False)
-            for _ in range(answers):
-                try:
-                    reply = await self._connection.read_response()
-                except ResponseError as error:  # an answer: more of them follow
-                    reply = error
-                self._take(reply)
-
-    def send(self, packed: bytes, answers: int) -> None:
-        """See `Line.send`."""
-        self._batches.put_nowait((packed, answers))
+    The transport is no public part of redis-py; a test says whether it is still there.
+    """
+    transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
+    return Line(transport, take)

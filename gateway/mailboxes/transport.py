@@ -71,10 +71,6 @@ class Transport:
         self.server = Server(clock)
         """How the server is doing."""
         self._looked_through = MOST_QUEUED
-        self.connections = 0
-        """How many connections were made."""
-        self.writes = 0
-        """How many batches were written."""
 
     def start(self) -> None:
         """Start to connect."""
@@ -104,19 +100,6 @@ class Transport:
         if self.server.failing and len(self._queue) > self._looked_through:
             self._queue.extend(self.withdraw())
             self._looked_through = 2 * len(self._queue) + MOST_QUEUED
-
-    @property
-    def failing(self) -> bool:
-        """True: the server fails."""
-        return self.server.failing
-
-    def answered(self, shard: int) -> float:
-        """Tell when the server answered last."""
-        return self.server.answered
-
-    def failing_at(self, shard: int) -> bool:
-        """Tell whether the server fails."""
-        return self.server.failing
 
     def withdraw(self) -> list[Command]:
         """Take back what was not sent yet, and is still waited for."""
@@ -148,7 +131,6 @@ class Transport:
                 info = await connection.read_response()
             for _ in range(self._hellos):
                 await connection.read_response()
-        self.connections += 1
         self.server.greet(info)
         async with asyncio.timeout(None) as self._deadline:
             self._line = open_line(connection, self._take)
@@ -175,7 +157,6 @@ class Transport:
         batch = self._batch = Batch()
         packed = batch.fill(self._queue, self._clock.uptime())
         if packed:
-            self.writes += 1
             self._line.send(packed, len(batch))
         else:
             self._batch = None

@@ -8,17 +8,13 @@ caller knows nothing of it yet; it is "answered" when only the caller has to wak
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, NamedTuple
 
-import pytest
-from redis.asyncio.connection import Connection
-
+from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import connector
 from gateway.mailboxes.scripts import Scripts
-from gateway.mailboxes.transport import Transport
 from tests.fakes import FakeClock
+from tests.mailboxes.wire import Wiretap
 
 MOMENTS = ("submitted", "sending", "sent", "received", "answered")
 
@@ -32,8 +28,8 @@ class Call(NamedTuple):
     """From 0, of the calls of this kind."""
 
 
-class WatchedTransport(Transport):
-    """A transport that watches one of its commands.
+class WatchedTransport(ClusterTransport):
+    """The product's way to Redis; a test watches one of its commands.
 
     Args:
         url: of the server.
@@ -52,8 +48,8 @@ class WatchedTransport(Transport):
         watch: Call | None = None,
         at: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        connect = connector(url, connection_class=partial(_Line, self))
-        super().__init__(connect, scripts, clock, lambda *_: pytest.fail("moved"))
+        self.tap = Wiretap(self.pass_by)
+        super().__init__(url, scripts, clock, self.tap.connector)
         self.watch = watch
         self.at = at
         self.calls: list[Call] = []
@@ -87,28 +83,6 @@ class WatchedTransport(Transport):
         """Tell of a moment, if it is one of the watched call."""
         if self.at is not None and self._watched is not None and self._watched.sends:
             await self.at(moment)
-
-
-class _Line(Connection):
-    """A connection that tells when something is sent and received."""
-
-    def __init__(self, transport: WatchedTransport, **options: Any) -> None:  # noqa: ANN401 - redis-py's
-        super().__init__(**options)
-        self._transport = transport
-
-    async def send_packed_command(
-        self,
-        command: Any,  # noqa: ANN401 - redis-py's
-        check_health: bool = True,
-    ) -> None:
-        await self._transport.pass_by("sending")
-        await super().send_packed_command(command, check_health=check_health)
-        await self._transport.pass_by("sent")
-
-    async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
-        response = await super().read_response(*args, **options)
-        await self._transport.pass_by("received")
-        return response
 
 
 def cancel_at(

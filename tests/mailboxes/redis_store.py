@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeServer
-from fakeredis.aioredis import FakeAsyncRedisConnection
-from redis.asyncio.connection import AbstractConnection
 
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command, Submits
+from gateway.mailboxes.commands import Command
 from gateway.mailboxes.connect import Connect, connector
 from gateway.mailboxes.letters import decode_letter
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.transport import Transport
 from tests.fakes import FakeClock
+from tests.mailboxes.fake_connection import fake_connector
 from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
 
@@ -78,11 +77,13 @@ class RedisStore:
     """
 
     def __init__(
-        self, transport: Submits, nodes: Sequence[Submits], clock: FakeClock
+        self,
+        transport: ClusterTransport,
+        nodes: Sequence[ClusterTransport | Transport],
+        clock: FakeClock,
     ) -> None:
         self.clock = clock
-        self.transport: Transport
-        """The way of the mailboxes to a single server."""
+        self.transport = transport
         self._nodes = nodes
         self.mailboxes = RedisMailboxes(
             transport, load_scripts(), clock, limit=LIMIT, lease_seconds=LEASE
@@ -141,21 +142,18 @@ async def opened(
 ) -> AsyncIterator[RedisStore]:
     """Open an empty store over these connections."""
     clock = FakeClock()
-    transport = single(connect, clock)
-    transport.start()
-    store = kind(transport, [transport], clock)
-    store.transport = transport
-    try:
+    scripts = load_scripts()
+    async with ClusterTransport("", scripts, clock, lambda _: connect) as transport:
+        store = kind(transport, [transport], clock)
         await store.ask("FLUSHALL")
         store.start = time.monotonic()
         yield store
-    finally:
-        await transport.close()
 
 
-def single(connect: Connect, clock: FakeClock) -> Transport:
-    """Give the way to a server that is no Cluster."""
-    return Transport(connect, load_scripts(), clock, lambda *_: pytest.fail("moved"))
+def node_of(url: str, clock: FakeClock) -> Transport:
+    """Make a way to one node of a Cluster, whatever the others have."""
+    connect, scripts = connector(url), load_scripts()
+    return Transport(connect, scripts, clock, lambda *_: pytest.fail("moved"))
 
 
 @asynccontextmanager
@@ -163,7 +161,7 @@ async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
     """Open an empty store in a Cluster."""
     clock = FakeClock()
     transport = ClusterTransport(cluster.url, load_scripts(), clock)
-    nodes = [single(connector(node.url), clock) for node in cluster.nodes]
+    nodes = [node_of(node.url, clock) for node in cluster.nodes]
     store = RedisStore(transport, nodes, clock)
     ways: list[ClusterTransport | Transport] = [transport, *nodes]
     for way in ways:
@@ -225,11 +223,8 @@ def fakeredis() -> OpenStore:
     async def open_store() -> AsyncIterator[Store]:
         server = FakeServer(version=(7,))
 
-        def connect() -> AbstractConnection:
-            return FakeAsyncRedisConnection(server=server, protocol=2)
-
         with pytest.MonkeyPatch.context() as patch:
-            async with opened(connect, FakeRedisStore) as store:
+            async with opened(fake_connector(server), FakeRedisStore) as store:
                 moved = FakeTime(store.clock)
                 patch.setattr("fakeredis.commands_mixins.server_mixin.time", moved)
                 patch.setattr("fakeredis._socket._base.time", moved)

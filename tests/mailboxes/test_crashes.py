@@ -12,6 +12,7 @@ from gateway.domain.ports import Claim
 from gateway.domain.state import State, encode_state
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.line import Line
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import Script, Scripts, load_scripts
 from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
@@ -19,6 +20,7 @@ from tests.mailboxes.moments import MOMENTS, Call, WatchedTransport, cancel_at
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import LEASE, LIMIT, envelope
+from tests.mailboxes.wire import Wire
 from tests.waiting import wait_until
 
 SCRIPTS = load_scripts()
@@ -65,6 +67,11 @@ async def faults(server: RedisServer, way: str) -> list[Fault]:
     return found
 
 
+def wires_of(day: Day) -> list[Wire]:
+    """List the connections of all workers, which production's class has to read."""
+    return [wire for worker in day.workers for wire in worker.transport.tap.wires]
+
+
 class TestEveryCall:
     """Nothing is lost, doubled or out of order, whichever call goes wrong."""
 
@@ -76,6 +83,9 @@ class TestEveryCall:
         for fault in await faults(redis_server, way):
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
+            assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
+                Line
+            }
         assert "claim lost" not in caplog.messages
         assert "redis is back" in caplog.messages
 
@@ -88,6 +98,9 @@ class TestEveryCall:
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
             assert day.workers[fault.worker].died.is_set()
+            assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
+                Line
+            }
 
     @pytest.mark.parametrize(
         ("script", "line", "half"),

@@ -17,12 +17,13 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.connect import connector
+from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.recovery import SETTLE_SECONDS
+from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.way_back import FULL_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.fallback_store import PATIENCE, Worker, worker
-from tests.mailboxes.redis_store import RedisStore, single
+from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import LEASE, LIMIT, envelope
 from tests.waiting import wait_until
@@ -48,12 +49,8 @@ async def here(server: RedisServer) -> AsyncIterator[Worker]:
 async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
     """Look into a server from beside."""
     clock = FakeClock()
-    transport = single(connector(server.url), clock)
-    transport.start()
-    try:
+    async with ClusterTransport(server.url, load_scripts(), clock) as transport:
         yield RedisStore(transport, [transport], clock)
-    finally:
-        await transport.close()
 
 
 async def ashore(worker: Worker) -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as Lost
 
 from gateway.mailboxes.batch import pack
 from gateway.mailboxes.connect import connector
-from gateway.mailboxes.line import DirectLine, open_line
+from gateway.mailboxes.line import Line, open_line
 from tests.mailboxes.servers import RedisServer
 from tests.waiting import wait_until
 
@@ -36,7 +36,7 @@ async def connection(redis_server: RedisServer) -> AsyncIterator[AbstractConnect
 
 async def test_redis_py_shows_its_transport(connection: AbstractConnection) -> None:
     """It is no public part of it: were it gone, all would go on, at a higher price."""
-    assert isinstance(open_line(connection, print), DirectLine)
+    assert isinstance(open_line(connection, print), Line)
 
 
 async def test_so_it_does_over_a_socket_file(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ async def test_so_it_does_over_a_socket_file(tmp_path: Path) -> None:
         connection = await connected(f"unix://{path}")
         replies: list[Any] = []
         line = open_line(connection, replies.append)
-        assert isinstance(line, DirectLine)
+        assert isinstance(line, Line)
         line.send(PING, 1)
         await wait_until(lambda: replies == [b"PONG"])
         await connection.disconnect(nowait=True)
@@ -105,7 +105,7 @@ async def test_a_line_that_breaks_while_nobody_asks_ends_with_the_next_batch(
         connection = await connected(f"redis://127.0.0.1:{port}")
         replies: list[Any] = []
         line = open_line(connection, replies.append)
-        assert isinstance(line, DirectLine)
+        assert isinstance(line, Line)
         running = asyncio.create_task(line.run())
         line.send(PING, 1)
         await wait_until(lambda: replies == [b"PONG"])
