@@ -85,7 +85,7 @@ class ServiceTimeout(ServiceError):
 
 
 class ServiceUnavailable(ServiceError):
-    """The service could not be reached, also not by the repeated attempt."""
+    """The service was not reached, or cancelled the call, in both attempts."""
 
     outcome = Outcome.SERVICE_UNAVAILABLE
     retry = True

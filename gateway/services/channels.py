@@ -28,7 +28,10 @@ _SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "0.1s",
                 "backoffMultiplier": 1,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # A busy server of grpcio ends some calls with CANCELLED though nobody
+                # asked for it. gRPC repeats neither a call that our side cancelled
+                # nor one whose answer has begun.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],

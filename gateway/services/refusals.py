@@ -19,6 +19,8 @@ _DETAILS = "grpc-status-details-bin"
 _KINDS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ServiceTimeout,
     grpc.StatusCode.UNAVAILABLE: ServiceUnavailable,
+    # By the service: a call that our side cancels raises CancelledError instead.
+    grpc.StatusCode.CANCELLED: ServiceUnavailable,
 }
 
 

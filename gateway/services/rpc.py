@@ -1,9 +1,9 @@
 """An rpc of a service, called for one of its routes.
 
 One call is one attempt within the service's deadline, and one repetition by gRPC if
-the service is unavailable. Both carry the same request id, so that a service that
-got both acts once. Cancelling the caller cancels the call at the service. No task is
-started here.
+the service is unavailable or cancelled the call itself. Both carry the same request id,
+so that a service that got both acts once. Cancelling the caller cancels the call at the
+service. No task is started here.
 """
 
 import asyncio

@@ -26,15 +26,20 @@ from tests.services.serving import (
     serving,
     serving_wordless,
 )
+from tests.waiting import wait_until
 
 SECRET = "Anna asked for 4711"
 TEXT = an_update(message=IncomingMessage(text=SECRET))
+PROFILE = an_update(command="profile")
 
 CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 OUTCOMES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.SERVICE_TIMEOUT,
     grpc.StatusCode.UNAVAILABLE: Outcome.SERVICE_UNAVAILABLE,
+    grpc.StatusCode.CANCELLED: Outcome.SERVICE_UNAVAILABLE,
 }
+REPEATED = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED]
+"""Also CANCELLED, where it is the service that cancelled."""
 
 
 def failing(code: grpc.StatusCode, times: int = 9) -> Act:
@@ -77,9 +82,12 @@ async def test_a_session_that_fails_says_so_under_its_own_name() -> None:
             await dispatch.resolve_user(TEXT)
 
 
-async def test_unavailable_is_tried_once_more_with_the_same_request_id() -> None:
+@pytest.mark.parametrize("code", REPEATED, ids=lambda code: code.name)
+async def test_unavailable_or_cancelled_is_tried_once_more_with_the_same_request_id(
+    code: grpc.StatusCode,
+) -> None:
     """The first attempt fails, the second answers; both are the same request."""
-    services = Services(failing(grpc.StatusCode.UNAVAILABLE, times=1))
+    services = Services(failing(code, times=1))
     async with serving(services) as port, calling(port) as dispatch:
         assert await call(dispatch, TEXT) == "SendMessage"
     first, second = services.seen
@@ -88,18 +96,40 @@ async def test_unavailable_is_tried_once_more_with_the_same_request_id() -> None
     assert first.metadata["traceparent"] == second.metadata["traceparent"]
 
 
-async def test_unavailable_is_never_tried_a_third_time() -> None:
+@pytest.mark.parametrize("code", REPEATED, ids=lambda code: code.name)
+async def test_unavailable_or_cancelled_is_never_tried_a_third_time(
+    code: grpc.StatusCode,
+) -> None:
     """A service in trouble gets two attempts for an update, not more."""
-    services = Services(failing(grpc.StatusCode.UNAVAILABLE))
+    services = Services(failing(code))
     async with serving(services) as port, calling(port) as dispatch:
         with pytest.raises(ServiceUnavailable):
             await call(dispatch, TEXT)
     assert len(services.seen) == 2
 
 
-@pytest.mark.parametrize(
-    "code", [code for code in CODES if code is not grpc.StatusCode.UNAVAILABLE]
-)
+async def test_a_call_that_we_cancel_is_not_repeated() -> None:
+    """A repetition would come before that of the call that follows it."""
+
+    async def hang_once_and_fail_once(context: Context) -> None:
+        if len(services.seen) == 1:
+            await asyncio.Event().wait()
+        if len(services.seen) == 2:
+            await context.abort(grpc.StatusCode.CANCELLED)
+
+    services = Services(hang_once_and_fail_once)
+    async with serving(services) as port, calling(port) as dispatch:
+        cancelled = asyncio.create_task(call(dispatch, TEXT))
+        await wait_until(lambda: services.seen)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert await call(dispatch, PROFILE) == "GetProfile"
+    methods = [seen.method for seen in services.seen]
+    assert methods == ["SendMessage", "GetProfile", "GetProfile"]
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code not in REPEATED])
 async def test_no_other_status_is_tried_again(code: grpc.StatusCode) -> None:
     """Any other status means that the service got the request and judged it."""
     services = Services(failing(code))

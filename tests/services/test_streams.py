@@ -16,7 +16,13 @@ from botgateway.conversation.v1.conversation_service_pb2 import (
 from google.rpc.error_details_pb2 import LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from gateway.domain.errors import Faults, ServiceError, ServiceFailed, ServiceTimeout
+from gateway.domain.errors import (
+    Faults,
+    ServiceError,
+    ServiceFailed,
+    ServiceTimeout,
+    ServiceUnavailable,
+)
 from gateway.domain.services import Match
 from gateway.services.channels import Channels
 from gateway.services.dispatch import Dispatch
@@ -133,6 +139,35 @@ async def test_a_stream_has_a_deadline_of_its_own() -> None:
         with pytest.raises(ServiceTimeout):
             await match.stream("u", pieces.append)
     assert pieces == ["one"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_stream_that_its_service_cancels_is_repeated_unless_it_has_begun(
+    *,
+    begun: bool,
+) -> None:
+    """What the user saw of an answer is not written a second time."""
+    attempts: list[str] = []
+
+    async def tell(
+        request: StreamMessageRequest, context: Context, write: Write
+    ) -> None:
+        attempts.append(request.context.request_id)
+        if begun:
+            await write(piece("one "))
+        if len(attempts) == 1:
+            await context.abort(grpc.StatusCode.CANCELLED)
+        await write(piece("two"))
+
+    pieces: list[str] = []
+    async with asked(tell) as match:
+        if begun:
+            with pytest.raises(ServiceUnavailable):
+                await match.stream("u", pieces.append)
+        else:
+            await match.stream("u", pieces.append)
+    assert pieces == (["one "] if begun else ["two"])
+    assert attempts == [UPDATE.context.request_id] * (1 if begun else 2)
 
 
 async def test_an_answer_that_cannot_be_read_ends_the_stream() -> None:
