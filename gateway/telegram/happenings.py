@@ -14,6 +14,28 @@ class InChat(Happening):
     chat: Chat
 
 
+class ReactionCount(InChat):
+    """The reactions to a message changed, and nobody is named."""
+
+    message_id: Int64 = 0
+
+    @property
+    def about_message(self) -> int:
+        """The message with the reactions."""
+        return self.message_id
+
+
+class ReactionChange(ReactionCount):
+    """A user, or somebody on behalf of a chat, changed reactions to a message."""
+
+    actor_chat: Chat | None = None
+
+    @property
+    def represented_chat(self) -> Chat | None:
+        """The chat on whose behalf somebody reacted. None: a user did in person."""
+        return self.actor_chat
+
+
 class StoppedGeneration(InChat):
     """The user of a private chat stopped a message that is still being written."""
 
@@ -136,6 +158,12 @@ class PollAnswer(Happening):
     """An answer to a poll, by a user or a chat."""
 
     poll_id: str
+    voter_chat: Chat | None = None
+
+    @property
+    def represented_chat(self) -> Chat | None:
+        """The chat on whose behalf somebody voted. None: a user did in person."""
+        return self.voter_chat
 
 
 class BoostSource(Struct):

@@ -2,14 +2,7 @@
 
 from functools import partial
 
-from botgateway.chat.v1.context_pb2 import (
-    CHAT_TYPE_CHANNEL,
-    CHAT_TYPE_GROUP,
-    CHAT_TYPE_PRIVATE,
-    CHAT_TYPE_SUPERGROUP,
-    CHAT_TYPE_UNSPECIFIED,
-    RequestContext,
-)
+from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
@@ -33,14 +26,8 @@ from gateway.telegram.kinds import KINDS, UNKNOWN, Kind
 from gateway.telegram.lanes import human, lane_of
 from gateway.telegram.messages import incoming_message
 from gateway.telegram.payments import payment
-from gateway.telegram.wire import CallbackQuery, Happening, UpdateId, User
-
-_CHAT_TYPES = {
-    "private": CHAT_TYPE_PRIVATE,
-    "group": CHAT_TYPE_GROUP,
-    "supergroup": CHAT_TYPE_SUPERGROUP,
-    "channel": CHAT_TYPE_CHANNEL,
-}
+from gateway.telegram.people import chat_type, contract_chat
+from gateway.telegram.wire import CallbackQuery, Chat, Happening, UpdateId, User
 
 _outside = Decoder(dict[str, Raw])
 _update_id = Decoder(UpdateId)
@@ -113,17 +100,18 @@ class UpdateReader:
             message_thread_id=happening.topic,
         )
         context.send_time.seconds = happening.time or int(arrived)
-        chat = happening.place
-        if chat is not None:
-            context.chat_id = chat.id
-            context.chat_type = _CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
+        if (chat := happening.place) is not None:
+            _name_chat(context, chat)
         if user is not None:
-            context.telegram_user_id = user.id
-            context.language_code = user.language_code
-            context.username = user.username
-            context.first_name = user.first_name
+            _name_user(context, user)
         if business := happening.business:
             context.business_connection_id = business
+        if message_id := happening.about_message:
+            context.message_id = message_id
+        if topic := happening.direct_messages:
+            context.direct_messages_topic_id = topic
+        if (represented := happening.represented_chat) is not None:
+            context.sender_chat.CopyFrom(contract_chat(represented))
         return context
 
     def _message(
@@ -152,6 +140,32 @@ class UpdateReader:
 
     def _is_ours(self, bot: str) -> bool:
         return not self.bot_username or bot.lower() == self.bot_username.lower()
+
+
+def _name_chat(context: RequestContext, chat: Chat) -> None:
+    """Say where it happened. Most chats are private and have nothing but an id."""
+    context.chat_id = chat.id
+    context.chat_type = chat_type(chat)
+    if chat.title:
+        context.chat_title = chat.title
+    if chat.username and chat.type != "private":
+        context.chat_username = chat.username
+    if chat.is_forum:
+        context.chat_is_forum = True
+    if chat.is_direct_messages:
+        context.chat_is_direct_messages = True
+
+
+def _name_user(context: RequestContext, user: User) -> None:
+    """Say who acted."""
+    context.telegram_user_id = user.id
+    context.language_code = user.language_code
+    context.username = user.username
+    context.first_name = user.first_name
+    if user.last_name:
+        context.last_name = user.last_name
+    if user.is_premium:
+        context.is_premium = True
 
 
 def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:

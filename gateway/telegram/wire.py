@@ -20,9 +20,12 @@ class User(Struct, kw_only=True):
     """A human, a bot, or a stand-in for those who hide."""
 
     id: UserId
+    is_bot: bool = False
     first_name: str = ""
+    last_name: str = ""
     username: str = ""
     language_code: str = ""
+    is_premium: bool = False
 
 
 class Chat(Struct, kw_only=True):
@@ -30,6 +33,16 @@ class Chat(Struct, kw_only=True):
 
     id: Int64
     type: str = ""
+    title: str = ""
+    username: str = ""
+    is_forum: bool = False
+    is_direct_messages: bool = False
+
+
+class DirectMessagesTopic(Struct):
+    """A topic of a channel's direct messages: one user who writes to the channel."""
+
+    topic_id: Int64
 
 
 class Happening(Struct, kw_only=True):
@@ -69,6 +82,21 @@ class Happening(Struct, kw_only=True):
         return ""
 
     @property
+    def represented_chat(self) -> Chat | None:
+        """The chat on whose behalf somebody acted. None: a user acted in person."""
+        return None
+
+    @property
+    def direct_messages(self) -> int:
+        """The topic of a channel's direct messages. 0: none."""
+        return 0
+
+    @property
+    def about_message(self) -> int:
+        """The message that it is about, by its id in the chat. 0: none."""
+        return 0
+
+    @property
     def question(self) -> str:
         """The id of a query that has to be answered. Empty: none."""
         return ""
@@ -103,6 +131,24 @@ class Posted(Happening, kw_only=True):
     message_thread_id: Int64 = 0
     is_topic_message: bool = False
     business_connection_id: str = ""
+    direct_messages_topic: DirectMessagesTopic | None = None
+    sender_chat: Chat | None = None
+
+    @property
+    def represented_chat(self) -> Chat | None:
+        """The chat on whose behalf it was sent. None: a user sent it in person."""
+        return self.sender_chat
+
+    @property
+    def direct_messages(self) -> int:
+        """The topic of a channel's direct messages. 0: none."""
+        topic = self.direct_messages_topic
+        return topic.topic_id if topic else 0
+
+    @property
+    def about_message(self) -> int:
+        """Its own id. 0: it is an ephemeral message."""
+        return self.message_id
 
     @property
     def business(self) -> str:
@@ -158,6 +204,16 @@ class CallbackQuery(FromUser, kw_only=True):
     def topic(self) -> int:
         """The topic of the chat. 0: none."""
         return self.message.topic if self.message else 0
+
+    @property
+    def direct_messages(self) -> int:
+        """The topic of a channel's direct messages. 0: none."""
+        return self.message.direct_messages if self.message else 0
+
+    @property
+    def about_message(self) -> int:
+        """The message under which the button is. 0: it is an inline message."""
+        return self.message.message_id if self.message else 0
 
     @property
     def business(self) -> str:

@@ -12,6 +12,7 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_PRIVATE,
     CHAT_TYPE_SUPERGROUP,
     CHAT_TYPE_UNSPECIFIED,
+    Chat,
     ChatType,
 )
 from botgateway.chat.v1.message_pb2 import IncomingMessage
@@ -181,6 +182,70 @@ class TestContext:
             "anna_example",
             "de",
         )
+
+    def test_a_user_is_described_in_full(self) -> None:
+        """Last name and Premium come along where Telegram tells them."""
+        sender = PERSON | {"last_name": "Example", "is_premium": True}
+        context = read_message(**{"from": sender}).context
+        assert (context.last_name, context.is_premium) == ("Example", True)
+        assert not read_message().context.HasField("sender_chat")
+
+    def test_a_group_is_described_in_full(self) -> None:
+        """Title, name and kind of a group that has topics."""
+        group = {"id": FANS, "type": "supergroup", "title": "Fans", "username": "fans"}
+        chat = group | {"is_forum": True}
+        context = read_message(chat=chat).context
+        assert (context.chat_title, context.chat_username) == ("Fans", "fans")
+        assert (context.chat_is_forum, context.chat_is_direct_messages) == (True, False)
+
+    @pytest.mark.parametrize("pressed", [False, True])
+    def test_the_topic_of_direct_messages_is_named(self, *, pressed: bool) -> None:
+        """A reply has to name it: Telegram refuses one that does not."""
+        chat = {"id": FANS, "type": "supergroup", "is_direct_messages": True}
+        topic = {"topic_id": 77, "user": PERSON}
+        message = {"message_id": 5, "chat": chat, "direct_messages_topic": topic}
+        if pressed:
+            query = {"id": "q", "from": PERSON, "message": message, "data": "A:1"}
+            context = read(callback_query=query).context
+        else:
+            context = read_message(**message).context
+        assert context.direct_messages_topic_id == 77
+        assert context.chat_is_direct_messages
+
+    @pytest.mark.parametrize(
+        "update",
+        [
+            {"message": {"sender_chat": {"id": NEWS, "type": "channel"}}},
+            {"message_reaction": {"actor_chat": {"id": NEWS, "type": "channel"}}},
+            {"poll_answer": {"voter_chat": {"id": NEWS, "type": "channel"}}},
+        ],
+        ids=lambda update: next(iter(update)),
+    )
+    def test_a_chat_that_somebody_speaks_for_is_named(
+        self, update: dict[str, dict[str, object]]
+    ) -> None:
+        """The sender is nobody then, and the chat says on whose behalf it was."""
+        [(kind, content)] = update.items()
+        content |= {"message_id": 5, "chat": CHAT, "poll_id": "9"}
+        context = read(**{kind: content}).context
+        assert context.sender_chat == Chat(id=NEWS, type=CHAT_TYPE_CHANNEL)
+        assert context.telegram_user_id == 0
+
+    @pytest.mark.parametrize(
+        ("name", "message_id"),
+        [
+            ("message_text", 1201),
+            ("callback_query_message", 1198),
+            ("message_reaction", 88012),
+            ("callback_query_inline_message", 0),
+            ("poll_answer", 0),
+        ],
+    )
+    def test_the_message_that_an_update_is_about_is_named(
+        self, name: str, message_id: int
+    ) -> None:
+        """A service can answer it, whatever the kind of the update."""
+        assert reader().read(FILES[name], ARRIVED).context.message_id == message_id
 
     @pytest.mark.parametrize("stand_in", [1087968824, 136817688, 777000])
     def test_stand_ins_are_nobody(self, stand_in: int) -> None:

@@ -25,15 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n botgateway/chat/v1/context.proto\x12\x12\x62otgateway.chat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x02\n\x0eRequestContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tupdate_id\x18\x02 \x01(\x03\x12\x18\n\x10telegram_user_id\x18\x03 \x01(\x03\x12\x18\n\x10internal_user_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x05 \x01(\x03\x12/\n\tchat_type\x18\x06 \x01(\x0e\x32\x1c.botgateway.chat.v1.ChatType\x12\x19\n\x11message_thread_id\x18\x07 \x01(\x03\x12\x15\n\rlanguage_code\x18\x08 \x01(\t\x12\x10\n\x08username\x18\t \x01(\t\x12\x12\n\nfirst_name\x18\n \x01(\t\x12-\n\tsend_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16\x62usiness_connection_id\x18\x0c \x01(\t*\x82\x01\n\x08\x43hatType\x12\x19\n\x15\x43HAT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HAT_TYPE_PRIVATE\x10\x01\x12\x13\n\x0f\x43HAT_TYPE_GROUP\x10\x02\x12\x18\n\x14\x43HAT_TYPE_SUPERGROUP\x10\x03\x12\x15\n\x11\x43HAT_TYPE_CHANNEL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n botgateway/chat/v1/context.proto\x12\x12\x62otgateway.chat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0e\n\x06is_bot\x18\x02 \x01(\x08\x12\x12\n\nfirst_name\x18\x03 \x01(\t\x12\x11\n\tlast_name\x18\x04 \x01(\t\x12\x10\n\x08username\x18\x05 \x01(\t\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x12\n\nis_premium\x18\x07 \x01(\x08\"\x8d\x01\n\x04\x43hat\x12\n\n\x02id\x18\x01 \x01(\x03\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.botgateway.chat.v1.ChatType\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x10\n\x08is_forum\x18\x05 \x01(\x08\x12\x1a\n\x12is_direct_messages\x18\x06 \x01(\x08\"\xd3\x04\n\x0eRequestContext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tupdate_id\x18\x02 \x01(\x03\x12\x18\n\x10telegram_user_id\x18\x03 \x01(\x03\x12\x18\n\x10internal_user_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63hat_id\x18\x05 \x01(\x03\x12/\n\tchat_type\x18\x06 \x01(\x0e\x32\x1c.botgateway.chat.v1.ChatType\x12\x19\n\x11message_thread_id\x18\x07 \x01(\x03\x12\x15\n\rlanguage_code\x18\x08 \x01(\t\x12\x10\n\x08username\x18\t \x01(\t\x12\x12\n\nfirst_name\x18\n \x01(\t\x12-\n\tsend_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16\x62usiness_connection_id\x18\x0c \x01(\t\x12 \n\x18\x64irect_messages_topic_id\x18\r \x01(\x03\x12\x12\n\nmessage_id\x18\x0e \x01(\x03\x12\x11\n\tlast_name\x18\x0f \x01(\t\x12\x12\n\nis_premium\x18\x10 \x01(\x08\x12\x0e\n\x06is_bot\x18\x11 \x01(\x08\x12\x12\n\nchat_title\x18\x12 \x01(\t\x12\x15\n\rchat_username\x18\x13 \x01(\t\x12\x15\n\rchat_is_forum\x18\x14 \x01(\x08\x12\x1f\n\x17\x63hat_is_direct_messages\x18\x15 \x01(\x08\x12-\n\x0bsender_chat\x18\x16 \x01(\x0b\x32\x18.botgateway.chat.v1.Chat*\x82\x01\n\x08\x43hatType\x12\x19\n\x15\x43HAT_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HAT_TYPE_PRIVATE\x10\x01\x12\x13\n\x0f\x43HAT_TYPE_GROUP\x10\x02\x12\x18\n\x14\x43HAT_TYPE_SUPERGROUP\x10\x03\x12\x15\n\x11\x43HAT_TYPE_CHANNEL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.chat.v1.context_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHATTYPE']._serialized_start=433
-  _globals['_CHATTYPE']._serialized_end=563
-  _globals['_REQUESTCONTEXT']._serialized_start=90
-  _globals['_REQUESTCONTEXT']._serialized_end=430
+  _globals['_CHATTYPE']._serialized_start=969
+  _globals['_CHATTYPE']._serialized_end=1099
+  _globals['_USER']._serialized_start=90
+  _globals['_USER']._serialized_end=224
+  _globals['_CHAT']._serialized_start=227
+  _globals['_CHAT']._serialized_end=368
+  _globals['_REQUESTCONTEXT']._serialized_start=371
+  _globals['_REQUESTCONTEXT']._serialized_end=966
 # @@protoc_insertion_point(module_scope)

@@ -51,6 +51,94 @@ CHAT_TYPE_CHANNEL: ChatType.ValueType  # 4
 Global___ChatType: _TypeAlias = ChatType  # noqa: Y015
 
 @_typing.final
+class User(_message.Message):
+    """A user of Telegram: a human, or a bot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    IS_BOT_FIELD_NUMBER: _builtins.int
+    FIRST_NAME_FIELD_NUMBER: _builtins.int
+    LAST_NAME_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    IS_PREMIUM_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Telegram's id. Needs 64 bits."""
+    is_bot: _builtins.bool
+    """True: it is a bot."""
+    first_name: _builtins.str
+    """The first name, as the user typed it. Untrusted text."""
+    last_name: _builtins.str
+    """The last name, as the user typed it. Empty: none. Untrusted text."""
+    username: _builtins.str
+    """The @name without the at sign. Empty: none."""
+    language_code: _builtins.str
+    """The IETF language tag of the user's app, such as "de". Often empty."""
+    is_premium: _builtins.bool
+    """True: the user has Telegram Premium."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        is_bot: _builtins.bool = ...,
+        first_name: _builtins.str = ...,
+        last_name: _builtins.str = ...,
+        username: _builtins.str = ...,
+        language_code: _builtins.str = ...,
+        is_premium: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_name", b"first_name", "id", b"id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___User: _TypeAlias = User  # noqa: Y015
+
+@_typing.final
+class Chat(_message.Message):
+    """A chat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    IS_FORUM_FIELD_NUMBER: _builtins.int
+    IS_DIRECT_MESSAGES_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Telegram's id. Needs 64 bits; groups and channels are negative."""
+    type: Global___ChatType.ValueType
+    """The kind of the chat."""
+    title: _builtins.str
+    """The title of a group or channel. Empty for private chats. Untrusted text."""
+    username: _builtins.str
+    """The @name without the at sign. Empty: none."""
+    is_forum: _builtins.bool
+    """True: the chat has topics."""
+    is_direct_messages: _builtins.bool
+    """True: the chat holds the direct messages of a channel."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        type: Global___ChatType.ValueType = ...,
+        title: _builtins.str = ...,
+        username: _builtins.str = ...,
+        is_forum: _builtins.bool = ...,
+        is_direct_messages: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "is_direct_messages", b"is_direct_messages", "is_forum", b"is_forum", "title", b"title", "type", b"type", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Chat: _TypeAlias = Chat  # noqa: Y015
+
+@_typing.final
 class RequestContext(_message.Message):
     """Who asks, from where, and under which idempotency key."""
 
@@ -68,6 +156,16 @@ class RequestContext(_message.Message):
     FIRST_NAME_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
     BUSINESS_CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    DIRECT_MESSAGES_TOPIC_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    LAST_NAME_FIELD_NUMBER: _builtins.int
+    IS_PREMIUM_FIELD_NUMBER: _builtins.int
+    IS_BOT_FIELD_NUMBER: _builtins.int
+    CHAT_TITLE_FIELD_NUMBER: _builtins.int
+    CHAT_USERNAME_FIELD_NUMBER: _builtins.int
+    CHAT_IS_FORUM_FIELD_NUMBER: _builtins.int
+    CHAT_IS_DIRECT_MESSAGES_FIELD_NUMBER: _builtins.int
+    SENDER_CHAT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key of this update.
 
@@ -80,15 +178,18 @@ class RequestContext(_message.Message):
     update_id: _builtins.int
     """Telegram's number of the update. Unique for one bot, not for several."""
     telegram_user_id: _builtins.int
-    """Telegram's id of the human who acted.
+    """Telegram's id of the human who acted, or with is_bot of the bot.
 
-    0 where Telegram names none: posts of channels, anonymous administrators.
+    0 where Telegram names nobody: posts of channels, anonymous administrators.
     """
     internal_user_id: _builtins.str
     """The user id that the session rpc gave for this Telegram user.
 
-    Empty while it is not known: in the session rpc itself, without a session
-    route, without a human, and while the session service fails.
+    It is set only for what a human did towards this bot: Telegram vouches for
+    telegram_user_id then. Empty without a human, for bots (is_bot), while it is not
+    known (in the session rpc itself, without a session route, while the session
+    service fails), and for everything that comes over a business connection:
+    see business_connection_id.
     """
     chat_id: _builtins.int
     """The chat that the update belongs to. Needs 64 bits; groups are negative.
@@ -109,13 +210,50 @@ class RequestContext(_message.Message):
     """The business account on whose behalf the bot speaks in that chat. Empty: none.
 
     The gateway sends the reply through it.
+
+    Anybody can connect any bot to a business account. What arrives over the connection was
+    said to that account's owner and not to this bot, and the owner reads the reply. So
+    internal_user_id is empty. A service for business accounts compares this id with the
+    connections that it knows from the update business_connection, whose owner has an
+    internal_user_id, and only then looks up telegram_user_id itself.
     """
+    direct_messages_topic_id: _builtins.int
+    """The topic of a channel's direct messages that the message is in. 0: none.
+
+    The gateway sends the reply there.
+    """
+    message_id: _builtins.int
+    """The message that the update is about: the new or edited one, the one under which a
+    button was pressed, the one with the reaction. 0: none, or an ephemeral message.
+    """
+    last_name: _builtins.str
+    """The user's last name, as the user typed it. Empty: none. Untrusted text."""
+    is_premium: _builtins.bool
+    """True: the user has Telegram Premium."""
+    is_bot: _builtins.bool
+    """True: who acted is a bot. The gateway drops messages of bots unless its setting
+    ALLOW_BOTS is true; what bots do to the members of a chat arrives in any case.
+    """
+    chat_title: _builtins.str
+    """The title of the group or channel. Empty for private chats. Untrusted text."""
+    chat_username: _builtins.str
+    """The chat's @name without the at sign. Empty: none, or a private chat."""
+    chat_is_forum: _builtins.bool
+    """True: the chat has topics."""
+    chat_is_direct_messages: _builtins.bool
+    """True: the chat holds the direct messages of a channel."""
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
         """When the user acted, by Telegram's clock, to the second.
 
         For updates without a date, such as button presses, the time at which the
         gateway received them.
+        """
+
+    @_builtins.property
+    def sender_chat(self) -> Global___Chat:
+        """The chat on whose behalf somebody acted: the group for its anonymous
+        administrators, or a channel. Unset: a user acted in person.
         """
 
     def __init__(
@@ -133,10 +271,20 @@ class RequestContext(_message.Message):
         first_name: _builtins.str = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
         business_connection_id: _builtins.str = ...,
+        direct_messages_topic_id: _builtins.int = ...,
+        message_id: _builtins.int = ...,
+        last_name: _builtins.str = ...,
+        is_premium: _builtins.bool = ...,
+        is_bot: _builtins.bool = ...,
+        chat_title: _builtins.str = ...,
+        chat_username: _builtins.str = ...,
+        chat_is_forum: _builtins.bool = ...,
+        chat_is_direct_messages: _builtins.bool = ...,
+        sender_chat: Global___Chat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_type", b"chat_type", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

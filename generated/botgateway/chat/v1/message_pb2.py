@@ -22,70 +22,81 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from botgateway.chat.v1 import context_pb2 as botgateway_dot_chat_dot_v1_dot_context__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n botgateway/chat/v1/message.proto\x12\x12\x62otgateway.chat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\n\n\x0fIncomingMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x33\n\x08\x65ntities\x18\x03 \x03(\x0b\x32!.botgateway.chat.v1.MessageEntity\x12*\n\x05photo\x18\x04 \x01(\x0b\x32\x19.botgateway.chat.v1.PhotoH\x00\x12\x30\n\x08\x64ocument\x18\x05 \x01(\x0b\x32\x1c.botgateway.chat.v1.DocumentH\x00\x12*\n\x05voice\x18\x06 \x01(\x0b\x32\x19.botgateway.chat.v1.VoiceH\x00\x12*\n\x05\x61udio\x18\x07 \x01(\x0b\x32\x19.botgateway.chat.v1.AudioH\x00\x12*\n\x05video\x18\x08 \x01(\x0b\x32\x19.botgateway.chat.v1.VideoH\x00\x12\x33\n\nvideo_note\x18\t \x01(\x0b\x32\x1d.botgateway.chat.v1.VideoNoteH\x00\x12\x32\n\tanimation\x18\n \x01(\x0b\x32\x1d.botgateway.chat.v1.AnimationH\x00\x12.\n\x07sticker\x18\x0b \x01(\x0b\x32\x1b.botgateway.chat.v1.StickerH\x00\x12\x30\n\x08location\x18\x0c \x01(\x0b\x32\x1c.botgateway.chat.v1.LocationH\x00\x12*\n\x05venue\x18\r \x01(\x0b\x32\x19.botgateway.chat.v1.VenueH\x00\x12.\n\x07\x63ontact\x18\x0e \x01(\x0b\x32\x1b.botgateway.chat.v1.ContactH\x00\x12(\n\x04\x64ice\x18\x0f \x01(\x0b\x32\x18.botgateway.chat.v1.DiceH\x00\x12\x34\n\x05other\x18\x12 \x01(\x0b\x32#.botgateway.chat.v1.OtherAttachmentH\x00\x12(\n\x04poll\x18\x13 \x01(\x0b\x32\x18.botgateway.chat.v1.PollH\x00\x12*\n\x05story\x18\x14 \x01(\x0b\x32\x19.botgateway.chat.v1.StoryH\x00\x12\x32\n\tchecklist\x18\x15 \x01(\x0b\x32\x1d.botgateway.chat.v1.ChecklistH\x00\x12(\n\x04game\x18\x16 \x01(\x0b\x32\x18.botgateway.chat.v1.GameH\x00\x12.\n\x07invoice\x18\x17 \x01(\x0b\x32\x1b.botgateway.chat.v1.InvoiceH\x00\x12\x33\n\npaid_media\x18\x18 \x01(\x0b\x32\x1d.botgateway.chat.v1.PaidMediaH\x00\x12\x33\n\nlive_photo\x18\x19 \x01(\x0b\x32\x1d.botgateway.chat.v1.LivePhotoH\x00\x12\x39\n\x12successful_payment\x18\x1a \x01(\x0b\x32\x1b.botgateway.chat.v1.PaymentH\x00\x12\x37\n\x10refunded_payment\x18\x1b \x01(\x0b\x32\x1b.botgateway.chat.v1.PaymentH\x00\x12\x1b\n\x13reply_to_message_id\x18\x10 \x01(\x03\x12\x16\n\x0emedia_group_id\x18\x11 \x01(\t\x12-\n\tedit_time\x18\x1c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\nattachment\"\x86\x01\n\rMessageEntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x05\x12\x0e\n\x06length\x18\x03 \x01(\x05\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\x03\x12\x10\n\x08language\x18\x06 \x01(\t\x12\x17\n\x0f\x63ustom_emoji_id\x18\x07 \x01(\t\"v\n\x04\x46ile\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66ile_unique_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tmime_type\x18\x04 \x01(\t\x12\x11\n\tfile_name\x18\x05 \x01(\t\x12\x0b\n\x03url\x18\x06 \x01(\t\"N\n\x05Photo\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\"2\n\x08\x44ocument\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\"I\n\x05Voice\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\"k\n\x05\x41udio\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\x11\n\tperformer\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\"h\n\x05Video\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"_\n\tVideoNote\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\x10\n\x08\x64iameter\x18\x03 \x01(\x05\"l\n\tAnimation\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"R\n\x07Sticker\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\r\n\x05\x65moji\x18\x02 \x01(\t\x12\x10\n\x08set_name\x18\x03 \x01(\t\"p\n\x08Location\x12\x10\n\x08latitude\x18\x01 \x01(\x01\x12\x11\n\tlongitude\x18\x02 \x01(\x01\x12\"\n\x1ahorizontal_accuracy_meters\x18\x03 \x01(\x01\x12\x1b\n\x13live_period_seconds\x18\x04 \x01(\x05\"W\n\x05Venue\x12.\n\x08location\x18\x01 \x01(\x0b\x32\x1c.botgateway.chat.v1.Location\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"W\n\x07\x43ontact\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\x12\x12\n\nfirst_name\x18\x02 \x01(\t\x12\x11\n\tlast_name\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\x03\"$\n\x04\x44ice\x12\r\n\x05\x65moji\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05\"\x1f\n\x0fOtherAttachment\x12\x0c\n\x04kind\x18\x01 \x01(\t\"\xba\x01\n\x04Poll\x12\x0f\n\x07poll_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12/\n\x07options\x18\x03 \x03(\x0b\x32\x1e.botgateway.chat.v1.PollOption\x12\x14\n\x0ctotal_voters\x18\x04 \x01(\x05\x12\x0e\n\x06\x63losed\x18\x05 \x01(\x08\x12\x11\n\tanonymous\x18\x06 \x01(\x08\x12\x0c\n\x04quiz\x18\x07 \x01(\x08\x12\x17\n\x0fseveral_answers\x18\x08 \x01(\x08\"*\n\nPollOption\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06voters\x18\x02 \x01(\x05\"*\n\x05Story\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\x03\x12\x10\n\x08story_id\x18\x02 \x01(\x03\"L\n\tChecklist\x12\r\n\x05title\x18\x01 \x01(\t\x12\x30\n\x05tasks\x18\x02 \x03(\x0b\x32!.botgateway.chat.v1.ChecklistTask\"c\n\rChecklistTask\x12\x0f\n\x07task_id\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x33\n\x0f\x63ompletion_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x04Game\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"U\n\x07Invoice\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x04 \x01(\x03\".\n\tPaidMedia\x12\x12\n\nstar_count\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"]\n\tLivePhoto\x12\'\n\x05photo\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\'\n\x05video\x18\x02 \x01(\x0b\x32\x18.botgateway.chat.v1.File\"\xe1\x01\n\x07Payment\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x02 \x01(\x03\x12\x17\n\x0finvoice_payload\x18\x03 \x01(\t\x12\"\n\x1atelegram_payment_charge_id\x18\x04 \x01(\t\x12\"\n\x1aprovider_payment_charge_id\x18\x05 \x01(\t\x12\x1a\n\x12shipping_option_id\x18\x06 \x01(\t\x12\x31\n\norder_info\x18\x07 \x01(\x0b\x32\x1d.botgateway.chat.v1.OrderInfo\"}\n\tOrderInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cphone_number\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12=\n\x10shipping_address\x18\x04 \x01(\x0b\x32#.botgateway.chat.v1.ShippingAddress\"\x83\x01\n\x0fShippingAddress\x12\x14\n\x0c\x63ountry_code\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ity\x18\x03 \x01(\t\x12\x14\n\x0cstreet_line1\x18\x04 \x01(\t\x12\x14\n\x0cstreet_line2\x18\x05 \x01(\t\x12\x11\n\tpost_code\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n botgateway/chat/v1/message.proto\x12\x12\x62otgateway.chat.v1\x1a botgateway/chat/v1/context.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\r\n\x0fIncomingMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x33\n\x08\x65ntities\x18\x03 \x03(\x0b\x32!.botgateway.chat.v1.MessageEntity\x12*\n\x05photo\x18\x04 \x01(\x0b\x32\x19.botgateway.chat.v1.PhotoH\x00\x12\x30\n\x08\x64ocument\x18\x05 \x01(\x0b\x32\x1c.botgateway.chat.v1.DocumentH\x00\x12*\n\x05voice\x18\x06 \x01(\x0b\x32\x19.botgateway.chat.v1.VoiceH\x00\x12*\n\x05\x61udio\x18\x07 \x01(\x0b\x32\x19.botgateway.chat.v1.AudioH\x00\x12*\n\x05video\x18\x08 \x01(\x0b\x32\x19.botgateway.chat.v1.VideoH\x00\x12\x33\n\nvideo_note\x18\t \x01(\x0b\x32\x1d.botgateway.chat.v1.VideoNoteH\x00\x12\x32\n\tanimation\x18\n \x01(\x0b\x32\x1d.botgateway.chat.v1.AnimationH\x00\x12.\n\x07sticker\x18\x0b \x01(\x0b\x32\x1b.botgateway.chat.v1.StickerH\x00\x12\x30\n\x08location\x18\x0c \x01(\x0b\x32\x1c.botgateway.chat.v1.LocationH\x00\x12*\n\x05venue\x18\r \x01(\x0b\x32\x19.botgateway.chat.v1.VenueH\x00\x12.\n\x07\x63ontact\x18\x0e \x01(\x0b\x32\x1b.botgateway.chat.v1.ContactH\x00\x12(\n\x04\x64ice\x18\x0f \x01(\x0b\x32\x18.botgateway.chat.v1.DiceH\x00\x12\x34\n\x05other\x18\x12 \x01(\x0b\x32#.botgateway.chat.v1.OtherAttachmentH\x00\x12(\n\x04poll\x18\x13 \x01(\x0b\x32\x18.botgateway.chat.v1.PollH\x00\x12*\n\x05story\x18\x14 \x01(\x0b\x32\x19.botgateway.chat.v1.StoryH\x00\x12\x32\n\tchecklist\x18\x15 \x01(\x0b\x32\x1d.botgateway.chat.v1.ChecklistH\x00\x12(\n\x04game\x18\x16 \x01(\x0b\x32\x18.botgateway.chat.v1.GameH\x00\x12.\n\x07invoice\x18\x17 \x01(\x0b\x32\x1b.botgateway.chat.v1.InvoiceH\x00\x12\x33\n\npaid_media\x18\x18 \x01(\x0b\x32\x1d.botgateway.chat.v1.PaidMediaH\x00\x12\x33\n\nlive_photo\x18\x19 \x01(\x0b\x32\x1d.botgateway.chat.v1.LivePhotoH\x00\x12\x39\n\x12successful_payment\x18\x1a \x01(\x0b\x32\x1b.botgateway.chat.v1.PaymentH\x00\x12\x37\n\x10refunded_payment\x18\x1b \x01(\x0b\x32\x1b.botgateway.chat.v1.PaymentH\x00\x12\x37\n\x0crich_message\x18$ \x01(\x0b\x32\x1f.botgateway.chat.v1.RichMessageH\x00\x12\x1b\n\x13reply_to_message_id\x18\x10 \x01(\x03\x12\x16\n\x0emedia_group_id\x18\x11 \x01(\t\x12-\n\tedit_time\x18\x1c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0e\x66orward_origin\x18\x1d \x01(\x0b\x32!.botgateway.chat.v1.MessageOrigin\x12?\n\x10reply_to_message\x18\x1e \x01(\x0b\x32%.botgateway.chat.v1.ReferencedMessage\x12,\n\x05quote\x18\x1f \x01(\x0b\x32\x1d.botgateway.chat.v1.TextQuote\x12\x39\n\x0e\x65xternal_reply\x18  \x01(\x0b\x32!.botgateway.chat.v1.ExternalReply\x12)\n\x07via_bot\x18! \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12\x1c\n\x14\x65phemeral_message_id\x18\" \x01(\x03\x12/\n\rreceiver_user\x18# \x01(\x0b\x32\x18.botgateway.chat.v1.UserB\x0c\n\nattachment\"\xf2\x01\n\rMessageOrigin\x12\x0c\n\x04type\x18\x01 \x01(\t\x12-\n\tsend_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0bsender_user\x18\x03 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12\x18\n\x10sender_user_name\x18\x04 \x01(\t\x12-\n\x0bsender_chat\x18\x05 \x01(\x0b\x32\x18.botgateway.chat.v1.Chat\x12\x12\n\nmessage_id\x18\x06 \x01(\x03\x12\x18\n\x10\x61uthor_signature\x18\x07 \x01(\t\"\xe2\x01\n\x11ReferencedMessage\x12\x34\n\x07\x63ontent\x18\x01 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12+\n\tfrom_user\x18\x03 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12-\n\x0bsender_chat\x18\x04 \x01(\x0b\x32\x18.botgateway.chat.v1.Chat\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\tTextQuote\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x33\n\x08\x65ntities\x18\x02 \x03(\x0b\x32!.botgateway.chat.v1.MessageEntity\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\x11\n\tis_manual\x18\x04 \x01(\x08\"\x8c\x01\n\rExternalReply\x12\x31\n\x06origin\x18\x01 \x01(\x0b\x32!.botgateway.chat.v1.MessageOrigin\x12&\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x18.botgateway.chat.v1.Chat\x12\x12\n\nmessage_id\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\"\x1b\n\x0bRichMessage\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x86\x01\n\rMessageEntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x05\x12\x0e\n\x06length\x18\x03 \x01(\x05\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\x03\x12\x10\n\x08language\x18\x06 \x01(\t\x12\x17\n\x0f\x63ustom_emoji_id\x18\x07 \x01(\t\"v\n\x04\x46ile\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66ile_unique_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tmime_type\x18\x04 \x01(\t\x12\x11\n\tfile_name\x18\x05 \x01(\t\x12\x0b\n\x03url\x18\x06 \x01(\t\"N\n\x05Photo\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\"2\n\x08\x44ocument\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\"I\n\x05Voice\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\"k\n\x05\x41udio\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\x11\n\tperformer\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\"h\n\x05Video\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"_\n\tVideoNote\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\x10\n\x08\x64iameter\x18\x03 \x01(\x05\"l\n\tAnimation\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\x18\n\x10\x64uration_seconds\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"R\n\x07Sticker\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\r\n\x05\x65moji\x18\x02 \x01(\t\x12\x10\n\x08set_name\x18\x03 \x01(\t\"p\n\x08Location\x12\x10\n\x08latitude\x18\x01 \x01(\x01\x12\x11\n\tlongitude\x18\x02 \x01(\x01\x12\"\n\x1ahorizontal_accuracy_meters\x18\x03 \x01(\x01\x12\x1b\n\x13live_period_seconds\x18\x04 \x01(\x05\"W\n\x05Venue\x12.\n\x08location\x18\x01 \x01(\x0b\x32\x1c.botgateway.chat.v1.Location\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"W\n\x07\x43ontact\x12\x14\n\x0cphone_number\x18\x01 \x01(\t\x12\x12\n\nfirst_name\x18\x02 \x01(\t\x12\x11\n\tlast_name\x18\x03 \x01(\t\x12\x0f\n\x07user_id\x18\x04 \x01(\x03\"$\n\x04\x44ice\x12\r\n\x05\x65moji\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05\"\x1f\n\x0fOtherAttachment\x12\x0c\n\x04kind\x18\x01 \x01(\t\"\xba\x01\n\x04Poll\x12\x0f\n\x07poll_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12/\n\x07options\x18\x03 \x03(\x0b\x32\x1e.botgateway.chat.v1.PollOption\x12\x14\n\x0ctotal_voters\x18\x04 \x01(\x05\x12\x0e\n\x06\x63losed\x18\x05 \x01(\x08\x12\x11\n\tanonymous\x18\x06 \x01(\x08\x12\x0c\n\x04quiz\x18\x07 \x01(\x08\x12\x17\n\x0fseveral_answers\x18\x08 \x01(\x08\"*\n\nPollOption\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06voters\x18\x02 \x01(\x05\"*\n\x05Story\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\x03\x12\x10\n\x08story_id\x18\x02 \x01(\x03\"L\n\tChecklist\x12\r\n\x05title\x18\x01 \x01(\t\x12\x30\n\x05tasks\x18\x02 \x03(\x0b\x32!.botgateway.chat.v1.ChecklistTask\"c\n\rChecklistTask\x12\x0f\n\x07task_id\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x33\n\x0f\x63ompletion_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x04Game\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"U\n\x07Invoice\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x04 \x01(\x03\".\n\tPaidMedia\x12\x12\n\nstar_count\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"]\n\tLivePhoto\x12\'\n\x05photo\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.File\x12\'\n\x05video\x18\x02 \x01(\x0b\x32\x18.botgateway.chat.v1.File\"\xe1\x01\n\x07Payment\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x02 \x01(\x03\x12\x17\n\x0finvoice_payload\x18\x03 \x01(\t\x12\"\n\x1atelegram_payment_charge_id\x18\x04 \x01(\t\x12\"\n\x1aprovider_payment_charge_id\x18\x05 \x01(\t\x12\x1a\n\x12shipping_option_id\x18\x06 \x01(\t\x12\x31\n\norder_info\x18\x07 \x01(\x0b\x32\x1d.botgateway.chat.v1.OrderInfo\"}\n\tOrderInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cphone_number\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12=\n\x10shipping_address\x18\x04 \x01(\x0b\x32#.botgateway.chat.v1.ShippingAddress\"\x83\x01\n\x0fShippingAddress\x12\x14\n\x0c\x63ountry_code\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ity\x18\x03 \x01(\t\x12\x14\n\x0cstreet_line1\x18\x04 \x01(\t\x12\x14\n\x0cstreet_line2\x18\x05 \x01(\t\x12\x11\n\tpost_code\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.chat.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INCOMINGMESSAGE']._serialized_start=90
-  _globals['_INCOMINGMESSAGE']._serialized_end=1375
-  _globals['_MESSAGEENTITY']._serialized_start=1378
-  _globals['_MESSAGEENTITY']._serialized_end=1512
-  _globals['_FILE']._serialized_start=1514
-  _globals['_FILE']._serialized_end=1632
-  _globals['_PHOTO']._serialized_start=1634
-  _globals['_PHOTO']._serialized_end=1712
-  _globals['_DOCUMENT']._serialized_start=1714
-  _globals['_DOCUMENT']._serialized_end=1764
-  _globals['_VOICE']._serialized_start=1766
-  _globals['_VOICE']._serialized_end=1839
-  _globals['_AUDIO']._serialized_start=1841
-  _globals['_AUDIO']._serialized_end=1948
-  _globals['_VIDEO']._serialized_start=1950
-  _globals['_VIDEO']._serialized_end=2054
-  _globals['_VIDEONOTE']._serialized_start=2056
-  _globals['_VIDEONOTE']._serialized_end=2151
-  _globals['_ANIMATION']._serialized_start=2153
-  _globals['_ANIMATION']._serialized_end=2261
-  _globals['_STICKER']._serialized_start=2263
-  _globals['_STICKER']._serialized_end=2345
-  _globals['_LOCATION']._serialized_start=2347
-  _globals['_LOCATION']._serialized_end=2459
-  _globals['_VENUE']._serialized_start=2461
-  _globals['_VENUE']._serialized_end=2548
-  _globals['_CONTACT']._serialized_start=2550
-  _globals['_CONTACT']._serialized_end=2637
-  _globals['_DICE']._serialized_start=2639
-  _globals['_DICE']._serialized_end=2675
-  _globals['_OTHERATTACHMENT']._serialized_start=2677
-  _globals['_OTHERATTACHMENT']._serialized_end=2708
-  _globals['_POLL']._serialized_start=2711
-  _globals['_POLL']._serialized_end=2897
-  _globals['_POLLOPTION']._serialized_start=2899
-  _globals['_POLLOPTION']._serialized_end=2941
-  _globals['_STORY']._serialized_start=2943
-  _globals['_STORY']._serialized_end=2985
-  _globals['_CHECKLIST']._serialized_start=2987
-  _globals['_CHECKLIST']._serialized_end=3063
-  _globals['_CHECKLISTTASK']._serialized_start=3065
-  _globals['_CHECKLISTTASK']._serialized_end=3164
-  _globals['_GAME']._serialized_start=3166
-  _globals['_GAME']._serialized_end=3208
-  _globals['_INVOICE']._serialized_start=3210
-  _globals['_INVOICE']._serialized_end=3295
-  _globals['_PAIDMEDIA']._serialized_start=3297
-  _globals['_PAIDMEDIA']._serialized_end=3343
-  _globals['_LIVEPHOTO']._serialized_start=3345
-  _globals['_LIVEPHOTO']._serialized_end=3438
-  _globals['_PAYMENT']._serialized_start=3441
-  _globals['_PAYMENT']._serialized_end=3666
-  _globals['_ORDERINFO']._serialized_start=3668
-  _globals['_ORDERINFO']._serialized_end=3793
-  _globals['_SHIPPINGADDRESS']._serialized_start=3796
-  _globals['_SHIPPINGADDRESS']._serialized_end=3927
+  _globals['_INCOMINGMESSAGE']._serialized_start=124
+  _globals['_INCOMINGMESSAGE']._serialized_end=1817
+  _globals['_MESSAGEORIGIN']._serialized_start=1820
+  _globals['_MESSAGEORIGIN']._serialized_end=2062
+  _globals['_REFERENCEDMESSAGE']._serialized_start=2065
+  _globals['_REFERENCEDMESSAGE']._serialized_end=2291
+  _globals['_TEXTQUOTE']._serialized_start=2293
+  _globals['_TEXTQUOTE']._serialized_end=2408
+  _globals['_EXTERNALREPLY']._serialized_start=2411
+  _globals['_EXTERNALREPLY']._serialized_end=2551
+  _globals['_RICHMESSAGE']._serialized_start=2553
+  _globals['_RICHMESSAGE']._serialized_end=2580
+  _globals['_MESSAGEENTITY']._serialized_start=2583
+  _globals['_MESSAGEENTITY']._serialized_end=2717
+  _globals['_FILE']._serialized_start=2719
+  _globals['_FILE']._serialized_end=2837
+  _globals['_PHOTO']._serialized_start=2839
+  _globals['_PHOTO']._serialized_end=2917
+  _globals['_DOCUMENT']._serialized_start=2919
+  _globals['_DOCUMENT']._serialized_end=2969
+  _globals['_VOICE']._serialized_start=2971
+  _globals['_VOICE']._serialized_end=3044
+  _globals['_AUDIO']._serialized_start=3046
+  _globals['_AUDIO']._serialized_end=3153
+  _globals['_VIDEO']._serialized_start=3155
+  _globals['_VIDEO']._serialized_end=3259
+  _globals['_VIDEONOTE']._serialized_start=3261
+  _globals['_VIDEONOTE']._serialized_end=3356
+  _globals['_ANIMATION']._serialized_start=3358
+  _globals['_ANIMATION']._serialized_end=3466
+  _globals['_STICKER']._serialized_start=3468
+  _globals['_STICKER']._serialized_end=3550
+  _globals['_LOCATION']._serialized_start=3552
+  _globals['_LOCATION']._serialized_end=3664
+  _globals['_VENUE']._serialized_start=3666
+  _globals['_VENUE']._serialized_end=3753
+  _globals['_CONTACT']._serialized_start=3755
+  _globals['_CONTACT']._serialized_end=3842
+  _globals['_DICE']._serialized_start=3844
+  _globals['_DICE']._serialized_end=3880
+  _globals['_OTHERATTACHMENT']._serialized_start=3882
+  _globals['_OTHERATTACHMENT']._serialized_end=3913
+  _globals['_POLL']._serialized_start=3916
+  _globals['_POLL']._serialized_end=4102
+  _globals['_POLLOPTION']._serialized_start=4104
+  _globals['_POLLOPTION']._serialized_end=4146
+  _globals['_STORY']._serialized_start=4148
+  _globals['_STORY']._serialized_end=4190
+  _globals['_CHECKLIST']._serialized_start=4192
+  _globals['_CHECKLIST']._serialized_end=4268
+  _globals['_CHECKLISTTASK']._serialized_start=4270
+  _globals['_CHECKLISTTASK']._serialized_end=4369
+  _globals['_GAME']._serialized_start=4371
+  _globals['_GAME']._serialized_end=4413
+  _globals['_INVOICE']._serialized_start=4415
+  _globals['_INVOICE']._serialized_end=4500
+  _globals['_PAIDMEDIA']._serialized_start=4502
+  _globals['_PAIDMEDIA']._serialized_end=4548
+  _globals['_LIVEPHOTO']._serialized_start=4550
+  _globals['_LIVEPHOTO']._serialized_end=4643
+  _globals['_PAYMENT']._serialized_start=4646
+  _globals['_PAYMENT']._serialized_end=4871
+  _globals['_ORDERINFO']._serialized_start=4873
+  _globals['_ORDERINFO']._serialized_end=4998
+  _globals['_SHIPPINGADDRESS']._serialized_start=5001
+  _globals['_SHIPPINGADDRESS']._serialized_end=5132
 # @@protoc_insertion_point(module_scope)

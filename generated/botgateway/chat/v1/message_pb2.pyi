@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from botgateway.chat.v1 import context_pb2 as _context_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -50,9 +51,17 @@ class IncomingMessage(_message.Message):
     LIVE_PHOTO_FIELD_NUMBER: _builtins.int
     SUCCESSFUL_PAYMENT_FIELD_NUMBER: _builtins.int
     REFUNDED_PAYMENT_FIELD_NUMBER: _builtins.int
+    RICH_MESSAGE_FIELD_NUMBER: _builtins.int
     REPLY_TO_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     MEDIA_GROUP_ID_FIELD_NUMBER: _builtins.int
     EDIT_TIME_FIELD_NUMBER: _builtins.int
+    FORWARD_ORIGIN_FIELD_NUMBER: _builtins.int
+    REPLY_TO_MESSAGE_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
+    EXTERNAL_REPLY_FIELD_NUMBER: _builtins.int
+    VIA_BOT_FIELD_NUMBER: _builtins.int
+    EPHEMERAL_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    RECEIVER_USER_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
     """Telegram's id of the message in its chat."""
     text: _builtins.str
@@ -62,12 +71,20 @@ class IncomingMessage(_message.Message):
     the command included.
     """
     reply_to_message_id: _builtins.int
-    """The message of the same chat that this one answers. 0: none."""
+    """The message of the same chat that this one answers. 0: none.
+
+    Its content is in reply_to_message.
+    """
     media_group_id: _builtins.str
     """The album that the message is part of. Empty: none.
 
     Each photo or video of an album is a message of its own; nothing tells how
     many there are.
+    """
+    ephemeral_message_id: _builtins.int
+    """The id of an ephemeral message, which few members of the group can see. 0: it is not one.
+
+    message_id is 0 then. Telegram may use the id again once the message is gone.
     """
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEntity]:
@@ -162,8 +179,43 @@ class IncomingMessage(_message.Message):
         """A payment that was given back."""
 
     @_builtins.property
+    def rich_message(self) -> Global___RichMessage:
+        """A text with headings, lists, tables and the like."""
+
+    @_builtins.property
     def edit_time(self) -> _timestamp_pb2.Timestamp:
         """When the message was edited. Unset: it is a new one."""
+
+    @_builtins.property
+    def forward_origin(self) -> Global___MessageOrigin:
+        """Where the message was forwarded from. Unset: it was not forwarded.
+
+        The user did not write what a forwarded message says. The gateway never takes one for a
+        command: "/pay 5" goes to the route for text.
+        """
+
+    @_builtins.property
+    def reply_to_message(self) -> Global___ReferencedMessage:
+        """The message of the same chat that this one answers. Unset: none."""
+
+    @_builtins.property
+    def quote(self) -> Global___TextQuote:
+        """The part of the answered message that the user quoted. Unset: none."""
+
+    @_builtins.property
+    def external_reply(self) -> Global___ExternalReply:
+        """The message of another chat or topic that this one answers. Unset: none."""
+
+    @_builtins.property
+    def via_bot(self) -> _context_pb2.User:
+        """The bot through whose inline mode the message was sent. Unset: none.
+
+        That bot wrote the text; the user chose it.
+        """
+
+    @_builtins.property
+    def receiver_user(self) -> _context_pb2.User:
+        """Who got the ephemeral message. Unset: it is not one."""
 
     def __init__(
         self,
@@ -193,19 +245,237 @@ class IncomingMessage(_message.Message):
         live_photo: Global___LivePhoto | None = ...,
         successful_payment: Global___Payment | None = ...,
         refunded_payment: Global___Payment | None = ...,
+        rich_message: Global___RichMessage | None = ...,
         reply_to_message_id: _builtins.int = ...,
         media_group_id: _builtins.str = ...,
         edit_time: _timestamp_pb2.Timestamp | None = ...,
+        forward_origin: Global___MessageOrigin | None = ...,
+        reply_to_message: Global___ReferencedMessage | None = ...,
+        quote: Global___TextQuote | None = ...,
+        external_reply: Global___ExternalReply | None = ...,
+        via_bot: _context_pb2.User | None = ...,
+        ephemeral_message_id: _builtins.int = ...,
+        receiver_user: _context_pb2.User | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "refunded_payment", b"refunded_payment", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "entities", b"entities", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "refunded_payment", b"refunded_payment", "reply_to_message_id", b"reply_to_message_id", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "text", b"text", "venue", b"venue", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "entities", b"entities", "ephemeral_message_id", b"ephemeral_message_id", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "reply_to_message_id", b"reply_to_message_id", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "text", b"text", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_attachment: _TypeAlias = _typing.Literal["photo", "document", "voice", "audio", "video", "video_note", "animation", "sticker", "location", "venue", "contact", "dice", "other", "poll", "story", "checklist", "game", "invoice", "paid_media", "live_photo", "successful_payment", "refunded_payment"]  # noqa: Y015
+    _WhichOneofReturnType_attachment: _TypeAlias = _typing.Literal["photo", "document", "voice", "audio", "video", "video_note", "animation", "sticker", "location", "venue", "contact", "dice", "other", "poll", "story", "checklist", "game", "invoice", "paid_media", "live_photo", "successful_payment", "refunded_payment", "rich_message"]  # noqa: Y015
     _WhichOneofArgType_attachment: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_attachment) -> _WhichOneofReturnType_attachment | None: ...
 
 Global___IncomingMessage: _TypeAlias = IncomingMessage  # noqa: Y015
+
+@_typing.final
+class MessageOrigin(_message.Message):
+    """Where a message was first sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
+    SENDER_USER_FIELD_NUMBER: _builtins.int
+    SENDER_USER_NAME_FIELD_NUMBER: _builtins.int
+    SENDER_CHAT_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    AUTHOR_SIGNATURE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """Telegram's word for the kind of origin: "user", "hidden_user", "chat" or "channel".
+
+    Empty: the message was forwarded, and that is all that is known.
+    """
+    sender_user_name: _builtins.str
+    """The name of a user who does not want to be linked. Set for "hidden_user". Untrusted text."""
+    message_id: _builtins.int
+    """Its id in the channel. 0 for other kinds."""
+    author_signature: _builtins.str
+    """The signature of its author. Empty: none. Untrusted text."""
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first sent. Unset: not known."""
+
+    @_builtins.property
+    def sender_user(self) -> _context_pb2.User:
+        """Who wrote it. Set for "user"."""
+
+    @_builtins.property
+    def sender_chat(self) -> _context_pb2.Chat:
+        """The group whose anonymous administrator wrote it, or the channel. Set for "chat" and
+        "channel".
+        """
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
+        sender_user: _context_pb2.User | None = ...,
+        sender_user_name: _builtins.str = ...,
+        sender_chat: _context_pb2.Chat | None = ...,
+        message_id: _builtins.int = ...,
+        author_signature: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_signature", b"author_signature", "message_id", b"message_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user", "sender_user_name", b"sender_user_name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageOrigin: _TypeAlias = MessageOrigin  # noqa: Y015
+
+@_typing.final
+class ReferencedMessage(_message.Message):
+    """A message that another message refers to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FROM_USER_FIELD_NUMBER: _builtins.int
+    SENDER_CHAT_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Telegram's name of what it holds, such as "text", "photo" or "new_chat_members".
+
+    Empty: not known.
+    """
+    @_builtins.property
+    def content(self) -> Global___IncomingMessage:
+        """Its content.
+
+        Only message_id is set where the bot cannot see it any more. It never has a
+        reply_to_message of its own.
+        """
+
+    @_builtins.property
+    def from_user(self) -> _context_pb2.User:
+        """Who sent it. Unset: Telegram does not say. For messages of this bot it is the bot."""
+
+    @_builtins.property
+    def sender_chat(self) -> _context_pb2.Chat:
+        """The chat on whose behalf it was sent. Unset: none."""
+
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent. Unset: not known."""
+
+    def __init__(
+        self,
+        *,
+        content: Global___IncomingMessage | None = ...,
+        kind: _builtins.str = ...,
+        from_user: _context_pb2.User | None = ...,
+        sender_chat: _context_pb2.Chat | None = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "from_user", b"from_user", "kind", b"kind", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferencedMessage: _TypeAlias = ReferencedMessage  # noqa: Y015
+
+@_typing.final
+class TextQuote(_message.Message):
+    """A part of a message that was quoted in an answer to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    IS_MANUAL_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The quoted text."""
+    position: _builtins.int
+    """Where it stands in the message, roughly, in UTF-16 code units."""
+    is_manual: _builtins.bool
+    """True: the user chose the part. False: Telegram did."""
+    @_builtins.property
+    def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEntity]:
+        """Formatting of the quoted text."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        entities: _abc.Iterable[Global___MessageEntity] | None = ...,
+        position: _builtins.int = ...,
+        is_manual: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities", "is_manual", b"is_manual", "position", b"position", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextQuote: _TypeAlias = TextQuote  # noqa: Y015
+
+@_typing.final
+class ExternalReply(_message.Message):
+    """A message of another chat or topic that was answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CHAT_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.int
+    """Its id in that chat. 0 unless that is a supergroup or a channel."""
+    kind: _builtins.str
+    """Telegram's name of its attachment, such as "photo". Empty: none."""
+    @_builtins.property
+    def origin(self) -> Global___MessageOrigin:
+        """Where it was first sent."""
+
+    @_builtins.property
+    def chat(self) -> _context_pb2.Chat:
+        """The chat that it is in. Unset unless that is a supergroup or a channel."""
+
+    def __init__(
+        self,
+        *,
+        origin: Global___MessageOrigin | None = ...,
+        chat: _context_pb2.Chat | None = ...,
+        message_id: _builtins.int = ...,
+        kind: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "kind", b"kind", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalReply: _TypeAlias = ExternalReply  # noqa: Y015
+
+@_typing.final
+class RichMessage(_message.Message):
+    """A text with headings, lists, tables and the like."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its plain text, one line per paragraph, row of a table and item of a list.
+
+    At most 32768 characters. What has no text, such as pictures, is left out. The message
+    as Telegram sent it is in UpdateJson, which a request for text may have.
+    """
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RichMessage: _TypeAlias = RichMessage  # noqa: Y015
 
 @_typing.final
 class MessageEntity(_message.Message):
@@ -693,7 +963,7 @@ class OtherAttachment(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Telegram's name of the field, such as "giveaway" or "rich_message"."""
+    """Telegram's name of the field, such as "giveaway"."""
     def __init__(
         self,
         *,

@@ -186,8 +186,16 @@ class Reply(_message.Message):
     PRE_CHECKOUT_ANSWER_FIELD_NUMBER: _builtins.int
     SHIPPING_ANSWER_FIELD_NUMBER: _builtins.int
     JOIN_DECISION_FIELD_NUMBER: _builtins.int
+    END_SESSION_FIELD_NUMBER: _builtins.int
     join_decision: Global___JoinDecision.ValueType
     """Whether a user may join. Ignored for other updates. Unset: administrators decide."""
+    end_session: _builtins.bool
+    """True: the session of the user who is answered ends, because the user was unlinked or
+    banned, or became another one of your users.
+
+    The gateway forgets the internal_user_id and asks the session rpc again with the next
+    update. Any rpc may say it; only the answer to EVENT_DELIVERY_FAILED is not looked at.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutgoingMessage]:
         """The messages, sent in this order, each after the one before it arrived."""
@@ -220,10 +228,11 @@ class Reply(_message.Message):
         pre_checkout_answer: Global___PreCheckoutAnswer | None = ...,
         shipping_answer: Global___ShippingAnswer | None = ...,
         join_decision: Global___JoinDecision.ValueType = ...,
+        end_session: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "inline_answer", b"inline_answer", "pre_checkout_answer", b"pre_checkout_answer", "shipping_answer", b"shipping_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "inline_answer", b"inline_answer", "join_decision", b"join_decision", "messages", b"messages", "pre_checkout_answer", b"pre_checkout_answer", "shipping_answer", b"shipping_answer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_answer", b"callback_answer", "end_session", b"end_session", "inline_answer", b"inline_answer", "join_decision", b"join_decision", "messages", b"messages", "pre_checkout_answer", b"pre_checkout_answer", "shipping_answer", b"shipping_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -504,8 +513,13 @@ class Button(_message.Message):
     callback_data: _builtins.str
     """Calls the rpc whose callback route fits this data. 1 to 1024 bytes.
 
-    Longer data is kept by the gateway, for the user who is answered and for as
-    long as the user is remembered; the button carries a short key to it.
+    Data over 64 bytes is kept by the gateway, for the user who is answered and for as
+    long as the user is remembered; the button carries a short key to it. A signature
+    (Route.signed) takes 12 of the 64 bytes.
+
+    Treat it as input, not as memory: a changed client can send any data up to 64 bytes,
+    and in a group everybody can read and send the data of every button. Check that
+    whoever pressed may do what the data says, or let the gateway sign it.
     """
     url: _builtins.str
     """Opens this address, http, https or tg."""

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from botgateway.chat.v1 import context_pb2 as _context_pb2
 from botgateway.chat.v1 import message_pb2 as _message_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -21,33 +22,474 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UpdateJson(_message.Message):
-    """Updates that are neither messages nor pressed buttons. A route with the trigger `update`
-    gets the one that belongs to its kind.
+    """Pressed buttons, and updates that are no messages. A route with the trigger `update`
+    gets the type that belongs to its kind.
 
     Any update as Telegram sent it, for kinds that have no type and for what the types leave out.
+
+    A request for a command, a text, a button or an update may have a field of this type.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Telegram's name of the kind, such as "chat_boost"."""
+    """Telegram's name of the kind, such as "message", "callback_query" or "chat_boost".
+
+    For a route that names a content of messages it is that name, such as "web_app_data".
+    """
     json: _builtins.bytes
-    """What stands under that name: a JSON object in UTF-8, as it came."""
+    """What stands under that name: a JSON value in UTF-8, as it came.
+
+    An object for every kind of update. Contents of messages may be other values: a string
+    for "new_chat_title", true for "delete_chat_photo", an array for "new_chat_members".
+    """
+    message: _builtins.bytes
+    """The whole message that such a content came in: a JSON object in UTF-8, as it came.
+
+    Empty where `json` is not the content of a message.
+    """
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         json: _builtins.bytes = ...,
+        message: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "kind", b"kind", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateJson: _TypeAlias = UpdateJson  # noqa: Y015
+
+@_typing.final
+class CallbackQuery(_message.Message):
+    """callback_query: a user pressed a button under a message.
+
+    Routes with the trigger `callback` may take it besides the variables of their template.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_QUERY_ID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    INLINE_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    GAME_SHORT_NAME_FIELD_NUMBER: _builtins.int
+    CHAT_INSTANCE_FIELD_NUMBER: _builtins.int
+    callback_query_id: _builtins.str
+    """Telegram's id of the query. The gateway answers it."""
+    data: _builtins.str
+    """The data of the button, without the gateway's signature. Empty for games.
+
+    A client can send any data, also of buttons that it never saw: see Route.signed.
+    """
+    inline_message_id: _builtins.str
+    """The inline message under which the button is. Empty: it is under another message."""
+    game_short_name: _builtins.str
+    """The game whose button was pressed. Empty: the button has data.
+
+    Such a press has no data that a callback route could fit: it is served by the route
+    with `update: "game_short_name"`.
+    """
+    chat_instance: _builtins.str
+    """The chat with the message, in a form that stays the same for it. For scores of games."""
+    @_builtins.property
+    def message(self) -> _message_pb2.IncomingMessage:
+        """The message under which the button is. Unset for inline messages.
+
+        Only message_id is set where the message is too old for the bot to see it.
+        """
+
+    def __init__(
+        self,
+        *,
+        callback_query_id: _builtins.str = ...,
+        data: _builtins.str = ...,
+        message: _message_pb2.IncomingMessage | None = ...,
+        inline_message_id: _builtins.str = ...,
+        game_short_name: _builtins.str = ...,
+        chat_instance: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_query_id", b"callback_query_id", "chat_instance", b"chat_instance", "data", b"data", "game_short_name", b"game_short_name", "inline_message_id", b"inline_message_id", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallbackQuery: _TypeAlias = CallbackQuery  # noqa: Y015
+
+@_typing.final
+class WebAppData(_message.Message):
+    """web_app_data: a web app that a button of a reply keyboard opened sent data.
+
+    A client can send any data here: check it as you would check a text.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    BUTTON_TEXT_FIELD_NUMBER: _builtins.int
+    data: _builtins.str
+    """The data. At most 4096 bytes."""
+    button_text: _builtins.str
+    """The text of the button that opened the web app."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.str = ...,
+        button_text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["button_text", b"button_text", "data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebAppData: _TypeAlias = WebAppData  # noqa: Y015
+
+@_typing.final
+class UsersShared(_message.Message):
+    """users_shared: a user chose users for the bot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    """The id that the bot gave the button."""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedUser]:
+        """The users. The bot may have no access to them."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        users: _abc.Iterable[Global___SharedUser] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsersShared: _TypeAlias = UsersShared  # noqa: Y015
+
+@_typing.final
+class SharedUser(_message.Message):
+    """A user whom another user shared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TELEGRAM_USER_ID_FIELD_NUMBER: _builtins.int
+    FIRST_NAME_FIELD_NUMBER: _builtins.int
+    LAST_NAME_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    telegram_user_id: _builtins.int
+    """Telegram's id of the user."""
+    first_name: _builtins.str
+    """The first name, if the bot asked for names. Untrusted text."""
+    last_name: _builtins.str
+    """The last name, if the bot asked for names and there is one. Untrusted text."""
+    username: _builtins.str
+    """The @name without the at sign, if the bot asked for it and there is one."""
+    def __init__(
+        self,
+        *,
+        telegram_user_id: _builtins.int = ...,
+        first_name: _builtins.str = ...,
+        last_name: _builtins.str = ...,
+        username: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_name", b"first_name", "last_name", b"last_name", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedUser: _TypeAlias = SharedUser  # noqa: Y015
+
+@_typing.final
+class ChatShared(_message.Message):
+    """chat_shared: a user chose a chat for the bot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CHAT_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.int
+    """The id that the bot gave the button."""
+    chat_id: _builtins.int
+    """Telegram's id of the chat. The bot may have no access to it."""
+    title: _builtins.str
+    """The title, if the bot asked for it. Untrusted text."""
+    username: _builtins.str
+    """The @name without the at sign, if the bot asked for it and there is one."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.int = ...,
+        chat_id: _builtins.int = ...,
+        title: _builtins.str = ...,
+        username: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "request_id", b"request_id", "title", b"title", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatShared: _TypeAlias = ChatShared  # noqa: Y015
+
+@_typing.final
+class NewChatMembers(_message.Message):
+    """new_chat_members: users joined a group, or were added to it. The bot may be one of them.
+
+    Who added them is in the context.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[_context_pb2.User]:
+        """The users."""
+
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[_context_pb2.User] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewChatMembers: _TypeAlias = NewChatMembers  # noqa: Y015
+
+@_typing.final
+class LeftChatMember(_message.Message):
+    """left_chat_member: a user left a group, or was removed from it. It may be the bot.
+
+    Who removed the user is in the context.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def member(self) -> _context_pb2.User:
+        """The user."""
+
+    def __init__(
+        self,
+        *,
+        member: _context_pb2.User | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftChatMember: _TypeAlias = LeftChatMember  # noqa: Y015
+
+@_typing.final
+class NewChatTitle(_message.Message):
+    """new_chat_title: a chat was renamed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """The new title. Untrusted text."""
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewChatTitle: _TypeAlias = NewChatTitle  # noqa: Y015
+
+@_typing.final
+class PinnedMessage(_message.Message):
+    """pinned_message: a message was pinned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def message(self) -> _message_pb2.ReferencedMessage:
+        """The message."""
+
+    def __init__(
+        self,
+        *,
+        message: _message_pb2.ReferencedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinnedMessage: _TypeAlias = PinnedMessage  # noqa: Y015
+
+@_typing.final
+class ChatMigration(_message.Message):
+    """migrate_to_chat_id and migrate_from_chat_id: a group became a supergroup, with a new id.
+
+    The group gets the first of them, the supergroup the second.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAT_ID_FIELD_NUMBER: _builtins.int
+    chat_id: _builtins.int
+    """The id of the supergroup, or the former id of the group: the one that is not in the
+    context.
+    """
+    def __init__(
+        self,
+        *,
+        chat_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatMigration: _TypeAlias = ChatMigration  # noqa: Y015
+
+@_typing.final
+class WriteAccessAllowed(_message.Message):
+    """write_access_allowed: a user let the bot write to the private chat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_REQUEST_FIELD_NUMBER: _builtins.int
+    WEB_APP_NAME_FIELD_NUMBER: _builtins.int
+    FROM_ATTACHMENT_MENU_FIELD_NUMBER: _builtins.int
+    from_request: _builtins.bool
+    """True: the user agreed to the request of a web app."""
+    web_app_name: _builtins.str
+    """The web app that the user started from a link. Empty: none."""
+    from_attachment_menu: _builtins.bool
+    """True: the user added the bot to the attachment or side menu."""
+    def __init__(
+        self,
+        *,
+        from_request: _builtins.bool = ...,
+        web_app_name: _builtins.str = ...,
+        from_attachment_menu: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_attachment_menu", b"from_attachment_menu", "from_request", b"from_request", "web_app_name", b"web_app_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteAccessAllowed: _TypeAlias = WriteAccessAllowed  # noqa: Y015
+
+@_typing.final
+class ForumTopicCreated(_message.Message):
+    """forum_topic_created: a topic was opened. It is the topic of the context."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ICON_COLOR_FIELD_NUMBER: _builtins.int
+    ICON_CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the topic. Untrusted text."""
+    icon_color: _builtins.int
+    """The colour of its icon, as RGB."""
+    icon_custom_emoji_id: _builtins.str
+    """The id of the custom emoji that is its icon. Empty: none."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        icon_color: _builtins.int = ...,
+        icon_custom_emoji_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["icon_color", b"icon_color", "icon_custom_emoji_id", b"icon_custom_emoji_id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForumTopicCreated: _TypeAlias = ForumTopicCreated  # noqa: Y015
+
+@_typing.final
+class ProximityAlertTriggered(_message.Message):
+    """proximity_alert_triggered: a user came near to another one who shares a live location."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAVELER_FIELD_NUMBER: _builtins.int
+    WATCHER_FIELD_NUMBER: _builtins.int
+    DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    distance_meters: _builtins.int
+    """How far apart they are, in metres."""
+    @_builtins.property
+    def traveler(self) -> _context_pb2.User:
+        """Who came near."""
+
+    @_builtins.property
+    def watcher(self) -> _context_pb2.User:
+        """Who wanted to know."""
+
+    def __init__(
+        self,
+        *,
+        traveler: _context_pb2.User | None = ...,
+        watcher: _context_pb2.User | None = ...,
+        distance_meters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traveler", b"traveler", "watcher", b"watcher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance_meters", b"distance_meters", "traveler", b"traveler", "watcher", b"watcher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProximityAlertTriggered: _TypeAlias = ProximityAlertTriggered  # noqa: Y015
+
+@_typing.final
+class ChatBoostAdded(_message.Message):
+    """boost_added: a user boosted the chat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOST_COUNT_FIELD_NUMBER: _builtins.int
+    boost_count: _builtins.int
+    """How many boosts were added."""
+    def __init__(
+        self,
+        *,
+        boost_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boost_count", b"boost_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatBoostAdded: _TypeAlias = ChatBoostAdded  # noqa: Y015
 
 @_typing.final
 class MessageReaction(_message.Message):

@@ -47,6 +47,7 @@ class Route(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     NO_TYPING_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """A bot command with the variables that take its arguments.
 
@@ -63,12 +64,20 @@ class Route(_message.Message):
     A variable ends at the literal text behind it. Each variable names a
     scalar field of the request. Telegram limits the data of a button to
     64 bytes.
+
+    The data is not proof of anything: a changed client can send any data, also of buttons
+    that were never shown to it. Check in the service that the user may do what the data
+    says, and see `signed`.
+
+    The request may have a field of type botgateway.chat.v1.CallbackQuery, which has the
+    message under which the button is.
     """
     text: _builtins.bool
     """True: messages that are not commands, with their text and attachment.
 
-    The request has a field of type botgateway.chat.v1.IncomingMessage. At most
-    one rpc may serve text.
+    Forwarded messages are never commands: "/pay 5" that somebody forwards comes here,
+    with forward_origin in it. The request has a field of type
+    botgateway.chat.v1.IncomingMessage. At most one rpc may serve text.
     """
     event: _event_pb2.Event.ValueType
     """An event. Not EVENT_UNSPECIFIED.
@@ -83,15 +92,23 @@ class Route(_message.Message):
     internal_user_id and needs no reply. At most one rpc may serve sessions.
     """
     update: _builtins.str
-    """Telegram's name of a kind of update, such as "poll_answer" or "chat_boost".
+    """Telegram's name of a kind of update, such as "poll_answer" or "chat_boost", or of a
+    content of messages, such as "web_app_data" or "new_chat_members".
 
     Any name, also of a kind that this gateway does not know yet, but none that the
-    triggers above serve (message, callback_query). "successful_payment" and
-    "refunded_payment" are served too, though for Telegram they are messages.
+    triggers above serve (message, callback_query).
+
+    Contents are those that Telegram calls service messages, payments ("successful_payment",
+    "refunded_payment"), and "game_short_name" for a pressed button of a game. Without a
+    route they are ignored, but for payments, which go to the route for text. A message
+    without any content that this gateway knows is served by the route of whatever field it
+    has. Contents of posts in channels and of business chats are not looked for: those
+    messages come as "channel_post" and "business_message".
 
     The request has at most one field each of type IncomingMessage, for kinds that
     are messages; of the type in botgateway.chat.v1 that belongs to the kind, such as
-    InlineQuery; and of type UpdateJson, which takes any kind as Telegram sent it.
+    InlineQuery or WebAppData; and of type UpdateJson, which takes any kind as Telegram
+    sent it.
     """
     description: _builtins.str
     """What the command does, in a few words, for the bot's menu and for /help.
@@ -101,6 +118,18 @@ class Route(_message.Message):
     """
     no_typing: _builtins.bool
     """True: the user is not shown that the bot is typing while the rpc takes long."""
+    signed: _builtins.bool
+    """True, with the trigger `callback`: only presses of buttons that the gateway has signed.
+
+    The gateway signs the buttons of replies whose data this route serves, with a key that
+    it derives from the bot's token. Data without a valid signature is answered like a
+    button that nobody knows. The signature takes 12 of the 64 bytes of a button.
+
+    It proves that this bot put exactly this data on a button in this chat. It does not prove
+    who was meant to press it: in a group every member can press it, and can send its data
+    again at any time, also after the button is gone. Buttons under inline messages are
+    bound to no chat. After a new token old buttons are unknown.
+    """
     def __init__(
         self,
         *,
@@ -112,10 +141,11 @@ class Route(_message.Message):
         update: _builtins.str = ...,
         description: _builtins.str = ...,
         no_typing: _builtins.bool = ...,
+        signed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "event", b"event", "no_typing", b"no_typing", "session", b"session", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "event", b"event", "no_typing", b"no_typing", "session", b"session", "signed", b"signed", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update"]  # noqa: Y015
     _WhichOneofArgType_trigger: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
