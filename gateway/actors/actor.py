@@ -22,6 +22,7 @@ from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.suspects import POISON
 from gateway.domain.ports import Clock, Mailboxes
+from gateway.domain.reply_limits import cut_reply
 from gateway.domain.services import Match, Services
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.turn import Outcome, Turn
@@ -110,6 +111,7 @@ class Actor:
             answer = await self._answer(update, envelope.arrived, state, turn, lease)
             if answer is not None:
                 reply, preview = answer
+                cut_reply(reply)
                 prepare(reply, state, self._services.render)
                 sending = self._delivery.send(
                     update, reply, turn, lease, state.internal_user_id, preview

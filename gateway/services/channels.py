@@ -17,6 +17,7 @@ from grpc import aio
 from msgspec import Struct
 
 from gateway.domain.errors import Faults
+from gateway.services.answer_size import ANSWER_BYTES
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -41,10 +42,6 @@ _SERVICE_CONFIG = {
     # calls beyond wait behind slow ones (gRFC A105).
     "connectionScaling": {"maxConnectionsPerSubchannel": 10},
 }
-
-ANSWER_BYTES = 51 * 2**20
-"""Of one answer: the largest file that Telegram takes, 50 MB, with what is around it.
-gRPC's own limit is 4 MiB."""
 
 _OPTIONS = (
     ("grpc.enable_retries", 1),

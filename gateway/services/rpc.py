@@ -20,6 +20,7 @@ from grpc import aio
 
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
+from gateway.services.answer_size import MOST_BYTES, AnswerSize
 from gateway.services.refusals import refusal
 from gateway.services.route import Route
 
@@ -69,6 +70,8 @@ class Rpc:
             )
         except aio.AioRpcError as error:
             raise refusal(error, self.route.name) from None
+        if answer is not None and len(answer) > MOST_BYTES:
+            self._size().add(answer)
         message = _decoded(answer, self.route)
         if answer is not None and len(answer) > _LARGE_BYTES:
             # The event loop holds the bytes until this task has waited for something;
@@ -87,6 +90,7 @@ class Rpc:
         """Call the rpc and read its answers: see `Match.stream`."""
         route = self.route
         reply: Reply | None = None
+        size = self._size()
         call = self._stream(
             self._request(update, values, internal_user_id),
             timeout=self._seconds(update),
@@ -94,6 +98,7 @@ class Rpc:
         )
         try:
             async for answer in call:
+                size.add(answer)
                 response = _decoded(answer, route)
                 if route.piece_field and (
                     piece := getattr(response, route.piece_field)
@@ -106,6 +111,10 @@ class Rpc:
         finally:
             call.cancel()  # without effect after its end
         return reply
+
+    def _size(self) -> AnswerSize:
+        route = self.route
+        return AnswerSize(route.response, route.answer_field, route.name)
 
     def _seconds(self, update: Update) -> float:
         """Give the call's deadline: it must leave time for an answer to arrive."""

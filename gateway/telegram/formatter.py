@@ -15,6 +15,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.call import Call, Upload
+from gateway.domain.reply_limits import MOST_MESSAGES, MOST_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.markup import for_edit, reply_markup
 from gateway.telegram.media import CAPTION_LIMIT, in_albums, media_calls, read_media
@@ -27,12 +28,8 @@ TEXT_LIMIT = 4096
 ANSWER_LIMIT = 200
 """Bot API, answerCallbackQuery: text."""
 
-MOST_CALLS = 100
-"""Of one reply. At one message a second and chat it takes minutes to send as many; what
-goes on for longer is a fault of the service and would hold up everybody."""
-
-MOST_TEXT = MOST_CALLS * TEXT_LIMIT
-"""Characters of one text that are looked at: as many as those calls can hold."""
+MOST_CALLS = MOST_MESSAGES
+"""Calls that one reply is turned into. The rest is left out."""
 
 _PRIVATE = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
 
@@ -56,9 +53,11 @@ def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list
         composer.answer(reply.callback_answer)
     elif update.name:
         composer.calls, messages = answer_query(update, reply, report)
-    for message in messages[:MOST_CALLS]:
+    for message in messages[:MOST_MESSAGES]:
+        if len(composer.calls) > MOST_CALLS:
+            break  # what follows would be left out
         composer.add(message)
-    if len(reply.messages) > MOST_CALLS or len(composer.calls) > MOST_CALLS:
+    if len(reply.messages) > MOST_MESSAGES or len(composer.calls) > MOST_CALLS:
         report("too_many_messages")
     return composer.calls[:MOST_CALLS]
 
@@ -97,6 +96,8 @@ class _Composer:
         """The same, with how the current message is sent."""
         self._pressed = _pressed(update)
         """The message that can be edited. Empty: none, or its text is taken."""
+        self._text_left = MOST_TEXT
+        """How many characters the texts of the next messages may have together."""
 
     def answer(self, answer: CallbackAnswer) -> None:
         """Answer the pressed button: Telegram shows a spinner until then."""
@@ -117,12 +118,10 @@ class _Composer:
 
     def add(self, message: OutgoingMessage) -> None:
         """Add the calls that one message takes."""
-        if len(message.text) > MOST_TEXT:
-            self._report("text_too_long")
         markup = reply_markup(message, self._context, self._report)
         how = options(message, self._report)
         self._to = {**self._chat, **how} if how else self._chat
-        parts = _parts(message)
+        parts = self._parts(message)
         if message.media and self._add_media(message, parts, markup):
             return
         target = self._pressed if message.edit else {}
@@ -132,6 +131,16 @@ class _Composer:
             self._edit_keyboard(target, markup)
         else:
             self._report("message_empty")
+
+    def _parts(self, message: OutgoingMessage) -> list[str]:
+        """Split the text of a message into what fits into one message each."""
+        text = message.text
+        if len(text) > self._text_left:
+            self._report("text_too_long")
+            text = text[: self._text_left]
+        self._text_left -= len(text)
+        cut = split_html if message.format == TEXT_FORMAT_HTML else split
+        return cut(text, TEXT_LIMIT)
 
     def _add_text(
         self,
@@ -230,10 +239,3 @@ def _pressed(update: Update) -> Parameters:
     if update.context.business_connection_id:
         message["business_connection_id"] = update.context.business_connection_id
     return message
-
-
-def _parts(message: OutgoingMessage) -> list[str]:
-    text = message.text[:MOST_TEXT]
-    if message.format == TEXT_FORMAT_HTML:
-        return split_html(text, TEXT_LIMIT)
-    return split(text, TEXT_LIMIT)

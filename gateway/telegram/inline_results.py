@@ -21,6 +21,7 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
 )
 
+from gateway.domain.reply_limits import MOST_RESULT_TEXT
 from gateway.telegram.addresses import is_address
 from gateway.telegram.markup import reply_markup
 from gateway.telegram.media import CAPTION_LIMIT
@@ -31,8 +32,6 @@ Parameters = dict[str, Any]
 Report = Callable[[str], None]
 
 _TEXT_LIMIT = 4096
-_RAW_LIMIT = 32768
-"""telegram-bot-api, Client.cpp: get_formatted_text. With all its markup."""
 _ID_BYTES = 64
 """Bot API, InlineQueryResult: id."""
 
@@ -170,7 +169,7 @@ def _ending(url: str) -> str:
 def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
     """Give as much of a text as one message takes. Empty: nothing would be seen."""
     cut = split_html if message.format == TEXT_FORMAT_HTML else split
-    parts = cut(message.text[:_RAW_LIMIT], limit)
-    if len(parts) > 1 or len(message.text) > _RAW_LIMIT:
+    parts = cut(message.text[:MOST_RESULT_TEXT], limit)
+    if len(parts) > 1 or len(message.text) > MOST_RESULT_TEXT:
         report("text_too_long")
     return parts[0] if parts else ""

@@ -16,11 +16,9 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboard,
 )
 
+from gateway.domain.reply_limits import MOST_BUTTONS
 from gateway.telegram.addresses import is_address
 from gateway.telegram.text import blank
-
-MOST_BUTTONS = 100
-"""Of one keyboard. Telegram takes about as many; a service may send any number."""
 
 _DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data. What is longer and can be kept has a

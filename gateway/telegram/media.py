@@ -11,6 +11,7 @@ from botgateway.chat.v1 import reply_pb2 as contract
 from msgspec import Struct, structs
 
 from gateway.domain.call import Call, Upload
+from gateway.domain.reply_limits import MOST_MEDIA
 from gateway.telegram.addresses import is_address
 
 CAPTION_LIMIT = 1024
@@ -61,7 +62,7 @@ class Item(Struct, frozen=True):
 
 
 def read_media(
-    media: Iterable[contract.Media], report: Callable[[str], None]
+    media: Sequence[contract.Media], report: Callable[[str], None]
 ) -> list[Item]:
     """Read what is to be sent, in its order.
 
@@ -69,7 +70,9 @@ def read_media(
         media: of one message.
         report: called with a word for everything that has to be left out.
     """
-    return [item for each in media if (item := _item(each, report))]
+    if len(media) > MOST_MEDIA:
+        report("too_many_media")
+    return [item for each in media[:MOST_MEDIA] if (item := _item(each, report))]
 
 
 def in_albums(items: Iterable[Item]) -> list[list[Item]]:

@@ -19,13 +19,12 @@ from msgspec import structs
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Part
+from gateway.domain.reply_limits import MOST_OPTIONS, MOST_RESULTS
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
 from gateway.telegram.inline_results import inline_result
 from gateway.telegram.text import blank
 
-MOST_RESULTS = 50
-"""Bot API, answerInlineQuery: results."""
 _OFFSET_BYTES = 64
 """Bot API, answerInlineQuery: next_offset."""
 
@@ -152,7 +151,9 @@ def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[Call]:
 def _shipping(update: Update, reply: Reply, report: Report) -> list[Call]:
     answer = reply.shipping_answer
     options = []
-    for option in answer.options:
+    if len(answer.options) > MOST_OPTIONS:
+        report("too_many_shipping_options")
+    for option in answer.options[:MOST_OPTIONS]:
         if _is_whole(option):
             options.append(_option(option))
         else:
@@ -167,8 +168,10 @@ def _shipping(update: Update, reply: Reply, report: Report) -> list[Call]:
 
 def _is_whole(option: ShippingOption) -> bool:
     """Tell whether Telegram would take an option."""
+    if not 0 < len(option.prices) <= MOST_OPTIONS:
+        return False
     texts = (option.option_id, option.title, *(part.label for part in option.prices))
-    return bool(option.prices) and not any(blank(text) for text in texts)
+    return not any(blank(text) for text in texts)
 
 
 def _option(option: ShippingOption) -> Parameters:

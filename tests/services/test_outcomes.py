@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
+from botgateway.conversation.v1.conversation_service_pb2 import SendMessageResponse
 
 from gateway.domain.errors import (
     ServiceError,
@@ -186,7 +188,7 @@ async def invalid_text(_: bytes, __: Context) -> bytes:
 
 
 async def huge(_: bytes, __: Context) -> bytes:
-    """Answer with 5 MiB, which is over gRPC's limit of 4 MiB."""
+    """Answer with 5 MiB of nothing, which is over the limit of 4 MiB."""
     return bytes(5 * 2**20)
 
 
@@ -195,6 +197,41 @@ async def test_an_answer_that_cannot_be_read_is_a_failure(answer: Answer) -> Non
     """Nothing that a service answers breaks the gateway."""
     async with serving(RawHandler(answer)) as port, calling(port) as dispatch:
         with pytest.raises(ServiceFailed, match=r"^text: \w"):
+            await call(dispatch, TEXT)
+
+
+async def test_a_large_answer_without_files_is_a_failure() -> None:
+    """It is not even decoded: millions of messages would keep everybody waiting."""
+
+    async def messages(_: bytes, __: Context) -> bytes:
+        # A reply of 5 MiB, which is 2.6 million messages of two bytes each.
+        return b"\x0a\x80\x80\xc0\x02" + b"\x0a\x00" * (5 * 2**19)
+
+    async with serving(RawHandler(messages)) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceFailed, match="larger than 4194304 bytes"):
+            await call(dispatch, TEXT)
+
+
+async def test_a_large_answer_with_files_is_an_answer() -> None:
+    """What the files weigh does not count; what is around them does."""
+
+    def answering(text: str) -> Answer:
+        media = [Media(upload=Upload(content=bytes(5 * 2**20)))] * 2
+        message = OutgoingMessage(text=text, media=media)
+        response = SendMessageResponse(reply=Reply(messages=[message]))
+        whole = response.SerializeToString()
+
+        async def answer(_: bytes, __: Context) -> bytes:
+            return whole
+
+        return answer
+
+    handler = RawHandler(answering("x" * 1000))
+    async with serving(handler) as port, calling(port) as dispatch:
+        assert await call(dispatch, TEXT) == "x" * 1000
+    handler = RawHandler(answering("x" * (4 * 2**20)))
+    async with serving(handler) as port, calling(port) as dispatch:
+        with pytest.raises(ServiceFailed, match="larger than 4194304 bytes"):
             await call(dispatch, TEXT)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.conversation.v1.conversation_service_pb2 import (
     StreamMessageRequest,
     StreamMessageResponse,
@@ -283,3 +283,20 @@ def test_two_streaming_rpcs_for_one_trigger_stop_the_start() -> None:
     ]
     with pytest.raises(Faults, match="text is already routed to"):
         build_routes([a_service(*rpcs)])
+
+
+async def test_a_stream_of_large_replies_is_ended() -> None:
+    """All of its answers together are limited, whatever each replaces."""
+    written = 0
+
+    async def tell(_: StreamMessageRequest, __: Context, write: Write) -> None:
+        nonlocal written
+        large = Reply(messages=[OutgoingMessage(text="x" * 2**20)])
+        while True:
+            await write(StreamMessageResponse(reply=large))
+            written += 1
+
+    async with asked(tell, timeout=50) as match:
+        with pytest.raises(ServiceFailed, match="larger than 4194304 bytes"):
+            await match.stream("u", lambda _: None)
+    assert written < 1000

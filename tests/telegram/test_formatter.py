@@ -31,7 +31,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Part
+from gateway.domain.reply_limits import MOST_TEXT
 from gateway.domain.update import Update
+from gateway.telegram import formatter
 from gateway.telegram.amendment import amend
 from gateway.telegram.formatter import compose
 from gateway.telegram.text import blank
@@ -404,6 +406,38 @@ class TestMedia:
         assert (len(calls), reported) == (100, ["too_many_messages"])
         calls, reported = composed(message_update(), OutgoingMessage(text="x" * 10**6))
         assert (len(calls), reported) == (100, ["text_too_long"])
+
+    def test_the_texts_of_all_messages_are_limited_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is over the limit is not even looked at."""
+        rendered = 0
+
+        def count(text: str, limit: int) -> list[str]:
+            nonlocal rendered
+            rendered += len(text)
+            return [text[:limit]]
+
+        monkeypatch.setattr(formatter, "split_html", count)
+        bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
+        _, reported = composed(message_update(), *[bold] * 100)
+        assert rendered == MOST_TEXT
+        assert reported[0] == "text_too_long"
+
+    def test_messages_behind_the_last_call_are_not_rendered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The calls of the first ones are all that is made."""
+        rendered: list[str] = []
+
+        def count(text: str, limit: int) -> list[str]:
+            rendered.append(text)
+            return [text[:limit]] * 60
+
+        monkeypatch.setattr(formatter, "split", count)
+        calls, reported = composed(message_update(), *[OutgoingMessage(text="x")] * 50)
+        assert (len(calls), reported) == (100, ["too_many_messages"])
+        assert len(rendered) == 2
 
     @pytest.mark.parametrize("rows", [1, 500])
     def test_an_endless_keyboard_is_cut(self, rows: int) -> None:
