@@ -9,6 +9,8 @@ event loop.
 - A task is started in the code that got the claim, with no await in between: a
   cancelled request cannot orphan a claim.
 - Tasks are kept by claim, not by lane, whose old claim may end after its next began.
+  A callback of the task removes it: a task that is cancelled before its first step runs
+  no code of its own.
 - A fault inside a turn is the actor's. A fault outside (the store) ends the actor; its
   lease runs out and a sweep goes on from the last commit.
 - `drain` ends it all; nothing else cancels an actor but the loss of its lease.
@@ -19,6 +21,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection
+from functools import partial
 
 from gateway.actors.actor import Actor
 from gateway.actors.refusal import Refusals
@@ -154,10 +157,17 @@ class ActorSystem:
         return not self._backlog and self._room() > 0
 
     def _activate(self, claim: Claim) -> None:
-        self._running[claim] = asyncio.create_task(self._run(claim), name=claim.lane)
+        task = asyncio.create_task(self._run(claim), name=claim.lane)
+        self._running[claim] = task
+        suspected = claim.deaths > UNSUSPECTED
+        task.add_done_callback(partial(self._remove, claim, suspected))
+
+    def _remove(self, claim: Claim, suspected: bool, _: asyncio.Task[None]) -> None:
+        del self._running[claim]
+        if self._backlog or suspected:
+            self._place_free.set()
 
     async def _run(self, claim: Claim) -> None:
-        suspected = claim.deaths > UNSUSPECTED
         try:
             await self._actor.run(_KeptLease(claim, self._renewer, self))
         except ClaimLost:
@@ -167,10 +177,6 @@ class ActorSystem:
                 "actor stopped",
                 extra={"lane": claim.lane, "error": describe(error)},
             )
-        finally:
-            del self._running[claim]
-            if self._backlog or suspected:
-                self._place_free.set()
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -40,6 +40,17 @@ class DurableMailboxes(MemoryMailboxes):
         """Forget it."""
 
 
+class LosingMailboxes(MemoryMailboxes):
+    """Mailboxes in which every claim that is renewed turns out to be lost."""
+
+    lost = False
+
+    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+        """Renew none, and name all of them."""
+        self.lost = True
+        return claims
+
+
 class House:
     """A whole actor system with fakes around it."""
 
@@ -201,15 +212,7 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
 async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
     """Its call is cancelled; the new owner does the update."""
     clock = FakeClock()
-
-    class Losing(MemoryMailboxes):
-        lost = False
-
-        async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
-            self.lost = True
-            return claims
-
-    mailboxes = Losing(clock, limit=64, sessions=10)
+    mailboxes = LosingMailboxes(clock, limit=64, sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.system.start()
     await house.accept(1, user=1)
@@ -223,6 +226,22 @@ async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
     await wait_until(lambda: house.turns.outcomes == ["done"])
     assert house.order == [("1", 1), ("1", 1)]
     await house.system.drain(5)
+
+
+async def test_an_actor_that_is_cancelled_before_it_starts_leaves_its_place() -> None:
+    """Its task runs no code at all, and a drain does not wait for it."""
+    clock = FakeClock()
+    mailboxes = LosingMailboxes(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    await house.accept(1, user=1)
+    clock.move(LEASE_SECONDS + 1)
+    await house.system._renewer.renew_ended()  # noqa: SLF001 - before the actor's turn
+    assert mailboxes.lost
+    await wait_until(lambda: house.system.active == 0)
+    house.gate.set()
+    house.system.start()
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    assert await house.system.drain(5) == 0
 
 
 async def test_an_effect_waits_for_a_lease_that_ran_out(house: House) -> None:
