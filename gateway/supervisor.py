@@ -25,7 +25,10 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
-LONGEST_DELAY = 30.0
+LONGEST_DELAY = 4.0
+"""Seconds before a worker that ended is started again. With a longer delay, a gateway
+whose workers are killed often would be left with the few that happen to run."""
+
 LONG_LIFE = 60.0
 """Seconds after which a worker counts as healthy: its next death begins anew."""
 
