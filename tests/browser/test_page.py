@@ -342,6 +342,7 @@ async def test_menus_tabs_and_rows_follow_the_keys(chat: Chat, desk: Desk) -> No
     await page.keyboard.press("Escape")
     await expect(attach).to_be_focused()
     await page.locator('[data-tab="1001"]').click()
+    await page.locator('[data-tab="1001"]').focus()
     await page.keyboard.press("ArrowRight")
     grace = page.get_by_role("tab", name="Grace")
     await expect(grace).to_be_focused()

@@ -24,6 +24,7 @@ export function startChats(root) {
     root.classList.toggle("two", panes.length > 1);
     for (const pane of panes) pane.draw();
     place(root, panes.map((pane) => pane.node));
+    panes[0]?.begin();
   };
   onChange(["users", "chats"], draw);
 }
@@ -33,12 +34,14 @@ class Pane {
   constructor(index) {
     this.index = index;
     this.user = null;
+    this.begun = false;
     this.head = element("div", { class: "pane-head" });
     this.about = element("div");
     this.log = element("div", { class: "log", role: "log", tabindex: "0", onscroll: () => this.noteEnd() });
     this.atEnd = true;
+    this.size = "";
     // A keyboard that opens on a phone, or a longer text, must not hide the end.
-    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(this.log);
+    new ResizeObserver(() => this.resized()).observe(this.log);
     this.toasts = element("div", { class: "toasts", role: "status" });
     this.foot = element("div", { class: "pane-foot" });
     this.body = element(
@@ -56,10 +59,27 @@ class Pane {
   draw() {
     const user = state.users.get(state.panes[this.index]);
     if (!user) return;
+    const held = this.node.contains(document.activeElement);
     this.drawHead();
     if (user !== this.user) this.drawUser(user);
     this.drawLog(chatOf(user.id), user);
     this.drawAsked(chatOf(user.id), user);
+    // What had the focus may be gone: a button that an edit took away, a menu of the user.
+    if (held && !this.node.contains(document.activeElement)) this.focus();
+  }
+
+  /** Put the focus where a person goes on: to the composer, or to what unblocks the bot. */
+  focus() {
+    const targets = this.foot.querySelectorAll(".blocked button, .composer:not([hidden]) textarea");
+    targets[0]?.focus();
+  }
+
+  /** Once: whoever opens the page may write at once. A phone would open its keyboard. */
+  begin() {
+    if (this.begun) return;
+    this.begun = true;
+    const isFree = document.activeElement === document.body;
+    if (isFree && matchMedia("(pointer: fine)").matches) this.focus();
   }
 
   drawHead() {
@@ -98,18 +118,31 @@ class Pane {
   /** Draw the keyboard or the question above the place to write. */
   drawAsked(chat, user) {
     const form = this.foot.querySelector(".composer");
-    if (this.asked === chat.asked && this.askedIn === form) return;
-    this.asked = chat.asked;
+    const input = form.querySelector("textarea");
+    // Who blocked the bot has no keyboard of it.
+    const asked = user.blocked ? null : chat.asked;
+    if (this.asked === asked && this.askedIn === form) return;
+    this.asked = asked;
     this.askedIn = form;
     this.foot.querySelector(".asked")?.remove();
-    const node = askedNode(chat, user.id);
+    const node = asked && askedNode(chat, user.id);
     if (node) form.before(node);
-    const input = form.querySelector("textarea");
-    input.placeholder = chat.asked?.markup.input_field_placeholder ?? PLACEHOLDER;
-    if (chat.asked?.markup.force_reply) input.focus();
+    input.placeholder = asked?.markup.input_field_placeholder ?? PLACEHOLDER;
+    if (asked?.markup.force_reply) input.focus();
+  }
+
+  resized() {
+    this.size = this.sizeOfLog();
+    if (this.atEnd) this.toEnd();
+  }
+
+  sizeOfLog() {
+    return `${this.log.clientWidth} ${this.log.clientHeight}`;
   }
 
   noteEnd() {
+    // A new size scrolls the log too, before `resized` hears of it: no reader did that.
+    if (this.size !== this.sizeOfLog()) return;
     const { scrollHeight, scrollTop, clientHeight } = this.log;
     this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
   }

@@ -4,6 +4,7 @@ import { answeredBy } from "./asked.js";
 import { element, place } from "./dom.js";
 import { icon } from "./icons.js";
 import { menuItem, opener } from "./menu.js";
+import { recall, remember } from "./remembered.js";
 import { act } from "./server.js";
 import { chatOf, state } from "./state.js";
 
@@ -11,8 +12,8 @@ const KINDS = ["photo", "document", "voice", "video", "sticker", "location", "co
 const ALBUM = 3;
 export const PLACEHOLDER = "Write a message";
 
-/** Texts that were begun, by user: they wait while another chat is shown. */
-const begun = new Map();
+/** Texts that were begun, by user: they wait while another chat is shown, or over a reload. */
+const begun = { ...recall("texts") };
 let serial = 0;
 
 /**
@@ -36,12 +37,14 @@ export function composer(user) {
     onkeydown: typed,
     onblur: () => (list.hidden = true),
   });
-  input.value = begun.get(user) ?? "";
+  input.value = begun[user] ?? "";
   let matches = [];
   let chosen = 0;
 
   function changedText() {
-    begun.set(user, input.value);
+    if (input.value) begun[user] = input.value;
+    else delete begun[user];
+    remember("texts", begun);
     const typing = /^\/([a-z0-9_]*)$/.exec(input.value);
     matches = typing ? state.commands.filter(({ command }) => command.startsWith(typing[1])) : [];
     chosen = 0;

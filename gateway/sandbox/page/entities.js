@@ -24,18 +24,19 @@ const SAFE_LINK = /^(https?|tg|mailto|tel):/i;
  * @param {string} text
  * @param {Array<{type: string, offset: number, length: number}>} entities Those that do
  *   not say where they are do nothing.
- * @param {(command: string) => void} onCommand A command in the text was clicked.
+ * @param {{command: (words: string) => void, mention: (name: string) => (() => void)|null}} links
+ *   What a click on a command does, and what one on an @name does; null: the name leads nowhere.
  * @returns {Node[]}
  */
-export function formatted(text, entities, onCommand) {
+export function formatted(text, entities, links) {
   const ordered = (entities ?? [])
     .filter((each) => Number.isInteger(each?.offset) && Number.isInteger(each.length))
     .sort((one, other) => one.offset - other.offset || other.length - one.length);
-  return nodes(text, ordered, 0, text.length, onCommand);
+  return nodes(text, ordered, 0, text.length, links);
 }
 
 /** Format the part of the text from start to end; takes its entities off the list. */
-function nodes(text, ordered, start, end, onCommand) {
+function nodes(text, ordered, start, end, links) {
   const made = [];
   let at = start;
   while (ordered.length && ordered[0].offset < end) {
@@ -47,15 +48,15 @@ function nodes(text, ordered, start, end, onCommand) {
     const block = BLOCKS.has(entity.type);
     const before = text.slice(at, from);
     if (before) made.push(block && before.endsWith("\n") ? before.slice(0, -1) : before);
-    const inside = nodes(text, ordered, from, to, onCommand);
-    made.push(wrapped(entity, inside, text.slice(from, to), onCommand));
+    const inside = nodes(text, ordered, from, to, links);
+    made.push(wrapped(entity, inside, text.slice(from, to), links));
     at = block && text[to] === "\n" ? Math.min(to + 1, end) : to;
   }
   if (at < end) made.push(text.slice(at, end));
   return made;
 }
 
-function wrapped(entity, inside, words, onCommand) {
+function wrapped(entity, inside, words, links) {
   const tag = TAGS[entity.type];
   if (tag) return element(tag, { "data-language": entity.language }, ...inside);
   switch (entity.type) {
@@ -72,14 +73,22 @@ function wrapped(entity, inside, words, onCommand) {
     case "bot_command":
       return element(
         "button",
-        { class: "command", type: "button", onclick: () => onCommand(words) },
+        { class: "command", type: "button", onclick: () => links.command(words) },
         ...inside,
       );
     case "custom_emoji":
       return element("span", {}, ...inside);
-    default: // mention, hashtag, cashtag: links in Telegram that lead nowhere here
+    case "mention":
+      return mention(links.mention(words.slice(1)), inside);
+    default: // hashtag, cashtag: links in Telegram that lead nowhere here
       return element("span", { class: "mention" }, ...inside);
   }
+}
+
+/** A name that opens a chat, if its user is here. */
+function mention(open, inside) {
+  if (!open) return element("span", { class: "mention" }, ...inside);
+  return element("button", { class: "mention", type: "button", onclick: open }, ...inside);
 }
 
 /** A link, if it leads where links of Telegram may lead; else just its words. */

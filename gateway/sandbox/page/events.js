@@ -2,6 +2,7 @@
 
 import { addRow, addTurn, replaceRows } from "./updates.js";
 import { endPress, forgetPresses } from "./presses.js";
+import { recall } from "./remembered.js";
 import { changed, chatOf, state, WINDOW } from "./state.js";
 import { showAnswer } from "./toast.js";
 
@@ -93,7 +94,8 @@ function snapshot(event) {
     for (const message of messages) chat.messages.set(message.message_id, message);
   }
   for (const [id, asked] of Object.entries(event.asked ?? {})) chatOf(id).asked = asked;
-  const kept = state.panes.filter((id) => state.users.has(id));
+  const shown = state.panes.length ? state.panes : (recall("panes") ?? []);
+  const kept = shown.filter((id) => state.users.has(id));
   state.panes = kept.length ? kept : event.users.slice(0, 1).map((user) => user.id);
   replaceRows(event.updates, event.total_updates);
   changed("bot", "users", "chats", "commands", "faults", "webhook", "updates");

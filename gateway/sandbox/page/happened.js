@@ -4,7 +4,7 @@ import { element, place } from "./dom.js";
 import { loadOlder, showNewest, shownIds } from "./updates.js";
 import { moveFocus } from "./menu.js";
 import { Row } from "./row.js";
-import { onChange, state, WINDOW } from "./state.js";
+import { drawNow, onChange, state, WINDOW } from "./state.js";
 import { showProblem } from "./toast.js";
 import { amount, counted } from "./words.js";
 
@@ -61,11 +61,16 @@ function drawMore(node, shown) {
 }
 
 async function older(event) {
-  event.target.disabled = true;
+  const { target } = event;
+  const line = target.parentElement;
+  target.disabled = true;
   try {
     await loadOlder();
+    drawNow();
   } catch (problem) {
     showProblem(problem.message);
   }
-  event.target.disabled = false;
+  target.disabled = false;
+  // The button was drawn anew, or there are no older rows: the focus stays near.
+  if (!target.isConnected) line.querySelector("button")?.focus();
 }

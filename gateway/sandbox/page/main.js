@@ -5,6 +5,7 @@ import { element } from "./dom.js";
 import { listen } from "./events.js";
 import { startHappened } from "./happened.js";
 import { moveFocus } from "./menu.js";
+import { recall, remember } from "./remembered.js";
 import { startTop } from "./top.js";
 
 /** Narrow screens show one part at a time; wide ones show both and no tabs. */
@@ -12,6 +13,7 @@ function startViews() {
   const views = document.getElementById("views");
   const show = (name) => {
     document.body.dataset.view = name;
+    remember("view", name);
     for (const tab of views.children) {
       tab.setAttribute("aria-selected", String(tab.dataset.name === name));
       tab.tabIndex = tab.dataset.name === name ? 0 : -1;
@@ -24,9 +26,18 @@ function startViews() {
   views.addEventListener("keydown", (event) => {
     moveFocus(event, views, "button", ["ArrowLeft", "ArrowRight"])?.click();
   });
-  show("chat");
+  show(recall("view") === "happened" ? "happened" : "chat");
 }
 
+/** The first stop of the Tab key leads past everything to where a person writes. */
+function startSkip() {
+  document.getElementById("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.querySelector(".composer textarea")?.focus();
+  });
+}
+
+startSkip();
 startTop();
 startViews();
 startChats(document.getElementById("chats"));

@@ -38,7 +38,10 @@ export function opener(attributes, label, content, role = "menu") {
     panel.hidden = false;
     button.setAttribute("aria-expanded", "true");
     document.addEventListener("pointerdown", outside);
-    panel.querySelector("button, input, textarea")?.focus();
+    const first = panel.querySelector("button, input, textarea");
+    first?.focus();
+    // What is typed replaces the value that stands there.
+    if (first?.matches("input")) first.select();
   }
 
   button.addEventListener("click", () => (panel.hidden ? open() : close()));

@@ -4,8 +4,10 @@ import { keyClass, quote } from "./asked.js";
 import { attachment } from "./attachments.js";
 import { element } from "./dom.js";
 import { formatted } from "./entities.js";
+import { show } from "./people.js";
 import { isPressed, press } from "./presses.js";
 import { act } from "./server.js";
+import { state } from "./state.js";
 import { minuteTime } from "./words.js";
 
 /**
@@ -20,8 +22,11 @@ export function messageNode(message, chat, userId) {
   const own = !message.from?.is_bot;
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities ?? message.caption_entities;
-  const say = (command) => act("say", { user: userId, text: command });
-  const words = text && element("div", { class: "text" }, ...formatted(text, entities, say));
+  const links = {
+    command: (words) => act("say", { user: userId, text: words }),
+    mention: (name) => chatOpener(name, userId),
+  };
+  const words = text && element("div", { class: "text" }, ...formatted(text, entities, links));
   const time = element(
     "span",
     { class: "when" },
@@ -43,6 +48,13 @@ export function messageNode(message, chat, userId) {
     ),
     keyboard(message, chat, userId),
   );
+}
+
+/** What opens the chat of a user of the sandbox, in the pane of the chat that names them. */
+function chatOpener(username, readerId) {
+  const isNamed = (each) => each.username?.toLowerCase() === username.toLowerCase();
+  const named = [...state.users.values()].find(isNamed);
+  return named ? () => show(Math.max(state.panes.indexOf(readerId), 0), named.id, true) : null;
 }
 
 /** Stand in for a message that is not as Telegram's are. */

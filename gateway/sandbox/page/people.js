@@ -4,7 +4,8 @@ import { element } from "./dom.js";
 import { icon } from "./icons.js";
 import { moveFocus, opener } from "./menu.js";
 import { act } from "./server.js";
-import { changed, chatOf, state } from "./state.js";
+import { remember } from "./remembered.js";
+import { changed, chatOf, drawNow, state } from "./state.js";
 import { fullName } from "./words.js";
 
 /** Colours of the round letters that stand for users. */
@@ -39,7 +40,8 @@ export function tabs(pane) {
           "aria-controls": `pane-${pane}`,
           tabindex: isChosen ? "0" : "-1",
           "data-tab": user.id,
-          onclick: () => show(pane, user.id),
+          // A mouse goes on to write; arrow keys go on to the next tab.
+          onclick: (event) => show(pane, user.id, event.detail > 0),
         },
         avatar(user),
         user.first_name,
@@ -50,10 +52,24 @@ export function tabs(pane) {
   return list;
 }
 
-function show(pane, userId) {
+/**
+ * Show the chat of a user in a pane.
+ *
+ * @param {number} pane
+ * @param {number} userId
+ * @param {boolean} write Whether the focus goes to the composer.
+ */
+export function show(pane, userId, write) {
   state.panes[pane] = userId;
   chatOf(userId).unread = false;
+  drawPanes();
+  if (write) document.querySelector(`#pane-${pane} .composer:not([hidden]) textarea`)?.focus();
+}
+
+function drawPanes() {
+  remember("panes", state.panes);
   changed("users", "chats");
+  drawNow();
 }
 
 /** Show one more chat beside the first, or one only. */
@@ -65,7 +81,7 @@ export function toggleColumns() {
     state.panes.push(other);
     chatOf(other).unread = false;
   }
-  changed("users", "chats");
+  drawPanes();
 }
 
 /** A button that asks for the name of a new user. */
@@ -83,7 +99,7 @@ function newUserForm(close) {
     if (!made) return;
     close();
     state.users.set(made.id, made);
-    show(0, made.id);
+    show(0, made.id, true);
   }
   return [
     element(

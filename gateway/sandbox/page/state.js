@@ -60,13 +60,19 @@ export function onChange(parts, draw) {
   }
 }
 
-/** Say that parts changed; they are drawn in the next frame. */
+/** Say that parts changed; they are drawn in the next frame, or by `drawNow`. */
 export function changed(...parts) {
-  if (waiting.size === 0) requestAnimationFrame(drawChanged);
+  if (waiting.size === 0) requestAnimationFrame(drawNow);
   for (const part of parts) waiting.add(part);
 }
 
-function drawChanged() {
+/**
+ * Draw what changed without waiting for the next frame.
+ *
+ * A person who switches chats may type before that frame: the keys must reach the
+ * composer of the new chat, not the one that is about to be replaced.
+ */
+export function drawNow() {
   const parts = waiting;
   waiting = new Set();
   const draws = new Set([...parts].flatMap((part) => listeners.get(part) ?? []));

@@ -31,12 +31,25 @@ function pageToasts() {
 }
 
 function showAlert(text) {
+  const focused = document.activeElement;
+  const pane = focused?.closest(".pane");
+  const close = () => {
+    dialog.remove();
+    giveFocusBack(focused, pane);
+  };
   const dialog = element(
     "dialog",
-    { class: "alert", "aria-label": "The bot says", onclose: () => dialog.remove() },
+    { class: "alert", "aria-label": "The bot says", onclose: close },
     element("p", {}, text),
     element("form", { method: "dialog" }, element("button", { class: "primary" }, "OK")),
   );
   document.body.append(dialog);
   dialog.showModal();
+}
+
+/** The pressed button was drawn anew meanwhile, or is gone: its place, or the composer. */
+function giveFocusBack(focused, pane) {
+  const successor = pane?.querySelector(`[data-place="${focused.dataset.place}"]`);
+  const target = focused?.isConnected ? focused : (successor ?? pane?.querySelector("textarea"));
+  target?.focus();
 }
