@@ -3,24 +3,35 @@
 Our own loggers write constant messages and fields. What other libraries log may quote
 what they work on, so only their constant first line and the kind of the error are
 kept.
+
+Logging never waits: `log_writer.py` writes the lines in a thread of its own.
 """
 
+import atexit
 import logging
+import os
 import sys
 import time
 import traceback
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import msgspec
 
 from gateway.domain.turn import Turn
+from gateway.log_writer import LONGEST_WRITE, LogWriter
 
 logger = logging.getLogger("gateway.update")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _FRAMES = 6
+_CUT_MESSAGE = 200
+_HEAD = ("time", "level", "logger", "message", "worker")
+
+END_SECONDS = 1.0
+"""How long the end of the program waits for the last lines to be written."""
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -32,11 +43,20 @@ def start_logging(level: str, worker: str = "") -> None:
             libraries are kept from WARNING on.
         worker: which of several processes this is, for every line. Empty: the only one.
     """
-    output = JsonLines(sys.stdout.buffer, worker)
-    # A reader that is gone must not fill standard error with what could not be written.
+    # It is None where the program was started with its standard output closed.
+    output = sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_WRONLY)
+    writer = LogWriter(output, lambda lines: _encode(_drops(lines, worker)) + b"\n")
+    atexit.register(writer.close, END_SECONDS)
+    # What cannot be logged must not fill standard error.
     logging.raiseExceptions = False
-    logging.basicConfig(handlers=[output], level=logging.WARNING, force=True)
+    handler = JsonLines(writer, worker)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("gateway").setLevel(level)
+
+
+def dropped_lines() -> int:
+    """Count the lines that were dropped because the log could not be written."""
+    return sum(it.dropped for it in logging.root.handlers if isinstance(it, JsonLines))
 
 
 def log_turn(turn: Turn) -> None:
@@ -78,18 +98,30 @@ def describe(error: BaseException) -> str:
     return " < ".join([type(error).__name__, *places])
 
 
+class Output(Protocol):
+    """Takes whole lines; several threads may write at a time."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take a line."""
+
+
 class JsonLines(logging.Handler):
-    """Writes each record as a line of JSON, at once and in one piece.
+    """Writes each record as a line of JSON.
 
     Args:
-        output: where to; several threads may write there at a time.
+        output: where to.
         worker: is said in every line, if it is not empty.
     """
 
-    def __init__(self, output: BinaryIO, worker: str = "") -> None:
+    def __init__(self, output: Output, worker: str = "") -> None:
         super().__init__()
         self._output = output
         self._worker = worker
+
+    @property
+    def dropped(self) -> int:
+        """Lines that the output dropped."""
+        return self._output.dropped if isinstance(self._output, LogWriter) else 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -101,14 +133,34 @@ class JsonLines(logging.Handler):
             self.write(line)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write a line. Where nobody reads or there is no room, it is lost."""
+        """Write a line. What the output does not take is lost."""
         if self._worker:
             line["worker"] = self._worker
         try:
-            self._output.write(_encode(line) + b"\n")
-            self._output.flush()
+            data = _encode(line) + b"\n"
+            if len(data) > LONGEST_WRITE:
+                data = _encode(_cut(line, len(data))) + b"\n"
+            self._output.write(data)
         except Exception:  # noqa: BLE001, S110 - a log must not stop what it tells of
             pass
+
+
+def _cut(line: dict[str, Any], size: int) -> dict[str, Any]:
+    """Keep the head of a line that is too long, and tell its size in bytes."""
+    kept = {name: line[name] for name in _HEAD if name in line}
+    return kept | {"message": str(line["message"])[:_CUT_MESSAGE], "cut_bytes": size}
+
+
+def _drops(lines: int, worker: str) -> dict[str, Any]:
+    """Make the line that tells of lines that were dropped."""
+    line: dict[str, Any] = {
+        "time": _utc(time.time()),
+        "level": "warning",
+        "logger": __name__,
+        "message": "log lines dropped",
+        "lines": lines,
+    }
+    return line | {"worker": worker} if worker else line
 
 
 def _line(record: logging.LogRecord) -> dict[str, Any]:

@@ -5,22 +5,45 @@ lists of the program's own. So the series that they pick are kept: looking them 
 longer than counting.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from gateway.domain.turn import Turn
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
-    """The metrics of one process."""
+class ProcessMetrics:
+    """Metrics that are read from the rest of the program when they are asked for."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a gauge."""
+        Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a counter. Its series is called `name` and "_total"."""
+        self._registry.register(
+            _ReadCollector(lambda: CounterMetricFamily(name, meaning, value=read()))
+        )
+
+    def page(self) -> bytes:
+        """Give all of it in the Prometheus text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+
+class Metrics(ProcessMetrics):
+    """The metrics of a process that serves updates."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._updates = Counter(
             "gateway_updates",
             "Updates by what became of them.",
@@ -56,10 +79,6 @@ class Metrics:
 
         self._kept: dict[tuple[object, ...], Any] = {}
 
-    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read when it is asked for."""
-        Gauge(name, meaning, registry=self._registry).set_function(read)
-
     def observe(self, turn: Turn) -> None:
         """Count and time an update."""
         self._series(self._updates, turn.kind, turn.route, turn.outcome).inc()
@@ -84,6 +103,15 @@ class Metrics:
             series = self._kept[key] = metric.labels(*values)
         return series
 
-    def page(self) -> bytes:
-        """Give all of it in the Prometheus text format, version 0.0.4."""
-        return generate_latest(self._registry)
+
+class _ReadCollector(Collector):
+    """A metric that is made when it is asked for."""
+
+    def __init__(self, read: Callable[[], Metric]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._read()]
+
+    def describe(self) -> Iterable[Metric]:
+        return self.collect()

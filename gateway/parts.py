@@ -23,7 +23,7 @@ from gateway.domain.messenger import Messenger
 from gateway.domain.ports import Clock
 from gateway.domain.services import Services
 from gateway.domain.turn import Turn
-from gateway.logs import log_turn
+from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.store import Store
 from gateway.metrics import Metrics
 from gateway.ops import Ops
@@ -34,6 +34,13 @@ from gateway.telegram.api import BotApi
 from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
+
+DROPPED_LINES = (
+    "gateway_log_lines_dropped",
+    "Log lines that were not written: nobody read them, or there was no room.",
+    dropped_lines,
+)
+"""The arguments of a counter that every process has."""
 
 
 class Parts:
@@ -140,6 +147,7 @@ class Parts:
         }
 
     def _add_gauges(self) -> None:
+        self._metrics.counter(*DROPPED_LINES)
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
             ("active_actors", "Lanes served here.", lambda: system.active),

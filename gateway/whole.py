@@ -65,11 +65,18 @@ class Whole:
     Args:
         sockets: of the workers, by number.
         restarts: how often each of them was started again.
+        own_metrics: the metrics page of this process.
     """
 
-    def __init__(self, sockets: Sequence[Path], restarts: Restarts) -> None:
+    def __init__(
+        self,
+        sockets: Sequence[Path],
+        restarts: Restarts,
+        own_metrics: Callable[[], bytes] = bytes,
+    ) -> None:
         self._sockets = sockets
         self._restarts = restarts
+        self._own_metrics = own_metrics
         self.internal = {
             ("GET", "/ready"): self._answer_ready,
             ("GET", "/metrics"): self._answer_metrics,
@@ -91,7 +98,7 @@ class Whole:
 
     async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:
         pages = await self._ask_all("/metrics")
-        body = merge_metrics(pages, self._restarts())
+        body = merge_metrics(pages, self._restarts(), self._own_metrics())
         return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
 
     async def _answer_health(self, request: web.BaseRequest) -> web.Response:
@@ -166,7 +173,9 @@ def merge_ready(answers: Sequence[Facts | None]) -> Facts:
     return {"ready": False, "reason": _each("reason", known) or "no worker answers"}
 
 
-def merge_metrics(pages: Sequence[bytes | None], restarts: Sequence[int]) -> bytes:
+def merge_metrics(
+    pages: Sequence[bytes | None], restarts: Sequence[int], own: bytes = b""
+) -> bytes:
     """Make one page in the Prometheus text format, version 0.0.4.
 
     Every series gets the label `worker`. Nothing is added up: Prometheus does that, and
@@ -175,15 +184,16 @@ def merge_metrics(pages: Sequence[bytes | None], restarts: Sequence[int]) -> byt
     Args:
         pages: the workers' pages by number; None of one that did not answer.
         restarts: how often each worker was started again.
+        own: the page of the process above them, which is called "supervisor".
     """
     families: dict[str, Metric] = {}
-    for number, page in enumerate(pages):
+    for worker, page in [*enumerate(pages), ("supervisor", own)]:
         for family in text_string_to_metric_families((page or b"").decode()):
             whole = families.setdefault(
                 family.name, Metric(family.name, family.documentation, family.type)
             )
             for sample in family.samples:
-                labels = {**sample.labels, "worker": str(number)}
+                labels = {**sample.labels, "worker": str(worker)}
                 whole.samples.append(sample._replace(labels=labels))
     return generate_latest(
         _Fixed([*_own_families(pages, restarts), *families.values()])

@@ -19,7 +19,9 @@ from gateway import app
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
 from gateway.domain.errors import Faults
+from gateway.metrics import ProcessMetrics
 from gateway.ops import listening, listening_on_socket, reserved
+from gateway.parts import DROPPED_LINES
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, Workers
@@ -71,7 +73,9 @@ async def _supervise(
             environment_of(settings, services),
             patience=settings.drain_timeout + SPARE_SECONDS,
         )
-        whole = Whole(sockets, lambda: workers.restarts)
+        metrics = ProcessMetrics()
+        metrics.counter(*DROPPED_LINES)
+        whole = Whole(sockets, lambda: workers.restarts, metrics.page)
         host = settings.host
         with _on_signals(workers):
             async with (

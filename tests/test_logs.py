@@ -128,11 +128,29 @@ def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
 class _Gone(io.BytesIO):
     """A pipe that nobody reads any more."""
 
-    def flush(self) -> None:
+    def write(self, data: object) -> int:
         raise BrokenPipeError
 
 
-def test_a_reader_that_is_gone_stops_nothing() -> None:
+def test_a_line_that_is_too_long_keeps_its_head() -> None:
+    """A pipe would not take it in one piece, and memory has to stay bounded."""
+    output = io.BytesIO()
+    handler = JsonLines(output, "1")
+    fields = {"name": "gateway.x", "msg": "odd", "levelname": "ERROR"}
+    fields["error"] = "e" * 1_000_000
+    handler.handle(logging.makeLogRecord(fields))
+    line = json.loads(output.getvalue())
+    assert line.pop("time")
+    assert line.pop("cut_bytes") > 1_000_000
+    assert line == {
+        "level": "error",
+        "logger": "gateway.x",
+        "message": "odd",
+        "worker": "1",
+    }
+
+
+def test_an_output_that_fails_stops_nothing() -> None:
     """What cannot be written is lost, and no error comes of it."""
     handler = JsonLines(_Gone())
     root = logging.getLogger()

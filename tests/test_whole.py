@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.turn import Outcome, Turn
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops, listening_on_socket
 from gateway.whole import (
     ANSWER_SECONDS,
@@ -90,7 +90,10 @@ def test_one_ready_worker_is_enough() -> None:
 
 def test_every_series_says_which_worker_it_is_of() -> None:
     """Counters, histograms and gauges stand side by side under one headline."""
-    page = merge_metrics([a_page(3), None, a_page(5)], [0, 4, 0]).decode()
+    own = ProcessMetrics()
+    own.counter("gateway_log_lines_dropped", "Log lines.", lambda: 7)
+    pages = [a_page(3), None, a_page(5)]
+    page = merge_metrics(pages, [0, 4, 0], own.page()).decode()
     lines = page.splitlines()
     labels = 'kind="message",outcome="done",route="text"'
     for line in (
@@ -101,6 +104,7 @@ def test_every_series_says_which_worker_it_is_of() -> None:
         'gateway_active_actors{worker="2"} 5.0',
         "gateway_workers 2.0",
         'gateway_worker_restarts_total{worker="1"} 4.0',
+        'gateway_log_lines_dropped_total{worker="supervisor"} 7.0',
     ):
         assert lines.count(line) == 1
     heads = [line for line in lines if line.startswith("#")]
@@ -108,9 +112,9 @@ def test_every_series_says_which_worker_it_is_of() -> None:
     # Nothing but the label is new, and nothing is lost.
     theirs = [it for it in lines if 'worker="2"' in it and "restarts" not in it]
     bare = [it.replace(',worker="2"', "").replace('{worker="2"}', "") for it in theirs]
-    own = [it for it in a_page(5).decode().splitlines() if it[0] != "#"]
+    alone = [it for it in a_page(5).decode().splitlines() if it[0] != "#"]
     assert [it for it in bare if "_created" not in it] == [
-        it for it in own if "_created" not in it
+        it for it in alone if "_created" not in it
     ]
     assert {*heads} >= {
         it for it in a_page(5).decode().splitlines() if it.startswith("#")
