@@ -1,17 +1,19 @@
 """The Bot API's form over HTTP: parameters come in, answers go out."""
 
 from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
+from gateway.sandbox.multipart import BadForm, Part, read_form
 from gateway.sandbox.rules import Parameters, Refused, Upload, bad
 
 
 async def read_parameters(
     request: web.Request, keep: Callable[[bytes], str]
 ) -> Parameters:
-    """Read the parameters in the query and in the body; the body wins.
+    """Read the parameters in the query and in the body; those in the query win.
 
     Args:
         request: the call.
@@ -20,35 +22,68 @@ async def read_parameters(
     Raises:
         Refused: the body is not what its content type says, or too large.
     """
-    parameters: Parameters = dict(request.query)
     try:
-        if request.content_type == "application/json":
-            return parameters | _object(await request.read())
-        posted = await request.post()
+        body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Refused("Request Entity Too Large", 413) from None
-    for name, value in posted.items():
-        if isinstance(value, str):
-            parameters[name] = value
-        elif isinstance(value, web.FileField):
-            parameters[name] = _upload(value, keep)
-    return parameters
+    except web.RequestPayloadError:
+        raise bad("can't read the body") from None
+    content_type = request.headers.get("Content-Type", "")
+    return read_body(content_type, body, keep) | dict(request.query)
+
+
+def read_body(
+    content_type: str, body: bytes, keep: Callable[[bytes], str]
+) -> Parameters:
+    """Read the parameters in a body; one of another content type has none.
+
+    Args:
+        content_type: the header of that name.
+        body: the body.
+        keep: keeps a file that came along, and gives its id.
+
+    Raises:
+        Refused: the body is not what its content type says.
+    """
+    kind = content_type.lower()
+    if "multipart/form-data" in kind:
+        return _form(content_type, body, keep)
+    if "application/x-www-form-urlencoded" in kind:
+        text = body.decode(errors="replace")
+        return dict(reversed(parse_qsl(text, keep_blank_values=True)))
+    return _object(body) if "application/json" in kind else {}
 
 
 def _object(body: bytes) -> Parameters:
+    # The Bot API server takes unreadable JSON for a call without parameters. Whoever
+    # sends it has made a mistake and is told so.
     try:
         read = msgspec.json.decode(body or b"{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise bad("can't parse parameter value") from None
     if not isinstance(read, dict):
         raise bad("JSON object expected")
     return read
 
 
-def _upload(field: web.FileField, keep: Callable[[bytes], str]) -> Upload:
-    with field.file as file:
-        content = file.read()
-    return Upload(keep(content), field.filename, field.content_type, len(content))
+def _form(content_type: str, body: bytes, keep: Callable[[bytes], str]) -> Parameters:
+    parameters: Parameters = {}
+    try:
+        for part in read_form(content_type, body):
+            if part.name in parameters:
+                continue  # the first one counts
+            if part.file_name is None:
+                parameters[part.name] = part.content.decode(errors="replace")
+            else:
+                parameters[part.name] = _upload(part, keep)
+    except BadForm as fault:
+        raise bad(str(fault)) from None
+    return parameters
+
+
+def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
+    size = len(part.content)
+    return Upload(keep(part.content), part.file_name or "", part.content_type, size)
 
 
 def refusal(refused: Refused) -> Parameters:
