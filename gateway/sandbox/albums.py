@@ -43,6 +43,4 @@ def _content(parameters: Parameters, item: object) -> Parameters:
     if kind not in _KINDS:
         raise bad("Type of the media must be one of photo, video, audio and document")
     source = rules.media(parameters | {kind: item.get("media")}, kind)
-    file = attachments.sent_file(source)
-    caption = text_rules.caption(item)
-    return {kind: [file] if kind == "photo" else file} | caption
+    return attachments.sent_file(kind, source, item) | text_rules.caption(item)

@@ -3,7 +3,7 @@
 import secrets
 
 from gateway.sandbox.people import User
-from gateway.sandbox.rules import Parameters, Upload
+from gateway.sandbox.rules import Parameters, Upload, number
 
 CAPTIONED = frozenset({"photo", "document", "voice", "video"})
 """Kinds that may have a caption."""
@@ -11,17 +11,62 @@ KINDS = CAPTIONED | {"sticker", "location", "contact"}
 """What users can attach."""
 
 
-def sent_file(source: str | Upload) -> Parameters:
-    """Make the object of a file that the bot sent."""
+_SIZES = {
+    "photo": (1280, 960),
+    "video": (1280, 720),
+    "animation": (480, 270),
+    "sticker": (512, 512),
+}
+"""Of files whose size is not known. Telegram's objects always have one."""
+
+_TIMED = frozenset({"animation", "audio", "video", "voice"})
+_UNNAMED = frozenset({"photo", "sticker", "voice"})
+"""Kinds whose objects have no file name."""
+
+
+def sent_file(kind: str, source: str | Upload, parameters: Parameters) -> Parameters:
+    """Make the content of a message for a file that the bot sent.
+
+    The objects have all fields that the Bot API's documentation calls required.
+
+    Args:
+        kind: such as photo.
+        source: the file, or its id or address.
+        parameters: of the call, or the item of an album: what they say of size,
+            duration and title counts.
+
+    Returns:
+        The field of this kind, and what belongs beside it.
+    """
+    size = None
     if isinstance(source, Upload):
-        return {
+        size = source.size
+        file: Parameters = {
             "file_id": source.file_id,
             "file_unique_id": source.file_id[-16:],
             "file_size": source.file_size,
-            "file_name": source.file_name,
-            "mime_type": source.mime_type,
         }
-    return {"file_id": source, "file_unique_id": source[-16:]}
+        if kind not in _UNNAMED:
+            file["file_name"] = source.file_name
+        if kind not in {"photo", "sticker"}:
+            file["mime_type"] = source.mime_type
+    else:
+        file = {"file_id": source, "file_unique_id": source[-16:]}
+    if kind in _SIZES:
+        width, height = size or _SIZES[kind]
+        file["width"] = number(parameters.get("width")) or width
+        file["height"] = number(parameters.get("height")) or height
+    if kind in _TIMED:
+        file["duration"] = max(number(parameters.get("duration")), 0)
+    for name in ("performer", "title"):
+        if kind == "audio" and parameters.get(name):
+            file[name] = str(parameters[name])
+    if kind == "sticker":
+        file |= {"type": "regular", "is_animated": False, "is_video": False}
+    if kind == "photo":
+        return {kind: [file]}
+    # "For backward compatibility" (Bot API, Message.animation).
+    return {kind: file} | ({"document": file} if kind == "animation" else {})
 
 
 def attachment(kind: str, user: User) -> Parameters:

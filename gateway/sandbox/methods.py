@@ -148,8 +148,8 @@ class Methods:
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
         def send(parameters: Parameters) -> Parameters:
-            file = attachments.sent_file(rules.media(parameters, kind))
-            content: Parameters = {kind: [file] if kind == "photo" else file}
+            source = rules.media(parameters, kind)
+            content = attachments.sent_file(kind, source, parameters)
             if kind != "sticker":
                 content |= text_rules.caption(parameters)
             return self._show(parameters, content)

@@ -109,7 +109,10 @@ def chat_page(chat_id: int, messages: Iterable[Parameters]) -> str:
 def _message(message: Parameters) -> str:
     author = message["from"]
     name = [] if author["is_bot"] else [f"{author['first_name']}:"]
-    attached = [f"({kind})" for kind in message if kind in _ATTACHMENTS]
+    kinds = [kind for kind in message if kind in _ATTACHMENTS]
+    if "animation" in kinds:
+        kinds.remove("document")  # the same file, for old apps
+    attached = [f"({kind})" for kind in kinds]
     words = [*name, *attached, message.get("text") or message.get("caption") or ""]
     first, *more = " ".join(word for word in words if word).split("\n")
     edited = " (edited)" if "edit_date" in message else ""

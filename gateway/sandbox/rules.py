@@ -27,12 +27,17 @@ _CHAT_ACTIONS = re.compile(
 
 
 class Upload(Struct, frozen=True):
-    """A file that came along with a call; what is in it is kept elsewhere."""
+    """A file that came along with a call; what is in it is kept elsewhere.
+
+    Attributes:
+        size: width and height, if it is a picture.
+    """
 
     file_id: str
     file_name: str
     mime_type: str
     file_size: int
+    size: tuple[int, int] | None = None
 
 
 class Refused(Exception):

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
+from gateway.sandbox.image_size import read_size
 from gateway.sandbox.multipart import BadForm, Part, read_form
 from gateway.sandbox.rules import Parameters, Refused, Upload, bad
 
@@ -82,8 +83,13 @@ def _form(content_type: str, body: bytes, keep: Callable[[bytes], str]) -> Param
 
 
 def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
-    size = len(part.content)
-    return Upload(keep(part.content), part.file_name or "", part.content_type, size)
+    return Upload(
+        keep(part.content),
+        part.file_name or "",
+        part.content_type,
+        len(part.content),
+        read_size(part.content),
+    )
 
 
 def refusal(refused: Refused) -> Parameters:

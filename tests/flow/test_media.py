@@ -15,6 +15,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Upload,
 )
 
+from gateway.sandbox.rules import Upload as SentFile
 from gateway.sandbox.samples.media import count_bytes, send_album
 from tests.flow.world import TOKEN, World, world
 from tests.ports import free_ports
@@ -62,11 +63,11 @@ async def test_an_album_of_a_service_reaches_the_user(gateway: World) -> None:
     await gateway.say("album")
     await gateway.ended(1)
     shown = gateway.simulator.messages(7)
-    assert [each["photo"][0]["file_name"] for each in shown] == [
-        "1.png",
-        "2.png",
-        "3.png",
-    ]
+    sizes = [(each["photo"][0]["width"], each["photo"][0]["height"]) for each in shown]
+    assert sizes == [(128, 128)] * 3
+    sent = gateway.simulator.sent[-1].parameters.values()
+    names = [file.file_name for file in sent if isinstance(file, SentFile)]
+    assert names == ["1.png", "2.png", "3.png"]
     assert [each.get("caption") for each in shown] == ["Three of a kind.", None, None]
     assert len({each["media_group_id"] for each in shown}) == 1
 
