@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import count
 
 from gateway.sandbox.events import Events
@@ -104,6 +104,17 @@ class Chats:
         """Show a message no more."""
         del self._messages[chat_id, message_id]
         self._events.publish("deleted", chat_id=chat_id, message_id=message_id)
+
+    def delete_business(self, connection: str, message_ids: Container[int]) -> None:
+        """Show messages no more that lie in the chats of a business account."""
+        found = [
+            key
+            for key, message in self._messages.items()
+            if key[1] in message_ids
+            and message.get("business_connection_id") == connection
+        ]
+        for key in found:
+            self.delete(*key)
 
     def messages(self, chat_id: int) -> list[Parameters]:
         """List what a chat shows, oldest first."""

@@ -73,6 +73,7 @@ class Methods:
             ),
             "editMessageReplyMarkup": lambda call: self._edit(call, "", lambda _: {}),
             "deleteMessage": self._delete_message,
+            "deleteBusinessMessages": self._delete_business_messages,
             "answerCallbackQuery": self._answer_callback_query,
             "sendChatAction": self._send_chat_action,
             "setMyCommands": self._set_my_commands,
@@ -191,6 +192,14 @@ class Methods:
         if not self._chats.find(chat, message_id):
             raise bad("message to delete not found")
         self._chats.delete(chat, message_id)
+        return True
+
+    def _delete_business_messages(self, parameters: Parameters) -> bool:
+        message_ids = set(rules.message_ids(parameters))
+        connection = str(parameters.get("business_connection_id") or "")
+        if not connection:
+            raise bad("Business connection not found")
+        self._chats.delete_business(connection, message_ids)
         return True
 
     def _answer_callback_query(self, parameters: Parameters) -> bool:

@@ -68,7 +68,9 @@ def _membership(who: Parameters, group: Parameters, now: int) -> Parameters:
 
 
 def _private(who: Parameters) -> Parameters:
-    return {"id": who["id"], "type": "private", "first_name": who["first_name"]}
+    shared = ("first_name", "last_name", "username")
+    names = {name: who[name] for name in shared if name in who}
+    return {"id": who["id"], "type": "private"} | names
 
 
 def _edited_message(who: Parameters, _: Parameters, now: int) -> Parameters:
@@ -124,6 +126,8 @@ def _poll(_: Parameters, __: Parameters, ___: int) -> Parameters:
         "is_closed": False,
         "is_anonymous": True,
         "allows_multiple_answers": False,
+        "allows_revoting": True,
+        "members_only": False,
     }
 
 
@@ -152,6 +156,10 @@ def _guest_message(who: Parameters, group: Parameters, now: int) -> Parameters:
     return message | {"guest_query_id": query_id} | writing.text("Hello, guest")
 
 
+def _stopped_message(who: Parameters, _: Parameters, __: int) -> Parameters:
+    return {"chat": _private(who), "draft_id": 1}
+
+
 MAKERS: dict[str, Callable[[Parameters, Parameters, int], Parameters]] = {
     "inline_query": _inline_query,
     "chosen_inline_result": _chosen_inline_result,
@@ -177,5 +185,6 @@ MAKERS: dict[str, Callable[[Parameters, Parameters, int], Parameters]] = {
     "removed_chat_boost": _removed_boost,
     "managed_bot": _managed_bot,
     "subscription": _subscription,
+    "stopped_message_generation": _stopped_message,
 }
 """Make updates, from who acts, a group and the time."""

@@ -19,6 +19,8 @@ Parameters = dict[str, Any]
 
 ANSWER_LIMIT = 200
 PHOTO_BYTES = 10 * 2**20
+MESSAGES_LIMIT = 100
+"""Of one call that deletes messages."""
 
 _CHAT_ACTIONS = re.compile(
     r"cancel|typing|choose_sticker|find_location|upload_(?:photo|document)"
@@ -99,6 +101,23 @@ def chat_id(parameters: Parameters) -> int:
     if not chat:
         raise bad("chat not found")
     return chat
+
+
+def message_ids(parameters: Parameters) -> list[int]:
+    """Read the numbers of 1 to 100 messages."""
+    given = json_value(parameters, "message_ids", "message_ids")
+    if given in (None, ""):
+        raise bad("Message identifiers are not specified")
+    if not isinstance(given, list):
+        raise bad("Expected an Array of message identifiers")
+    if len(given) > MESSAGES_LIMIT:
+        raise bad("Too many message identifiers specified")
+    if not all(type(each) in {int, str} for each in given):
+        raise bad("Message identifier must be a Number")
+    ids = [number(each) for each in given]
+    if min(ids, default=1) <= 0:
+        raise bad("Invalid message identifier specified")
+    return ids
 
 
 def reply(parameters: Parameters) -> Parameters:

@@ -9,7 +9,7 @@ from gateway.sandbox.rules import Parameters, bad, json_value, number
 _PORTS = (443, 80, 88, 8443)
 ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 """Kinds of updates that are not delivered unless a webhook asks for them."""
-_KINDS = ON_REQUEST | {
+KINDS = ON_REQUEST | {
     "message",
     "edited_message",
     "channel_post",
@@ -83,8 +83,8 @@ def allowed_updates(parameters: Parameters) -> list[str] | None:
     names = json_value(parameters, "allowed_updates", "allowed updates")
     if not isinstance(names, list):
         return None
-    known = {str(name).lower() for name in names} & _KINDS
-    return [] if known == _KINDS - ON_REQUEST else sorted(known)
+    known = {str(name).lower() for name in names} & KINDS
+    return [] if known == KINDS - ON_REQUEST else sorted(known)
 
 
 def commands(parameters: Parameters) -> list[Parameters]:

@@ -151,6 +151,40 @@ async def test_a_file_that_is_too_large_is_refused(
             assert (await response.json())["error_code"] == 413
 
 
+async def test_business_messages_are_deleted(simulator: Simulator, bot: Bot) -> None:
+    """Those of the account, whatever chat they lie in; others stay."""
+    place = {"text": "Hello", "business_connection_id": "b"}
+    one = await bot.result("sendMessage", chat_id=7, **place)
+    two = await bot.result("sendMessage", chat_id=8, **place)
+    other = await bot.result("sendMessage", chat_id=7, text="Stays")
+    ids = [each["message_id"] for each in (one, two, other)] + [99]
+    call = {"business_connection_id": "b", "message_ids": ids}
+    assert await bot.result("deleteBusinessMessages", **call) is True
+    assert simulator.messages(7) == [other]
+    assert simulator.messages(8) == []
+
+
+@pytest.mark.parametrize(
+    ("message_ids", "error"),
+    [
+        (None, "message identifiers are not specified"),
+        ("[", "can't parse message_ids JSON object"),
+        (7, "expected an Array of message identifiers"),
+        ([1] * 101, "too many message identifiers specified"),
+        ([[]], "message identifier must be a Number"),
+        ([True], "message identifier must be a Number"),
+        ([0], "invalid message identifier specified"),
+        ([7], "business connection not found"),
+    ],
+)
+async def test_message_ids_are_refused_as_telegram_does(
+    bot: Bot, message_ids: object, error: str
+) -> None:
+    """telegram-bot-api, Client.cpp: get_message_ids; TDLib, BusinessConnection."""
+    found = await bot.error("deleteBusinessMessages", message_ids=message_ids)
+    assert found == f"Bad Request: {error}"
+
+
 async def test_inline_messages_are_edited_without_being_seen(
     simulator: Simulator, bot: Bot
 ) -> None:
