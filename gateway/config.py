@@ -125,6 +125,11 @@ class Settings(BaseSettings):
         return str(self.telegram_api_url).rstrip("/")
 
     @property
+    def uses_local_server(self) -> bool:
+        """Whether the Bot API server is another than Telegram's own."""
+        return self.telegram_api_url.host != "api.telegram.org"
+
+    @property
     def files_address(self) -> str:
         """Where services reach OPS_PORT, without a slash at its end. Empty: nowhere."""
         return str(self.files_url or "").rstrip("/")

@@ -71,6 +71,7 @@ class Parts:
             api,
             observe_call=metrics.observe_call,
             count_reply_fault=count_reply_fault,
+            local_server=settings.uses_local_server,
         )
         observe: Callable[[Turn], None] = self._observe
         if recorder is not None:

@@ -275,3 +275,16 @@ def test_a_settings_file_that_cannot_be_read_is_a_fault(
     monkeypatch.setenv("ENV_FILE", str(file))
     with pytest.raises(Faults, match="ENV_FILE"):
         load()
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [("https://api.telegram.org", False), ("http://bot-api:8081", True)],
+)
+def test_a_bot_api_server_of_ones_own_is_known(
+    monkeypatch: pytest.MonkeyPatch, url: str, local: bool
+) -> None:
+    """It must not be sent to private addresses."""
+    monkeypatch.setenv("TELEGRAM_API_URL", url)
+    assert load().uses_local_server is local

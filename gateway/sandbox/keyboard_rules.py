@@ -1,6 +1,7 @@
 """What the Bot API refuses of an inline keyboard, in Telegram's words."""
 
-from gateway.sandbox.rules import Parameters, bad, is_url, json_value, number
+from gateway.sandbox.links import BadLink, check_link
+from gateway.sandbox.rules import Parameters, bad, json_value, number
 
 CALLBACK_DATA_BYTES = 64
 KEYBOARD_LIMIT = 100
@@ -74,6 +75,14 @@ def check_looks(button: Parameters) -> None:
         raise bad("Invalid custom emoji identifier specified")
 
 
+def check_button_link(link: object, title: str, *, https_only: bool = False) -> None:
+    """Check the link of a button of any keyboard."""
+    try:
+        check_link(link if isinstance(link, str) else "", https_only=https_only)
+    except BadLink as fault:
+        raise bad(f"{title} URL '{link}' is invalid: {fault}") from None
+
+
 def _check_button(button: object, *, private: bool) -> None:
     problem = "Can't parse inline keyboard button: "
     if not isinstance(button, dict):
@@ -105,14 +114,10 @@ def _check_action(name: str, value: object, *, private: bool) -> None:
         )
     if name == "callback_data" and len(str(value).encode()) > CALLBACK_DATA_BYTES:
         raise bad("BUTTON_DATA_INVALID")
-    if name == "url" and not is_url(value, "http", "https", "tg"):
-        raise bad(f"Inline keyboard button URL '{value}' is invalid: Wrong HTTP URL")
+    if name == "url":
+        check_button_link(value, "Inline keyboard button")
     if name == "web_app":
         url = value.get("url") if isinstance(value, dict) else None
-        if not is_url(url, "https"):
-            raise bad(
-                f"Inline keyboard button Web App URL '{url}' is invalid: "
-                "Only HTTPS links are allowed"
-            )
+        check_button_link(url, "Inline keyboard button Web App", https_only=True)
         if not private:
             raise bad("BUTTON_TYPE_INVALID")

@@ -66,7 +66,7 @@ def result(given: object) -> str:
     else:
         _check_media(str(kind), given)
         text_rules.caption(given)
-    if not is_url(given.get("thumbnail_url", "http://a.b"), "http", "https"):
+    if not is_url(given.get("thumbnail_url", "http://a.b")):
         raise bad("WEBDOCUMENT_URL_INVALID")
     # Wherever it is shown: web apps are for private chats.
     keyboard_rules.keyboard(given | {"chat_id": -1})
@@ -83,7 +83,7 @@ def _check_media(kind: str, given: Parameters) -> None:
         raise bad(f'{_RESULT}Can\'t find field "sticker_file_id"')
     for name in _NEEDED[kind]:
         value = _text(given, name, _RESULT)
-        if name.endswith("_url") and not is_url(value, "http", "https"):
+        if name.endswith("_url") and not is_url(value):
             raise bad("WEBDOCUMENT_URL_INVALID")
         if name == "mime_type" and value not in _MIME_TYPES[kind]:
             raise bad("Unallowed document MIME type")

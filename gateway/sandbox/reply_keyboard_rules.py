@@ -4,9 +4,13 @@ Some of Telegram's words for it are not known; what is refused is what its docum
 rules out.
 """
 
-from gateway.sandbox.keyboard_rules import KEYBOARD_LIMIT, check_looks
+from gateway.sandbox.keyboard_rules import (
+    KEYBOARD_LIMIT,
+    check_button_link,
+    check_looks,
+)
 from gateway.sandbox.markup import utf16_length
-from gateway.sandbox.rules import Parameters, bad, is_true, is_url, json_value, number
+from gateway.sandbox.rules import Parameters, bad, is_true, json_value, number
 
 PLACEHOLDER_LIMIT = 64
 
@@ -71,7 +75,7 @@ def _check_button(button: object, *, in_private_chat: bool) -> None:
         raise bad(_REQUESTS[requests[0]])
     if "web_app" in button:
         app = button["web_app"]
-        if not is_url(app.get("url") if isinstance(app, dict) else None, "https"):
-            raise bad("Keyboard button Web App URL is invalid: Wrong HTTP URL")
+        url = app.get("url") if isinstance(app, dict) else None
+        check_button_link(url, "Keyboard button Web App", https_only=True)
         if not in_private_chat:
             raise bad("BUTTON_TYPE_INVALID")

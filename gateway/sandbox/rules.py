@@ -8,11 +8,11 @@ these rules are as strict as its documentation.
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from gateway.sandbox.links import BadLink, check_link
 from gateway.sandbox.markup import utf16_length
 
 Parameters = dict[str, Any]
@@ -130,17 +130,13 @@ def reply(parameters: Parameters) -> Parameters:
     return given
 
 
-def is_url(value: object, *schemes: str) -> bool:
-    """Tell whether something is an address that users can reach."""
+def is_url(value: object) -> bool:
+    """Tell whether something is an address that Telegram downloads or shows."""
     try:
-        address = urlsplit(value) if isinstance(value, str) else None
-        host = address.hostname if address else None
-    except ValueError:
+        link = check_link(value) if isinstance(value, str) else ""
+    except BadLink:
         return False
-    if not address or not host or address.scheme not in schemes:
-        return False
-    # A host without a dot, such as localhost, is nothing that users can reach.
-    return address.scheme == "tg" or "." in host or ":" in host
+    return link.startswith("http")
 
 
 def media(parameters: Parameters, kind: str) -> str | Upload:
@@ -156,7 +152,7 @@ def media(parameters: Parameters, kind: str) -> str | Upload:
         return source
     if not isinstance(source, str) or not source:
         raise bad(f"There is no {kind} in the request")
-    if not is_url(source, "http", "https") and not re.fullmatch(r"[\w-]+", source):
+    if not is_url(source) and not re.fullmatch(r"[A-Za-z0-9_-]+", source):
         raise bad("Wrong file identifier/HTTP URL specified")
     return source
 

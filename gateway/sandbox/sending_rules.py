@@ -22,7 +22,7 @@ def link_preview(parameters: Parameters) -> Parameters:
         return {}
     if not isinstance(given, dict):
         raise bad("Object expected as link preview options")
-    if given.get("url") and not is_url(given["url"], "http", "https"):
+    if given.get("url") and not is_url(given["url"]):
         raise bad("WEBPAGE_URL_INVALID")
     if is_true(given.get("prefer_small_media")) and is_true(
         given.get("prefer_large_media")

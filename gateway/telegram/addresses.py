@@ -1,26 +1,125 @@
-"""Which addresses Telegram takes in buttons and previews."""
+"""Which addresses Telegram takes in buttons, previews and media.
 
+The rules are TDLib's own (tdutils, HttpUrl.cpp: parse_url; LinkManager.cpp:
+check_link), not those of a browser: one button with an address that it refuses costs
+the whole message.
+"""
+
+import ipaddress
 import re
-from urllib.parse import urlsplit
+import socket
 
-_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
-"""urlsplit takes these out of an address silently, and Telegram does not."""
+from msgspec import Struct
+
+_APP_LINK = re.compile(r"(tg|ton|tonsite):(?://)?", re.IGNORECASE)
+_PROTOCOL = re.compile(r"([^:/?#@\[\]]*)://")
+_AUTHORITY = re.compile(r"[^/?#]*")
+_PORT = re.compile(r"0*([1-9][0-9]{0,4})")
+_HOST_CHARACTER = r"[A-Za-z0-9.\-_!$,~*'();&+=\x80-\U0010ffff]|%[0-9A-Fa-f]{2}"
+_HOST = re.compile(f"(?:{_HOST_CHARACTER})+")
+_USER = re.compile(f"(?:{_HOST_CHARACTER}|:)*")
+_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
+_APP_HOST = re.compile(r"[A-Za-z0-9_-]+")
+_SITE_HOST = re.compile(r"[A-Za-z0-9_.-]+")
+
+_PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home.arpa")
+"""Ends of names that never lead to the Internet (RFC 6761, 6762, 8375)."""
+
+
+class Address(Struct, frozen=True):
+    """An address that TDLib can read.
+
+    Attributes:
+        scheme: "http", "https", "tg", "ton" or "tonsite". An address without a scheme
+            is taken for "http".
+        host: the name or the IP address, an IPv6 one without its brackets.
+        complete: the scheme is written out.
+    """
+
+    scheme: str
+    host: str
+    complete: bool
+
+
+def read_address(text: str) -> Address | None:
+    """Read an address. None: TDLib refuses it as a link."""
+    app = _APP_LINK.match(text)
+    rest = text[app.end() :] if app else text
+    protocol = _PROTOCOL.match(rest)
+    scheme = protocol[1].lower() if protocol else "http"
+    if scheme not in {"http", "https"}:
+        return None
+    authority = _AUTHORITY.match(rest, protocol.end() if protocol else 0)
+    parts = _split_authority(authority[0] if authority else "")
+    if parts is None:
+        return None
+    user, host, port = parts
+    ipv6 = _IPV6.fullmatch(host)
+    if app:
+        plain = not (protocol or user or port or ipv6)
+        return _app_address(app[1].lower(), host) if plain else None
+    if ipv6:
+        return Address(scheme, ipv6[1], bool(protocol))
+    return Address(scheme, host, bool(protocol)) if "." in host else None
 
 
 def is_address(text: str, *schemes: str) -> bool:
-    """Tell whether something is an address of one of these schemes.
+    """Tell whether a text is a complete address of one of these schemes."""
+    address = read_address(text)
+    return address is not None and address.complete and address.scheme in schemes
 
-    Telegram refuses hosts that nobody else can reach, such as "localhost", and with
-    them the whole message.
+
+def is_private(text: str) -> bool:
+    """Tell whether an address leads into a network that is not the Internet.
+
+    Only what is written is looked at: nobody is asked which IP address a name has.
     """
-    if _UNSAFE.search(text):
-        return False
+    address = read_address(text)
+    if address is None:
+        return True
+    host = address.host.rstrip(".").lower()
+    if host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES)):
+        return True
     try:
-        address = urlsplit(text)
-        host = address.hostname
-        _ = address.port  # raises if it is none
+        # Also takes the odd notations that connecting takes: 127.1, 0x7f.0.0.1.
+        ip: ipaddress.IPv4Address | ipaddress.IPv6Address
+        ip = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
+    except (ValueError, OSError):
+        return False  # a name
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip.sixtofour or ip
+    return not ip.is_global
+
+
+def _split_authority(authority: str) -> tuple[str, str, int] | None:
+    """Split what stands between scheme and path into user, host and port.
+
+    Returns:
+        The port is 0 where there is none. None: one of them is not allowed.
+    """
+    port = 0
+    mark = max(authority.rfind(each) for each in ":]@")
+    if mark > 0 and authority[mark] == ":":
+        digits = _PORT.fullmatch(authority, mark + 1)
+        port = int(digits[1]) if digits else 0
+        if not 0 < port < 65536:
+            return None
+        authority = authority[:mark]
+    user, _, host = authority.rpartition("@")
+    if host.startswith("[") and host.endswith("]"):
+        return (user, host, port) if _is_ipv6(host) else None
+    valid = host != "." and _HOST.fullmatch(host) and _USER.fullmatch(user)
+    return (user, host, port) if valid else None
+
+
+def _is_ipv6(host: str) -> bool:
+    written = _IPV6.fullmatch(host)
+    try:
+        return written is not None and bool(ipaddress.IPv6Address(written[1]))
     except ValueError:
         return False
-    if not host or address.scheme not in schemes:
-        return False
-    return address.scheme == "tg" or "." in host or ":" in host
+
+
+def _app_address(scheme: str, host: str) -> Address | None:
+    allowed = _SITE_HOST if scheme == "tonsite" else _APP_HOST
+    return Address(scheme, host, complete=True) if allowed.fullmatch(host) else None

@@ -37,17 +37,24 @@ Parameters = dict[str, Any]
 Files = dict[str, Upload]
 
 
-def compose(update: Update, reply: Reply, report: Callable[[str], None]) -> list[Call]:
+def compose(
+    update: Update,
+    reply: Reply,
+    report: Callable[[str], None],
+    *,
+    local_server: bool = False,
+) -> list[Call]:
     """Turn a reply into calls, to be made in this order.
 
     Args:
         update: what the reply answers.
         reply: what the service wants the user to see.
         report: called with a word for everything that had to be left out.
+        local_server: the Bot API server is not Telegram's own; see `read_media`.
     """
     if call := _plain(update, reply):
         return [call]
-    composer = _Composer(update, report)
+    composer = _Composer(update, report, local_server=local_server)
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
         composer.answer(reply.callback_answer)
@@ -83,9 +90,12 @@ def _plain(update: Update, reply: Reply) -> Call | None:
 class _Composer:
     """Collects the calls of one reply."""
 
-    def __init__(self, update: Update, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, update: Update, report: Callable[[str], None], *, local_server: bool
+    ) -> None:
         self.calls: list[Call] = []
         self._report = report
+        self._local_server = local_server
         self._callback_query_id = update.callback_query_id
         # Whoever is written to elsewhere is written to in a private chat.
         elsewhere = update.reply_chat_id
@@ -176,7 +186,7 @@ class _Composer:
         self, message: OutgoingMessage, parts: list[str], markup: Parameters
     ) -> bool:
         """Add media and its text. False: there is nothing to send it from."""
-        items = read_media(message.media, self._report)
+        items = read_media(message.media, self._report, local_server=self._local_server)
         if not items:
             return False
         if not self._chat:

@@ -24,7 +24,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.reply_limits import MOST_RESULT_TEXT
 from gateway.telegram.addresses import is_address
 from gateway.telegram.markup import reply_markup
-from gateway.telegram.media import CAPTION_LIMIT
+from gateway.telegram.media import CAPTION_LIMIT, is_file_id
 from gateway.telegram.options import parse_mode, previews
 from gateway.telegram.text import blank, split, split_html
 
@@ -95,6 +95,9 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
         report("result_with_several_media")
     kind = _MEDIA.get(media.kind, "document")
     if media.file_id:
+        if not is_file_id(media.file_id):
+            report("media_file_id_invalid")
+            return None
         source = f"{_stem(kind)}_file_id"
         shown: Parameters | None = {"type": kind, source: media.file_id}
     else:

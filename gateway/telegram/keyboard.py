@@ -17,7 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.reply_limits import MOST_BUTTONS
-from gateway.telegram.addresses import is_address
+from gateway.telegram.addresses import is_address, read_address
 from gateway.telegram.text import blank
 
 _DATA_BYTES = 64
@@ -104,7 +104,7 @@ def _fault(button: Button, context: RequestContext) -> str:
             too_long = len(button.callback_data.encode()) > _DATA_BYTES
             return "button_data_too_long" if too_long else ""
         case "url" if button.url:
-            valid = is_address(button.url, "http", "https", "tg")
+            valid = read_address(button.url) is not None
             return "" if valid else "button_url_invalid"
         case "web_app_url" if button.web_app_url:
             return web_app_fault(button.web_app_url, context)

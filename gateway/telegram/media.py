@@ -4,6 +4,7 @@ Pure: the same media always give the same calls.
 """
 
 import mimetypes
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from msgspec import Struct, structs
 
 from gateway.domain.call import Call, Upload
 from gateway.domain.reply_limits import MOST_MEDIA
-from gateway.telegram.addresses import is_address
+from gateway.telegram.addresses import is_address, is_private
 
 CAPTION_LIMIT = 1024
 """Bot API, sendPhoto and others: caption. In UTF-16 code units."""
@@ -46,6 +47,8 @@ _NAMES = {
     "sticker": "sticker.webp",
 }
 
+_FILE_ID = re.compile(r"[A-Za-z0-9_-]+")
+
 Parameters = dict[str, Any]
 
 
@@ -62,17 +65,36 @@ class Item(Struct, frozen=True):
 
 
 def read_media(
-    media: Sequence[contract.Media], report: Callable[[str], None]
+    media: Sequence[contract.Media],
+    report: Callable[[str], None],
+    *,
+    local_server: bool = False,
 ) -> list[Item]:
     """Read what is to be sent, in its order.
 
     Args:
         media: of one message.
         report: called with a word for everything that has to be left out.
+        local_server: the Bot API server is not Telegram's own. It downloads addresses
+            from inside the operator's network, so private ones are left out.
     """
     if len(media) > MOST_MEDIA:
         report("too_many_media")
-    return [item for each in media[:MOST_MEDIA] if (item := _item(each, report))]
+    items = []
+    for each in media[:MOST_MEDIA]:
+        if local_server and each.url and is_private(each.url):
+            report("media_url_private")
+        elif item := _item(each, report):
+            items.append(item)
+    return items
+
+
+def is_file_id(text: str) -> bool:
+    """Tell whether a text can be the id of a file.
+
+    A Bot API server of one's own also takes addresses and its own files in its place.
+    """
+    return _FILE_ID.fullmatch(text) is not None
 
 
 def in_albums(items: Iterable[Item]) -> list[list[Item]]:
@@ -179,6 +201,9 @@ def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:
         return None
     if media.url and not is_address(media.url, "http", "https"):
         report("media_url_invalid")
+        return None
+    if media.file_id and not is_file_id(media.file_id):
+        report("media_file_id_invalid")
         return None
     return Item(kind, source)
 

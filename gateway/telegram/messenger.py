@@ -31,6 +31,8 @@ class TelegramMessenger:
             its waits and its repetition are included.
         count_reply_fault: called with a word for each part of a reply that had to be
             left out.
+        local_server: the Bot API server is not Telegram's own: it must not be sent to
+            private addresses.
     """
 
     def __init__(
@@ -39,10 +41,12 @@ class TelegramMessenger:
         *,
         observe_call: Callable[[str, float], None],
         count_reply_fault: Callable[[str], None],
+        local_server: bool = False,
     ) -> None:
         self._api = api
         self._observe_call = observe_call
         self._count_reply_fault = count_reply_fault
+        self._local_server = local_server
 
     def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
         """Turn a reply into calls of the Bot API, to be sent in this order.
@@ -56,7 +60,7 @@ class TelegramMessenger:
             self._count_reply_fault(fault)
             faults[fault] += 1
 
-        calls = compose(update, reply, report)
+        calls = compose(update, reply, report, local_server=self._local_server)
         if faults:
             logger.warning(
                 "parts of a reply left out",

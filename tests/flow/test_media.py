@@ -83,6 +83,16 @@ async def test_what_is_too_large_is_left_out(gateway: World) -> None:
     assert "upload_too_large" in str(gateway.log())
 
 
+async def test_a_private_address_is_left_out(gateway: World) -> None:
+    """The Bot API server of this gateway is not Telegram's own."""
+    media = [Media(kind=MEDIA_KIND_PHOTO, url="http://169.254.169.254/latest.jpg")]
+    answer_with(gateway, OutgoingMessage(text="Look", media=media))
+    await gateway.say("photo")
+    await gateway.ended(1)
+    assert gateway.texts() == ["Look"]
+    assert "media_url_private" in str(gateway.log())
+
+
 def document(file_id: str) -> dict[str, Any]:
     """Make a message with a document."""
     return {

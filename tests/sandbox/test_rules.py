@@ -154,7 +154,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "web app on a keyboard by HTTP": (
         "sendMessage",
         {"reply_markup": key(text="A", web_app={"url": "http://a.org"})},
-        "keyboard button Web App URL is invalid: Wrong HTTP URL",
+        (
+            "keyboard button Web App URL 'http://a.org' is invalid: "
+            "Only HTTPS links are allowed"
+        ),
     ),
     "keyboard of a business account": (
         "sendMessage",
@@ -341,7 +344,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "button to a file": (
         "sendMessage",
         {"reply_markup": button(text="A", url="file:///etc/motd")},
-        "inline keyboard button URL 'file:///etc/motd' is invalid: Wrong HTTP URL",
+        (
+            "inline keyboard button URL 'file:///etc/motd' is invalid: "
+            "Unsupported URL protocol"
+        ),
     ),
     "button to a local host": (
         "sendMessage",

@@ -292,10 +292,13 @@ class TestInlineButtons:
     @pytest.mark.parametrize(
         "url",
         [
-            "example.com",
+            "example",
             "ftp://example.com",
             "http://localhost/x",
-            "https://example.com/a b",
+            "https://example.com:0/",
+            "https://u@v@example.com",
+            "https://exa|mple.com",
+            "tg://t.me/x",
             "https://example.com:port",
             "https://[::1",
             "javascript:alert(1)",
@@ -304,6 +307,14 @@ class TestInlineButtons:
     def test_a_bad_address_costs_its_button_only(self, url: str) -> None:
         """Telegram would refuse the whole message."""
         assert self.sent(Button(text="A", url=url)) == (None, ["button_url_invalid"])
+
+    @pytest.mark.parametrize(
+        "url", ["example.com/a", "https://example.com/a b", "TG://user?id=5"]
+    )
+    def test_an_address_that_telegram_takes_is_taken(self, url: str) -> None:
+        """Telegram adds a scheme, and escapes a space."""
+        shown = {"text": "A", "url": url}
+        assert self.sent(Button(text="A", url=url)) == (shown, [])
 
     def test_a_web_app_is_for_private_chats_of_the_bot(self) -> None:
         """Not for business accounts, and only by HTTPS."""

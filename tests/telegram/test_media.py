@@ -240,3 +240,28 @@ def test_a_bad_address_does_not_cost_the_rest_of_an_album(url: str) -> None:
         "photo-1",
     ]
     assert reported == ["media_url_invalid"]
+
+
+@pytest.mark.parametrize(
+    "file_id",
+    ["file:///etc/passwd", "http://169.254.169.254/", "a.b", "ä", "a b", "a\n"],
+)
+def test_a_file_id_is_nothing_but_an_id(file_id: str) -> None:
+    """A Bot API server of one's own would send its files, or fetch the address."""
+    media = Media(kind=MEDIA_KIND_PHOTO, file_id=file_id)
+    calls, reported = sent(OutgoingMessage(text="Look", media=[media]))
+    assert [call.method for call in calls] == ["sendMessage"]
+    assert reported == ["media_file_id_invalid"]
+
+
+@pytest.mark.parametrize("local_server", [True, False])
+def test_a_local_server_is_not_sent_to_private_addresses(*, local_server: bool) -> None:
+    """It stands in the operator's network; Telegram's own servers do not."""
+    near = Media(kind=MEDIA_KIND_PHOTO, url="http://169.254.169.254/latest.jpg")
+    far = Media(kind=MEDIA_KIND_PHOTO, url="https://example.com/far.jpg")
+    reply = Reply(messages=[OutgoingMessage(text="Look", media=[near, far])])
+    reported: list[str] = []
+    calls = compose(update(), reply, reported.append, local_server=local_server)
+    urls = [call.parameters["photo"] for call in calls]
+    assert urls == ([far.url] if local_server else [near.url, far.url])
+    assert reported == (["media_url_private"] if local_server else [])

@@ -389,11 +389,12 @@ class Media(_message.Message):
     kind: Global___MediaKind.ValueType
     """What it is shown as."""
     file_id: _builtins.str
-    """A file that is on Telegram's servers already. Valid for this bot only."""
+    """A file that is on Telegram's servers already, by its id. Valid for this bot only."""
     url: _builtins.str
     """An HTTP address that Telegram downloads it from.
 
-    At most 5 MB for photos and 20 MB for other kinds.
+    At most 5 MB for photos and 20 MB for other kinds. Left out where it is a private
+    address and the gateway uses a Bot API server of the operator's own.
     """
     @_builtins.property
     def upload(self) -> Global___Upload:
@@ -522,7 +523,7 @@ class Button(_message.Message):
     whoever pressed may do what the data says, or let the gateway sign it.
     """
     url: _builtins.str
-    """Opens this address, http, https or tg."""
+    """Opens this address, http, https or tg. Telegram takes one without a scheme for http."""
     web_app_url: _builtins.str
     """Opens this address, https, as a web app. Private chats only."""
     style: Global___ButtonStyle.ValueType
