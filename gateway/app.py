@@ -11,7 +11,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -111,7 +111,6 @@ async def running(
     stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
     table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
-    clock = SystemClock()
     async with (
         Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
         BotApi(
@@ -121,23 +120,27 @@ async def running(
         ) as api,
         open_mailboxes(
             settings.store_url,
-            clock,
+            SystemClock(),
             limit=settings.mailbox_limit,
             sessions=settings.session_limit,
             patience=settings.store_patience,
         ) as store,
         AsyncExitStack() as stack,
     ):
-        addresses = file_addresses(settings)
+        # The process above the workers, which serves the files, knows no store.
+        now = store.clock.now if worker is None else time.time
+        addresses = file_addresses(settings, now)
         fill = addresses.fill if addresses else None
-        dispatch = Dispatch(table, channels, timeouts, stream_timeouts, fill)
-        parts = Parts(settings, dispatch, api, store, clock, recorder)
+        dispatch = Dispatch(
+            table, channels, timeouts, stream_timeouts, fill, now=store.clock.now
+        )
+        parts = Parts(settings, dispatch, api, store, recorder)
         if recorder is not None:
             posting = asyncio.create_task(recorder.run(), name="post turns")
             stack.push_async_callback(_cancel, posting)
         files: Pages = {}
         if worker is None:  # else the process above serves them
-            files = await stack.enter_async_context(file_pages(settings, api))
+            files = await stack.enter_async_context(file_pages(settings, api, now))
         await stack.enter_async_context(_own_pages(parts, settings, worker, files))
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
@@ -153,18 +156,27 @@ async def running(
         yield
 
 
-def file_addresses(settings: Settings) -> FileAddresses | None:
-    """Give what makes addresses of files. None: there is none, FILES_URL is not set."""
+def file_addresses(
+    settings: Settings, now: Callable[[], float]
+) -> FileAddresses | None:
+    """Make the signer of the files' addresses. None: FILES_URL is not set.
+
+    Args:
+        settings: of the gateway.
+        now: seconds since the epoch, by the clock of whoever serves the files.
+    """
     if not settings.files_address:
         return None
     token = settings.telegram_bot_token.get_secret_value()
-    return FileAddresses(token, settings.files_address, time.time)
+    return FileAddresses(token, settings.files_address, now)
 
 
 @contextlib.asynccontextmanager
-async def file_pages(settings: Settings, api: BotApi) -> AsyncIterator[Pages]:
-    """Give the pages at which services get files; none unless FILES_URL is set."""
-    addresses = file_addresses(settings)
+async def file_pages(
+    settings: Settings, api: BotApi, now: Callable[[], float] = time.time
+) -> AsyncIterator[Pages]:
+    """Serve files to services; no page unless FILES_URL is set."""
+    addresses = file_addresses(settings, now)
     if addresses is None:
         yield {}
         return

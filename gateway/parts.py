@@ -20,7 +20,6 @@ from gateway.actors.system import ActorSystem
 from gateway.actors.typing import Typing
 from gateway.config import Settings
 from gateway.domain.messenger import Messenger
-from gateway.domain.ports import Clock
 from gateway.domain.services import Services
 from gateway.domain.turn import Turn
 from gateway.logs import dropped_lines, log_turn
@@ -52,7 +51,6 @@ class Parts:
         dispatch: Dispatch,
         api: BotApi,
         store: Store,
-        clock: Clock,
         recorder: Recorder | None = None,
     ) -> None:
         self._metrics = metrics = Metrics()
@@ -63,6 +61,7 @@ class Parts:
         """Why the gateway as a whole is not ready. Empty: it is."""
         self._reader = reader = UpdateReader(settings.bot_id)
         self._mailboxes = mailboxes = store.mailboxes
+        clock = store.clock
         services: Services = dispatch
         count_reply_fault: Callable[[str], None] = metrics.count_reply_fault
         if recorder is not None:

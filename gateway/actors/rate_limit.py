@@ -2,26 +2,29 @@
 
 from gateway.domain.state import State
 
-# Arrivals exactly one window apart must pass although their difference, as a
-# floating-point number, may fall short of it.
-_ROUNDING = 1e-6
+CLOCK_TOLERANCE = 0.05
+"""By so many seconds two gateways may differ about the time of an arrival: each knows
+the store's time to within half of that."""
 
-# Updates overtake each other by seconds. If one arrives so long before the one that was
-# judged last, the machine's clock was set back: do not wait until it has caught up.
-_CLOCK_STEP = 60.0
+LONGEST_OVERTAKING = 2.0
+"""An update that arrived earlier than one judged before it was overtaken on its way, by
+so many seconds at most. A longer step back is that of a clock."""
 
 
 class RateLimit:
     """Judges updates by the time they arrived, so that a backlog is not punished.
 
     The bucket holds `requests` tokens and fills up in `window` seconds. All of it
-    lives in the user's state.
+    lives in the user's state. It may be overdrawn by what flows in during
+    `CLOCK_TOLERANCE`, so that nobody is limited for an error of our clocks. When a
+    clock was set back, nobody can tell how much time went by: the bucket is full then.
     """
 
     def __init__(self, requests: int, window: float) -> None:
         self._requests = requests
         self._window = window
         self._tokens_per_second = requests / window
+        self._overdraft = CLOCK_TOLERANCE * self._tokens_per_second
 
     def allows(self, state: State, arrived: float, album: str = "") -> bool:
         """Take a token for an update, if there is one.
@@ -35,13 +38,13 @@ class RateLimit:
         if album and album == state.album:
             return state.album_allowed
         tokens = float(self._requests)
-        if arrived < state.judged_at - _CLOCK_STEP:
+        if arrived < state.judged_at - LONGEST_OVERTAKING:
             state.judged_at = arrived
-        if state.judged_at:
+        elif state.judged_at:
             elapsed = max(0.0, arrived - state.judged_at)
             tokens = min(tokens, state.tokens + elapsed * self._tokens_per_second)
-        allowed = tokens >= 1 - _ROUNDING
-        state.tokens = max(0.0, tokens - 1) if allowed else tokens
+        allowed = tokens >= 1 - self._overdraft
+        state.tokens = tokens - 1 if allowed else tokens
         state.judged_at = max(state.judged_at, arrived)
         if album:
             state.album, state.album_allowed = album, allowed

@@ -25,6 +25,7 @@ from gateway.mailboxes.commands import Command
 from gateway.mailboxes.connect import Connect, connector
 from gateway.mailboxes.keys import SHARDS, slot_of
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.store_clock import TIME_SHARD, LearnTime, ignore_time
 from gateway.mailboxes.transport import DEADLINE, Transport
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class ClusterTransport:
         clock: tells when a batch was sent.
         connector: gives the way to make connections to the URL, or to another host and
             port with the URL's settings.
+        learn_time: is told the time of the server that has `TIME_SHARD`, whenever a
+            connection to it was made.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class ClusterTransport:
         scripts: Scripts,
         clock: Clock,
         connector: Callable[..., Connect] = connector,
+        learn_time: LearnTime = ignore_time,
     ) -> None:
         self._url = url
+        self._learn_time = learn_time
         self._connector = connector
         self._on_restart: Callable[[float], None] = lambda _: None
         self._on_return: Callable[[float], None] = lambda _: None
@@ -116,6 +121,10 @@ class ClusterTransport:
         """Start to connect."""
         self._seed.start()
 
+    async def attempt(self) -> None:
+        """Wait until the first attempt to connect has ended, well or badly."""
+        await self._seed.attempted.wait()
+
     def beside(self, shard: int) -> list[int]:
         """List the shards that are on the node of this one, itself included."""
         owner = self._owners[shard]
@@ -152,6 +161,12 @@ class ClusterTransport:
         connect = self._connector(self._url, **place)
         transport = Transport(connect, self._scripts, self._clock, redirect)
         self._listen(transport)
+
+        def learn_time(server_time: float, asked: float, answered: float) -> None:
+            if self._owners[TIME_SHARD] is transport:
+                self._learn_time(server_time, asked, answered)
+
+        transport.learn_time = learn_time
         return transport
 
     def _listen(self, node: Transport) -> None:

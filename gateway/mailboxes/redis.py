@@ -26,6 +26,7 @@ from gateway.mailboxes.keys import ALL_SHARDS, Shard, shard_of
 from gateway.mailboxes.letters import decode_envelope
 from gateway.mailboxes.recovery import Recovery
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.store_clock import LearnTime, ignore_time
 from gateway.mailboxes.sweep import Sweep
 from gateway.mailboxes.tokens import Tokens
 
@@ -43,6 +44,7 @@ class RedisMailboxes:
         patience: for how many seconds a put or a bury is tried. None: until the caller
             gives up.
         lease_seconds: how long a claim lasts without being renewed.
+        learn_time: is told the time of Redis at every sweep.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RedisMailboxes:
         limit: int,
         patience: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        learn_time: LearnTime = ignore_time,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -61,7 +64,9 @@ class RedisMailboxes:
         self._commands = Commands(scripts, limit, lease_seconds)
         self._asking = Asking(transport, self._commands, clock, patience, lease_seconds)
         self._recovery = Recovery(transport, self._commands, clock, patience)
-        self._sweep = Sweep(transport, self._commands, self._recovery)
+        self._sweep = Sweep(
+            transport, self._commands, self._recovery, clock, learn_time
+        )
         self._tokens = Tokens()
 
     @property

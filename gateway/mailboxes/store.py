@@ -16,6 +16,7 @@ from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.stops import LocalStops, RedisStops
+from gateway.mailboxes.store_clock import StoreClock
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,17 @@ Opened = MemoryMailboxes | FallbackMailboxes
 
 
 class Store(NamedTuple):
-    """What was opened: the mailboxes, and what goes past them."""
+    """What was opened.
+
+    Attributes:
+        mailboxes: the mailboxes.
+        stops: what goes past them.
+        clock: tells the time that all gateways with these mailboxes agree on.
+    """
 
     mailboxes: Opened
     stops: Stops
+    clock: Clock
 
 
 @asynccontextmanager
@@ -37,7 +45,7 @@ async def open_mailboxes(
 
     Args:
         url: the Redis, as redis-py reads it. None: none.
-        clock: measures leases and lifetimes.
+        clock: this machine's own.
         limit: how many updates a mailbox may hold; at least 1.
         sessions: how many states are kept in memory at most.
         patience: for how many seconds a put waits for a Redis that fails.
@@ -45,24 +53,35 @@ async def open_mailboxes(
     Raises:
         Faults: the address is wrong.
     """
-    memory = MemoryMailboxes(clock, limit=limit, sessions=sessions)
+    store_clock = StoreClock(clock)
+    memory = MemoryMailboxes(store_clock, limit=limit, sessions=sessions)
     try:
         if url is None:
             logger.warning("mailboxes are in memory: a crash loses what is not done")
-            yield Store(memory, LocalStops())
+            yield Store(memory, LocalStops(), store_clock)
         else:
             await _inspect(url)
             scripts = load_scripts()
-            transport = ClusterTransport(url, scripts, clock)
+            transport = ClusterTransport(
+                url, scripts, clock, learn_time=store_clock.learn
+            )
             durable = RedisMailboxes(
-                transport, scripts, clock, limit=limit, patience=patience
+                transport,
+                scripts,
+                store_clock,
+                limit=limit,
+                patience=patience,
+                learn_time=store_clock.learn,
             )
             async with (
                 transport,
                 FallbackMailboxes(durable, memory, transport, clock) as mailboxes,
                 RedisStops(transport.connect, transport) as stops,
             ):
-                yield Store(mailboxes, stops)
+                # Else what comes in now would be judged by this machine's clock, and
+                # a moment later by that of Redis.
+                await transport.attempt()
+                yield Store(mailboxes, stops, store_clock)
     finally:
         if memory.queued:
             logger.error(

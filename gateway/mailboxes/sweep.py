@@ -1,12 +1,17 @@
 """Finding the lanes that nobody works on."""
 
+import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from secrets import token_hex
+from typing import Any
 
-from gateway.mailboxes.commands import Commands, Submits, ask_all
+from gateway.domain.ports import Clock
+from gateway.mailboxes.commands import Command, Commands, Submits, ask_all
 from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
 from gateway.mailboxes.recovery import Recovery
+from gateway.mailboxes.store_clock import TIME_SHARD, LearnTime
 
 PLENTY = 256
 """Where more lanes wait, they are looked for in a few shards at a time.
@@ -25,9 +30,16 @@ class Sweep:
     """Looks for waiting lanes in the shards, in random order."""
 
     def __init__(
-        self, transport: Submits, commands: Commands, recovery: Recovery
+        self,
+        transport: Submits,
+        commands: Commands,
+        recovery: Recovery,
+        clock: Clock,
+        learn_time: LearnTime,
     ) -> None:
         self._transport = transport
+        self._clock = clock
+        self._learn_time = learn_time
         self._commands = commands
         self._recovery = recovery
         self._plenty = False
@@ -66,6 +78,10 @@ class Sweep:
         """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
         marker = token_hex(8)
         commands = [self._commands.waiting(shard, limit, marker) for shard in shards]
+        for command in commands:
+            if command.shard == TIME_SHARD:
+                # In this callback, because others may be answered much later.
+                command.reply.add_done_callback(partial(self._note_time, command))
         await ask_all(self._transport, commands, PATIENCE)
         found = []
         markers = []
@@ -79,3 +95,11 @@ class Sweep:
                 found.append((int(due) - now, lane.decode()))
         self._recovery.compare(markers)
         return found
+
+    def _note_time(self, command: Command, reply: asyncio.Future[Any]) -> None:
+        if reply.cancelled() or reply.exception() is not None:
+            return
+        _, _, _, milliseconds, _ = reply.result()
+        # Redis cuts its time to whole milliseconds.
+        server_time = (milliseconds + 0.5) / 1000
+        self._learn_time(server_time, command.sent, self._clock.uptime())

@@ -26,6 +26,7 @@ from gateway.mailboxes.commands import Command
 from gateway.mailboxes.line import Line, open_line
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.server import Server
+from gateway.mailboxes.store_clock import LearnTime, ignore_time
 
 DEADLINE = 1.0
 """Seconds within which a batch is answered; else the connection is taken for dead."""
@@ -54,8 +55,14 @@ class Transport:
         self.connect = connect
         self._clock = clock
         self._redirect = redirect
-        self._hello = pack((b"INFO", b"server")) + b"".join(
-            pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts
+        self.learn_time: LearnTime = ignore_time
+        """Is told the server's time whenever a connection was made."""
+        self._hello = b"".join(
+            (
+                pack((b"TIME",)),  # first: its answer tells how long the way takes
+                pack((b"INFO", b"server")),
+                *(pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts),
+            )
         )
         self._hellos = len(tuple(scripts))
         self._queue: deque[Command] = deque()
@@ -68,6 +75,8 @@ class Transport:
         self._deadline: asyncio.Timeout
         self._watchdog: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self.attempted = asyncio.Event()
+        """The first attempt to connect has ended, well or badly."""
         self.server = Server(clock)
         """How the server is doing."""
         self._looked_through = MOST_QUEUED
@@ -115,6 +124,7 @@ class Transport:
             except Exception as error:  # noqa: BLE001 - no error may end the transport
                 self.server.note_failure(error)
             finally:
+                self.attempted.set()
                 if self._batch is not None:
                     self._queue.extendleft(reversed(self._batch.unanswered))
                 self._line = self._batch = None
@@ -125,17 +135,25 @@ class Transport:
         """Connect and answer commands, until something fails."""
         async with asyncio.timeout(DEADLINE):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
+            asked = self._clock.uptime()
             await connection.send_packed_command(self._hello, check_health=False)
-            info = b""
             with contextlib.suppress(ResponseError):  # not everybody may ask
+                self._note_time(asked, *await connection.read_response())
+            info = b""
+            with contextlib.suppress(ResponseError):  # as above
                 info = await connection.read_response()
             for _ in range(self._hellos):
                 await connection.read_response()
         self.server.greet(info)
+        self.attempted.set()
         async with asyncio.timeout(None) as self._deadline:
             self._line = open_line(connection, self._take)
             self._send_soon()
             await self._line.run()
+
+    def _note_time(self, asked: float, seconds: bytes, microseconds: bytes) -> None:
+        server_time = int(seconds) + int(microseconds) / 1e6
+        self.learn_time(server_time, asked, self._clock.uptime())
 
     def _send_soon(self) -> None:
         """Send what waits at the end of this turn, unless a batch is under way."""

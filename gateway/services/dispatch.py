@@ -1,5 +1,6 @@
 """Finds the rpc that serves an update, and binds the update to it."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ class Dispatch:
         timeouts: Mapping[str, float],
         stream_timeouts: Mapping[str, float],
         address_files: Callable[[IncomingMessage], None] | None = None,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """Prepare the rpc of every route.
 
@@ -37,6 +40,8 @@ class Dispatch:
             stream_timeouts: the same for answers that come piece by piece.
             address_files: puts into a message the addresses of its files. None: they
                 have none.
+            now: seconds since the epoch, by the clock that the arrival of updates is
+                noted by.
         """
         self._table = table
         self._rpcs = {
@@ -45,6 +50,7 @@ class Dispatch:
                 channels[route.service],
                 (stream_timeouts if route.streams else timeouts)[route.service],
                 address_files,
+                now,
             )
             for route in table.routes
         }

@@ -8,7 +8,6 @@ service. No task is started here.
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -33,7 +32,7 @@ _LARGE_BYTES = 2**20
 class Rpc:
     """An rpc of a service, ready to be called for one of its routes."""
 
-    __slots__ = ("_address_files", "_call", "_stream", "_timeout", "route")
+    __slots__ = ("_address_files", "_call", "_now", "_stream", "_timeout", "route")
 
     def __init__(
         self,
@@ -41,8 +40,10 @@ class Rpc:
         channel: aio.Channel,
         timeout: float,
         address_files: Callable[[IncomingMessage], None] | None,
+        now: Callable[[], float],
     ) -> None:
         self.route = route
+        self._now = now
         self._address_files = address_files
         self._timeout = timeout
         # Bytes in and out: a deserializer of ours that fails would be logged by gRPC
@@ -120,8 +121,7 @@ class Rpc:
         """Give the call's deadline: it must leave time for an answer to arrive."""
         if not update.useful_until:
             return self._timeout
-        # By the clock of the arrival, which may have been on another machine.
-        left = update.useful_until - ANSWER_SECONDS - time.time()
+        left = update.useful_until - ANSWER_SECONDS - self._now()
         return max(0.0, min(self._timeout, left))
 
     def _request(

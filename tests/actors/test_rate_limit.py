@@ -1,10 +1,14 @@
 """The token bucket."""
 
+from math import inf
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.actors.rate_limit import RateLimit
+from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
 from gateway.domain.state import State
+from gateway.mailboxes.store_clock import StoreClock
 
 START = 1_790_000_000.0
 
@@ -43,17 +47,125 @@ def test_an_album_counts_once() -> None:
 def test_an_arrival_from_the_past_gives_no_tokens_back() -> None:
     """Two queues of one user may deliver out of order; that fills no bucket."""
     limit, state = RateLimit(1, 1), State()
-    assert limit.allows(state, START + 5)
+    assert limit.allows(state, START + LONGEST_OVERTAKING)
     assert not limit.allows(state, START)
-    assert not limit.allows(state, START + 5.5)
+    assert not limit.allows(state, START + LONGEST_OVERTAKING + 0.5)
 
 
-def test_a_clock_that_was_set_back_limits_nobody_for_long() -> None:
-    """The bucket fills up from the new time on."""
+@pytest.mark.parametrize("step", [3, 30, 3600])
+def test_a_clock_that_was_set_back_limits_nobody(step: float) -> None:
+    """Nobody can tell how much time went by, so the user gets what may be due."""
     limit, state = RateLimit(1, 1), State()
-    assert limit.allows(state, START + 3600)
-    limit.allows(state, START)
+    assert limit.allows(state, START + step)
+    assert limit.allows(state, START)
+    assert not limit.allows(state, START + 0.5)
     assert limit.allows(state, START + 1)
+
+
+@pytest.mark.parametrize("skew", [-3600, -30, 30, 3600])
+def test_gateways_whose_clocks_differ_limit_no_user_who_is_slow_enough(
+    skew: float,
+) -> None:
+    """Also if neither of them ever learned the time of the store."""
+    limit, state = RateLimit(1, 1), State()
+    arrivals = [START + 3 * n + (skew if n % 2 else 0) for n in range(100)]
+    assert all(limit.allows(state, arrived) for arrived in arrivals)
+
+
+class SkewedClock:
+    """The clock of a machine that runs since some time, set to any time of day."""
+
+    def __init__(self, skew: float, booted: float) -> None:
+        self.true_time = START
+        self._skew = skew
+        self._booted = booted
+
+    def now(self) -> float:
+        """Give seconds since the epoch, as this machine has them."""
+        return self.true_time + self._skew
+
+    def uptime(self) -> float:
+        """Give seconds since the machine's start."""
+        return self.true_time - self._booted
+
+
+class Gateway:
+    """What notes arrivals by the time of a store."""
+
+    def __init__(self, skew: float, up_for: float) -> None:
+        self._own = SkewedClock(skew, START - up_for)
+        self._clock = StoreClock(self._own)
+
+    def ask_for_time(self, at: float, there: float, back: float) -> None:
+        """Learn the store's time; question and answer take so many seconds."""
+        self._own.true_time = at
+        asked = self._clock.uptime()
+        self._own.true_time = at + there + back
+        self._clock.learn(at + there, asked, self._clock.uptime())
+
+    def note_arrival(self, at: float) -> float:
+        """Give the time that it notes."""
+        self._own.true_time = at
+        return self._clock.now()
+
+
+class IdealBucket:
+    """The token bucket of the textbook, by the true time."""
+
+    def __init__(self, requests: int, window: float) -> None:
+        self._capacity = self._tokens = float(requests)
+        self._rate = requests / window
+        self._at = -inf
+
+    def allows(self, at: float) -> bool:
+        """Take a token, if there is one."""
+        gained = (at - self._at) * self._rate
+        self._tokens = min(self._capacity, self._tokens + gained)
+        self._at = at
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+_WAY = st.floats(0, 0.9 * CLOCK_TOLERANCE)
+"""Seconds. By half of both ways together a gateway may be wrong."""
+
+_GAP = st.just(1.0) | st.floats(0.1, 3)
+"""From one update to the next, in the times that one token takes to flow in."""
+
+
+@given(
+    requests=st.integers(1, 5),
+    window=st.sampled_from([0.5, 1, 7]),
+    gateways=st.lists(
+        st.builds(Gateway, st.floats(-3600, 3600), st.floats(0, 1e7)), min_size=2
+    ),
+    updates=st.lists(st.tuples(_GAP, st.integers(0, 99), _WAY, _WAY), max_size=60),
+)
+def test_no_skew_of_clocks_limits_users_more_than_they_deserve(
+    requests: int,
+    window: float,
+    gateways: list[Gateway],
+    updates: list[tuple[float, int, float, float]],
+) -> None:
+    """At no time more are refused than by a bucket that knows the true time."""
+    limit, state, ideal = (
+        RateLimit(requests, window),
+        State(),
+        IdealBucket(requests, window),
+    )
+    for gateway in gateways:
+        gateway.ask_for_time(START, 0.01, 0.01)
+    at = START + 1
+    refused = deserved = 0
+    for gap, number, there, back in updates:
+        gateway = gateways[number % len(gateways)]
+        gateway.ask_for_time(at, there, back)
+        at += gap * window / requests
+        refused += not limit.allows(state, gateway.note_arrival(at))
+        deserved += not ideal.allows(at)
+        assert refused <= deserved
 
 
 def test_the_notice_is_due_once_per_window() -> None:
@@ -76,5 +188,5 @@ def test_no_span_of_time_lets_more_through_than_the_bucket_allows(
     passed = [t for t in sorted(offsets) if limit.allows(state, START + t)]
     for first in range(len(passed)):
         for last in range(first, len(passed)):
-            span = passed[last] - passed[first]
+            span = passed[last] - passed[first] + CLOCK_TOLERANCE
             assert last - first + 1 <= requests + span * requests / window + 1e-3

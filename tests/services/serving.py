@@ -1,6 +1,7 @@
 """Real services on real sockets, and a gateway's dispatch that calls them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -134,13 +135,17 @@ async def serving(
 
 @asynccontextmanager
 async def calling(
-    port: int, *, timeout: float | None = None, tls: Tls | None = None
+    port: int,
+    *,
+    timeout: float | None = None,
+    tls: Tls | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Dispatch]:
     """Open the channels of all four services to one port."""
     timeouts = {name: timeout or seconds for name, seconds in TIMEOUTS.items()}
     targets = dict.fromkeys(TABLE.services, f"127.0.0.1:{port}")
     async with Channels(targets, tls) as channels:
-        yield Dispatch(TABLE, channels, timeouts, timeouts)
+        yield Dispatch(TABLE, channels, timeouts, timeouts, now=now)
 
 
 async def call(dispatch: Dispatch, update: Update) -> str:

@@ -222,6 +222,21 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
         assert seen.seconds_left <= given + 0.05
 
 
+async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
+    """It is the store's, which this machine's own may be far from."""
+
+    def store_time() -> float:
+        return time.time() - 3600
+
+    services = Services()
+    async with serving(services) as port, calling(port, now=store_time) as dispatch:
+        asked = a_button("CONNECT:user-9", useful_until=store_time() + 60)
+        match = dispatch.find(asked)
+        assert match
+        await match.call("user-7")
+    assert len(services.seen) == 1
+
+
 async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     """A block is a change of membership, for whoever wants to hear of it."""
     blocked = an_update(
