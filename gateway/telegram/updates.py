@@ -58,7 +58,7 @@ class UpdateReader:
         """
         try:
             update_id, name, value, kind, happening = _decode(body)
-        except (MsgspecError, UnicodeError, RecursionError):
+        except (MsgspecError, RecursionError):
             # The foreign error may quote what a user wrote.
             raise Malformed("not a readable update") from None
         user = human(happening)
@@ -173,10 +173,14 @@ def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:
 
     Raises:
         MsgspecError: it is not JSON, or a part that is read has a wrong type.
-        UnicodeError: it is not UTF-8.
         RecursionError: it is nested too deeply.
     """
-    body.decode()  # the decoder does not check the encoding of parts that it skips
+    try:
+        body.decode()  # the decoder does not check the encoding of what it skips
+    except UnicodeDecodeError:
+        # What the client of a user put into a button or an invoice is passed on as it
+        # is (telegram-bot-api, Client.cpp: json_store_callback_query_payload).
+        body = body.decode(errors="replace").encode()
     keys = _outside.decode(body)
     update_id = _update_id.decode(keys.get("update_id", b""))
     for name, value in keys.items():

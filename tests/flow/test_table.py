@@ -1,6 +1,7 @@
 """What users and Telegram see, row by row of the table in the README."""
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -48,6 +49,27 @@ async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
     assert any(line["level"] == "error" for line in gateway.log())
     _, page = await gateway.get("/metrics", ops=True)
     assert "gateway_dead_letters 1.0" in page
+
+
+async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
+    """Any client can send it, and a Bot API server passes it on byte by byte."""
+    chat = {"id": 7, "type": "private"}
+    query = {
+        "id": "q",
+        "from": {"id": 7, "is_bot": False, "first_name": "Ann"},
+        "message": {"message_id": 1, "date": 1_790_000_000, "chat": chat},
+        "data": "odd: ?",
+    }
+    async with world(rate_limit_requests=1, rate_limit_window=60) as gateway:
+        for number in (1, 2, 3):
+            body = json.dumps({"update_id": number, "callback_query": query}).encode()
+            await gateway.post(body.replace(b"?", b"\xff\xc3("))
+        await gateway.ended(3)
+        assert gateway.outcomes() == ["unknown", "limited", "limited"]
+        assert gateway.answers() == [HINT, SLOW_DOWN, ""]
+        assert not any(line["level"] == "error" for line in gateway.log())
+        _, page = await gateway.get("/metrics", ops=True)
+        assert "gateway_dead_letters 0.0" in page
 
 
 async def test_a_flood_is_told_once_to_slow_down() -> None:
@@ -118,11 +140,11 @@ async def test_a_fault_of_our_own_is_apologised_for(
     """It is logged with its request id, buried, and the next update goes on."""
 
     def crash_on_boom(
-        update: Update, reply: Reply, report: Callable[[str], None]
+        update: Update, reply: Reply, report: Callable[[str], None], **how: bool
     ) -> Sequence[Call]:
         if "boom" in str(reply):
             raise ZeroDivisionError("boom")
-        return compose(update, reply, report)
+        return compose(update, reply, report, **how)
 
     monkeypatch.setattr("gateway.telegram.messenger.compose", crash_on_boom)
     await gateway.say("boom")
