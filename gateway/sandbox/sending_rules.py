@@ -8,6 +8,8 @@ def shown(parameters: Parameters) -> Parameters:
     fields: Parameters = {}
     if topic := number(parameters.get("message_thread_id")):
         fields |= {"message_thread_id": topic, "is_topic_message": True}
+    if topic := number(parameters.get("direct_messages_topic_id")):
+        fields["direct_messages_topic"] = {"topic_id": topic}
     if account := parameters.get("business_connection_id"):
         fields["business_connection_id"] = account
     if is_true(parameters.get("protect_content")):

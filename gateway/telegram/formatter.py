@@ -231,6 +231,10 @@ def place_of(update: Update) -> Parameters:
     chat: Parameters = {"chat_id": chat_id}
     if context.message_thread_id and chat_id == context.chat_id:
         chat["message_thread_id"] = context.message_thread_id
+    topic = context.direct_messages_topic_id
+    if topic and chat_id == context.chat_id:
+        # Bot API, sendMessage: required in a channel's direct messages.
+        chat["direct_messages_topic_id"] = topic
     if context.business_connection_id:
         chat["business_connection_id"] = context.business_connection_id
     return chat

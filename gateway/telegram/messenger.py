@@ -105,7 +105,9 @@ class TelegramMessenger:
         Raises:
             BotApiError: Telegram does not want to.
         """
-        await self._attempt("sendChatAction", {**place_of(update), "action": "typing"})
+        place = place_of(update)
+        place.pop("direct_messages_topic_id", None)  # only messages have one
+        await self._attempt("sendChatAction", {**place, "action": "typing"})
 
     async def _attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
         start = time.perf_counter()

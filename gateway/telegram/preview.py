@@ -179,6 +179,7 @@ class TelegramPreview:
         """Name the message that shows the text."""
         place = place_of(self._update)
         place.pop("message_thread_id", None)
+        place.pop("direct_messages_topic_id", None)
         return place | {"message_id": self._message_id}
 
 

@@ -6,6 +6,7 @@ import pytest
 from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_GROUP,
     CHAT_TYPE_PRIVATE,
+    CHAT_TYPE_SUPERGROUP,
     ChatType,
     RequestContext,
 )
@@ -28,6 +29,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Part
@@ -244,6 +246,48 @@ def test_a_reply_stays_in_its_topic() -> None:
         OutgoingMessage(media=[Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")]),
     )
     assert [parameters["message_thread_id"] for _, parameters in calls] == [5, 5]
+
+
+def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
+    """Whatever it sends; an edit and the answer to a press name none."""
+    context = RequestContext(
+        chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, direct_messages_topic_id=77
+    )
+    update = structs.replace(press(), context=context)
+    photo = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+    calls = [
+        *compose(
+            structs.replace(message_update(), context=context),
+            Reply(messages=[OutgoingMessage(text="Hi")]),
+            pytest.fail,
+        ),
+        *compose(
+            update,
+            Reply(
+                messages=[
+                    OutgoingMessage(text="New", edit=True),
+                    OutgoingMessage(text="a", format=TEXT_FORMAT_HTML),
+                    OutgoingMessage(media=[photo]),
+                    OutgoingMessage(media=[photo] * 2, album=True),
+                ]
+            ),
+            pytest.fail,
+        ),
+    ]
+    topics = [
+        (call.method, call.parameters.get("direct_messages_topic_id")) for call in calls
+    ]
+    assert topics == [
+        ("sendMessage", 77),
+        ("answerCallbackQuery", None),
+        ("editMessageText", None),
+        ("sendMessage", 77),
+        ("sendPhoto", 77),
+        ("sendMediaGroup", 77),
+    ]
+    anew = amend(calls[2], Part.EDIT)
+    assert anew is not None
+    assert anew.parameters["direct_messages_topic_id"] == 77
 
 
 @pytest.mark.parametrize(

@@ -257,3 +257,12 @@ async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
     assert desk.simulator.answers == [
         {"callback_query_id": "77", "text": "Connected", "show_alert": True}
     ]
+
+
+async def test_typing_names_no_topic_of_direct_messages(desk: Desk) -> None:
+    """Bot API, sendChatAction: it has no such parameter."""
+    update = press(0)
+    update.context.direct_messages_topic_id = 77
+    await desk.messenger.show_typing(update)
+    (call,) = desk.simulator.sent
+    assert call.parameters == {"chat_id": CHAT, "action": "typing"}

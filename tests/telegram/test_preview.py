@@ -112,6 +112,25 @@ async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None
     assert (second.method, second.parameters["text"]) == ("sendMessage", "more")
 
 
+async def test_a_preview_in_direct_messages_stays_in_its_topic(
+    telegram: Telegram,
+) -> None:
+    """Only what is new names it."""
+    context = RequestContext(
+        chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, direct_messages_topic_id=77
+    )
+    preview = telegram.preview(context)
+    await preview.show("one")
+    await preview.show("one two")
+    assert telegram.calls == [
+        (
+            "sendMessage",
+            {"chat_id": -100, "direct_messages_topic_id": 77, "text": "one"},
+        ),
+        ("editMessageText", {"chat_id": -100, "message_id": 50, "text": "one two"}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("context", "slower"), [(GROUP, SLOW_EDIT_SECONDS), (BUSINESS, EDIT_SECONDS)]
 )
