@@ -17,6 +17,7 @@ _PARTS = {
     Part.KEYBOARD: "reply_markup",
     Part.TOPIC: "message_thread_id",
     Part.REPLY: "reply_parameters",
+    Part.MEDIA: "link_preview_options",  # of a text, whose link cannot be shown
 }
 
 
@@ -28,7 +29,8 @@ def amend(call: Call, rejected: Part) -> Call | None:
         return without_formats(call)
     if call.method.startswith("answer"):
         return amend_answer(call, rejected)
-    if rejected in {Part.MEDIA, Part.SIZE}:
+    is_text = call.method in {"sendMessage", "editMessageText"}
+    if rejected in {Part.MEDIA, Part.SIZE} and not is_text:
         return without_media(call)
     part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.

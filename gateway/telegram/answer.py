@@ -5,6 +5,7 @@ promises neither their wording nor the meaning of the codes. They may quote the 
 never leave this module.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -60,6 +61,27 @@ _SIGNS = (
     ),
 )
 """telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
+
+_MEDIA_METHODS = frozenset(
+    {
+        "sendAnimation",
+        "sendAudio",
+        "sendDocument",
+        "sendMediaGroup",
+        "sendPhoto",
+        "sendSticker",
+        "sendVideo",
+        "sendVoice",
+    }
+)
+
+_NOT_TO_SEND = ("not enough rights to send", "chat_send_", "restricted receiving of")
+"""Media of this kind is not wanted in the chat; a text may be."""
+
+_PLACE = re.compile(
+    r"chat|channel|peer|topic|thread|repl(?:y|ied)|user_|\buser\b|business|write access"
+)
+"""What else a media method may be refused for: where it sends, and what it answers."""
 
 
 class _Parameters(Struct, frozen=True):
@@ -137,7 +159,10 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         return BotApiUnavailable(
             f"{method} failed with {code or 'no answer'}", answer.parameters.retry_after
         )
-    return Rejected(method, code, _part(description))
+    part = _part(description)
+    if part is Part.OTHER and method in _MEDIA_METHODS:
+        part = _part_of_media(code, description)
+    return Rejected(method, code, part)
 
 
 def _part(description: str) -> Part:
@@ -145,3 +170,18 @@ def _part(description: str) -> Part:
         if any(sign in description for sign in signs):
             return part
     return Part.OTHER
+
+
+def _part_of_media(code: int, description: str) -> Part:
+    """Tell the media from the place that it is sent to.
+
+    Files are refused in too many words to list them: what names nothing else means
+    the media.
+    """
+    if code == 413:
+        return Part.SIZE
+    if code != 400:
+        return Part.OTHER
+    if any(sign in description for sign in _NOT_TO_SEND):
+        return Part.MEDIA
+    return Part.OTHER if _PLACE.search(description) else Part.MEDIA

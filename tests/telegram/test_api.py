@@ -18,7 +18,7 @@ from gateway.domain.errors import (
     Unauthorized,
 )
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.answer import read_answer
+from gateway.telegram.answer import Answer, read_answer, refusal
 from gateway.telegram.api import BotApi
 from tests.fakes import FakeClock
 from tests.waiting import wait_until
@@ -138,6 +138,79 @@ async def test_a_refusal_says_what_was_at_fault(
     assert (caught.value.part, caught.value.status) == (fault, status)
     assert len(simulator.sent) == 1
     assert api.authorized
+
+
+MEDIA_REFUSALS = [
+    "photo has unsupported extension",
+    "can't upload file by URL",
+    'failed to send message #1 with the error message "EXTERNAL_URL_INVALID"',
+    "group send failed",
+    "can't use the media of the specified type in the album",
+    "wrong type of the web page content",
+    "Wrong HTTP URL specified",
+    "failed to get HTTP URL content",
+    "wrong remote file identifier specified: can't unserialize it. Wrong last symbol",
+    "wrong file_id or the file is temporarily unavailable",
+    "type of file mismatch",
+    "invalid file HTTP URL specified: Wrong port number specified in the URL",
+    "file of size 12 bytes is too big for a photo",
+    "need full local (or generate, or inactive remote) location for upload",
+    "FILE_PARTS_INVALID",
+    "FILE_REFERENCE_EXPIRED",
+    "MEDIA_EMPTY",
+    "MEDIA_INVALID",
+    "VIDEO_CONTENT_TYPE_INVALID",
+    "VOICE_MESSAGES_FORBIDDEN",
+    "STICKER_ID_INVALID",
+    "DOCUMENT_INVALID",
+    "IMAGE_PROCESS_FAILED",
+    "animated sticker must be uploaded as an InputFile",
+    "message caption is too long",
+    "user restricted receiving of voice note messages",
+    "not enough rights to send photos to the chat",
+    "CHAT_SEND_PHOTOS_FORBIDDEN",
+    "words that nobody has heard yet",
+]
+
+
+@pytest.mark.parametrize("method", ["sendPhoto", "sendMediaGroup", "sendVoice"])
+@pytest.mark.parametrize("description", MEDIA_REFUSALS)
+def test_what_names_nothing_else_means_the_media(method: str, description: str) -> None:
+    """Its text is sent alone then. Other methods are not refused for media."""
+    answer = Answer(error_code=400, description=f"Bad Request: {description}")
+    error = refusal(method, answer)
+    assert isinstance(error, Rejected)
+    assert error.part is Part.MEDIA
+
+
+@pytest.mark.parametrize(
+    ("code", "description", "part"),
+    [
+        (400, "chat not found", Part.OTHER),
+        (400, "PEER_ID_INVALID", Part.OTHER),
+        (400, "have no write access to the chat", Part.OTHER),
+        (400, "need administrator rights in the channel chat", Part.OTHER),
+        (400, "user not found", Part.OTHER),
+        (400, "BUSINESS_CONNECTION_INVALID", Part.OTHER),
+        (400, "message thread not found", Part.TOPIC),
+        (400, "TOPIC_CLOSED", Part.OTHER),
+        (400, "message to be replied not found", Part.REPLY),
+        (400, "object expected as reply parameters", Part.OTHER),
+        (400, "reply markup is too long", Part.KEYBOARD),
+        (400, "BUTTON_URL_INVALID", Part.KEYBOARD),
+        (400, 'can\'t parse entities: unsupported start tag "x"', Part.FORMAT),
+        (400, "file is too big", Part.SIZE),
+        (413, "Request Entity Too Large", Part.SIZE),
+        (415, "Unsupported Media Type", Part.OTHER),
+    ],
+)
+def test_what_names_something_else_does_not_mean_the_media(
+    code: int, description: str, part: Part
+) -> None:
+    """The text alone would be refused for it just as well."""
+    error = refusal("sendPhoto", Answer(error_code=code, description=description))
+    assert isinstance(error, Rejected)
+    assert error.part is part
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Button,
     CallbackAnswer,
     InlineKeyboard,
+    LinkPreview,
     Media,
     OutgoingMessage,
     Reply,
@@ -212,6 +213,29 @@ async def test_an_answer_whose_fate_is_not_known_is_given_again(
     await desk.messenger.send(Call(method=method, parameters=parameters))
     assert [call.status for call in desk.simulator.sent] == [0, 400]
     assert len(desk.simulator.queries.answers) == 1
+
+
+async def test_a_text_arrives_without_the_media_that_telegram_refuses(
+    desk: Desk,
+) -> None:
+    """In words that the gateway does not know, too."""
+    refused = "Bad Request: photo has unsupported extension"
+    desk.simulator.fail("sendPhoto", 400, description=refused)
+    photo = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+    await desk.reply(press(0), OutgoingMessage(text="Look", media=[photo]))
+    assert desk.texts() == ["Look"]
+
+
+async def test_a_text_arrives_without_the_preview_that_telegram_refuses(
+    desk: Desk,
+) -> None:
+    """What is previewed is not worth the text."""
+    refused = "Bad Request: WEBPAGE_URL_INVALID"
+    desk.simulator.fail("sendMessage", 400, description=refused)
+    preview = LinkPreview(url="https://example.com")
+    await desk.reply(press(0), OutgoingMessage(text="Look", link_preview=preview))
+    assert desk.texts() == ["Look"]
+    assert "link_preview_options" not in desk.simulator.sent[-1].parameters
 
 
 async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
