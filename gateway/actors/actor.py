@@ -31,14 +31,6 @@ from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
 
-_SPOKEN = frozenset({"", "guest_message"})
-"""What the rate limit is for; "" are messages and pressed buttons.
-
-Of other kinds nobody could be told to slow down: inline queries come with each letter
-that is typed, posts by themselves, and customers of a business do not know that they
-speak to a bot.
-"""
-
 
 class Actor:
     """Serves lanes. Keeps nothing between turns: one object serves all of them."""
@@ -148,7 +140,10 @@ class Actor:
             turn.outcome = needless
             return None
         album = update.message.media_group_id if update.message else ""
-        limited = not update.exempt and update.name in _SPOKEN
+        # Of other kinds nobody could be told to slow down: inline queries come with
+        # each letter that is typed, posts by themselves, and customers of a business do
+        # not know that they speak to a bot.
+        limited = update.speaks and not update.exempt
         if limited and not self._rate_limit.allows(state, arrived, album):
             turn.outcome = Outcome.LIMITED
             if self._rate_limit.notices(state, arrived):

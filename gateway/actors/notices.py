@@ -41,7 +41,7 @@ def notice(update: Update, text: str) -> Reply:
     if update.callback_query_id:
         return Reply(callback_answer=CallbackAnswer(text=text))
     match update.kind:
-        case "message" | "guest_message":
+        case "message" | "guest_message" if update.speaks:
             return Reply(messages=[OutgoingMessage(text=text)])
         case "pre_checkout_query":
             return Reply(pre_checkout_answer=PreCheckoutAnswer(error_message=text))

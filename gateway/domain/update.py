@@ -8,6 +8,22 @@ from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 from google.protobuf.message import Message
 from msgspec import Raw, Struct
 
+_TO_THE_BOT = frozenset(
+    {
+        "",
+        "game_short_name",
+        "giveaway",
+        "giveaway_winners",
+        "guest_message",
+        "successful_payment",
+        "refunded_payment",
+        "web_app_data",
+        "users_shared",
+        "chat_shared",
+    }
+)
+"""The names of what a user says to the bot; "" are other messages and buttons."""
+
 
 class Update(Struct, frozen=True, kw_only=True, eq=False):
     """What the gateway knows of one update.
@@ -44,10 +60,12 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     event: "Event.ValueType" = EVENT_UNSPECIFIED
     name: str = ""
     """What a route with the trigger `update` has to name: Telegram's name of the kind,
-    known or not, or of the payment that a message tells of. Empty: other messages and
-    pressed buttons. It comes from outside: no label of a metric."""
+    known or not, or of what a message tells of, such as a payment. Empty: other
+    messages and pressed buttons. It comes from outside: no label of a metric."""
     json: Raw = Raw()
-    """What Telegram sent under that name."""
+    """What Telegram sent under that name; without one, under that of the kind."""
+    message_json: Raw = Raw()
+    """The whole message, if the name is that of something in it."""
     details: Callable[[], Message | None] | None = None
     """Reads that as the type of chat/v1 that belongs to the kind; only routes that want
     it pay for it. Raises Malformed. None: there is no such type."""
@@ -62,6 +80,11 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     useful_until: float = 0
     """When Telegram takes no more answer to a query, in seconds since the epoch; a
     service has to be done before. 0: messages may be sent later too."""
+
+    @property
+    def speaks(self) -> bool:
+        """True: a user said something to the bot and may wonder about silence."""
+        return self.name in _TO_THE_BOT
 
 
 REPLAYED = 0.0

@@ -33,6 +33,9 @@ _USER_ID = "internal_user_id"
 _OF_MESSAGES = frozenset({"text", "command"})
 """Triggers whose request may have the message."""
 
+_OF_UPDATES = _OF_MESSAGES | {"callback", "update"}
+"""Triggers whose request may have the update as JSON."""
+
 _NUMBER = route_pb2.ROUTE_FIELD_NUMBER
 _UNREADABLE = (
     f"option {_NUMBER} cannot be read: botgateway/route/v1/route.proto is not loaded,"
@@ -95,7 +98,10 @@ class _Reader:
         triggers = {option.WhichOneof("trigger") for option in declared}
         request = self._method.input_type
         messages = bool(triggers & _OF_MESSAGES)
-        for type_name in update_types.strangers(updates, messages=messages):
+        buttons = "callback" in triggers
+        for type_name in update_types.strangers(
+            updates, messages=messages, buttons=buttons
+        ):
             if updates and any(_is(field, type_name) for field in request.fields):
                 kinds = ", ".join(updates)
                 self.fault(f"{request.name}: {type_name} does not belong to {kinds}")
@@ -114,6 +120,10 @@ class _Reader:
             details_field = self._details_field(option.update)
             if update_types.type_of(option.update) == update_types.MESSAGE:
                 message_field = details_field
+        if kind == "callback":
+            button = update_types.CALLBACK_QUERY
+            details_field = self._field(method.input_type, button, required=False)
+        if kind in _OF_UPDATES:
             json = update_types.JSON
             json_field = self._field(method.input_type, json, required=False)
         if kind == "event":

@@ -12,6 +12,7 @@ from gateway.domain.services import Match
 from gateway.domain.update import Update
 from gateway.services.channels import Channels
 from gateway.services.contracts import HELP
+from gateway.services.route import Route
 from gateway.services.routes import RouteTable
 from gateway.services.rpc import Rpc
 from gateway.services.update_types import values_of
@@ -76,7 +77,7 @@ class Dispatch:
         if update.command:
             return self._find_command(update)
         if update.message is not None and self._table.text:
-            return _Call(self._rpcs[self._table.text], update, {})
+            return self._call(self._table.text, update, {})
         return None
 
     def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
@@ -105,13 +106,12 @@ class Dispatch:
     def _find_update(self, update: Update) -> Match | None:
         if not (route := self._table.by_update.get(update.name)):
             return None
-        values = values_of(update, route.details_field, route.json_field)
-        return _Call(self._rpcs[route], update, values)
+        return self._call(route, update, {})
 
     def _find_callback(self, update: Update) -> Match | None:
         for route in self._table.by_callback:
             if (values := route.bind(update.callback_data)) is not None:
-                return _Call(self._rpcs[route], update, values)
+                return self._call(route, update, values)
         return None
 
     def _find_command(self, update: Update) -> Match | None:
@@ -120,6 +120,16 @@ class Dispatch:
         route = self._table.by_command.get(update.command)
         if not route or (values := route.bind(update.arguments)) is None:
             return None
+        return self._call(route, update, values)
+
+    def _call(self, route: Route, update: Update, values: dict[str, Any]) -> Match:
+        """Bind an update to the rpc of a route, with all that its request has room for.
+
+        Raises:
+            Malformed: a part that the request has room for has a wrong type.
+        """
+        if route.details_field or route.json_field:
+            values |= values_of(update, route.details_field, route.json_field)
         return _Call(self._rpcs[route], update, values)
 
 

@@ -26,7 +26,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
             `details_field` is for. Empty: none.
         event_field: the request's field for the event. Empty: none.
         details_field: the request's field of the type that belongs to the kind of
-            update. Empty: none.
+            update, or to a pressed button. Empty: none.
         json_field: the request's field for the update's JSON. Empty: none.
         answer_field: the response's field for the reply, or for the user id.
         streams: the answer comes piece by piece.

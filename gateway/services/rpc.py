@@ -22,6 +22,7 @@ from gateway.domain.update import Update
 from gateway.services.answer_size import MOST_BYTES, AnswerSize
 from gateway.services.refusals import refusal
 from gateway.services.route import Route
+from gateway.services.update_types import messages_in
 
 ANSWER_SECONDS = 2.0
 """What a call leaves of the time in which an answer is of use, for its way."""
@@ -135,8 +136,10 @@ class Rpc:
         request = route.request(**fields)
         # The request has a copy of the context: the update's own stays as it is.
         getattr(request, route.context_field).internal_user_id = internal_user_id
-        if self._address_files and route.message_field in fields:
-            self._address_files(getattr(request, route.message_field))
+        if self._address_files:
+            for field in {route.message_field, route.details_field} & fields.keys():
+                for message in messages_in(getattr(request, field)):
+                    self._address_files(message)
         return request.SerializeToString()
 
 

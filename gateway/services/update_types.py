@@ -1,9 +1,10 @@
 """Which types of the shared contracts a kind of update can fill in a request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from botgateway.chat.v1.update_pb2 import UpdateJson
+from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, UpdateJson
 from google.protobuf.message import Message
 
 from gateway.domain.update import Update
@@ -11,6 +12,7 @@ from gateway.domain.update import Update
 _CHAT = "botgateway.chat.v1"
 
 MESSAGE = f"{_CHAT}.IncomingMessage"
+CALLBACK_QUERY = f"{_CHAT}.CallbackQuery"
 JSON = f"{_CHAT}.UpdateJson"
 """Takes every kind, also those that are not known here."""
 
@@ -26,6 +28,8 @@ _MESSAGES = (
     "guest_message",
     "successful_payment",
     "refunded_payment",
+    "giveaway",
+    "giveaway_winners",
 )
 
 _TYPES = {
@@ -38,17 +42,34 @@ _TYPES = {
     "chat_join_request": f"{_CHAT}.JoinRequest",
     "my_chat_member": f"{_CHAT}.Membership",
     "chat_member": f"{_CHAT}.Membership",
+    "game_short_name": CALLBACK_QUERY,
+    "web_app_data": f"{_CHAT}.WebAppData",
+    "users_shared": f"{_CHAT}.UsersShared",
+    "chat_shared": f"{_CHAT}.ChatShared",
+    "new_chat_members": f"{_CHAT}.NewChatMembers",
+    "left_chat_member": f"{_CHAT}.LeftChatMember",
+    "new_chat_title": f"{_CHAT}.NewChatTitle",
+    "pinned_message": f"{_CHAT}.PinnedMessage",
+    "migrate_to_chat_id": f"{_CHAT}.ChatMigration",
+    "migrate_from_chat_id": f"{_CHAT}.ChatMigration",
+    "write_access_allowed": f"{_CHAT}.WriteAccessAllowed",
+    "forum_topic_created": f"{_CHAT}.ForumTopicCreated",
+    "proximity_alert_triggered": f"{_CHAT}.ProximityAlertTriggered",
+    "boost_added": f"{_CHAT}.ChatBoostAdded",
 } | dict.fromkeys(_MESSAGES, MESSAGE)
 
 
-def strangers(kinds: Iterable[str], *, messages: bool) -> list[str]:
+def strangers(kinds: Iterable[str], *, messages: bool, buttons: bool) -> list[str]:
     """List the types that none of these kinds can fill.
 
     Args:
         kinds: all that one rpc serves.
         messages: it also serves ordinary messages.
+        buttons: it also serves pressed buttons.
     """
-    own = {type_of(kind) for kind in kinds} | ({MESSAGE} if messages else set())
+    own = {type_of(kind) for kind in kinds}
+    own |= {MESSAGE} if messages else set()
+    own |= {CALLBACK_QUERY} if buttons else set()
     return sorted(set(_TYPES.values()) - own)
 
 
@@ -61,7 +82,7 @@ def values_of(update: Update, details_field: str, json_field: str) -> dict[str, 
     """Give what the fields of a request get from an update.
 
     Args:
-        update: of a kind that is routed by its name.
+        update: what the request is for.
         details_field: takes the type that belongs to the kind. Empty: none does.
         json_field: takes the JSON. Empty: none does.
 
@@ -72,8 +93,28 @@ def values_of(update: Update, details_field: str, json_field: str) -> dict[str, 
     if details_field and (details := _details(update)) is not None:
         values[details_field] = details
     if json_field:
-        values[json_field] = UpdateJson(kind=update.name, json=bytes(update.json))
+        values[json_field] = _update_json(update)
     return values
+
+
+def messages_in(details: Message) -> Iterator[IncomingMessage]:
+    """Find the messages of users in a value that `values_of` gave for a type."""
+    match details:
+        case IncomingMessage():
+            yield details
+        case CallbackQuery() if details.HasField("message"):
+            yield details.message
+        case PinnedMessage():
+            yield details.message.content
+
+
+def _update_json(update: Update) -> UpdateJson:
+    named = update.name and not update.callback_query_id
+    return UpdateJson(
+        kind=update.name if named else update.kind,
+        json=bytes(update.json),
+        message=bytes(update.message_json),
+    )
 
 
 def _details(update: Update) -> Message | None:

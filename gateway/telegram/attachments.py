@@ -16,6 +16,7 @@ from msgspec.json import Decoder
 from gateway.domain.errors import Malformed
 from gateway.telegram.content import File
 from gateway.telegram.payments import PAYMENTS, Payment, contract_payment
+from gateway.telegram.rich_text import plain_text
 from gateway.telegram.wire import Chat, Date, Int32, Int64
 
 
@@ -66,6 +67,10 @@ class _Invoice(Struct):
 class _PaidMedia(Struct):
     star_count: Int64
     paid_media: tuple[Raw, ...]
+
+
+class _RichMessage(Struct):
+    blocks: list[Any]
 
 
 class _LivePhoto(File, kw_only=True):
@@ -161,6 +166,10 @@ def _paid_media(media: _PaidMedia) -> contract.PaidMedia:
     return contract.PaidMedia(star_count=media.star_count, count=len(media.paid_media))
 
 
+def _rich_message(message: _RichMessage) -> contract.RichMessage:
+    return contract.RichMessage(text=plain_text(message.blocks))
+
+
 def _live_photo(photo: _LivePhoto) -> contract.LivePhoto:
     still = contract_file(largest(photo.photo)) if photo.photo else None
     return contract.LivePhoto(photo=still, video=contract_file(photo))
@@ -174,9 +183,10 @@ _READERS: dict[str, tuple[Decoder[Any], Callable[[Any], object]]] = {
     "invoice": (Decoder(_Invoice), _invoice),
     "paid_media": (Decoder(_PaidMedia), _paid_media),
     "live_photo": (Decoder(_LivePhoto), _live_photo),
+    "rich_message": (Decoder(_RichMessage), _rich_message),
     "successful_payment": (Decoder(Payment), contract_payment),
     "refunded_payment": (Decoder(Payment), contract_payment),
 }
 
-RARE = (*_READERS, "giveaway", "giveaway_winners", "rich_message")
+RARE = (*_READERS, "giveaway", "giveaway_winners")
 """What a message may carry besides what `messages.py` converts, by Telegram's names."""

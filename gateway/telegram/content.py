@@ -68,8 +68,8 @@ class Dice(Struct):
     value: Int32
 
 
-class RepliedTo(Struct):
-    """The message that another one answers."""
+class MessageId(Struct):
+    """A message of which nothing but the id is read."""
 
     message_id: Int64
 
@@ -81,7 +81,14 @@ class Message(Posted, kw_only=True):
     entities: tuple[Entity, ...] = ()
     caption: str = ""
     caption_entities: tuple[Entity, ...] = ()
-    reply_to_message: RepliedTo | None = None
+    forward_origin: Raw = Raw()
+    forward_date: Raw = Raw()
+    reply_to_message: Raw = Raw()
+    external_reply: Raw = Raw()
+    quote: Raw = Raw()
+    via_bot: Raw = Raw()
+    ephemeral_message_id: Int64 = 0
+    receiver_user: Raw = Raw()
     media_group_id: str = ""
     photo: tuple[File, ...] = ()
     animation: File | None = None
@@ -107,3 +114,11 @@ class Message(Posted, kw_only=True):
     live_photo: Raw = Raw()
     successful_payment: Raw = Raw()
     refunded_payment: Raw = Raw()
+
+    @property
+    def is_forwarded(self) -> bool:
+        """True: the sender did not write it.
+
+        Bot API servers before 7.0 tell no origin, only the date.
+        """
+        return bool(self.forward_origin or self.forward_date)

@@ -14,8 +14,13 @@ from msgspec.json import Decoder
 
 from gateway.domain.errors import Malformed
 from gateway.telegram.content import Location, Message
-from gateway.telegram.messages import contract_location, incoming_message
+from gateway.telegram.messages import (
+    contract_location,
+    incoming_message,
+    referenced_message,
+)
 from gateway.telegram.payments import Address, Order, order_info, shipping_address
+from gateway.telegram.people import contract_user
 from gateway.telegram.wire import Date, Int32, Int64, User
 
 
@@ -69,6 +74,61 @@ class _Shipping(Struct):
     shipping_address: Address
 
 
+class _CallbackQuery(Struct):
+    id: str
+    data: str = ""
+    message: Raw = Raw()
+    inline_message_id: str = ""
+    game_short_name: str = ""
+    chat_instance: str = ""
+
+
+class _WebAppData(Struct):
+    data: str
+    button_text: str = ""
+
+
+class _SharedUser(Struct):
+    user_id: Int64
+    first_name: str = ""
+    last_name: str = ""
+    username: str = ""
+
+
+class _UsersShared(Struct):
+    request_id: Int32
+    users: tuple[_SharedUser, ...]
+
+
+class _ChatShared(Struct):
+    request_id: Int32
+    chat_id: Int64
+    title: str = ""
+    username: str = ""
+
+
+class _WriteAccess(Struct):
+    from_request: bool = False
+    web_app_name: str = ""
+    from_attachment_menu: bool = False
+
+
+class _ForumTopic(Struct):
+    name: str
+    icon_color: Int32 = 0
+    icon_custom_emoji_id: str = ""
+
+
+class _ProximityAlert(Struct):
+    traveler: User
+    watcher: User
+    distance: Int32
+
+
+class _Boosts(Struct):
+    boost_count: Int32
+
+
 class _InviteLink(Struct):
     invite_link: str
     name: str = ""
@@ -95,7 +155,7 @@ def read_details(name: str, json: Raw) -> ContractMessage | None:
 
     Args:
         name: one of `READERS`.
-        json: what stands under that name.
+        json: what stands under that name, in the update or in its message.
 
     Returns:
         None for a service message, which has no content.
@@ -161,6 +221,94 @@ def _chosen_result(result: _ChosenResult) -> update_pb2.ChosenInlineResult:
     )
 
 
+def _callback_query(query: _CallbackQuery) -> update_pb2.CallbackQuery:
+    return update_pb2.CallbackQuery(
+        callback_query_id=query.id,
+        data=query.data,
+        message=referenced_message(query.message).content if query.message else None,
+        inline_message_id=query.inline_message_id,
+        game_short_name=query.game_short_name,
+        chat_instance=query.chat_instance,
+    )
+
+
+def _web_app_data(data: _WebAppData) -> update_pb2.WebAppData:
+    return update_pb2.WebAppData(data=data.data, button_text=data.button_text)
+
+
+def _users_shared(shared: _UsersShared) -> update_pb2.UsersShared:
+    return update_pb2.UsersShared(
+        request_id=shared.request_id,
+        users=[
+            update_pb2.SharedUser(
+                telegram_user_id=user.user_id,
+                first_name=user.first_name,
+                last_name=user.last_name,
+                username=user.username,
+            )
+            for user in shared.users
+        ],
+    )
+
+
+def _chat_shared(shared: _ChatShared) -> update_pb2.ChatShared:
+    return update_pb2.ChatShared(
+        request_id=shared.request_id,
+        chat_id=shared.chat_id,
+        title=shared.title,
+        username=shared.username,
+    )
+
+
+def _new_members(users: tuple[User, ...]) -> update_pb2.NewChatMembers:
+    members = [contract_user(user) for user in users]
+    return update_pb2.NewChatMembers(members=members)
+
+
+def _left_member(user: User) -> update_pb2.LeftChatMember:
+    return update_pb2.LeftChatMember(member=contract_user(user))
+
+
+def _new_title(title: str) -> update_pb2.NewChatTitle:
+    return update_pb2.NewChatTitle(title=title)
+
+
+def _pinned(message: Raw) -> update_pb2.PinnedMessage:
+    return update_pb2.PinnedMessage(message=referenced_message(message))
+
+
+def _migration(chat_id: int) -> update_pb2.ChatMigration:
+    return update_pb2.ChatMigration(chat_id=chat_id)
+
+
+def _write_access(access: _WriteAccess) -> update_pb2.WriteAccessAllowed:
+    return update_pb2.WriteAccessAllowed(
+        from_request=access.from_request,
+        web_app_name=access.web_app_name,
+        from_attachment_menu=access.from_attachment_menu,
+    )
+
+
+def _forum_topic(topic: _ForumTopic) -> update_pb2.ForumTopicCreated:
+    return update_pb2.ForumTopicCreated(
+        name=topic.name,
+        icon_color=topic.icon_color,
+        icon_custom_emoji_id=topic.icon_custom_emoji_id,
+    )
+
+
+def _proximity_alert(alert: _ProximityAlert) -> update_pb2.ProximityAlertTriggered:
+    return update_pb2.ProximityAlertTriggered(
+        traveler=contract_user(alert.traveler),
+        watcher=contract_user(alert.watcher),
+        distance_meters=alert.distance,
+    )
+
+
+def _boosts(boosts: _Boosts) -> update_pb2.ChatBoostAdded:
+    return update_pb2.ChatBoostAdded(boost_count=boosts.boost_count)
+
+
 def _pre_checkout(query: _PreCheckout) -> update_pb2.PreCheckoutQuery:
     order = query.order_info
     return update_pb2.PreCheckoutQuery(
@@ -210,6 +358,7 @@ _MESSAGES = (
 
 _MESSAGE_READER = (Decoder(_Edited), _message)
 _MEMBERSHIP_READER = (Decoder(_Membership), _membership)
+_MIGRATION_READER = (Decoder(Int64), _migration)
 _Reader = tuple[Decoder[Any], Callable[[Any], ContractMessage | None]]
 
 READERS: dict[str, _Reader] = {
@@ -222,6 +371,20 @@ READERS: dict[str, _Reader] = {
     "chat_join_request": (Decoder(_JoinRequest), _join_request),
     "my_chat_member": _MEMBERSHIP_READER,
     "chat_member": _MEMBERSHIP_READER,
+    "callback_query": (Decoder(_CallbackQuery), _callback_query),
+    "web_app_data": (Decoder(_WebAppData), _web_app_data),
+    "users_shared": (Decoder(_UsersShared), _users_shared),
+    "chat_shared": (Decoder(_ChatShared), _chat_shared),
+    "new_chat_members": (Decoder(tuple[User, ...]), _new_members),
+    "left_chat_member": (Decoder(User), _left_member),
+    "new_chat_title": (Decoder(str), _new_title),
+    "pinned_message": (Decoder(Raw), _pinned),
+    "migrate_to_chat_id": _MIGRATION_READER,
+    "migrate_from_chat_id": _MIGRATION_READER,
+    "write_access_allowed": (Decoder(_WriteAccess), _write_access),
+    "forum_topic_created": (Decoder(_ForumTopic), _forum_topic),
+    "proximity_alert_triggered": (Decoder(_ProximityAlert), _proximity_alert),
+    "boost_added": (Decoder(_Boosts), _boosts),
     **dict.fromkeys(_MESSAGES, _MESSAGE_READER),
 }
-"""How each kind is read that has a type in chat/v1."""
+"""How each kind of update, and each content of messages, is read that has a type."""

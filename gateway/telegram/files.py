@@ -56,7 +56,9 @@ class FileAddresses:
         self._now = now
 
     def fill(self, message: IncomingMessage) -> None:
-        """Put the addresses of its files into a message."""
+        """Put the addresses of its files into a message, and of the one it answers."""
+        if message.HasField("reply_to_message"):
+            self.fill(message.reply_to_message.content)
         kind = message.WhichOneof("attachment")
         if kind is None:
             return

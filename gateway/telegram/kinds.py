@@ -25,6 +25,11 @@ from gateway.telegram.happenings import (
     StoppedGeneration,
     Subscription,
 )
+from gateway.telegram.service_contents import (
+    GAME,
+    NAMED_ATTACHMENTS,
+    SERVICE_CONTENTS,
+)
 from gateway.telegram.wire import (
     CallbackQuery,
     Edited,
@@ -113,9 +118,11 @@ def allowed_updates(routed: Iterable[str]) -> list[str]:
 
     Returns:
         Nothing, which is the default, as long as that is enough: a list of names
-        leaves out the kinds that Telegram invents later.
+        leaves out the kinds that Telegram invents later. Contents of messages and
+        pressed buttons come with those and are not named.
     """
     wanted = ON_REQUEST.intersection(routed)
     if not wanted:
         return []
-    return sorted((KINDS.keys() - ON_REQUEST) | wanted | set(routed))
+    named = set(routed) - SERVICE_CONTENTS.union(NAMED_ATTACHMENTS, [GAME])
+    return sorted((KINDS.keys() - ON_REQUEST) | wanted | named)

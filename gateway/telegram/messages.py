@@ -1,24 +1,48 @@
 """The content of a message: from Telegram's JSON to the contract's IncomingMessage."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from botgateway.chat.v1 import message_pb2 as contract
+from msgspec import Raw
+from msgspec.json import Decoder
 
+from gateway.domain.errors import Malformed
 from gateway.telegram.attachments import RARE, contract_file, largest, rare_attachment
 from gateway.telegram.content import (
     Contact,
     Dice,
-    Entity,
     File,
     Location,
     Message,
+    MessageId,
     Venue,
 )
+from gateway.telegram.people import contract_chat, contract_user
+from gateway.telegram.references import (
+    contract_entity,
+    decode_or_none,
+    external_reply,
+    message_origin,
+    text_quote,
+    timestamp,
+    user_or_none,
+)
+from gateway.telegram.service_contents import find_service_content
+
+_message = Decoder(Message)
+_message_id = Decoder(MessageId)
 
 
-def incoming_message(message: Message) -> contract.IncomingMessage | None:
+def incoming_message(
+    message: Message, *, with_reply: bool = True
+) -> contract.IncomingMessage | None:
     """Give the content of a message; None for a service message, which has none.
+
+    Args:
+        message: the message as Telegram sent it.
+        with_reply: read the message that it answers, too.
 
     Raises:
         Malformed: it tells of a payment that cannot be read.
@@ -28,14 +52,72 @@ def incoming_message(message: Message) -> contract.IncomingMessage | None:
     if not (message.text or message.caption or attachment):
         return None
     entities = message.entities if message.text else message.caption_entities
-    return contract.IncomingMessage(
+    content = contract.IncomingMessage(
         message_id=message.message_id,
         text=message.text or message.caption,
-        entities=[_entity(entity) for entity in entities],
-        reply_to_message_id=_replied_to(message),
+        entities=[contract_entity(entity) for entity in entities],
         media_group_id=message.media_group_id,
         **attachment,
     )
+    _add_references(content, message)
+    if message.reply_to_message and with_reply:
+        answered = referenced_message(message.reply_to_message)
+        content.reply_to_message_id = answered.content.message_id
+        content.reply_to_message.CopyFrom(answered)
+    return content
+
+
+def referenced_message(json: Raw) -> contract.ReferencedMessage:
+    """Read a message that another one refers to.
+
+    Args:
+        json: a Message, or an InaccessibleMessage, which has little more than its id.
+
+    Returns:
+        What could be read of it: nothing but the id, or nothing at all, if it has
+        another shape than expected.
+    """
+    message = decode_or_none(_message, json)
+    content = None
+    if message is not None:
+        with contextlib.suppress(Malformed):
+            content = incoming_message(message, with_reply=False)
+    if content is None:
+        known = decode_or_none(_message_id, json)
+        content = contract.IncomingMessage(message_id=known.message_id if known else 0)
+    if message is None:
+        return contract.ReferencedMessage(content=content)
+    return contract.ReferencedMessage(
+        content=content,
+        kind=_kind_of(content) or find_service_content(json)[0],
+        from_user=contract_user(message.user) if message.user else None,
+        sender_chat=contract_chat(message.sender_chat) if message.sender_chat else None,
+        send_time=timestamp(message.date),
+    )
+
+
+def _kind_of(content: contract.IncomingMessage) -> str:
+    """Name what a message holds, in Telegram's words. Empty: nothing known here."""
+    attachment = content.WhichOneof("attachment")
+    if attachment == "other":
+        return content.other.kind
+    return attachment or ("text" if content.text else "")
+
+
+def _add_references(content: contract.IncomingMessage, message: Message) -> None:
+    """Add what the message refers to. Most messages refer to nothing."""
+    if message.is_forwarded:
+        content.forward_origin.CopyFrom(message_origin(message.forward_origin))
+    if message.quote and (quote := text_quote(message.quote)):
+        content.quote.CopyFrom(quote)
+    if message.external_reply and (reply := external_reply(message.external_reply)):
+        content.external_reply.CopyFrom(reply)
+    if message.via_bot and (bot := user_or_none(message.via_bot)):
+        content.via_bot.CopyFrom(bot)
+    if message.ephemeral_message_id:
+        content.ephemeral_message_id = message.ephemeral_message_id
+    if message.receiver_user and (receiver := user_or_none(message.receiver_user)):
+        content.receiver_user.CopyFrom(receiver)
 
 
 def _attachment(message: Message) -> dict[str, Any]:
@@ -50,23 +132,6 @@ def _attachment(message: Message) -> dict[str, Any]:
         if json := getattr(message, name):
             return rare_attachment(name, json)
     return {}
-
-
-def _replied_to(message: Message) -> int:
-    answered = message.reply_to_message
-    return answered.message_id if answered else 0
-
-
-def _entity(entity: Entity) -> contract.MessageEntity:
-    return contract.MessageEntity(
-        type=entity.type,
-        offset=entity.offset,
-        length=entity.length,
-        url=entity.url,
-        user_id=entity.user.id if entity.user else 0,
-        language=entity.language,
-        custom_emoji_id=entity.custom_emoji_id,
-    )
 
 
 def _photo(sizes: tuple[File, ...]) -> contract.Photo:

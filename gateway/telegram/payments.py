@@ -1,9 +1,8 @@
 """Payments and orders: from Telegram's JSON to the contract."""
 
 from botgateway.chat.v1 import message_pb2 as contract
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from gateway.telegram.content import Message
 from gateway.telegram.wire import Int64
 
 PAYMENTS = frozenset({"successful_payment", "refunded_payment"})
@@ -40,15 +39,6 @@ class Payment(Struct):
     provider_payment_charge_id: str = ""
     shipping_option_id: str = ""
     order_info: Order | None = None
-
-
-def payment(message: Message) -> tuple[str, Raw]:
-    """Name the payment that a message tells of, with its JSON. Empty: none."""
-    if message.successful_payment:
-        return "successful_payment", message.successful_payment
-    if message.refunded_payment:
-        return "refunded_payment", message.refunded_payment
-    return "", message.successful_payment
 
 
 def contract_payment(payment: Payment) -> contract.Payment:

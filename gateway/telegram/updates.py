@@ -1,14 +1,17 @@
 """The reader of updates: from the body of a webhook request to an Update."""
 
+from collections.abc import Callable
 from functools import partial
 
 from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
     Event,
 )
+from google.protobuf.message import Message as ContractMessage
 from msgspec import MsgspecError, Raw
 from msgspec.json import Decoder
 
@@ -25,8 +28,13 @@ from gateway.telegram.happenings import (
 from gateway.telegram.kinds import KINDS, UNKNOWN, Kind
 from gateway.telegram.lanes import human, lane_of
 from gateway.telegram.messages import incoming_message
-from gateway.telegram.payments import payment
+from gateway.telegram.payments import PAYMENTS
 from gateway.telegram.people import chat_type, contract_chat
+from gateway.telegram.service_contents import (
+    GAME,
+    NAMED_ATTACHMENTS,
+    find_service_content,
+)
 from gateway.telegram.wire import CallbackQuery, Chat, Happening, UpdateId, User
 
 _outside = Decoder(dict[str, Raw])
@@ -66,9 +74,9 @@ class UpdateReader:
         context = self._context(update_id, happening, user, arrived)
         match happening:
             case Message():
-                return self._message(happening, update_id, lane, context)
+                return self._message(happening, value, update_id, lane, context)
             case CallbackQuery():
-                return _pressed(happening, update_id, lane, context)
+                return _pressed(happening, value, update_id, lane, context)
             case _:
                 useful = happening.urgent_seconds or kind.useful_seconds
                 return Update(
@@ -80,9 +88,7 @@ class UpdateReader:
                     event=_event(kind, happening),
                     name=name,
                     json=value,
-                    details=partial(read_details, name, value)
-                    if name in READERS
-                    else None,
+                    details=_details(name, value),
                     query_id=happening.question,
                     reply_chat_id=happening.private_chat,
                     exempt=kind.exempt,
@@ -115,15 +121,22 @@ class UpdateReader:
         return context
 
     def _message(
-        self, message: Message, update_id: int, lane: str, context: RequestContext
+        self,
+        message: Message,
+        value: Raw,
+        update_id: int,
+        lane: str,
+        context: RequestContext,
     ) -> Update:
         """Read the content of a message, and whether it is a command."""
         content = incoming_message(message)
-        command, bot, arguments = split_command(message.text)
+        name, json = _named_content(message, value, content)
+        command = bot = arguments = ""
+        if not message.is_forwarded:  # else somebody else wrote it
+            command, bot, arguments = split_command(message.text)
         addressed = bot != "" and self._is_ours(bot)
         if bot and not addressed:  # for another bot of the group: none of our business
             content, command, arguments = None, "", ""
-        paid, json = payment(message)
         return Update(
             update_id=update_id,
             kind="message",
@@ -133,9 +146,11 @@ class UpdateReader:
             command=command,
             arguments=arguments,
             addressed=addressed,
-            name=paid,
-            json=json,
-            exempt=bool(paid),
+            name=name,
+            json=json if name else value,
+            message_json=value if name else Raw(),
+            details=_details(name, json),
+            exempt=name in PAYMENTS,
         )
 
     def _is_ours(self, bot: str) -> bool:
@@ -201,8 +216,31 @@ def _guess(value: Raw) -> Happening:
         return Guess()
 
 
+def _details(name: str, json: Raw) -> Callable[[], ContractMessage | None] | None:
+    """Give what reads the type that belongs to a name. None: there is no such type."""
+    return partial(read_details, name, json) if name in READERS else None
+
+
+def _named_content(
+    message: Message, value: Raw, content: IncomingMessage | None
+) -> tuple[str, Raw]:
+    """Give the name of what a message tells of, and what stands there. Empty: none."""
+    if message.text:
+        return "", Raw()
+    if content is None:
+        return find_service_content(value)
+    for name in NAMED_ATTACHMENTS:
+        if json := getattr(message, name):
+            return name, json
+    return "", Raw()
+
+
 def _pressed(
-    query: CallbackQuery, update_id: int, lane: str, context: RequestContext
+    query: CallbackQuery,
+    value: Raw,
+    update_id: int,
+    lane: str,
+    context: RequestContext,
 ) -> Update:
     """Read a pressed button."""
     return Update(
@@ -210,6 +248,9 @@ def _pressed(
         kind="callback_query",
         lane=lane,
         context=context,
+        name=GAME if query.game_short_name else "",
+        json=value,
+        details=_details("callback_query", value),
         callback_query_id=query.id,
         callback_data=query.data,
         pressed_message_id=query.message.message_id if query.message else 0,

@@ -194,6 +194,7 @@ class CallbackQuery(FromUser, kw_only=True):
     message: Posted | None = None
     inline_message_id: str = ""
     data: str = ""
+    game_short_name: str = ""
 
     @property
     def place(self) -> Chat | None:

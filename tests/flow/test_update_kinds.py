@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
+from botgateway.chat.v1.context_pb2 import User
 from botgateway.chat.v1.message_pb2 import (
     IncomingMessage,
     MessageEntity,
+    MessageOrigin,
     OrderInfo,
+    OtherAttachment,
     Payment,
+    ReferencedMessage,
 )
 from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_APPROVE,
@@ -21,15 +25,29 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 from botgateway.chat.v1.update_pb2 import (
+    CallbackQuery,
+    ChatBoostAdded,
+    ChatMigration,
+    ChatShared,
     ChosenInlineResult,
+    ForumTopicCreated,
     InlineQuery,
     JoinRequest,
+    LeftChatMember,
     Membership,
     MessageReaction,
+    NewChatMembers,
+    NewChatTitle,
+    PinnedMessage,
     PollAnswer,
     PreCheckoutQuery,
+    ProximityAlertTriggered,
     Reaction,
+    SharedUser,
     ShippingQuery,
+    UsersShared,
+    WebAppData,
+    WriteAccessAllowed,
 )
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -238,6 +256,73 @@ ROWS = {
 }
 
 
+BO_AS_USER = User(id=BO, first_name="Bo")
+BO_AS_JSON = {"id": BO, "is_bot": False, "first_name": "Bo"}
+
+
+class Content(NamedTuple):
+    """What stands in a message, and what its service has to learn."""
+
+    value: object
+    details: Message | None = None
+
+
+CONTENTS = {
+    "giveaway": Content(
+        {"winner_count": 1},
+        IncomingMessage(message_id=5, other=OtherAttachment(kind="giveaway")),
+    ),
+    "web_app_data": Content(
+        {"data": "size=9", "button_text": "Choose"},
+        WebAppData(data="size=9", button_text="Choose"),
+    ),
+    "users_shared": Content(
+        {"request_id": 3, "users": [{"user_id": BO, "first_name": "Bo"}]},
+        UsersShared(
+            request_id=3, users=[SharedUser(telegram_user_id=BO, first_name="Bo")]
+        ),
+    ),
+    "chat_shared": Content(
+        {"request_id": 3, "chat_id": FANS, "title": "Fans"},
+        ChatShared(request_id=3, chat_id=FANS, title="Fans"),
+    ),
+    "new_chat_members": Content([BO_AS_JSON], NewChatMembers(members=[BO_AS_USER])),
+    "left_chat_member": Content(BO_AS_JSON, LeftChatMember(member=BO_AS_USER)),
+    "new_chat_title": Content("Fans", NewChatTitle(title="Fans")),
+    "pinned_message": Content(
+        SAID | {"from": BO_AS_JSON},
+        PinnedMessage(
+            message=ReferencedMessage(
+                content=IncomingMessage(message_id=5, text="hi"),
+                kind="text",
+                from_user=BO_AS_USER,
+                send_time=Timestamp(seconds=1),
+            )
+        ),
+    ),
+    "migrate_to_chat_id": Content(FANS, ChatMigration(chat_id=FANS)),
+    "migrate_from_chat_id": Content(-77, ChatMigration(chat_id=-77)),
+    "write_access_allowed": Content(
+        {"web_app_name": "shop"}, WriteAccessAllowed(web_app_name="shop")
+    ),
+    "forum_topic_created": Content(
+        {"name": "Marmots", "icon_color": 7322096},
+        ForumTopicCreated(name="Marmots", icon_color=7322096),
+    ),
+    "proximity_alert_triggered": Content(
+        {"traveler": BO_AS_JSON, "watcher": BO_AS_JSON, "distance": 12},
+        ProximityAlertTriggered(
+            traveler=BO_AS_USER, watcher=BO_AS_USER, distance_meters=12
+        ),
+    ),
+    "boost_added": Content({"boost_count": 2}, ChatBoostAdded(boost_count=2)),
+    "delete_chat_photo": Content(True),
+    "video_chat_started": Content({}),
+    "hologram_shared": Content({"beam": 1}),
+}
+"""Contents of messages that have a route by their name; the last is from the future."""
+
+
 @pytest.fixture
 def service() -> EveryKind:
     """Give a service that has an rpc for each kind."""
@@ -257,7 +342,10 @@ def test_the_table_names_every_kind() -> None:
         "hologram_call"
     }
     assert len(KINDS) == 27
-    assert TYPES.keys() - ROWS.keys() == {"successful_payment", "refunded_payment"}
+    payments = {"successful_payment", "refunded_payment"}
+    assert TYPES.keys() - ROWS.keys() - CONTENTS.keys() == payments | {
+        "game_short_name"
+    }
 
 
 async def test_every_kind_reaches_its_service_typed_and_as_json(
@@ -281,6 +369,127 @@ async def test_every_kind_reaches_its_service_typed_and_as_json(
         turn = gateway.turns()[-1]
         assert (turn["outcome"], turn["route"]) == ("done", f"update:{kind}")
     assert len(service.asked) == len(ROWS)
+
+
+async def test_contents_of_messages_reach_their_service_typed_and_as_json(
+    gateway: World, service: EveryKind
+) -> None:
+    """With the bytes of the content, and those of the message that it came in."""
+    for number, (name, content) in enumerate(CONTENTS.items(), 1):
+        message = {"message_id": 5, "date": 1, "chat": GROUP, "from": PERSON}
+        sent = json.dumps(message | {name: content.value})
+        body = f'{{"update_id":{9000 + number},"message":{sent}}}'
+        await gateway.post(body.encode())
+        await gateway.ended(number)
+        rpc, asked = service.asked[-1]
+        assert rpc == rpc_name(name)
+        assert asked.json.kind == name
+        assert json.loads(asked.json.json) == content.value
+        assert asked.json.message.decode() == sent
+        assert (asked.context.telegram_user_id, asked.context.message_id) == (ANNA, 5)
+        if content.details is not None:
+            assert asked.details == content.details
+        turn = gateway.turns()[-1]
+        assert (turn["outcome"], turn["route"]) == ("done", f"update:{name}")
+    assert gateway.backend.asked("SendMessage") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["web_app_data", "new_chat_members", "hologram_shared"]
+)
+async def test_contents_without_a_route_are_ignored(name: str) -> None:
+    """They are no texts of a user."""
+    message = {"message_id": 5, "date": 1, "chat": GROUP, "from": PERSON}
+    async with world() as gateway:
+        await gateway.update({"message": message | {name: CONTENTS[name].value}})
+        await gateway.ended(1)
+        assert gateway.outcomes() == ["unrouted"]
+        assert gateway.backend.calls == []
+
+
+async def test_a_failing_service_excuses_itself_only_to_who_spoke_to_the_bot(
+    gateway: World, service: EveryKind
+) -> None:
+    """Whoever sent data of a web app waits; a group with a new member does not."""
+    service.fails = True
+    for chat, name in (PRIVATE, "web_app_data"), (GROUP, "new_chat_members"):
+        message = {"message_id": 5, "date": 1, "chat": chat, "from": PERSON}
+        await gateway.update({"message": message | {name: CONTENTS[name].value}})
+    await gateway.ended(2)
+    assert gateway.outcomes() == ["service_failed", "service_failed"]
+    assert (gateway.texts(ANNA), gateway.texts(FANS)) == ([APOLOGY], [])
+
+
+async def test_data_of_web_apps_is_limited_and_news_of_a_group_are_not(
+    service: EveryKind,
+) -> None:
+    """A client can send any amount of such data; nobody answers for who joins."""
+    async with world(
+        further={every_kind(): service}, rate_limit_requests=1, rate_limit_window=3600
+    ) as gateway:
+        for name in ("web_app_data", "web_app_data", "new_chat_members"):
+            message = {"message_id": 5, "date": 1, "chat": PRIVATE, "from": PERSON}
+            await gateway.update({"message": message | {name: CONTENTS[name].value}})
+        await gateway.ended(3)
+        assert gateway.outcomes() == ["done", "limited", "done"]
+
+
+async def test_a_button_and_a_command_may_take_all_that_telegram_sent(
+    gateway: World, service: EveryKind
+) -> None:
+    """The message under which the button is, and either update as JSON."""
+    pressed = {"id": "q", "from": PERSON, "data": "LOOK:up", "chat_instance": "-9"}
+    pressed |= {"message": SAID}
+    await gateway.update({"callback_query": pressed})
+    said = SAID | {"from": PERSON, "text": "/look"}
+    await gateway.update({"message": said})
+    await gateway.ended(2)
+    (_, button), (_, command) = service.asked
+    assert button.what == "up"
+    assert button.query == CallbackQuery(
+        callback_query_id="q",
+        data="LOOK:up",
+        chat_instance="-9",
+        message=IncomingMessage(message_id=5, text="hi"),
+    )
+    assert button.json.kind == "callback_query"
+    assert json.loads(button.json.json) == pressed
+    assert command.message.text == "/look"
+    assert (command.json.kind, command.json.message) == ("message", b"")
+    assert json.loads(command.json.json) == said
+
+
+async def test_a_button_of_a_game_reaches_its_service(
+    gateway: World, service: EveryKind
+) -> None:
+    """It has no data that the route of a button could fit."""
+    pressed = {"id": "q", "from": PERSON, "game_short_name": "chess", "message": SAID}
+    await gateway.update({"callback_query": pressed})
+    await gateway.ended(1)
+    [(name, asked)] = service.asked
+    assert (name, asked.details.game_short_name) == ("GameShortName", "chess")
+    assert asked.json.kind == "callback_query"
+    assert json.loads(asked.json.json) == pressed
+    assert [answer["callback_query_id"] for answer in gateway.simulator.answers] == [
+        "q"
+    ]
+
+
+async def test_a_forwarded_command_is_a_text(gateway: World) -> None:
+    """Whoever forwards "/start x" did not write it; the service sees who did."""
+    bo = {"type": "user", "date": 9, "sender_user": BO_AS_JSON}
+    said = SAID | {"from": PERSON, "chat": PRIVATE, "text": "/start x"}
+    await gateway.update({"message": said | {"forward_origin": bo}})
+    await gateway.update({"message": said | {"forward_date": 9}})
+    await gateway.update({"message": said})
+    await gateway.ended(3)
+    first, second = gateway.backend.asked("SendMessage")
+    assert first.message.text == second.message.text == "/start x"
+    assert first.message.forward_origin == MessageOrigin(
+        type="user", send_time=Timestamp(seconds=9), sender_user=BO_AS_USER
+    )
+    assert second.message.HasField("forward_origin")
+    assert len(gateway.backend.asked("Start")) == 1
 
 
 async def test_metrics_name_routes_but_no_kind_from_outside(gateway: World) -> None:

@@ -49,8 +49,45 @@ TYPES = {
     "successful_payment": MESSAGE,
     "refunded_payment": MESSAGE,
     "hologram_call": "",
+    "giveaway": MESSAGE,
+    "game_short_name": f"{CHAT}.CallbackQuery",
+    "web_app_data": f"{CHAT}.WebAppData",
+    "users_shared": f"{CHAT}.UsersShared",
+    "chat_shared": f"{CHAT}.ChatShared",
+    "new_chat_members": f"{CHAT}.NewChatMembers",
+    "left_chat_member": f"{CHAT}.LeftChatMember",
+    "new_chat_title": f"{CHAT}.NewChatTitle",
+    "pinned_message": f"{CHAT}.PinnedMessage",
+    "migrate_to_chat_id": f"{CHAT}.ChatMigration",
+    "migrate_from_chat_id": f"{CHAT}.ChatMigration",
+    "write_access_allowed": f"{CHAT}.WriteAccessAllowed",
+    "forum_topic_created": f"{CHAT}.ForumTopicCreated",
+    "proximity_alert_triggered": f"{CHAT}.ProximityAlertTriggered",
+    "boost_added": f"{CHAT}.ChatBoostAdded",
+    "delete_chat_photo": "",
+    "video_chat_started": "",
+    "hologram_shared": "",
 }
 """The kinds that are routed by their name, with the types that belong to them."""
+
+OTHERS = (
+    Rpc(
+        (Route(callback="LOOK:{what}"),),
+        {
+            "context": CONTEXT,
+            "what": "string",
+            "query": f"{CHAT}.CallbackQuery",
+            "json": JSON,
+        },
+        name="Press",
+    ),
+    Rpc(
+        (Route(command="/look"),),
+        {"context": CONTEXT, "message": MESSAGE, "json": JSON},
+        name="Look",
+    ),
+)
+"""Rpcs for a button and a command, with all that their requests may hold."""
 
 Answer = Callable[[str, Any], Awaitable[Reply]]
 
@@ -65,7 +102,7 @@ def every_kind() -> ServiceDescriptor:
             for kind in TYPES
         ]
         return a_service(
-            *rpcs, name="EveryKindService", package=PACKAGE, pool=Default()
+            *rpcs, *OTHERS, name="EveryKindService", package=PACKAGE, pool=Default()
         )
 
 

@@ -121,6 +121,10 @@ CASES = {
         Rpc(callback("A:{size")),
         "'A:{size' has a brace that belongs to no variable",
     ),
+    "the JSON of a text twice": (
+        Rpc(TEXT, {"context": CONTEXT, "it": MESSAGE, "one": JSON, "two": JSON}),
+        f"OrderRequest has several fields of type {JSON}",
+    ),
     "no context": (
         Rpc(command("/order"), {}),
         f"OrderRequest has no field of type {CONTEXT}",
@@ -220,6 +224,10 @@ CASES = {
         Rpc(update("chat_boost"), {"context": CONTEXT, "it": MESSAGE}),
         f"OrderRequest: {MESSAGE} does not belong to chat_boost",
     ),
+    "a button for an update that is none": (
+        Rpc(update("poll"), {"context": CONTEXT, "it": f"{CHAT}.CallbackQuery"}),
+        f"OrderRequest: {CHAT}.CallbackQuery does not belong to poll",
+    ),
     "an update without a context": (
         Rpc(update("chat_boost"), {"json": JSON}),
         f"OrderRequest has no field of type {CONTEXT}",
@@ -316,6 +324,28 @@ def test_an_update_route_takes_the_type_of_its_kind_and_the_json() -> None:
     assert (route.details_field, route.json_field) == ("answer", "raw")
     [route] = routes_of(Rpc(update("hologram_call")))
     assert (route.details_field, route.json_field) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "trigger", [*TEXT, *command("/order"), *callback("ORDER:"), *update("poll")]
+)
+def test_json_may_be_taken_of_whatever_a_user_does(trigger: Route) -> None:
+    """The field is found by its type and does not have to be there."""
+    request = {"context": CONTEXT, "message": MESSAGE}
+    if trigger.update:
+        del request["message"]
+    [route] = routes_of(Rpc((trigger,), request | {"raw": JSON}))
+    assert route.json_field == "raw"
+    [route] = routes_of(Rpc((trigger,), request))
+    assert route.json_field == ""
+
+
+def test_a_button_may_take_the_query() -> None:
+    """Other triggers of the same rpc leave it unset."""
+    request = {"context": CONTEXT, "query": f"{CHAT}.CallbackQuery"}
+    routes = routes_of(Rpc((*callback("ORDER:"), *update("poll")), request))
+    found = {route.name: route.details_field for route in routes}
+    assert found == {"ORDER:": "query", "update:poll": ""}
 
 
 def test_one_rpc_may_serve_text_and_several_kinds_of_updates() -> None:

@@ -25,4 +25,11 @@ def test_a_kind_that_is_not_sent_by_default_is_asked_for_beside_all_others() -> 
 def test_what_is_read_is_what_routes_may_ask_for() -> None:
     """The two rooms agree on which kinds have a type."""
     typed = {kind for kind, type_name in TYPES.items() if type_name}
-    assert READERS.keys() == typed - {"successful_payment", "refunded_payment"}
+    typed -= {"successful_payment", "refunded_payment", "giveaway"}  # are messages
+    assert READERS.keys() == typed - {"game_short_name"} | {"callback_query"}
+
+
+def test_contents_of_messages_are_not_asked_for() -> None:
+    """They are no kinds of updates: they come with messages."""
+    asked = allowed_updates(["chat_member", "web_app_data", "giveaway"])
+    assert set(asked) == (KINDS.keys() - ON_REQUEST) | {"chat_member"}

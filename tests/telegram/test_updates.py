@@ -14,8 +14,14 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_UNSPECIFIED,
     Chat,
     ChatType,
+    User,
 )
-from botgateway.chat.v1.message_pb2 import IncomingMessage
+from botgateway.chat.v1.message_pb2 import (
+    IncomingMessage,
+    MessageEntity,
+    MessageOrigin,
+    TextQuote,
+)
 from botgateway.chat.v1.update_pb2 import MessageReaction, Reaction
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
@@ -23,11 +29,13 @@ from botgateway.route.v1.event_pb2 import (
     EVENT_USER_UNBLOCKED_BOT,
     Event,
 )
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Malformed
 from gateway.domain.update import Update
+from gateway.telegram.service_contents import SERVICE_CONTENTS
 from gateway.telegram.updates import UpdateReader
 
 FILES = {
@@ -453,10 +461,13 @@ class TestDetails:
         assert caught.value.__suppress_context__
 
     def test_a_message_and_a_button_have_no_name(self) -> None:
-        """They are routed by what they say, and nothing of them is kept twice."""
+        """They are routed by what they say, and their JSON is that of the kind."""
         for name in ("message_text", "message_photo_caption", "callback_query_message"):
             update = reader().read(FILES[name], ARRIVED)
-            assert (update.name, bytes(update.json), update.details) == ("", b"", None)
+            assert (update.name, bytes(update.message_json)) == ("", b"")
+            assert (
+                json.loads(bytes(update.json)) == json.loads(FILES[name])[update.kind]
+            )
             assert not update.useful_until
 
     @pytest.mark.parametrize(
@@ -787,6 +798,26 @@ class TestContent:
         assert update.message is None
         assert not update.exempt
 
+    @pytest.mark.parametrize("name", sorted(SERVICE_CONTENTS))
+    def test_what_a_service_message_tells_of_has_a_name(self, name: str) -> None:
+        """Every content of Bot API 10.3; a route may ask for it by that name."""
+        update = read_message(
+            **{name: {"anything": 1}}, reply_markup={}, sender_tag="x"
+        )
+        assert (update.kind, update.name, update.message) == ("message", name, None)
+        assert json.loads(bytes(update.json)) == {"anything": 1}
+        assert json.loads(bytes(update.message_json))[name] == {"anything": 1}
+        assert not update.exempt
+
+    def test_a_content_of_the_future_is_named_by_its_field(self) -> None:
+        """What is known to be no content is passed over, and a text is a text."""
+        new = {"has_protected_content": True, "hologram_shared": {"beam": 1}}
+        update = read_message(**new, new_chat_participant={})
+        assert update.name == "hologram_shared"
+        assert json.loads(bytes(update.json)) == {"beam": 1}
+        assert read_message(**new, text="hi").name == ""
+        assert read_message(has_protected_content=True).name == ""
+
     @pytest.mark.parametrize("kind", ["successful_payment", "refunded_payment"])
     def test_a_payment_has_a_name_of_its_own(self, kind: str) -> None:
         """A route may ask for it by that name; without one it is a message."""
@@ -860,6 +891,160 @@ class TestContent:
 
 DEEP = 100_000
 TOO_HIGH = {"emoji": "d", "value": 2**31}
+
+
+class TestReferences:
+    """What a message says of other messages."""
+
+    @pytest.mark.parametrize(
+        ("origin", "expected"),
+        [
+            (
+                {"type": "user", "date": 9, "sender_user": PERSON},
+                MessageOrigin(
+                    type="user",
+                    send_time=Timestamp(seconds=9),
+                    sender_user=User(id=ANNA, first_name="Anna"),
+                ),
+            ),
+            (
+                {"type": "hidden_user", "date": 9, "sender_user_name": "A."},
+                MessageOrigin(
+                    type="hidden_user",
+                    send_time=Timestamp(seconds=9),
+                    sender_user_name="A.",
+                ),
+            ),
+            (
+                {"type": "chat", "date": 9, "sender_chat": {"id": -5, "type": "group"}},
+                MessageOrigin(
+                    type="chat",
+                    send_time=Timestamp(seconds=9),
+                    sender_chat=Chat(id=-5, type=CHAT_TYPE_GROUP),
+                ),
+            ),
+            (
+                {
+                    "type": "channel",
+                    "date": 9,
+                    "chat": {"id": NEWS, "type": "channel", "title": "News"},
+                    "message_id": 3,
+                    "author_signature": "B.",
+                },
+                MessageOrigin(
+                    type="channel",
+                    send_time=Timestamp(seconds=9),
+                    sender_chat=Chat(id=NEWS, type=CHAT_TYPE_CHANNEL, title="News"),
+                    message_id=3,
+                    author_signature="B.",
+                ),
+            ),
+            ({"type": 7}, MessageOrigin()),
+            ("somewhere", MessageOrigin()),
+        ],
+        ids=["user", "hidden user", "chat", "channel", "strange", "no object"],
+    )
+    def test_a_forwarded_message_is_marked(
+        self, origin: object, expected: MessageOrigin
+    ) -> None:
+        """Also if its origin cannot be read."""
+        message = content(read_message(text="hi", forward_origin=origin))
+        assert message.HasField("forward_origin")
+        assert message.forward_origin == expected
+
+    @pytest.mark.parametrize("mark", [{"forward_origin": {}}, {"forward_date": 9}])
+    @pytest.mark.parametrize(
+        "text", ["/pay 5", "/pay@marmot_desk_bot", "/pay@other_bot"]
+    )
+    def test_a_forwarded_command_is_none(
+        self, text: str, mark: dict[str, object]
+    ) -> None:
+        """Whoever forwards a message did not write it."""
+        update = read_message(text=text, **mark)
+        assert (update.command, update.arguments, update.addressed) == ("", "", False)
+        assert content(update).text == text
+
+    def test_the_answered_message_comes_along(self) -> None:
+        """Its text or attachment, who sent it and when; not what that one answers."""
+        photo = {"message_id": 4, "chat": PRIVATE, "date": 2, "from": PERSON}
+        photo |= {
+            "photo": [file("p")],
+            "caption": "this",
+            "reply_to_message": dict(photo),
+        }
+        message = content(read_message(text="translate", reply_to_message=photo))
+        answered = message.reply_to_message
+        assert message.reply_to_message_id == answered.content.message_id == 4
+        assert (answered.kind, answered.content.text) == ("photo", "this")
+        assert answered.content.photo.file.file_id == "p"
+        assert answered.from_user == User(id=ANNA, first_name="Anna")
+        assert answered.send_time.seconds == 2
+        assert not answered.content.HasField("reply_to_message")
+
+    @pytest.mark.parametrize(
+        ("answered", "kind"),
+        [
+            ({"text": "hi"}, "text"),
+            ({"giveaway": {}}, "giveaway"),
+            ({"new_chat_members": []}, "new_chat_members"),
+            ({"hologram_shared": {}}, "hologram_shared"),
+            ({"date": 0}, ""),
+            ({"successful_payment": {}}, "successful_payment"),
+            ({"entities": "strange"}, None),
+        ],
+    )
+    def test_whatever_is_answered_is_named(
+        self, answered: dict[str, object], kind: str | None
+    ) -> None:
+        """A message that is gone or strange has its number at least."""
+        answered = {"message_id": 4, "chat": PRIVATE, "date": 2} | answered
+        message = content(read_message(text="hi", reply_to_message=answered))
+        assert message.reply_to_message_id == 4
+        assert message.reply_to_message.content.message_id == 4
+        assert message.reply_to_message.kind == (kind or "")
+
+    def test_a_quote_and_a_message_elsewhere_are_told(self) -> None:
+        """An answer to a message of another chat names that chat."""
+        bold = {"type": "bold", "offset": 0, "length": 2}
+        quote = {"text": "hi", "entities": [bold], "position": 7, "is_manual": True}
+        elsewhere = {
+            "origin": {"type": "user", "date": 9, "sender_user": PERSON},
+            "chat": CHAT,
+            "message_id": 3,
+            "document": file(),
+            "animation": file(),
+        }
+        fields = {"quote": quote, "external_reply": elsewhere}
+        message = content(read_message(text="hi", **fields))
+        assert message.quote == TextQuote(
+            text="hi",
+            entities=[MessageEntity(type="bold", offset=0, length=2)],
+            position=7,
+            is_manual=True,
+        )
+        reply = message.external_reply
+        assert reply.origin.sender_user.id == ANNA
+        assert (reply.chat.id, reply.message_id, reply.kind) == (FANS, 3, "animation")
+
+    def test_bots_and_receivers_are_told(self) -> None:
+        """Whose inline mode wrote it, and who alone can see it."""
+        bot = {"id": 9, "is_bot": True, "first_name": "B", "username": "gif_bot"}
+        fields = {"via_bot": bot, "ephemeral_message_id": 8, "receiver_user": PERSON}
+        message = content(read_message(text="hi", message_id=0, **fields))
+        assert message.via_bot == User(
+            id=9, is_bot=True, first_name="B", username="gif_bot"
+        )
+        assert (message.message_id, message.ephemeral_message_id) == (0, 8)
+        assert message.receiver_user.id == ANNA
+
+    @pytest.mark.parametrize(
+        "name", ["quote", "external_reply", "via_bot", "receiver_user"]
+    )
+    @pytest.mark.parametrize("strange", [None, 1, [], {}])
+    def test_what_cannot_be_read_is_left_out(self, name: str, strange: object) -> None:
+        """The message itself arrives."""
+        message = content(read_message(text="hi", **{name: strange}))
+        assert message == content(read_message(text="hi"))
 
 
 class TestMalformed:
