@@ -18,9 +18,14 @@ from pathlib import Path
 from gateway.clock import SystemClock
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
+from gateway.descriptors import (
+    DescriptorShares,
+    raise_descriptor_limit,
+    share_descriptors,
+)
 from gateway.logs import describe
 from gateway.mailboxes.store import open_mailboxes
-from gateway.ops import Pages, listening, listening_on_socket, raise_file_limit
+from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.sandbox.recorded import recorded_calls
 from gateway.sandbox.recorder import Recorder
@@ -64,7 +69,6 @@ async def serve(
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    raise_file_limit()
 
     def stop_once() -> None:
         stop.set()
@@ -111,11 +115,13 @@ async def running(
     stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
     table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
+    shares = share_descriptors(raise_descriptor_limit())
     async with (
         Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
         BotApi(
             token,
             settings.api_url,
+            connections=shares.bot_api,
             observe_request=recorder.note_post if recorder is not None else None,
         ) as api,
         open_mailboxes(
@@ -141,7 +147,9 @@ async def running(
         files: Pages = {}
         if worker is None:  # else the process above serves them
             files = await stack.enter_async_context(file_pages(settings, api, now))
-        await stack.enter_async_context(_own_pages(parts, settings, worker, files))
+        await stack.enter_async_context(
+            _own_pages(parts, settings, worker, files, shares)
+        )
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = asyncio.create_task(
@@ -149,7 +157,7 @@ async def running(
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
-        await stack.enter_async_context(_public_pages(parts, settings, worker))
+        await stack.enter_async_context(_public_pages(parts, settings, worker, shares))
         stack.callback(parts.stop)
         parts.phase = ""
         logger.info("started", extra={"host": settings.host, "port": settings.port})
@@ -187,23 +195,45 @@ async def file_pages(
 
 
 def _own_pages(
-    parts: Parts, settings: Settings, worker: Path | None, files: Pages
+    parts: Parts,
+    settings: Settings,
+    worker: Path | None,
+    files: Pages,
+    shares: DescriptorShares,
 ) -> AbstractAsyncContextManager[None]:
+    counts = parts.connection_counts
     if worker is None:
-        pages = {**parts.ops.internal, **files}
-        return listening(pages, settings.host, settings.ops_port)
-    return listening_on_socket({**parts.ops.internal, **parts.ops.public}, worker)
+        return listening(
+            {**parts.ops.internal, **files},
+            settings.host,
+            settings.ops_port,
+            most_connections=shares.operations,
+            counts=counts,
+        )
+    return listening_on_socket(
+        {**parts.ops.internal, **parts.ops.public},
+        worker,
+        most_connections=shares.local,
+        counts=counts,
+    )
 
 
 def _public_pages(
-    parts: Parts, settings: Settings, worker: Path | None
+    parts: Parts, settings: Settings, worker: Path | None, shares: DescriptorShares
 ) -> AbstractAsyncContextManager[None]:
-    host, port = settings.host, settings.port
-    pages = parts.webhook.pages
     if worker is None:
-        return listening({**pages, **parts.ops.public}, host, port)
-    whole = WholeHealth(socket_of_whole(worker.parent), parts.ops.answer_health)
-    return listening({**pages, **whole.pages}, host, port, shared=True)
+        health: Pages = parts.ops.public
+    else:
+        whole = socket_of_whole(worker.parent)
+        health = WholeHealth(whole, parts.ops.answer_health).pages
+    return listening(
+        {**parts.webhook.pages, **health},
+        settings.host,
+        settings.port,
+        shared=worker is not None,
+        most_connections=shares.webhook,
+        counts=parts.connection_counts,
+    )
 
 
 def _tls(settings: Settings) -> Tls | None:

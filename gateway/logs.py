@@ -7,6 +7,7 @@ kept.
 Logging never waits: `log_writer.py` writes the lines in a thread of its own.
 """
 
+import asyncio
 import atexit
 import logging
 import os
@@ -86,6 +87,45 @@ def log_turn(turn: Turn) -> None:
     for handler in logging.root.handlers:
         if isinstance(handler, JsonLines):
             handler.write(line)
+
+
+class RateLimitedLog:
+    """Logs what strangers can cause: at once, and then a count each second at most.
+
+    Each message is limited by itself. Nothing else is kept, so the fields of those that
+    are only counted are lost.
+
+    Args:
+        logger: what writes the lines.
+        seconds: between two lines of one message.
+    """
+
+    def __init__(self, logger: logging.Logger, seconds: float = 1.0) -> None:
+        self._logger = logger
+        self._seconds = seconds
+        self._repeated: dict[tuple[int, str], int] = {}
+        """How often a message came again, of those that were logged just now."""
+
+    def log(self, level: int, message: str, **fields: object) -> None:
+        """Log or count a message. It and its level are from a short list.
+
+        Has to be called in the event loop.
+        """
+        key = level, message
+        if key in self._repeated:
+            self._repeated[key] += 1
+        else:
+            self._write(key, fields)
+
+    def _write(self, key: tuple[int, str], fields: dict[str, object]) -> None:
+        self._logger.log(*key, extra=fields)
+        self._repeated[key] = 0
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._seconds, self._write_count, key)
+
+    def _write_count(self, key: tuple[int, str]) -> None:
+        if repeated := self._repeated.pop(key):
+            self._write(key, {"repeated": repeated})
 
 
 def describe(error: BaseException) -> str:

@@ -1,11 +1,9 @@
 """What operators and their machines look at: health, readiness, metrics."""
 
 import asyncio
-import logging
 import os
-import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,27 +11,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gateway.connections import ConnectionCounts, LimitedServer
 from gateway.domain.errors import Faults
-
-logger = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-_KEEPALIVE_SECONDS = 75
-"""Telegram closes an idle connection after 60 s. A server that closes first may do so
-just as an update is being written."""
-
-
 _BACKLOG = 128
-"""Connections that wait to be accepted. asyncio tries as many at once: without file
-descriptors left, each attempt would be a line in the log."""
+"""Connections that wait to be accepted."""
 
-_ENOUGH_FILES = 4096
-"""Connections to the Bot API (1000), to services, and from Telegram and strangers."""
-
-_SHUTDOWN_SECONDS = 3
-"""For a request whose body is still on its way at the stop: it was not accepted yet."""
+_SOME_CONNECTIONS = 1000
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -44,7 +31,13 @@ Pages = Mapping[tuple[str, str], Handler]
 
 @asynccontextmanager
 async def listening(
-    pages: Pages, host: str, port: int, *, shared: bool = False
+    pages: Pages,
+    host: str,
+    port: int,
+    *,
+    shared: bool = False,
+    most_connections: int = _SOME_CONNECTIONS,
+    counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
     """Serve over HTTP inside of the block; requests under way are finished at its end.
 
@@ -54,31 +47,52 @@ async def listening(
         port: its port.
         shared: other processes of ours listen on the port, too; the system spreads
             the connections over them.
+        most_connections: how many may be open at a time.
+        counts: what is counted.
 
     Raises:
         Faults: the port cannot be had.
     """
-    async with _running(pages) as runner:
-        # None is the system's default, and what platforms without sharing want.
-        reuse = True if shared else None
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_port=reuse)
-        try:
-            await site.start()
-        except (OSError, UnicodeError) as error:
-            raise _cannot_listen(host, port, error) from None
+    loop = asyncio.get_running_loop()
+    try:
+        # It knows how to bind all addresses of a name. It does not accept: that is
+        # done by the server, on copies of its sockets.
+        bound = await loop.create_server(
+            asyncio.Protocol,
+            host,
+            port,
+            # None is the system's default, and what platforms without sharing want.
+            reuse_port=True if shared else None,
+            start_serving=False,
+        )
+        sockets = [it.dup() for it in bound.sockets]
+        bound.close()
+        for it in sockets:
+            it.setblocking(False)
+            it.listen(_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from None
+    async with _serving(pages, sockets, most_connections, counts):
         yield
 
 
 @asynccontextmanager
-async def listening_on_socket(pages: Pages, path: Path) -> AsyncIterator[None]:
+async def listening_on_socket(
+    pages: Pages,
+    path: Path,
+    *,
+    most_connections: int = _SOME_CONNECTIONS,
+    counts: ConnectionCounts | None = None,
+) -> AsyncIterator[None]:
     """Serve over HTTP on a Unix socket inside of the block.
 
     Args:
         pages: what is served.
         path: of the socket; one that a dead process left there is replaced.
+        most_connections: how many may be open at a time.
+        counts: what is counted.
     """
-    async with _running(pages) as runner:
-        await web.UnixSite(runner, path, backlog=_BACKLOG).start()
+    async with _serving(pages, [_bind(path)], most_connections, counts):
         yield
 
 
@@ -111,20 +125,22 @@ async def reserved(host: str, port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _running(pages: Pages) -> AsyncIterator[web.ServerRunner]:
-    server = web.Server(
+async def _serving(
+    pages: Pages,
+    sockets: Collection[socket.socket],
+    most_connections: int,
+    counts: ConnectionCounts | None,
+) -> AsyncIterator[None]:
+    server = LimitedServer(
         choosing(pages),
-        access_log=None,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        # Telegram compresses nothing; strangers would, to keep the event loop busy.
-        auto_decompress=False,
+        most_connections=most_connections,
+        counts=counts or ConnectionCounts(),
     )
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
+    server.start(sockets)
     try:
-        yield runner
+        yield
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 def choosing(pages: Pages) -> Handler:
@@ -152,6 +168,15 @@ def choosing(pages: Pages) -> Handler:
     return answer
 
 
+def _bind(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    return listener
+
+
 def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Faults:
     if isinstance(error, UnicodeError):
         reason = "no such host"
@@ -160,18 +185,6 @@ def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Fault
     else:
         reason = os.strerror(error.errno)
     return Faults([f"cannot listen on {host}:{port}: {reason}"])
-
-
-def raise_file_limit() -> None:
-    """Allow this process as many open files as the system lets it have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < _ENOUGH_FILES:
-        logger.warning(
-            "few file descriptors: many open connections would lock others out",
-            extra={"limit": hard, "enough": _ENOUGH_FILES},
-        )
 
 
 class Ops:

@@ -19,12 +19,13 @@ from gateway.actors.streaming import Streaming
 from gateway.actors.system import ActorSystem
 from gateway.actors.typing import Typing
 from gateway.config import Settings
+from gateway.connections import ConnectionCounts
 from gateway.domain.messenger import Messenger
 from gateway.domain.services import Services
 from gateway.domain.turn import Turn
 from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.store import Store
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
 from gateway.sandbox.recorded import RecordedMessenger, RecordedServices
 from gateway.sandbox.recorder import Recorder
@@ -34,12 +35,32 @@ from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 
-DROPPED_LINES = (
-    "gateway_log_lines_dropped",
-    "Log lines that were not written: nobody read them, or there was no room.",
-    dropped_lines,
-)
-"""The arguments of a counter that every process has."""
+
+def add_process_counters(metrics: ProcessMetrics, counts: ConnectionCounts) -> None:
+    """Add the counters that every process has."""
+    for name, meaning, read in (
+        (
+            "log_lines_dropped",
+            "Log lines that were not written: nobody read them, or there was no room.",
+            dropped_lines,
+        ),
+        (
+            "malformed_requests",
+            "Requests that were no HTTP.",
+            lambda: counts.malformed,
+        ),
+        (
+            "connections_evicted",
+            "Idle connections that were closed because too many were open.",
+            lambda: counts.evicted,
+        ),
+        (
+            "failed_accepts",
+            "Connections that could not be accepted, as without file descriptors.",
+            lambda: counts.failed_accepts,
+        ),
+    ):
+        metrics.counter(f"gateway_{name}", meaning, read)
 
 
 class Parts:
@@ -54,6 +75,7 @@ class Parts:
         recorder: Recorder | None = None,
     ) -> None:
         self._metrics = metrics = Metrics()
+        self.connection_counts = ConnectionCounts()
         self._api = api
         self._version = version("telegram-gateway")
         self._named = asyncio.Event()
@@ -147,7 +169,7 @@ class Parts:
         }
 
     def _add_gauges(self) -> None:
-        self._metrics.counter(*DROPPED_LINES)
+        add_process_counters(self._metrics, self.connection_counts)
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
             ("active_actors", "Lanes served here.", lambda: system.active),

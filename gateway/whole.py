@@ -10,6 +10,8 @@ answer.
 
 import asyncio
 import contextlib
+import errno
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ for the workers in between."""
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+_OWN_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""This process has no room for another connection."""
 
 Facts = dict[str, Any]
 """What a page in JSON says."""
@@ -59,6 +64,10 @@ def remove_sockets(own: Path) -> None:
         own.parent.rmdir()
 
 
+class NotAsked:
+    """Stands for the answer of a process that could not be asked."""
+
+
 class Whole:
     """The pages of the process above the workers.
 
@@ -86,8 +95,8 @@ class Whole:
         """`/health`, for the workers to ask for."""
 
     async def silent(self) -> set[int]:
-        """Tell which workers do not answer."""
-        answers = await self._ask_all("/ready")
+        """Tell which workers do not answer, but not those that could not be asked."""
+        answers = await self._try_all("/ready")
         return {number for number, it in enumerate(answers) if it is None}
 
     async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
@@ -110,8 +119,12 @@ class Whole:
         return [None if it is None else msgspec.json.decode(it) for it in answers]
 
     async def _ask_all(self, page: str) -> list[bytes | None]:
+        answers = await self._try_all(page)
+        return [None if isinstance(it, NotAsked) else it for it in answers]
+
+    async def _try_all(self, page: str) -> list[bytes | NotAsked | None]:
         return await asyncio.gather(
-            *(_ask(path, page, ANSWER_SECONDS) for path in self._sockets)
+            *(_try(path, page, ANSWER_SECONDS) for path in self._sockets)
         )
 
 
@@ -126,17 +139,17 @@ class WholeHealth:
     def __init__(self, path: Path, own: Handler) -> None:
         self._path = path
         self._own = own
-        self._asking: asyncio.Task[bytes | None] | None = None
+        self._asking: asyncio.Task[bytes | NotAsked | None] | None = None
         self.pages = {("GET", "/health"): self._answer}
         """What is served, by method and path."""
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         # The page is open to strangers, and one question to us is one to every worker.
         if self._asking is None or self._asking.done():
-            question = _ask(self._path, "/health", WHOLE_SECONDS)
+            question = _try(self._path, "/health", WHOLE_SECONDS)
             self._asking = asyncio.create_task(question, name="ask for health")
         body = await asyncio.shield(self._asking)
-        if body is None:
+        if not isinstance(body, bytes):
             return await self._own(request)
         return web.Response(body=body, content_type=_JSON)
 
@@ -228,8 +241,14 @@ def _each(name: str, answers: Iterable[Facts]) -> str:
     return ", ".join(sorted({answer[name] for answer in answers}))
 
 
-async def _ask(path: Path, page: str, seconds: float) -> bytes | None:
-    """Get a page from a Unix socket, whatever its status. None: no answer in time."""
+async def _try(path: Path, page: str, seconds: float) -> bytes | NotAsked | None:
+    """Get a page from a Unix socket, whatever its status.
+
+    Returns:
+        The page. None: whoever listens there did not answer in time. NotAsked: this
+        process is at fault, which tells nothing about the other one.
+    """
+    begin = time.monotonic()
     try:
         async with (
             asyncio.timeout(seconds),
@@ -237,5 +256,8 @@ async def _ask(path: Path, page: str, seconds: float) -> bytes | None:
             client.get(f"http://gateway{page}") as response,
         ):
             return await response.read()
-    except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+    except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+        stood_still = time.monotonic() - begin > 2 * seconds
+        if stood_still or getattr(error, "errno", None) in _OWN_ERRORS:
+            return NotAsked()
         return None

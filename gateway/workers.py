@@ -18,10 +18,12 @@ from pydantic import SecretStr
 from gateway import app
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
+from gateway.connections import ConnectionCounts
+from gateway.descriptors import raise_descriptor_limit, share_descriptors
 from gateway.domain.errors import Faults
 from gateway.metrics import ProcessMetrics
 from gateway.ops import listening, listening_on_socket, reserved
-from gateway.parts import DROPPED_LINES
+from gateway.parts import add_process_counters
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, Workers
@@ -74,7 +76,9 @@ async def _supervise(
             patience=settings.drain_timeout + SPARE_SECONDS,
         )
         metrics = ProcessMetrics()
-        metrics.counter(*DROPPED_LINES)
+        counts = ConnectionCounts()
+        add_process_counters(metrics, counts)
+        shares = share_descriptors(raise_descriptor_limit())
         whole = Whole(sockets, lambda: workers.restarts, metrics.page)
         host = settings.host
         with _on_signals(workers):
@@ -84,8 +88,19 @@ async def _supervise(
                     settings.telegram_bot_token.get_secret_value(), settings.api_url
                 ) as api,
                 app.file_pages(settings, api) as files,
-                listening({**whole.internal, **files}, host, settings.ops_port),
-                listening_on_socket(whole.health, socket_of_whole(directory)),
+                listening(
+                    {**whole.internal, **files},
+                    host,
+                    settings.ops_port,
+                    most_connections=shares.operations,
+                    counts=counts,
+                ),
+                listening_on_socket(
+                    whole.health,
+                    socket_of_whole(directory),
+                    most_connections=shares.local,
+                    counts=counts,
+                ),
             ):
                 watching = asyncio.create_task(workers.end_hanging(whole.silent))
                 try:

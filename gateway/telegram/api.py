@@ -65,6 +65,7 @@ class BotApi:
         url: the address of the Bot API server, without a slash at its end.
         seconds: how long one attempt may take. Telegram itself sleeps out waits of up
             to 8 s, and giving up on a message that is on its way helps nobody.
+        connections: how many may be open.
         uptime: seconds on a clock that is never set back.
         sleep: waits for some seconds.
         observe_request: is told of every request: the method, the status of the answer
@@ -80,12 +81,14 @@ class BotApi:
         url: str = "https://api.telegram.org",
         *,
         seconds: float = 30.0,
+        connections: int = _CONNECTIONS,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
         self._address = f"{url}/bot{token}/"
         self._seconds = seconds
+        self._connections = connections
         self._uploads = Uploads(self._address, silence=seconds)
         self._sleep = sleep
         self._holds = Holds(uptime, sleep)
@@ -101,7 +104,7 @@ class BotApi:
     async def __aenter__(self) -> Self:
         self._pool = Pool(
             self._address,
-            limit=_CONNECTIONS,
+            limit=self._connections,
             seconds=self._seconds,
             connect_seconds=_CONNECT_SECONDS,
             idle_seconds=_KEEPALIVE_SECONDS,

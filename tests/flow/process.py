@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @asynccontextmanager
 async def program(
-    *arguments: str, settings: Mapping[str, str] | None = None
+    *arguments: str, settings: Mapping[str, str] | None = None, descriptors: int = 0
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `telegram-gateway` with these arguments; it is killed if it is left.
 
@@ -30,7 +30,9 @@ async def program(
         arguments: of the command line.
         settings: the environment; nothing of the tests' own gets through but what
             Python needs.
+        descriptors: how many files it may have open; 0: as many as the tests.
     """
+    limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors)]
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),
@@ -38,6 +40,7 @@ async def program(
         "ENV_FILE": "",
     }
     process = await asyncio.create_subprocess_exec(
+        *(limited if descriptors else []),
         sys.executable,
         "-m",
         "gateway",
@@ -133,18 +136,21 @@ def settings_of(target: str, api_url: str, port: int, ops_port: int) -> dict[str
 
 @asynccontextmanager
 async def serving_process(
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None, descriptors: int = 0
 ) -> AsyncIterator[Process]:
     """Run `telegram-gateway serve` with services and a Bot API around it.
 
     Args:
         settings: what differs from `settings_of`.
+        descriptors: as in `program`.
     """
     backend, simulator = Backend(), Simulator(TOKEN)
     port, ops_port = free_ports(2)
     async with serving(backend) as target, simulator.serve() as api_url:
         chosen = settings_of(target, api_url, port, ops_port) | dict(settings or {})
-        async with program("serve", settings=chosen) as process:
+        async with program(
+            "serve", settings=chosen, descriptors=descriptors
+        ) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
             await wait_until_found(running.healthy, within=20)
             try:
