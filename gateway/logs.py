@@ -106,6 +106,11 @@ class RateLimitedLog:
         self._repeated: dict[tuple[int, str], int] = {}
         """How often a message came again, of those that were logged just now."""
 
+    @property
+    def quiet(self) -> bool:
+        """True: nothing was logged lately, and the next message is logged at once."""
+        return not self._repeated
+
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log or count a message. It and its level are from a short list.
 

@@ -22,7 +22,7 @@ from gateway.config import Settings
 from gateway.connections import ConnectionCounts
 from gateway.domain.messenger import Messenger
 from gateway.domain.services import Services
-from gateway.domain.turn import Turn
+from gateway.domain.turn import Outcome, Turn
 from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.store import Store
 from gateway.metrics import Metrics, ProcessMetrics
@@ -34,6 +34,10 @@ from gateway.telegram.api import BotApi
 from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
+
+_LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
+"""Strangers can cause these as often as they like: the webhook logs them at a bounded
+rate, and they are no updates."""
 
 
 def add_process_counters(metrics: ProcessMetrics, counts: ConnectionCounts) -> None:
@@ -154,7 +158,8 @@ class Parts:
 
     def _observe(self, turn: Turn) -> None:
         self._metrics.observe(turn)
-        log_turn(turn)
+        if turn.outcome not in _LOGGED_BY_WEBHOOK:
+            log_turn(turn)
 
     def _unready(self) -> str:
         return self.phase or ("" if self._api.authorized else "bot token")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.domain.turn import Outcome, Turn
-from gateway.logs import JsonLines, describe, log_turn
+from gateway.logs import JsonLines, RateLimitedLog, describe, log_turn
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -123,6 +124,25 @@ def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
         lines.append(json.loads(output.getvalue()))
     assert lines[0]["worker"] == "1"
     assert "worker" not in lines[1]
+
+
+async def test_what_comes_again_is_counted_and_told_later(lines: Any) -> None:  # noqa: ANN401 - as above
+    """The first one is told at once, the others as a number; each message by itself."""
+    limited = RateLimitedLog(logging.getLogger("gateway.x"), seconds=0.05)
+    for size in range(100):
+        limited.log(logging.WARNING, "odd", size=size)
+        limited.log(logging.WARNING, "strange")
+    first, other = lines()
+    assert (first["message"], first["size"]) == ("odd", 0)
+    assert other["message"] == "strange"
+    await wait_until(lambda: len(lines()) == 4)
+    again, _ = lines()[2:]
+    assert (again["message"], again["repeated"]) == ("odd", 99)
+    # After a time without any the next one is told at once again.
+    await wait_until(lambda: limited.quiet)
+    limited.log(logging.WARNING, "odd", size=5)
+    assert len(lines()) == 5
+    assert lines()[-1]["size"] == 5
 
 
 class _Gone(io.BytesIO):

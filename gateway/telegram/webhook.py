@@ -21,7 +21,7 @@ from msgspec import Struct
 from gateway.domain.ports import Clock
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.logs import describe
+from gateway.logs import RateLimitedLog, describe
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Webhook:
         self._observe = observe
         self._clock = clock
         self._body_seconds = body_seconds
+        self._limited_log = RateLimitedLog(logger)
         self._usual_answer = _UsualAnswer(clock)
         self.pages = {("POST", PATH): self.handle}
         """What is served, by method and path."""
@@ -89,7 +90,9 @@ class Webhook:
     async def _take(self, request: web.BaseRequest) -> None:
         if not self._is_from_telegram(request):
             received = await _receive(request, 0, self._body_seconds)
-            logger.warning("webhook secret is wrong", extra={"size": received.size})
+            self._limited_log.log(
+                logging.WARNING, "webhook secret is wrong", size=received.size
+            )
             self._observe(Turn(outcome=Outcome.FORBIDDEN))
             return
         received = await _receive(request, BODY_BYTES, self._body_seconds)
@@ -129,9 +132,12 @@ class Webhook:
 
     def _reject(self, reason: str, size: int, error: str = "") -> None:
         """Note a body that is no update."""
-        logger.error(
+        self._limited_log.log(
+            logging.ERROR,
             "webhook body is bad",
-            extra={"reason": reason, "size": size, "error": error},
+            reason=reason,
+            size=size,
+            error=error,
         )
         self._observe(Turn(outcome=Outcome.MALFORMED, fault=reason))
 

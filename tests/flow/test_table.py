@@ -13,7 +13,7 @@ from gateway.domain.call import Call
 from gateway.domain.update import Update
 from gateway.telegram.formatter import compose
 from tests.flow.backend import gate
-from tests.flow.world import World, world
+from tests.flow.world import SECRET, World, world
 from tests.waiting import wait_until
 
 
@@ -34,7 +34,10 @@ async def test_a_wrong_secret_gets_200_and_nothing_else(
 ) -> None:
     """A warning in the log, and no call anywhere."""
     await gateway.post(b'{"update_id": 1, "message": {}}', secret=secret)
-    assert gateway.outcomes() == ["forbidden"]
+    _, page = await gateway.get("/metrics", ops=True)
+    assert (
+        'gateway_updates_total{kind="unknown",outcome="forbidden",route=""} 1.0' in page
+    )
     assert gateway.backend.calls == []
     assert any(
         line["level"] == "warning" and line["logger"] == "gateway.telegram.webhook"
@@ -42,12 +45,29 @@ async def test_a_wrong_secret_gets_200_and_nothing_else(
     )
 
 
+@pytest.mark.parametrize("secret", [SECRET, "wrong"])
+async def test_a_flood_of_strangers_is_few_lines(gateway: World, secret: str) -> None:
+    """All are counted in the metrics; the log has the first one at once."""
+    started = len(gateway.log())
+    await asyncio.gather(*(gateway.post(b"{", secret=secret) for _ in range(300)))
+    _, page = await gateway.get("/metrics", ops=True)
+    outcome = "malformed" if secret == SECRET else "forbidden"
+    assert (
+        f'gateway_updates_total{{kind="unknown",outcome="{outcome}",route=""}} 300'
+        in page
+    )
+    # One line a second, and these took no minute.
+    assert 1 <= len(gateway.log()) - started < 60
+
+
 async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
     """An error in the log, and a dead letter."""
     await gateway.post(b'{"update_id": ')
-    assert gateway.outcomes() == ["malformed"]
     assert any(line["level"] == "error" for line in gateway.log())
     _, page = await gateway.get("/metrics", ops=True)
+    assert (
+        'gateway_updates_total{kind="unknown",outcome="malformed",route=""} 1.0' in page
+    )
     assert "gateway_dead_letters 1.0" in page
 
 
