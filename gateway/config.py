@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     services_tls_key_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     store_patience: float = Field(default=2, ge=0.1)
+    reply_patience: float = Field(default=120, ge=0, le=3600)
     drain_timeout: float = Field(default=20, ge=0)
 
     @property

@@ -65,7 +65,7 @@ class Metrics(ProcessMetrics):
         )
         self._bot_api = Histogram(
             "gateway_bot_api_seconds",
-            "One call of the Bot API, its repetition included.",
+            "One call of the Bot API, its retries and their pauses included.",
             ["method"],
             buckets=_SECONDS,
             registry=self._registry,

@@ -194,18 +194,19 @@ class Ops:
         self,
         *,
         health: Callable[[], Mapping[str, Any]],
-        unready: Callable[[], str],
+        ready: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], bytes],
     ) -> None:
         """Take the questions.
 
         Args:
             health: what goes into the answer of `/health`.
-            unready: why no updates should be sent here; empty: they should.
+            ready: what goes into the answer of `/ready`; its "ready" says whether
+                updates should be sent here.
             metrics: the page of `/metrics`.
         """
         self._health = health
-        self._unready = unready
+        self._ready = ready
         self._metrics = metrics
         self.public: Pages = {("GET", "/health"): self.answer_health}
         """`/health`: is the process alive and what does it run on."""
@@ -221,9 +222,9 @@ class Ops:
         return web.Response(body=body, content_type=_JSON)
 
     async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
-        reason = self._unready()
-        body = msgspec.json.encode({"ready": not reason, "reason": reason})
-        status = 503 if reason else 200
+        ready = self._ready()
+        body = msgspec.json.encode(ready)
+        status = 200 if ready["ready"] else 503
         return web.Response(status=status, body=body, content_type=_JSON)
 
     async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:

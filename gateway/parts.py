@@ -103,7 +103,9 @@ class Parts:
             services = RecordedServices(services, recorder)
             messenger = RecordedMessenger(messenger, recorder)
             observe = recorder.observing(observe)
-        delivery = Delivery(messenger, services, clock)
+        delivery = Delivery(
+            messenger, services, clock, patience=settings.reply_patience
+        )
         typing = Typing(messenger)
         answering = Answering(
             Sessions(services, clock, settings.session_ttl),
@@ -138,7 +140,7 @@ class Parts:
             observe=observe,
             clock=clock,
         )
-        self.ops = Ops(health=self._health, unready=self._unready, metrics=metrics.page)
+        self.ops = Ops(health=self._health, ready=self._ready, metrics=metrics.page)
         self._add_gauges()
 
     def stop(self) -> None:
@@ -161,14 +163,22 @@ class Parts:
         if turn.outcome not in _LOGGED_BY_WEBHOOK:
             log_turn(turn)
 
-    def _unready(self) -> str:
-        return self.phase or ("" if self._api.authorized else "bot token")
+    def _ready(self) -> dict[str, Any]:
+        reason = self.phase or ("" if self._api.authorized else "bot token")
+        # A Bot API that fails is named, and no reason to be unready: it fails for all
+        # gateways at once, and without any that is ready Telegram would get no 200.
+        return {"ready": not reason, "reason": reason, "bot_api": self._bot_api()}
+
+    def _bot_api(self) -> str:
+        return "failing" if self._api.failing else "ok"
 
     def _health(self) -> dict[str, Any]:
+        good = not self._mailboxes.degraded and not self._api.failing
         return {
-            "status": "degraded" if self._mailboxes.degraded else "ok",
+            "status": "ok" if good else "degraded",
             "version": self._version,
             "mailboxes": self._mailboxes.mode,
+            "bot_api": self._bot_api(),
             "active_actors": self.system.active,
             "queued_updates": self._mailboxes.queued,
         }
@@ -178,6 +188,16 @@ class Parts:
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
             ("active_actors", "Lanes served here.", lambda: system.active),
+            (
+                "bot_api_failing",
+                "1: all requests of the last seconds failed.",
+                lambda: self._api.failing,
+            ),
+            (
+                "waiting_replies",
+                "Replies that the Bot API did not take, and that are tried again.",
+                lambda: system.waiting_replies,
+            ),
             (
                 "queued_updates",
                 "Accepted updates in this process's memory that are not done.",

@@ -167,6 +167,7 @@ def merge_health(answers: Sequence[Facts | None]) -> Facts:
         "status": "ok" if good else "degraded",
         "version": _each("version", healths),
         "mailboxes": _each("mailboxes", healths),
+        "bot_api": _bot_api(healths),
         "workers": len(healths),
         "missing_workers": missing,
         "active_actors": sum(health["active_actors"] for health in healths),
@@ -181,9 +182,9 @@ def merge_ready(answers: Sequence[Facts | None]) -> Facts:
         answers: one per worker; None from one that did not answer.
     """
     known = [answer for answer in answers if answer]
-    if any(answer["ready"] for answer in known):
-        return {"ready": True, "reason": ""}
-    return {"ready": False, "reason": _each("reason", known) or "no worker answers"}
+    ready = any(answer["ready"] for answer in known)
+    reason = "" if ready else _each("reason", known) or "no worker answers"
+    return {"ready": ready, "reason": reason, "bot_api": _bot_api(known)}
 
 
 def merge_metrics(
@@ -234,6 +235,12 @@ class _Fixed(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._families
+
+
+def _bot_api(answers: Iterable[Facts]) -> str:
+    """Say whether the Bot API fails for any worker."""
+    failing = any(answer["bot_api"] == "failing" for answer in answers)
+    return "failing" if failing else "ok"
 
 
 def _each(name: str, answers: Iterable[Facts]) -> str:

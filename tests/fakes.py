@@ -13,7 +13,7 @@ from gateway.actors.session import Sessions
 from gateway.actors.streaming import Streaming
 from gateway.actors.typing import Typing
 from gateway.domain.call import Call
-from gateway.domain.messenger import Stops
+from gateway.domain.messenger import Stops, Wait, wait_plainly
 from gateway.domain.ports import Claim, Clock
 from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope, Update
@@ -53,6 +53,7 @@ def a_message(
     album: str = "",
     exempt: bool = False,
     useful_seconds: float = 0,
+    useful_until: float = 0,
     chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE,
     routed: bool = True,
     stopped_draft_id: int = 0,
@@ -82,6 +83,7 @@ def a_message(
         event=event,
         exempt=exempt,
         useful_seconds=useful_seconds,
+        useful_until=useful_until,
     )
     return Envelope(
         update_id=update_id, lane=str(user), arrived=arrived, body=b"{}", update=update
@@ -174,6 +176,10 @@ class FakeMessenger:
         self.typed: list[int] = []
         self.typing_failure: Exception | None = None
         self.pause: asyncio.Event | None = None
+        self.patiences: list[float] = []
+        """With what patience each call was made."""
+        self.outage: Callable[[], Awaitable[None]] | None = None
+        """Set: each call fails at first, and waits for this to be made again."""
 
     @property
     def texts(self) -> list[str]:
@@ -201,8 +207,13 @@ class FakeMessenger:
             raise self.typing_failure
         self.typed.append(update.update_id)
 
-    async def send(self, call: Call) -> None:
+    async def send(
+        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
         """Keep the call, or fail as told."""
+        self.patiences.append(patience)
+        if self.outage is not None:
+            await wait(self.outage())
         if self.pause is not None:
             await self.pause.wait()
         if self.failures:
@@ -244,6 +255,11 @@ class FakeLease:
     async def hold(self) -> None:
         """Count."""
         self.holds += 1
+
+    async def wait(self, pause: Awaitable[None]) -> None:
+        """Await the pause."""
+        await pause
+        await self.hold()
 
     def wanted_back(self, handled: int) -> bool:
         """Want it back as told."""

@@ -37,6 +37,7 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PORT", "hush-port")
     monkeypatch.setenv("RATE_LIMIT_WINDOW", "-1")
     monkeypatch.setenv("STORE_PATIENCE", "0")
+    monkeypatch.setenv("REPLY_PATIENCE", "inf")
     monkeypatch.setenv("PROFILE_TARGET", "localhost:1")
     monkeypatch.setenv("PROFILE_TIMEOUT", "hush-soon")
     with pytest.raises(Faults) as caught:
@@ -48,6 +49,7 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         "PORT",
         "RATE_LIMIT_WINDOW",
         "STORE_PATIENCE",
+        "REPLY_PATIENCE",
         "CONVERSATION_TARGET",
         "PROFILE_TIMEOUT",
     ]

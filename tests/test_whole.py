@@ -25,13 +25,14 @@ from gateway.whole import (
 
 
 def a_health(
-    status: str = "ok", mailboxes: str = "redis", n: int = 1
+    status: str = "ok", mailboxes: str = "redis", n: int = 1, bot_api: str = "ok"
 ) -> dict[str, Any]:
     """Give the health of one worker."""
     return {
         "status": status,
         "version": "1",
         "mailboxes": mailboxes,
+        "bot_api": bot_api,
         "active_actors": n,
         "queued_updates": 10 * n,
     }
@@ -52,7 +53,7 @@ def ops(name: str) -> Ops:
     """Give the pages of one worker."""
     return Ops(
         health=lambda: a_health() | {"version": name},
-        unready=lambda: "",
+        ready=lambda: {"ready": True, "reason": "", "bot_api": "ok"},
         metrics=lambda: a_page(1),
     )
 
@@ -63,6 +64,7 @@ def test_the_whole_is_ok_if_all_workers_are() -> None:
         "status": "ok",
         "version": "1",
         "mailboxes": "redis",
+        "bot_api": "ok",
         "workers": 2,
         "missing_workers": 0,
         "active_actors": 3,
@@ -79,10 +81,20 @@ def test_one_bad_worker_degrades_the_whole(second: dict[str, Any] | None) -> Non
     assert health["mailboxes"] == ("memory, redis" if second else "redis")
 
 
+def test_a_bot_api_that_fails_for_one_worker_fails() -> None:
+    """It shows in the health and in the readiness of the whole, which stays ready."""
+    failing = a_health("degraded", bot_api="failing")
+    health = merge_health([a_health(), failing])
+    assert (health["status"], health["bot_api"]) == ("degraded", "failing")
+    fine = {"ready": True, "reason": "", "bot_api": "ok"}
+    ready = merge_ready([fine, fine | {"bot_api": "failing"}])
+    assert ready == {"ready": True, "reason": "", "bot_api": "failing"}
+
+
 def test_one_ready_worker_is_enough() -> None:
     """Its port takes all that comes."""
-    starting = {"ready": False, "reason": "starting"}
-    ready = {"ready": True, "reason": ""}
+    starting = {"ready": False, "reason": "starting", "bot_api": "ok"}
+    ready = {"ready": True, "reason": "", "bot_api": "ok"}
     assert merge_ready([None, starting, ready]) == ready
     assert merge_ready([starting, None, starting]) == starting
     assert merge_ready([None])["reason"] == "no worker answers"

@@ -86,6 +86,7 @@ class Actor:
             )
             lease.claim.committing = False
             lease.claim.deaths = 0  # the next update saw none of them
+            lease.claim.replied = False
             self._observe(turn)
 
     async def _take(

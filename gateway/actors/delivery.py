@@ -1,4 +1,9 @@
-"""The way of a reply to the user, and what follows when it does not get there."""
+"""The way of a reply to the user, and what follows when it does not get there.
+
+Concurrency: a reply lives in the task of its actor, its retries included. The parts of
+a reply go out one after the other; the user's next update waits for all of them, and no
+other user does.
+"""
 
 import logging
 from collections import deque
@@ -10,7 +15,12 @@ from msgspec import structs
 
 from gateway.actors.lease import Lease
 from gateway.domain.call import Call
-from gateway.domain.errors import Blocked, BotApiError, ServiceError
+from gateway.domain.errors import (
+    Blocked,
+    BotApiError,
+    BotApiUnavailable,
+    ServiceError,
+)
 from gateway.domain.messenger import Messenger, Preview
 from gateway.domain.ports import Clock
 from gateway.domain.services import Services
@@ -21,9 +31,24 @@ logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Sends replies, one message after the other."""
+    """Sends replies, one message after the other.
 
-    def __init__(self, messenger: Messenger, services: Services, clock: Clock) -> None:
+    Args:
+        messenger: makes the calls.
+        services: are told of users that cannot be reached.
+        clock: the time.
+        patience: for how many seconds a call is retried that certainly did not arrive.
+    """
+
+    def __init__(
+        self,
+        messenger: Messenger,
+        services: Services,
+        clock: Clock,
+        *,
+        patience: float,
+    ) -> None:
+        self._patience = patience
         self._messenger = messenger
         self._services = services
         self._clock = clock
@@ -43,7 +68,8 @@ class Delivery:
             update: what the reply answers.
             reply: what to send.
             turn: notes the outcome and the time it took.
-            lease: held before each call. None: the update is not in a mailbox.
+            lease: held before each call. None: the update is not in a mailbox, and
+                nothing is retried.
             internal_user_id: who the user is, for the report of a failed delivery.
             preview: what the user sees of it already. None: nothing.
         """
@@ -52,7 +78,7 @@ class Delivery:
         else:
             calls = deque(preview.compose(reply))
         del reply  # its files are in the calls, which are let go of one by one
-        if await self._reaches(calls, turn, lease):
+        if await self._reaches(update, calls, turn, lease):
             return
         _note(turn, Outcome.BLOCKED)
         if update.context.chat_type == CHAT_TYPE_PRIVATE:
@@ -61,16 +87,16 @@ class Delivery:
             await self._report_failure(update, turn, internal_user_id)
 
     async def _reaches(
-        self, calls: deque[Call], turn: Turn, lease: Lease | None
+        self, update: Update, calls: deque[Call], turn: Turn, lease: Lease | None
     ) -> bool:
         """Make the calls. False: the user cannot be reached."""
+        in_doubt = False
         while calls:
             call = calls.popleft()
-            if lease is not None:
-                await lease.hold()
             start = self._clock.uptime()
             try:
-                await self._messenger.send(call)
+                await self._make(call, update, lease)
+                in_doubt = False
             except Blocked:
                 return False
             except BotApiError as error:
@@ -80,13 +106,37 @@ class Delivery:
                     "reply not sent",
                     extra={"request_id": turn.request_id, "error": turn.fault},
                 )
-                # The next part may pass where this one was refused; without a
-                # connection it would only keep the user waiting.
-                if call.chat_id and error.retry:
-                    break
+                # The next part may pass where this one was refused, or may have
+                # arrived. Without a connection it would only keep the user waiting.
+                if call.chat_id and isinstance(error, BotApiUnavailable):
+                    if in_doubt or not error.maybe_applied:
+                        break
+                    in_doubt = True
             finally:
                 turn.telegram_seconds += self._clock.uptime() - start
         return True
+
+    async def _make(self, call: Call, update: Update, lease: Lease | None) -> None:
+        if lease is None:
+            await self._messenger.send(call)
+            return
+        await lease.hold()
+        patience = self._patience_for(call, update)
+        try:
+            await self._messenger.send(call, patience, lease.wait)
+        except BotApiUnavailable as error:
+            lease.claim.replied |= error.maybe_applied
+            raise
+        lease.claim.replied |= call.sends
+
+    def _patience_for(self, call: Call, update: Update) -> float:
+        """Give for how many seconds a call is retried.
+
+        Telegram takes the answer to a query for a while only; messages have no end.
+        """
+        if not update.useful_until or not call.method.startswith("answer"):
+            return self._patience
+        return min(self._patience, max(0, update.useful_until - self._clock.now()))
 
     async def _report_failure(
         self, update: Update, turn: Turn, internal_user_id: str

@@ -1,5 +1,6 @@
 """The lease that an actor works under, as the actor sees it."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from gateway.domain.ports import Claim
@@ -17,6 +18,14 @@ class Lease(Protocol):
 
         Awaited before every call with an effect. Whoever lost the lane meanwhile is
         cancelled in here.
+        """
+
+    async def wait(self, pause: Awaitable[None]) -> None:
+        """Await the pause before a reply is sent again, then return as `hold` does.
+
+        The actor takes no place meanwhile. It is cancelled, and its lane given back,
+        where another worker can do the update from its start: while this one ends, if
+        the lane is in a durable store and no part of the reply was sent.
         """
 
     def wanted_back(self, handled: int) -> bool:

@@ -1,8 +1,8 @@
 """Activates, bounds and drains actors.
 
-Concurrency: one task per claimed lane, at most `max_active` of them; one task that
-renews leases (see `renewer.py`) and one that sweeps for waiting lanes. All run in this
-event loop.
+Concurrency: one task per claimed lane, at most `max_active` of them, and as many again
+whose reply waits to be sent once more; one task that renews leases (see `renewer.py`)
+and one that sweeps for waiting lanes. All run in this event loop.
 
 - Ordered: the updates of one lane, because a lane has at most one claim. Lanes run in
   parallel, in no order.
@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from gateway.actors.actor import Actor
@@ -69,6 +69,10 @@ class ActorSystem:
         """Claims asked for and not answered yet: they count against the bound."""
         self._stuck = 0
         """Actors that wait for a commit beyond their lease: the store fails."""
+        self._waiting: set[Claim] = set()
+        """Claims whose reply waits to be sent once more: the Bot API fails."""
+        self._given_back: set[Claim] = set()
+        """Claims whose actor is cancelled so that another worker does the update."""
         self._backlog = False
         """Lanes are known to wait: fresh ones must not overtake them."""
         self._draining = False
@@ -80,6 +84,11 @@ class ActorSystem:
     def active(self) -> int:
         """How many actors run."""
         return len(self._running)
+
+    @property
+    def waiting_replies(self) -> int:
+        """How many replies wait to be sent once more."""
+        return len(self._waiting)
 
     def start(self) -> None:
         """Start renewing and sweeping."""
@@ -114,13 +123,16 @@ class ActorSystem:
     async def drain(self, within: float) -> int:
         """Finish what runs, at most `within` seconds; then cut it short.
 
-        Lanes in a durable store are given back after their current update. What is in
+        Lanes in a durable store are given back after their current update, and at once
+        if its reply waits to be sent once more and no part of it was sent. What is in
         this process's memory would be lost with it, so all of that is served.
 
         Returns:
             How many actors had to be cut short.
         """
         self._draining = True
+        for claim in self._waiting:
+            self._give_back(claim)
         try:
             async with asyncio.timeout(within):
                 await self._finish()
@@ -149,7 +161,11 @@ class ActorSystem:
         return self._draining and not self._mailboxes.queued
 
     def _room(self) -> int:
-        return self._max_active - len(self._running) + self._stuck - self._asked
+        # A Bot API that fails for some chats takes the places of no others; one that
+        # fails for all must not fill the memory.
+        waiting = min(len(self._waiting), self._max_active)
+        taken = len(self._running) - self._stuck - waiting + self._asked
+        return self._max_active - taken
 
     def _may_claim(self) -> bool:
         if self._closed or self._gives_back():
@@ -164,12 +180,35 @@ class ActorSystem:
 
     def _remove(self, claim: Claim, suspected: bool, _: asyncio.Task[None]) -> None:
         del self._running[claim]
+        self._given_back.discard(claim)
         if self._backlog or suspected:
             self._place_free.set()
+
+    async def wait(self, claim: Claim, pause: Awaitable[None]) -> None:
+        """Await the pause before a reply is sent again. See `Lease.wait`."""
+        self._waiting.add(claim)
+        if self._backlog:
+            self._place_free.set()
+        try:
+            self._give_back(claim)
+            await pause
+        finally:
+            self._waiting.discard(claim)
+
+    def _give_back(self, claim: Claim) -> None:
+        """End an actor whose reply waits, if another worker can do its update."""
+        if self._gives_back() and not claim.replied:
+            self._given_back.add(claim)
+            self._running[claim].cancel()
 
     async def _run(self, claim: Claim) -> None:
         try:
             await self._actor.run(_KeptLease(claim, self._renewer, self))
+        except asyncio.CancelledError:
+            if claim not in self._given_back:
+                raise
+            claim.committing = True  # the renewer may find the lane to be lost
+            await self._mailboxes.release(claim)
         except ClaimLost:
             logger.warning("claim lost", extra={"lane": claim.lane})
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
@@ -229,7 +268,8 @@ class ActorSystem:
         """Tell whether a lane is to be given back after so many updates."""
         if self._draining:
             return self._gives_back()
-        return self._backlog and handled >= FAIR_TURNS
+        # Below 0: replies that waited can be sent again, and their users go on.
+        return self._backlog and (handled >= FAIR_TURNS or self._room() < 0)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
@@ -251,6 +291,10 @@ class _KeptLease:
 
     async def hold(self) -> None:
         await self._renewer.hold(self.claim)
+
+    async def wait(self, pause: Awaitable[None]) -> None:
+        await self._system.wait(self.claim, pause)
+        await self.hold()
 
     def wanted_back(self, handled: int) -> bool:
         return self._system.wanted_back(handled)

@@ -4,12 +4,6 @@ from typing import Any
 
 from msgspec import Struct
 
-MAX_HOLD = 30.0
-"""Seconds an ordinary call waits at most because of a 429; a longer hold fails it.
-
-A user whose answer takes longer has gone, and the actor that waits could serve others.
-"""
-
 
 class Upload(Struct, frozen=True, kw_only=True):
     """A file that goes along with a call.
@@ -37,7 +31,8 @@ class Call(Struct, frozen=True, kw_only=True):
         parameters: what goes into the JSON body.
         anew: of an edit, what a new message in its place has besides, such as its
             topic. Edits themselves take none of it.
-        patience: how many seconds it may wait because of a 429.
+        patience: for how many seconds it is worth a retry where that is longer than
+            REPLY_PATIENCE. 0: it is not.
         files: the files that go along, by the name of the parameter that each of them
             is, or by the name that a parameter calls it by with "attach://".
     """
@@ -45,8 +40,13 @@ class Call(Struct, frozen=True, kw_only=True):
     method: str
     parameters: dict[str, Any]
     anew: dict[str, Any] | None = None
-    patience: float = MAX_HOLD
+    patience: float = 0
     files: dict[str, Upload] = {}
+
+    @property
+    def sends(self) -> bool:
+        """True: what it does is seen twice if it is carried out twice."""
+        return self.method.startswith("send")
 
     @property
     def chat_id(self) -> int:

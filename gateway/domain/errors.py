@@ -100,17 +100,22 @@ class BotApiError(GatewayError):
 
 
 class BotApiUnavailable(BotApiError):
-    """No answer, a 5xx, or a 429 that asks to wait too long.
+    """No answer, a 5xx, or a 429.
 
     Attributes:
         retry_after: for how many seconds Telegram wants to be left alone. 0: no word.
+        maybe_applied: the call may have been carried out, and a repetition would be
+            seen: a message that is sent twice is read twice.
     """
 
     retry = True
 
-    def __init__(self, what: str, retry_after: float = 0) -> None:
+    def __init__(
+        self, what: str, retry_after: float = 0, *, maybe_applied: bool = False
+    ) -> None:
         super().__init__(what)
         self.retry_after = retry_after
+        self.maybe_applied = maybe_applied
 
 
 class Blocked(BotApiError):

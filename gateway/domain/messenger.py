@@ -1,12 +1,20 @@
 """What the actors need from the way back to the user: see `ports.py`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.call import Call
 from gateway.domain.update import Update
+
+Wait = Callable[[Awaitable[None]], Awaitable[None]]
+"""Awaits the pause before a retry, with all that its caller has to do meanwhile."""
+
+
+async def wait_plainly(pause: Awaitable[None]) -> None:
+    """Await a pause, and do nothing else."""
+    await pause
 
 
 class Preview(Protocol):
@@ -65,10 +73,17 @@ class Messenger(Protocol):
         A pressed button is always answered, also by an empty reply.
         """
 
-    async def send(self, call: Call) -> None:
-        """Make one call, with one repetition where that is safe.
+    async def send(
+        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
+        """Make one call. It is retried while it certainly did not arrive.
+
+        Args:
+            call: the call.
+            patience: for how many seconds, from the first failure on.
+            wait: awaits the pauses between the attempts.
 
         Raises:
             Blocked: this user cannot be reached.
-            BotApiError: the Bot API did not take it.
+            BotApiError: the Bot API did not take it, or nobody knows whether it did.
         """

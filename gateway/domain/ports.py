@@ -48,9 +48,20 @@ class Claim:
             again once the head was committed.
         committing: True while its owner waits for a commit, whose answer tells whether
             the claim was lost.
+        replied: a part of the reply to the current update may be with the user: who
+            does the update again sends that part twice.
     """
 
-    __slots__ = ("committing", "deaths", "head", "lane", "state", "token", "until")
+    __slots__ = (
+        "committing",
+        "deaths",
+        "head",
+        "lane",
+        "replied",
+        "state",
+        "token",
+        "until",
+    )
 
     def __init__(
         self,
@@ -68,6 +79,7 @@ class Claim:
         self.until = until
         self.deaths = deaths
         self.committing = False
+        self.replied = False
 
 
 class Suspect(Struct, frozen=True):

@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
 
 from gateway.domain.call import Call
-from gateway.domain.messenger import Messenger, Preview
+from gateway.domain.messenger import Messenger, Preview, Wait, wait_plainly
 from gateway.domain.services import Match, Services
 from gateway.domain.update import Update
 from gateway.sandbox.recorder import LONGEST_TEXT, Recorder
@@ -66,10 +66,12 @@ class RecordedMessenger:
         """Show that the bot is typing."""
         await self._messenger.show_typing(update)
 
-    async def send(self, call: Call) -> None:
+    async def send(
+        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
         """Make one call; its requests are noted where they are made."""
         with self._recorder.sending():
-            await self._messenger.send(call)
+            await self._messenger.send(call, patience, wait)
 
 
 class RecordedPreview:

@@ -20,6 +20,34 @@ from gateway.domain.errors import (
     Unauthorized,
 )
 
+_HARMLESS = (
+    "answer",
+    "approve",
+    "decline",
+    "delete",
+    "edit",
+    "get",
+    "sendChatAction",
+    "set",
+)
+"""How the methods begin that may be carried out twice: a query is answered once.
+
+A message that is sent twice is read twice: there is no idempotency key.
+"""
+
+_PASSED_ON = frozenset({502, 504})
+"""RFC 9110: a server in front asked the one behind, and got no answer. The Bot API
+itself answers neither (telegram-bot-api: every 5xx of its own is a 500), so the request
+may have been carried out. Any other 5xx is an answer instead of carrying it out."""
+
+_CARRIED_OUT = ("immediately deleted", "request aborted")
+"""A 500 of the Bot API for a message that was sent and is gone already, or for a call
+that was on its way when the server shut down (telegram-bot-api, delete_message; TDLib,
+request_aborted_error)."""
+
+_LOST_BEHIND = b"disconnect/reset before headers"
+"""Envoy answers 503 also where the server behind it got the request and went away."""
+
 _SIGNS = (
     # The order matters: "can't parse entities" may name any tag, also "button".
     (Part.FORMAT, ("can't parse entities",)),
@@ -98,7 +126,7 @@ class Answer(Struct):
         error_code: Telegram's code, or the HTTP status. 0: no answer came.
         description: Telegram's words for the fault.
         parameters: how long to wait, or the chat's new id.
-        doubtful: it is not ok, but the request may have been carried out.
+        doubtful: it is not ok, and yet the request may have been carried out.
     """
 
     ok: bool = False
@@ -119,6 +147,11 @@ class Answer(Struct):
         return self.error_code < 400 or self.error_code >= 500
 
 
+def held_back(seconds: float) -> Answer:
+    """Give the answer to a call whose chat is held back by an earlier 429."""
+    return Answer(error_code=429, parameters=_Parameters(retry_after=seconds))
+
+
 _decoder = msgspec.json.Decoder(Answer)
 
 
@@ -134,16 +167,26 @@ def read_answer(status: int, retry_after: str, body: bytes) -> Answer:
         answer = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         answer = Answer()
-    # Unreadable, but with the status of a success: it was most likely one.
-    answer.doubtful = not answer.ok and status < 300
     if answer.ok:
         return answer
     answer.error_code = answer.error_code or status
+    answer.doubtful = _is_doubtful(status, answer, body)
     if answer.error_code == 429 and answer.parameters.retry_after <= 0:
         # The header may also be a date, which Telegram never sends.
         seconds = float(retry_after) if retry_after.isdecimal() else 1.0
         answer.parameters = _Parameters(retry_after=seconds)
     return answer
+
+
+def _is_doubtful(status: int, answer: Answer, body: bytes) -> bool:
+    if status < 300:  # unreadable, but a success: it was most likely one
+        return True
+    if answer.error_code in _PASSED_ON or status in _PASSED_ON:
+        return True
+    description = answer.description.lower()
+    if answer.error_code >= 500 and any(it in description for it in _CARRIED_OUT):
+        return True
+    return _LOST_BEHIND in body
 
 
 def refusal(method: str, answer: Answer) -> BotApiError:
@@ -157,7 +200,9 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
     if code == 429 or answer.transient:
         return BotApiUnavailable(
-            f"{method} failed with {code or 'no answer'}", answer.parameters.retry_after
+            f"{method} failed with {code or 'no answer'}",
+            answer.parameters.retry_after,
+            maybe_applied=answer.doubtful and not method.startswith(_HARMLESS),
         )
     part = _part(description)
     if part is Part.OTHER and method in _MEDIA_METHODS:

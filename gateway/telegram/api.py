@@ -1,8 +1,9 @@
 """The Bot API over HTTP.
 
 Concurrency: any number of calls may be under way at once; each lives in the task that
-made it. Nothing here orders calls: who needs an order waits for the answer before the
-next call. Calls to a chat that is held back by a 429 wait, all others go on.
+made it, and so do its retries. Nothing here orders calls: who needs an order waits for
+the answer before the next call. Calls to a chat that is held back by a 429 wait, all
+others go on.
 
 The token is part of every address, and errors of libraries may quote addresses: they
 end here. None is logged, and none is the cause or the context of an error of ours,
@@ -16,35 +17,27 @@ from typing import Any, Self
 
 import msgspec
 
-from gateway.domain.call import MAX_HOLD, Upload
+from gateway.domain.call import Upload
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
-from gateway.telegram.answer import Answer, read_answer, refusal
+from gateway.domain.messenger import Wait, wait_plainly
+from gateway.telegram.answer import Answer, held_back, read_answer, refusal
 from gateway.telegram.connection import NoAnswer
+from gateway.telegram.health import BotApiHealth
 from gateway.telegram.holds import Holds
 from gateway.telegram.pool import NotSent, Pool
+from gateway.telegram.retries import Backoff, RetryTurns
 from gateway.telegram.uploads import Uploads
 
 # One bot may have 1000 requests open: telegram-bot-api, Client::send.
 _CONNECTIONS = 1000
 _KEEPALIVE_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
-_PAUSE_SECONDS = 0.5
-"""Before a repetition, where Telegram does not say how long to wait."""
+_PATIENCE = 2.0
+"""Seconds for which a call is retried that is no reply, such as getFile."""
 
-_HARMLESS = (
-    "answer",
-    "approve",
-    "decline",
-    "delete",
-    "edit",
-    "get",
-    "sendChatAction",
-    "set",
-)
-"""How the methods begin that may be carried out twice: a query is answered once.
-
-A message that is sent twice is read twice: there is no idempotency key.
-"""
+_MOST_WAITING_BYTES = 256 * 2**20
+"""Of uploads that wait for a retry. More would fill the memory while the Bot API fails:
+what comes beyond is not retried."""
 
 _NO_MESSAGES = frozenset({"sendMessageDraft", "sendChatAction"})
 """They have limits of their own (TDLib: DialogActionManager)."""
@@ -90,8 +83,11 @@ class BotApi:
         self._seconds = seconds
         self._connections = connections
         self._uploads = Uploads(self._address, silence=seconds)
-        self._sleep = sleep
-        self._holds = Holds(uptime, sleep)
+        self._uptime = uptime
+        self._holds = Holds(uptime)
+        self._turns = RetryTurns(sleep)
+        self._waiting_bytes = 0
+        self._health = BotApiHealth(uptime)
         self._moved: dict[int, int] = {}
         self._authorized = True
         self._observe_request = observe_request
@@ -100,6 +96,11 @@ class BotApi:
     def authorized(self) -> bool:
         """False: Telegram does not know the token, as far as the last answer says."""
         return self._authorized
+
+    @property
+    def failing(self) -> bool:
+        """True: all requests of the last seconds failed."""
+        return self._health.failing
 
     async def __aenter__(self) -> Self:
         self._pool = Pool(
@@ -120,18 +121,22 @@ class BotApi:
         method: str,
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None = None,
-        patience: float = MAX_HOLD,
+        *,
+        patience: float = _PATIENCE,
+        wait: Wait = wait_plainly,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and give its result.
 
-        An edit that changes nothing succeeds. A group that became a supergroup is
-        followed under its new id.
+        It is retried after a 429, and after a failure if it certainly did not arrive or
+        may be carried out twice. An edit that changes nothing succeeds. A group that
+        became a supergroup is followed under its new id.
 
         Args:
             method: Telegram's name of it.
             parameters: of the call.
             files: that go along; see `Call.files`.
-            patience: how many seconds it may wait because of a 429.
+            patience: for how many seconds it is retried, from the first failure on.
+            wait: awaits the pauses before the retries.
 
         Raises:
             Blocked: this user cannot be reached.
@@ -139,21 +144,44 @@ class BotApi:
             BotApiUnavailable: it may work later.
             Unauthorized: the token is wrong.
         """
-        given = files, patience
-        answer = await self._repeat_once(method, self._follow(parameters), *given)
-        new_id = answer.parameters.migrate_to_chat_id
-        if new_id and "chat_id" in parameters:
-            self._moved[parameters["chat_id"]] = new_id
-            if len(self._moved) > _MOVED_LIMIT:
-                del self._moved[next(iter(self._moved))]
-            answer = await self._repeat_once(method, self._follow(parameters), *given)
-        if answer.ok or answer.not_modified:
-            self._authorized = True
-            return answer.result
-        error = refusal(method, answer)
-        if not isinstance(error, BotApiUnavailable):
-            self._authorized = not isinstance(error, Unauthorized)
-        raise error
+        backoff: Backoff | None = None
+        while True:
+            answer = await self._send(method, parameters, files)
+            if answer.ok or answer.not_modified:
+                self._authorized = True
+                return answer.result
+            error = refusal(method, answer)
+            if not isinstance(error, BotApiUnavailable):
+                self._authorized = not isinstance(error, Unauthorized)
+                raise error
+            if backoff is None:
+                backoff = Backoff(self._uptime() + patience)
+            if error.maybe_applied or not await self._pause(
+                backoff, error.retry_after, files, wait
+            ):
+                raise error
+
+    async def _pause(
+        self,
+        backoff: Backoff,
+        retry_after: float,
+        files: Mapping[str, Upload] | None,
+        wait: Wait,
+    ) -> bool:
+        """Wait until a call is to be made again. False: it is not."""
+        now = self._uptime()
+        seconds = backoff.next(now, retry_after)
+        if seconds is None:
+            return False
+        size = sum(len(file.content) for file in files.values()) if files else 0
+        if self._waiting_bytes + size > _MOST_WAITING_BYTES:
+            return False
+        self._waiting_bytes += size
+        try:
+            await wait(self._turns.wait(seconds, backoff.deadline - now))
+        finally:
+            self._waiting_bytes -= size
+        return True
 
     async def attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
         """Make a call that nobody needs: once.
@@ -175,23 +203,33 @@ class BotApi:
         new_id = self._moved.get(parameters.get("chat_id", 0))
         return {**parameters, "chat_id": new_id} if new_id else parameters
 
-    async def _repeat_once(
+    async def _send(
         self,
         method: str,
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None,
-        patience: float,
     ) -> Answer:
-        """Make a request, and once more if that is safe and may help."""
-        chat_id = parameters.get("chat_id", 0)
-        body: Body = (parameters, files) if files else _encoder.encode(parameters)
-        await self._holds.wait(chat_id, method, patience)
-        answer = await self._request(method, chat_id, body)
-        pause = _pause(method, answer, patience)
-        if pause is None:
+        """Make a request, and a second one if the chat has a new id."""
+        answer = await self._send_once(method, self._follow(parameters), files)
+        new_id = answer.parameters.migrate_to_chat_id
+        if not new_id or "chat_id" not in parameters:
             return answer
-        await self._sleep(pause)
-        await self._holds.wait(chat_id, method, patience)
+        self._moved[parameters["chat_id"]] = new_id
+        if len(self._moved) > _MOVED_LIMIT:
+            del self._moved[next(iter(self._moved))]
+        return await self._send_once(method, self._follow(parameters), files)
+
+    async def _send_once(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        files: Mapping[str, Upload] | None,
+    ) -> Answer:
+        """Make a request, unless its chat is held back."""
+        chat_id = parameters.get("chat_id", 0)
+        if left := self._holds.seconds_left(chat_id):
+            return held_back(left)
+        body: Body = (parameters, files) if files else _encoder.encode(parameters)
         return await self._request(method, chat_id, body)
 
     async def _request(self, method: str, chat_id: int, body: Body) -> Answer:
@@ -204,8 +242,13 @@ class BotApi:
             status = 200 if answer.ok else answer.error_code
             seconds = time.perf_counter() - start
             self._observe_request(method, status, seconds, answer.description)
-        if answer.error_code == 429 and chat_id:
-            self._holds.hold(chat_id, answer.parameters.retry_after)
+        works = answer.ok or 400 <= answer.error_code < 500
+        self._health.note(works=works)
+        if answer.error_code == 429:
+            if chat_id:
+                self._holds.hold(chat_id, answer.parameters.retry_after)
+        elif works:
+            self._turns.give()
         return answer
 
     async def _post(self, method: str, body: bytes) -> Answer:
@@ -217,15 +260,3 @@ class BotApi:
             # The request may have been read before the connection broke.
             return Answer(doubtful=True)
         return read_answer(response.status, response.retry_after, response.body)
-
-
-def _pause(method: str, answer: Answer, patience: float) -> float | None:
-    """Say how long to wait before a repetition. None: it must not be repeated."""
-    if answer.ok:
-        return None
-    if answer.error_code == 429:
-        seconds = answer.parameters.retry_after
-        return seconds if seconds <= patience else None
-    if answer.transient and not (answer.doubtful and not method.startswith(_HARMLESS)):
-        return _PAUSE_SECONDS
-    return None

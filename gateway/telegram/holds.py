@@ -1,13 +1,9 @@
 """Chats that Telegram asked to leave alone for a while.
 
-A 429 holds back its own chat and no other. Calls to a chat that is held back wait here,
-each in the task that makes it; there is no task of the table's own.
+A 429 holds back its own chat and no other.
 """
 
-from collections.abc import Awaitable, Callable
-
-from gateway.domain.call import MAX_HOLD
-from gateway.domain.errors import BotApiUnavailable
+from collections.abc import Callable
 
 LONGEST_HOLD = 3600.0
 """Whatever was asked for, a chat is tried again after an hour."""
@@ -21,14 +17,10 @@ class Holds:
 
     Args:
         uptime: seconds on a clock that is never set back.
-        sleep: waits for some seconds.
     """
 
-    def __init__(
-        self, uptime: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
-        self._sleep = sleep
         self._until: dict[int, float] = {}
 
     def __len__(self) -> int:
@@ -46,18 +38,13 @@ class Holds:
                 break
             del self._until[oldest]
 
-    async def wait(self, chat_id: int, method: str, patience: float = MAX_HOLD) -> None:
-        """Wait until the chat is not held back any more.
-
-        Raises:
-            BotApiUnavailable: that would take longer than these seconds.
-        """
-        latest = self._uptime() + patience
-        while (until := self._until.get(chat_id)) is not None:
-            now = self._uptime()
-            if until <= now:
-                del self._until[chat_id]
-                return
-            if until > latest:
-                raise BotApiUnavailable(f"{method}: the chat is held back by a 429")
-            await self._sleep(until - now)
+    def seconds_left(self, chat_id: int) -> float:
+        """Give how many seconds a chat is still held back. 0: it is not."""
+        until = self._until.get(chat_id)
+        if until is None:
+            return 0
+        left = until - self._uptime()
+        if left <= 0:
+            del self._until[chat_id]
+            return 0
+        return left

@@ -10,6 +10,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Part, Rejected
+from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update
 from gateway.telegram.amendment import amend
 from gateway.telegram.api import BotApi
@@ -28,7 +29,7 @@ class TelegramMessenger:
     Args:
         api: the bot's client.
         observe_call: called with the method and the seconds of each call, in which
-            its waits and its repetition are included.
+            its retries and the pauses before them are included.
         count_reply_fault: called with a word for each part of a reply that had to be
             left out.
         local_server: the Bot API server is not Telegram's own: it must not be sent to
@@ -68,18 +69,25 @@ class TelegramMessenger:
             )
         return calls
 
-    async def send(self, call: Call) -> None:
-        """Make one call, with one repetition where that is safe.
+    async def send(
+        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
+        """Make one call. It is retried while it certainly did not arrive.
 
         What Telegram refuses in a call is changed or taken out, and the rest is sent.
 
+        Args:
+            call: the call.
+            patience: for how many seconds, from the first failure on.
+            wait: awaits the pauses between the attempts.
+
         Raises:
             Blocked: this user cannot be reached.
-            BotApiError: the Bot API did not take it.
+            BotApiError: the Bot API did not take it, or nobody knows whether it did.
         """
         for _ in range(_AMENDMENTS):
             try:
-                await self._call(call)
+                await self._call(call, patience, wait)
             except Rejected as rejected:
                 logger.warning(
                     "call refused",
@@ -93,7 +101,7 @@ class TelegramMessenger:
                 call = amended
             else:
                 return
-        await self._call(call)
+        await self._call(call, patience, wait)
 
     def preview(self, update: Update) -> TelegramPreview:
         """Prepare to show the answer to an update while it is being written."""
@@ -116,11 +124,15 @@ class TelegramMessenger:
         finally:
             self._observe_call(method, time.perf_counter() - start)
 
-    async def _call(self, call: Call) -> None:
+    async def _call(self, call: Call, patience: float, wait: Wait) -> None:
         start = time.perf_counter()
         try:
             await self._api.call(
-                call.method, call.parameters, call.files, call.patience
+                call.method,
+                call.parameters,
+                call.files,
+                patience=max(patience, call.patience),
+                wait=wait,
             )
         finally:
             self._observe_call(call.method, time.perf_counter() - start)

@@ -38,8 +38,9 @@ SLOW_EDIT_SECONDS = 4.0
 beyond earns a 429 that the whole answer would have to wait for too."""
 
 PATIENCE = 300.0
-"""How many seconds a whole answer may wait because of a 429: the edits before it earn
-long ones (about 280 s were reported), and it was written already."""
+"""For how many seconds a whole answer is worth a retry at least: the edits before it
+earn 429s that ask for long waits (about 280 s were reported), and it was written
+already."""
 
 Parameters = dict[str, Any]
 Attempt = Callable[[str, Parameters], Awaitable[Any]]

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_SUPERGROUP
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import (
     EVENT_DELIVERY_FAILED,
     EVENT_USER_BLOCKED_BOT,
@@ -43,6 +43,9 @@ from tests.fakes import (
     an_answering,
 )
 
+PATIENCE = 120
+"""REPLY_PATIENCE in these tests."""
+
 REPLAY = Envelope(update_id=3, lane="7", arrived=REPLAYED, body=b"3")
 
 
@@ -58,11 +61,13 @@ class Stage:
         self.stops = LocalStops()
         self.read_at: list[float] = []
         self.useful_seconds = 0.0
+        self.claims: list[Claim] = []
+        """Under which updates were served."""
         self.actor = Actor(
             self.mailboxes,
             self.services,
             an_answering(self.services, self.messenger, self.clock, self.stops),
-            Delivery(self.messenger, self.services, self.clock),
+            Delivery(self.messenger, self.services, self.clock, patience=PATIENCE),
             RateLimit(requests, 1),
             clock=self.clock,
             read=self.read,
@@ -83,6 +88,7 @@ class Stage:
         assert isinstance(claim, Claim)
         for envelope in envelopes[1:]:
             await self.mailboxes.put(envelope)
+        self.claims.append(claim)
         lease = FakeLease(claim)
         await self.actor.run(lease)
         return lease
@@ -389,6 +395,57 @@ async def test_a_rejected_message_does_not_take_the_next_one_along(
     await stage.serve(a_message(2))
     assert stage.messenger.texts == ["two"]
     assert stage.turns.outcomes == ["send_failed", "send_failed"]
+
+
+async def test_a_part_that_may_have_arrived_does_not_take_the_next_one_along(
+    stage: Stage,
+) -> None:
+    """Only twice in a row says that there is no connection."""
+
+    async def four(update: Update) -> Reply:
+        messages = [OutgoingMessage(text=text) for text in ("1", "2", "3", "4")]
+        return Reply(messages=messages)
+
+    stage.services.answer = four
+    lost = BotApiUnavailable("sendMessage", maybe_applied=True)
+    stage.messenger.failures = [lost]
+    await stage.serve(a_message(1))
+    assert stage.messenger.texts == ["2", "3", "4"]
+    stage.messenger.failures = [lost, lost]
+    await stage.serve(a_message(2))
+    assert stage.messenger.texts == ["2", "3", "4"]
+    assert stage.turns.outcomes == ["send_failed", "send_failed"]
+
+
+async def test_an_answer_to_a_query_is_tried_again_as_long_as_telegram_takes_it(
+    stage: Stage,
+) -> None:
+    """Its message is tried as long as any other."""
+    until = stage.clock.now() + 10
+    await stage.serve(a_message(1, callback="CONNECT:1", useful_until=until))
+    assert stage.messenger.patiences == [10, PATIENCE]
+    stage.clock.move(11)
+    await stage.serve(a_message(2, callback="CONNECT:1", useful_until=until))
+    assert stage.messenger.patiences[2:] == [0, PATIENCE]
+
+
+async def test_a_claim_knows_whether_a_part_of_a_reply_was_sent(stage: Stage) -> None:
+    """An answer to a query may be given again; the next update begins anew."""
+    replied: list[bool] = []
+
+    async def look() -> None:
+        replied.append(stage.claims[-1].replied)
+
+    stage.messenger.outage = look
+
+    async def two(update: Update) -> Reply:
+        return Reply(messages=[OutgoingMessage(text=text) for text in ("1", "2")])
+
+    stage.services.answer = two
+    await stage.serve(
+        a_message(1, callback="CONNECT:1"), a_message(2, callback="CONNECT:1")
+    )
+    assert replied == [False, False, True] * 2
 
 
 async def test_an_unanswered_press_does_not_take_its_message_along(

@@ -7,6 +7,7 @@ from typing import cast
 from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.call import Call
+from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeMessenger, a_message
@@ -42,7 +43,9 @@ class Watching(FakeMessenger):
         self.replies.append(weakref.ref(reply))
         return calls
 
-    async def send(self, call: Call) -> None:
+    async def send(
+        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
         """Note how many calls and replies there are."""
         calls = sum(each() is not None for each in self.calls)
         self.left.append((calls, sum(each() is not None for each in self.replies)))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 
 import pytest
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
@@ -68,7 +68,7 @@ class House:
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
-        delivery = Delivery(self.messenger, self.services, self.clock)
+        delivery = Delivery(self.messenger, self.services, self.clock, patience=120)
         self.system = ActorSystem(
             self.mailboxes,
             Actor(
@@ -319,6 +319,145 @@ async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
     assert house.system.active == 0
     assert len(house.order) == 2
     assert house.mailboxes.queued == 10
+
+
+class Outage:
+    """A Bot API that takes no message until it works again.
+
+    Args:
+        house: whose messenger meets it, and whose service answers at its gate.
+        taken: so many messages are taken before.
+    """
+
+    def __init__(self, house: House, taken: int = 0) -> None:
+        self.over = asyncio.Event()
+        self.waits = 0
+        self._house = house
+        self._taken = taken
+        house.messenger.outage = self._wait
+        house.services.answer = self._answer
+
+    async def _wait(self) -> None:
+        if self._taken:
+            self._taken -= 1
+            return
+        self.waits += 1
+        await self.over.wait()
+
+    async def _answer(self, update: Update) -> Reply:
+        self._house.order.append((update.lane, update.update_id))
+        await self._house.gate.wait()
+        texts = update.message.text.split() if update.message else []
+        return Reply(messages=[OutgoingMessage(text=text) for text in texts])
+
+
+async def test_replies_that_wait_take_no_places_from_others() -> None:
+    """A Bot API that fails for some chats delays nobody else."""
+    house = House(max_active=3)
+    house.system.start()
+    outage = Outage(house)
+    house.gate.set()
+    for n in range(3):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: house.system.waiting_replies == 3)
+    house.messenger.outage = None
+    for n in range(10, 20):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: len(house.turns) == 10)
+    assert house.messenger.texts == ["hello"] * 10
+    assert house.system.waiting_replies == 3
+    outage.over.set()
+    await wait_until(lambda: len(house.turns) == 13)
+    assert house.turns.outcomes == ["done"] * 13
+    await house.system.drain(5)
+
+
+async def test_replies_that_wait_are_bounded_and_what_comes_meanwhile_is_kept() -> None:
+    """As many actors again as there are places; then all is served."""
+    house = House(max_active=3)
+    house.system.start()
+    outage = Outage(house)
+    house.gate.set()
+    for n in range(20):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: house.system.waiting_replies == 6)
+    await house.system._sweep()  # noqa: SLF001 - it would start what there is room for
+    assert house.system.active == outage.waits == 6
+    assert house.mailboxes.queued == 20
+    outage.over.set()
+    await wait_until(lambda: len(house.turns) == 20)
+    assert [lane for lane, _ in house.order] == [str(n) for n in range(20)]
+    await house.system.drain(5)
+
+
+async def test_a_user_whose_reply_waited_gives_way_to_those_who_have_no_place() -> None:
+    """Else twice as many users as there are places would be served for a while."""
+    house = House(max_active=1)
+    house.system.start()
+    outage = Outage(house)
+    house.gate.set()
+    for update_id, user in ((1, 1), (2, 2), (3, 1), (4, 2), (5, 3)):
+        await house.accept(update_id, user=user)
+    await wait_until(lambda: house.system.waiting_replies == 2)
+    outage.over.set()
+    await wait_until(lambda: len(house.turns) == 5)
+    assert house.order.index(("3", 5)) < 4
+    await house.system.drain(5)
+
+
+@pytest.mark.parametrize("already", [True, False])
+async def test_a_drain_gives_replies_that_wait_back_at_once(*, already: bool) -> None:
+    """Also one that begins to wait after it; another worker does the whole update."""
+    clock = FakeClock()
+    mailboxes = DurableMailboxes(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.system.start()
+    outage = Outage(house)
+    if already:
+        house.gate.set()
+    await house.accept(1, user=1)
+    await house.accept(2, user=1)
+    await wait_until(lambda: outage.waits if already else house.order)
+    drain = asyncio.create_task(house.system.drain(3600))
+    await asyncio.sleep(0)
+    house.gate.set()
+    assert await drain == 0
+    assert house.turns == []
+    assert list(await mailboxes.waiting(5)) == ["1"]
+    claim = await mailboxes.claim("1")
+    assert isinstance(claim, Claim)
+    assert (claim.head.update_id, claim.deaths) == (1, 0)
+
+
+async def test_a_drain_goes_on_with_a_reply_of_which_a_part_was_sent() -> None:
+    """Another worker would send that part again."""
+    clock = FakeClock()
+    mailboxes = DurableMailboxes(clock, limit=64, sessions=10)
+    house = House(mailboxes=mailboxes, clock=clock)
+    house.system.start()
+    house.gate.set()
+    outage = Outage(house, taken=1)
+    await house.system.accept(a_message(1, "one two", user=1))
+    await wait_until(lambda: house.system.waiting_replies == 1)
+    drain = asyncio.create_task(house.system.drain(3600))
+    await asyncio.sleep(0)
+    outage.over.set()
+    assert await drain == 0
+    assert house.messenger.texts == ["one", "two"]
+    assert house.turns.outcomes == ["done"]
+
+
+async def test_a_drain_waits_for_replies_that_only_memory_holds(house: House) -> None:
+    """They would be lost with the process."""
+    outage = Outage(house)
+    house.gate.set()
+    await house.accept(1, user=1)
+    await wait_until(lambda: outage.waits)
+    drain = asyncio.create_task(house.system.drain(3600))
+    await asyncio.sleep(0)
+    outage.over.set()
+    assert await drain == 0
+    assert house.messenger.texts == ["hello"]
 
 
 async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> None:

@@ -164,7 +164,10 @@ async def test_health_readiness_and_metrics_are_there(gateway: World) -> None:
     health = json.loads(body)
     assert health["status"] == "ok"
     assert health["mailboxes"] == "memory"
-    assert await gateway.get("/ready", ops=True) == (200, '{"ready":true,"reason":""}')
+    assert await gateway.get("/ready", ops=True) == (
+        200,
+        '{"ready":true,"reason":"","bot_api":"ok"}',
+    )
     _, page = await gateway.get("/metrics", ops=True)
     line = 'gateway_updates_total{kind="message",outcome="done",route="text"} 1.0'
     assert line in page

@@ -57,6 +57,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
             "status": "ok",
             "version": "",
             "mailboxes": "redis",
+            "bot_api": "ok",
             "active_actors": 0,
             "queued_updates": 0,
         }

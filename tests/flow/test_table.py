@@ -140,15 +140,27 @@ async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
         assert gateway.texts() == [APOLOGY, "echo: next"]
 
 
-async def test_a_failing_bot_api_costs_one_retry_and_the_reply(gateway: World) -> None:
-    """One repetition; then an error in the log, and the update stays done."""
+async def test_a_failing_bot_api_delays_the_reply(gateway: World) -> None:
+    """And the user's next one behind it; the service is asked once for each."""
     gateway.simulator.fail("sendMessage", 500, times=2)
+    await gateway.say("late")
+    await gateway.say("next")
+    await gateway.ended(2, within=15)
+    sent = [call for call in gateway.simulator.sent if call.method == "sendMessage"]
+    assert [call.status for call in sent] == [500, 500, 200, 200]
+    assert gateway.texts() == ["echo: late", "echo: next"]
+    assert gateway.outcomes() == ["done", "done"]
+    assert len(gateway.backend.asked("SendMessage")) == 2
+
+
+async def test_an_unknown_fate_of_a_message_costs_the_reply(gateway: World) -> None:
+    """An error in the log, no second message, and the update stays done."""
+    gateway.simulator.fail("sendMessage", 502)
     await gateway.say("lost")
     await gateway.ended(1)
     await gateway.say("kept")
     await gateway.ended(2)
-    sent = [call for call in gateway.simulator.sent if call.method == "sendMessage"]
-    assert [call.status for call in sent] == [500, 500, 200]
+    assert gateway.texts() == ["echo: kept"]
     assert gateway.outcomes() == ["send_failed", "done"]
     assert len(gateway.backend.asked("SendMessage")) == 2
     assert any(line["message"] == "reply not sent" for line in gateway.log())

@@ -92,7 +92,7 @@ class Worker:
         )
         services = FakeServices()
         services.answer = self._serve
-        delivery = Delivery(day.messenger, services, clock)
+        delivery = Delivery(day.messenger, services, clock, patience=120)
         self.system = ActorSystem(
             mailboxes,
             Actor(

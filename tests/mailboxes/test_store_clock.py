@@ -126,7 +126,7 @@ class Gateway:
         self.turns = Turns()
         self.services = FakeServices()
         messenger = FakeMessenger()
-        delivery = Delivery(messenger, self.services, self.clock)
+        delivery = Delivery(messenger, self.services, self.clock, patience=120)
         self.system = ActorSystem(
             store.mailboxes,
             Actor(

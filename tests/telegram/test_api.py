@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.call import Upload
 from gateway.domain.errors import (
     Blocked,
     BotApiError,
@@ -249,9 +250,9 @@ async def test_a_wrong_token_shows_until_it_works(
     with pytest.raises(Unauthorized):
         await api.call("sendMessage", HELLO)
     assert not api.authorized
-    simulator.fail(status=500, times=2)
+    simulator.fail(status=500)
     with pytest.raises(BotApiUnavailable):
-        await api.call("sendMessage", HELLO)
+        await api.call("sendMessage", HELLO, patience=0)
     assert not api.authorized
     await api.call("sendMessage", HELLO)
     assert api.authorized
@@ -297,50 +298,99 @@ class TestAttempts:
         with pytest.raises(BotApiUnavailable):
             await api.attempt("editMessageText", edit)
         with pytest.raises(BotApiUnavailable):
-            await api.call("editMessageText", edit)
+            await api.call("editMessageText", edit, patience=120)
         assert naps.seconds == []
         await api.call("editMessageText", edit, patience=300)
         assert naps.seconds == [137]
 
-    async def test_a_patient_call_waits_for_what_it_is_told(
-        self, api: BotApi, simulator: Simulator, naps: Naps
-    ) -> None:
-        """It is repeated once, as any other."""
-        simulator.fail(status=429, retry_after=137)
-        await api.call("sendMessage", HELLO, patience=300)
-        assert naps.seconds == [137]
 
+class TestRetries:
+    """A call is made again while it certainly did not arrive."""
 
-class TestRepetition:
-    """A call is repeated once, where that is safe and may help."""
-
-    @pytest.mark.parametrize("status", [500, 502, 503, 504])
-    async def test_a_failing_server_is_asked_again(
+    @pytest.mark.parametrize("status", [500, 503])
+    async def test_a_failing_server_is_asked_until_it_works(
         self, api: BotApi, simulator: Simulator, naps: Naps, status: int
     ) -> None:
-        """After a short pause."""
-        simulator.fail(status=status)
-        await api.call("sendMessage", HELLO)
-        assert [call.status for call in simulator.sent] == [status, 200]
-        assert naps.seconds == [0.5]
+        """After pauses that grow, each a little longer or shorter than the rule."""
+        simulator.fail(status=status, times=7)
+        await api.call("sendMessage", HELLO, patience=120)
+        assert [call.status for call in simulator.sent] == [*[status] * 7, 200]
+        rule = [0.5, 1, 2, 4, 8, 8, 8]
+        assert naps.seconds == pytest.approx(rule, rel=0.26)
+        assert len(set(naps.seconds[-3:])) == 3
 
-    async def test_it_is_asked_no_third_time(
-        self, api: BotApi, simulator: Simulator
+    async def test_it_is_not_asked_beyond_the_patience(
+        self, api: BotApi, simulator: Simulator, clock: FakeClock
     ) -> None:
         """The error says that it may work later."""
-        simulator.fail(status=500, times=3)
-        with pytest.raises(BotApiUnavailable):
-            await api.call("sendMessage", HELLO)
-        assert len(simulator.sent) == 2
+        simulator.fail(status=500, times=100)
+        began = clock.uptime()
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call("sendMessage", HELLO, patience=60)
+        assert not caught.value.maybe_applied
+        assert 45 < clock.uptime() - began <= 60
+        assert simulator.messages(1) == []
 
-    @pytest.mark.parametrize("body", ["<html>Bad Gateway</html>", "", "[]", '{"ok":'])
-    async def test_an_error_of_a_proxy_need_not_be_json(
+    async def test_a_call_without_patience_is_made_once(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """REPLY_PATIENCE=0 means just that."""
+        simulator.fail(status=500)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendMessage", HELLO, patience=0)
+        assert naps.seconds == []
+
+    @pytest.mark.parametrize("status", [502, 504])
+    @pytest.mark.parametrize("body", [None, "<html>Bad Gateway</html>", "", "[]"])
+    async def test_what_a_proxy_passed_on_is_not_sent_again(
+        self, api: BotApi, simulator: Simulator, status: int, body: str | None
+    ) -> None:
+        """The server behind it may have carried it out before it went away."""
+        simulator.fail(status=status, body=body)
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call("sendMessage", HELLO, patience=120)
+        assert caught.value.maybe_applied
+        assert len(simulator.sent) == 1
+        simulator.fail(status=status, body=body)
+        await api.call("answerCallbackQuery", {"callback_query_id": "1"}, patience=120)
+        assert [call.status for call in simulator.sent[1:]] == [status, 200]
+
+    @pytest.mark.parametrize("body", ["<html>Busy</html>", "", "[]", '{"ok":'])
+    async def test_what_a_proxy_refuses_itself_is_sent_again(
         self, api: BotApi, simulator: Simulator, body: str
     ) -> None:
-        """Its status is enough."""
-        simulator.fail(status=502, body=body)
-        await api.call("sendMessage", HELLO)
+        """An error of a proxy need not be JSON: its status is enough."""
+        simulator.fail(status=503, body=body)
+        await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "sent message was immediately deleted and can't be returned",
+            "request aborted",
+        ],
+    )
+    async def test_an_error_for_what_was_carried_out_is_final(
+        self, api: BotApi, simulator: Simulator, words: str
+    ) -> None:
+        """A moderator would delete the message again and again."""
+        simulator.fail(status=500, description=f"Internal Server Error: {words}")
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call("sendMessage", HELLO, patience=120)
+        assert caught.value.maybe_applied
+        assert len(simulator.sent) == 1
+
+    async def test_what_was_lost_behind_envoy_is_not_sent_again(
+        self, api: BotApi, simulator: Simulator
+    ) -> None:
+        """Its 503 comes also where the server behind it had the request."""
+        words = "upstream connect error or disconnect/reset before headers"
+        simulator.fail(status=503, body=words)
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call("sendMessage", HELLO, patience=120)
+        assert caught.value.maybe_applied
+        assert len(simulator.sent) == 1
 
     async def test_a_garbled_success_is_not_repeated_for_a_message(
         self, api: BotApi, simulator: Simulator
@@ -348,7 +398,7 @@ class TestRepetition:
         """The message is there, whatever the body says."""
         simulator.fail(status=200, body="<html>Sign in to this network</html>", times=2)
         with pytest.raises(BotApiUnavailable):
-            await api.call("sendMessage", HELLO)
+            await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
 
     async def test_a_connection_that_breaks_is_made_anew_where_that_is_harmless(
@@ -358,7 +408,7 @@ class TestRepetition:
         simulator.fail(status=500, drop=True)
         await api.call("answerCallbackQuery", {"callback_query_id": "1"})
         assert [call.status for call in simulator.sent] == [0, 200]
-        assert naps.seconds == [0.5]
+        assert len(naps.seconds) == 1
 
     async def test_a_message_is_not_sent_twice_when_its_connection_breaks(
         self, api: BotApi, simulator: Simulator
@@ -366,33 +416,37 @@ class TestRepetition:
         """Nobody can tell whether it arrived, and reading it twice is worse."""
         simulator.fail("sendMessage", 200, drop=True)
         with pytest.raises(BotApiUnavailable):
-            await api.call("sendMessage", HELLO)
+            await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
 
-    async def test_a_server_that_comes_back_in_time_gets_the_call(
+    async def test_a_server_that_comes_back_gets_the_call(
         self, simulator: Simulator, clock: FakeClock
     ) -> None:
-        """A refused connection is tried again after the pause."""
+        """A refused connection is tried again, however often."""
         async with simulator.serve() as url:
             port = int(url.rpartition(":")[2])
         back = asyncio.Event()
         done = asyncio.Event()
+        pauses = []
 
         async def serve() -> None:
             async with simulator.serve(port=port):
                 back.set()
                 await done.wait()
 
-        async def sleep(_: float) -> None:
-            serving.append(asyncio.create_task(serve()))
-            await back.wait()
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 4:
+                serving.append(asyncio.create_task(serve()))
+                await back.wait()
 
         serving: list[asyncio.Task[None]] = []
         async with BotApi(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
-            await api.call("sendMessage", HELLO)
+            await api.call("sendMessage", HELLO, patience=120)
         done.set()
         await asyncio.gather(*serving)
         assert len(simulator.messages(1)) == 1
+        assert len(pauses) == 4
 
     async def test_a_message_is_not_repeated_after_a_timeout(
         self, url: str, simulator: Simulator, naps: Naps
@@ -401,7 +455,7 @@ class TestRepetition:
         simulator.fail(status=200, delay=30, times=2)
         async with BotApi(TOKEN, url, seconds=0.3, sleep=naps) as api:
             with pytest.raises(BotApiUnavailable):
-                await api.call("sendMessage", HELLO)
+                await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.sent) == 1
 
     async def test_what_may_be_done_twice_is_repeated_after_a_timeout(
@@ -426,7 +480,7 @@ class TestRepetition:
         assert sorted(sent) == sorted([*calls, *calls])
 
     async def test_a_connection_that_is_not_made_in_time_is_tried_again(
-        self, naps: Naps, monkeypatch: pytest.MonkeyPatch
+        self, clock: FakeClock, naps: Naps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing was written, so that nothing can happen twice."""
         monkeypatch.setattr("gateway.telegram.api._CONNECT_SECONDS", 0.05)
@@ -434,27 +488,54 @@ class TestRepetition:
         # The server waits for an HTTP request, the client for a TLS handshake.
         async with raw_server(b"", requests) as url:
             address = url.replace("http:", "https:")
-            async with BotApi(TOKEN, address, sleep=naps) as api:
+            async with BotApi(TOKEN, address, uptime=clock.uptime, sleep=naps) as api:
                 with pytest.raises(BotApiUnavailable):
-                    await api.call("sendMessage", HELLO)
-        assert naps.seconds == [0.5]
+                    await api.call("sendMessage", HELLO, patience=2)
+        assert len(naps.seconds) >= 2
 
     async def test_a_message_whose_answer_breaks_off_is_not_repeated(
-        self, naps: Naps
+        self, clock: FakeClock, naps: Naps
     ) -> None:
         """Telegram has carried it out when it begins to answer."""
         requests: list[bytes] = []
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"
         async with (
             raw_server(head + b'{"ok":true', requests) as url,
-            BotApi(TOKEN, url, sleep=naps) as api,
+            BotApi(TOKEN, url, uptime=clock.uptime, sleep=naps) as api,
         ):
             with pytest.raises(BotApiUnavailable):
-                await api.call("sendMessage", HELLO)
+                await api.call("sendMessage", HELLO, patience=120)
             assert len(requests) == 1
             with pytest.raises(BotApiUnavailable):
-                await api.call("getMe", {})
+                await api.call("getMe", {}, patience=1)
         assert len(requests) == 3
+
+    async def test_uploads_that_wait_do_not_fill_the_memory(
+        self,
+        api: BotApi,
+        simulator: Simulator,
+        naps: Naps,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Beyond a bound a file is given up at once; messages wait all the same."""
+        monkeypatch.setattr("gateway.telegram.api._MOST_WAITING_BYTES", 100)
+        simulator.fail(status=500, times=3)
+        naps.allowed.clear()
+        document = {"chat_id": 1, "document": "attach://file"}
+        upload = {"file": Upload(content=b"." * 60, file_name="a.txt")}
+        waiting = [
+            asyncio.create_task(
+                api.call("sendDocument", document, upload, patience=120)
+            )
+        ]
+        await wait_until(lambda: naps.seconds)
+        with pytest.raises(BotApiUnavailable):
+            await api.call("sendDocument", document, upload, patience=120)
+        waiting.append(asyncio.create_task(api.call("sendMessage", HELLO, patience=9)))
+        await wait_until(lambda: len(naps.seconds) == 2)
+        naps.allowed.set()
+        await asyncio.gather(*waiting)
+        assert [call.status for call in simulator.sent] == [500] * 3 + [200] * 2
 
 
 class TestTooManyRequests:
@@ -465,9 +546,19 @@ class TestTooManyRequests:
     ) -> None:
         """And is then made once more."""
         simulator.fail(retry_after=7)
-        await api.call("sendMessage", HELLO)
+        await api.call("sendMessage", HELLO, patience=120)
         assert naps.seconds == [7]
         assert [call.status for call in simulator.sent] == [429, 200]
+
+    async def test_it_waits_as_often_as_telegram_says(
+        self, api: BotApi, simulator: Simulator, naps: Naps
+    ) -> None:
+        """A second 429 is no reason to give up, nor is a fifth."""
+        for seconds in (2, 9, 1, 30, 5):
+            simulator.fail(retry_after=seconds)
+        await api.call("sendMessage", HELLO, patience=120)
+        assert naps.seconds == [2, 9, 1, 30, 5]
+        assert len(simulator.messages(1)) == 1
 
     async def test_one_chat_waits_while_another_goes_through(
         self, api: BotApi, simulator: Simulator, naps: Naps
@@ -475,9 +566,9 @@ class TestTooManyRequests:
         """Also calls of the same chat that come later."""
         naps.allowed.clear()
         simulator.fail(retry_after=7, chat_id=1)
-        first = asyncio.create_task(api.call("sendMessage", HELLO))
+        first = asyncio.create_task(api.call("sendMessage", HELLO, patience=120))
         await wait_until(lambda: naps.seconds)
-        second = asyncio.create_task(api.call("sendMessage", HELLO))
+        second = asyncio.create_task(api.call("sendMessage", HELLO, patience=120))
         await wait_until(lambda: len(naps.seconds) == 2)
         await api.call("sendMessage", {**HELLO, "chat_id": 2})
         await api.call("answerCallbackQuery", {"callback_query_id": "77"})
@@ -491,38 +582,33 @@ class TestTooManyRequests:
         self, api: BotApi, simulator: Simulator, naps: Naps, clock: FakeClock
     ) -> None:
         """The chat gets no further request before Telegram allows it."""
-        simulator.fail(retry_after=31)
+        simulator.fail(retry_after=121)
         for _ in range(2):
             with pytest.raises(BotApiUnavailable):
-                await api.call("sendMessage", HELLO)
+                await api.call("sendMessage", HELLO, patience=120)
         assert naps.seconds == []
         assert len(simulator.sent) == 1
-        clock.move(31)
+        clock.move(121)
         await api.call("sendMessage", HELLO)
-
-    async def test_a_second_refusal_is_final_and_holds_the_chat(
-        self, api: BotApi, simulator: Simulator, naps: Naps
-    ) -> None:
-        """The next call waits out what the second one was told."""
-        simulator.fail(retry_after=2)
-        simulator.fail(retry_after=9)
-        with pytest.raises(BotApiUnavailable):
-            await api.call("sendMessage", HELLO)
-        await api.call("sendMessage", HELLO)
-        assert naps.seconds == [2, 9]
 
     async def test_a_longer_wait_told_meanwhile_holds_the_first_call_too(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApi, simulator: Simulator, naps: Naps, clock: FakeClock
     ) -> None:
         """Two calls were under way to the chat when it was held back."""
         naps.allowed.clear()
         simulator.fail(retry_after=2)
         simulator.fail(retry_after=9)
-        calls = [asyncio.create_task(api.call("sendMessage", HELLO)) for _ in "12"]
+        began = clock.uptime()
+        calls = [
+            asyncio.create_task(api.call("sendMessage", HELLO, patience=120))
+            for _ in "12"
+        ]
         await wait_until(lambda: len(naps.seconds) == 2)
         naps.allowed.set()
         await asyncio.gather(*calls)
-        assert sorted(naps.seconds) == [2, 7, 9]
+        assert sorted(naps.seconds)[:2] == [2, 7]
+        assert clock.uptime() - began >= 9
+        assert [call.status for call in simulator.sent] == [429, 429, 200, 200]
 
     async def test_calls_without_a_chat_hold_back_no_other(
         self, api: BotApi, simulator: Simulator, naps: Naps
@@ -623,7 +709,7 @@ async def errors_of(url: str, seconds: float = 5) -> BotApiError:
     async with BotApi(TOKEN, url, seconds=seconds, sleep=sleep) as api:
         assert SECRET not in repr(api)
         with pytest.raises(BotApiError) as caught:
-            await api.call("getMe", {})
+            await api.call("getMe", {}, patience=0)
     return caught.value
 
 

@@ -57,8 +57,13 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
     """Serve the files that a Bot API has."""
     app = web.Application()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    pauses = FakeClock()
+
+    async def sleep(seconds: float) -> None:
+        pauses.move(seconds)
+
     async with (
-        BotApi(TOKEN, api_url, sleep=no_sleep) as api,
+        BotApi(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
         aiohttp.ClientSession() as client,
     ):
         addresses = FileAddresses(TOKEN, "", clock.now)
@@ -194,7 +199,7 @@ FAILURES: dict[str, tuple[dict[str, Any], int]] = {
     "too large": ({"status": 400, "description": "Bad Request: file is too big"}, 413),
     "gone": ({"status": 400, "description": "Bad Request: invalid file_id"}, 502),
     "token": ({"status": 401}, 502),
-    "down": ({"status": 500, "times": 2}, 502),
+    "down": ({"status": 500, "times": 3}, 502),
     "flood": ({"status": 429, "retry_after": 900}, 502),
     "garbage": ({"status": 200, "body": '{"ok":true,"result":[]}'}, 502),
     "hostile": ({"status": 200, "body": f'{{"ok":true,"result":"{TOKEN}"}}'}, 502),

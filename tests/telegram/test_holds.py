@@ -2,81 +2,47 @@
 
 import pytest
 
-from gateway.domain.call import MAX_HOLD
-from gateway.domain.errors import BotApiUnavailable
-from gateway.telegram.holds import Holds
+from gateway.telegram.holds import LONGEST_HOLD, Holds
 from tests.fakes import FakeClock
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that only sleeping moves."""
+    """Give a clock that stands still."""
     return FakeClock()
 
 
 @pytest.fixture
 def holds(clock: FakeClock) -> Holds:
-    """Give a table whose waits take no time."""
-
-    async def sleep(seconds: float) -> None:
-        clock.move(seconds)
-
-    return Holds(clock.uptime, sleep)
+    """Give an empty table."""
+    return Holds(clock.uptime)
 
 
-async def test_a_chat_waits_for_its_own_hold_only(
-    holds: Holds, clock: FakeClock
-) -> None:
+def test_a_chat_waits_for_its_own_hold_only(holds: Holds, clock: FakeClock) -> None:
     """Other chats are not held back."""
     holds.hold(1, 5)
-    start = clock.uptime()
-    await holds.wait(2, "sendMessage")
-    assert clock.uptime() == start
-    await holds.wait(1, "sendMessage")
-    assert clock.uptime() == start + 5
+    assert holds.seconds_left(2) == 0
+    assert holds.seconds_left(1) == 5
+    clock.move(2)
+    assert holds.seconds_left(1) == 3
+    clock.move(3)
+    assert holds.seconds_left(1) == 0
 
 
-async def test_a_hold_that_is_too_long_fails_at_once(
-    holds: Holds, clock: FakeClock
-) -> None:
-    """Nobody waits longer than MAX_HOLD; the hold stays until its end."""
-    holds.hold(1, MAX_HOLD + 1)
-    start = clock.uptime()
-    with pytest.raises(BotApiUnavailable):
-        await holds.wait(1, "sendMessage")
-    assert clock.uptime() == start
-    clock.move(1)
-    await holds.wait(1, "sendMessage")
-    assert clock.uptime() == start + 1 + MAX_HOLD
+def test_no_hold_lasts_for_ever(holds: Holds) -> None:
+    """Whatever was asked for."""
+    holds.hold(1, 10**9)
+    assert holds.seconds_left(1) == LONGEST_HOLD
 
 
-async def test_a_hold_is_never_cut_short(holds: Holds, clock: FakeClock) -> None:
+def test_a_hold_is_never_cut_short(holds: Holds) -> None:
     """A late answer with a shorter wait changes nothing."""
     holds.hold(1, 20)
     holds.hold(1, 5)
-    start = clock.uptime()
-    await holds.wait(1, "sendMessage")
-    assert clock.uptime() == start + 20
+    assert holds.seconds_left(1) == 20
 
 
-async def test_a_hold_that_grows_is_waited_for_within_the_limit(
-    clock: FakeClock,
-) -> None:
-    """A call gives up when the hold moves further away than MAX_HOLD."""
-
-    async def sleep(seconds: float) -> None:
-        clock.move(seconds)
-        growing.hold(1, 20)
-
-    growing = Holds(clock.uptime, sleep)
-    start = clock.uptime()
-    growing.hold(1, 20)
-    with pytest.raises(BotApiUnavailable):
-        await growing.wait(1, "sendMessage")
-    assert clock.uptime() == start + 20
-
-
-async def test_the_table_forgets_what_has_ended(holds: Holds, clock: FakeClock) -> None:
+def test_the_table_forgets_what_has_ended(holds: Holds, clock: FakeClock) -> None:
     """It holds what is held back now, and no more than its limit of that."""
     for chat in range(50_000):
         holds.hold(chat, 5)

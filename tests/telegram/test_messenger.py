@@ -210,7 +210,7 @@ async def test_an_answer_whose_fate_is_not_known_is_given_again(
 ) -> None:
     """That it was given already, as Telegram says then, is no fault."""
     desk.simulator.fail(method, 200, drop=True)
-    await desk.messenger.send(Call(method=method, parameters=parameters))
+    await desk.messenger.send(Call(method=method, parameters=parameters), 120)
     assert [call.status for call in desk.simulator.sent] == [0, 400]
     assert len(desk.simulator.queries.answers) == 1
 

@@ -204,7 +204,7 @@ async def test_nothing_of_an_upload_is_told(log: pytest.LogCaptureFixture) -> No
     for url in ("http://127.0.0.1:1", "http://[", "http://a..b"):
         async with BotApi(TOKEN, url, sleep=no_sleep) as api:
             with pytest.raises(BotApiUnavailable) as caught:
-                await api.call("sendDocument", {"chat_id": 7}, file)
+                await api.call("sendDocument", {"chat_id": 7}, file, patience=0)
         error: BaseException | None = caught.value
         while error:
             assert SECRET not in repr(error)

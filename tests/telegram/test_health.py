@@ -1,0 +1,93 @@
+"""The Bot API counts as failing while all requests fail."""
+
+import logging
+
+import pytest
+
+from gateway.telegram.health import (
+    FAILING_SECONDS,
+    REMEMBERED_SECONDS,
+    BotApiHealth,
+)
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Give a clock that only a test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def health(clock: FakeClock) -> BotApiHealth:
+    """Give the health of a Bot API that nobody has asked yet."""
+    return BotApiHealth(clock.uptime)
+
+
+def fail(health: BotApiHealth, clock: FakeClock, seconds: float) -> None:
+    """Let requests fail for some seconds."""
+    health.note(works=False)
+    clock.move(seconds)
+    health.note(works=False)
+
+
+def test_it_fails_once_all_requests_have_failed_for_some_seconds(
+    health: BotApiHealth, clock: FakeClock
+) -> None:
+    """One failure is no outage, and the first success ends it."""
+    assert not health.failing
+    fail(health, clock, FAILING_SECONDS - 0.1)
+    assert not health.failing
+    clock.move(0.1)
+    assert not health.failing  # no request has failed since
+    health.note(works=False)
+    assert health.failing
+    health.note(works=True)
+    assert not health.failing
+    health.note(works=False)
+    assert not health.failing
+
+
+def test_a_success_in_between_is_no_outage(
+    health: BotApiHealth, clock: FakeClock
+) -> None:
+    """A chat for which every call fails does not make the Bot API fail."""
+    for _ in range(100):
+        health.note(works=False)
+        clock.move(FAILING_SECONDS / 2)
+        health.note(works=True)
+        health.note(works=False)
+        assert not health.failing
+
+
+def test_without_requests_nothing_is_known(
+    health: BotApiHealth, clock: FakeClock
+) -> None:
+    """At night nobody writes, and no success could end the alarm."""
+    fail(health, clock, FAILING_SECONDS)
+    clock.move(REMEMBERED_SECONDS - 1)
+    assert health.failing
+    clock.move(1)
+    assert not health.failing
+    health.note(works=False)
+    assert not health.failing
+
+
+def test_the_log_says_when_it_begins_and_when_it_ends(
+    health: BotApiHealth, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once each, however many requests fail."""
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            fail(health, clock, FAILING_SECONDS)
+            fail(health, clock, FAILING_SECONDS)
+            for _ in range(3):
+                health.note(works=True)
+            fail(health, clock, FAILING_SECONDS / 2)
+            health.note(works=True)
+    said = [record.msg for record in caplog.records]
+    fails, works = (
+        "the Bot API fails: replies wait and are tried again",
+        ("the Bot API works again"),
+    )
+    assert said == [fails, works, fails, works]
