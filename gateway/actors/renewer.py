@@ -58,7 +58,7 @@ class Renewer:
         for claim in lost:
             task = self._running.get(claim)
             # A commit that frees the lane may be what the renewal came after.
-            if task is not None and not claim.committing:
+            if task is not None and not task.done() and not claim.committing:
                 logger.warning("claim lost", extra={"lane": claim.lane})
                 task.cancel()
         self._renewed.set()
