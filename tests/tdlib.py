@@ -42,6 +42,16 @@ _KINDS = {
 }
 """The Bot API's names of entities, by TDLib's."""
 
+_FOUND = {
+    "Mention": "mention",
+    "Hashtag": "hashtag",
+    "Cashtag": "cashtag",
+    "BotCommand": "bot_command",
+    "Url": "url",
+    "EmailAddress": "email",
+}
+"""The same for what is found without markup. Others are no part of the Bot API."""
+
 Entity = dict[str, Any]
 
 
@@ -70,6 +80,16 @@ def check_link(link: str) -> str:
     if entities and entities[0]["type"] == "text_mention":
         return link
     return str(entities[0]["url"]) if entities else ""
+
+
+def find_entities(text: str) -> list[tuple[int, int, str]]:
+    """Find what TDLib marks by itself: where, how long, and what it is."""
+    answer = _execute({"@type": "getTextEntities", "text": text})
+    return [
+        (entity["offset"], entity["length"], _FOUND[kind])
+        for entity in answer["entities"]
+        if (kind := entity["type"]["@type"].removeprefix("textEntityType")) in _FOUND
+    ]
 
 
 def _entity(entity: dict[str, Any]) -> Entity:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gateway.sandbox.found_entities import add_found
 from gateway.sandbox.markup import Entity, Parsed, Unparsable, utf16_length
 from gateway.sandbox.markup_html import parse_html
 from gateway.sandbox.markup_markdown import parse_markdown_v2
@@ -48,14 +49,20 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
     mode = str(parameters.get("parse_mode") or "").lower()
     if mode in {"", "none"}:
         given = json_value(parameters, marks, "entities")
-        return raw.strip(), _clipped(_checked(given, utf16_length(raw)), raw)
+        return _finished(raw, _checked(given, utf16_length(raw)))
     if mode not in _PARSERS:
         raise bad("Unsupported parse_mode")
     try:
         visible, entities = _PARSERS[mode](raw)
     except Unparsable as fault:
         raise bad(f"Can't parse entities: {fault}") from None
-    return visible.strip(), _clipped(entities, visible)
+    return _finished(visible, entities)
+
+
+def _finished(text: str, entities: list[Entity]) -> Parsed:
+    """Cut off the white space around a text, and mark what Telegram itself marks."""
+    visible = text.strip()
+    return visible, add_found(visible, _clipped(entities, text))
 
 
 _PARSERS: dict[str, Callable[[str], Parsed]] = {

@@ -2,11 +2,10 @@
 
 import re
 
+from gateway.sandbox.found_entities import find_entities
 from gateway.sandbox.markup import utf16_length
 from gateway.sandbox.rules import Parameters
 from gateway.sandbox.text_rules import CAPTION_LIMIT, TEXT_LIMIT
-
-_COMMAND = re.compile(r"(?<![\w/<>])/[a-zA-Z0-9_]{1,64}(?:@[a-zA-Z0-9_]{3,32})?\b")
 
 
 class BadInput(Exception):
@@ -14,7 +13,7 @@ class BadInput(Exception):
 
 
 def text(given: str) -> Parameters:
-    """Make the fields of a text message; commands in it are marked.
+    """Make the fields of a text message, with what Telegram marks in it.
 
     Raises:
         BadInput: it is empty or too long.
@@ -24,7 +23,7 @@ def text(given: str) -> Parameters:
         raise BadInput("text: is empty")
     if utf16_length(shown) > TEXT_LIMIT:
         raise BadInput(f"text: at most {TEXT_LIMIT} characters")
-    entities = _entities(shown)
+    entities = find_entities(shown)
     return {"text": shown, "entities": entities} if entities else {"text": shown}
 
 
@@ -37,7 +36,7 @@ def caption(given: str) -> Parameters:
     shown = given.strip()
     if utf16_length(shown) > CAPTION_LIMIT:
         raise BadInput(f"caption: at most {CAPTION_LIMIT} characters")
-    entities = _entities(shown)
+    entities = find_entities(shown)
     marks = {"caption_entities": entities} if entities else {}
     return {"caption": shown, **marks} if shown else {}
 
@@ -63,15 +62,3 @@ def language(given: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", given):
         raise BadInput("language_code: an IETF language tag, such as en or pt-br")
     return given
-
-
-def _entities(given: str) -> list[Parameters]:
-    """Mark the commands in a text as Telegram does."""
-    return [
-        {
-            "offset": utf16_length(given[: found.start()]),
-            "length": utf16_length(found[0]),
-            "type": "bot_command",
-        }
-        for found in _COMMAND.finditer(given)
-    ]
