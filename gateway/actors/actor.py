@@ -20,6 +20,7 @@ from gateway.actors.delivery import Delivery
 from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
+from gateway.actors.session import user_of
 from gateway.actors.suspects import POISON
 from gateway.domain.ports import Clock, Mailboxes
 from gateway.domain.reply_limits import cut_reply
@@ -107,7 +108,7 @@ class Actor:
                 cut_reply(reply)
                 prepare(reply, state, self._services.render)
                 sending = self._delivery.send(
-                    update, reply, turn, lease, state.internal_user_id, preview
+                    update, reply, turn, lease, user_of(update, state), preview
                 )
                 del answer, reply  # it may hold large files, and is needed no more
                 await sending

@@ -5,7 +5,7 @@ from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
 from gateway.actors.lease import Lease
 from gateway.actors.notices import excuse
-from gateway.actors.session import Sessions
+from gateway.actors.session import Sessions, user_of
 from gateway.actors.streaming import Streaming
 from gateway.actors.typing import Typing
 from gateway.domain.errors import ServiceError
@@ -39,7 +39,7 @@ class Answering:
         await self._sessions.open(update, state, turn, lease)
         await lease.hold()
         start = self._clock.uptime()
-        user_id = state.internal_user_id
+        user_id = user_of(update, state)
         answer: Answer
         try:
             if match.streams:

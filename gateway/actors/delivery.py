@@ -81,7 +81,9 @@ class Delivery:
         if await self._reaches(update, calls, turn, lease):
             return
         _note(turn, Outcome.BLOCKED)
-        if update.context.chat_type == CHAT_TYPE_PRIVATE:
+        # The chat of a business account is between its owner and a customer.
+        private = update.context.chat_type == CHAT_TYPE_PRIVATE
+        if private and not update.context.business_connection_id:
             if lease is not None:
                 await lease.hold()
             await self._report_failure(update, turn, internal_user_id)

@@ -19,6 +19,15 @@ Otherwise a hanging session service would add its deadline to every update.
 """
 
 
+def user_of(update: Update, state: State) -> str:
+    """Give the internal user id that stands behind an update. Empty: none.
+
+    The state may belong to a user who did not cause the update: what happens in a
+    private chat without a human is in the mailbox of the chat's user, too.
+    """
+    return state.internal_user_id if update.has_session else ""
+
+
 class Sessions:
     """Opens sessions. They live in the user's state."""
 
@@ -32,7 +41,7 @@ class Sessions:
     ) -> None:
         """Resolve the user once per session; go on without an id if that fails."""
         now = self._clock.now()
-        if now < state.session_until or not update.context.telegram_user_id:
+        if now < state.session_until or not update.has_session:
             return
         await lease.hold()
         start = self._clock.uptime()

@@ -82,6 +82,20 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     service has to be done before. 0: messages may be sent later too."""
 
     @property
+    def has_session(self) -> bool:
+        """True: a human did it towards this bot, with the human's session behind it.
+
+        What comes over a business connection was said to the owner of the account, who
+        may be anybody, and who reads the answer.
+        """
+        context = self.context
+        return bool(
+            context.telegram_user_id
+            and not context.is_bot
+            and not context.business_connection_id
+        )
+
+    @property
     def speaks(self) -> bool:
         """True: a user said something to the bot and may wonder about silence."""
         return self.name in _TO_THE_BOT

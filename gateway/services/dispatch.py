@@ -98,7 +98,7 @@ class Dispatch:
             ServiceError: the session service did not answer.
         """
         route = self._table.session
-        if not route or not update.context.telegram_user_id:
+        if not route or not update.has_session:
             return ""
         response = await self._rpcs[route](update, {}, "")
         return str(getattr(response, route.answer_field))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_SUPERGROUP
@@ -159,6 +160,30 @@ async def test_a_user_without_an_id_is_asked_for_again(stage: Stage) -> None:
     """An empty id is no session: the user may register any moment."""
     stage.services.internal_user_id = ""
     await stage.serve(a_message(1), a_message(2))
+    assert stage.services.resolved == [7, 7]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"telegram_user_id": 0},
+        {"business_connection_id": "b"},
+    ],
+    ids=["nobody", "over a business connection"],
+)
+async def test_nobody_else_is_taken_for_the_user_of_a_mailbox(
+    stage: Stage, fields: dict[str, Any]
+) -> None:
+    """What no human did towards the bot has no user, whosever mailbox it is in."""
+    await stage.serve(a_message(1))
+    envelope = a_message(2)
+    assert envelope.update is not None
+    for name, value in fields.items():
+        setattr(envelope.update.context, name, value)
+    stage.clock.move(3600)
+    await stage.serve(envelope)
+    await stage.serve(a_message(3))
+    assert [internal for _, _, internal in stage.services.calls] == ["u-7", "", "u-7"]
     assert stage.services.resolved == [7, 7]
 
 
@@ -342,6 +367,19 @@ async def test_being_thrown_out_of_a_group_is_nobodys_unreachability(
     stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
     stage.messenger.failures = [Blocked("sendMessage")]
     await stage.serve(a_message(1, chat_type=CHAT_TYPE_SUPERGROUP))
+    assert [route for route, _, _ in stage.services.calls] == ["text"]
+
+
+async def test_a_failure_in_the_chat_of_a_business_is_nobodys_unreachability(
+    stage: Stage,
+) -> None:
+    """Its owner may have forbidden the bot to write; the customer blocked nobody."""
+    stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
+    stage.messenger.failures = [Blocked("sendMessage")]
+    envelope = a_message(1)
+    assert envelope.update is not None
+    envelope.update.context.business_connection_id = "b"
+    await stage.serve(envelope)
     assert [route for route, _, _ in stage.services.calls] == ["text"]
 
 

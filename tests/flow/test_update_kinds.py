@@ -371,6 +371,36 @@ async def test_every_kind_reaches_its_service_typed_and_as_json(
     assert len(service.asked) == len(ROWS)
 
 
+async def test_only_what_a_human_did_towards_the_bot_has_an_internal_user(
+    gateway: World, service: EveryKind
+) -> None:
+    """Not what happened in a private chat, nor what a stranger's account passes on.
+
+    Anybody can connect a bot to a business account; customers do not speak to the bot.
+    """
+    channel = {"id": NEWS, "type": "channel"}
+    shop = {"chat": PRIVATE, "business_connection_id": "b", "message_id": 5, "date": 1}
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        ("pre_checkout_query", ROWS["pre_checkout_query"].content, "u-5510000001"),
+        ("deleted_business_messages", shop | {"message_ids": [1]}, ""),
+        ("business_message", shop | {"text": "hi"}, ""),
+        ("business_message", shop | {"text": "hi", "from": PERSON}, ""),
+        ("edited_business_message", shop | {"text": "hi", "from": PERSON}, ""),
+        ("message_reaction", {"actor_chat": channel, "chat": PRIVATE, "message_id": 5,
+                              "old_reaction": [], "new_reaction": []}, ""),
+        ("stopped_message_generation", {"chat": PRIVATE, "draft_id": 3}, ""),
+        ("hologram_call", {"chat": PRIVATE}, ""),
+        ("business_connection", ROWS["business_connection"].content, "u-5510000001"),
+    ]  # fmt: skip
+    for number, (kind, content, internal) in enumerate(rows, 1):
+        await gateway.update({kind: content})
+        await gateway.ended(number)
+        name, asked = service.asked[-1]
+        assert name == rpc_name(kind)
+        assert asked.context.internal_user_id == internal, kind
+    assert len(gateway.backend.asked("ResolveUser")) == 1
+
+
 async def test_contents_of_messages_reach_their_service_typed_and_as_json(
     gateway: World, service: EveryKind
 ) -> None:
