@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     session_limit: int = Field(default=100_000, ge=1)
     rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
     rate_limit_window: float = Field(default=1, gt=0)
+    allow_bots: bool = False
     mailbox_limit: int = Field(default=64, ge=1)
     max_active_actors: int = Field(default=5000, ge=1)
     workers: int = Field(default=1, ge=1)

@@ -85,7 +85,9 @@ class Parts:
         self._named = asyncio.Event()
         self.phase = "starting"
         """Why the gateway as a whole is not ready. Empty: it is."""
-        self._reader = reader = UpdateReader(settings.bot_id)
+        self._reader = reader = UpdateReader(
+            settings.bot_id, allow_bots=settings.allow_bots
+        )
         self._mailboxes = mailboxes = store.mailboxes
         clock = store.clock
         services: Services = dispatch

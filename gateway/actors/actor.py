@@ -180,6 +180,8 @@ def _needless(
     """Tell why an update gets no answer at all. None: it gets one."""
     if state.seen(update.update_id):
         return Outcome.DUPLICATE
+    if update.unwanted:
+        return Outcome.FROM_BOT
     if update.useful_seconds and waited > update.useful_seconds:
         return Outcome.EXPIRED
     if match is None and not _expects_answer(update):

@@ -17,6 +17,8 @@ class Outcome(StrEnum):
     """Handled before under the same `update_id`."""
     EXPIRED = "expired"
     """It waited longer than an answer is of use."""
+    FROM_BOT = "from_bot"
+    """A bot said it, and bots are not allowed: dropped, so that two never loop."""
     UNROUTED = "unrouted"
     """No route serves this kind of update: acknowledged and counted."""
     UNKNOWN = "unknown"

@@ -73,6 +73,8 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """What has to be answered, for queries other than pressed buttons."""
     reply_chat_id: int = 0
     """The private chat that messages go to instead of the context's. 0: none."""
+    unwanted: bool = False
+    """True: a bot said it, and the settings allow none."""
     exempt: bool = False
     """True: never limited and never refused (payments, membership, stop)."""
     useful_seconds: float = 0

@@ -12,7 +12,7 @@ from botgateway.route.v1.event_pb2 import (
     Event,
 )
 from google.protobuf.message import Message as ContractMessage
-from msgspec import MsgspecError, Raw
+from msgspec import MsgspecError, Raw, structs
 from msgspec.json import Decoder
 
 from gateway.domain.errors import Malformed
@@ -49,8 +49,9 @@ class UpdateReader:
             is not known; until then every named command counts as this bot's.
     """
 
-    def __init__(self, bot_id: int) -> None:
+    def __init__(self, bot_id: int, *, allow_bots: bool = False) -> None:
         self._bot_id = bot_id
+        self._allow_bots = allow_bots
         self.bot_username = ""
 
     def read(self, body: bytes, arrived: float) -> Update:
@@ -74,12 +75,12 @@ class UpdateReader:
         context = self._context(update_id, happening, user, arrived)
         match happening:
             case Message():
-                return self._message(happening, value, update_id, lane, context)
+                update = self._message(happening, value, update_id, lane, context)
             case CallbackQuery():
-                return _pressed(happening, value, update_id, lane, context)
+                update = _pressed(happening, value, update_id, lane, context)
             case _:
                 useful = happening.urgent_seconds or kind.useful_seconds
-                return Update(
+                update = Update(
                     update_id=update_id,
                     kind=kind.name,
                     lane=lane,
@@ -95,6 +96,9 @@ class UpdateReader:
                     useful_seconds=useful,
                     useful_until=arrived + useful if useful else 0,
                 )
+        if context.is_bot and not self._allow_bots and not _is_news(update):
+            return structs.replace(update, unwanted=True)
+        return update
 
     def _context(
         self, update_id: int, happening: Happening, user: User | None, arrived: float
@@ -110,6 +114,8 @@ class UpdateReader:
             _name_chat(context, chat)
         if user is not None:
             _name_user(context, user)
+            if user.is_bot or happening.by_bot:
+                context.is_bot = True
         if business := happening.business:
             context.business_connection_id = business
         if message_id := happening.about_message:
@@ -214,6 +220,16 @@ def _guess(value: Raw) -> Happening:
         return UNKNOWN.decoder.decode(value)
     except MsgspecError:
         return Guess()
+
+
+def _is_news(update: Update) -> bool:
+    """Tell whether an update tells of what was done, and not of what was said.
+
+    Bots that moderate a chat do much to its members, and a service that counts these
+    has to hear of it. Nobody answers that for ever, as two bots do that talk.
+    """
+    service_message = update.kind == "message" and not update.speaks
+    return service_message or update.exempt
 
 
 def _details(name: str, json: Raw) -> Callable[[], ContractMessage | None] | None:

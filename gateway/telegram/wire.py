@@ -6,7 +6,7 @@ undocumented ones and adds new ones. A field that is named here has to have its 
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -82,6 +82,11 @@ class Happening(Struct, kw_only=True):
         return ""
 
     @property
+    def by_bot(self) -> bool:
+        """True: a bot did it, whoever is named as the actor."""
+        return False
+
+    @property
     def represented_chat(self) -> Chat | None:
         """The chat on whose behalf somebody acted. None: a user acted in person."""
         return None
@@ -133,6 +138,12 @@ class Posted(Happening, kw_only=True):
     business_connection_id: str = ""
     direct_messages_topic: DirectMessagesTopic | None = None
     sender_chat: Chat | None = None
+    sender_business_bot: Raw = Raw()
+
+    @property
+    def by_bot(self) -> bool:
+        """True: a bot wrote it on behalf of the owner of a business account."""
+        return bool(self.sender_business_bot)
 
     @property
     def represented_chat(self) -> Chat | None:

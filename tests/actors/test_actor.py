@@ -187,6 +187,28 @@ async def test_nobody_else_is_taken_for_the_user_of_a_mailbox(
     assert stage.services.resolved == [7, 7]
 
 
+async def test_what_an_unwanted_bot_says_is_dropped(stage: Stage) -> None:
+    """Two bots that answered each other would never stop."""
+    for envelope in a_message(1), a_message(2, callback="CONNECT:7"):
+        assert envelope.update is not None
+        update = structs.replace(envelope.update, unwanted=True)
+        await stage.serve(structs.replace(envelope, update=update))
+    assert stage.turns.outcomes == ["from_bot", "from_bot"]
+    assert (stage.services.calls, stage.messenger.sent) == ([], [])
+    assert stage.services.resolved == []
+
+
+async def test_a_bot_that_is_allowed_has_no_session(stage: Stage) -> None:
+    """It is none of the company's users."""
+    envelope = a_message(1, "hi")
+    assert envelope.update is not None
+    envelope.update.context.is_bot = True
+    await stage.serve(envelope)
+    assert stage.messenger.texts == ["hi"]
+    assert stage.services.resolved == []
+    assert [internal for _, _, internal in stage.services.calls] == [""]
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [

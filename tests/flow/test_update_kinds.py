@@ -401,6 +401,24 @@ async def test_only_what_a_human_did_towards_the_bot_has_an_internal_user(
     assert len(gateway.backend.asked("ResolveUser")) == 1
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_bots_are_served_only_where_the_settings_allow_it(
+    *, allowed: bool
+) -> None:
+    """What is dropped is counted and logged under an outcome of its own."""
+    bot = {"id": 9, "is_bot": True, "first_name": "B"}
+    async with world(allow_bots=allowed) as gateway:
+        await gateway.update({"message": SAID | {"from": bot}})
+        await gateway.ended(1)
+        outcome = "done" if allowed else "from_bot"
+        assert gateway.outcomes() == [outcome]
+        asked = gateway.backend.asked("SendMessage")
+        assert [request.context.is_bot for request in asked] == [True] * allowed
+        assert gateway.backend.asked("ResolveUser") == []
+        _, page = await gateway.get("/metrics", ops=True)
+        assert f'outcome="{outcome}"' in page
+
+
 async def test_contents_of_messages_reach_their_service_typed_and_as_json(
     gateway: World, service: EveryKind
 ) -> None:

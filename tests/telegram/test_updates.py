@@ -255,13 +255,25 @@ class TestContext:
         """A service can answer it, whatever the kind of the update."""
         assert reader().read(FILES[name], ARRIVED).context.message_id == message_id
 
+    def test_a_bot_is_no_human(self) -> None:
+        """The sender says so itself, or the business account that it writes for."""
+        bot = {"id": 9, "is_bot": True, "first_name": "B"}
+        post = {"message_id": 5, "chat": PRIVATE, "text": "hi"}
+        assert read_message(**{"from": bot}).context.is_bot
+        assert read(edited_message=post | {"from": bot}).context.is_bot
+        written_for = {"from": PERSON, "sender_business_bot": bot}
+        assert read(business_message=post | written_for).context.is_bot
+        assert not read_message().context.is_bot
+
     @pytest.mark.parametrize("stand_in", [1087968824, 136817688, 777000])
     def test_stand_ins_are_nobody(self, stand_in: int) -> None:
         """What several people have in common neither names nor orders a user."""
         sender = {"id": stand_in, "first_name": "Group", "username": "Somebody"}
+        sender |= {"is_bot": True}
         update = read_message(**{"from": sender, "chat": {"id": -5, "type": "group"}})
         assert update.lane == "-5"
         assert update.context.telegram_user_id == 0
+        assert not update.context.is_bot
         assert update.context.first_name == update.context.username == ""
 
     @pytest.mark.parametrize("key", ["from", "user"])
@@ -392,6 +404,30 @@ class TestKinds:
         assert update.context.telegram_user_id == row.user
         assert update.context.chat_id == row.chat
         assert update.message is None
+
+    @pytest.mark.parametrize(
+        ("update", "unwanted"),
+        [
+            ({"message": POST}, True),
+            ({"edited_message": POST}, True),
+            ({"guest_message": POST | {"guest_query_id": "q"}}, True),
+            ({"message": POST | {"web_app_data": {}}}, True),
+            ({"hologram_call": {}}, True),
+            ({"message": POST | {"left_chat_member": PERSON}}, False),
+            ({"chat_member": CHANGE | {"chat": CHAT}}, False),
+        ],
+        ids=lambda given: next(iter(given)) if isinstance(given, dict) else None,
+    )
+    def test_what_bots_say_is_unwanted_unless_they_are_allowed(
+        self, update: dict[str, dict[str, object]], *, unwanted: bool
+    ) -> None:
+        """What they do to the members of a chat is not: moderators are often bots."""
+        [(kind, content)] = update.items()
+        content = content | {"from": {"id": 9, "is_bot": True, "first_name": "B"}}
+        body = json.dumps({"update_id": 7, kind: content}).encode()
+        assert reader().read(body, ARRIVED).unwanted is unwanted
+        allowing = UpdateReader(bot_id=7400000001, allow_bots=True)
+        assert not allowing.read(body, ARRIVED).unwanted
 
     @pytest.mark.parametrize(
         ("name", "seconds"),

@@ -44,7 +44,7 @@ export function spaced(name) {
 }
 
 const WARNINGS = new Set([
-  "stopped", "limited", "duplicate", "expired", "unrouted", "unknown", "refused", "blocked",
+  "stopped", "limited", "duplicate", "expired", "from_bot", "unrouted", "unknown", "refused", "blocked",
   "dropped",
 ]);
 
@@ -67,6 +67,7 @@ const MEANINGS = {
   limited: "Over the user's rate limit: no service was asked. The user is told once per window.",
   duplicate: "Handled before under the same update id.",
   expired: "It waited longer than an answer is of use.",
+  from_bot: "A bot said it: dropped, because ALLOW_BOTS is off.",
   unrouted: "No route serves this kind of update.",
   unknown: "No route serves this command or button: the user got a hint.",
   service_timeout: "The service did not answer in time: the user got an apology.",
