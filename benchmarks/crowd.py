@@ -9,8 +9,8 @@ updates in his state as are kept, so that all updates are the same work: it is c
 that no session was opened.
 
 With Redis each has its own, with an append-only file. The gateway's own mailboxes write
-a state there, and Redis makes copies of it. In memory they write all of them (see
-`crowded.py`).
+a state there, which is then signed and written for each of the others. In memory they
+write all of them (see `crowded.py`).
 
 Counted is processor time per update, of the gateway and of Redis; a ratio is that of
 one round. Ends with 1 if the gateway's median of all rounds exceeds the limit.
@@ -26,18 +26,20 @@ from typing import NamedTuple
 from benchmarks.children import ROOT, run, stolen_seconds, until
 from benchmarks.contest import FIRST_USER, Entrant, entered
 from benchmarks.figures import Figures, Spread, figures_of
-from benchmarks.lineup import LINEUP, Command, Contender
+from benchmarks.lineup import LINEUP, TOKEN, Command, Contender
 from benchmarks.load import HOST
 from benchmarks.processes import StandIns, stand_ins
 from benchmarks.seeding import serve
 from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
 from gateway.clock import SystemClock
-from gateway.domain.state import RECENT_IDS
+from gateway.domain.state import KEPT_SECONDS, RECENT_IDS
+from gateway.mailboxes.batch import pack
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.keys import shard_of
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.signatures import SIGNATURE_BYTES, StoreSignatures
 from tests.mailboxes.servers import RedisServer
 
 FEW, MANY = 1000, 1_000_000
@@ -105,13 +107,14 @@ async def _remembering(
 
 
 async def _fill(server: RedisServer, users: int) -> None:
-    """Write the states: one as a gateway does, the others as copies of it."""
+    """Write the states: one as a gateway does, the others with what that one holds."""
     clock, scripts = SystemClock(), load_scripts()
+    signatures = StoreSignatures([TOKEN])
     async with ClusterTransport(server.url, scripts, clock) as transport:
-        mailboxes = RedisMailboxes(transport, scripts, clock, limit=64)
+        mailboxes = RedisMailboxes(transport, scripts, clock, signatures, limit=64)
         await serve(mailboxes, first_user=FIRST_USER, users=1, remembered=RECENT_IDS)
     for first in range(1, users, _COPIES):
-        _copy(server, range(first, min(first + _COPIES, users)))
+        _copy(server, range(first, min(first + _COPIES, users)), signatures)
     # Else it comes while something is measured: the file has grown.
     server.ask("BGREWRITEAOF")
 
@@ -121,19 +124,31 @@ async def _fill(server: RedisServer, users: int) -> None:
     await until(at_rest, "the append-only file", _SEEDING_SECONDS, every=0.5)
 
 
-def _copy(server: RedisServer, users: range) -> None:
-    """Give these users the state of the first one, with what is left of its life."""
-    source = _state_key(0)
-    copies = (b"COPY %b %b\r\n" % (source, _state_key(user)) for user in users)
-    with socket.create_connection((HOST, server.port), _SEEDING_SECONDS) as connection:
+def _copy(server: RedisServer, users: range, signatures: StoreSignatures) -> None:
+    """Write the state of the first user for these users, each with its signature."""
+    address = (HOST, server.port)
+    with (
+        socket.create_connection(address, _SEEDING_SECONDS) as connection,
+        connection.makefile("rb") as replies,
+    ):
+        connection.sendall(pack((b"GET", _state_key(_lane(0)))))
+        size = int(replies.readline()[1:])
+        state = replies.read(size + 2)[SIGNATURE_BYTES:-2]
+        sets = (
+            (b"SET", _state_key(lane), signatures.seal_state(lane, state))
+            for lane in map(_lane, users)
+        )
+        copies = (pack((*command, b"EX", KEPT_SECONDS)) for command in sets)
         connection.sendall(b"".join(copies))
-        with connection.makefile("rb") as replies:
-            if any(replies.readline() != b":1\r\n" for _ in users):
-                raise RuntimeError("a state was not copied")
+        if any(replies.readline() != b"+OK\r\n" for _ in users):
+            raise RuntimeError("a state was not written")
 
 
-def _state_key(user: int) -> bytes:
-    lane = b"%d" % (FIRST_USER + user)
+def _lane(user: int) -> bytes:
+    return b"%d" % (FIRST_USER + user)
+
+
+def _state_key(lane: bytes) -> bytes:
     return shard_of(lane).state(lane)
 
 

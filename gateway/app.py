@@ -24,6 +24,7 @@ from gateway.descriptors import (
     share_descriptors,
 )
 from gateway.logs import describe
+from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
@@ -116,6 +117,7 @@ async def running(
     table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
     shares = share_descriptors(raise_descriptor_limit())
+    signatures = StoreSignatures(settings.store_secrets)
     async with (
         Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
         BotApi(
@@ -127,9 +129,11 @@ async def running(
         open_mailboxes(
             settings.store_url,
             SystemClock(),
+            signatures,
             limit=settings.mailbox_limit,
             sessions=settings.session_limit,
             patience=settings.store_patience,
+            letter_seconds=settings.dead_letter_retention,
         ) as store,
         AsyncExitStack() as stack,
     ):
@@ -141,6 +145,7 @@ async def running(
             table, channels, timeouts, stream_timeouts, fill, now=store.clock.now
         )
         parts = Parts(settings, dispatch, api, store, recorder)
+        parts.show_forged(signatures.forged)
         if recorder is not None:
             posting = asyncio.create_task(recorder.run(), name="post turns")
             stack.push_async_callback(_cancel, posting)

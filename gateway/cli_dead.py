@@ -5,6 +5,7 @@ Nothing that a user wrote is ever printed.
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -13,15 +14,16 @@ import click
 
 from gateway import config
 from gateway.clock import SystemClock
-from gateway.domain.errors import Faults
+from gateway.domain.errors import Faults, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.dead import DeadLetters, Place, Summary, open_dead_letters
+from gateway.mailboxes.signatures import StoreSignatures
 from gateway.telegram.updates import UpdateReader
 
 
 @click.group()
 def dead() -> None:
-    """Look at the updates that were given up, and try them again."""
+    """Look at the updates that were given up, try them again, or delete them."""
     # What fails is told in one line, and not by the logs of the connection as well.
     logging.getLogger("gateway").addHandler(logging.NullHandler())
 
@@ -57,32 +59,89 @@ def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
 
     What ended its workers (poison) will do so again, unless that was mended.
     """
-    if [bool(ids), every, reason is not None].count(True) != 1:
-        raise click.UsageError("Give ids, or --all, or --reason.")
-    places = _places(ids)
+    choose = _selection(ids, every, reason)
     settings = config.load()
     reader = UpdateReader(settings.bot_id)
 
     async def replay(letters: DeadLetters) -> None:
-        chosen: Sequence[Place] = places
-        if not ids:
-            # Listed to the end first: what fails again comes back at the end.
-            chosen = [found.place for found in await letters.find(reason=reason)]
-        replayed = 0
-        try:
-            for place in chosen:
-                replayed += await _replay(letters, place, reader)
-        finally:
-            click.echo(f"replayed {replayed} of {len(chosen)}")
-        if replayed < len(chosen):
-            sys.exit(1)
+        # Listed to the end first: what fails again comes back at the end.
+        await _each(
+            await choose(letters),
+            "replayed",
+            lambda place: _replay(letters, place, reader),
+        )
 
     _with_letters(settings, replay)
 
 
+@dead.command("delete")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "every", is_flag=True, help="Delete all of them.")
+@click.option("--reason", help="Delete all with this reason.")
+def dead_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+    """Delete dead letters for good, with what users wrote.
+
+    They go by themselves after DEAD_LETTER_RETENTION.
+    """
+    choose = _selection(ids, every, reason)
+
+    async def delete(letters: DeadLetters) -> None:
+        await _each(
+            await choose(letters), "deleted", lambda place: _delete(letters, place)
+        )
+
+    _with_letters(config.load(), delete)
+
+
+def _selection(
+    ids: Sequence[str], every: bool, reason: str | None
+) -> Callable[[DeadLetters], Awaitable[Sequence[Place]]]:
+    """Return how to find the dead letters that the command line names.
+
+    Raises:
+        UsageError: it names none, or in two ways.
+    """
+    if [bool(ids), every, reason is not None].count(True) != 1:
+        raise click.UsageError("Give ids, or --all, or --reason.")
+    places = _places(ids)
+
+    async def choose(letters: DeadLetters) -> Sequence[Place]:
+        if places:
+            return places
+        return [found.place for found in await letters.find(reason=reason)]
+
+    return choose
+
+
+async def _each(
+    places: Sequence[Place], done: str, act: Callable[[Place], Awaitable[bool]]
+) -> None:
+    """Do something with each dead letter, and print for how many it succeeded."""
+    count = 0
+    try:
+        for place in places:
+            count += await act(place)
+    finally:
+        click.echo(f"{done} {count} of {len(places)}")
+    if count < len(places):
+        sys.exit(1)
+
+
+async def _delete(letters: DeadLetters, place: Place) -> bool:
+    """Delete one. False: it was not there, and that was printed."""
+    deleted = await letters.delete(place)
+    if not deleted:
+        click.echo(f"{place}: there is no such dead letter", err=True)
+    return deleted
+
+
 async def _replay(letters: DeadLetters, place: Place, reader: UpdateReader) -> bool:
     """Put one update back. False: that cannot be done, and was said."""
-    letter = await letters.get(place)
+    try:
+        letter = await letters.get(place)
+    except ForgedEntry:
+        click.echo(f"{place}: is forged, and stays", err=True)
+        return False
     if letter is None:
         click.echo(f"{place}: there is no such dead letter", err=True)
         return False
@@ -110,9 +169,15 @@ def _places(ids: Sequence[str]) -> list[Place]:
 
 def _line(summary: Summary) -> str:
     at = datetime.fromtimestamp(summary.time, UTC)
-    update_id, lane = summary.update_id or "-", summary.lane or "-"
-    told = f"update={update_id} lane={lane} reason={summary.reason}"
+    update_id = summary.update_id or "-"
+    lane, reason = _printable(summary.lane), _printable(summary.reason)
+    told = f"update={update_id} lane={lane} reason={reason}"
     return f"{summary.place}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
+
+
+def _printable(word: str) -> str:
+    """Return a word without what a forged entry may do to a terminal."""
+    return re.sub(r"[^\w-]", "?", word, flags=re.ASCII)[:64] or "-"
 
 
 def _with_letters(
@@ -124,7 +189,8 @@ def _with_letters(
         raise Faults([f"{fault} process that has them"])
 
     async def run() -> None:
-        async with open_dead_letters(url, SystemClock()) as letters:
+        signatures = StoreSignatures(settings.store_secrets)
+        async with open_dead_letters(url, SystemClock(), signatures) as letters:
             await act(letters)
 
     asyncio.run(run())

@@ -25,6 +25,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from gateway.config_services import ServiceSettings, service_settings
 from gateway.domain.errors import Faults
 
+_WEAK = (
+    "is too short or an example's: it needs 16 characters or more, as from"
+    " `openssl rand -hex 24`"
+)
+
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -37,10 +42,21 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _is_long_enough(secret: str) -> bool:
+    """Tell a secret from one that is easily guessed, such as an example's."""
+    return len(secret) >= 16 and "replace-me" not in secret.lower()
+
+
 def _secret(value: SecretStr) -> SecretStr:
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
         raise ValueError("needs 1 to 256 characters out of A-Z a-z 0-9 _ -")
+    return value
+
+
+def _own_secret(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not _is_long_enough(value.get_secret_value()):
+        raise ValueError(_WEAK)
     return value
 
 
@@ -99,6 +115,11 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
     redis_host: Annotated[str | None, Field(pattern=r"^[^\s:/@]+$")] = None
     redis_port: _Port = 6379
+    store_secret: Annotated[SecretStr | None, AfterValidator(_own_secret)] = None
+    store_secret_previous: Annotated[SecretStr | None, AfterValidator(_own_secret)] = (
+        None
+    )
+    dead_letter_retention: float = Field(default=30 * 86400, gt=0)
     session_ttl: float = Field(default=86400, gt=0)
     session_limit: int = Field(default=100_000, ge=1)
     rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
@@ -144,6 +165,20 @@ class Settings(BaseSettings):
         if self.redis_host is not None:
             return f"redis://{self.redis_host}:{self.redis_port}"
         return None
+
+    @property
+    def store_secrets(self) -> list[str]:
+        """The secrets of the signatures in Redis: the first signs, all are accepted.
+
+        The bot token is always among them: without a STORE_SECRET it is the first.
+        """
+        secrets = (
+            self.store_secret,
+            self.telegram_bot_token,
+            self.store_secret_previous,
+        )
+        values = [secret.get_secret_value() for secret in secrets if secret]
+        return list(dict.fromkeys(values))
 
     # These see the fields above if they are good; any bad field would skip one of all.
 

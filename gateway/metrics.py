@@ -5,7 +5,7 @@ lists of the program's own. So the series that they pick are kept: looking them 
 longer than counting.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -33,6 +33,26 @@ class ProcessMetrics:
         self._registry.register(
             _ReadCollector(lambda: CounterMetricFamily(name, meaning, value=read()))
         )
+
+    def labelled_counter(
+        self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Add a counter with one series for each value of a label.
+
+        Args:
+            name: without "_total".
+            meaning: what is counted.
+            label: the name of the label.
+            read: returns the counts by the label's value.
+        """
+
+        def family() -> Metric:
+            counts = CounterMetricFamily(name, meaning, labels=[label])
+            for value, count in read().items():
+                counts.add_metric([value], count)
+            return counts
+
+        self._registry.register(_ReadCollector(family))
 
     def page(self) -> bytes:
         """Give all of it in the Prometheus text format, version 0.0.4."""

@@ -5,7 +5,7 @@ What is connected to what stands here; what is started when stands in `app.py`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -149,6 +149,15 @@ class Parts:
         """Ask for no more updates."""
         self.phase = "stopping"
 
+    def show_forged(self, forged: Mapping[str, int]) -> None:
+        """Show how many entries of the store were forged, by what they are."""
+        self._metrics.labelled_counter(
+            "gateway_store_forged",
+            "Entries in Redis that no gateway with our secrets wrote.",
+            "what",
+            lambda: forged,
+        )
+
     def learn_name(self, username: str) -> None:
         """Take note of the bot's @name."""
         self._reader.bot_username = username
@@ -226,5 +235,10 @@ class Parts:
                 lambda: mailboxes.sessions,
             ),
             ("dead_letters", "Updates given up.", lambda: mailboxes.buried),
+            (
+                "rejected_letters",
+                "Bodies kept that are no update: malformed, or forged in Redis.",
+                lambda: mailboxes.rejected,
+            ),
         ):
             self._metrics.gauge(f"gateway_{name}", meaning, read)

@@ -6,6 +6,7 @@
       MailboxesError        the store of the mailboxes refused a request
         MailboxesUnavailable  try again: it does not answer
           MailboxesFull       try again: it has no room
+        ForgedEntry           somebody else wrote it: never processed
       ServiceError          a service did not answer: the user gets an apology
         ServiceTimeout
         ServiceUnavailable  try again
@@ -59,6 +60,10 @@ class MailboxesUnavailable(MailboxesError):
 
 class MailboxesFull(MailboxesUnavailable):
     """The store answers, but has no room."""
+
+
+class ForgedEntry(MailboxesError):
+    """An entry of the store has a signature that is not ours."""
 
 
 class ServiceError(GatewayError):

@@ -9,13 +9,17 @@ from gateway.domain.ports import Claim
 from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.keys import Shard, shard_of
-from gateway.mailboxes.letters import encode_envelope, encode_letter
+from gateway.mailboxes.letters import (
+    FORGED,
+    REJECTED_REASONS,
+    DeadLetterLimits,
+    encode_envelope,
+    encode_letter,
+)
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.signatures import StoreSignatures
 
-DEAD_LETTERS = 10_000
-"""How many dead letters are kept per shard, about; the oldest go first."""
-
-_KEPT_SECONDS, _DEAD_LETTERS = b"%d" % KEPT_SECONDS, b"%d" % DEAD_LETTERS
+_KEPT_SECONDS = b"%d" % KEPT_SECONDS
 
 PROBE_MS = 1000
 """How long a probe's key lives. Nobody reads it."""
@@ -101,20 +105,33 @@ class Commands:
         scripts: the scripts that are called.
         limit: how many updates a mailbox may hold.
         lease_seconds: how long a claim lasts without being renewed.
+        signatures: signs what is stored.
+        letters: how many dead letters are kept, and for how long.
     """
 
-    def __init__(self, scripts: Scripts, limit: int, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        limit: int,
+        lease_seconds: float,
+        signatures: StoreSignatures,
+        letters: DeadLetterLimits,
+    ) -> None:
         self._scripts = scripts
+        self._signatures = signatures
         # As bytes, once: to pack a number costs half a microsecond.
         self._limit = b"%d" % limit
         self._lease = b"%d" % int(lease_seconds * 1000)
+        self._most_updates = b"%d" % letters.updates
+        self._most_rejected = b"%d" % letters.rejected
+        self._retention = b"%d" % letters.milliseconds
 
     def put(self, envelope: Envelope, token: str, *, bounded: bool) -> Command:
         """Append an update; claim the lane if there is a token."""
         return self._on_lane(
             self._scripts.put.sha,
             envelope.lane,
-            *(envelope.update_id, encode_envelope(envelope), token),
+            *(envelope.update_id, encode_envelope(envelope, self._signatures), token),
             *(self._lease, self._limit if bounded else b"0"),
         )
 
@@ -131,15 +148,18 @@ class Commands:
         """Remove a finished update and save the state."""
         lane = claim.lane.encode()
         shard = shard_of(lane)
+        stream, most = self._stream_of(shard, dead)
         return Command(
             shard.number,
             (
                 *(b"EVALSHA", self._scripts.commit.sha, b"5"),
                 *(shard.mail(lane), shard.state(lane)),
-                *(shard.pending, shard.claims, shard.dead),
-                *(lane, update_id, claim.token, state, _KEPT_SECONDS),
+                *(shard.pending, shard.claims, stream),
+                *(lane, update_id, claim.token),
+                *(self._signatures.seal_state(lane, state), _KEPT_SECONDS),
                 b"0" if give_back else self._lease,
-                *(dead, repr(now) if dead else b"", _DEAD_LETTERS),
+                *(dead, repr(now) if dead else b"", most),
+                self._retention,
             ),
         )
 
@@ -157,17 +177,41 @@ class Commands:
         """Give a lane back."""
         return self._renew(shard_of(lane.encode()), 0, lane, token)
 
-    def waiting(self, shard: Shard, limit: int, marker: str) -> Command:
-        """List the waiting lanes of a shard."""
-        keys = (shard.pending, shard.marker, shard.dead)
+    def waiting(self, shard: Shard, limit: int, marker: str, *, trim: bool) -> Command:
+        """List the waiting lanes of a shard.
+
+        Args:
+            shard: the shard.
+            limit: how many at most.
+            marker: a new marker, for a shard that has none.
+            trim: remove the dead letters that have been kept for long enough.
+        """
+        keys = (shard.pending, shard.marker, shard.dead, shard.rejected)
         call = (b"EVALSHA", self._scripts.waiting.sha, len(keys), *keys)
-        return Command(shard.number, (*call, limit, marker))
+        age = self._retention if trim else b"0"
+        return Command(shard.number, (*call, limit, marker, age))
 
     def bury(self, letter: DeadLetter) -> Command:
         """Keep a dead letter."""
         shard = shard_of(letter.lane.encode())
-        call = ("XADD", shard.dead, "MAXLEN", "~", DEAD_LETTERS, "*")
-        return Command(shard.number, (*call, *encode_letter(letter)))
+        stream, most = self._stream_of(shard, letter.reason)
+        call = (b"EVALSHA", self._scripts.bury.sha, b"1", stream, most, self._retention)
+        fields = encode_letter(letter, self._signatures)
+        return Command(shard.number, (*call, *fields))
+
+    def reject(self, lane: str, token: str, stored: bytes, now: float) -> Command:
+        """Move a forged update to the rejected letters, and ask for the next one."""
+        key = lane.encode()
+        shard = shard_of(key)
+        keys = (shard.mail(key), shard.pending, shard.claims, shard.rejected)
+        return Command(
+            shard.number,
+            (
+                *(b"EVALSHA", self._scripts.reject.sha, b"4", *keys),
+                *(key, token, stored, FORGED, repr(now)),
+                *(self._most_rejected, self._retention, self._lease),
+            ),
+        )
 
     def probe(self, shard: Shard) -> Command:
         """Find out whether a shard takes what needs memory."""
@@ -188,6 +232,12 @@ class Commands:
         shard = shard_of(key)
         call = (b"ZREMRANGEBYSCORE", shard.mail(key))
         return Command(shard.number, (*call, update_id, update_id))
+
+    def _stream_of(self, shard: Shard, reason: str) -> tuple[bytes, bytes]:
+        """Return the stream for dead letters with a reason, and how many it keeps."""
+        if reason in REJECTED_REASONS:
+            return shard.rejected, self._most_rejected
+        return shard.dead, self._most_updates
 
     def _on_lane(self, sha: bytes, lane: str, *arguments: Argument) -> Command:
         key = lane.encode()

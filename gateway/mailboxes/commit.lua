@@ -3,6 +3,7 @@
 -- ARGV  1 lane  2 update_id  3 token  4 state  5 lifetime of the state in s
 --       6 lease in ms (0: give the lane back)
 --       7 reason for a dead letter ('': none)  8 its time  9 how many of them are kept
+--       10 for how many ms
 -- Gives 0 not our claim; 2 not our claim any more, but this very commit took effect;
 --       1 lane left; else the next update
 if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3] then
@@ -16,8 +17,9 @@ end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
 if letter then
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[9], '*',
+  redis.call('XADD', KEYS[5], 'MAXLEN', ARGV[9], '*',
     'lane', ARGV[1], 'reason', ARGV[7], 'time', ARGV[8], 'envelope', letter)
+  redis.call('PEXPIRE', KEYS[5], ARGV[10])
 end
 local head = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
 if not head then

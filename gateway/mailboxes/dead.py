@@ -1,4 +1,4 @@
-"""The dead letters in Redis: a person looks at them and puts them back.
+"""The dead letters in Redis: a person looks at them, replays or deletes them.
 
 Concurrency: one caller, one command after the other. Workers may bury meanwhile, and
 another person may replay: a put is harmless if it was done before, and so is a removal.
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
+from itertools import product
 from typing import Any, NamedTuple, Self
 
 from msgspec import Struct
@@ -20,9 +21,10 @@ from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.commands import Command, Commands, Submits
 from gateway.mailboxes.connect import first_connector
-from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
-from gateway.mailboxes.letters import decode_letter
+from gateway.mailboxes.keys import ALL_SHARDS, SHARDS
+from gateway.mailboxes.letters import PER_SHARD, decode_letter, verify_letter
 from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.signatures import StoreSignatures
 
 PATIENCE = 2.0
 """Seconds that one answer may take."""
@@ -39,6 +41,8 @@ class Place(NamedTuple):
     number: int
     """Counts the burials of the same millisecond and shard."""
     shard: int
+    rejected: bool = False
+    """True: among those that never were updates."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,10 +51,10 @@ class Place(NamedTuple):
         Raises:
             ValueError: it is no place.
         """
-        match = re.fullmatch(r"(\d{1,2})-(\d{1,20})-(\d{1,20})", text, re.ASCII)
-        if match is None or int(match[1]) >= SHARDS:
+        match = re.fullmatch(r"(r?)(\d{1,2})-(\d{1,20})-(\d{1,20})", text, re.ASCII)
+        if match is None or int(match[2]) >= SHARDS:
             raise ValueError("not the id of a dead letter")
-        return cls(int(match[2]), int(match[3]), int(match[1]))
+        return cls(int(match[3]), int(match[4]), int(match[2]), bool(match[1]))
 
     @property
     def entry(self) -> str:
@@ -58,7 +62,18 @@ class Place(NamedTuple):
         return f"{self.milliseconds}-{self.number}"
 
     def __str__(self) -> str:
-        return f"{self.shard}-{self.entry}"
+        return f"{'r' if self.rejected else ''}{self.shard}-{self.entry}"
+
+    @property
+    def stream(self) -> bytes:
+        """The key of the stream that it is in."""
+        keys = ALL_SHARDS[self.shard]
+        return keys.rejected if self.rejected else keys.dead
+
+    def at(self, entry: str) -> Self:
+        """Return the place of another entry of the same stream."""
+        milliseconds, _, number = entry.partition("-")
+        return self._replace(milliseconds=int(milliseconds), number=int(number))
 
 
 class Summary(Struct, frozen=True):
@@ -78,12 +93,15 @@ _Page = list[tuple[Place, DeadLetter]]
 
 
 @asynccontextmanager
-async def open_dead_letters(url: str, clock: Clock) -> AsyncIterator["DeadLetters"]:
+async def open_dead_letters(
+    url: str, clock: Clock, signatures: StoreSignatures
+) -> AsyncIterator["DeadLetters"]:
     """Connect inside of the block.
 
     Args:
         url: the server, its Sentinels, or any node of a Cluster; see `connector`.
         clock: notes when something was sent.
+        signatures: verifies what is read, and signs what is replayed.
 
     Raises:
         Faults: the address is wrong.
@@ -91,8 +109,9 @@ async def open_dead_letters(url: str, clock: Clock) -> AsyncIterator["DeadLetter
     first_connector(url)
     scripts = load_scripts()
     async with ClusterTransport(url, scripts, clock) as transport:
-        # Nothing is claimed or refused here: lease and limit are of no effect.
-        yield DeadLetters(transport, Commands(scripts, 1, LEASE_SECONDS))
+        # Nothing is claimed, refused or buried here: the limits are of no effect.
+        commands = Commands(scripts, 1, LEASE_SECONDS, signatures, PER_SHARD)
+        yield DeadLetters(transport, commands, signatures)
 
 
 class DeadLetters:
@@ -101,9 +120,12 @@ class DeadLetters:
     All methods raise `MailboxesUnavailable` if Redis does not answer or is full.
     """
 
-    def __init__(self, transport: Submits, commands: Commands) -> None:
+    def __init__(
+        self, transport: Submits, commands: Commands, signatures: StoreSignatures
+    ) -> None:
         self._transport = transport
         self._commands = commands
+        self._signatures = signatures
 
     async def find(
         self, *, reason: str | None = None, limit: int | None = None
@@ -116,8 +138,9 @@ class DeadLetters:
         """
         heads: list[tuple[Place, Summary, _Walk]] = []
         found: list[Summary] = []
-        for shard in ALL_SHARDS:
-            await _walk_on(heads, _Walk(shard, self._page, reason))
+        for shard, rejected in product(range(SHARDS), (False, True)):
+            start = Place(0, 0, shard, rejected)
+            await _walk_on(heads, _Walk(start, self._page, reason))
         while heads and (limit is None or len(found) < limit):
             _, summary, walk = heappop(heads)
             found.append(summary)
@@ -125,9 +148,21 @@ class DeadLetters:
         return found
 
     async def get(self, place: Place) -> DeadLetter | None:
-        """Read a dead letter with its body. None: there is none in this place."""
-        entries = await self._page(ALL_SHARDS[place.shard], place.entry, place.entry)
-        return entries[0][1] if entries else None
+        """Read a dead letter with its body. None: there is none in this place.
+
+        Raises:
+            ForgedEntry: no gateway with our secrets wrote it.
+        """
+        entries = await self._read(place, place.entry)
+        if not entries:
+            return None
+        _, fields = entries[0]
+        verify_letter(fields, self._signatures)
+        return decode_letter(fields)
+
+    async def delete(self, place: Place) -> bool:
+        """Remove a dead letter. False: there is none in this place."""
+        return bool(await self._on_stream(place, b"XDEL", place.entry))
 
     async def replay(self, place: Place, envelope: Envelope) -> None:
         """Put an update into its mailbox, and remove its dead letter.
@@ -140,19 +175,26 @@ class DeadLetters:
             envelope: the update, which arrived at `REPLAYED`.
         """
         await self._ask(self._commands.put(envelope, "", bounded=False))
-        await self._on_stream(ALL_SHARDS[place.shard], b"XDEL", place.entry)
+        await self.delete(place)
 
-    async def _page(self, shard: Shard, first: str, last: str = "+") -> _Page:
-        entries = await self._on_stream(shard, b"XRANGE", first, last, b"COUNT", PAGE)
+    async def _page(self, start: Place, first: str) -> _Page:
+        entries = await self._read(start, first, "+", PAGE)
         return [
-            (Place.parse(f"{shard.number}-{entry.decode()}"), decode_letter(fields))
+            (start.at(entry.decode()), decode_letter(fields))
             for entry, fields in entries
         ]
 
-    async def _on_stream(
-        self, shard: Shard, verb: bytes, *arguments: bytes | str | int
+    async def _read(
+        self, place: Place, first: str, last: str = "", count: int = 1
     ) -> Any:  # noqa: ANN401 - as Redis answers
-        return await self._ask(Command(shard.number, (verb, shard.dead, *arguments)))
+        """Read entries of the stream that a place is in."""
+        arguments = (first, last or first, b"COUNT", count)
+        return await self._on_stream(place, b"XRANGE", *arguments)
+
+    async def _on_stream(
+        self, place: Place, verb: bytes, *arguments: bytes | str | int
+    ) -> Any:  # noqa: ANN401 - as Redis answers
+        return await self._ask(Command(place.shard, (verb, place.stream, *arguments)))
 
     async def _ask(self, command: Command) -> Any:  # noqa: ANN401 - as Redis answers
         self._transport.submit(command)
@@ -164,15 +206,15 @@ class DeadLetters:
 
 
 class _Walk:
-    """Goes through the letters of one shard, oldest first."""
+    """Goes through the letters of one stream, oldest first."""
 
     def __init__(
         self,
-        shard: Shard,
-        read: Callable[[Shard, str], Awaitable[_Page]],
+        start: Place,
+        read: Callable[[Place, str], Awaitable[_Page]],
         reason: str | None,
     ) -> None:
-        self._shard = shard
+        self._start = start
         self._read = read
         self._reason = reason
         self._found: deque[Summary] = deque()
@@ -186,7 +228,7 @@ class _Walk:
         return self._found.popleft() if self._found else None
 
     async def _turn_page(self) -> None:
-        page = await self._read(self._shard, self._first)
+        page = await self._read(self._start, self._first)
         self._ended = len(page) < PAGE
         for place, letter in page:
             self._first = f"({place.entry}"  # behind this one

@@ -109,6 +109,11 @@ class FallbackMailboxes:
         """How many dead letters are kept."""
         return self._durable.buried + len(self._memory.letters)
 
+    @property
+    def rejected(self) -> int:
+        """How many bodies are kept in Redis that are no update, malformed or forged."""
+        return self._durable.rejected
+
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
     ) -> Claim | Placed:

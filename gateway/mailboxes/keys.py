@@ -11,7 +11,11 @@
     c:{s}         hash        claims: lane to token; "!" and lane to "update_id deaths",
                               from the death of an owner to the next commit.
                               No expiry: goes with the mail.
-    d:{s}         stream      dead letters. No expiry: for a person. Bounded in number.
+    d:{s}         stream      dead letters: updates, for a person. Bounded in number
+                              and in time; expires a while after the last one.
+    r:{s}         stream      rejected letters: what never was an update, malformed or
+                              forged. Bounded by itself, so that a flood of them
+                              displaces no updates. Expires in the same way.
     k:{s}         string      marker: random, made by the first sweep. Another one, or
                               none, says that Redis was emptied. No expiry.
     w:{s}         string      probe: empty, written to see whether Redis takes it.
@@ -41,6 +45,7 @@ class Shard(NamedTuple):
     pending: bytes
     claims: bytes
     dead: bytes
+    rejected: bytes
     marker: bytes
     probe: bytes
     mail_prefix: bytes
@@ -56,12 +61,12 @@ class Shard(NamedTuple):
 
 
 def _shard(number: int) -> Shard:
-    pending, claims, dead, marker, probe, mail, state = (
+    pending, claims, dead, rejected, marker, probe, mail, state = (
         b"%b:{%d}" % (kind, number)
-        for kind in (b"p", b"c", b"d", b"k", b"w", b"m", b"s")
+        for kind in (b"p", b"c", b"d", b"r", b"k", b"w", b"m", b"s")
     )
     prefixes = mail + b":", state + b":"
-    return Shard(number, pending, claims, dead, marker, probe, *prefixes)
+    return Shard(number, pending, claims, dead, rejected, marker, probe, *prefixes)
 
 
 ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))

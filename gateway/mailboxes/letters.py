@@ -1,23 +1,62 @@
-"""How updates lie in Redis: the bytes of envelopes and of dead letters."""
+"""How updates lie in Redis: the bytes of envelopes and of dead letters, signed."""
 
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from gateway.domain.errors import ForgedEntry
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
+
+FORGED = "forged"
+"""The reason of a dead letter whose signature was wrong: it never was an update."""
+
+REJECTED_REASONS = frozenset({"malformed", FORGED})
+"""The reasons of dead letters that never were updates, which anybody may cause in any
+number. They are bounded by themselves, so that they do not displace updates."""
 
 
-def encode_envelope(envelope: Envelope) -> bytes:
-    """Give the bytes to store: the id, the arrival, the body.
+class DeadLetterLimits(Struct, frozen=True):
+    """How many dead letters are kept, and for how long. The oldest go first.
+
+    In Redis the numbers hold for each shard.
+    """
+
+    updates: int = 10_000
+    rejected: int = 1000
+    """Of those with one of the `REJECTED_REASONS`."""
+    seconds: float = 30 * 86400
+
+    @property
+    def milliseconds(self) -> int:
+        """The same time as Redis takes it."""
+        return max(1, int(self.seconds * 1000))
+
+
+PER_SHARD = DeadLetterLimits()
+"""How many are kept in Redis by default."""
+
+
+def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
+    """Return the bytes to store: the id, the arrival, the signature, the body.
 
     The id comes first: two updates with the same body stay two members of the set.
     """
-    return b"%d %b %b" % (
-        envelope.update_id,
-        repr(envelope.arrived).encode(),
-        envelope.body,
-    )
+    head = b"%d %b " % (envelope.update_id, repr(envelope.arrived).encode())
+    return _sign(envelope.lane, head, envelope.body, signatures)
 
 
-def decode_envelope(stored: bytes, lane: str) -> Envelope:
-    """Read stored bytes."""
-    update_id, arrived, body = stored.split(b" ", 2)
+def decode_envelope(stored: bytes, lane: str, signatures: StoreSignatures) -> Envelope:
+    """Read and verify stored bytes.
+
+    Raises:
+        ForgedEntry: no gateway with our secrets wrote them for this ordering key.
+    """
+    head, signature, body = _split(stored)
+    if not signatures.verify(Purpose.MAIL, lane.encode(), signature, head + body):
+        raise ForgedEntry("an update has a wrong signature")
+    update_id, arrived = head.split()
     return Envelope(
         update_id=int(update_id), lane=lane, arrived=float(arrived), body=body
     )
@@ -34,23 +73,65 @@ def give_up(envelope: Envelope, reason: str, now: float) -> DeadLetter:
     )
 
 
-def encode_letter(letter: DeadLetter) -> tuple[bytes | str, ...]:
-    """Give the fields and values of an entry in the stream of dead letters."""
+def encode_letter(
+    letter: DeadLetter, signatures: StoreSignatures
+) -> tuple[bytes | str, ...]:
+    """Return the fields and values of an entry in a stream of dead letters."""
+    signed = _sign(letter.lane, b"%d 0 " % letter.update_id, letter.body, signatures)
     return (
         *("lane", letter.lane, "reason", letter.reason, "time", repr(letter.time)),
-        *("envelope", b"%d 0 %b" % (letter.update_id, letter.body)),
+        *("envelope", signed),
     )
 
 
-def decode_letter(fields: list[bytes]) -> DeadLetter:
-    """Read an entry of the stream of dead letters."""
-    values = dict(zip(fields[::2], fields[1::2], strict=True))
-    lane = values[b"lane"].decode()
-    envelope = decode_envelope(values[b"envelope"], lane)
+def decode_letter(fields: Sequence[bytes]) -> DeadLetter:
+    """Read an entry of a stream of dead letters, genuine or not; it never fails.
+
+    Where the update cannot be read its id is 0, and the body is what there is.
+    """
+    values = _values(fields)
+    stored = values.get(b"envelope", b"")
+    update_id, body = 0, stored
+    with contextlib.suppress(ForgedEntry, ValueError):
+        head, _, body = _split(stored)
+        update_id = int(head.split()[0])
+    time = 0.0
+    with contextlib.suppress(ValueError):
+        time = float(values.get(b"time", b""))
     return DeadLetter(
-        update_id=envelope.update_id,
-        lane=lane,
-        reason=values[b"reason"].decode(),
-        time=float(values[b"time"]),
-        body=envelope.body,
+        update_id=update_id,
+        lane=values.get(b"lane", b"").decode(errors="replace"),
+        reason=values.get(b"reason", b"").decode(errors="replace"),
+        time=time,
+        body=body,
     )
+
+
+def verify_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> None:
+    """Check that a gateway with our secrets wrote the update of a dead letter.
+
+    Raises:
+        ForgedEntry: none did.
+    """
+    values = _values(fields)
+    lane = values.get(b"lane", b"").decode(errors="replace")
+    decode_envelope(values.get(b"envelope", b""), lane, signatures)
+
+
+def _sign(lane: str, head: bytes, body: bytes, signatures: StoreSignatures) -> bytes:
+    signature = signatures.sign(Purpose.MAIL, lane.encode(), head + body)
+    return b"%b%b%b" % (head, signature, body)
+
+
+def _split(stored: bytes) -> tuple[bytes, bytes, bytes]:
+    """Split stored bytes into id and arrival, signature, and body."""
+    parts = stored.split(b" ", 2)
+    if len(parts) != 3:
+        raise ForgedEntry("an entry is not a stored update")
+    update_id, arrived, rest = parts
+    head = b"%b %b " % (update_id, arrived)
+    return head, rest[:SIGNATURE_BYTES], rest[SIGNATURE_BYTES:]
+
+
+def _values(fields: Sequence[bytes]) -> Mapping[bytes, bytes]:
+    return dict(zip(fields[::2], fields[1::2], strict=True))

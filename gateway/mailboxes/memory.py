@@ -18,8 +18,8 @@ from itertools import chain, islice
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.kept_letters import KeptLetters
-from gateway.mailboxes.letters import give_up
+from gateway.mailboxes.kept_letters import IN_MEMORY, KeptLetters
+from gateway.mailboxes.letters import DeadLetterLimits, give_up
 from gateway.mailboxes.mailbox import Mailbox
 from gateway.mailboxes.states import States
 from gateway.mailboxes.tokens import Tokens
@@ -34,6 +34,7 @@ class MemoryMailboxes:
         sessions: how many states are kept at most; those of the users who were served
             longest ago go first.
         lease_seconds: how long a claim lasts without being renewed.
+        letters: how many dead letters are kept, and for how long.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class MemoryMailboxes:
         limit: int,
         sessions: int,
         lease_seconds: float = LEASE_SECONDS,
+        letters: DeadLetterLimits = IN_MEMORY,
     ) -> None:
         self._clock = clock
         self._limit = limit
@@ -53,7 +55,7 @@ class MemoryMailboxes:
         # every entry that was deleted there before.
         self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = States(sessions)
-        self.letters = KeptLetters()
+        self.letters = KeptLetters(letters)
         """The dead letters."""
         self.queued = 0
         """How many updates lie in mailboxes."""
@@ -91,7 +93,12 @@ class MemoryMailboxes:
     @property
     def buried(self) -> int:
         """How many dead letters there were, those included that are gone."""
-        return self.letters.count
+        return self.letters.updates
+
+    @property
+    def rejected(self) -> int:
+        """How many bodies there were that are no update, as above."""
+        return self.letters.rejected
 
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
@@ -131,7 +138,8 @@ class MemoryMailboxes:
         if done is not None:
             self.queued -= 1
             if dead:
-                self.letters.keep(give_up(done, dead, self._clock.now()))
+                letter = give_up(done, dead, self._clock.now())
+                self.letters.keep(letter, self._clock.uptime())
         now = self._clock.uptime()
         self._states.save(claim.lane, state, now)
         mailbox.deaths = 0
@@ -165,6 +173,7 @@ class MemoryMailboxes:
     async def waiting(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim, longest waiting first."""
         now = self._clock.uptime()
+        self.letters.trim(now)
         claimed = self._claimed.items()
         ended = sorted((box.due, lane) for lane, box in claimed if box.due <= now)
         # Lazy: there may be very many of them, and only the first ones are wanted.
@@ -189,7 +198,7 @@ class MemoryMailboxes:
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        self.letters.keep(letter)
+        self.letters.keep(letter, self._clock.uptime())
 
     def __iter__(self) -> Iterator[str]:
         """Go through the lanes that have mail."""

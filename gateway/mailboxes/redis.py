@@ -17,15 +17,20 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from gateway.domain.errors import ClaimLost
+from gateway.domain.errors import ClaimLost, ForgedEntry
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.asking import Asking
 from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
 from gateway.mailboxes.keys import ALL_SHARDS, Shard, shard_of
-from gateway.mailboxes.letters import decode_envelope
+from gateway.mailboxes.letters import (
+    PER_SHARD,
+    DeadLetterLimits,
+    decode_envelope,
+)
 from gateway.mailboxes.recovery import Recovery
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.signatures import Purpose, StoreSignatures
 from gateway.mailboxes.store_clock import LearnTime, ignore_time
 from gateway.mailboxes.sweep import Sweep
 from gateway.mailboxes.tokens import Tokens
@@ -40,28 +45,33 @@ class RedisMailboxes:
         transport: the way to Redis.
         scripts: the scripts that the transport loads.
         clock: measures leases.
+        signatures: signs what is stored, and verifies what comes back.
         limit: how many updates a mailbox may hold; at least 1.
         patience: for how many seconds a put or a bury is tried. None: until the caller
             gives up.
         lease_seconds: how long a claim lasts without being renewed.
         learn_time: is told the time of Redis at every sweep.
+        letters: how many dead letters are kept, and for how long.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by name, and most have a default
         self,
         transport: Submits,
         scripts: Scripts,
         clock: Clock,
+        signatures: StoreSignatures,
         *,
         limit: int,
         patience: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
         learn_time: LearnTime = ignore_time,
+        letters: DeadLetterLimits = PER_SHARD,
     ) -> None:
         self._transport = transport
+        self._signatures = signatures
         self._clock = clock
         self._lease_seconds = lease_seconds
-        self._commands = Commands(scripts, limit, lease_seconds)
+        self._commands = Commands(scripts, limit, lease_seconds, signatures, letters)
         self._asking = Asking(transport, self._commands, clock, patience, lease_seconds)
         self._recovery = Recovery(transport, self._commands, clock, patience)
         self._sweep = Sweep(
@@ -89,6 +99,11 @@ class RedisMailboxes:
         """How many dead letters were kept at the last sweep."""
         return self._sweep.letters
 
+    @property
+    def rejected(self) -> int:
+        """How many rejected letters were kept at the last sweep."""
+        return self._sweep.rejected
+
     async def put(
         self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
     ) -> Claim | Placed:
@@ -110,9 +125,12 @@ class RedisMailboxes:
             return Placed.STORED
         head = envelope
         if len(reply) > 1:
-            lowest = decode_envelope(reply[1], envelope.lane)
+            lowest = await self._genuine(envelope.lane, token, reply[1])
+            if lowest is None:
+                return Placed.STORED
             head = envelope if lowest.update_id == envelope.update_id else lowest
-        return Claim(envelope.lane, token, reply[0], head, self._until(command))
+        state = self._signatures.open_state(envelope.lane.encode(), reply[0])
+        return Claim(envelope.lane, token, state, head, self._until(command))
 
     async def commit(
         self,
@@ -146,7 +164,7 @@ class RedisMailboxes:
             self._asking.let_go(claim.lane, claim.token)
             return None
         claim.until = self._until(command)
-        return decode_envelope(reply, claim.lane)
+        return await self._genuine(claim.lane, claim.token, reply, update_id)
 
     async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
         """Extend the leases of these claims. Returns those that were lost."""
@@ -205,8 +223,14 @@ class RedisMailboxes:
             self._asking.let_go(lane, token)
             return None
         state, head, deaths = reply
+        envelope = await self._genuine(lane, token, head)
+        if envelope is None:
+            return None
+        if not head.startswith(b"%d " % envelope.update_id):
+            deaths = 0  # they were counted for one that was rejected
         until = self._until(command)
-        return Claim(lane, token, state, decode_envelope(head, lane), until, deaths)
+        state = self._signatures.open_state(lane.encode(), state)
+        return Claim(lane, token, state, envelope, until, deaths)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox.
@@ -243,6 +267,40 @@ class RedisMailboxes:
     def give_up_puts(self, shards: Collection[int]) -> None:
         """Let the puts into these shards fail that still wait for their answer."""
         self._asking.give_up(shards)
+
+    async def _genuine(
+        self, lane: str, token: str, stored: bytes, done: int | None = None
+    ) -> Envelope | None:
+        """Read the head of a mailbox that we claimed; forged ones are rejected first.
+
+        Args:
+            lane: the ordering key.
+            token: the token of our claim.
+            stored: the head as Redis has it.
+            done: the id of an update that was removed just now. A head with that id
+                lies under a false score, from which no commit would remove it.
+
+        Returns:
+            The first genuine update. None: there is none, or the claim was lost.
+        """
+        while True:
+            try:
+                envelope = decode_envelope(stored, lane, self._signatures)
+            except ForgedEntry:
+                pass
+            else:
+                if envelope.update_id != done:
+                    return envelope
+            self._signatures.note_forged(Purpose.MAIL, lane.encode())
+            command = self._commands.reject(lane, token, stored, self._clock.now())
+            try:
+                async with asyncio.timeout(self._lease_seconds):
+                    reply = await self._asking.ask(command, lane, token)
+            except TimeoutError:
+                return None
+            if not isinstance(reply, bytes):
+                return None
+            stored = reply
 
     def _until(self, command: Command) -> float:
         """Give the end of the lease: counted from before the request was sent.

@@ -29,10 +29,12 @@ class Scripts(Struct, frozen=True):
     claim: Script
     renew: Script
     waiting: Script
+    bury: Script
+    reject: Script
 
     def __iter__(self) -> Iterator[Script]:
         """Go through all of them."""
-        return iter((self.put, self.commit, self.claim, self.renew, self.waiting))
+        return iter(getattr(self, name) for name in self.__struct_fields__)
 
 
 def load_scripts() -> Scripts:

@@ -22,6 +22,7 @@ from gateway.logs import describe
 from gateway.mailboxes.commands import Command, Submits, look_at
 from gateway.mailboxes.connect import Connect
 from gateway.mailboxes.keys import shard_number
+from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,14 @@ class RedisStops(LocalStops):
     Args:
         connect: makes a connection to a server that answers, not yet connected.
         transport: takes the stops.
+        signatures: signs stops, and verifies those of other workers.
     """
 
-    def __init__(self, connect: Connect, transport: Submits) -> None:
+    def __init__(
+        self, connect: Connect, transport: Submits, signatures: StoreSignatures
+    ) -> None:
         super().__init__()
+        self._signatures = signatures
         self._connect = connect
         self._transport = transport
         self._task: asyncio.Task[None] | None = None
@@ -92,7 +97,9 @@ class RedisStops(LocalStops):
         if not self._permitted:
             # What Redis refuses would be repeated, and hold up the mailboxes.
             return
-        message = b"%d %b" % (draft_id, lane.encode())
+        key, number = lane.encode(), b"%d" % draft_id
+        signature = self._signatures.sign(Purpose.STOP, key, number)
+        message = b"%b%b %b" % (signature, number, key)
         command = Command(shard_number(lane), (b"PUBLISH", CHANNEL, message))
         self._transport.submit(command)
         # Nobody waits for it; later it would be of no use.
@@ -135,8 +142,16 @@ class RedisStops(LocalStops):
                 silence.reschedule(loop.time() + PING_SECONDS + ANSWER_SECONDS)
                 kind, *_, message = await connection.read_response()
                 if kind == b"message":
-                    draft_id, _, lane = message.partition(b" ")
-                    super().tell(lane.decode(), int(draft_id))
+                    self._hear(message)
+
+    def _hear(self, message: bytes) -> None:
+        """Pass on a stop of another worker, unless it is forged."""
+        signature, stop = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
+        draft_id, _, lane = stop.partition(b" ")
+        if self._signatures.verify(Purpose.STOP, lane, signature, draft_id):
+            super().tell(lane.decode(), int(draft_id))
+        else:
+            self._signatures.note_forged(Purpose.STOP, lane)
 
 
 async def _ping(connection: AbstractConnection) -> None:

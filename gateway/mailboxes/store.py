@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from msgspec import structs
+
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.messenger import Stops
 from gateway.domain.ports import Clock
@@ -12,9 +14,12 @@ from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.connect import first_connector
 from gateway.mailboxes.fallback import FallbackMailboxes
 from gateway.mailboxes.inspection import inspect
+from gateway.mailboxes.kept_letters import IN_MEMORY
+from gateway.mailboxes.letters import PER_SHARD
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.stops import LocalStops, RedisStops
 from gateway.mailboxes.store_clock import StoreClock
 
@@ -39,22 +44,36 @@ class Store(NamedTuple):
 
 @asynccontextmanager
 async def open_mailboxes(
-    url: str | None, clock: Clock, *, limit: int, sessions: int, patience: float
+    url: str | None,
+    clock: Clock,
+    signatures: StoreSignatures,
+    *,
+    limit: int,
+    sessions: int,
+    patience: float,
+    letter_seconds: float,
 ) -> AsyncIterator[Store]:
     """Open mailboxes inside of the block.
 
     Args:
         url: the Redis, as redis-py reads it. None: none.
         clock: this machine's own.
+        signatures: signs what is stored in Redis, and verifies what comes back.
         limit: how many updates a mailbox may hold; at least 1.
         sessions: how many states are kept in memory at most.
         patience: for how many seconds a put waits for a Redis that fails.
+        letter_seconds: for how long dead letters are kept.
 
     Raises:
         Faults: the address is wrong.
     """
     store_clock = StoreClock(clock)
-    memory = MemoryMailboxes(store_clock, limit=limit, sessions=sessions)
+    memory = MemoryMailboxes(
+        store_clock,
+        limit=limit,
+        sessions=sessions,
+        letters=structs.replace(IN_MEMORY, seconds=letter_seconds),
+    )
     try:
         if url is None:
             logger.warning("mailboxes are in memory: a crash loses what is not done")
@@ -69,14 +88,16 @@ async def open_mailboxes(
                 transport,
                 scripts,
                 store_clock,
+                signatures,
                 limit=limit,
                 patience=patience,
                 learn_time=store_clock.learn,
+                letters=structs.replace(PER_SHARD, seconds=letter_seconds),
             )
             async with (
                 transport,
                 FallbackMailboxes(durable, memory, transport, clock) as mailboxes,
-                RedisStops(transport.connect, transport) as stops,
+                RedisStops(transport.connect, transport, signatures) as stops,
             ):
                 # Else what comes in now would be judged by this machine's clock, and
                 # a moment later by that of Redis.

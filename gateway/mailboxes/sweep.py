@@ -25,6 +25,9 @@ FEW_SHARDS = 8
 PATIENCE = 1.0
 """Seconds after which the shards that do not answer are left out."""
 
+TRIM_SECONDS = 3600.0
+"""How often dead letters that have been kept for long enough are removed."""
+
 
 class Sweep:
     """Looks for waiting lanes in the shards, in random order."""
@@ -42,21 +45,27 @@ class Sweep:
         self._learn_time = learn_time
         self._commands = commands
         self._recovery = recovery
+        self._trim_at = 0.0
         self._plenty = False
         self.longest_wait = 0.0
         """For how many seconds the lane that waits longest waited, when last seen."""
-        self._counts: dict[int, tuple[int, int]] = {}
-        """Lanes with mail and dead letters by shard, when last seen."""
+        self._counts: dict[int, tuple[int, int, int]] = {}
+        """Lanes with mail, dead and rejected letters by shard, when last seen."""
 
     @property
     def lanes(self) -> int:
         """How many lanes had mail, claimed or not."""
-        return sum(lanes for lanes, _ in self._counts.values())
+        return sum(lanes for lanes, _, _ in self._counts.values())
 
     @property
     def letters(self) -> int:
         """How many dead letters there were."""
-        return sum(letters for _, letters in self._counts.values())
+        return sum(letters for _, letters, _ in self._counts.values())
+
+    @property
+    def rejected(self) -> int:
+        """How many rejected letters there were."""
+        return sum(rejected for _, _, rejected in self._counts.values())
 
     async def find(self, limit: int) -> Sequence[str]:
         """List waiting lanes, longest waiting first; roughly so where plenty wait."""
@@ -77,7 +86,12 @@ class Sweep:
     ) -> list[tuple[int, str]]:
         """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
         marker = token_hex(8)
-        commands = [self._commands.waiting(shard, limit, marker) for shard in shards]
+        trim = len(shards) == SHARDS and self._clock.uptime() >= self._trim_at
+        if trim:
+            self._trim_at = self._clock.uptime() + TRIM_SECONDS
+        commands = [
+            self._commands.waiting(shard, limit, marker, trim=trim) for shard in shards
+        ]
         for command in commands:
             if command.shard == TIME_SHARD:
                 # In this callback, because others may be answered much later.
@@ -88,18 +102,19 @@ class Sweep:
         for command in commands:
             if command.reply.cancelled():
                 continue
-            seen, count, letters, now, lanes = command.reply.result()
-            self._counts[command.shard] = count, letters
+            seen, count, letters, rejected, now, lanes = command.reply.result()
+            self._counts[command.shard] = count, letters, rejected
             markers.append((command.shard, seen))
             for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
-                found.append((int(due) - now, lane.decode()))
+                # Only a stranger writes one that is not UTF-8; it has no mail.
+                found.append((int(due) - now, lane.decode(errors="replace")))
         self._recovery.compare(markers)
         return found
 
     def _note_time(self, command: Command, reply: asyncio.Future[Any]) -> None:
         if reply.cancelled() or reply.exception() is not None:
             return
-        _, _, _, milliseconds, _ = reply.result()
+        _, _, _, _, milliseconds, _ = reply.result()
         # Redis cuts its time to whole milliseconds.
         server_time = (milliseconds + 0.5) / 1000
         self._learn_time(server_time, command.sent, self._clock.uptime())

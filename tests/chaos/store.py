@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from gateway.domain.state import decode_state
 from gateway.mailboxes.keys import ALL_SHARDS
 from gateway.mailboxes.letters import decode_letter
+from gateway.mailboxes.signatures import SIGNATURE_BYTES
 from tests.chaos.history import History, Left, Waiting
 from tests.mailboxes.servers import RedisServer, WatchedRedis
 
@@ -90,9 +91,10 @@ class Store:
         for shard in ALL_SHARDS:
             left.lanes += await self._redis.zcard(shard.pending)
             left.lanes += await self._ask("HLEN", shard.claims)
-            for _, fields in await self._ask("XRANGE", shard.dead, "-", "+"):
-                letter = decode_letter(fields)
-                left.dead.append((letter.update_id, letter.reason))
+            for stream in (shard.dead, shard.rejected):
+                for _, fields in await self._ask("XRANGE", stream, "-", "+"):
+                    letter = decode_letter(fields)
+                    left.dead.append((letter.update_id, letter.reason))
         async for key in self._redis.scan_iter(b"m:*", count=1000):
             left.mailboxes += bool(key)
         keys = [key async for key in self._redis.scan_iter(b"s:*", count=1000)]
@@ -100,7 +102,7 @@ class Store:
             some = keys[start : start + 500]
             for key, state in zip(some, await self._ask("MGET", *some), strict=True):
                 lane = key.split(b":", 2)[2].decode()
-                left.states[lane] = decode_state(state).recent_ids
+                left.states[lane] = decode_state(state[SIGNATURE_BYTES:]).recent_ids
         return left
 
     async def _pending(self) -> tuple[list[tuple[str, float]], float]:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.domain.call import Call
+from gateway.domain.state import State, encode_state
 from gateway.domain.update import Update
+from gateway.mailboxes.keys import shard_of
 from gateway.telegram.messenger import TelegramMessenger
 from tests.flow.process import run
 from tests.flow.world import SECRET, TOKEN, World, world
@@ -106,9 +109,59 @@ async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
         assert await dead("list", url=redis.url) == (0, lines[:1], [])
 
 
+async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> None:
+    """By their ids, by their reason, or all of them; what is gone already is told."""
+    async with world(redis_url=redis.url) as gateway:
+        await gateway.post(b'{"update_id": 5, "message": "canary"}')
+        await crash(gateway, "canary one", "canary two")
+        _, lines, _ = await dead("list", url=redis.url)
+        first = lines[0].split()[0]
+        assert await dead("delete", first, url=redis.url) == (0, ["deleted 1 of 1"], [])
+        code, output, errors = await dead("delete", first, url=redis.url)
+        assert (code, output) == (1, ["deleted 0 of 1"])
+        assert errors == [f"{first}: there is no such dead letter"]
+        assert await dead("list", url=redis.url) == (0, lines[1:], [])
+        none = await dead("delete", "--reason", "poison", url=redis.url)
+        assert none == (0, ["deleted 0 of 0"], [])
+        crashed = await dead("delete", "--reason", "crashed", url=redis.url)
+        assert crashed == (0, ["deleted 2 of 2"], [])
+        assert await dead("delete", "--all", url=redis.url) == (
+            *(0, ["deleted 0 of 0"], []),
+        )
+        assert await dead("list", url=redis.url) == (0, [], [])
+
+
+async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
+    """Neither by a forged state nor by forged mail, nor when that is replayed."""
+    shard = shard_of(b"7")
+    state = encode_state(State(internal_user_id="admin-0001", session_until=9e9))
+    body = b'{"update_id": 4, "message": {"message_id": 1, "date": 1, "from": '
+    body += b'{"id": 7, "is_bot": false, "first_name": "canary"}, "chat": {"id": 7,'
+    body += b' "type": "private"}, "text": "canary"}}'
+    async with world(redis_url=redis.url) as gateway:
+        async with Redis.from_url(redis.url) as stranger:
+            await stranger.set(shard.state(b"7"), state)
+            await stranger.zadd(shard.mail(b"7"), {b"4 0.0 " + body: 4})
+            await stranger.zadd(shard.pending, {b"7": 1})
+        await gateway.say("hello")
+        await gateway.ended(1)
+        (request,) = gateway.backend.asked("SendMessage")
+        assert request.message.text == "hello"
+        assert request.context.internal_user_id not in {"", "admin-0001"}
+        _, metrics = await gateway.get("/metrics", ops=True)
+        for what in ("state", "mail"):
+            assert f'gateway_store_forged_total{{what="{what}"}} 1.0' in metrics
+        _, (line,), _ = await dead("list", url=redis.url)
+        assert "lane=7 reason=forged" in line
+        letter = line.split()[0]
+        assert await dead("replay", letter, url=redis.url) == (
+            *(1, ["replayed 0 of 1"], [f"{letter}: is forged, and stays"]),
+        )
+
+
 async def test_without_a_redis_there_is_nothing_to_list() -> None:
     """They end with the process that has them."""
-    for command in (("list",), ("replay", "--all")):
+    for command in (("list",), ("replay", "--all"), ("delete", "--all")):
         code, output, errors = await dead(*command)
         assert (code, output, len(errors)) == (2, [], 1)
         assert "REDIS_URL" in errors[0]
@@ -141,8 +194,11 @@ async def test_a_redis_that_does_not_answer_is_one_line(*, silent: bool) -> None
     "arguments",
     [(), ("--all", "--reason", "poison"), ("1-1-1", "--all"), ("no-such-id",)],
 )
-async def test_what_to_replay_is_said_exactly(arguments: tuple[str, ...]) -> None:
-    """Nothing is replayed by mistake."""
-    code, output, errors = await dead("replay", *arguments, url="redis://127.0.0.1:1")
+@pytest.mark.parametrize("command", ["replay", "delete"])
+async def test_what_to_replay_or_delete_is_said_exactly(
+    command: str, arguments: tuple[str, ...]
+) -> None:
+    """Nothing is replayed or deleted by mistake."""
+    code, output, errors = await dead(command, *arguments, url="redis://127.0.0.1:1")
     assert (code, output) == (2, [])
     assert errors[-1].startswith("Error: ")

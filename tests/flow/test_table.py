@@ -68,7 +68,8 @@ async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
     assert (
         'gateway_updates_total{kind="unknown",outcome="malformed",route=""} 1.0' in page
     )
-    assert "gateway_dead_letters 1.0" in page
+    assert "gateway_rejected_letters 1.0" in page
+    assert "gateway_dead_letters 0.0" in page
 
 
 async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
@@ -189,7 +190,8 @@ async def test_a_fault_of_our_own_is_apologised_for(
     assert line["error"].startswith("ZeroDivisionError")
     assert "boom" not in str(gateway.log()).replace("crash_on_boom", "")
     _, page = await gateway.get("/metrics", ops=True)
-    assert "gateway_dead_letters 1.0" in page
+    assert "gateway_rejected_letters 1.0" in page
+    assert "gateway_dead_letters 0.0" in page
 
 
 async def test_an_unknown_command_or_button_gets_a_hint(gateway: World) -> None:

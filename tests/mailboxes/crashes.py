@@ -31,7 +31,7 @@ from gateway.telegram.updates import UpdateReader
 from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport
 from tests.mailboxes.redis_store import RedisStore
-from tests.mailboxes.stores import LEASE
+from tests.mailboxes.stores import LEASE, SIGNATURES
 from tests.waiting import wait_until
 
 CUTS = ("cut before", "cut after")
@@ -88,7 +88,7 @@ class Worker:
             url, scripts, clock, fault.call if fault else None, self._strike
         )
         mailboxes = RedisMailboxes(
-            self.transport, scripts, clock, limit=64, lease_seconds=LEASE
+            self.transport, scripts, clock, SIGNATURES, limit=64, lease_seconds=LEASE
         )
         services = FakeServices()
         services.answer = self._serve
@@ -251,7 +251,8 @@ class Day:
         key = lane.encode()
         shard = shard_of(key)
         mail = await self.store.ask("ZRANGE", shard.mail(key), 0, -1)
-        state = decode_state(await self.store.ask("GET", shard.state(key)))
+        stored = await self.store.ask("GET", shard.state(key))
+        state = decode_state(SIGNATURES.open_state(key, stored))
         return {int(each.split()[0]) for each in mail}, state.recent_ids
 
     async def _check(self) -> None:

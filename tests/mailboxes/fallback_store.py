@@ -13,7 +13,7 @@ from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened
-from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
+from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
@@ -29,15 +29,21 @@ class Worker:
         self.clock = clock
         self.transport = ClusterTransport(url, scripts, self.clock)
         self.memory = MemoryMailboxes(
-            self.clock, limit=LIMIT, sessions=1000, lease_seconds=LEASE
+            self.clock,
+            limit=LIMIT,
+            sessions=1000,
+            lease_seconds=LEASE,
+            letters=LETTERS,
         )
         self.durable = RedisMailboxes(
             self.transport,
             scripts,
             self.clock,
+            SIGNATURES,
             limit=LIMIT,
             patience=PATIENCE,
             lease_seconds=LEASE,
+            letters=LETTERS,
         )
         self.mailboxes = FallbackMailboxes(
             self.durable, self.memory, self.transport, self.clock

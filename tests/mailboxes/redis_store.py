@@ -23,7 +23,7 @@ from gateway.mailboxes.transport import Transport
 from tests.fakes import FakeClock
 from tests.mailboxes.fake_connection import fake_connector
 from tests.mailboxes.servers import RedisCluster
-from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store
+from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
 
 PASS = """
 for _, key in ipairs(redis.call('KEYS', 'p:*')) do
@@ -33,6 +33,19 @@ end
 for _, key in ipairs(redis.call('KEYS', 's:*')) do
   local left = redis.call('PTTL', key) - ARGV[1]
   if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+end
+for _, pattern in ipairs({'d:*', 'r:*'}) do
+  for _, key in ipairs(redis.call('KEYS', pattern)) do
+    local left = redis.call('PTTL', key) - ARGV[1]
+    local entries = redis.call('XRANGE', key, '-', '+')
+    redis.call('DEL', key)
+    for _, entry in ipairs(left > 0 and entries or {}) do
+      local ms, number = string.match(entry[1], '(%d+)-(%d+)')
+      local id = string.format('%.0f', ms - ARGV[1]) .. '-' .. number
+      redis.call('XADD', key, id, unpack(entry[2]))
+      redis.call('PEXPIRE', key, left)
+    end
+  end
 end
 """
 
@@ -56,11 +69,13 @@ return {queued, count}
 """
 
 
-LETTERS = """
+READ_LETTERS = """
 local all = {}
-for _, key in ipairs(redis.call('KEYS', 'd:*')) do
-  for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
-    table.insert(all, entry)
+for _, pattern in ipairs({'d:*', 'r:*'}) do
+  for _, key in ipairs(redis.call('KEYS', pattern)) do
+    for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+      table.insert(all, entry)
+    end
   end
 end
 return all
@@ -86,7 +101,13 @@ class RedisStore:
         self.transport = transport
         self._nodes = nodes
         self.mailboxes = RedisMailboxes(
-            transport, load_scripts(), clock, limit=LIMIT, lease_seconds=LEASE
+            transport,
+            load_scripts(),
+            clock,
+            SIGNATURES,
+            limit=LIMIT,
+            lease_seconds=LEASE,
+            letters=LETTERS,
         )
         self.start = time.monotonic()
         """From when on the clocks of the worker and of Redis are held together."""
@@ -130,7 +151,7 @@ class RedisStore:
         """Give the dead letters, oldest first."""
         letters = [
             decode_letter(fields)
-            for entries in await self.ask_nodes("EVAL", LETTERS, 0)
+            for entries in await self.ask_nodes("EVAL", READ_LETTERS, 0)
             for _, fields in entries
         ]
         return sorted(letters, key=lambda letter: letter.time)
@@ -228,6 +249,7 @@ def fakeredis() -> OpenStore:
                 moved = FakeTime(store.clock)
                 patch.setattr("fakeredis.commands_mixins.server_mixin.time", moved)
                 patch.setattr("fakeredis._socket._base.time", moved)
+                patch.setattr("fakeredis.model._stream.time", moved)
                 yield store
 
     return open_store

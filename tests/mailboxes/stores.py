@@ -10,11 +10,19 @@ from typing import Protocol
 
 from gateway.domain.ports import Mailboxes
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.letters import DeadLetterLimits
 from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.signatures import StoreSignatures
 from tests.fakes import FakeClock
 
 LIMIT = 4
 """How many updates a mailbox may hold in this suite."""
+
+SIGNATURES = StoreSignatures(["the secret of these tests"])
+
+LETTERS = DeadLetterLimits(updates=200, rejected=60, seconds=400 * 86400)
+"""How many dead letters are kept in this suite, and for how long: longer than any order
+of calls that `machine.py` makes up."""
 
 LEASE = 3.0
 """How many seconds a claim lasts in this suite."""
@@ -53,7 +61,11 @@ class MemoryStore:
     def __init__(self, kind: type[MemoryMailboxes]) -> None:
         self.clock = FakeClock()
         self.mailboxes = kind(
-            self.clock, limit=LIMIT, sessions=1000, lease_seconds=LEASE
+            self.clock,
+            limit=LIMIT,
+            sessions=1000,
+            lease_seconds=LEASE,
+            letters=LETTERS,
         )
 
     async def pass_time(self, seconds: float) -> None:

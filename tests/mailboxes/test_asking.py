@@ -10,6 +10,7 @@ from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.asking import MOST_PATIENCE, STOOD_STILL, Asking
 from gateway.mailboxes.commands import Command, Commands
 from gateway.mailboxes.scripts import load_scripts
+from tests.mailboxes.stores import LETTERS, SIGNATURES
 
 PATIENCE = 0.1
 
@@ -58,7 +59,13 @@ class SlowTransport:
 
 def asking(transport: SlowTransport) -> Asking:
     """Make one that asks through a transport."""
-    return Asking(transport, Commands(load_scripts(), 64, 3), RealClock(), PATIENCE, 3)
+    return Asking(
+        transport,
+        Commands(load_scripts(), 64, 3, SIGNATURES, LETTERS),
+        RealClock(),
+        PATIENCE,
+        3,
+    )
 
 
 async def test_a_process_that_stood_still_hears_what_was_answered() -> None:

@@ -19,7 +19,7 @@ from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
 from tests.mailboxes.moments import MOMENTS, Call, WatchedTransport, cancel_at
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
-from tests.mailboxes.stores import LEASE, LIMIT, envelope
+from tests.mailboxes.stores import LEASE, LIMIT, SIGNATURES, envelope
 from tests.mailboxes.wire import Wire
 from tests.waiting import wait_until
 
@@ -131,7 +131,12 @@ class Bench:
         self.store = store
         self.transport = transport
         self.mailboxes = RedisMailboxes(
-            transport, SCRIPTS, store.clock, limit=LIMIT, lease_seconds=LEASE
+            transport,
+            SCRIPTS,
+            store.clock,
+            SIGNATURES,
+            limit=LIMIT,
+            lease_seconds=LEASE,
         )
 
     async def claimed(self) -> Claim:
@@ -187,7 +192,8 @@ async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
     async with opened(connector(redis_server.url)) as store:
         transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
         transport.start()
-        await store.ask("SET", shard_of(b"neighbour").state(b"neighbour"), "neighbour")
+        state = SIGNATURES.seal_state(b"neighbour", b"neighbour")
+        await store.ask("SET", shard_of(b"neighbour").state(b"neighbour"), state)
         yield Bench(store, transport)
         await transport.close()
 
@@ -220,7 +226,8 @@ class TestCancelledCallers:
         """What it stored waits for the next sweep, and saw no death."""
         claim = await bench.claimed()
         assert await bench.go_on(claim, 2) == [2, 3]
-        await bench.store.ask("SET", shard_of(b"7").state(b"7"), _state(1))
+        state = SIGNATURES.seal_state(b"7", _state(1))
+        await bench.store.ask("SET", shard_of(b"7").state(b"7"), state)
         await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
         if await bench.store.queued() == 1:  # the neighbour's
             assert moment == "submitted"

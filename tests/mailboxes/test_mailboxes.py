@@ -8,7 +8,7 @@ from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim, Mailboxes, Placed, Suspect
 from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.update import DeadLetter
-from tests.mailboxes.stores import LEASE, LIMIT, Store, envelope
+from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, Store, envelope
 
 
 async def claimed(mailboxes: Mailboxes, *ids: int, lane: str = "7") -> Claim:
@@ -513,6 +513,44 @@ class TestDeadLetters:
         (kept,) = await store.dead_letters()
         assert (kept.update_id, kept.lane, kept.reason) == (0, "", "malformed")
         assert (kept.time, kept.body) == (5.0, b"\xff{")
+
+    async def test_a_flood_of_malformed_bodies_displaces_no_updates(
+        self, store: Store
+    ) -> None:
+        """Of those as many are kept as are allowed, the newest."""
+        claim = await claimed(store.mailboxes, 1)
+        await store.mailboxes.commit(claim, 1, b"", dead="crashed")
+        flood = LETTERS.rejected + LETTERS.updates + 1
+        for number in range(flood):
+            await store.mailboxes.bury(a_letter("malformed", float(number)))
+        letters = await store.dead_letters()
+        kept = [letter.time for letter in letters if letter.reason == "malformed"]
+        assert kept == [float(it) for it in range(flood - LETTERS.rejected, flood)]
+        assert [it.update_id for it in letters if it.reason == "crashed"] == [1]
+
+    async def test_dead_letters_go_after_their_retention(self, store: Store) -> None:
+        """Those of updates and those of malformed bodies; no later one goes along."""
+        claim = await claimed(store.mailboxes, 1)
+        await store.mailboxes.commit(claim, 1, b"", dead="crashed")
+        await store.mailboxes.bury(a_letter("malformed", 1.0))
+        await store.pass_time(LETTERS.seconds / 2)
+        claim = await claimed(store.mailboxes, 2)
+        await store.mailboxes.commit(claim, 2, b"", dead="crashed")
+        await store.mailboxes.bury(a_letter("malformed", 2.0))
+        await store.mailboxes.waiting(1)
+        assert len(await store.dead_letters()) == 4
+        await store.pass_time(LETTERS.seconds / 2 + 1)
+        await store.mailboxes.waiting(1)
+        reasons = [letter.reason for letter in await store.dead_letters()]
+        assert sorted(reasons) == ["crashed", "malformed"]
+        await store.pass_time(LETTERS.seconds)
+        await store.mailboxes.waiting(1)
+        assert list(await store.dead_letters()) == []
+
+
+def a_letter(reason: str, time: float) -> DeadLetter:
+    """Build a dead letter that never was in a mailbox."""
+    return DeadLetter(update_id=0, lane="", reason=reason, time=time, body=b"\xff{")
 
 
 class TestState:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.kept_letters import DEAD_LETTERS, KeptLetters
+from gateway.mailboxes.kept_letters import IN_MEMORY, KeptLetters
 from gateway.mailboxes.memory import MemoryMailboxes
 from tests.fakes import FakeClock
 from tests.mailboxes.stores import envelope
@@ -63,13 +63,14 @@ async def test_tokens_of_two_processes_never_meet(clock: FakeClock) -> None:
 
 async def test_the_newest_dead_letters_are_kept(memory: MemoryMailboxes) -> None:
     """Their number is bounded; the count goes on."""
-    for number in range(DEAD_LETTERS + 5):
+    most = IN_MEMORY.updates
+    for number in range(most + 5):
         await memory.bury(
-            DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=b"")
+            DeadLetter(update_id=number, lane="7", reason="crashed", time=0, body=b"")
         )
     kept = [letter.update_id for letter in memory.letters.all]
-    assert kept == list(range(5, DEAD_LETTERS + 5))
-    assert memory.buried == DEAD_LETTERS + 5
+    assert kept == list(range(5, most + 5))
+    assert memory.buried == most + 5
 
 
 async def test_dead_letters_are_bounded_by_their_size(memory: MemoryMailboxes) -> None:
@@ -77,7 +78,7 @@ async def test_dead_letters_are_bounded_by_their_size(memory: MemoryMailboxes) -
     body = b" " * (1 << 20)
     for number in range(100):
         await memory.bury(
-            DeadLetter(update_id=number, lane="", reason="malformed", time=0, body=body)
+            DeadLetter(update_id=number, lane="7", reason="crashed", time=0, body=body)
         )
     kept = [letter.update_id for letter in memory.letters.all]
     assert kept == list(range(84, 100))
@@ -151,7 +152,7 @@ def test_any_dead_letter_can_be_withdrawn() -> None:
         for number in range(3)
     )
     for letter in (one, two, three):
-        letters.keep(letter)
+        letters.keep(letter, now=0)
     letters.withdraw(two)
     letters.withdraw(two)
     assert letters.all == (one, three)

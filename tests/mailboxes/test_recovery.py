@@ -8,7 +8,7 @@ from gateway.mailboxes.recovery import KEPT_SECONDS, Recovery
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.server import Server
 from tests.fakes import FakeClock
-from tests.mailboxes.stores import envelope
+from tests.mailboxes.stores import LETTERS, SIGNATURES, envelope
 
 
 class HalfAway:
@@ -42,7 +42,9 @@ async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     """What came just before is kept for it, and of the others only what is recent."""
     clock = FakeClock()
     way = HalfAway(clock)
-    recovery = Recovery(way, Commands(load_scripts(), 64, 3), clock, None)
+    recovery = Recovery(
+        way, Commands(load_scripts(), 64, 3, SIGNATURES, LETTERS), clock, None
+    )
     start = clock.uptime()
     for number in range(10):
         recovery.keep(envelope(number, "away"), shard_number("away"))
@@ -59,7 +61,9 @@ async def test_what_is_on_its_way_is_not_put_twice_nor_given_up() -> None:
     """The server that it is on its way to may fail as well, a while later."""
     clock = FakeClock()
     way = HalfAway(clock)
-    recovery = Recovery(way, Commands(load_scripts(), 64, 3), clock, None)
+    recovery = Recovery(
+        way, Commands(load_scripts(), 64, 3, SIGNATURES, LETTERS), clock, None
+    )
     recovery.keep(envelope(1, "away"), shard_number("away"))
     recovery.begin(clock.uptime())
     clock.move(KEPT_SECONDS + 1)

@@ -27,7 +27,7 @@ from tests.fakes import FakeClock
 from tests.mailboxes.proxy import Proxy, proxied
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
-from tests.mailboxes.stores import LEASE, envelope
+from tests.mailboxes.stores import LEASE, LETTERS, SIGNATURES, envelope
 from tests.mailboxes.wire import Wiretap
 from tests.waiting import wait_until
 
@@ -482,8 +482,8 @@ class TestFailingServer:
 class TestKeys:
     """What is in Redis, and for how long."""
 
-    async def test_only_states_have_a_lifetime(self, store: RedisStore) -> None:
-        """Accepted mail never expires; all else goes with it."""
+    async def test_only_states_and_dead_letters_expire(self, store: RedisStore) -> None:
+        """Accepted mail never expires; all but dead letters goes with it."""
         claim = await claimed(store, 1, 2)
         await store.mailboxes.commit(claim, 1, b"state", dead="crashed")
         lifetimes = {
@@ -491,6 +491,7 @@ class TestKeys:
         }
         assert lifetimes.keys() == {b"m", b"s", b"p", b"c", b"d"}
         assert KEPT_SECONDS - 5 <= lifetimes.pop(b"s") <= KEPT_SECONDS
+        assert LETTERS.seconds - 5 <= lifetimes.pop(b"d") <= LETTERS.seconds
         assert set(lifetimes.values()) == {-1}
 
     async def test_an_idle_user_is_one_key_of_at_most_500_bytes(
@@ -661,7 +662,7 @@ class TestRecovery:
             own_server.start()
             assert await commit is None
             late = RedisMailboxes(
-                store.transport, load_scripts(), store.clock, limit=64
+                store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
             )
             await late.put(envelope(2), claim=False)
             await store.pass_time(SETTLE_SECONDS + 0.1)
@@ -691,7 +692,9 @@ class TestRecovery:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Loudly: what they do not remember is lost."""
-        other = RedisMailboxes(store.transport, load_scripts(), store.clock, limit=64)
+        other = RedisMailboxes(
+            store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
+        )
         workers = (store.mailboxes, other)
         for number, worker in enumerate(workers):
             await worker.waiting(1)

@@ -13,10 +13,14 @@ from gateway.clock import SystemClock
 from gateway.mailboxes import stops as stops_module
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.commands import Command
+from gateway.mailboxes.connect import connector
 from gateway.mailboxes.keys import shard_number
 from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.stops import LocalStops, RedisStops
+from gateway.mailboxes.signatures import Purpose, StoreSignatures
+from gateway.mailboxes.stops import CHANNEL, LocalStops, RedisStops
+from tests.mailboxes.redis_store import opened
 from tests.mailboxes.servers import RedisCluster, RedisServer
+from tests.mailboxes.stores import SIGNATURES
 from tests.waiting import wait_until
 
 Heard = list[tuple[str, int]]
@@ -43,7 +47,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def worker(url: str) -> AsyncIterator[tuple[RedisStops, Heard]]:
     """Run what a worker needs to tell and to hear stops."""
     transport = ClusterTransport(url, load_scripts(), SystemClock())
-    async with transport, RedisStops(transport.connect, transport) as stops:
+    async with transport, RedisStops(transport.connect, transport, SIGNATURES) as stops:
         heard: Heard = []
         stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
         yield stops, heard
@@ -71,6 +75,27 @@ async def test_a_stop_is_heard_by_all_workers(server: RedisServer) -> None:
         await wait_until(lambda: ("-100", 6) in own, within=0.5)
 
 
+async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
+    """Whoever may publish in Redis cannot end other people's answers."""
+    strangers = StoreSignatures(["a secret that is not ours"])
+    number, lane = b"5", b"7"
+    stranger = strangers.sign(Purpose.STOP, lane, number)
+    mail = SIGNATURES.sign(Purpose.MAIL, lane, number)
+    async with (
+        worker(server.url) as (stops, heard),
+        opened(connector(server.url)) as by,
+    ):
+        await stops.listening.wait()
+        before = SIGNATURES.forged["stop"]
+        for message in (b"5 7", b"", stranger + b"5 7", mail + b"5 7"):
+            await by.ask("PUBLISH", CHANNEL, message)
+        genuine = SIGNATURES.sign(Purpose.STOP, lane, number)
+        await by.ask("PUBLISH", CHANNEL, genuine + b"5 7")
+        await wait_until(lambda: heard)
+        assert heard == [("7", 5)]
+        assert SIGNATURES.forged["stop"] - before == 4
+
+
 async def test_a_stop_is_heard_through_any_node_of_a_cluster(
     redis_cluster: RedisCluster,
 ) -> None:
@@ -95,7 +120,7 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
     server.ask("ACL SETUSER gateway on >secret ~* +@all")
     url = server.url.replace("redis://", "redis://gateway:secret@")
     transport = ClusterTransport(url, load_scripts(), SystemClock())
-    async with transport, RedisStops(transport.connect, transport) as stops:
+    async with transport, RedisStops(transport.connect, transport, SIGNATURES) as stops:
         heard: Heard = []
         stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
         await wait_until(lambda: bool(caplog.records))

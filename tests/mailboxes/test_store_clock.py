@@ -23,6 +23,7 @@ from tests.fakes import (
     an_answering,
 )
 from tests.mailboxes.servers import RedisCluster, RedisServer
+from tests.mailboxes.stores import LETTERS, SIGNATURES
 from tests.waiting import wait_until
 
 HOUR = 3600.0
@@ -92,7 +93,13 @@ class SkewedClock(SystemClock):
 async def store_at(url: str | None, skew: float) -> AsyncIterator[Store]:
     """Open mailboxes on a machine whose clock is wrong."""
     async with open_mailboxes(
-        url, SkewedClock(skew), limit=64, sessions=10, patience=10
+        url,
+        SkewedClock(skew),
+        SIGNATURES,
+        limit=64,
+        sessions=10,
+        patience=10,
+        letter_seconds=LETTERS.seconds,
     ) as store:
         yield store
 
