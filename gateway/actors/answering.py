@@ -5,7 +5,7 @@ from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
 from gateway.actors.lease import Lease
 from gateway.actors.notices import excuse
-from gateway.actors.session import Sessions, user_of
+from gateway.actors.session import Sessions, end_session, user_of
 from gateway.actors.streaming import Streaming
 from gateway.actors.typing import Typing
 from gateway.domain.errors import ServiceError
@@ -53,6 +53,8 @@ class Answering:
             return None if update.event else (excuse(update, error), None)
         finally:
             turn.service_seconds += self._clock.uptime() - start
+        if answer[0].end_session:
+            end_session(update, state)
         # Whoever blocked the bot cannot be written to.
         return None if update.event == EVENT_USER_BLOCKED_BOT else answer
 

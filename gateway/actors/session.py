@@ -28,6 +28,13 @@ def user_of(update: Update, state: State) -> str:
     return state.internal_user_id if update.has_session else ""
 
 
+def end_session(update: Update, state: State) -> None:
+    """Forget which of the company's users it is: the next update asks again."""
+    if update.has_session:
+        state.internal_user_id = ""
+        state.session_until = 0
+
+
 class Sessions:
     """Opens sessions. They live in the user's state."""
 

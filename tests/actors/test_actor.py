@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -207,6 +208,65 @@ async def test_a_bot_that_is_allowed_has_no_session(stage: Stage) -> None:
     assert stage.messenger.texts == ["hi"]
     assert stage.services.resolved == []
     assert [internal for _, _, internal in stage.services.calls] == [""]
+
+
+async def test_a_service_ends_a_session(stage: Stage) -> None:
+    """Whoever was unlinked or banned is resolved anew with the next update."""
+
+    async def unlink(update: Update) -> Reply:
+        ends = update.message is not None and update.message.text == "unlink"
+        text = "Bye" if ends else "hi"
+        return Reply(messages=[OutgoingMessage(text=text)], end_session=ends)
+
+    stage.services.answer = unlink
+    await stage.serve(a_message(1), a_message(2, "unlink"))
+    stage.services.internal_user_id = "u-8"
+    await stage.serve(a_message(3), a_message(4))
+    assert stage.messenger.texts == ["hi", "Bye", "hi", "hi"]
+    internal_ids = [internal for _, _, internal in stage.services.calls]
+    assert internal_ids == ["u-7", "u-7", "u-8", "u-8"]
+    assert stage.services.resolved == [7, 7]
+
+
+async def test_a_streamed_answer_ends_a_session(stage: Stage) -> None:
+    """Its last response carries a reply like any other."""
+
+    async def unlink(write: Callable[[str], None]) -> Reply:
+        write("Bye")
+        return Reply(end_session=True)
+
+    stage.services.script = unlink
+    await stage.serve(a_message(1), a_message(2))
+    assert stage.services.resolved == [7, 7]
+
+
+async def test_a_session_ends_when_its_user_blocks_the_bot(stage: Stage) -> None:
+    """The reply is not sent, but what it says of the session counts."""
+    stage.services.events = {EVENT_USER_BLOCKED_BOT: "blocked"}
+
+    async def unlink(update: Update) -> Reply:
+        return Reply(end_session=bool(update.event))
+
+    stage.services.answer = unlink
+    await stage.serve(
+        a_message(1), a_message(2, event=EVENT_USER_BLOCKED_BOT, exempt=True)
+    )
+    await stage.serve(a_message(3))
+    assert stage.services.resolved == [7, 7]
+
+
+async def test_a_session_of_somebody_else_is_not_ended(stage: Stage) -> None:
+    """What happens in a private chat without a human says nothing of its user."""
+
+    async def unlink(update: Update) -> Reply:
+        return Reply(end_session=not update.context.telegram_user_id)
+
+    stage.services.answer = unlink
+    nobody = a_message(2)
+    assert nobody.update is not None
+    nobody.update.context.telegram_user_id = 0
+    await stage.serve(a_message(1), nobody, a_message(3))
+    assert stage.services.resolved == [7]
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,22 @@ async def test_a_fault_of_our_own_is_apologised_for(
     assert "gateway_dead_letters 1.0" in page
 
 
+async def test_a_reply_ends_the_session(gateway: World) -> None:
+    """The user is resolved anew with the next update, not after a day."""
+
+    async def answer(rpc: str, request: object) -> Reply:
+        ends = rpc == "Start"
+        return Reply(messages=[OutgoingMessage(text="Bye")], end_session=ends)
+
+    gateway.backend.answer = answer
+    for number, text in enumerate(("/profile", "/start", "/profile"), 1):
+        await gateway.say(text)
+        await gateway.ended(number)
+    first, second = gateway.backend.asked("ResolveUser")
+    assert first.context.request_id != second.context.request_id
+    assert gateway.texts() == ["Bye"] * 3
+
+
 async def test_an_unknown_command_or_button_gets_a_hint(gateway: World) -> None:
     """A short pointer to /help; the spinner ends."""
     await gateway.say("/nope")
