@@ -13,8 +13,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
@@ -23,7 +25,6 @@ from gateway.descriptors import (
     raise_descriptor_limit,
     share_descriptors,
 )
-from gateway.logs import describe
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import Pages, listening, listening_on_socket
@@ -116,6 +117,7 @@ async def running(
     stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
     table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
+    background = BackgroundTasks()
     shares = share_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
@@ -134,6 +136,7 @@ async def running(
             sessions=settings.session_limit,
             patience=settings.store_patience,
             letter_seconds=settings.dead_letter_retention,
+            background=background,
         ) as store,
         AsyncExitStack() as stack,
     ):
@@ -144,10 +147,10 @@ async def running(
         dispatch = Dispatch(
             table, channels, timeouts, stream_timeouts, fill, now=store.clock.now
         )
-        parts = Parts(settings, dispatch, api, store, recorder)
+        parts = Parts(settings, dispatch, api, store, background, recorder)
         parts.show_forged(signatures.forged)
         if recorder is not None:
-            posting = asyncio.create_task(recorder.run(), name="post turns")
+            posting = background.start("post turns", recorder.run)
             stack.push_async_callback(_cancel, posting)
         files: Pages = {}
         if worker is None:  # else the process above serves them
@@ -157,8 +160,9 @@ async def running(
         )
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
-        introduction = asyncio.create_task(
-            introduce(api, table.commands, parts.learn_name), name="introduce"
+        introduction = background.start(
+            "introduce bot",
+            partial(introduce, api, table.commands, parts.learn_name),
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
@@ -254,5 +258,3 @@ def _tls(settings: Settings) -> Tls | None:
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()):
-        logger.error("a task failed", extra={"error": describe(error)})

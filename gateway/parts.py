@@ -18,6 +18,7 @@ from gateway.actors.session import Sessions
 from gateway.actors.streaming import Streaming
 from gateway.actors.system import ActorSystem
 from gateway.actors.typing import Typing
+from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts
 from gateway.domain.messenger import Messenger
@@ -40,8 +41,16 @@ _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
 rate, and they are no updates."""
 
 
-def add_process_counters(metrics: ProcessMetrics, counts: ConnectionCounts) -> None:
+def add_process_counters(
+    metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
+) -> None:
     """Add the counters that every process has."""
+    metrics.labelled_counter(
+        "gateway_background_task_failures",
+        "Failures of tasks that run for as long as the gateway does.",
+        "task",
+        lambda: background.failures,
+    )
     for name, meaning, read in (
         (
             "log_lines_dropped",
@@ -76,10 +85,12 @@ class Parts:
         dispatch: Dispatch,
         api: BotApi,
         store: Store,
+        background: BackgroundTasks,
         recorder: Recorder | None = None,
     ) -> None:
         self._metrics = metrics = Metrics()
         self.connection_counts = ConnectionCounts()
+        self._background = background
         self._api = api
         self._version = version("telegram-gateway")
         self._named = asyncio.Event()
@@ -132,6 +143,7 @@ class Parts:
             tell_stop=store.stops.tell,
             clock=clock,
             max_active=settings.max_active_actors,
+            background=background,
         )
         accept = self.system.accept
         self.webhook = Webhook(
@@ -184,18 +196,20 @@ class Parts:
         return "failing" if self._api.failing else "ok"
 
     def _health(self) -> dict[str, Any]:
-        good = not self._mailboxes.degraded and not self._api.failing
+        failing = self._background.failing
+        bad = self._mailboxes.degraded or self._api.failing or failing
         return {
-            "status": "ok" if good else "degraded",
+            "status": "degraded" if bad else "ok",
             "version": self._version,
             "mailboxes": self._mailboxes.mode,
             "bot_api": self._bot_api(),
             "active_actors": self.system.active,
             "queued_updates": self._mailboxes.queued,
+            "failing_tasks": failing,
         }
 
     def _add_gauges(self) -> None:
-        add_process_counters(self._metrics, self.connection_counts)
+        add_process_counters(self._metrics, self.connection_counts, self._background)
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
             ("active_actors", "Lanes served here.", lambda: system.active),

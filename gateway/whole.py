@@ -75,6 +75,7 @@ class Whole:
         sockets: of the workers, by number.
         restarts: how often each of them was started again.
         own_metrics: the metrics page of this process.
+        own_failing: the names of this process's background tasks that fail.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class Whole:
         sockets: Sequence[Path],
         restarts: Restarts,
         own_metrics: Callable[[], bytes] = bytes,
+        own_failing: Callable[[], list[str]] = list,
     ) -> None:
         self._sockets = sockets
         self._restarts = restarts
         self._own_metrics = own_metrics
+        self._own_failing = own_failing
         self.internal = {
             ("GET", "/ready"): self._answer_ready,
             ("GET", "/metrics"): self._answer_metrics,
@@ -111,7 +114,8 @@ class Whole:
         return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
 
     async def _answer_health(self, request: web.BaseRequest) -> web.Response:
-        health = merge_health(await self._ask_for_facts("/health"))
+        answers = await self._ask_for_facts("/health")
+        health = merge_health(answers, self._own_failing())
         return web.Response(body=msgspec.json.encode(health), content_type=_JSON)
 
     async def _ask_for_facts(self, page: str) -> list[Facts | None]:
@@ -154,15 +158,21 @@ class WholeHealth:
         return web.Response(body=body, content_type=_JSON)
 
 
-def merge_health(answers: Sequence[Facts | None]) -> Facts:
+def merge_health(answers: Sequence[Facts | None], failing: Iterable[str] = ()) -> Facts:
     """Put the workers' health together.
 
     Args:
         answers: one per worker; None from one that did not answer.
+        failing: the names of the tasks that fail in the process above the workers.
     """
     healths = [health for health in answers if health]
     missing = len(answers) - len(healths)
-    good = not missing and all(health["status"] == "ok" for health in healths)
+    tasks = sorted({*failing, *(it for own in healths for it in own["failing_tasks"])})
+    good = (
+        not missing
+        and not tasks
+        and all(health["status"] == "ok" for health in healths)
+    )
     return {
         "status": "ok" if good else "degraded",
         "version": _each("version", healths),
@@ -172,6 +182,7 @@ def merge_health(answers: Sequence[Facts | None]) -> Facts:
         "missing_workers": missing,
         "active_actors": sum(health["active_actors"] for health in healths),
         "queued_updates": sum(health["queued_updates"] for health in healths),
+        "failing_tasks": tasks,
     }
 
 

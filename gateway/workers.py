@@ -10,12 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import SecretStr
 
 from gateway import app
+from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
 from gateway.connections import ConnectionCounts
@@ -26,7 +28,7 @@ from gateway.ops import listening, listening_on_socket, reserved
 from gateway.parts import add_process_counters
 from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
-from gateway.supervisor import SPARE_SECONDS, Workers
+from gateway.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
 from gateway.telegram.api import BotApi
 from gateway.whole import Whole, socket_of_whole, socket_of_worker
 
@@ -77,9 +79,15 @@ async def _supervise(
         )
         metrics = ProcessMetrics()
         counts = ConnectionCounts()
-        add_process_counters(metrics, counts)
+        background = BackgroundTasks()
+        add_process_counters(metrics, counts, background)
         shares = share_descriptors(raise_descriptor_limit())
-        whole = Whole(sockets, lambda: workers.restarts, metrics.page)
+        whole = Whole(
+            sockets,
+            lambda: workers.restarts,
+            metrics.page,
+            lambda: background.failing,
+        )
         host = settings.host
         with _on_signals(workers):
             async with (
@@ -102,7 +110,11 @@ async def _supervise(
                     counts=counts,
                 ),
             ):
-                watching = asyncio.create_task(workers.end_hanging(whole.silent))
+                watching = background.start(
+                    "watch workers",
+                    partial(workers.end_hanging, whole.silent),
+                    longest_pause=WATCH_SECONDS,
+                )
                 try:
                     return await workers.run()
                 finally:

@@ -35,6 +35,7 @@ def a_health(
         "bot_api": bot_api,
         "active_actors": n,
         "queued_updates": 10 * n,
+        "failing_tasks": [],
     }
 
 
@@ -69,6 +70,7 @@ def test_the_whole_is_ok_if_all_workers_are() -> None:
         "missing_workers": 0,
         "active_actors": 3,
         "queued_updates": 30,
+        "failing_tasks": [],
     }
 
 

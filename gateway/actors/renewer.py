@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping
 
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes
-from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +34,7 @@ class Renewer:
         """Renew for ever."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self._renew(self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the next round may work
-                logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                    "renewal failed", extra={"error": describe(error)}
-                )
+            await self._renew(self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS)
 
     async def renew_ended(self) -> None:
         """Renew at once the leases that have run out already, if there are any."""

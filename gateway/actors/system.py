@@ -27,6 +27,7 @@ from gateway.actors.actor import Actor
 from gateway.actors.refusal import Refusals
 from gateway.actors.renewer import Renewer
 from gateway.actors.suspects import UNSUSPECTED, may_run
+from gateway.background import FIRST_PAUSE, BackgroundTasks
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim, Clock, Mailboxes, Placed, Suspect
 from gateway.domain.update import Envelope
@@ -56,12 +57,14 @@ class ActorSystem:
         tell_stop: Callable[[str, int], None],
         clock: Clock,
         max_active: int,
+        background: BackgroundTasks | None = None,
     ) -> None:
         self._mailboxes = mailboxes
         self._actor = actor
         self._refusals = refusals
         self._tell_stop = tell_stop
         self._max_active = max_active
+        self._background = background or BackgroundTasks()
         self._running: dict[Claim, asyncio.Task[None]] = {}
         self._clock = clock
         self._renewer = Renewer(mailboxes, clock, self._running)
@@ -93,8 +96,12 @@ class ActorSystem:
     def start(self) -> None:
         """Start renewing and sweeping."""
         self._loops = [
-            asyncio.create_task(self._renewer.run(), name="renew leases"),
-            asyncio.create_task(self._sweep_forever(), name="sweep mailboxes"),
+            self._background.start(
+                "renew leases", self._renewer.run, longest_pause=FIRST_PAUSE
+            ),
+            self._background.start(
+                "sweep mailboxes", self._sweep_forever, longest_pause=FIRST_PAUSE
+            ),
         ]
 
     async def accept(self, envelope: Envelope) -> None:
@@ -225,11 +232,7 @@ class ActorSystem:
             self._place_free.clear()
             if self._gives_back():
                 continue
-            try:
-                await self._sweep()
-            except Exception as error:  # noqa: BLE001 - the next sweep may work
-                fault = describe(error)
-                logger.error("sweep failed", extra={"error": fault})  # noqa: TRY400 - as above
+            await self._sweep()
 
     async def _sweep(self) -> None:
         """Claim waiting lanes, longest waiting first, as far as there is room."""

@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, TryAgainError
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesError
 from gateway.domain.ports import Clock
 from gateway.mailboxes.commands import Command
 from gateway.mailboxes.connect import Connect, connector
 from gateway.mailboxes.keys import SHARDS, slot_of
 from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.sentinel import MasterConnection
 from gateway.mailboxes.store_clock import TIME_SHARD, LearnTime, ignore_time
 from gateway.mailboxes.transport import DEADLINE, Transport
 
@@ -53,6 +55,7 @@ class ClusterTransport:
             port with the URL's settings.
         learn_time: is told the time of the server that has `TIME_SHARD`, whenever a
             connection to it was made.
+        background: runs the tasks.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class ClusterTransport:
         clock: Clock,
         connector: Callable[..., Connect] = connector,
         learn_time: LearnTime = ignore_time,
+        background: BackgroundTasks | None = None,
     ) -> None:
         self._url = url
+        self._background = background or BackgroundTasks()
         self._learn_time = learn_time
         self._connector = connector
         self._on_restart: Callable[[float], None] = lambda _: None
@@ -158,8 +163,17 @@ class ClusterTransport:
 
     def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
         redirect = partial(self._redirect, asked_host)
-        connect = self._connector(self._url, **place)
-        transport = Transport(connect, self._scripts, self._clock, redirect)
+        make = self._connector(self._url, **place)
+
+        def connect() -> AbstractConnection:
+            connection = make()
+            if isinstance(connection, MasterConnection):
+                connection.background = self._background
+            return connection
+
+        transport = Transport(
+            connect, self._scripts, self._clock, redirect, self._background
+        )
         self._listen(transport)
 
         def learn_time(server_time: float, asked: float, answered: float) -> None:
@@ -191,7 +205,9 @@ class ClusterTransport:
             node = self._nodes[address] = self._transport(host, host=host, port=port)
             node.start()
         if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh_forever())
+            self._refreshing = self._background.start(
+                "ask cluster", self._refresh_forever, longest_pause=DEADLINE
+            )
         return node
 
     def _redirect(

@@ -23,6 +23,7 @@ import contextlib
 from collections.abc import Collection, Sequence
 from typing import Self
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
 from gateway.domain.ports import Claim, Clock, Placed, Suspect
 from gateway.domain.update import DeadLetter, Envelope
@@ -31,7 +32,7 @@ from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.keys import shard_number
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.way_back import WayBack
+from gateway.mailboxes.way_back import FULL_SECONDS, WayBack
 
 CLOSING_SECONDS = 2.0
 """At the end of the process: for so long what memory holds is brought to Redis."""
@@ -45,6 +46,7 @@ class FallbackMailboxes:
         memory: the mailboxes of this process.
         transport: the way to Redis, which `durable` uses too.
         clock: measures leases.
+        background: runs the task that brings mail back to Redis.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class FallbackMailboxes:
         memory: MemoryMailboxes,
         transport: ClusterTransport,
         clock: Clock,
+        background: BackgroundTasks | None = None,
     ) -> None:
         self._durable = durable
         self._memory = memory
         self._transport = transport
         self._clock = clock
         self._away = Away()
+        self._background = background or BackgroundTasks()
         self._way_back = WayBack(durable, memory, transport, clock, self._away)
         self._returning: asyncio.Task[None] | None = None
 
@@ -245,4 +249,6 @@ class FallbackMailboxes:
 
     def _find_way_back(self) -> None:
         if self._returning is None or self._returning.done():
-            self._returning = asyncio.create_task(self._way_back.take(), name="return")
+            self._returning = self._background.start(
+                "return to redis", self._way_back.take, longest_pause=FULL_SECONDS
+            )

@@ -23,6 +23,8 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.background import BackgroundTasks
+
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 PORT = 26379
 """The port of a Sentinel that has none in the URL: Redis' own default."""
@@ -56,6 +58,8 @@ class MasterConnection(Connection):
         self._sentinels = sentinels
         self._service = service
         self._asking = asking
+        self.background = BackgroundTasks()
+        """Runs the task that asks; whoever made the connection may set another one."""
         self._watching: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
@@ -67,7 +71,7 @@ class MasterConnection(Connection):
         async with self._sentinels_open() as sentinels:
             self.host, self.port = await self._find(sentinels)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
-        self._watching = asyncio.create_task(self._watch(), name="sentinels")
+        self._watching = self.background.start("ask sentinels", self._watch)
 
     async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
         """End the connection."""

@@ -18,6 +18,7 @@ from typing import Self
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError
 
+from gateway.background import BackgroundTasks
 from gateway.logs import describe
 from gateway.mailboxes.commands import Command, Submits, look_at
 from gateway.mailboxes.connect import Connect
@@ -65,13 +66,19 @@ class RedisStops(LocalStops):
         connect: makes a connection to a server that answers, not yet connected.
         transport: takes the stops.
         signatures: signs stops, and verifies those of other workers.
+        background: runs the task that listens.
     """
 
     def __init__(
-        self, connect: Connect, transport: Submits, signatures: StoreSignatures
+        self,
+        connect: Connect,
+        transport: Submits,
+        signatures: StoreSignatures,
+        background: BackgroundTasks | None = None,
     ) -> None:
         super().__init__()
         self._signatures = signatures
+        self._background = background or BackgroundTasks()
         self._connect = connect
         self._transport = transport
         self._task: asyncio.Task[None] | None = None
@@ -82,7 +89,7 @@ class RedisStops(LocalStops):
 
     async def __aenter__(self) -> Self:
         """Start to listen."""
-        self._task = asyncio.create_task(self._run(), name="stops")
+        self._task = self._background.start("listen for stops", self._run)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.messenger import Stops
 from gateway.domain.ports import Clock
@@ -52,6 +53,7 @@ async def open_mailboxes(
     sessions: int,
     patience: float,
     letter_seconds: float,
+    background: BackgroundTasks | None = None,
 ) -> AsyncIterator[Store]:
     """Open mailboxes inside of the block.
 
@@ -63,6 +65,7 @@ async def open_mailboxes(
         sessions: how many states are kept in memory at most.
         patience: for how many seconds a put waits for a Redis that fails.
         letter_seconds: for how long dead letters are kept.
+        background: runs the tasks.
 
     Raises:
         Faults: the address is wrong.
@@ -82,7 +85,11 @@ async def open_mailboxes(
             await _inspect(url)
             scripts = load_scripts()
             transport = ClusterTransport(
-                url, scripts, clock, learn_time=store_clock.learn
+                url,
+                scripts,
+                clock,
+                learn_time=store_clock.learn,
+                background=background,
             )
             durable = RedisMailboxes(
                 transport,
@@ -96,8 +103,12 @@ async def open_mailboxes(
             )
             async with (
                 transport,
-                FallbackMailboxes(durable, memory, transport, clock) as mailboxes,
-                RedisStops(transport.connect, transport, signatures) as stops,
+                FallbackMailboxes(
+                    durable, memory, transport, clock, background
+                ) as mailboxes,
+                RedisStops(
+                    transport.connect, transport, signatures, background
+                ) as stops,
             ):
                 # Else what comes in now would be judged by this machine's clock, and
                 # a moment later by that of Redis.

@@ -20,6 +20,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, ResponseError
 
+from gateway.background import BackgroundTasks
 from gateway.domain.ports import Clock
 from gateway.mailboxes.batch import Batch, Redirect, pack
 from gateway.mailboxes.commands import Command
@@ -43,6 +44,7 @@ class Transport:
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
         redirect: takes a command whose slot of a Cluster is elsewhere or on the move.
+        background: runs the task.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Transport:
         scripts: Scripts,
         clock: Clock,
         redirect: Redirect,
+        background: BackgroundTasks | None = None,
     ) -> None:
         self.connect = connect
+        self._background = background or BackgroundTasks()
         self._clock = clock
         self._redirect = redirect
         self.learn_time: LearnTime = ignore_time
@@ -83,7 +87,7 @@ class Transport:
 
     def start(self) -> None:
         """Start to connect."""
-        self._task = asyncio.create_task(self._run(), name="redis")
+        self._task = self._background.start("redis", self._run, longest_pause=DEADLINE)
 
     async def close(self) -> None:
         """End the connection. Whoever still waits for an answer is cancelled."""

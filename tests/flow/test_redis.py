@@ -60,6 +60,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
             "bot_api": "ok",
             "active_actors": 0,
             "queued_updates": 0,
+            "failing_tasks": [],
         }
         assert len(first.backend.asked("ResolveUser")) == 1
     async with world(**address(server)) as second:

@@ -1,0 +1,111 @@
+"""The endless tasks of a whole gateway: each survives a failure, and tells of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway import app
+from gateway.actors.renewer import Renewer
+from gateway.actors.system import ActorSystem
+from gateway.mailboxes.stops import RedisStops
+from gateway.mailboxes.transport import Transport
+from tests.failing import FAILED, break_once
+from tests.flow.process import ROOT, serving_process
+from tests.flow.test_floods import get
+from tests.flow.world import world
+from tests.mailboxes.servers import RedisServer
+from tests.ports import free_ports
+from tests.waiting import wait_until, wait_until_found
+
+
+async def test_every_task_of_a_gateway_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is seen in log, metrics and health while it runs, and users are served."""
+    broken = {
+        "introduce bot": break_once(monkeypatch, app, "introduce"),
+        "renew leases": break_once(monkeypatch, Renewer, "run"),
+        "sweep mailboxes": break_once(monkeypatch, ActorSystem, "_sweep_forever"),
+        "listen for stops": break_once(monkeypatch, RedisStops, "_run"),
+        "redis": break_once(monkeypatch, Transport, "_run"),
+    }
+    server = RedisServer(tmp_path, "")
+    server.start()
+    try:
+        async with world(redis_url=server.url) as gateway:
+            await wait_until(lambda: all(it.calls == 2 for it in broken.values()))
+            lines = [it for it in gateway.log() if it["message"] == FAILED]
+            assert sorted(it["task"] for it in lines) == sorted(broken)
+            assert "hush" not in str(lines)
+            _, metrics = await gateway.get("/metrics", ops=True)
+            for name in broken:
+                series = "gateway_background_task_failures_total"
+                assert f'{series}{{task="{name}"}} 1.0' in metrics
+            health = json.loads((await gateway.get("/health"))[1])
+            assert health["status"] == "degraded"
+            assert health["failing_tasks"] == sorted(broken)
+            await gateway.say("hi")
+            await wait_until(lambda: gateway.texts() == ["echo: hi"])
+            sent = gateway.simulator.sent
+            await wait_until(lambda: "setMyCommands" in {it.method for it in sent})
+    finally:
+        server.kill()
+
+
+FAILING_WATCH = """
+from gateway.whole import Whole
+
+silent = Whole.silent
+failed = False
+
+async def fail_once(self):
+    global failed
+    if not failed:
+        failed = True
+        raise KeyError("hush")
+    return await silent(self)
+
+Whole.silent = fail_once
+"""
+
+
+async def test_who_watches_the_workers_survives_a_failure(tmp_path: Path) -> None:
+    """Seen in the metrics, the health and the log of the whole."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING_WATCH)
+    redis = RedisServer(tmp_path, "")
+    redis.start()
+    (ops_port,) = free_ports(1)
+    path = [str(tmp_path), str(ROOT), str(ROOT / "generated")]
+    settings = {
+        "WORKERS": "2",
+        "REDIS_URL": redis.url,
+        "OPS_PORT": str(ops_port),
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+    series = 'gateway_background_task_failures_total{task="watch workers",worker='
+
+    async def is_told() -> bool:
+        with contextlib.suppress(OSError):
+            _, page = await get(ops_port, "/metrics")
+            return f'{series}"supervisor"}} 1.0' in page
+        return False
+
+    try:
+        async with serving_process(settings) as gateway:
+            await wait_until_found(is_told, within=20)
+            port = int(gateway.url.rpartition(":")[2])
+            health = json.loads((await get(port, "/health"))[1])
+            assert (health["status"], health["failing_tasks"]) == (
+                "degraded",
+                ["watch workers"],
+            )
+            gateway.process.terminate()
+            output, _ = await asyncio.wait_for(gateway.process.communicate(), 20)
+            assert len(re.findall(f'"{FAILED}"', output.decode())) == 1
+    finally:
+        redis.kill()

@@ -1,0 +1,69 @@
+"""The endless tasks of the way to Redis: each survives a failure, and tells of it."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.background import BackgroundTasks
+from gateway.mailboxes import cluster, sentinel
+from gateway.mailboxes.cluster import ClusterTransport
+from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.sentinel import MasterConnection
+from gateway.mailboxes.way_back import WayBack
+from tests.failing import break_once, failed
+from tests.fakes import FakeClock
+from tests.mailboxes.fallback_store import worker
+from tests.mailboxes.servers import RedisCluster, RedisServer, WatchedRedis
+from tests.mailboxes.stores import envelope
+from tests.waiting import wait_until
+
+
+async def test_the_way_back_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What memory holds gets to Redis all the same."""
+    probe = break_once(monkeypatch, WayBack, "_probe")
+    async with worker(redis_server.url) as one:
+        await one.memory.put(envelope(1, "7"), claim=False)
+        one.mailboxes._find_way_back()  # noqa: SLF001 - as the first fault does
+        await wait_until(lambda: not one.memory.lanes)
+        assert probe.calls >= 2
+    assert failed(caplog) == ["return to redis"]
+
+
+async def test_who_asks_a_cluster_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+    redis_cluster: RedisCluster,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The next failing node is found, too."""
+    monkeypatch.setattr(cluster, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(ClusterTransport, "failing", True)
+    refresh = break_once(monkeypatch, ClusterTransport, "_refresh")
+    url, clock = redis_cluster.url, FakeClock()
+    async with ClusterTransport(url, load_scripts(), clock) as transport:
+        transport._node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
+        await wait_until(lambda: refresh.calls >= 3)
+    assert failed(caplog) == ["ask cluster"]
+
+
+async def test_who_asks_sentinels_survives_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection stays, and is ended when another master is there."""
+    servers = WatchedRedis(tmp_path)
+    servers.start()
+    monkeypatch.setattr(sentinel, "WATCH_SECONDS", 0.01)
+    watch = break_once(monkeypatch, MasterConnection, "_watch")
+    tasks = BackgroundTasks()
+    try:
+        async with ClusterTransport(
+            servers.url, load_scripts(), FakeClock(), background=tasks
+        ):
+            await wait_until(lambda: watch.calls == 2)
+    finally:
+        servers.kill()
+    assert failed(caplog) == ["ask sentinels"]
+    assert tasks.failures == {"ask sentinels": 1}
