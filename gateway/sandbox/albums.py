@@ -38,9 +38,11 @@ def album(parameters: Parameters) -> list[Parameters]:
 
 def _content(parameters: Parameters, item: object) -> Parameters:
     if not isinstance(item, dict):
-        raise bad("Expected an Object of InputMedia")
+        raise bad("Can't parse InputMedia: expected an Object")
     kind = str(item.get("type"))
     if kind not in _KINDS:
-        raise bad("Type of the media must be one of photo, video, audio and document")
+        raise bad(
+            f"Can't parse InputMedia: type \"{kind}\" can't be used in sendMediaGroup"
+        )
     source = rules.media(parameters | {kind: item.get("media")}, kind)
     return attachments.sent_file(kind, source, item) | text_rules.caption(item)

@@ -63,10 +63,11 @@ class Queries:
         self, method: str, field: str, check: _Check
     ) -> Callable[[Parameters], object]:
         def answer(parameters: Parameters) -> object:
+            # The server looks at the parameters before it asks about the query.
+            check(parameters)
             query_id = str(parameters.get(field) or "")
             if not query_id or not self._open.get(query_id, not self._strict):
                 raise rules.too_old()
-            check(parameters)
             self._open[query_id] = False
             self._keep(method, parameters)
             if method == "answerGuestQuery":

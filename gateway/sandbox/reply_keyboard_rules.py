@@ -39,16 +39,17 @@ def asked(parameters: Parameters) -> Parameters | None:
     if "keyboard" in markup:
         in_private_chat = number(parameters.get("chat_id")) > 0
         _check_keyboard(markup["keyboard"], in_private_chat=in_private_chat)
+        # Telegram leaves out what is empty, a whole keyboard too.
+        shown = [row for row in markup["keyboard"] if row]
+        return markup | {"keyboard": shown} if shown else None
     return markup
 
 
 def _check_keyboard(rows: object, *, in_private_chat: bool) -> None:
     if not isinstance(rows, list):
         raise bad('Field "keyboard" must be of type Array')
-    if not all(isinstance(row, list) and row for row in rows):
-        raise bad(
-            'Field "keyboard" of the ReplyKeyboardMarkup must be an Array of Arrays'
-        )
+    if not all(isinstance(row, list) for row in rows):
+        raise bad('Field "keyboard" must be an Array of Arrays')
     buttons = [button for row in rows for button in row]
     if len(buttons) > KEYBOARD_LIMIT:
         raise bad("reply markup is too long")
@@ -62,7 +63,7 @@ def _check_keyboard(rows: object, *, in_private_chat: bool) -> None:
 def _check_button(button: object, *, in_private_chat: bool) -> None:
     problem = "Can't parse keyboard button: "
     if not isinstance(button, dict):
-        raise bad(f"{problem}KeyboardButton must be an Object")
+        raise bad(f"{problem}KeyboardButton must be a String or an Object")
     if not isinstance(button.get("text"), str):
         raise bad(f'{problem}Can\'t find field "text"')
     if not button["text"].strip():
@@ -78,4 +79,4 @@ def _check_button(button: object, *, in_private_chat: bool) -> None:
         url = app.get("url") if isinstance(app, dict) else None
         check_button_link(url, "Keyboard button Web App", https_only=True)
         if not in_private_chat:
-            raise bad("BUTTON_TYPE_INVALID")
+            raise bad("Web App buttons can be used in private chats only")

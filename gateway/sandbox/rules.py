@@ -23,8 +23,8 @@ MESSAGES_LIMIT = 100
 """Of one call that deletes messages."""
 
 _CHAT_ACTIONS = re.compile(
-    r"cancel|typing|choose_sticker|find_location|upload_(?:photo|document)"
-    r"|(?:record|upload)_(?:video|voice|video_note)"
+    r"cancel|typing|choose_sticker|(?:find|pick_up)_location|upload_(?:photo|document)"
+    r"|(?:record|upload)_(?:video|voice|audio|video_note)"
 )
 
 
@@ -48,6 +48,7 @@ class Refused(Exception):
     Attributes:
         status: the HTTP status and `error_code`.
         description: Telegram's words.
+        reason: the same without what says that it is a bad request.
         parameters: `retry_after` or `migrate_to_chat_id`, where there is one.
     """
 
@@ -57,14 +58,18 @@ class Refused(Exception):
         super().__init__(description)
         self.status = status
         self.description = description
+        self.reason = description
         self.parameters = parameters or {}
 
 
 def bad(reason: str) -> Refused:
     """Make a 400: Telegram's prefix, and its words with a small first letter."""
+    words = reason
     if reason[1] == "_" or not reason[1].isupper():
-        reason = reason[0].lower() + reason[1:]
-    return Refused(f"Bad Request: {reason}")
+        words = reason[0].lower() + reason[1:]
+    refused = Refused(f"Bad Request: {words}")
+    refused.reason = reason
+    return refused
 
 
 def number(value: object) -> int:

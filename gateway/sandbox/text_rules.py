@@ -85,9 +85,7 @@ def _checked(given: object, text_length: int) -> list[Entity]:
             raise bad(f"{problem}expected an Object")
         if not isinstance(each.get("type"), str):
             raise bad(f'{problem}Can\'t find field "type"')
-        offset, length = each.get("offset"), each.get("length")
-        if type(offset) is not int or type(length) is not int:
-            raise bad(f'{problem}Fields "offset" and "length" must be of type Number')
+        offset, length = (_integer(each, name) for name in ("offset", "length"))
         if offset < 0:
             raise bad(f"Receive an entity with incorrect offset {offset}")
         if length <= 0:
@@ -98,6 +96,15 @@ def _checked(given: object, text_length: int) -> list[Entity]:
                 f"text at UTF-16 offset {offset + length}"
             )
     return given
+
+
+def _integer(entity: Entity, name: str) -> int:
+    problem = "Can't parse MessageEntity: "
+    if entity.get(name) is None:
+        raise bad(f'{problem}Can\'t find field "{name}"')
+    if type(entity[name]) is not int:
+        raise bad(f'{problem}Field "{name}" must be a Number')
+    return int(entity[name])
 
 
 def _clipped(entities: list[Entity], visible: str) -> list[Entity]:

@@ -16,16 +16,48 @@ ADA = 1001
 OLD = (
     "Bad Request: query is too old and response timeout expired or query ID is invalid"
 )
-RESULT = "Bad Request: can't parse inline query result: "
+RESULT = "can't parse inline query result: "
 ARTICLE = {
     "type": "article",
     "id": "1",
     "title": "t",
     "input_message_content": {"message_text": "x"},
 }
-FILE = {"type": "photo", "id": "1", "photo_url": "https://example.com/a.jpg"}
+ADDRESS = "https://example.com/a"
+FILE = {"type": "photo", "id": "1", "photo_url": ADDRESS, "thumbnail_url": ADDRESS}
+DOCUMENT = {
+    "type": "document",
+    "id": "1",
+    "title": "t",
+    "document_url": ADDRESS,
+    "mime_type": "application/pdf; charset=x",
+}
+LOCATION = {"type": "location", "id": "1", "latitude": 1.5, "longitude": 2}
+LOCATION = LOCATION | {"title": "Here"}
+VENUE = LOCATION | {"type": "venue", "address": "Ring 1"}
+CONTACT = {"type": "contact", "id": "1", "phone_number": "1", "first_name": "A"}
+GAME = {"type": "game", "id": "1", "game_short_name": "g"}
 PRICE = {"label": "post", "amount": 1}
 OPTION = {"id": "p", "title": "Post", "prices": [PRICE]}
+INVOICE = {
+    "title": "t",
+    "description": "d",
+    "payload": "p",
+    "currency": "XTR",
+    "prices": [PRICE],
+}
+
+
+def without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take a field away."""
+    return {each: value for each, value in fields.items() if each != name}
+
+
+OLD_ARTICLE = without(ARTICLE, "input_message_content") | {"message_text": "x"}
+ERROR_MESSAGE = 'parameter "error_message" is required'
+OPTIONS = "can't parse shipping option: "
+PRICES = "Can't parse shipping option prices: "
+BUTTON = "can't parse inline query results button: "
 
 
 @pytest.fixture
@@ -89,34 +121,89 @@ async def test_a_guest_and_who_wants_to_join_are_answered_once(
 @pytest.mark.parametrize(
     ("results", "error"),
     [
-        ({}, "Bad Request: expected an Array of inline query results"),
+        ({}, "expected an Array of inline query results"),
         (
             [ARTICLE | {"id": str(n)} for n in range(51)],
-            "Bad Request: RESULTS_TOO_MUCH",
+            "too many inline query results specified",
         ),
-        ([ARTICLE, ARTICLE], "Bad Request: RESULT_ID_DUPLICATE"),
-        ([ARTICLE | {"id": "x" * 65}], "Bad Request: RESULT_ID_INVALID"),
-        ([1], f"{RESULT}expected an Object"),
-        ([ARTICLE | {"type": "moon"}], f"{RESULT}unsupported type specified"),
-        ([ARTICLE | {"title": " "}], f'{RESULT}Can\'t find field "title"'),
+        ([ARTICLE, ARTICLE], "RESULT_ID_DUPLICATE"),
+        ([ARTICLE | {"id": "x" * 65}], "RESULT_ID_INVALID"),
+        ([1], f"{RESULT}Inline query result must be an object"),
         (
-            [ARTICLE | {"input_message_content": None}],
-            f'{RESULT}Can\'t find field "input_message_content"',
+            [{"type": "moon", "id": "1"}],
+            f'{RESULT}type "moon" is unsupported for the inline query result',
+        ),
+        ([without(ARTICLE, "title")], f'{RESULT}Can\'t find field "title"'),
+        ([ARTICLE | {"title": []}], f'{RESULT}Field "title" must be of type String'),
+        ([ARTICLE | {"title": " "}], "ARTICLE_TITLE_EMPTY"),
+        (
+            [without(ARTICLE, "input_message_content")],
+            f'{RESULT}Can\'t find field "message_text"',
         ),
         (
             [ARTICLE | {"input_message_content": {"message_text": ""}}],
-            "Bad Request: message text is empty",
+            f"{RESULT}Input message content is not specified",
         ),
-        ([FILE], f'{RESULT}Can\'t find field "thumbnail_url"'),
-        ([FILE | {"thumbnail_url": "x"}], "Bad Request: WEBDOCUMENT_URL_INVALID"),
+        (
+            [ARTICLE | {"input_message_content": "x"}],
+            f'{RESULT}Field "input_message_content" must be of type Object',
+        ),
+        (
+            [ARTICLE | {"input_message_content": {"phone_number": "1"}}],
+            f'{RESULT}Can\'t find field "first_name"',
+        ),
+        (
+            [ARTICLE | {"input_message_content": INVOICE | {"prices": []}}],
+            f"{RESULT}There must be at least one price",
+        ),
+        (
+            [FILE | {"caption": "<b", "parse_mode": "HTML"}],
+            f"{RESULT}Can't parse entities: Unclosed start tag at byte offset 0",
+        ),
+        (
+            [FILE | {"reply_markup": {"inline_keyboard": [[{"text": "A"}]]}}],
+            (
+                f"{RESULT}Can't parse inline keyboard button: Text buttons are "
+                "unallowed in the inline keyboard"
+            ),
+        ),
+        ([without(FILE, "thumbnail_url")], "PHOTO_THUMB_URL_EMPTY"),
+        ([FILE | {"thumbnail_url": "x"}], "WEBDOCUMENT_URL_INVALID"),
+        ([FILE | {"photo_url": "x"}], "WEBDOCUMENT_URL_INVALID"),
+        (
+            [without(FILE, "photo_url")],
+            f'{RESULT}Can\'t find field "photo_file_id"',
+        ),
         (
             [{"type": "voice", "id": "1", "voice_file_id": "f"}],
             f'{RESULT}Can\'t find field "title"',
         ),
         (
+            [DOCUMENT | {"mime_type": "text/plain"}],
+            "unallowed document MIME type",
+        ),
+        (
+            [without(DOCUMENT, "mime_type")],
+            f'{RESULT}Can\'t find field "mime_type"',
+        ),
+        (
             [{"type": "sticker", "id": "1"}],
             f'{RESULT}Can\'t find field "sticker_file_id"',
         ),
+        (
+            [{"type": "sticker", "id": "1", "sticker_file_id": "http://a.b"}],
+            "wrong sticker_file_id specified",
+        ),
+        (
+            [LOCATION | {"latitude": "1"}],
+            f'{RESULT}Field "latitude" must be of type Number',
+        ),
+        ([without(VENUE, "address")], f'{RESULT}Can\'t find field "address"'),
+        (
+            [CONTACT | {"first_name": " "}],
+            'field "first_name" must be non-empty',
+        ),
+        ([{"type": "game", "id": "1"}], f'{RESULT}Can\'t find field "game_short_name"'),
     ],
 )
 async def test_results_are_refused_as_telegram_does(
@@ -126,25 +213,67 @@ async def test_results_are_refused_as_telegram_does(
     asked = await simulator.others.make(ADA, "inline_query")
     query = {"inline_query_id": asked["content"]["id"]}
     found = await bot.error("answerInlineQuery", **query, results=results)
-    assert found.lower() == error.lower()
+    assert found == f"Bad Request: {error}"
     assert await bot.result("answerInlineQuery", **query, results=[])
 
 
 @pytest.mark.parametrize(
     ("method", "answer", "error"),
     [
-        ("answerPreCheckoutQuery", {"ok": False}, "ERROR_TEXT_EMPTY"),
-        ("answerShippingQuery", {"ok": False}, "ERROR_TEXT_EMPTY"),
-        ("answerShippingQuery", {"ok": True}, "there are no shipping options"),
+        ("answerPreCheckoutQuery", {"ok": False}, ERROR_MESSAGE),
+        ("answerShippingQuery", {"ok": False}, ERROR_MESSAGE),
         (
             "answerShippingQuery",
-            {"ok": True, "shipping_options": [OPTION | {"prices": [1]}]},
-            "can't parse shipping option: expected an Object",
+            {"ok": True},
+            'parameter "shipping_options" is required',
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": {}},
+            "expected an Array of shipping options",
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": []},
+            "there must be at least one shipping option",
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": [1]},
+            f"{OPTIONS}ShippingOption must be an Object",
         ),
         (
             "answerShippingQuery",
             {"ok": True, "shipping_options": [OPTION | {"title": ""}]},
-            "can't parse shipping option: Can't find field \"title\"",
+            f"{OPTIONS}ShippingOption title must be non-empty",
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": [without(OPTION, "prices")]},
+            f'{OPTIONS}Can\'t find field "prices"',
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": [OPTION | {"prices": []}]},
+            f"{OPTIONS}{PRICES}There must be at least one price",
+        ),
+        (
+            "answerShippingQuery",
+            {"ok": True, "shipping_options": [OPTION | {"prices": [1]}]},
+            (
+                f"{OPTIONS}{PRICES}Can't parse labeled price: "
+                "LabeledPrice must be an Object"
+            ),
+        ),
+        (
+            "answerGuestQuery",
+            {},
+            "result isn't specified",
+        ),
+        (
+            "answerGuestQuery",
+            {"result": ARTICLE | {"type": "moon"}},
+            'type "moon" is unsupported for the inline query result',
         ),
         (
             "answerChatJoinRequestQuery",
@@ -158,11 +287,82 @@ async def test_other_answers_are_refused_as_telegram_does(
 ) -> None:
     """What would leave the user without a reason, or a way."""
     simulator = Simulator(TOKEN)
-    queries = ("pre_checkout_query_id", "shipping_query_id")
+    queries = ("pre_checkout_query_id", "shipping_query_id", "guest_query_id")
     ids = dict.fromkeys((*queries, "chat_join_request_query_id"), "7")
     with pytest.raises(Refused) as caught:
         simulator.queries.methods[method](ids | answer)
     assert caught.value.description == f"Bad Request: {error}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"results": []},
+        {"results": ""},
+        {"results": [ARTICLE, FILE | {"id": "2"}, DOCUMENT | {"id": "3"}]},
+        {"results": [LOCATION, VENUE | {"id": "2"}, CONTACT | {"id": "3"}]},
+        {"results": [GAME]},
+        {"results": [{"type": "audio", "id": "1", "audio_file_id": "f"}]},
+        {"results": [{"type": "photo", "id": 1, "photo_file_id": "f"}]},
+        {"results": [ARTICLE | {"input_message_content": INVOICE}]},
+        {"results": [ARTICLE | {"input_message_content": without(VENUE, "type")}]},
+        {"results": [ARTICLE | {"input_message_content": without(CONTACT, "type")}]},
+        {
+            "results": [
+                without(ARTICLE, "input_message_content") | {"message_text": "x"}
+            ]
+        },
+        {"button": {"text": "Go", "start_parameter": "a-b_1"}},
+        {"button": {"text": "Go", "web_app": {"url": "https://a.example"}}},
+    ],
+)
+async def test_results_of_all_kinds_are_taken(
+    simulator: Simulator, bot: Bot, answer: dict[str, Any]
+) -> None:
+    """Also none, and those of old libraries."""
+    asked = await simulator.others.make(ADA, "inline_query")
+    query = {"inline_query_id": asked["content"]["id"]}
+    assert await bot.result("answerInlineQuery", **query, **answer)
+
+
+@pytest.mark.parametrize(
+    ("button", "error"),
+    [
+        (1, f"{BUTTON}InlineQueryResultsButton must be an Object"),
+        ({}, f'{BUTTON}Can\'t find field "text"'),
+        (
+            {"text": "Go"},
+            f"{BUTTON}InlineQueryResultsButton must have exactly one optional field",
+        ),
+        ({"text": "Go", "start_parameter": ""}, "can't use empty start_parameter"),
+        (
+            {"text": "Go", "start_parameter": "x" * 65},
+            "too long start_parameter specified",
+        ),
+        (
+            {"text": "Go", "start_parameter": "ä"},
+            "unallowed characters in start_parameter are used",
+        ),
+        (
+            {"text": "Go", "web_app": 1},
+            f'{BUTTON}Field "web_app" must be of type Object',
+        ),
+        (
+            {"text": "Go", "web_app": {"url": "http://a.example"}},
+            (
+                "inline query button Web App URL 'http://a.example' is invalid: "
+                "Only HTTPS links are allowed"
+            ),
+        ),
+    ],
+)
+async def test_buttons_above_results_are_refused_as_telegram_does(
+    bot: Bot, button: object, error: str
+) -> None:
+    """Before anything is said of the query."""
+    found = await bot.error("answerInlineQuery", inline_query_id="0", button=button)
+    assert found == f"Bad Request: {error}"
 
 
 async def test_updates_of_any_kind_reach_the_bot(
