@@ -12,10 +12,13 @@ from gateway.sandbox.files import Files
 from gateway.sandbox.methods import Methods
 from gateway.sandbox.rules import Parameters, Refused
 from gateway.sandbox.standing_faults import StandingFaults
-from gateway.sandbox.wire import read_parameters, refusal, response
+from gateway.sandbox.wire import read_body, read_parameters, refusal, response
 
 KEPT = 10_000
 """Calls; the oldest go first."""
+_NOT_IN_ANSWERS = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
+"""What a webhook's answer cannot call, besides methods that get something
+(telegram-bot-api: WebhookActor.cpp)."""
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -82,6 +85,38 @@ class Calls:
         if fault and fault.drop and request.transport:
             request.transport.close()
         return response(answer, fault.body if fault else None)
+
+    def answer_webhook(self, content_type: str, body: bytes) -> None:
+        """Carry out the method call in a webhook's answer, if there is one.
+
+        The bot hears neither of its result nor of its error, and nothing is repeated.
+        Nobody waits for it, so that faults which only delay an answer do nothing.
+
+        Args:
+            content_type: of the answer.
+            body: of the answer.
+        """
+        try:
+            parameters = read_body(content_type, body, self._files.keep)
+        except Refused:
+            return  # the real server only logs it
+        method = str(parameters.pop("method", ""))
+        small = method.lower()
+        if not method or small.startswith("get") or small in _NOT_IN_ANSWERS:
+            return
+        method = self._methods.find(method) or method
+        try:
+            self._check(self._token, method)
+            fault = self._faults.meet(method, parameters)
+            fault = fault or self._standing.meet(method, parameters)
+            if fault and fault.refuses:
+                raise fault.refusal()
+            self._methods.call(method, parameters)
+        except Refused as refused:
+            answer = refusal(refused)
+        else:
+            answer = {}
+        self._note(method, parameters, answer.get("error_code", 200), answer)
 
     def _check(self, token: str, method: str) -> None:
         if token != self._token:

@@ -21,7 +21,7 @@ from gateway.sandbox.events import Events
 from gateway.sandbox.journal import Journal, UpdateRow
 from gateway.sandbox.polling import Polling
 from gateway.sandbox.rules import Parameters
-from gateway.sandbox.sender import Pace, Sender
+from gateway.sandbox.sender import CarryOut, Pace, Sender
 from gateway.sandbox.update_queue import UpdateQueue, Waiting
 from gateway.sandbox.webhook import Webhook, drops_pending
 
@@ -32,11 +32,21 @@ _IDLE_SECONDS = 60.0
 
 
 class Deliveries:
-    """The updates of a bot, from their creation until they are confirmed."""
+    """The updates of a bot, from their creation until they are confirmed.
+
+    Args:
+        carry_out: carries out the method call in an answer of the webhook.
+    """
 
     def __init__(
-        self, webhook: Webhook, journal: Journal, events: Events, pace: Pace
+        self,
+        webhook: Webhook,
+        journal: Journal,
+        events: Events,
+        pace: Pace,
+        carry_out: CarryOut = lambda _, __: None,
     ) -> None:
+        self._carry_out = carry_out
         self._webhook = webhook
         self._journal = journal
         self._events = events
@@ -149,6 +159,7 @@ class Deliveries:
                 self._queue,
                 self._journal,
                 failed=self._failed,
+                carry_out=self._carry_out,
                 session=self._session,
                 pace=self._pace,
             )

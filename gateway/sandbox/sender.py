@@ -1,8 +1,8 @@
 """Delivers updates to one webhook as Telegram does.
 
 Its rules are those of telegram-bot-api's WebhookActor.cpp. Not played: how fast new
-connections are opened (about 20 a second), a method call in the webhook's answer, and
-the end of a webhook that answers 410 for 23 hours.
+connections are opened (about 20 a second), and the end of a webhook that answers 410
+for 23 hours.
 
 Concurrency: one task for each queue that is loaded. It sends the queue's oldest update
 again and again until the answer is 2xx or the update is too old, then the next one. At
@@ -28,8 +28,14 @@ from gateway.sandbox.webhook import Webhook
 LONGEST_PAUSE = 60.0
 """Seconds; after that pauses are random between this and twice this."""
 LONGEST_RETRY_AFTER = 3600
+LARGEST_ANSWER = 2**20
+"""Bytes of an answer that may hold a method call (TDLib: HttpReader.cpp)."""
 _IDLE_SECONDS = 10.0
 """After so long without a success there is only one connection."""
+
+
+CarryOut = Callable[[str, bytes], None]
+"""Carries out the method call in an answer, given its content type and body."""
 
 
 class Pace(Struct, frozen=True):
@@ -47,15 +53,21 @@ class Pace(Struct, frozen=True):
 
 
 class _Answer(Struct, frozen=True):
-    """How a webhook answered. Status 0: it did not, and `error` says why."""
+    """How a webhook answered. Status 0: it did not, and `error` says why.
+
+    `body` is only kept where its type says that it may hold a method call.
+    """
 
     status: int
     error: str
     retry_after: float = 0.0
+    content_type: str = ""
+    body: bytes = b""
 
     @property
     def accepts(self) -> bool:
-        return 200 <= self.status < 300
+        is_whole = len(self.body) <= LARGEST_ANSWER
+        return 200 <= self.status < 300 and is_whole
 
 
 class Sender:
@@ -63,6 +75,8 @@ class Sender:
 
     Args:
         failed: called with the words for each attempt that failed.
+        carry_out: called with the content type and the body of an answer that may hold
+            a method call.
     """
 
     def __init__(
@@ -72,11 +86,13 @@ class Sender:
         journal: Journal,
         *,
         failed: Callable[[str], None],
+        carry_out: CarryOut,
         session: aiohttp.ClientSession,
         pace: Pace,
     ) -> None:
         self._webhook = webhook
         self._failed = failed
+        self._carry_out = carry_out
         self._queue = queue
         self._journal = journal
         self._session = session
@@ -143,6 +159,8 @@ class Sender:
                 )
             if answer.accepts:
                 self._last_success = time.monotonic()
+                if answer.body:
+                    self._carry_out(answer.content_type, answer.body)
             return answer
 
     async def _post(self, waiting: Waiting) -> _Answer:
@@ -157,9 +175,7 @@ class Sender:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._pace.answer_seconds),
             ) as response:
-                async for _ in response.content.iter_any():
-                    pass  # the answer counts when all of it is there
-                return _read(response)
+                return await _read(response)
         except TimeoutError:
             return _Answer(0, "Read timeout expired")
         except aiohttp.ClientConnectorError:
@@ -191,11 +207,24 @@ class Sender:
         return 1 if is_idle else self._limit
 
 
-def _read(response: aiohttp.ClientResponse) -> _Answer:
+async def _read(response: aiohttp.ClientResponse) -> _Answer:
+    """Read an answer, which counts when all of it is there."""
+    content_type = response.headers.get("Content-Type", "")
+    may_call = any(each in content_type.lower() for each in _CALLING)
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        if may_call and len(body) <= LARGEST_ANSWER:
+            body += piece
     given = response.headers.get("Retry-After", "")
     seconds = int(given) if given.isascii() and given.isdecimal() else 0
     return _Answer(
         response.status,
         f"Wrong response from the webhook: {response.status} {response.reason}",
         min(seconds, LONGEST_RETRY_AFTER),
+        content_type,
+        bytes(body),
     )
+
+
+_CALLING = ("application/json", "x-www-form-urlencoded", "multipart/form-data")
+"""The types of answers that may hold a method call."""

@@ -85,7 +85,11 @@ class Simulator:
         self.queries = Queries(strict=strict)
         self._webhook = Webhook()
         self._deliveries = Deliveries(
-            self._webhook, self.journal, self.events, pace or Pace()
+            self._webhook,
+            self.journal,
+            self.events,
+            pace or Pace(),
+            self._answer_webhook,
         )
         self._methods = Methods(
             self._bot,
@@ -209,6 +213,9 @@ class Simulator:
                 body=body,
             )
         )
+
+    def _answer_webhook(self, content_type: str, body: bytes) -> None:
+        self._calls.answer_webhook(content_type, body)
 
     @property
     def app(self) -> web.Application:
