@@ -23,7 +23,9 @@ class PeerFaults:
             "service_flap": self.service_flap,
             "service_down": self.service_down,
             "bot_limit": lambda: self._bot_refuses("bot_limit", 429),
-            "bot_error": lambda: self._bot_refuses("bot_error", 502),
+            "bot_error": lambda: self._bot_refuses(
+                "bot_error", self._rng.choice((500, 502))
+            ),
             "bot_slow": self.bot_slow,
         }
 
@@ -73,9 +75,9 @@ class PeerFaults:
     async def _bot_refuses(self, kind: str, status: int) -> bool:
         with self._world.fault(kind):
             rng = self._rng
-            self._world.bot_api.fault = lambda: status if rng.random() < 0.2 else 0
+            self._world.bot_api.fault = lambda _: status if rng.random() < 0.2 else 0
             await self._world.pause(0.5, 2)
-            self._world.bot_api.fault = lambda: 0
+            self._world.bot_api.fault = lambda _: 0
         return True
 
     async def _refuse(self, workers: list[Worker], seconds: float) -> None:

@@ -130,6 +130,10 @@ def _handler(serve: Callable[..., Any], request: type[Any]) -> Any:  # noqa: ANN
     )
 
 
+RESET = -1
+"""A connection that breaks: see `BotApi.fault`."""
+
+
 class _SendMessage(msgspec.Struct):
     chat_id: int
     text: str
@@ -139,7 +143,10 @@ class BotApi:
     """Takes every call. A worker's number is the first part of its path.
 
     Attributes:
-        fault: asked for every message: the status to refuse it with; 0: it is taken.
+        fault: asked for every message, by its chat: the status to refuse it with; 0: it
+            is taken; RESET: it is taken, and the connection breaks before the answer.
+        refused: when messages were refused.
+        resets: messages that were taken without an answer.
         delay: seconds by which answers are late.
     """
 
@@ -148,7 +155,9 @@ class BotApi:
         self._read = msgspec.json.Decoder(_SendMessage).decode
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
         self.port = 0
-        self.fault: Callable[[], int] = lambda: 0
+        self.fault: Callable[[int], int] = lambda _: 0
+        self.refused: list[float] = []
+        self.resets = 0
         self.delay = 0.0
 
     def url(self, worker: int) -> str:
@@ -170,8 +179,17 @@ class BotApi:
         body = await request.read()
         status, answer = 200, _DONE
         if method == "sendMessage":
-            status = self.fault()
-            answer = _refusal(status) if status else self._take(body, int(worker))
+            call = self._read(body)
+            status = self.fault(call.chat_id)
+            if status in {0, RESET}:
+                answer = self._take(call, int(worker))
+            else:
+                answer = _refusal(status)
+                self.refused.append(time.monotonic())
+            if status == RESET:
+                self.resets += 1
+                self._break(request)
+                status = 200
         elif method == "getMe":
             answer = _ME
         if self.delay:
@@ -180,8 +198,12 @@ class BotApi:
             status=status or 200, body=answer, content_type="application/json"
         )
 
-    def _take(self, body: bytes, worker: int) -> bytes:
-        call = self._read(body)
+    @staticmethod
+    def _break(request: web.BaseRequest) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    def _take(self, call: _SendMessage, worker: int) -> bytes:
         # What the gateway itself says to users is no number.
         with contextlib.suppress(ValueError):
             now = time.monotonic()
