@@ -12,6 +12,9 @@ from gateway.sandbox.rules import Parameters, bad, json_value
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 RAW_TEXT_BYTES = 32_768
+_SPACES = "".join(map(chr, range(0x21)))
+"""What Telegram takes away around a text (TDLib, misc.cpp: clean_input_string, and
+MessageEntity.cpp: fix_formatted_text)."""
 
 
 def text(parameters: Parameters) -> Parameters:
@@ -61,7 +64,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
 
 def _finished(text: str, entities: list[Entity]) -> Parsed:
     """Cut off the white space around a text, and mark what Telegram itself marks."""
-    visible = text.strip()
+    visible = text.strip(_SPACES)
     return visible, add_found(visible, _clipped(entities, text))
 
 
@@ -109,8 +112,8 @@ def _integer(entity: Entity, name: str) -> int:
 
 def _clipped(entities: list[Entity], visible: str) -> list[Entity]:
     """Fit entities to a text that loses the white space around it."""
-    cut = utf16_length(visible) - utf16_length(visible.lstrip())
-    length = utf16_length(visible.strip())
+    cut = utf16_length(visible) - utf16_length(visible.lstrip(_SPACES))
+    length = utf16_length(visible.strip(_SPACES))
     clipped = []
     for entity in entities:
         start = max(entity["offset"] - cut, 0)

@@ -8,7 +8,6 @@ from typing import Any
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
-    TEXT_FORMAT_HTML,
     CallbackAnswer,
     OutgoingMessage,
     Reply,
@@ -17,11 +16,12 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.call import Call, Upload
 from gateway.domain.reply_limits import MOST_MESSAGES, MOST_TEXT
 from gateway.domain.update import Update
+from gateway.telegram.formatted_text import split_formatted
 from gateway.telegram.markup import for_edit, reply_markup
 from gateway.telegram.media import CAPTION_LIMIT, in_albums, media_calls, read_media
 from gateway.telegram.options import options, parse_mode, previews
 from gateway.telegram.queries import answer_query, chat_of_messages
-from gateway.telegram.text import blank, shorten, split, split_html, units
+from gateway.telegram.text import blank, shorten, units
 
 TEXT_LIMIT = 4096
 """Bot API, sendMessage: text. This and the next one count UTF-16 code units."""
@@ -149,8 +149,7 @@ class _Composer:
             self._report("text_too_long")
             text = text[: self._text_left]
         self._text_left -= len(text)
-        cut = split_html if message.format == TEXT_FORMAT_HTML else split
-        return cut(text, TEXT_LIMIT)
+        return split_formatted(text, message.format, TEXT_LIMIT)
 
     def _add_text(
         self,

@@ -15,7 +15,6 @@ from botgateway.chat.v1.reply_pb2 import (
     MEDIA_KIND_STICKER,
     MEDIA_KIND_VIDEO,
     MEDIA_KIND_VOICE,
-    TEXT_FORMAT_HTML,
     InlineResult,
     Media,
     OutgoingMessage,
@@ -23,10 +22,11 @@ from botgateway.chat.v1.reply_pb2 import (
 
 from gateway.domain.reply_limits import MOST_RESULT_TEXT
 from gateway.telegram.addresses import is_address
+from gateway.telegram.formatted_text import split_formatted
 from gateway.telegram.markup import reply_markup
 from gateway.telegram.media import CAPTION_LIMIT, is_file_id
 from gateway.telegram.options import parse_mode, previews
-from gateway.telegram.text import blank, split, split_html
+from gateway.telegram.text import blank
 
 Parameters = dict[str, Any]
 Report = Callable[[str], None]
@@ -171,8 +171,8 @@ def _ending(url: str) -> str:
 
 def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
     """Give as much of a text as one message takes. Empty: nothing would be seen."""
-    cut = split_html if message.format == TEXT_FORMAT_HTML else split
-    parts = cut(message.text[:MOST_RESULT_TEXT], limit)
+    text = message.text[:MOST_RESULT_TEXT]
+    parts = split_formatted(text, message.format, limit)
     if len(parts) > 1 or len(message.text) > MOST_RESULT_TEXT:
         report("text_too_long")
     return parts[0] if parts else ""

@@ -18,32 +18,6 @@ _VISIBLE = re.compile(
 TDLib, misc.cpp: clean_input_string and is_empty_string.
 """
 
-# Possessive (+): a long name without its end is not tried again letter by letter.
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*+)[^<>]*+>")
-_TAG_NAMES = frozenset(
-    {
-        "b",
-        "strong",
-        "i",
-        "em",
-        "u",
-        "ins",
-        "s",
-        "strike",
-        "del",
-        "code",
-        "pre",
-        "a",
-        "span",
-        "tg-spoiler",
-        "tg-emoji",
-        "tg-time",
-        "blockquote",
-    }
-)
-"""TDLib, MessageEntity.cpp: parse_html."""
-
-_OPEN_ENTITY = re.compile(r"&#?\w{0,8}\Z")
 _GRAPHEME_LENGTH = 64
 """How far back a cut looks for the start of what is seen as one character.
 
@@ -67,8 +41,8 @@ def blank(text: str) -> bool:
 
 def shorten(text: str, limit: int) -> str:
     """Give the longest start of the text within the limit, without a broken emoji."""
-    end = _reach(text, 0, limit)
-    return text[: _whole(text, 0, end)]
+    end = find_reach(text, 0, limit)
+    return text[: find_whole_end(text, 0, end)]
 
 
 def split(text: str, limit: int) -> list[str]:
@@ -84,58 +58,17 @@ def split(text: str, limit: int) -> list[str]:
     return [part for part in _pieces(text, limit) if not blank(part)]
 
 
-def split_html(text: str, limit: int) -> list[str]:
-    """Cut a text in Telegram's HTML as `split` does, with each part well-formed.
-
-    Tags that are open at a cut are closed before it and opened again behind it. A text
-    that is not Telegram's HTML is cut like any other: Telegram will refuse its parts,
-    and they are sent as plain text.
-    """
-    # An eighth is left for the tags that are closed and opened again.
-    fits = units(text) <= limit
-    pieces = [text] if fits else _pieces(text, limit - limit // 8, html=True)
-    parts: list[str] = []
-    opened: list[tuple[str, str]] = []
-    for piece in pieces:
-        start = "".join(tag for _, tag in opened)
-        if not _follow_tags(piece, opened):
-            return split(text, limit)
-        part = start + piece + "".join(f"</{name}>" for name, _ in reversed(opened))
-        if units(part) > limit:
-            return split(text, limit)
-        if not _nothing_to_see(piece):
-            parts.append(part)
-    return split(text, limit) if opened else parts
-
-
-def _nothing_to_see(html: str) -> bool:
-    return blank(_TAG.sub("", html))
-
-
-def _follow_tags(piece: str, opened: list[tuple[str, str]]) -> bool:
-    """Note which tags, by name, are open behind the piece. False: it is no HTML."""
-    for tag in _TAG.finditer(piece):
-        name = tag[2].lower()
-        if name not in _TAG_NAMES:
-            return False
-        if not tag[1]:
-            opened.append((name, tag[0]))
-        elif not opened or opened.pop()[0] != name:
-            return False
-    return True
-
-
-def _pieces(text: str, limit: int, *, html: bool = False) -> Iterator[str]:
+def _pieces(text: str, limit: int) -> Iterator[str]:
     start = 0
     while start < len(text):
-        end = _reach(text, start, limit)
+        end = find_reach(text, start, limit)
         if end < len(text):
-            end = (_html_end if html else _good_end)(text, start, end)
+            end = find_good_end(text, start, end)
         yield text[start:end]
         start = end
 
 
-def _reach(text: str, start: int, limit: int) -> int:
+def find_reach(text: str, start: int, limit: int) -> int:
     """Find the last position that is within the limit from the start."""
     window = text[start : start + limit]
     if not window.isascii():
@@ -145,7 +78,7 @@ def _reach(text: str, start: int, limit: int) -> int:
     return start + len(window)
 
 
-def _good_end(text: str, start: int, end: int) -> int:
+def find_good_end(text: str, start: int, end: int) -> int:
     """Find where to cut, at the end at the latest and always behind the start."""
     window = text[start:end]
     # A paragraph or line that ends early would make many short messages.
@@ -157,10 +90,10 @@ def _good_end(text: str, start: int, end: int) -> int:
         return end
     word = window.rsplit(None, 1)[-1]
     head = window[: -len(word)]
-    return end - len(word) if not blank(head) else _whole(text, start, end)
+    return end - len(word) if not blank(head) else find_whole_end(text, start, end)
 
 
-def _whole(text: str, start: int, end: int) -> int:
+def find_whole_end(text: str, start: int, end: int) -> int:
     """Move a cut back so that it does not fall into a visible character."""
     for position in range(end, max(start, end - _GRAPHEME_LENGTH), -1):
         if position == len(text) or not _inside(text, start, position):
@@ -187,22 +120,3 @@ def _inside(text: str, start: int, position: int) -> bool:
 def _is_flag_letter(character: str) -> bool:
     """Regional indicators: two of them are a flag."""
     return "\U0001f1e6" <= character <= "\U0001f1ff"
-
-
-def _html_end(text: str, start: int, end: int) -> int:
-    """Find where to cut outside of tags and entities."""
-    # The white space of a tag at the start is no end of a word: cut hard instead.
-    for good in (_good_end(text, start, end), _whole(text, start, end)):
-        outside = _outside_markup(text, start, good)
-        if outside > start:
-            return outside
-    return end
-
-
-def _outside_markup(text: str, start: int, end: int) -> int:
-    """Move a cut back so that it does not fall into an HTML tag or entity."""
-    tag = text.rfind("<", start, end)
-    if tag >= 0 and text.find(">", tag, end) < 0:
-        end = tag
-    entity = _OPEN_ENTITY.search(text, max(start, end - 10), end)
-    return entity.start() if entity else end

@@ -220,8 +220,7 @@ def test_no_character_is_lost_and_the_keyboard_comes_last(
     update: Update, message: OutgoingMessage
 ) -> None:
     """The parts together are the text, and only the last one has buttons."""
-    if message.format == TEXT_FORMAT_HTML:
-        message.format = TEXT_FORMAT_MARKDOWN_V2  # the parts of HTML get tags
+    message.ClearField("format")  # the parts of formatted texts get marks
     calls, _ = composed(update, message)
     sent = [parameters for method, parameters in calls if method[:3] != "ans"]
     texts = (each.get("text") or each.get("caption") for each in sent)
@@ -457,12 +456,12 @@ class TestMedia:
         """What is over the limit is not even looked at."""
         rendered = 0
 
-        def count(text: str, limit: int) -> list[str]:
+        def count(text: str, _: object, limit: int) -> list[str]:
             nonlocal rendered
             rendered += len(text)
             return [text[:limit]]
 
-        monkeypatch.setattr(formatter, "split_html", count)
+        monkeypatch.setattr(formatter, "split_formatted", count)
         bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
         _, reported = composed(message_update(), *[bold] * 100)
         assert rendered == MOST_TEXT
@@ -474,11 +473,11 @@ class TestMedia:
         """The calls of the first ones are all that is made."""
         rendered: list[str] = []
 
-        def count(text: str, limit: int) -> list[str]:
+        def count(text: str, _: object, limit: int) -> list[str]:
             rendered.append(text)
             return [text[:limit]] * 60
 
-        monkeypatch.setattr(formatter, "split", count)
+        monkeypatch.setattr(formatter, "split_formatted", count)
         calls, reported = composed(message_update(), *[OutgoingMessage(text="x")] * 50)
         assert (len(calls), reported) == (100, ["too_many_messages"])
         assert len(rendered) == 2

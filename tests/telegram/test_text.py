@@ -1,13 +1,14 @@
 """Texts are cut where a reader expects it, and never lose a character."""
 
 import time
-from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from botgateway.chat.v1.reply_pb2 import TEXT_FORMAT_HTML, TEXT_FORMAT_MARKDOWN_V2
+from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.text import blank, shorten, split, split_html, units
+from gateway.telegram.formatted_text import split_formatted
+from gateway.telegram.text import blank, shorten, split, units
 
 FAMILY = "👨‍👩‍👧‍👦"
 FLAG = "🇩🇪"
@@ -93,14 +94,31 @@ def test_an_emoji_is_never_cut_in_pieces(emoji: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["x", "😀", "\u0301", FLAG, "<b>", "&", "<", "\u200d", " ", "\n", "<a "]
+    "unit",
+    [
+        "x",
+        "😀",
+        "\u0301",
+        FLAG,
+        "<b>",
+        "&",
+        "<",
+        "\u200d",
+        " ",
+        "\n",
+        "<a ",
+        "[",
+        "[a](",
+        "\n>",
+    ],
 )
 def test_a_huge_text_is_cut_in_linear_time(unit: str) -> None:
     """A million characters without a good place to cut take a moment, not minutes."""
     text = unit * (1_000_000 // len(unit))
     start = time.perf_counter()
     split(text, 4096)
-    split_html(text, 4096)
+    split_formatted(text, TEXT_FORMAT_HTML, 4096)
+    split_formatted(text, TEXT_FORMAT_MARKDOWN_V2, 4096)
     assert time.perf_counter() - start < 5
 
 
@@ -117,75 +135,3 @@ def test_a_shortened_text_is_a_start_of_it(text: str, limit: int) -> None:
     start = shorten(text, limit)
     assert text.startswith(start)
     assert utf16(start) <= limit
-
-
-class Reader(HTMLParser):
-    """Reads a part as Telegram does: text, and what is marked up in which way."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, tuple[str, ...]]] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Open a tag."""
-        self._open.append(f"{tag}{attrs}")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Close the innermost tag."""
-        assert self._open.pop().startswith(f"{tag}[")
-
-    def handle_data(self, data: str) -> None:
-        """Note each visible character with the tags above it."""
-        marks = tuple(self._open)
-        self.seen += [(character, marks) for character in data if not blank(character)]
-
-
-def element(tag: str) -> st.SearchStrategy[str]:
-    """Wrap content of any kind in a tag."""
-    name = tag.partition(" ")[0]
-    return st.deferred(lambda: HTML).map(lambda inner: f"<{tag}>{inner}</{name}>")
-
-
-WORDS = st.tuples(
-    st.sampled_from(
-        ["word ", "long&amp;", "x", "&#128512; ", "line\n", "п. \n\n", " "]
-    ),
-    st.integers(1, 2000),
-).map(lambda run: run[0] * run[1])
-TAGS = ["b", "i", 'a href="https://example.com/?a=b&amp;c=d"', "pre", "blockquote"]
-HTML: st.SearchStrategy[str] = st.lists(
-    WORDS | st.sampled_from(TAGS).flatmap(element), max_size=3
-).map("".join)
-
-
-@settings(deadline=None)  # long texts, on machines that do other things too
-@given(HTML)
-def test_html_stays_well_formed_in_every_part(html: str) -> None:
-    """Each part parses by itself, and each character keeps its markup."""
-    parts = split_html(html, 4096)
-    assert all(1 <= utf16(part) <= 4096 for part in parts)
-    seen = [each for part in parts for each in Reader(part).seen]
-    assert seen == Reader(html).seen
-
-
-@pytest.mark.parametrize("html", ["<b>{}", "{}</b>", "<p>{}</p>", "<b><i>{}</b></i>"])
-def test_what_is_not_telegrams_html_is_cut_as_it_is(html: str) -> None:
-    """It will be sent as plain text, so nothing may be added to it."""
-    text = html.format("word " * 2000)
-    assert split_html(text, 4096) == split(text, 4096)
-
-
-def test_html_without_visible_text_is_not_sent() -> None:
-    """Telegram refuses a message that is empty after parsing."""
-    assert split_html("<b> </b>", 4096) == []
-
-
-@pytest.mark.parametrize("text", ["<" + "a" * 4095, "<a " * 1300, "</" + "b-" * 2000])
-def test_tags_that_never_end_take_no_time(text: str) -> None:
-    """A second per part would stop every user's bot; this ends far below the limit."""
-    for _ in range(100):
-        assert "".join(split_html(text * 10, 4096)) == text * 10
