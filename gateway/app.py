@@ -31,6 +31,7 @@ from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.sandbox.recorded import recorded_calls
 from gateway.sandbox.recorder import Recorder
+from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import RouteTable
@@ -145,7 +146,13 @@ async def running(
         addresses = file_addresses(settings, now)
         fill = addresses.fill if addresses else None
         dispatch = Dispatch(
-            table, channels, timeouts, stream_timeouts, fill, now=store.clock.now
+            table,
+            channels,
+            timeouts,
+            stream_timeouts,
+            fill,
+            now=store.clock.now,
+            signer=ButtonSigner(token),
         )
         parts = Parts(settings, dispatch, api, store, background, recorder)
         parts.show_forged(signatures.forged)

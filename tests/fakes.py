@@ -155,6 +155,10 @@ class FakeServices:
         values = ":".join(call.parameters.values())
         return "" if call.method == "NoSuch" else f"{call.method}:{values}"
 
+    def sign(self, data: str, place: str) -> str:
+        """Sign data that begins with "PAY" with the place; no other is to be signed."""
+        return f"{data}~{place}" if data.startswith("PAY") else data
+
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id, or fail as told."""
         self.resolved.append(update.context.telegram_user_id)

@@ -106,7 +106,7 @@ class Actor:
             if answer is not None:
                 reply, preview = answer
                 cut_reply(reply)
-                prepare(reply, state, self._services.render)
+                prepare(reply, update, state, self._services)
                 sending = self._delivery.send(
                     update, reply, turn, lease, user_of(update, state), preview
                 )

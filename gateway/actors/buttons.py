@@ -5,16 +5,12 @@ answered, and the button carries a short key to it. The key is made of the data,
 a reply that is made again after a crash has the same buttons.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from botgateway.chat.v1.reply_pb2 import (
-    Button,
-    InlineKeyboard,
-    Reply,
-    RouteCall,
-)
+from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
 from msgspec import structs
 
+from gateway.domain.services import INLINE, Services, place_of_buttons
 from gateway.domain.state import KEY_START, State
 from gateway.domain.update import Update
 
@@ -24,7 +20,7 @@ LONGEST_DATA = 1024
 """Bytes; what the contract allows."""
 
 
-def prepare(reply: Reply, state: State, render: Callable[[RouteCall], str]) -> None:
+def prepare(reply: Reply, update: Update, state: State, services: Services) -> None:
     """Give the buttons of a reply data that Telegram takes.
 
     What cannot be done stays as it is, and is left out when the reply is composed: a
@@ -33,16 +29,18 @@ def prepare(reply: Reply, state: State, render: Callable[[RouteCall], str]) -> N
 
     Args:
         reply: its buttons are changed in place.
+        update: what the reply answers.
         state: keeps what is too long for a button.
-        render: gives the data of a button that calls an rpc. Empty: there is none.
+        services: put data together, and sign it.
     """
     kept: set[str] = set()
-    for keyboard in _keyboards(reply):
+    for keyboard, place in _keyboards(reply, update):
         for row in keyboard.rows:
             for button in row.buttons:
-                if button.HasField("route") and (data := render(button.route)):
+                if button.HasField("route") and (data := services.render(button.route)):
                     button.callback_data = data
-                _shorten(button, state, kept)
+                if data := button.callback_data:
+                    _fit(button, services.sign(data, place), state, kept)
 
 
 def look_up(update: Update, state: State) -> Update:
@@ -53,22 +51,39 @@ def look_up(update: Update, state: State) -> Update:
     return update if data is None else structs.replace(update, callback_data=data)
 
 
-def _keyboards(reply: Reply) -> Iterator[InlineKeyboard]:
+def _keyboards(reply: Reply, update: Update) -> Iterator[tuple[InlineKeyboard, str]]:
+    """Give the keyboards of a reply, each with the place in which it will be."""
+    place = _place_of_messages(update)
     for message in reply.messages:
         if message.HasField("keyboard"):
-            yield message.keyboard
+            yield message.keyboard, place
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
-            yield result.message.keyboard
+            yield result.message.keyboard, INLINE
 
 
-def _shorten(button: Button, state: State, kept: set[str]) -> None:
+def _place_of_messages(update: Update) -> str:
+    """Give the place to which the messages of a reply go."""
+    if update.kind == "guest_message":  # the answer is an inline message
+        return INLINE
+    if update.reply_chat_id:
+        return place_of_buttons(update.reply_chat_id, "")
+    context = update.context
+    return place_of_buttons(context.chat_id, context.business_connection_id)
+
+
+def _fit(button: Button, signed: str, state: State, kept: set[str]) -> None:
+    """Put the data into the button, or a key to it."""
     data = button.callback_data
     # A character takes four bytes at most: most data need not be encoded to be counted.
-    if len(data) * 4 <= DATA_BYTES or not (
-        DATA_BYTES < len(data.encode()) <= LONGEST_DATA
-    ):
-        return
-    if key := state.keep(data, beside=kept):
+    if len(signed) * 4 > DATA_BYTES and len(signed.encode()) > DATA_BYTES:
+        if len(data.encode()) > LONGEST_DATA:
+            return
+        if not (key := state.keep(signed, beside=kept)):
+            # Without its signature the data might fit, but would call nothing.
+            button.callback_data = signed
+            return
         kept.add(key)
-        button.callback_data = key
+        signed = key
+    if signed != data:
+        button.callback_data = signed

@@ -8,6 +8,17 @@ from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.update import Update
 
+INLINE = ""
+"""The place of buttons under inline messages, of which Telegram tells no chat."""
+
+
+def place_of_buttons(chat_id: int, business_connection_id: str) -> str:
+    """Give the place of buttons in a chat: their signatures are valid only there.
+
+    A chat of a business account has the same id as the customer's chat with the bot.
+    """
+    return f"{chat_id}:{business_connection_id}" if chat_id else INLINE
+
 
 class Match(Protocol):
     """An update together with the route that serves it."""
@@ -59,6 +70,14 @@ class Services(Protocol):
 
     def render(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would."""
+
+    def sign(self, data: str, place: str) -> str:
+        """Give the data of a button as it goes out, signed if its route wants that.
+
+        Args:
+            data: the data of a button.
+            place: where the button will be: see `place_of_buttons`.
+        """
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human; empty where none is known.

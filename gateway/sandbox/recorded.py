@@ -37,6 +37,10 @@ class RecordedServices:
         """Give the data of a button that calls an rpc."""
         return self._services.render(call)
 
+    def sign(self, data: str, place: str) -> str:
+        """Give the data of a button as it goes out."""
+        return self._services.sign(data, place)
+
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human."""
         start = time.time()

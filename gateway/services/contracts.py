@@ -154,11 +154,14 @@ class _Reader:
             shows_typing=not option.no_typing,
             details_field=details_field,
             json_field=json_field,
+            signed=option.signed,
         )
 
     def _trigger(self, option: route_pb2.Route) -> Trigger | None:
         if len(option.description) > DESCRIPTION_LENGTH:
             self.fault(f"a description has over {DESCRIPTION_LENGTH} characters")
+        if option.signed and not option.callback:
+            self.fault("signed is for the trigger callback")
         try:
             trigger = read_trigger(option)
         except ValueError as error:

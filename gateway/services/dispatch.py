@@ -6,10 +6,12 @@ from typing import Any
 
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
+from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
 
-from gateway.domain.services import Match
+from gateway.domain.services import Match, place_of_buttons
 from gateway.domain.update import Update
+from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels
 from gateway.services.contracts import HELP
 from gateway.services.route import Route
@@ -30,6 +32,7 @@ class Dispatch:
         address_files: Callable[[IncomingMessage], None] | None = None,
         *,
         now: Callable[[], float] = time.time,
+        signer: ButtonSigner | None = None,
     ) -> None:
         """Prepare the rpc of every route.
 
@@ -43,8 +46,11 @@ class Dispatch:
                 have none.
             now: seconds since the epoch, by the clock that the arrival of updates is
                 noted by.
+            signer: signs the buttons of routes that want it, and knows them again.
+                None: such buttons cannot be pressed.
         """
         self._table = table
+        self._signer = signer
         self._rpcs = {
             route: Rpc(
                 route,
@@ -91,6 +97,12 @@ class Dispatch:
         """Give the data of a button that calls an rpc. Empty: none would."""
         return self._table.render(call)
 
+    def sign(self, data: str, place: str) -> str:
+        """Give the data of a button as it goes out, signed if its route wants that."""
+        if self._signer is not None and self._table.wants_signature(data):
+            return self._signer.sign(data, place)
+        return data
+
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human; empty where none is known.
 
@@ -109,10 +121,26 @@ class Dispatch:
         return self._call(route, update, {})
 
     def _find_callback(self, update: Update) -> Match | None:
-        for route in self._table.by_callback:
-            if (values := route.bind(update.callback_data)) is not None:
-                return self._call(route, update, values)
-        return None
+        data, is_signed = self._read_signature(update)
+        if (found := self._table.serving(data)) is None:
+            return None
+        route, values = found
+        if route.signed and not is_signed:
+            return None
+        match = self._call(route, update, values)
+        query = values.get(route.details_field)
+        if isinstance(query, CallbackQuery):
+            query.data = data
+        return match
+
+    def _read_signature(self, update: Update) -> tuple[str, bool]:
+        """Give the data of a pressed button, and whether it is signed for its place."""
+        data, context = update.callback_data, update.context
+        if self._signer is None:
+            return data, False
+        place = place_of_buttons(context.chat_id, context.business_connection_id)
+        signed = self._signer.read(data, place)
+        return (data, False) if signed is None else (signed, True)
 
     def _find_command(self, update: Update) -> Match | None:
         if update.command == HELP:

@@ -32,6 +32,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         streams: the answer comes piece by piece.
         piece_field: the response's field for a piece of text. Empty: none.
         shows_typing: the user may see that the bot is typing.
+        signed: only buttons that the gateway signed are served.
     """
 
     trigger: Trigger
@@ -51,6 +52,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
     shows_typing: bool
     details_field: str = ""
     json_field: str = ""
+    signed: bool = False
 
     @property
     def name(self) -> str:

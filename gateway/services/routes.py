@@ -8,6 +8,7 @@ route for text, for sessions, for each event and for each kind of update.
 import importlib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import botgateway
 from botgateway.chat.v1.reply_pb2 import RouteCall
@@ -99,6 +100,7 @@ class RouteTable:
         self.by_callback = sorted(
             kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
         )
+        self._signs = any(route.signed for route in self.by_callback)
         self._by_rpc = _buttons_by_rpc(self.by_callback)
         self.by_event = kinds.get("event", {})
         self.by_update = kinds.get("update", {})
@@ -135,8 +137,20 @@ class RouteTable:
         data = template.join(call.parameters)
         if data is None:
             return ""
-        served = (each for each in self.by_callback if each.bind(data) is not None)
-        return data if next(served, None) is route else ""
+        found = self.serving(data)
+        return data if found and found[0] is route else ""
+
+    def serving(self, data: str) -> tuple[Route, dict[str, Any]] | None:
+        """Find the route that serves the data of a button, and the fields it fills."""
+        for route in self.by_callback:
+            if (values := route.bind(data)) is not None:
+                return route, values
+        return None
+
+    def wants_signature(self, data: str) -> bool:
+        """Tell whether the route that serves the data of a button wants it signed."""
+        found = self.serving(data) if self._signs else None
+        return found is not None and found[0].signed
 
     def lines(self) -> list[str]:
         """Give the table for a person: trigger, rpc and the setting of its target."""

@@ -12,6 +12,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.actors.buttons import look_up, prepare
 from gateway.actors.notices import HINT
@@ -39,7 +40,7 @@ def data_of(reply: Reply) -> list[str]:
 def prepared(state: State, *data: str) -> list[str]:
     """Give what buttons with this data get."""
     reply = reply_with(*(Button(text="A", callback_data=each) for each in data))
-    prepare(reply, state, FakeServices().render)
+    prepare(reply, pressed("A:1"), state, FakeServices())
     return data_of(reply)
 
 
@@ -107,7 +108,7 @@ def test_a_button_names_its_rpc() -> None:
         Button(text="C", route=RouteCall(method="NoSuch")),
     )
     state = State()
-    prepare(reply, state, FakeServices().render)
+    prepare(reply, pressed("A:1"), state, FakeServices())
     first, second, third = data_of(reply)
     assert first == "A.B:7"
     assert look_up(pressed(second), state).callback_data == "A.B:" + "7" * 70
@@ -122,9 +123,50 @@ def test_buttons_of_inline_results_are_prepared_too() -> None:
     result = InlineResult(result_id="1", message=message)
     reply = Reply(inline_answer=InlineAnswer(results=[result]))
     state = State()
-    prepare(reply, state, FakeServices().render)
+    prepare(reply, pressed("A:1"), state, FakeServices())
     shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
     assert look_up(pressed(shown.callback_data), state).callback_data == LONG
+
+
+def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
+    """The chat to which the messages go; inline messages have none."""
+    update = pressed("A:1")
+    assert update.context.chat_id == 7
+    business = pressed("A:1")
+    business.context.business_connection_id = "b"
+    for answered, place in (
+        (update, "7:"),
+        (business, "7:b"),
+        (structs.replace(business, reply_chat_id=9), "9:"),
+        (structs.replace(update, kind="guest_message"), ""),
+    ):
+        reply = reply_with(Button(text="A", callback_data="PAY"))
+        message = reply.messages[0]
+        result = InlineResult(result_id="1", message=message)
+        reply.inline_answer.results.append(result)
+        prepare(reply, answered, State(), FakeServices())
+        assert data_of(reply) == [f"PAY~{place}"]
+        shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
+        assert shown.callback_data == "PAY~"
+
+
+def test_data_that_does_not_fit_with_its_signature_is_kept_with_it() -> None:
+    """Without the signature the button would call nothing."""
+    state = State()
+    data = f"PAY{'x' * 60}"
+    (key,) = prepared(state, data)
+    assert len(key) <= 64
+    assert look_up(pressed(key), state).callback_data == f"{data}~7:"
+    most = f"PAY{'x' * 1021}"
+    (key,) = prepared(state, most)
+    assert look_up(pressed(key), state).callback_data == f"{most}~7:"
+
+
+def test_data_without_room_is_not_left_unsigned() -> None:
+    """It stays too long, so that composing the reply reports it."""
+    data = [f"PAY{number}{'x' * 1000}" for number in range(4)]
+    *_, last = prepared(State(), *data, f"PAY{'x' * 60}")
+    assert last == f"PAY{'x' * 60}~7:"
 
 
 async def test_a_long_button_reaches_its_route() -> None:

@@ -20,6 +20,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.actors.notices import HINT
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer
+from tests.services.every_kind import EveryKind, every_kind
 
 LONG = "directory:people/" + "0123456789" * 12
 
@@ -80,6 +81,39 @@ def _press(data: str, user: int) -> dict[str, Any]:
             "data": data,
         }
     }
+
+
+async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:
+    """Not data that a client made up, nor that of a button of another chat."""
+    service = EveryKind()
+    async with world(further={every_kind(): service}) as gateway:
+        long = "5" * 60
+        for number, data in enumerate(("PAY:5", f"PAY:{long}", "LOOK:up"), 1):
+            proposing(gateway, Button(text="Go", callback_data=data))
+            await gateway.say("hello")
+            await gateway.ended(number)
+        signed, key, plain = (
+            str(message["reply_markup"]["inline_keyboard"][0][0]["callback_data"])
+            for message in gateway.simulator.messages(7)
+        )
+        assert signed.startswith("PAY:5~")
+        assert len(key.encode()) <= 64
+        assert plain == "LOOK:up"
+        pressed = [signed, key, "PAY:5", f"{signed[:-1]}#", signed.replace("5", "6", 1)]
+        for number, data in enumerate(pressed, 4):
+            await gateway.press(data)
+            await gateway.ended(number)
+        await gateway.press(signed, user=8)
+        await gateway.ended(9)
+        assert gateway.outcomes()[3:] == ["done", "done", *["unknown"] * 4]
+        assert [(name, asked.what) for name, asked in service.asked] == [
+            ("Pay", "5"),
+            ("Pay", long),
+        ]
+        assert [asked.query.data for _, asked in service.asked] == [
+            "PAY:5",
+            f"PAY:{long}",
+        ]
 
 
 async def test_a_button_names_an_rpc(gateway: World) -> None:

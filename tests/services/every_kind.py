@@ -82,12 +82,22 @@ OTHERS = (
         name="Press",
     ),
     Rpc(
+        (Route(callback="PAY:{what}", signed=True),),
+        {"context": CONTEXT, "what": "string", "query": f"{CHAT}.CallbackQuery"},
+        name="Pay",
+    ),
+    Rpc(
+        (Route(callback="P{what}"),),
+        {"context": CONTEXT, "what": "string"},
+        name="Play",
+    ),
+    Rpc(
         (Route(command="/look"),),
         {"context": CONTEXT, "message": MESSAGE, "json": JSON},
         name="Look",
     ),
 )
-"""Rpcs for a button and a command, with all that their requests may hold."""
+"""Rpcs for buttons and a command, with all that their requests may hold."""
 
 Answer = Callable[[str, Any], Awaitable[Reply]]
 

@@ -125,6 +125,10 @@ CASES = {
         Rpc(TEXT, {"context": CONTEXT, "it": MESSAGE, "one": JSON, "two": JSON}),
         f"OrderRequest has several fields of type {JSON}",
     ),
+    "a signed command": (
+        Rpc((Route(command="/order", signed=True),)),
+        "signed is for the trigger callback",
+    ),
     "no context": (
         Rpc(command("/order"), {}),
         f"OrderRequest has no field of type {CONTEXT}",
@@ -346,6 +350,21 @@ def test_a_button_may_take_the_query() -> None:
     routes = routes_of(Rpc((*callback("ORDER:"), *update("poll")), request))
     found = {route.name: route.details_field for route in routes}
     assert found == {"ORDER:": "query", "update:poll": ""}
+
+
+def test_only_the_route_that_serves_data_says_whether_it_is_signed() -> None:
+    """The longest literal start wins, as for every press."""
+    table = build_routes(
+        [
+            a_service(
+                Rpc(callback("A:{size}"), {"context": CONTEXT, "size": "string"}),
+                Rpc((Route(callback="A:B", signed=True),), name="Pay"),
+            )
+        ]
+    )
+    assert table.wants_signature("A:B")
+    assert not table.wants_signature("A:C")
+    assert not table.wants_signature("nothing")
 
 
 def test_one_rpc_may_serve_text_and_several_kinds_of_updates() -> None:
