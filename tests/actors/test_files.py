@@ -22,6 +22,8 @@ class WatchedReply:
 
     messages = ()
 
+    end_session = False
+
     def HasField(self, _: str) -> bool:  # noqa: N802 - as protobuf has it
         """Say that it has nothing."""
         return False
