@@ -11,7 +11,7 @@ import pytest
 
 from gateway import supervisor
 from gateway.supervisor import Backoff, Workers
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 POLITE = "import time; time.sleep(60)"
 STUBBORN = """
@@ -110,7 +110,7 @@ async def test_nothing_is_started_again_while_it_stops(file: Path) -> None:
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: starts(file) == 1)
     workers.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(running, 5) in {0, 1}
+    assert await asyncio.wait_for(running, LIMIT) in {0, 1}
     assert starts(file) == 1
 
 
@@ -119,7 +119,7 @@ async def test_a_clean_stop_gives_0(file: Path) -> None:
     workers = workers_of(POLITE, POLITE, file=file)
     running = asyncio.create_task(workers.run())
     workers.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(running, 5) == 0
+    assert await asyncio.wait_for(running, LIMIT) == 0
 
 
 async def test_a_worker_that_fails_at_its_end_gives_1(file: Path) -> None:
@@ -128,7 +128,7 @@ async def test_a_worker_that_fails_at_its_end_gives_1(file: Path) -> None:
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: starts(file) == 1)
     workers.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(running, 5) == 1
+    assert await asyncio.wait_for(running, LIMIT) == 1
 
 
 async def test_a_stubborn_worker_is_killed(file: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_stubborn_worker_is_killed(file: Path) -> None:
     await wait_until(lambda: starts(file) == 1)
     begin = time.monotonic()
     workers.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(running, 5) == 1
+    assert await asyncio.wait_for(running, LIMIT) == 1
     assert 0.2 <= time.monotonic() - begin < 2
 
 
@@ -149,7 +149,7 @@ async def test_a_second_signal_kills_at_once(file: Path) -> None:
     await wait_until(lambda: starts(file) == 2)
     workers.stop(signal.SIGINT)
     workers.stop(signal.SIGINT)
-    assert await asyncio.wait_for(running, 2) == 128 + signal.SIGINT
+    assert await asyncio.wait_for(running, LIMIT) == 128 + signal.SIGINT
 
 
 async def test_one_that_hangs_is_replaced(
@@ -175,13 +175,13 @@ async def test_one_that_hangs_is_replaced(
     assert asked > supervisor.MOST_SILENCES
     workers.stop(signal.SIGTERM)
     workers.stop(signal.SIGTERM)
-    await asyncio.wait_for(asyncio.gather(running, watching), 5)
+    await asyncio.wait_for(asyncio.gather(running, watching), LIMIT)
 
 
 async def test_one_that_cannot_start_ends_all(file: Path) -> None:
     """What keeps one from starting keeps the others, too."""
     workers = workers_of(POLITE, UNABLE, file=file)
-    assert await asyncio.wait_for(workers.run(), 5) == 2
+    assert await asyncio.wait_for(workers.run(), LIMIT) == 2
     assert workers.restarts == [0, 0]
 
 
@@ -194,7 +194,7 @@ async def test_what_cannot_be_spawned_is_tried_again(
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: workers.restarts[0] >= 2)
     workers.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(running, 5) == 0
+    assert await asyncio.wait_for(running, LIMIT) == 0
 
 
 async def test_standard_input_stays_open(
@@ -226,9 +226,9 @@ async def test_a_worker_does_not_outlive_the_process_above_it(
     )
     assert worker.stdin is not None
     assert worker.stdout is not None
-    assert await asyncio.wait_for(worker.stdout.readline(), 20) == b"up\n"
+    assert await asyncio.wait_for(worker.stdout.readline(), LIMIT) == b"up\n"
     worker.stdin.close()
     begin = time.monotonic()
-    assert await asyncio.wait_for(worker.stdout.read(), 5) == says
+    assert await asyncio.wait_for(worker.stdout.read(), LIMIT) == says
     assert await worker.wait() == 1
     assert time.monotonic() - begin >= 0.2

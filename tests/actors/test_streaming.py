@@ -26,7 +26,7 @@ from gateway.domain.errors import (
 from gateway.domain.update import Envelope
 from tests.actors.test_actor import Stage
 from tests.fakes import FakePreview, a_message
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 Write = Callable[[str], None]
 
@@ -72,7 +72,7 @@ async def answering(
     serving = asyncio.create_task(stage.serve(envelope or a_message(1, "hi")))
     try:
         yield service
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             await serving
     finally:
         serving.cancel()
@@ -373,7 +373,7 @@ async def test_an_answer_that_begins_anew_can_be_stopped(stage: Stage) -> None:
     old.cancel()
     await asyncio.wait([old])
     stage.stops.tell("7", 1)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         assert (await new).stopped
 
 

@@ -202,7 +202,6 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
                 claim.until > at + 2
                 for claim in house.system._running  # noqa: SLF001 - the lease itself
             ),
-            within=5,
         )
     house.gate.set()
     await wait_until(lambda: house.turns.outcomes == ["done"])

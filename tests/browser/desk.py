@@ -12,10 +12,9 @@ import aiohttp
 
 from gateway.sandbox.parts import TOKEN
 from tests.ports import free_ports
-from tests.waiting import wait_until_found
+from tests.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 40
 
 
 class Desk:
@@ -72,7 +71,7 @@ async def running_sandbox(*arguments: str) -> AsyncIterator[Desk]:
             assert sandbox.returncode is None, "the sandbox ended"
             return await _answers(client, f"http://127.0.0.1:{gateway}/health")
 
-        await wait_until_found(is_up, START_SECONDS)
+        await wait_until_found(is_up)
         yield Desk(f"http://127.0.0.1:{simulator}", client)
 
 
@@ -97,7 +96,7 @@ async def process(*module: str) -> AsyncIterator[asyncio.subprocess.Process]:
     finally:
         if running.returncode is None:
             running.terminate()
-        await asyncio.wait_for(running.wait(), 30)
+        await asyncio.wait_for(running.wait(), LIMIT)
 
 
 async def _answers(client: aiohttp.ClientSession, url: str) -> bool:

@@ -15,7 +15,7 @@ from gateway.sandbox.simulator import Simulator
 from tests.flow.backend import Backend, serving
 from tests.flow.world import SECRET, TOKEN
 from tests.ports import free_ports
-from tests.waiting import wait_until_found
+from tests.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,7 +63,7 @@ async def run(
 ) -> tuple[int, str, str]:
     """Run a command to its end; gives its exit code, output and errors."""
     async with program(*arguments, settings=settings) as process:
-        output, errors = await asyncio.wait_for(process.communicate(), 20)
+        output, errors = await asyncio.wait_for(process.communicate(), LIMIT)
         assert process.returncode is not None
         return process.returncode, output.decode(), errors.decode()
 
@@ -152,7 +152,7 @@ async def serving_process(
             "serve", settings=chosen, descriptors=descriptors
         ) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
-            await wait_until_found(running.healthy, within=20)
+            await wait_until_found(running.healthy)
             try:
                 yield running
             finally:

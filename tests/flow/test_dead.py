@@ -77,7 +77,7 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
         assert await dead("replay", letter, url=redis.url) == (
             *(0, ["replayed 1 of 1"], []),
         )
-        await wait_until(lambda: gateway.texts() == ["echo: canary text"], within=2)
+        await wait_until(lambda: gateway.texts() == ["echo: canary text"])
         await gateway.ended(2)
         assert gateway.outcomes() == ["crashed", "done"]
         assert gateway.turns()[1]["queue_ms"] == 0
@@ -102,7 +102,7 @@ async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
             *(0, ["replayed 2 of 2"], []),
         )
         echoes = ["echo: canary one", "echo: canary two"]
-        await wait_until(lambda: gateway.texts(8) == echoes, within=2)
+        await wait_until(lambda: gateway.texts(8) == echoes)
         code, output, errors = await dead("replay", "--all", url=redis.url)
         assert (code, output) == (1, ["replayed 0 of 1"])
         assert errors == [f"{lines[0].split()[0]}: still cannot be read, and stays"]

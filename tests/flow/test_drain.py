@@ -9,7 +9,7 @@ import pytest
 from tests.flow.backend import gate
 from tests.flow.process import Process, run, serving_process, settings_of
 from tests.ports import free_ports
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def test_sigterm_finishes_what_was_accepted(gateway: Process) -> None:
     gateway.process.send_signal(signal.SIGTERM)
     await _refused(gateway)
     until.set()
-    assert await asyncio.wait_for(gateway.process.wait(), 10) == 0
+    assert await asyncio.wait_for(gateway.process.wait(), LIMIT) == 0
     texts = [len(gateway.simulator.messages(user)) for user in (1, 2, 3)]
     assert texts == [3, 3, 3]
 
@@ -40,7 +40,7 @@ async def test_the_drain_is_bounded(gateway: Process) -> None:
     await gateway.say(1, user=1)
     await wait_until(lambda: gateway.backend.asked("SendMessage"))
     gateway.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(gateway.process.wait(), 10) == 0
+    assert await asyncio.wait_for(gateway.process.wait(), LIMIT) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -54,7 +54,7 @@ async def test_a_second_signal_ends_at_once(
     gateway.process.send_signal(number)
     await _refused(gateway)
     gateway.process.send_signal(number)
-    assert await asyncio.wait_for(gateway.process.wait(), 2) == -number
+    assert await asyncio.wait_for(gateway.process.wait(), LIMIT) == -number
 
 
 async def test_a_port_in_use_is_one_clear_line(gateway: Process) -> None:

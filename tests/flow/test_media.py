@@ -49,7 +49,7 @@ async def test_a_file_of_a_service_reaches_the_user(gateway: World) -> None:
     media = [Media(kind=MEDIA_KIND_DOCUMENT, upload=file)]
     answer_with(gateway, OutgoingMessage(text="Here", media=media))
     await gateway.say("give")
-    await gateway.ended(1, within=20)
+    await gateway.ended(1)
     (message,) = gateway.simulator.messages(7)
     assert message["document"]["file_size"] == len(content)
     assert message["caption"] == "Here"

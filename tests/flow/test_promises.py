@@ -113,12 +113,12 @@ async def test_no_user_waits_for_another(gateway: World) -> None:
     hanging = set(range(10_000, 11_000))
     gate(gateway.backend, until, hanging)
     await asyncio.gather(*(gateway.say("hang", user=user) for user in hanging))
-    await wait_until(lambda: len(gateway.backend.asked("SendMessage")) == 1000, 20)
+    await wait_until(lambda: len(gateway.backend.asked("SendMessage")) == 1000)
     await gateway.say("hi")
     await wait_until(lambda: gateway.texts() == ["echo: hi"])
     assert gateway.outcomes() == ["done"]
     until.set()
-    await gateway.ended(1001, within=20)
+    await gateway.ended(1001)
 
 
 async def test_a_broken_connection_costs_one_reply_at_most(gateway: World) -> None:
@@ -195,7 +195,7 @@ async def test_a_revoked_token_fails_readiness(gateway: World) -> None:
     async def ready() -> bool:
         return (await gateway.get("/ready", ops=True))[0] == 200
 
-    await wait_until_found(ready, within=15)
+    await wait_until_found(ready)
 
 
 async def test_nothing_private_leaves_by_a_side_door(gateway: World) -> None:

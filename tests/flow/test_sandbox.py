@@ -6,6 +6,7 @@ import signal
 
 from tests.flow.process import ROOT, program
 from tests.ports import free_ports
+from tests.waiting import LIMIT
 
 DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
 
@@ -23,15 +24,15 @@ async def test_the_readmes_curl_is_answered() -> None:
         assert sandbox.stdout is not None
         welcome = b""
         while b"See the reply" not in welcome:
-            line = await asyncio.wait_for(sandbox.stdout.readline(), 30)
+            line = await asyncio.wait_for(sandbox.stdout.readline(), LIMIT)
             assert line, "the sandbox ended"
             welcome += line
         assert await _shell(post) == ""
         reply = ""
         while "hello" not in reply:
-            reply = await asyncio.wait_for(_shell("curl -sS" + show), 10)
+            reply = await asyncio.wait_for(_shell("curl -sS" + show), LIMIT)
         sandbox.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(sandbox.wait(), 20) == 0
+        assert await asyncio.wait_for(sandbox.wait(), LIMIT) == 0
 
 
 async def test_a_port_in_use_is_one_clear_line() -> None:
@@ -39,7 +40,7 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
     server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, program("sandbox", "--port", str(port)) as sandbox:
-        _, errors = await asyncio.wait_for(sandbox.communicate(), 20)
+        _, errors = await asyncio.wait_for(sandbox.communicate(), LIMIT)
     assert sandbox.returncode == 2
     assert len(errors.splitlines()) == 1
     assert str(port) in errors.decode()

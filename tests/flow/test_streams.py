@@ -110,7 +110,7 @@ async def test_after_a_crash_the_answer_begins_anew_in_the_same_draft(
                 gateway = Process(
                     process, backend, simulator, f"http://127.0.0.1:{port}"
                 )
-                await wait_until_found(gateway.healthy, within=20)
+                await wait_until_found(gateway.healthy)
                 try:
                     yield gateway
                 finally:
@@ -124,7 +124,7 @@ async def test_after_a_crash_the_answer_begins_anew_in_the_same_draft(
             await first.process.wait()
         await wait_until(lambda: len(backend.streams_ended) == 1)
         async with run():
-            await wait_until(lambda: len(backend.asked("StreamMessage")) == 2, within=9)
+            await wait_until(lambda: len(backend.asked("StreamMessage")) == 2)
             for piece in ("all ", "of it", None):
                 backend.pieces.put_nowait(piece)
             await wait_until(lambda: bool(simulator.messages(7)))

@@ -18,7 +18,7 @@ from tests.flow.backend import gate
 from tests.flow.process import Process, run, serving_process, settings_of
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 # Starting a gateway takes seconds: the tests that leave it whole share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -107,11 +107,11 @@ async def running(databases: Iterator[str]) -> AsyncIterator[Workers]:
     settings["FILES_URL"] = f"http://127.0.0.1:{ops_port}"
     async with serving_process(settings) as gateway:
         workers = Workers(gateway, f"http://127.0.0.1:{ops_port}")
-        await wait_until_found(workers.complete, within=20)
+        await wait_until_found(workers.complete)
         pids = workers.pids()
         yield workers
         pids |= workers.pids()
-    await wait_until(lambda: gone(pids), within=10)
+    await wait_until(lambda: gone(pids))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -211,10 +211,10 @@ async def test_a_dead_worker_is_replaced_and_its_mail_served(workers: Workers) -
     pids = workers.pids()
     os.kill(pids[holder], signal.SIGKILL)
     until.set()
-    await wait_until(lambda: len(workers.simulator.messages(7)) == 3, within=5)
+    await wait_until(lambda: len(workers.simulator.messages(7)) == 3)
     texts = [message["text"] for message in workers.simulator.messages(7)]
     assert texts == ["echo: a", "echo: b", "echo: c"]
-    await wait_until_found(workers.complete, within=20)
+    await wait_until_found(workers.complete)
     again = f'gateway_worker_restarts_total{{worker="{holder}"}}'
     assert await workers.metric(again) == 1
     replaced = workers.pids()
@@ -248,7 +248,7 @@ async def test_sigterm_drains_all_workers(mortal: Workers) -> None:
     mortal.process.send_signal(signal.SIGTERM)
     await _refused(mortal)
     until.set()
-    assert await asyncio.wait_for(mortal.process.wait(), 10) == 0
+    assert await asyncio.wait_for(mortal.process.wait(), LIMIT) == 0
     assert [len(mortal.simulator.messages(user)) for user in users] == [1] * 20
     assert mortal.process.stdout
     lines = map(json.loads, (await mortal.process.stdout.read()).splitlines())
@@ -266,7 +266,7 @@ async def test_a_second_signal_kills_all_workers(mortal: Workers) -> None:
     mortal.process.send_signal(signal.SIGTERM)
     await _refused(mortal)
     mortal.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(mortal.process.wait(), 2) == 128 + signal.SIGTERM
+    assert await asyncio.wait_for(mortal.process.wait(), LIMIT) == 128 + signal.SIGTERM
     assert gone(pids)
 
 
@@ -284,7 +284,7 @@ async def test_no_worker_survives_the_process_above_it(mortal: Workers) -> None:
     mortal.process.kill()
     await _refused(mortal)
     until.set()
-    await wait_until(lambda: gone(pids), within=5)
+    await wait_until(lambda: gone(pids))
     assert len(mortal.simulator.messages(1)) == 1
     assert not sockets.exists()
 

@@ -112,9 +112,9 @@ class World:
         """Give what became of the updates, in the order in which they ended."""
         return [line["outcome"] for line in self.turns()]
 
-    async def ended(self, count: int, within: float = 5.0) -> None:
+    async def ended(self, count: int) -> None:
         """Wait until so many updates have ended."""
-        await wait_until(lambda: len(self.turns()) >= count, within)
+        await wait_until(lambda: len(self.turns()) >= count)
 
     async def get(self, path: str, *, ops: bool = False) -> tuple[int, str]:
         """Get a page of the gateway."""

@@ -40,7 +40,7 @@ CUTS = ("cut before", "cut after")
 ENDS = ("ends before", "ends after")
 """So does the worker."""
 
-SOON = LEASE - 0.5
+SOON = LEASE / 2
 """Seconds within which a worker is through. No lease runs out in them."""
 
 LANES = {"1": [11, 12, 13], "2": [21, 22, 23]}

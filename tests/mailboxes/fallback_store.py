@@ -51,7 +51,7 @@ class Worker:
 
     async def go_away(self) -> None:
         """Let memory take over for all lanes, and serve them."""
-        await wait_until(lambda: self.transport.failing, within=3)
+        await wait_until(lambda: self.transport.failing)
         self.mailboxes._go_away("")  # noqa: SLF001 - as a put that is given up
         away = self.mailboxes._away  # noqa: SLF001 - as above
         await wait_until(lambda: away.serves("", 1e9))

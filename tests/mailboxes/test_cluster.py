@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import LEASE_SECONDS, Claim, Placed
 from gateway.mailboxes.keys import shard_of, slot_of
 from gateway.mailboxes.recovery import SETTLE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import envelope
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 
 @pytest.fixture
@@ -70,6 +70,8 @@ async def test_a_node_that_fails_keeps_nobody_elses_lanes_waiting(
 ) -> None:
     """The lanes of the others are served, renewed and found; its own wait for it."""
     async with opened_cluster(own_cluster) as store:
+        # For this the mailboxes wait for a node. In Redis the leases last as ever.
+        store.mailboxes._lease_seconds = LEASE_SECONDS  # noqa: SLF001 - as in production
         await fail_a_node(store, own_cluster)
 
 
@@ -134,7 +136,7 @@ async def test_a_replica_of_the_node_in_the_url_is_found(
         await serve_all(store, [*lanes_of(0), *lanes_of(1)])
         own_cluster.nodes[0].kill()
         put = asyncio.create_task(store.mailboxes.put(envelope(2, lanes_of(0)[0])))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LIMIT):
             while not put.done():
                 await store.mailboxes.waiting(1)  # the others' shards are asked, too
                 await asyncio.wait([put], timeout=0.05)

@@ -357,7 +357,7 @@ class TestFailingServer:
         async with opened(connector(own_server.url)) as store:
             os.kill(own_server.pid, signal.SIGSTOP)
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
-            await wait_until(lambda: store.transport.failing, within=2)
+            await wait_until(lambda: store.transport.failing)
             os.kill(own_server.pid, signal.SIGCONT)
             assert isinstance(await put, Claim)
 

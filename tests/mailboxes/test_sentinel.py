@@ -22,7 +22,7 @@ from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import WatchedRedis
 from tests.mailboxes.stores import envelope
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 LANES = [str(number) for number in range(20)]
 
@@ -113,7 +113,7 @@ async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> Non
 async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> None:
     """Such as one whose user may not ask it: the next one may know."""
     watched.sentinels[0].ask("ACL SETUSER default -sentinel")
-    async with asyncio.timeout(5), opened(watched.url) as (store, _):
+    async with asyncio.timeout(LIMIT), opened(watched.url) as (store, _):
         assert len(await put_all(store, 1)) == len(LANES)
 
 

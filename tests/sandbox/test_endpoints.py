@@ -17,7 +17,7 @@ from gateway.sandbox.recorder import KEY_HEADER
 from gateway.sandbox.simulator import Simulator
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.sandbox.receiver import Receiver
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 KEY = {KEY_HEADER: "the-key"}
 
@@ -206,14 +206,14 @@ async def test_a_client_that_does_not_read_is_closed(
             simulator.events.publish("noise", text="x" * 10_000)
             await asyncio.sleep(0)
 
-    await asyncio.wait_for(flood(), 10)
+    await asyncio.wait_for(flood(), LIMIT)
 
     async def read_on() -> None:
         with contextlib.suppress(ConnectionError):
             while await reader.read(65_536):
                 pass
 
-    await asyncio.wait_for(read_on(), 5)
+    await asyncio.wait_for(read_on(), LIMIT)
     writer.close()
 
 

@@ -19,7 +19,7 @@ from gateway.sandbox.launch import run_sandbox
 from gateway.sandbox.places import SAMPLES
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 PROGRAM = """
 import asyncio, json, sys
@@ -79,7 +79,7 @@ async def read_until(process: Process, mark: str) -> str:
     """Read what the sandbox prints up to a line with this mark."""
     assert process.stdout
     read = ""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(LIMIT):
         while mark not in read.rpartition("\n\n")[2]:
             line = await process.stdout.readline()
             assert line, read
@@ -106,14 +106,14 @@ async def test_the_printed_commands_show_a_reply_and_ctrl_c_ends_it_all(
         say, look = re.findall(r"^  (curl (?:.*\\\n)*.*)$", printed, re.MULTILINE)
         await shell(say)
         chat = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while "You said: hello" not in chat:
                 chat = await shell(look)
         page = f"http://127.0.0.1:{ports[2]}"
         assert f"{page}/\n" in printed
         say = '{"user": 1002, "text": "from the page"}'
         await shell(f"curl -sS {page}/do/say -d '{say}'")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while "You said: from the page" not in chat:
                 chat = await shell(f"curl -sS {page}/chats/1002")
         process.send_signal(signal.SIGINT)
@@ -206,7 +206,7 @@ async def test_a_service_of_ones_own_takes_the_place_of_one_sample(
             ask = '{"user": 1002, "text": "/profile"}'
             await shell(f"{desk}/do/say -d '{say}'; {desk}/do/say -d '{ask}'")
             shown = ""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT):
                 while "echo: hi" not in shown or shown.count("#") < 4:
                     shown = await shell(f"{desk}/chats/1001; {desk}/chats/1002")
     assert [name for name, _ in backend.calls] == ["SendMessage"]

@@ -413,7 +413,7 @@ async def test_the_process_serves_and_ends_politely() -> None:
             answer = await ProfileServiceStub(channel).ResolveUser(request)
         assert answer.internal_user_id == "u-1001"
         process.send_signal(signal.SIGTERM)
-        await wait_until(lambda: process.returncode == 0, within=10)
+        await wait_until(lambda: process.returncode == 0)
     finally:
         if process.returncode is None:
             process.kill()

@@ -37,7 +37,17 @@ Context = aio.ServicerContext[Any, Any]
 Act = Callable[[Context], Awaitable[None]]
 Handle = Callable[[Message, Context], Awaitable[Message]]
 
-TIMEOUTS = {"CONVERSATION": 5.0, "MATCHING": 3.0, "NOTIFICATION": 2.5, "PROFILE": 2.0}
+TIMEOUTS = {
+    "CONVERSATION": 60.0,
+    "MATCHING": 40.0,
+    "NOTIFICATION": 30.0,
+    "PROFILE": 20.0,
+}
+"""So long that a call on a busy machine ends before, and all different."""
+
+NEVER = 3600.0
+"""A deadline that no test lives to see."""
+
 TABLE = build_routes(discover())
 RESPONSES = {
     method.name: GetMessageClass(method.output_type)
@@ -53,6 +63,8 @@ class Seen(NamedTuple):
     request: Any
     metadata: dict[str, str]
     seconds_left: float
+    time: float
+    """When, by `time.monotonic`."""
 
 
 class Services:
@@ -76,7 +88,8 @@ class Services:
         async def handle(request: Message, context: Context) -> Message:
             metadata = context.invocation_metadata() or ()
             headers = {key: str(value) for key, value in metadata}
-            self.seen.append(Seen(method, request, headers, context.time_remaining()))
+            left, now = context.time_remaining(), time.monotonic()
+            self.seen.append(Seen(method, request, headers, left, now))
             if self._act:
                 await self._act(context)
             if method == "ResolveUser":

@@ -17,7 +17,9 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.errors import Faults, ServiceUnavailable
 from gateway.services.channels import Channels, Tls
+from tests.ports import free_ports
 from tests.services.serving import (
+    NEVER,
     Context,
     Services,
     an_update,
@@ -54,31 +56,35 @@ def reserved_port() -> Iterator[int]:
 async def test_a_service_that_is_down_is_reported_at_once() -> None:
     """The user gets the apology after the repetition, not after the deadline."""
     with reserved_port() as port:
-        async with calling(port) as dispatch:
+        async with calling(port, timeout=NEVER) as dispatch:
             for _ in range(2):
-                start = time.monotonic()
                 with pytest.raises(ServiceUnavailable, match=r"^text: UNAVAILABLE$"):
                     await call(dispatch, TEXT)
-                assert time.monotonic() - start < 1
 
 
-async def test_a_service_that_came_back_is_found_within_a_second_and_a_half() -> None:
+async def test_a_service_that_came_back_is_found_soon() -> None:
     """Reconnecting never waits for the minutes that gRPC's own backoff goes up to."""
-    async with contextlib.AsyncExitStack() as stack:
-        async with serving(Services()) as port:
-            dispatch = await stack.enter_async_context(calling(port))
-            await call(dispatch, TEXT)
-        down = time.monotonic()
-        while time.monotonic() - down < 4.5:  # the default backoff is 2.7 s by then
-            with pytest.raises(ServiceUnavailable):
-                await call(dispatch, TEXT)
+    attempts = 0
+
+    async def hang_up(_: object, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    (port,) = free_ports(1)
+    async with calling(port, timeout=NEVER) as dispatch:
+        began = time.monotonic()
+        async with await asyncio.start_server(hang_up, "127.0.0.1", port):
+            while attempts < 7:
+                with pytest.raises(ServiceUnavailable):
+                    await call(dispatch, TEXT)
+        # Ours takes 3 s for so many, and gRPC's own more than 20.
+        assert time.monotonic() - began < 15
         async with serving(Services(), port=port):
-            back = time.monotonic()
             while True:
                 with contextlib.suppress(ServiceUnavailable):
                     await call(dispatch, TEXT)
                     break
-            assert time.monotonic() - back < 1.5
 
 
 async def test_a_proxy_for_the_way_to_telegram_is_not_used_for_services(
@@ -110,11 +116,11 @@ async def test_calls_are_spread_over_all_addresses_of_a_target() -> None:
                 "/botgateway.profile.v1.ProfileService/GetProfile"
             )
             while not (one.seen and other.seen):  # until both are connected
-                await method(b"", timeout=3)
+                await method(b"", timeout=NEVER)
             one.seen.clear()
             other.seen.clear()
             for _ in range(10):
-                await method(b"", timeout=3)
+                await method(b"", timeout=NEVER)
     assert len(one.seen) == len(other.seen) == 5
 
 
@@ -128,14 +134,15 @@ async def test_slow_calls_beyond_a_servers_limit_do_not_hold_up_others() -> None
 
     services = Services(hang)
     limit = (("grpc.max_concurrent_streams", 10),)
-    async with serving(services, options=limit) as port, calling(port) as dispatch:
+    async with (
+        serving(services, options=limit) as port,
+        calling(port, timeout=NEVER) as dispatch,
+    ):
         await call(dispatch, PROFILE)
         async with asyncio.TaskGroup() as group:
             hanging = [group.create_task(call(dispatch, TEXT)) for _ in range(60)]
             await wait_until(lambda: len(services.seen) == 61)
-            start = time.monotonic()
             await call(dispatch, PROFILE)
-            assert time.monotonic() - start < 1
             release.set()
         assert {task.result() for task in hanging} == {"SendMessage"}
 

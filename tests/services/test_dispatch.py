@@ -18,7 +18,16 @@ from gateway.services.dispatch import Dispatch
 from gateway.services.routes import build_routes
 from gateway.services.update_types import values_of
 from tests.services.every_kind import EveryKind, every_kind
-from tests.services.serving import TIMEOUTS, Services, an_update, call, calling, serving
+from tests.services.serving import (
+    NEVER,
+    TIMEOUTS,
+    Seen,
+    Services,
+    an_update,
+    call,
+    calling,
+    serving,
+)
 from tests.waiting import wait_until
 
 PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
@@ -71,6 +80,19 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
+ROUNDING = 0.15
+"""So many seconds at most gRPC adds to a deadline when it writes it down."""
+
+
+def assert_deadline(seen: Seen, asked: float, seconds: float) -> None:
+    """Check that a call that began then was given so many seconds.
+
+    However long it took the call to come to the service.
+    """
+    assert seen.seconds_left <= seconds + ROUNDING
+    assert seen.time + seen.seconds_left >= asked + seconds - ROUNDING
+
+
 @pytest.mark.parametrize(
     ("method", "service", "route", "update"), RPCS, ids=[rpc[0] for rpc in RPCS]
 )
@@ -83,6 +105,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
         match = dispatch.find(update)
         assert match
         assert match.route == route
+        asked = time.monotonic()
         reply = await match.call("user-7")
     assert [message.text for message in reply.messages] == [method]
     [seen] = services.seen
@@ -91,7 +114,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
     context.CopyFrom(update.context)
     context.internal_user_id = "user-7"
     assert seen.request == type(seen.request)(context=context, **FIELDS[method])
-    assert TIMEOUTS[service] - 0.5 < seen.seconds_left <= TIMEOUTS[service]
+    assert_deadline(seen, asked, TIMEOUTS[service])
     assert seen.metadata["x-request-id"] == "request-118"
     assert re.fullmatch(
         r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", seen.metadata["traceparent"]
@@ -197,7 +220,7 @@ async def test_what_no_route_serves_finds_none(update: Update) -> None:
         assert dispatch.find(update) is None
 
 
-@pytest.mark.parametrize(("left", "given"), [(2.4, 0.4), (60.0, 3.0), (1.0, 0.0)])
+@pytest.mark.parametrize(("left", "given"), [(2.4, 0.4), (90.0, 40.0), (1.0, 0.0)])
 async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> None:
     """Two seconds before nobody waits any more, or at its own deadline."""
 
@@ -209,17 +232,15 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
         asked = a_button("CONNECT:user-9", useful_until=time.time() + left)
         match = dispatch.find(asked)
         assert match
-        if given == 3.0:
+        if given == 40.0:
             call = asyncio.create_task(match.call("user-7"))
             await wait_until(lambda: services.seen)
             call.cancel()
         else:
-            start = time.monotonic()
             with pytest.raises(ServiceTimeout):
                 await match.call("user-7")
-            assert time.monotonic() - start < given + 0.3
     for seen in services.seen:
-        assert seen.seconds_left <= given + 0.05
+        assert seen.seconds_left <= given + ROUNDING
 
 
 async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
@@ -305,7 +326,10 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
             raise
 
     services = Services(hang)
-    async with serving(services) as port, calling(port) as dispatch:
+    async with (
+        serving(services) as port,
+        calling(port, timeout=NEVER) as dispatch,
+    ):
         match = dispatch.find(an_update(message=PHOTO))
         assert match
         calls = asyncio.create_task(match.call("user-7"))
@@ -313,5 +337,5 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
         calls.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calls
-        await wait_until(lambda: fates, within=1)  # long before the deadline
+        await wait_until(lambda: fates)
     assert len(services.seen) == 1

@@ -28,9 +28,9 @@ from gateway.services.channels import Channels
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import build_routes
 from tests.services.made_up import CONTEXT, MESSAGE, REPLY, Rpc, a_service
-from tests.services.serving import TABLE, TIMEOUTS, Context, an_update, serving
+from tests.services.serving import NEVER, TABLE, TIMEOUTS, Context, an_update, serving
 from tests.services.test_contracts import TEXT
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 UPDATE = an_update(message=IncomingMessage(text="tell me"))
 Write = Callable[[StreamMessageResponse | bytes], Awaitable[None]]
@@ -114,14 +114,14 @@ async def test_a_service_sees_at_once_that_nobody_listens_any_more() -> None:
     async def tell(_: StreamMessageRequest, context: Context, write: Write) -> None:
         context.add_done_callback(lambda _: ended.set())  # type: ignore[arg-type]  # its protocol has a name for the argument
         await write(piece("one"))
-        await asyncio.sleep(60)
+        await asyncio.sleep(NEVER)
 
     pieces: list[str] = []
-    async with asked(tell, timeout=60) as match:
+    async with asked(tell, timeout=NEVER) as match:
         reading = asyncio.create_task(match.stream("u", pieces.append))
         await wait_until(lambda: pieces == ["one"])
         reading.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LIMIT):
             await ended.wait()
         with pytest.raises(asyncio.CancelledError):
             await reading
@@ -132,13 +132,13 @@ async def test_a_stream_has_a_deadline_of_its_own() -> None:
 
     async def tell(_: StreamMessageRequest, __: Context, write: Write) -> None:
         await write(piece("one"))
-        await asyncio.sleep(60)
+        await asyncio.sleep(NEVER)
 
     pieces: list[str] = []
     async with asked(tell, timeout=0.3) as match:
         with pytest.raises(ServiceTimeout):
             await match.stream("u", pieces.append)
-    assert pieces == ["one"]
+    assert pieces in ([], ["one"])  # in that time it comes to one at most
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -177,14 +177,14 @@ async def test_an_answer_that_cannot_be_read_ends_the_stream() -> None:
         context.add_done_callback(lambda _: ended.set())  # type: ignore[arg-type]  # its protocol has a name for the argument
         await write(piece("one"))
         await write(b"\xff\xff")
-        await asyncio.sleep(60)
+        await asyncio.sleep(NEVER)
 
     ended = asyncio.Event()
     pieces: list[str] = []
-    async with asked(tell) as match:
+    async with asked(tell, timeout=NEVER) as match:
         with pytest.raises(ServiceFailed, match="text: the answer cannot be read"):
             await match.stream("u", pieces.append)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LIMIT):
             await ended.wait()
     assert pieces == ["one"]
 

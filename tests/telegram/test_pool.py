@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway.telegram import connection
 from gateway.telegram.connection import NoAnswer, Response
 from gateway.telegram.pool import NotSent, Pool
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 CERTIFICATES = Path(__file__).parent.parent / "services" / "certificates"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -319,7 +319,7 @@ class TestAnswers:
             await line.serve(OK if len(server.lines) > 1 else answer)
 
         async with serving(talk) as server, pool_of(server.url, seconds=60) as pool:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 assert await outcome(pool) is NoAnswer
             assert await outcome(pool) == (200, "", b"{}")
             await wait_until(lambda: server.lines[0].ended)

@@ -13,6 +13,7 @@ from gateway.domain.errors import BotApiUnavailable, Rejected
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram.api import BotApi
 from gateway.telegram.uploads import Uploads
+from tests.waiting import LIMIT
 
 TOKEN = "4711:AA-secret-of-this-bot"
 SECRET = "secret-of-this-bot"
@@ -142,7 +143,7 @@ async def test_a_silent_link_is_given_up() -> None:
     """Long before the time that so large a file may take."""
     async with raw_server(b"") as url:
         uploads = Uploads(url, silence=0.3)
-        answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), 5)
+        answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), LIMIT)
         await uploads.close()
     assert (answer.ok, answer.doubtful) == (False, True)
 
@@ -185,7 +186,7 @@ async def test_an_answer_before_the_end_of_a_file_counts() -> None:
     head = f"HTTP/1.1 413 Too Large\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with raw_server(head + body) as url:
         uploads = Uploads(url, silence=5)
-        answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), 3)
+        answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), LIMIT)
         await uploads.close()
     assert answer.error_code == 413
     assert not answer.doubtful

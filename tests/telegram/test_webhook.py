@@ -19,7 +19,7 @@ from gateway.ops import choosing
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 SECRET = "a-Secret_0123"  # one that a test makes up
 UPDATE = json.dumps(
@@ -144,12 +144,12 @@ class Connection:
 
     async def status(self) -> bytes:
         """Read the first line of an answer."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             return await self._reader.readline()
 
     async def answer(self) -> bytes:
         """Read one answer; fail if it has a body."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             answer = await self._reader.readuntil(b"\r\n\r\n")
         assert b"Content-Length: 0\r\n" in answer
         return answer
@@ -157,7 +157,7 @@ class Connection:
     async def closed(self) -> bool:
         """Wait for the end of the connection, however it comes."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT):
                 return await self._reader.read() == b""
         except ConnectionResetError:
             return True
