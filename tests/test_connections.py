@@ -22,7 +22,7 @@ from gateway.ops import listening
 from gateway.whole import Whole
 from tests.floods import is_closed, silent_connections
 from tests.ports import free_ports
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 HOST = "127.0.0.1"
 
@@ -234,7 +234,7 @@ async def test_who_cannot_ask_blames_nobody(tmp_path: Path) -> None:
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=asyncio.subprocess.PIPE,
     )
-    output, _ = await asyncio.wait_for(asking.communicate(), 30)
+    output, _ = await asyncio.wait_for(asking.communicate(), LIMIT)
     assert output.splitlines() == [b"set()", b"{0}"]
 
 

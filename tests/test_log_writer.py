@@ -14,7 +14,7 @@ import pytest
 
 from gateway import log_writer
 from gateway.log_writer import LONGEST_WRITE, LogWriter
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 FULL_FILE = """
 import os, resource, sys, time
@@ -149,7 +149,7 @@ async def test_a_disk_that_has_room_again_gets_what_waited(tmp_path: Path) -> No
         file,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert await asyncio.wait_for(ended.wait(), 30) == 0
+    assert await asyncio.wait_for(ended.wait(), LIMIT) == 0
     lines = file.read_bytes().splitlines(keepends=True)
     dropped = int(lines[-1].split()[-1])
     assert dropped > 0

@@ -97,7 +97,7 @@ async def test_who_watches_the_workers_survives_a_failure(tmp_path: Path) -> Non
 
     try:
         async with serving_process(settings) as gateway:
-            await wait_until_found(is_told, within=20)
+            await wait_until_found(is_told)
             port = int(gateway.url.rpartition(":")[2])
             health = json.loads((await get(port, "/health"))[1])
             assert (health["status"], health["failing_tasks"]) == (

@@ -18,7 +18,7 @@ from tests.flow.process import Process, program, settings_of
 from tests.flow.world import TOKEN, World, world
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 USERS = range(100, 120)
 ALL = Settings(method="sendMessage")
@@ -38,7 +38,7 @@ async def test_replies_wait_for_their_chats_and_delay_no_others(
         await gateway.say(text, user=7)
     await wait_until(lambda: gateway.texts() == ["echo: four", "echo: five"])
     assert not any(gateway.texts(user) for user in USERS)
-    await gateway.ended(3 * len(USERS) + 2, within=30)
+    await gateway.ended(3 * len(USERS) + 2)
     expected = ["echo: one", "echo: two", "echo: three"]
     assert [gateway.texts(user) for user in USERS] == [expected] * len(USERS)
     assert gateway.outcomes() == ["done"] * (3 * len(USERS) + 2)
@@ -53,7 +53,7 @@ async def test_what_may_have_arrived_is_not_sent_again_while_others_wait(
     gateway.simulator.fail("sendMessage", 200, chat_id=7, drop=True)
     for text in ("one", "two", "three"):
         await gateway.say(text)
-    await gateway.ended(3, within=15)
+    await gateway.ended(3)
     assert gateway.texts() == ["echo: one", "echo: two", "echo: three"]
     assert gateway.outcomes() == ["send_failed", "done", "done"]
 
@@ -63,7 +63,7 @@ async def test_a_flood_of_429s_costs_no_reply(gateway: World) -> None:
     for user in USERS:
         gateway.simulator.fail("sendMessage", 429, chat_id=user, retry_after=1, times=2)
     await asyncio.gather(*(gateway.say("hi", user=user) for user in USERS))
-    await gateway.ended(len(USERS), within=30)
+    await gateway.ended(len(USERS))
     assert [gateway.texts(user) for user in USERS] == [["echo: hi"]] * len(USERS)
 
 
@@ -72,7 +72,7 @@ async def test_a_press_is_answered_after_the_outage(gateway: World) -> None:
     gateway.simulator.fail("answerCallbackQuery", 500, times=2)
     gateway.simulator.fail("sendMessage", 500)
     await gateway.press("ACCEPT:1")
-    await gateway.ended(1, within=15)
+    await gateway.ended(1)
     assert gateway.texts() == ["echo: Accept"]
     assert gateway.outcomes() == ["done"]
     assert len(gateway.simulator.answers) == 1
@@ -83,10 +83,10 @@ async def test_a_reply_is_given_up_after_the_patience() -> None:
     async with world(reply_patience=1) as gateway:
         await gateway.simulator.desk.fault("server_error", ALL)
         await gateway.say("lost")
-        await gateway.ended(1, within=15)
+        await gateway.ended(1)
         await gateway.simulator.desk.fault("server_error", None)
         await gateway.say("kept")
-        await gateway.ended(2, within=15)
+        await gateway.ended(2)
         assert gateway.texts() == ["echo: kept"]
         assert gateway.outcomes() == ["send_failed", "done"]
         errors = [line for line in gateway.log() if line["level"] == "error"]
@@ -111,14 +111,14 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
     assert await shows("ok", "ok")
     await gateway.simulator.desk.fault("server_error", ALL)
     await gateway.say("hi")
-    await wait_until_found(lambda: shows("degraded", "failing"), within=10)
+    await wait_until_found(lambda: shows("degraded", "failing"))
     ready = '{"ready":true,"reason":"","bot_api":"failing"}'
     assert await gateway.get("/ready", ops=True) == (200, ready)
     _, metrics = await gateway.get("/metrics", ops=True)
     assert "gateway_bot_api_failing 1.0" in metrics
     assert "gateway_waiting_replies 1.0" in metrics
     await gateway.simulator.desk.fault("server_error", None)
-    await wait_until_found(lambda: shows("ok", "ok"), within=30)
+    await wait_until_found(lambda: shows("ok", "ok"))
     await gateway.ended(1)
     assert gateway.texts() == ["echo: hi"]
     _, metrics = await gateway.get("/metrics", ops=True)
@@ -144,7 +144,7 @@ class Outage:
         async with program("serve", settings=chosen) as process:
             url = f"http://127.0.0.1:{port}"
             running = Process(process, self.backend, self.simulator, url)
-            await wait_until_found(running.healthy, within=20)
+            await wait_until_found(running.healthy)
             try:
                 yield running
             finally:
@@ -188,15 +188,15 @@ async def test_the_end_of_a_gateway_in_an_outage_loses_no_reply(
         for n, user in enumerate(USERS):
             await first.say(2 * n + 1, user, "one")
             await first.say(2 * n + 2, user, "two")
-        await wait_until(lambda: outage.tried() == set(USERS), within=15)
+        await wait_until(lambda: outage.tried() == set(USERS))
         first.process.send_signal(end)
-        code = await asyncio.wait_for(first.process.wait(), 30)
+        code = await asyncio.wait_for(first.process.wait(), LIMIT)
         assert code == (0 if end is signal.SIGTERM else -end)
     async with outage.gateway() as second:
         await second.say(1000, USERS[0], "three")
         await outage.simulator.desk.fault("server_error", None)
-        await wait_until(lambda: len(outage.texts(USERS[0])) == 3, within=40)
-        await wait_until(lambda: all(len(outage.texts(u)) > 1 for u in USERS), 40)
+        await wait_until(lambda: len(outage.texts(USERS[0])) == 3)
+        await wait_until(lambda: all(len(outage.texts(u)) > 1 for u in USERS))
     expected = ["echo: one", "echo: two"]
     assert outage.texts(USERS[0]) == [*expected, "echo: three"]
     assert [outage.texts(user) for user in USERS[1:]] == [expected] * 19

@@ -14,7 +14,7 @@ from tests.flow.process import serving_process
 from tests.flow.test_workers import workers_of
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 DESCRIPTORS = 200
 
@@ -40,7 +40,7 @@ async def test_floods_of_silent_connections_lock_nobody_out() -> None:
             silent_connections(ops_port, 2 * DESCRIPTORS),
         ):
             for user in range(1, 6):
-                await asyncio.wait_for(gateway.say(user, user=user), 10)
+                await asyncio.wait_for(gateway.say(user, user=user), LIMIT)
             users = range(1, 6)
             await wait_until(lambda: all(map(gateway.simulator.messages, users)))
             status, _ = await get(ops_port, "/ready")
@@ -51,7 +51,7 @@ async def test_floods_of_silent_connections_lock_nobody_out() -> None:
         assert evicted
         assert float(evicted[1]) > DESCRIPTORS
         gateway.process.send_signal(signal.SIGTERM)
-        output, errors = await asyncio.wait_for(gateway.process.communicate(), 20)
+        output, errors = await asyncio.wait_for(gateway.process.communicate(), LIMIT)
         assert errors == b""
         assert len(output.splitlines()) < 50
 
@@ -72,7 +72,7 @@ async def test_a_flood_of_the_pages_of_operators_blames_no_worker(
 
     try:
         async with serving_process(settings, descriptors=DESCRIPTORS) as gateway:
-            await wait_until_found(all_answer, within=20)
+            await wait_until_found(all_answer)
             pids = workers_of(gateway.process.pid)
             async with silent_connections(ops_port, 2 * DESCRIPTORS):
                 assert await all_answer()
