@@ -119,6 +119,8 @@ async def running(
     table = table.streaming([name for name, it in services.items() if it.streaming])
     token = settings.telegram_bot_token.get_secret_value()
     background = BackgroundTasks()
+    if settings.sends_token_in_clear:
+        logger.warning("TELEGRAM_API_URL is http: others can read the token on its way")
     shares = share_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
@@ -221,13 +223,13 @@ def _own_pages(
     if worker is None:
         return listening(
             {**parts.ops.internal, **files},
-            settings.host,
+            settings.operations_host,
             settings.ops_port,
             most_connections=shares.operations,
             counts=counts,
         )
     return listening_on_socket(
-        {**parts.ops.internal, **parts.ops.public},
+        parts.ops.internal,
         worker,
         most_connections=shares.local,
         counts=counts,
@@ -241,7 +243,7 @@ def _public_pages(
         health: Pages = parts.ops.public
     else:
         whole = socket_of_whole(worker.parent)
-        health = WholeHealth(whole, parts.ops.answer_health).pages
+        health = WholeHealth(whole, parts.ops.answer_status).pages
     return listening(
         {**parts.webhook.pages, **health},
         settings.host,

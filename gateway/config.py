@@ -1,12 +1,14 @@
-"""Settings: the environment, and a file `.env` beside it.
+"""Settings: the environment, a file `.env` beside it, and files of secrets.
 
 Every fault is found before the start and all are reported at once. Values never appear
 in a report: they may be secrets.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -37,27 +39,38 @@ def _token(value: SecretStr) -> SecretStr:
     bot_id, colon, key = value.get_secret_value().partition(":")
     if not (bot_id.isascii() and bot_id.isdigit() and colon and key and key.isascii()):
         raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
+    if _is_placeholder(key):
+        raise ValueError("is the example's: BotFather gives you your own")
     if any(character.isspace() or character in "/?#%" for character in key):
         raise ValueError("is not a bot token: it has characters that none has")
     return value
 
 
-def _is_long_enough(secret: str) -> bool:
-    """Tell a secret from one that is easily guessed, such as an example's."""
-    return len(secret) >= 16 and "replace-me" not in secret.lower()
+def _is_placeholder(secret: str) -> bool:
+    """Tell whether a value is still that of `.env.example` or of a manifest."""
+    return "replace-me" in secret.lower()
+
+
+def _strong(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if len(secret) < 16 or _is_placeholder(secret):
+        raise ValueError(_WEAK)
+    return value
 
 
 def _secret(value: SecretStr) -> SecretStr:
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-        raise ValueError("needs 1 to 256 characters out of A-Z a-z 0-9 _ -")
-    return value
+        raise ValueError("needs 16 to 256 characters out of A-Z a-z 0-9 _ -")
+    return _strong(value)
+
+
+def _webhook_secret(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else _secret(value)
 
 
 def _own_secret(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and not _is_long_enough(value.get_secret_value()):
-        raise ValueError(_WEAK)
-    return value
+    return None if value is None else _strong(value)
 
 
 def _redis_url(value: SecretStr | None) -> SecretStr | None:
@@ -78,6 +91,8 @@ def _redis_url(value: SecretStr | None) -> SecretStr | None:
             "is no address of a Redis, like redis://host:6379/0"
             " or redis+sentinel://host:26379,host:26379/service"
         )
+    if _is_placeholder(value.get_secret_value()):
+        raise ValueError("has the password of the example: set your own, also in Redis")
     return value
 
 
@@ -106,11 +121,15 @@ class Settings(BaseSettings):
 
     telegram_bot_token: Annotated[SecretStr, AfterValidator(_token)]
     telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
+    telegram_webhook_secret_previous: Annotated[
+        SecretStr | None, AfterValidator(_webhook_secret)
+    ] = None
     telegram_api_url: _BaseUrl = HttpUrl("https://api.telegram.org")
     webhook_url: HttpUrl | None = None
     files_url: _BaseUrl | None = None
     host: str = "127.0.0.1"
     port: _Port = 8000
+    ops_host: str | None = None
     ops_port: _Port = 9000
     redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
     redis_host: Annotated[str | None, Field(pattern=r"^[^\s:/@]+$")] = None
@@ -141,6 +160,24 @@ class Settings(BaseSettings):
     def bot_id(self) -> int:
         """The bot's own user id: the public half of the token."""
         return int(self.telegram_bot_token.get_secret_value().partition(":")[0])
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        """The secrets of Telegram that are accepted, the current one first."""
+        secrets = (self.telegram_webhook_secret, self.telegram_webhook_secret_previous)
+        return [secret.get_secret_value() for secret in secrets if secret]
+
+    @property
+    def operations_host(self) -> str:
+        """The address to listen on with OPS_PORT: HOST unless OPS_HOST is set."""
+        return self.ops_host or self.host
+
+    @property
+    def sends_token_in_clear(self) -> bool:
+        """Whether the Bot API is another machine that is spoken to without TLS."""
+        return self.telegram_api_url.scheme == "http" and not is_loopback(
+            self.telegram_api_url.host or ""
+        )
 
     @property
     def api_url(self) -> str:
@@ -245,11 +282,14 @@ def load_with_services(
         Faults: everything that is wrong with any of them.
     """
     env_file = _env_file()
+    secrets_dir = _secrets_dir()
     faults: list[str] = []
     settings: Settings | None = None
     services: dict[str, ServiceSettings] = {}
     try:
-        settings = Settings(_env_file=env_file, **(overrides or {}))
+        settings = Settings(
+            _env_file=env_file, _secrets_dir=secrets_dir, **(overrides or {})
+        )
     except ValidationError as error:
         faults += _lines(error)
     for name in names:
@@ -278,6 +318,36 @@ def _env_file() -> str | None:
     except UnicodeDecodeError:
         raise Faults([f"ENV_FILE {name}: is not UTF-8"]) from None
     return name
+
+
+def _secrets_dir() -> str | None:
+    """Return the directory with a file for each secret, if there is one.
+
+    Raises:
+        Faults: it is no directory that can be read, or holds a file that cannot.
+    """
+    name = os.environ.get("SECRETS_DIR")
+    if not name:
+        return None
+    known = {field.upper() for field in Settings.model_fields}
+    try:
+        for path in Path(name).iterdir():
+            if path.name.upper() in known:
+                path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Faults([f"SECRETS_DIR {name}: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise Faults([f"SECRETS_DIR {name}: a file is not UTF-8"]) from None
+    return name
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host, by its name or its address, is this machine."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return False
 
 
 def _lines(error: ValidationError, prefix: str = "") -> list[str]:

@@ -18,7 +18,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import chain, islice
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
@@ -54,6 +56,13 @@ class ConnectionCounts:
         self.failed_accepts = 0
         """Attempts to accept a connection that failed, for example for lack of file
         descriptors."""
+
+
+class _Request(web.BaseRequest):
+    """A request whose answer does not tell which libraries made it."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)
 
 
 class LimitedServer(web.Server):
@@ -93,6 +102,17 @@ class LimitedServer(web.Server):
         """Connections whose requests were answered; those idle longest first."""
         self._paused: asyncio.TimerHandle | None = None
         self._ending_silent: asyncio.TimerHandle | None = None
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        loop = asyncio.get_running_loop()
+        return _Request(message, payload, protocol, writer, task, loop)
 
     def start(self, sockets: Collection[socket.socket]) -> None:
         """Accept connections. The sockets are closed by `close`."""

@@ -187,6 +187,12 @@ def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Fault
     return Faults([f"cannot listen on {host}:{port}: {reason}"])
 
 
+def answer_status(health: Mapping[str, Any]) -> web.Response:
+    """Make the public answer of `/health`, which anybody may read."""
+    body = msgspec.json.encode({"status": health["status"]})
+    return web.Response(body=body, content_type=_JSON)
+
+
 class Ops:
     """Answers from what the rest of the program tells when it is asked."""
 
@@ -208,16 +214,20 @@ class Ops:
         self._health = health
         self._ready = ready
         self._metrics = metrics
-        self.public: Pages = {("GET", "/health"): self.answer_health}
-        """`/health`: is the process alive and what does it run on."""
+        self.public: Pages = {("GET", "/health"): self.answer_status}
+        """`/health` for everybody: "ok" or "degraded", and nothing else."""
         self.internal: Pages = {
+            ("GET", "/health"): self._answer_health,
             ("GET", "/ready"): self._answer_ready,
             ("GET", "/metrics"): self._answer_metrics,
         }
-        """`/ready` and `/metrics`, which are nobody else's business."""
+        """`/health` with all details, `/ready` and `/metrics`: for operators."""
 
-    async def answer_health(self, request: web.BaseRequest) -> web.Response:
-        """Answer what is known here."""
+    async def answer_status(self, request: web.BaseRequest) -> web.Response:
+        """Answer whether all is well, without a reason."""
+        return answer_status(self._health())
+
+    async def _answer_health(self, request: web.BaseRequest) -> web.Response:
         body = msgspec.json.encode(self._health())
         return web.Response(body=body, content_type=_JSON)
 

@@ -147,7 +147,7 @@ class Parts:
         )
         accept = self.system.accept
         self.webhook = Webhook(
-            secret=settings.telegram_webhook_secret.get_secret_value(),
+            secrets=settings.webhook_secrets,
             read=reader.read,
             accept=recorder.accepting(accept) if recorder is not None else accept,
             bury=mailboxes.bury,

@@ -90,12 +90,13 @@ class Whole:
         self._own_metrics = own_metrics
         self._own_failing = own_failing
         self.internal = {
+            ("GET", "/health"): self._answer_health,
             ("GET", "/ready"): self._answer_ready,
             ("GET", "/metrics"): self._answer_metrics,
         }
-        """`/ready` and `/metrics`, which are nobody else's business."""
-        self.health = {("GET", "/health"): self._answer_health}
-        """`/health`, for the workers to ask for."""
+        """`/health` with all details, `/ready` and `/metrics`: for operators."""
+        self.health = {("GET", "/health"): self._answer_status}
+        """`/health` as everybody may read it, for the workers to ask for."""
 
     async def silent(self) -> set[int]:
         """Tell which workers do not answer, but not those that could not be asked."""
@@ -114,9 +115,17 @@ class Whole:
         return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
 
     async def _answer_health(self, request: web.BaseRequest) -> web.Response:
+        body = msgspec.json.encode(await self._health())
+        return web.Response(body=body, content_type=_JSON)
+
+    async def _answer_status(self, request: web.BaseRequest) -> web.Response:
+        health = await self._health()
+        body = msgspec.json.encode({"status": health["status"]})
+        return web.Response(body=body, content_type=_JSON)
+
+    async def _health(self) -> Facts:
         answers = await self._ask_for_facts("/health")
-        health = merge_health(answers, self._own_failing())
-        return web.Response(body=msgspec.json.encode(health), content_type=_JSON)
+        return merge_health(answers, self._own_failing())
 
     async def _ask_for_facts(self, page: str) -> list[Facts | None]:
         answers = await self._ask_all(page)
@@ -137,7 +146,7 @@ class WholeHealth:
 
     Args:
         path: the socket of the process above.
-        own: answers with the worker's own health, for when that one does not.
+        own: answers with the worker's own status, for when that one does not.
     """
 
     def __init__(self, path: Path, own: Handler) -> None:

@@ -71,7 +71,9 @@ async def _supervise(
         sockets = [socket_of_worker(directory, number) for number in numbers]
         workers = Workers(
             [
-                (sys.executable, "-m", "gateway", "serve", "--worker", path)
+                # -P: Python would look for modules in the working directory first, and
+                # whoever can write there would get the token.
+                (sys.executable, "-P", "-m", "gateway", "serve", "--worker", path)
                 for path in sockets
             ],
             environment_of(settings, services),
@@ -88,17 +90,16 @@ async def _supervise(
             metrics.page,
             lambda: background.failing,
         )
-        host = settings.host
         with _on_signals(workers):
             async with (
-                reserved(host, settings.port),
+                reserved(settings.host, settings.port),
                 BotApi(
                     settings.telegram_bot_token.get_secret_value(), settings.api_url
                 ) as api,
                 app.file_pages(settings, api) as files,
                 listening(
                     {**whole.internal, **files},
-                    host,
+                    settings.operations_host,
                     settings.ops_port,
                     most_connections=shares.operations,
                     counts=counts,

@@ -11,6 +11,7 @@ from gateway.domain.errors import Faults
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 SERVICES = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
 TOKEN = "123456:a-token-of-a-bot"
+SECRET = "s-e_cret-of-the-webhook"
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set what has no default."""
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
-    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", "s-e_cret")
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", SECRET)
 
 
 def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,10 @@ def test_what_does_not_fit_together_is_found_beside_other_faults(
 
 
 @pytest.mark.usefixtures("_enough")
-@pytest.mark.parametrize("secret", ["", "with space", "ü", "x" * 257, "semi;colon"])
+@pytest.mark.parametrize(
+    "secret",
+    ["", "with space in a long one", "ü" * 20, "x" * 257, "semi;colon-in-a-long-one"],
+)
 def test_a_secret_that_telegram_refuses_is_refused(
     secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +221,9 @@ def test_the_example_names_every_setting_and_its_default(
 ) -> None:
     """`.env.example` is complete, loads as it is, and shows the true defaults."""
     monkeypatch.setenv("ENV_FILE", str(EXAMPLE))
+    # The environment goes before the file, whose secrets are refused.
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", SECRET)
     settings, services = load_with_services(SERVICES)
     assert set(services) == set(SERVICES)
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
@@ -290,3 +297,157 @@ def test_a_bot_api_server_of_ones_own_is_known(
     """It must not be sent to private addresses."""
     monkeypatch.setenv("TELEGRAM_API_URL", url)
     assert load().uses_local_server is local
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_WEBHOOK_SECRET_PREVIOUS"),
+        *("STORE_SECRET", "STORE_SECRET_PREVIOUS"),
+    ],
+)
+@pytest.mark.parametrize(
+    "secret", ["a", "fifteen-letters", "replace-me-replace-me", "REPLACE-ME-with-more"]
+)
+def test_a_secret_that_is_easily_guessed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, secret: str
+) -> None:
+    """Short ones and those of examples; it is said how to make a good one."""
+    monkeypatch.setenv(name, secret)
+    with pytest.raises(Faults) as caught:
+        load()
+    (line,) = caught.value.faults
+    assert line.startswith(f"{name}: ")
+    assert "openssl rand -hex 24" in line
+    assert len(secret) == 1 or secret not in line
+    monkeypatch.setenv(name, "0123456789abcdef")
+    load()
+
+
+def test_the_example_starts_nothing_until_it_is_filled_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its secrets are known to everybody. All of them are told, and nothing else."""
+    monkeypatch.setenv("ENV_FILE", str(EXAMPLE))
+    with pytest.raises(Faults) as caught:
+        load_with_services(SERVICES)
+    names = [line.partition(":")[0] for line in caught.value.faults]
+    assert names == ["TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET"]
+
+
+@pytest.mark.usefixtures("_enough")
+def test_the_password_of_the_example_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it stands in the manifests."""
+    monkeypatch.setenv("REDIS_URL", "redis://gateway:replace-me@redis:6379")
+    with pytest.raises(Faults, match="REDIS_URL: has the password of the example"):
+        load()
+
+
+@pytest.mark.usefixtures("_enough")
+def test_two_secrets_of_the_webhook_are_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The current one first: it is the one that Telegram is told."""
+    assert load().webhook_secrets == [SECRET]
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", "the-one-used-before")
+    assert load().webhook_secrets == [SECRET, "the-one-used-before"]
+
+
+@pytest.mark.usefixtures("_enough")
+def test_the_store_is_signed_with_its_own_secret_or_the_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the token signed stays good, so that a secret can be introduced."""
+    assert load().store_secrets == [TOKEN]
+    monkeypatch.setenv("STORE_SECRET_PREVIOUS", "123456:the-token-before")
+    assert load().store_secrets == [TOKEN, "123456:the-token-before"]
+    monkeypatch.setenv("STORE_SECRET", "a secret of the store")
+    assert load().store_secrets[0] == "a secret of the store"
+    assert set(load().store_secrets[1:]) == {TOKEN, "123456:the-token-before"}
+
+
+@pytest.mark.usefixtures("_enough")
+def test_operators_may_have_an_address_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without it they have that of everybody."""
+    monkeypatch.setenv("HOST", "192.0.2.1")
+    assert load().operations_host == "192.0.2.1"
+    monkeypatch.setenv("OPS_HOST", "127.0.0.1")
+    assert load().operations_host == "127.0.0.1"
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    ("url", "in_clear"),
+    [
+        ("https://api.example.com", False),
+        ("http://api.example.com", True),
+        ("http://192.0.2.7:8081", True),
+        ("http://127.0.0.1:8081", False),
+        ("http://127.1.2.3:8081", False),
+        ("http://[::1]:8081", False),
+        ("http://localhost:8081", False),
+        ("http://localhost.example.com", True),
+    ],
+)
+def test_a_token_that_leaves_the_machine_in_clear_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, url: str, in_clear: bool
+) -> None:
+    """A Bot API server of one's own may listen without TLS on the same machine."""
+    monkeypatch.setenv("TELEGRAM_API_URL", url)
+    assert load().sends_token_in_clear is in_clear
+
+
+class TestFilesOfSecrets:
+    """Settings in files of their own, as Docker and Kubernetes mount secrets."""
+
+    @pytest.fixture
+    def directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Make a directory that SECRETS_DIR names."""
+        directory = tmp_path / "secrets"
+        directory.mkdir()
+        monkeypatch.setenv("SECRETS_DIR", str(directory))
+        return directory
+
+    def test_they_are_read_like_settings(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the names of settings; the environment goes before them."""
+        # Kubernetes leads there by links, so that all files change at once.
+        (directory / "..data").mkdir()
+        (directory / "..data" / "TELEGRAM_BOT_TOKEN").write_text(f"{TOKEN}\n")
+        link = directory / "TELEGRAM_BOT_TOKEN"
+        link.symlink_to("..data/TELEGRAM_BOT_TOKEN")
+        (directory / "telegram_webhook_secret").write_text(SECRET)
+        (directory / "PORT").write_text("8001")
+        (directory / "unrelated").write_bytes(b"\xff")
+        monkeypatch.setenv("PORT", "8002")
+        settings = load()
+        assert settings.telegram_bot_token.get_secret_value() == TOKEN
+        assert settings.webhook_secrets == [SECRET]
+        assert settings.port == 8002
+
+    def test_what_is_wrong_in_them_is_not_quoted(self, directory: Path) -> None:
+        """They hold secrets."""
+        (directory / "TELEGRAM_BOT_TOKEN").write_text("hush")
+        (directory / "TELEGRAM_WEBHOOK_SECRET").write_text("hush")
+        with pytest.raises(Faults) as caught:
+            load()
+        assert len(caught.value.faults) == 2
+        assert "hush" not in str(caught.value)
+
+    @pytest.mark.parametrize("wrong", ["missing", "a file", "binary"])
+    def test_a_directory_that_cannot_be_read_is_a_fault(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+    ) -> None:
+        """One line that says which, and no traceback."""
+        secret = directory / "STORE_SECRET"
+        secret.write_bytes(b"\xff\xfe")
+        path = {"missing": directory / "no", "a file": secret}.get(wrong, directory)
+        monkeypatch.setenv("SECRETS_DIR", str(path))
+        with pytest.raises(Faults, match="SECRETS_DIR /"):
+            load()

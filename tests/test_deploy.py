@@ -96,7 +96,10 @@ def test_only_settings_are_set_and_every_service_has_a_target() -> None:
 def test_the_settings_are_good_but_for_the_secrets() -> None:
     """They start a gateway."""
     for environment in environments():
-        good = {"TELEGRAM_BOT_TOKEN": "123456:abc", "TELEGRAM_WEBHOOK_SECRET": "abc"}
+        good = {
+            "TELEGRAM_BOT_TOKEN": "123456:abc",
+            "TELEGRAM_WEBHOOK_SECRET": "abc" * 6,
+        }
         values = (environment | good).items()
         chosen: dict[str, Any] = {name.lower(): value for name, value in values}
         Settings(_env_file=None, **chosen)

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.errors import Faults
-from gateway.ops import listening, reserved
+from gateway.ops import Ops, listening, reserved
 from tests.ports import free_ports
 
 HOST = "127.0.0.1"
@@ -97,3 +97,42 @@ async def test_pages_are_found_by_method_and_path() -> None:
 
 async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection(HOST, port)
+
+
+async def test_no_answer_tells_which_libraries_made_it() -> None:
+    """Neither a page nor an error, and not one for what is no HTTP."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(text="page")
+
+    (port,) = free_ports(1)
+    async with listening({("GET", "/page"): answer}, HOST, port):
+        for line in (b"GET /page HTTP/1.1", b"GET /none HTTP/1.1", b"nonsense"):
+            reader, writer = await _connect(port)
+            writer.write(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+            said = (await reader.read()).lower()
+            writer.close()
+            await writer.wait_closed()
+            assert said.startswith(b"http/1."), line
+            assert b"server:" not in said
+            assert b"python" not in said
+
+
+async def test_strangers_learn_the_status_and_operators_the_rest() -> None:
+    """What a gateway runs on and how long its queues are is nobody else's business."""
+    (port,) = free_ports(1)
+    ops = Ops(
+        health=lambda: {"status": "degraded", "version": "7", "queued_updates": 3},
+        ready=lambda: {"ready": True},
+        metrics=lambda: b"",
+    )
+    for pages, said in (
+        (ops.public, '{"status":"degraded"}'),
+        (ops.internal, '{"status":"degraded","version":"7","queued_updates":3}'),
+    ):
+        async with (
+            listening(pages, HOST, port),
+            aiohttp.ClientSession() as client,
+            client.get(f"http://{HOST}:{port}/health") as response,
+        ):
+            assert await response.text() == said

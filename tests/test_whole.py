@@ -53,7 +53,7 @@ def a_page(updates: int) -> bytes:
 def ops(name: str) -> Ops:
     """Give the pages of one worker."""
     return Ops(
-        health=lambda: a_health() | {"version": name},
+        health=lambda: a_health(name),
         ready=lambda: {"ready": True, "reason": "", "bot_api": "ok"},
         metrics=lambda: a_page(1),
     )
@@ -142,10 +142,10 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
     hanging = socket.socket(socket.AF_UNIX)
     hanging.bind(str(bad))
     hanging.listen()  # and nobody accepts, as in a process that is stopped
-    pages = {**ops("1").internal, **ops("1").public}
+    pages = ops("1").internal
     async with (
         listening_on_socket(pages, good),
-        listening_on_socket({**whole.internal, **whole.health}, above),
+        listening_on_socket(whole.internal, above),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(above))) as client,
     ):
         begin = time.monotonic()
@@ -164,14 +164,14 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
 async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
     """Its own where the process above it does not answer."""
     above, public = tmp_path / "whole", tmp_path / "public"
-    health = WholeHealth(above, ops("own").answer_health)
+    health = WholeHealth(above, ops("own").answer_status)
     async with (
         listening_on_socket(health.pages, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
         async with listening_on_socket(ops("whole").public, above):
-            assert json.loads((await _get(client, "/health"))[1])["version"] == "whole"
-        assert json.loads((await _get(client, "/health"))[1])["version"] == "own"
+            assert await _get(client, "/health") == (200, '{"status":"whole"}')
+        assert await _get(client, "/health") == (200, '{"status":"own"}')
 
 
 async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None
         await asyncio.sleep(0.1)
         return web.Response(body=b"{}")
 
-    health = WholeHealth(above, ops("own").answer_health)
+    health = WholeHealth(above, ops("own").answer_status)
     async with (
         listening_on_socket({("GET", "/health"): count}, above),
         listening_on_socket(health.pages, public),

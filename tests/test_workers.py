@@ -7,7 +7,7 @@ from gateway.workers import environment_of
 
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7400000001:hush",
-    "TELEGRAM_WEBHOOK_SECRET": "hush",
+    "TELEGRAM_WEBHOOK_SECRET": "hush-hush-hush-hush",
     "REDIS_URL": "redis://:hush@cache/2",
     "port": "8001",
     "DRAIN_TIMEOUT": "1.5",

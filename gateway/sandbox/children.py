@@ -75,6 +75,7 @@ class Children:
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             *arguments,
             stdin=DEVNULL,

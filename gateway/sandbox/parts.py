@@ -22,7 +22,7 @@ from gateway.sandbox.places import LOOPBACK, call_settings
 from gateway.sandbox.simulator import Simulator
 
 TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
-SECRET = "sandbox-secret"  # noqa: S105 - between two processes on loopback
+SECRET = "sandbox-webhook-secret"  # noqa: S105 - between two processes on loopback
 
 _HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
 """What children see of the environment: no settings, and no proxy between them."""

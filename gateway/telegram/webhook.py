@@ -11,7 +11,7 @@ was begun.
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
@@ -36,7 +36,8 @@ class Webhook:
     """The end point that Telegram posts updates to.
 
     Args:
-        secret: what Telegram was told to send along; not empty.
+        secrets: what Telegram may have been told to send along; none is empty. Two of
+            them let the secret change while gateways run.
         read: turns a body and its time of arrival into an update, or raises.
         accept: takes an update; it is safe when this returns.
         bury: keeps a body that could not be used.
@@ -48,7 +49,7 @@ class Webhook:
     def __init__(
         self,
         *,
-        secret: str,
+        secrets: Collection[str],
         read: Callable[[bytes, float], Update],
         accept: Callable[[Envelope], Awaitable[None]],
         bury: Callable[[DeadLetter], Awaitable[None]],
@@ -56,9 +57,9 @@ class Webhook:
         clock: Clock,
         body_seconds: float = 10,
     ) -> None:
-        if not secret:
+        if not secrets or not all(secrets):
             raise ValueError("an empty secret would let anybody in")
-        self._secret = secret.encode()
+        self._secrets = [secret.encode() for secret in secrets]
         self._read = read
         self._accept = accept
         self._bury = bury
@@ -102,11 +103,15 @@ class Webhook:
             await self._deliver(received.body)
 
     def _is_from_telegram(self, request: web.BaseRequest) -> bool:
-        """Compare the secret, in a time that does not tell how much of it is right."""
+        """Compare the secret, in a time that does not tell how much of it is right.
+
+        All secrets are compared, so that the time does not tell which one fits either.
+        """
         given = request.headers.get(_SECRET_HEADER, "")
         # Undoes what aiohttp did to the header, so that any bytes can be compared.
         given_bytes = given.encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(given_bytes, self._secret)
+        fits = [hmac.compare_digest(given_bytes, secret) for secret in self._secrets]
+        return any(fits)
 
     async def _deliver(self, body: bytes) -> None:
         """Read the body and hand the update on."""

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 @asynccontextmanager
 async def program(
-    *arguments: str, settings: Mapping[str, str] | None = None, descriptors: int = 0
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    descriptors: int = 0,
+    directory: Path = ROOT,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `telegram-gateway` with these arguments; it is killed if it is left.
 
@@ -31,6 +34,7 @@ async def program(
         settings: the environment; nothing of the tests' own gets through but what
             Python needs.
         descriptors: how many files it may have open; 0: as many as the tests.
+        directory: where it runs.
     """
     limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors)]
     environment = {
@@ -42,13 +46,12 @@ async def program(
     process = await asyncio.create_subprocess_exec(
         *(limited if descriptors else []),
         sys.executable,
-        "-m",
-        "gateway",
+        *("-P", "-m", "gateway"),  # the installed script has no other path either
         *arguments,
         env=environment | dict(settings or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
+        cwd=directory,
     )
     try:
         yield process
@@ -136,20 +139,23 @@ def settings_of(target: str, api_url: str, port: int, ops_port: int) -> dict[str
 
 @asynccontextmanager
 async def serving_process(
-    settings: Mapping[str, str] | None = None, descriptors: int = 0
+    settings: Mapping[str, str] | None = None,
+    descriptors: int = 0,
+    directory: Path = ROOT,
 ) -> AsyncIterator[Process]:
     """Run `telegram-gateway serve` with services and a Bot API around it.
 
     Args:
         settings: what differs from `settings_of`.
         descriptors: as in `program`.
+        directory: as in `program`.
     """
     backend, simulator = Backend(), Simulator(TOKEN)
     port, ops_port = free_ports(2)
     async with serving(backend) as target, simulator.serve() as api_url:
         chosen = settings_of(target, api_url, port, ops_port) | dict(settings or {})
         async with program(
-            "serve", settings=chosen, descriptors=descriptors
+            "serve", settings=chosen, descriptors=descriptors, directory=directory
         ) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
             await wait_until_found(running.healthy)

@@ -102,7 +102,7 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
     monkeypatch.setattr(health, "FAILING_SECONDS", 0.1)
 
     async def seen() -> tuple[str, str]:
-        answer = json.loads((await gateway.get("/health"))[1])
+        answer = json.loads((await gateway.get("/health", ops=True))[1])
         return answer["status"], answer["bot_api"]
 
     async def shows(status: str, bot_api: str) -> bool:

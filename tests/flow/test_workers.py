@@ -140,7 +140,8 @@ async def test_all_workers_take_updates_and_are_seen_as_one(workers: Workers) ->
     ]
     assert sum(each) == 40
     assert all(each)
-    health = json.loads((await workers.page("/health"))[1])
+    assert await workers.page("/health") == (200, '{"status":"ok"}')
+    health = json.loads((await workers.page("/health", ops=True))[1])
     assert health["status"] == "ok"
     assert health["workers"] == 2
     assert health["queued_updates"] == 0
@@ -183,9 +184,10 @@ async def test_a_worker_that_hangs_hangs_no_page(workers: Workers) -> None:
     os.kill(workers.pids()[1], signal.SIGSTOP)
     try:
         begin = time.monotonic()
-        (_, metrics), (ready, _), health = await asyncio.gather(
+        (_, metrics), (ready, _), (_, health), status = await asyncio.gather(
             workers.page("/metrics", ops=True),
             workers.page("/ready", ops=True),
+            workers.page("/health", ops=True),
             _first_health(workers),
         )
         assert time.monotonic() - begin < 1.5
@@ -194,7 +196,7 @@ async def test_a_worker_that_hangs_hangs_no_page(workers: Workers) -> None:
     await wait_until_found(workers.complete)
     assert ready == 200
     assert "gateway_workers 1.0" in metrics
-    assert json.loads(health)["status"] == "degraded"
+    assert json.loads(status) == {"status": "degraded"}
     assert json.loads(health)["missing_workers"] == 1
 
 
@@ -299,6 +301,20 @@ async def test_a_worker_that_cannot_start_ends_the_whole(tmp_path: Path) -> None
     assert code == 2
     assert f"{file} is no file of TLS authorities" in errors
     assert "Traceback" not in errors
+
+
+async def test_no_worker_runs_code_of_the_working_directory(
+    databases: Iterator[str], tmp_path: Path
+) -> None:
+    """Whoever can write there would get the token."""
+    ran = tmp_path / "ran"
+    for name in ("httptools", "gateway", "redis"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    settings = {"WORKERS": "2", "REDIS_URL": next(databases)}
+    async with serving_process(settings, directory=tmp_path) as gateway:
+        await gateway.say(1, 7)
+        await wait_until(lambda: gateway.simulator.sent)
+    assert not ran.exists()
 
 
 async def _first_health(workers: Workers) -> str:

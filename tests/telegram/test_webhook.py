@@ -22,6 +22,7 @@ from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until
 
 SECRET = "a-Secret_0123"  # one that a test makes up
+PREVIOUS_SECRET = "the-Secret_before"
 UPDATE = json.dumps(
     {
         "update_id": 431500101,
@@ -55,7 +56,7 @@ class Gateway:
         self.port = 0
         self._reader = UpdateReader(bot_id=7)
         self.webhook = Webhook(
-            secret=SECRET,
+            secrets=[SECRET, PREVIOUS_SECRET],
             read=self.read,
             accept=self.accept,
             bury=self.bury,
@@ -362,12 +363,27 @@ class TestSecret:
         assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
         assert logged(caplog) == [("WARNING", "webhook secret is wrong")]
 
-    def test_an_empty_secret_is_refused(self) -> None:
+    async def test_the_previous_secret_is_accepted_beside_the_current_one(self) -> None:
+        """So that Telegram and many gateways can change it one after the other."""
+        gateway = Gateway()
+        async with gateway.serving():
+            answers = [
+                (await gateway.post(UPDATE, secret=secret.encode())).partition(
+                    b"\r\nDate"
+                )[0]
+                for secret in (SECRET, PREVIOUS_SECRET, "another-Secret_0123")
+            ]
+        assert len(set(answers)) == 1  # nobody learns which one fits
+        assert len(gateway.accepted) == 2
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+
+    @pytest.mark.parametrize("secrets", [[], [""], [SECRET, ""]])
+    def test_an_empty_secret_is_refused(self, secrets: list[str]) -> None:
         """A missing header would fit it."""
         gateway = Gateway()
         with pytest.raises(ValueError, match="empty secret"):
             Webhook(
-                secret="",
+                secrets=secrets,
                 read=gateway.read,
                 accept=gateway.accept,
                 bury=gateway.bury,
