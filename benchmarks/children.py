@@ -42,7 +42,7 @@ def child(
     settings: Mapping[str, str] | None = None,
     stdin: int = DEVNULL,
     stdout: int | IO[bytes],
-    stderr: int | None = None,
+    stderr: int | IO[bytes] | None = None,
 ) -> AbstractAsyncContextManager[Process]:
     """Run a Python module, its name and its arguments; else as `program`."""
     return program(
@@ -60,7 +60,7 @@ async def program(
     settings: Mapping[str, str] | None = None,
     stdin: int = DEVNULL,
     stdout: int | IO[bytes],
-    stderr: int | None = None,
+    stderr: int | IO[bytes] | None = None,
 ) -> AsyncIterator[Process]:
     """Run a program inside of the block.
 

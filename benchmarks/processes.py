@@ -131,11 +131,14 @@ async def stand_ins(*module: str) -> AsyncIterator[StandIns]:
 
 
 @asynccontextmanager
-async def gateway(around: StandIns, **settings: str) -> AsyncIterator[Gateway]:
+async def gateway(
+    around: StandIns, output: int | None = None, /, **settings: str
+) -> AsyncIterator[Gateway]:
     """Run a gateway inside of the block.
 
     Args:
         around: the services and the Bot API.
+        output: the file descriptor that it logs to; else a temporary file.
         settings: what differs from the defaults, by the name of the variable.
     """
     port, ops_port = free_ports(2)
@@ -154,7 +157,10 @@ async def gateway(around: StandIns, **settings: str) -> AsyncIterator[Gateway]:
     with TemporaryFile() as log:
         try:
             async with child(
-                *serve, settings=settings, stdout=log, stderr=STDOUT
+                *serve,
+                settings=settings,
+                stdout=log if output is None else output,
+                stderr=STDOUT if output is None else log,
             ) as process:
                 await until(lambda: _ready(process, ops_port), "the gateway's start")
                 async with connected(port, CONNECTIONS) as connections:

@@ -39,7 +39,7 @@ _ACCEPTS = 32
 """Connections accepted, or closed to make room, per turn of the loop at most."""
 
 _PAUSE_SECONDS = 1.0
-"""How long nothing is accepted when it failed, unless a connection ends before."""
+"""How long nothing is accepted when it failed, unless there may be room before."""
 
 _SHUTDOWN_SECONDS = 3
 """For a request whose body is still on its way at the stop: it was not accepted yet."""
@@ -164,6 +164,8 @@ class LimitedServer(web.Server):
         finally:
             if connection in self._open:
                 self._idle[connection] = None
+            if self._paused is not None:  # this one may make room
+                self._resume()
 
     def _accept(self, listening: socket.socket) -> None:
         """Accept what waits, as far as there is room."""
@@ -216,7 +218,7 @@ class LimitedServer(web.Server):
             self._open[connection].abort()
 
     def _pause(self) -> None:
-        """Accept nothing until a connection ends, or for a while."""
+        """Accept nothing until there may be room, or for a while."""
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
             loop.remove_reader(listening)

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 
-MOST_LINES = 10_000
-"""Lines that wait to be written: about 4 MB, the log of some seconds."""
+MOST_LINES = 5_000
+"""Lines that wait to be written: about 2 MB, two seconds of a gateway at full load."""
 
 LONGEST_WRITE = select.PIPE_BUF
 """Bytes. No more are written at once, so that a pipe takes them in one piece and lines

@@ -72,7 +72,7 @@ async def test_lines_are_written_in_their_order() -> None:
     with pipe() as (source, target):
         reader = Reader(source)
         writer = LogWriter(target, drops)
-        written = [b"%d\n" % number for number in range(5000)]
+        written = [b"%d\n" % number for number in range(2000)]
         for line in written:
             writer.write(line)
         await wait_until(lambda: reader.data == b"".join(written))
@@ -221,6 +221,20 @@ def test_a_program_ends_though_nobody_reads_its_log(lines: int) -> None:
             timeout=30,
         )
     assert (int(ended.stderr) > 0) == (lines > log_writer.MOST_LINES)
+
+
+def test_a_crash_is_still_printed() -> None:
+    """On standard error, as ever; and what was logged before it is written."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{PROGRAM}\nraise KeyError('odd end')", "10"],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(b"KeyError: 'odd end'\n")
+    assert ended.stdout.count(b'"message":"line"') == 10
 
 
 def test_a_program_without_standard_output_logs_nowhere() -> None:
