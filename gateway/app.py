@@ -31,6 +31,7 @@ from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.sandbox.recorded import recorded_calls
 from gateway.sandbox.recorder import Recorder
+from gateway.sandbox.visitors import refuse_other_hosts
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
@@ -164,8 +165,9 @@ async def running(
         files: Pages = {}
         if worker is None:  # else the process above serves them
             files = await stack.enter_async_context(file_pages(settings, api, now))
+        guard = _take_any_host if recorder is None else refuse_other_hosts
         await stack.enter_async_context(
-            _own_pages(parts, settings, worker, files, shares)
+            _own_pages(parts, settings, worker, files, shares, guard)
         )
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
@@ -175,7 +177,9 @@ async def running(
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
-        await stack.enter_async_context(_public_pages(parts, settings, worker, shares))
+        await stack.enter_async_context(
+            _public_pages(parts, settings, worker, shares, guard)
+        )
         stack.callback(parts.stop)
         parts.phase = ""
         logger.info("started", extra={"host": settings.host, "port": settings.port})
@@ -218,11 +222,12 @@ def _own_pages(
     worker: Path | None,
     files: Pages,
     shares: DescriptorShares,
+    guard: Callable[[Pages], Pages],
 ) -> AbstractAsyncContextManager[None]:
     counts = parts.connection_counts
     if worker is None:
         return listening(
-            {**parts.ops.internal, **files},
+            guard({**parts.ops.internal, **files}),
             settings.operations_host,
             settings.ops_port,
             most_connections=shares.operations,
@@ -237,7 +242,11 @@ def _own_pages(
 
 
 def _public_pages(
-    parts: Parts, settings: Settings, worker: Path | None, shares: DescriptorShares
+    parts: Parts,
+    settings: Settings,
+    worker: Path | None,
+    shares: DescriptorShares,
+    guard: Callable[[Pages], Pages],
 ) -> AbstractAsyncContextManager[None]:
     if worker is None:
         health: Pages = parts.ops.public
@@ -245,13 +254,18 @@ def _public_pages(
         whole = socket_of_whole(worker.parent)
         health = WholeHealth(whole, parts.ops.answer_status).pages
     return listening(
-        {**parts.webhook.pages, **health},
+        guard({**parts.webhook.pages, **health}),
         settings.host,
         settings.port,
         shared=worker is not None,
         most_connections=shares.webhook,
         counts=parts.connection_counts,
     )
+
+
+def _take_any_host(pages: Pages) -> Pages:
+    """Serve under every name: only in the sandbox is the name known beforehand."""
+    return pages
 
 
 def _tls(settings: Settings) -> Tls | None:

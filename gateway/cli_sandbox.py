@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from gateway.domain.errors import Faults
 from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
 from gateway.sandbox.scenarios.reading import read_scenarios
 from gateway.sandbox.scenarios.run import run_scenarios
@@ -34,8 +35,10 @@ _own = click.option(
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
 @_own
+@click.option("--token", help="Of the bot, for calls of your own.  [default: random]")
+@click.option("--secret", help="Of the webhook.  [default: random]")
 @click.pass_context
-def sandbox(
+def sandbox(  # noqa: PLR0913 - one for each option
     context: click.Context,
     *,
     port: int,
@@ -44,6 +47,8 @@ def sandbox(
     samples_port: int,
     host: str,
     own: tuple[str, ...],
+    token: str | None,
+    secret: str | None,
 ) -> None:
     """Run the gateway with sample services and a Telegram on loopback."""
     if context.invoked_subcommand:
@@ -58,6 +63,7 @@ def sandbox(
         samples_port=samples_port,
         host=host,
         targets=read_targets(own, services),
+        secrets=_secrets(token, secret),
     )
     sys.exit(asyncio.run(run))
 
@@ -97,6 +103,12 @@ def run(
         raise Faults(faults)
     played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
     sys.exit(asyncio.run(played))
+
+
+def _secrets(token: str | None, secret: str | None) -> Secrets:
+    """Take what was given, and make up the rest."""
+    made_up = Secrets()
+    return Secrets(token=token or made_up.token, webhook=secret or made_up.webhook)
 
 
 def _refuse_options(context: click.Context) -> None:

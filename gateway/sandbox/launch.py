@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from gateway.sandbox.children import Children, Ended, Stopped
-from gateway.sandbox.parts import SECRET, Ports, running
+from gateway.sandbox.parts import Ports, Secrets, running
 from gateway.sandbox.places import LOOPBACK, find_places, free_ports, port_fault
 
 USER = 1001
@@ -30,6 +30,7 @@ async def run_sandbox(
     samples_port: int = 50051,
     host: str = LOOPBACK,
     targets: Mapping[str, str] | None = None,
+    secrets: Secrets | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -43,6 +44,7 @@ async def run_sandbox(
             target has it.
         host: the address for all of them, which must be loopback.
         targets: addresses of services that take the place of samples.
+        secrets: what the parts share. None: random ones.
 
     Returns:
         The exit code: 0 after a signal, 1 if a part ended by itself or did not start,
@@ -54,6 +56,7 @@ async def run_sandbox(
         )
         return 2
     targets = targets or {}
+    secrets = secrets or Secrets()
     if str(samples_port) in {target.rpartition(":")[2] for target in targets.values()}:
         (samples_port,) = free_ports(1)
     ports = Ports(
@@ -66,8 +69,8 @@ async def run_sandbox(
     with on_signals(children):
         try:
             places = find_places(services, samples_port, targets)
-            async with running(children, ports, places):
-                sys.stdout.write(_welcome(ports))
+            async with running(children, ports, places, secrets=secrets):
+                sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()
                 await children.watch()
         except Stopped:
@@ -107,7 +110,7 @@ def on_signals(children: Children) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _welcome(ports: Ports) -> str:
+def _welcome(ports: Ports, secrets: Secrets) -> str:
     gateway = ports.gateway_url
     ops = f"http://{LOOPBACK}:{ports.ops}"
     api = f"http://{LOOPBACK}:{ports.simulator}"
@@ -125,7 +128,7 @@ Or say something as user {USER} ("match", /start, /profile, /notifications off, 
 
   curl -sS {gateway}/webhook/telegram \\
     -H 'Content-Type: application/json' \\
-    -H 'X-Telegram-Bot-Api-Secret-Token: {SECRET}' \\
+    -H 'X-Telegram-Bot-Api-Secret-Token: {secrets.webhook}' \\
     -d '{{"update_id": '$(date +%s)', "message": {{"message_id": 1, \
 "date": '$(date +%s)', "text": "hello", \
 "chat": {{"id": {USER}, "type": "private"}}, \

@@ -9,23 +9,34 @@ no real bot is touched.
 import asyncio
 import contextlib
 import os
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from secrets import token_urlsafe
 
 import aiohttp
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.sandbox.children import Children
 from gateway.sandbox.people import LIMIT
 from gateway.sandbox.places import LOOPBACK, call_settings
 from gateway.sandbox.simulator import Simulator
 
-TOKEN = "123456:sandbox-token"  # noqa: S105 - of a bot that does not exist
-SECRET = "sandbox-webhook-secret"  # noqa: S105 - between two processes on loopback
-
 _HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
 """What children see of the environment: no settings, and no proxy between them."""
+
+
+class Secrets(Struct, frozen=True, kw_only=True):
+    """What lets one part know another; random, so that no page elsewhere knows it.
+
+    Attributes:
+        token: of a bot that does not exist.
+        webhook: the webhook's secret.
+        turns: the key with which the gateway tells what it does.
+    """
+
+    token: str = field(default_factory=lambda: f"123456:{token_urlsafe(26)}")
+    webhook: str = field(default_factory=token_urlsafe)
+    turns: str = field(default_factory=token_urlsafe)
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -55,6 +66,7 @@ async def running(
     ports: Ports,
     places: Mapping[str, str],
     *,
+    secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
     most_users: int = LIMIT,
 ) -> AsyncIterator[Simulator]:
@@ -64,6 +76,7 @@ async def running(
         children: get the sample services and the gateway.
         ports: where the parts listen.
         places: where each service is.
+        secrets: what the parts share. None: random ones.
         settings: of the gateway, for what the environment does not say.
         most_users: how many users there may be.
 
@@ -90,9 +103,9 @@ async def running(
 
     kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
     kept = {**(settings or {}), **kept}
-    turns_key = secrets.token_urlsafe(16)
+    secrets = secrets or Secrets()
     simulator = Simulator(
-        TOKEN, turns_key=turns_key, most_users=most_users, strict=True
+        secrets.token, turns_key=secrets.turns, most_users=most_users, strict=True
     )
     async with AsyncExitStack() as stack:
         api_url = await stack.enter_async_context(
@@ -105,8 +118,8 @@ async def running(
         environment = {
             **kept,
             "ENV_FILE": "",  # a file .env may hold the token of a real bot
-            "TELEGRAM_BOT_TOKEN": TOKEN,
-            "TELEGRAM_WEBHOOK_SECRET": SECRET,
+            "TELEGRAM_BOT_TOKEN": secrets.token,
+            "TELEGRAM_WEBHOOK_SECRET": secrets.webhook,
             "TELEGRAM_API_URL": api_url,
             "HOST": LOOPBACK,
             "PORT": str(ports.gateway),
@@ -114,7 +127,7 @@ async def running(
             "FILES_URL": f"http://{LOOPBACK}:{ports.ops}",
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
             "SANDBOX_TURNS_URL": f"{api_url}/turns",
-            "SANDBOX_TURNS_KEY": turns_key,
+            "SANDBOX_TURNS_KEY": secrets.turns,
             **call_settings(places),
             **{f"{name}_TARGET": target for name, target in places.items()},
         }
@@ -122,5 +135,6 @@ async def running(
         await stack.enter_async_context(
             children.running("gateway", serve, environment, gateway_answers)
         )
-        simulator.set_webhook(f"{ports.gateway_url}/webhook/telegram", SECRET)
+        url = f"{ports.gateway_url}/webhook/telegram"
+        simulator.set_webhook(url, secrets.webhook)
         yield simulator

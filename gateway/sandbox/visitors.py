@@ -5,12 +5,18 @@ with a name that it lets point to loopback (DNS rebinding) it could also read fr
 """
 
 import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 _NEAR = frozenset({"same-origin", "none"})
+_NO_LOOPBACK = "the Host header is not a loopback address"
+
+Key = TypeVar("Key")
+Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
@@ -23,10 +29,24 @@ async def refuse_strangers(
     return await handler(request)
 
 
+def refuse_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
+    """Let the sandbox's gateway, too, answer 403 to other names than loopback's."""
+    return {key: _for_loopback(page) for key, page in pages.items()}
+
+
+def _for_loopback(page: Page) -> Page:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if not _is_loopback(request.headers.get("Host", "")):
+            return web.json_response({"error": _NO_LOOPBACK}, status=403)
+        return await page(request)
+
+    return answer
+
+
 def _fault(request: web.Request) -> str:
     host = request.headers.get("Host", "")
     if not _is_loopback(host):
-        return "the Host header is not a loopback address"
+        return _NO_LOOPBACK
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{host}":
         return "the request comes from a page elsewhere"

@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from gateway.sandbox.parts import TOKEN
 from tests.ports import free_ports
 from tests.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent
+TOKEN = "123456:token-of-a-bot-that-does-not-exist"
 
 
 class Desk:
@@ -61,7 +61,7 @@ async def running_sandbox(*arguments: str) -> AsyncIterator[Desk]:
         ("--simulator-port", simulator),
         ("--samples-port", samples),
     )
-    options = [word for pair in ports for word in pair]
+    options = [word for pair in (*ports, ("--token", TOKEN)) for word in pair]
     async with (
         process("gateway", "sandbox", *options, *arguments) as sandbox,
         aiohttp.ClientSession() as client,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 from aiohttp import web
@@ -22,7 +23,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.errors import Faults
 from gateway.sandbox.recorder import KEY_HEADER, Recorder
 from tests.flow.backend import Answer
-from tests.flow.world import world
+from tests.flow.world import SECRET, world
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
@@ -323,6 +324,54 @@ async def test_an_update_that_comes_again_keeps_what_became_of_it() -> None:
         await wait_until(lambda: page.turns.get(following, {}).get("outcome"))
         assert page.turns[update_id]["outcome"] == "done"
         assert len(page.steps(update_id)) == 8
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("127.0.0.1", True),
+        ("localhost:8000", True),
+        ("[::1]:80", True),
+        ("rebound.example", False),
+        ("127.0.0.1.example:8000", False),
+        ("", False),
+    ],
+)
+async def test_the_gateway_of_a_sandbox_answers_to_loopback_names(
+    host: str, taken: bool
+) -> None:
+    """A page elsewhere could let its own name point to this machine."""
+    async with (
+        receiving() as (_, url),
+        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        aiohttp.ClientSession(headers={"Host": host}) as visitor,
+    ):
+        ports = gateway.settings.port, gateway.settings.ops_port
+        hook, health, metrics, files = (
+            f"http://127.0.0.1:{ports[0]}/webhook/telegram",
+            f"http://127.0.0.1:{ports[0]}/health",
+            f"http://127.0.0.1:{ports[1]}/metrics",
+            f"http://127.0.0.1:{ports[1]}/ready",
+        )
+        for address in (health, metrics, files):
+            async with visitor.get(address) as response:
+                assert response.status == (200 if taken else 403)
+        update = {"update_id": 5, "unknown": {}}
+        secret = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
+        async with visitor.post(hook, json=update, headers=secret) as response:
+            assert response.status == (200 if taken else 403)
+    assert ("unrouted" in gateway.outcomes()) is taken
+
+
+async def test_a_gateway_answers_to_every_name() -> None:
+    """In production nobody knows beforehand what it is called."""
+    async with (
+        world() as gateway,
+        aiohttp.ClientSession(headers={"Host": "bot.example"}) as visitor,
+    ):
+        health = f"http://127.0.0.1:{gateway.settings.port}/health"
+        async with visitor.get(health) as response:
+            assert response.status == 200
 
 
 @pytest.mark.parametrize(

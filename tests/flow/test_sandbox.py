@@ -27,7 +27,8 @@ async def test_the_readmes_curl_is_answered() -> None:
             line = await asyncio.wait_for(sandbox.stdout.readline(), LIMIT)
             assert line, "the sandbox ended"
             welcome += line
-        assert await _shell(post) == ""
+        (secret,) = re.findall(r"Secret-Token: ([\w-]+)", welcome.decode())
+        assert await _shell(f"SECRET={secret}\n{post}") == ""
         reply = ""
         while "hello" not in reply:
             reply = await asyncio.wait_for(_shell("curl -sS" + show), LIMIT)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import SAMPLES
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
@@ -30,6 +31,15 @@ sys.exit(asyncio.run(run_sandbox(
     SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples,
     targets=json.loads(sys.argv[5]))))
 """
+
+
+def test_nobody_knows_the_secrets_of_a_sandbox_beforehand() -> None:
+    """Each start has its own, unless they are given."""
+    one, other = Secrets(), Secrets()
+    for name in ("token", "webhook", "turns"):
+        assert getattr(one, name) != getattr(other, name)
+        assert len(getattr(one, name)) >= 32
+    assert Secrets(webhook="given").webhook == "given"
 
 
 def is_free(port: int) -> bool:
