@@ -265,6 +265,12 @@ class FakeLease:
         await pause
         await self.hold()
 
+    async def begin_step(self) -> None:
+        """Note nothing."""
+
+    async def end_step(self) -> None:
+        """Note nothing."""
+
     def wanted_back(self, handled: int) -> bool:
         """Want it back as told."""
         return handled >= self.give_back_after

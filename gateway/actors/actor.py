@@ -21,7 +21,6 @@ from gateway.actors.lease import Lease
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.session import user_of
-from gateway.actors.suspects import POISON
 from gateway.domain.ports import Clock, Mailboxes
 from gateway.domain.reply_limits import cut_reply
 from gateway.domain.services import Match, Services
@@ -68,8 +67,12 @@ class Actor:
         handled = 0
         while envelope is not None:
             turn = Turn(update_id=envelope.update_id)
-            if lease.claim.deaths >= POISON:
+            if lease.claim.poisonous:
                 dead = _give_up(turn)
+            elif lease.claim.suspected:
+                await lease.begin_step()
+                dead = await self._take(envelope, state, turn, lease)
+                await lease.end_step()
             else:
                 dead = await self._take(envelope, state, turn, lease)
             if dead:
@@ -86,7 +89,7 @@ class Actor:
                 give_back=lease.wanted_back(handled),
             )
             lease.claim.committing = False
-            lease.claim.deaths = 0  # the next update saw none of them
+            lease.claim.clear()
             lease.claim.replied = False
             self._observe(turn)
 
@@ -104,6 +107,8 @@ class Actor:
                 turn.queue_seconds = max(0.0, self._clock.now() - envelope.arrived)
             answer = await self._answer(update, envelope.arrived, state, turn, lease)
             if answer is not None:
+                if lease.claim.suspected:
+                    await lease.begin_step()
                 reply, preview = answer
                 cut_reply(reply)
                 prepare(reply, update, state, self._services)

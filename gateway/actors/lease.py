@@ -17,7 +17,8 @@ class Lease(Protocol):
         """Return when the lease is known to last: at once in the usual case.
 
         Awaited before every call with an effect. Whoever lost the lane meanwhile is
-        cancelled in here.
+        cancelled in here. The step of a suspected update ends here: it waits for
+        others now.
         """
 
     async def wait(self, pause: Awaitable[None]) -> None:
@@ -27,6 +28,12 @@ class Lease(Protocol):
         where another worker can do the update from its start: while this one ends, if
         the lane is in a durable store and no part of the reply was sent.
         """
+
+    async def begin_step(self) -> None:
+        """Wait until a suspected update may be processed, and note that it is."""
+
+    async def end_step(self) -> None:
+        """Note that a suspected update is not processed any more, if it was."""
 
     def wanted_back(self, handled: int) -> bool:
         """Tell whether the lane is to be given back after so many updates."""

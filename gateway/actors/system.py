@@ -24,12 +24,12 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from gateway.actors.actor import Actor
+from gateway.actors.probation import Probation
 from gateway.actors.refusal import Refusals
 from gateway.actors.renewer import Renewer
-from gateway.actors.suspects import UNSUSPECTED, may_run
 from gateway.background import FIRST_PAUSE, BackgroundTasks
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Clock, Mailboxes, Placed, Suspect
+from gateway.domain.ports import Claim, Clock, Mailboxes, Placed
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 
@@ -68,6 +68,7 @@ class ActorSystem:
         self._running: dict[Claim, asyncio.Task[None]] = {}
         self._clock = clock
         self._renewer = Renewer(mailboxes, clock, self._running)
+        self._probation = Probation(mailboxes)
         self._asked = 0
         """Claims asked for and not answered yet: they count against the bound."""
         self._stuck = 0
@@ -182,13 +183,13 @@ class ActorSystem:
     def _activate(self, claim: Claim) -> None:
         task = asyncio.create_task(self._run(claim), name=claim.lane)
         self._running[claim] = task
-        suspected = claim.deaths > UNSUSPECTED
-        task.add_done_callback(partial(self._remove, claim, suspected))
+        task.add_done_callback(partial(self._remove, claim))
 
-    def _remove(self, claim: Claim, suspected: bool, _: asyncio.Task[None]) -> None:
+    def _remove(self, claim: Claim, _: asyncio.Task[None]) -> None:
         del self._running[claim]
         self._given_back.discard(claim)
-        if self._backlog or suspected:
+        self._probation.remove(claim)
+        if self._backlog:
             self._place_free.set()
 
     async def wait(self, claim: Claim, pause: Awaitable[None]) -> None:
@@ -210,7 +211,8 @@ class ActorSystem:
 
     async def _run(self, claim: Claim) -> None:
         try:
-            await self._actor.run(_KeptLease(claim, self._renewer, self))
+            lease = _KeptLease(claim, self._renewer, self._probation, self)
+            await self._actor.run(lease)
         except asyncio.CancelledError:
             if claim not in self._given_back:
                 raise
@@ -246,26 +248,19 @@ class ActorSystem:
         room = max(self._room(), 0)
         lanes = await self._mailboxes.waiting(room + 1)
         self._backlog = len(lanes) > room
-        suspects = await asyncio.gather(
-            *(self._claim(lane, UNSUSPECTED) for lane in lanes[:room])
-        )
-        for suspect in filter(None, suspects):
-            if may_run(suspect.deaths, self._running):
-                await self._claim(suspect.lane, suspect.deaths)
+        await asyncio.gather(*(self._claim(lane) for lane in lanes[:room]))
 
-    async def _claim(self, lane: str, most_deaths: int) -> Suspect | None:
-        """Claim a lane and start its actor, unless its head saw more deaths."""
+    async def _claim(self, lane: str) -> None:
+        """Claim a lane and start its actor, if it still waits."""
         if self._closed or self._room() <= 0:
-            return None
+            return
         self._asked += 1
         try:
-            claim = await self._mailboxes.claim(lane, most_deaths=most_deaths)
+            claim = await self._mailboxes.claim(lane)
         finally:
             self._asked -= 1
-        if isinstance(claim, Claim):
+        if claim is not None:
             self._activate(claim)
-            return None
-        return claim
 
     def wanted_back(self, handled: int) -> bool:
         """Tell whether a lane is to be given back after so many updates."""
@@ -285,19 +280,34 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
 class _KeptLease:
     """A lease that is renewed here."""
 
-    __slots__ = ("_renewer", "_system", "claim")
+    __slots__ = ("_probation", "_renewer", "_system", "claim")
 
-    def __init__(self, claim: Claim, renewer: Renewer, system: ActorSystem) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        renewer: Renewer,
+        probation: Probation,
+        system: ActorSystem,
+    ) -> None:
         self.claim = claim
         self._renewer = renewer
+        self._probation = probation
         self._system = system
 
     async def hold(self) -> None:
+        if self.claim.suspected:
+            await self._probation.end_step(self.claim)
         await self._renewer.hold(self.claim)
 
     async def wait(self, pause: Awaitable[None]) -> None:
         await self._system.wait(self.claim, pause)
         await self.hold()
+
+    async def begin_step(self) -> None:
+        await self._probation.begin_step(self.claim)
+
+    async def end_step(self) -> None:
+        await self._probation.end_step(self.claim)
 
     def wanted_back(self, handled: int) -> bool:
         return self._system.wanted_back(handled)

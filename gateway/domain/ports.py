@@ -9,8 +9,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from msgspec import Struct
-
+from gateway.domain.suspicion import POISON_CRASHES, POISON_DEATHS, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
 
 LEASE_SECONDS = 3.0
@@ -46,6 +45,7 @@ class Claim:
             that extended it was sent, so the store's own end is never earlier.
         deaths: how many owners vanished with this head: it may be what ends them. 0
             again once the head was committed.
+        crashes: how many of them vanished in the middle of a step of it.
         committing: True while its owner waits for a commit, whose answer tells whether
             the claim was lost.
         replied: a part of the reply to the current update may be with the user: who
@@ -54,6 +54,7 @@ class Claim:
 
     __slots__ = (
         "committing",
+        "crashes",
         "deaths",
         "head",
         "lane",
@@ -70,7 +71,9 @@ class Claim:
         state: bytes | None,
         head: Envelope,
         until: float,
+        *,
         deaths: int = 0,
+        crashes: int = 0,
     ) -> None:
         self.lane = lane
         self.token = token
@@ -78,20 +81,23 @@ class Claim:
         self.head = head
         self.until = until
         self.deaths = deaths
+        self.crashes = crashes
         self.committing = False
         self.replied = False
 
+    @property
+    def suspected(self) -> bool:
+        """Whether the head may be what ends its owners."""
+        return self.deaths > UNSUSPECTED
 
-class Suspect(Struct, frozen=True):
-    """A lane that was not claimed, because its head saw too many deaths.
+    @property
+    def poisonous(self) -> bool:
+        """Whether the head is to be given up, because it ends its owners."""
+        return self.crashes >= POISON_CRASHES or self.deaths >= POISON_DEATHS
 
-    Attributes:
-        lane: the lane. It went to the end of the queue.
-        deaths: how many owners vanished with its head.
-    """
-
-    lane: str
-    deaths: int
+    def clear(self) -> None:
+        """Forget what the owners before went through: there is another head now."""
+        self.deaths = self.crashes = 0
 
 
 class Placed(StrEnum):
@@ -174,18 +180,30 @@ class Mailboxes(Protocol):
         Where very many wait, the order is kept roughly.
         """
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim a waiting lane.
 
         An owner that let its lease run out, and did not give the lane back, counts as
-        a death of the update at the head. A commit ends the count.
+        a death of the update at the head; as a crash, too, if a step of it had been
+        noted as running. It does not count if the head was a suspect of which no step
+        had been noted yet. A commit ends the count.
 
-        Args:
-            lane: the lane.
-            most_deaths: with more of them the lane is not claimed.
+        A suspect that saw one more death, and no crash so far, is not claimed, but
+        waits for a while, see `PAUSES`.
 
         Returns:
-            The claim; or a suspect; or None if the lane is not waiting any more.
+            The claim, or None if the lane is not waiting, or not any more.
+        """
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note for a suspected head whether it is processed, or waits for others.
+
+        Without effect if the claim was lost, or the head is not suspected. Nothing is
+        raised if the store does not answer.
+
+        Args:
+            claim: the claim.
+            running: a step begins; else it ended.
         """
 
     async def bury(self, letter: DeadLetter) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gateway.domain.ports import Claim
 from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.keys import Shard, shard_of
 from gateway.mailboxes.letters import (
@@ -20,6 +21,8 @@ from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.signatures import StoreSignatures
 
 _KEPT_SECONDS = b"%d" % KEPT_SECONDS
+
+_PAUSES = tuple(round(seconds * 1000) for seconds in PAUSES)
 
 PROBE_MS = 1000
 """How long a probe's key lives. Nobody reads it."""
@@ -163,10 +166,18 @@ class Commands:
             ),
         )
 
-    def claim(self, lane: str, token: str, most_deaths: int) -> Command:
+    def claim(self, lane: str, token: str) -> Command:
         """Claim a waiting lane."""
         sha = self._scripts.claim.sha
-        return self._on_lane(sha, lane, token, self._lease, most_deaths)
+        return self._on_lane(sha, lane, token, self._lease, UNSUSPECTED, *_PAUSES)
+
+    def step(self, claim: Claim, *, running: bool) -> Command:
+        """Note that a step of a suspected update begins or ends."""
+        shard = shard_of(claim.lane.encode())
+        call = (b"EVALSHA", self._scripts.step.sha, 2, shard.pending, shard.claims)
+        stage = b"+" if running else b""
+        arguments = (claim.lane, claim.token, stage, UNSUSPECTED)
+        return Command(shard.number, (*call, *arguments))
 
     def renew(self, shard: Shard, claims: Sequence[Claim]) -> Command:
         """Extend the leases of claims of one shard."""

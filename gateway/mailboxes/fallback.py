@@ -25,7 +25,7 @@ from typing import Self
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
-from gateway.domain.ports import Claim, Clock, Placed, Suspect
+from gateway.domain.ports import Claim, Clock, Placed
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.away import Away
 from gateway.mailboxes.cluster import ClusterTransport
@@ -190,15 +190,22 @@ class FallbackMailboxes:
             lanes += await self._durable.waiting(limit - len(lanes))
         return lanes
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         if not self._away.has(lane):
             if self._memory.holds(lane):  # it comes to Redis first
                 return None
-            return await self._durable.claim(lane, most_deaths=most_deaths)
+            return await self._durable.claim(lane)
         if not self._memory_serves(lane) or not await self._is_left(lane):
             return None
-        return await self._memory.claim(lane, most_deaths=most_deaths)
+        return await self._memory.claim(lane)
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
+        if not self._durable.made(claim):
+            await self._memory.note_step(claim, running=running)
+        elif not self._transport.failing_at(shard_number(claim.lane)):
+            await self._durable.note_step(claim, running=running)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""

@@ -6,10 +6,14 @@
     s:{s}:<lane>  string      the state. Expires.
     p:{s}         sorted set  pending: every lane of the shard that has mail, with the
                               Redis time in ms from which anybody may claim it (the end
-                              of the lease; else the time of the put or the release).
+                              of the lease or of a pause; else the time of the put or
+                              the release).
                               No expiry: goes with the mail.
-    c:{s}         hash        claims: lane to token; "!" and lane to "update_id deaths",
-                              from the death of an owner to the next commit.
+    c:{s}         hash        claims: lane to token; "!" and lane to "update_id deaths
+                              crashes", from the death of an owner to the next commit.
+                              Behind it, of a suspected update that is claimed: " -"
+                              and the token until its first step begins, " +" and the
+                              token during each step.
                               No expiry: goes with the mail.
     d:{s}         stream      dead letters: updates, for a person. Bounded in number
                               and in time; expires a while after the last one.

@@ -1,14 +1,27 @@
 """The mailbox of one lane, held in memory."""
 
 from bisect import bisect_left
+from enum import Enum
 from operator import attrgetter
 
 from msgspec import Struct
 
 from gateway.domain.ports import Placed
+from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import Envelope
 
 _update_id = attrgetter("update_id")
+
+
+class Stage(Enum):
+    """What a suspected update is doing."""
+
+    QUEUED = "queued"
+    """Its actor has not begun with it."""
+    RUNNING = "running"
+    """A step of it is under way."""
+    WAITING = "waiting"
+    """It waits for others, such as a service. So do all that are not suspected."""
 
 
 class Mailbox(Struct, eq=False):
@@ -17,10 +30,13 @@ class Mailbox(Struct, eq=False):
     Attributes:
         mail: at least one update, ordered by `update_id`.
         due: from when on anybody may claim the lane, by `Clock.uptime`: the end of the
-            lease; in an unclaimed lane the time of the put or the release.
+            lease or of a pause; in an unclaimed lane the time of the put or release.
         token: the token of the last claim, current as long as the lane is claimed.
+            Empty: the owner vanished, and the lane pauses.
         suspect: the update whose owners vanished.
         deaths: how many of them did.
+        crashes: how many of them did in the middle of a step.
+        stage: what the update is doing, if it is suspected.
     """
 
     mail: list[Envelope]
@@ -28,6 +44,8 @@ class Mailbox(Struct, eq=False):
     token: str = ""
     suspect: int = 0
     deaths: int = 0
+    crashes: int = 0
+    stage: Stage = Stage.WAITING
 
     def add(self, envelope: Envelope, limit: int | None) -> Placed:
         """Put an update in its place, unless `limit` updates are there already."""
@@ -44,18 +62,39 @@ class Mailbox(Struct, eq=False):
         place = bisect_left(self.mail, update_id, key=_update_id)
         return self.mail.pop(place) if self._is_at(place, update_id) else None
 
-    def count_deaths(self, *, vanished: bool) -> int:
-        """Give how many owners vanished with the update that is at the head now.
+    def count_death(self) -> float:
+        """Note that the owner vanished.
 
-        Args:
-            vanished: count one more.
+        Returns:
+            For how many seconds the lane is to wait now.
         """
+        self._look_at_head()
+        if self.stage is Stage.QUEUED:
+            return 0.0
+        self.deaths += 1
+        self.crashes += self.stage is Stage.RUNNING
+        beyond = self.deaths - UNSUSPECTED
+        if beyond <= 0 or self.crashes:
+            return 0.0
+        return PAUSES[min(beyond, len(PAUSES)) - 1]
+
+    def begin(self) -> None:
+        """Note that there is a new owner, who has not begun with the head yet."""
+        self._look_at_head()
+        suspected = self.deaths > UNSUSPECTED
+        self.stage = Stage.QUEUED if suspected else Stage.WAITING
+
+    def clear(self) -> None:
+        """Forget the owners that vanished: an update was done."""
+        self.deaths = self.crashes = 0
+        self.stage = Stage.WAITING
+
+    def _look_at_head(self) -> None:
+        """Begin to count anew if there is another update at the head."""
         head = self.mail[0].update_id
-        deaths = self.deaths if self.suspect == head else 0
-        if vanished:
-            deaths += 1
-            self.suspect, self.deaths = head, deaths
-        return deaths
+        if self.suspect != head:
+            self.clear()
+            self.suspect = head
 
     def _is_at(self, place: int, update_id: int) -> bool:
         return place < len(self.mail) and self.mail[place].update_id == update_id

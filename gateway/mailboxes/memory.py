@@ -7,7 +7,8 @@ nothing runs between its checks and its changes. That alone makes every method a
 one that came to await between the two would need a lock.
 
 A lane is claimed, unclaimed or free: its mailbox is in one of two dictionaries, or
-there is none. Of a free lane nothing is left but its state.
+there is none. Of a free lane nothing is left but its state. One that has to wait for a
+while, because its owner vanished, is among the claimed ones, without a token.
 """
 
 from collections import OrderedDict
@@ -16,11 +17,12 @@ from heapq import merge
 from itertools import chain, islice
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
+from gateway.domain.suspicion import UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.kept_letters import IN_MEMORY, KeptLetters
 from gateway.mailboxes.letters import DeadLetterLimits, give_up
-from gateway.mailboxes.mailbox import Mailbox
+from gateway.mailboxes.mailbox import Mailbox, Stage
 from gateway.mailboxes.states import States
 from gateway.mailboxes.tokens import Tokens
 
@@ -142,7 +144,7 @@ class MemoryMailboxes:
                 self.letters.keep(letter, self._clock.uptime())
         now = self._clock.uptime()
         self._states.save(claim.lane, state, now)
-        mailbox.deaths = 0
+        mailbox.clear()
         if mailbox.mail and not give_back:
             claim.until = mailbox.due = now + self._lease_seconds
             return mailbox.mail[0]
@@ -181,20 +183,24 @@ class MemoryMailboxes:
         longest_first = merge(ended, unclaimed)
         return [lane for _, lane in islice(longest_first, limit)]
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         mailbox = self._unclaimed.pop(lane, None)
-        vanished = mailbox is None
         if mailbox is None:
             mailbox = self._claimed.get(lane)
             if mailbox is None or mailbox.due > self._clock.uptime():
                 return None
-        deaths = mailbox.count_deaths(vanished=vanished)
-        if deaths > most_deaths:
-            self._claimed.pop(lane, None)
-            self._leave(lane, mailbox)
-            return Suspect(lane, deaths)
-        return self._lend(lane, mailbox, deaths)
+            if mailbox.token and (pause := mailbox.count_death()):
+                mailbox.token = ""
+                mailbox.due = self._clock.uptime() + pause
+                return None
+        return self._lend(lane, mailbox)
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
+        mailbox = self._held(claim)
+        if mailbox is not None and mailbox.deaths > UNSUSPECTED:
+            mailbox.stage = Stage.RUNNING if running else Stage.WAITING
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
@@ -210,7 +216,8 @@ class MemoryMailboxes:
 
     def is_claimed(self, lane: str) -> bool:
         """Tell whether somebody works on a lane here."""
-        return lane in self._claimed
+        mailbox = self._claimed.get(lane)
+        return mailbox is not None and bool(mailbox.token)
 
     def mail(self, lane: str) -> Sequence[Envelope]:
         """Give what a lane's mailbox holds, lowest `update_id` first."""
@@ -233,19 +240,27 @@ class MemoryMailboxes:
     def _held(self, claim: Claim) -> Mailbox | None:
         """Give the claim's mailbox, if its token is the lane's current one."""
         mailbox = self._claimed.get(claim.lane)
-        if mailbox is None or mailbox.token != claim.token:
+        if mailbox is None or not mailbox.token:
             return None
-        return mailbox
+        return mailbox if mailbox.token == claim.token else None
 
-    def _lend(self, lane: str, mailbox: Mailbox, deaths: int = 0) -> Claim:
+    def _lend(self, lane: str, mailbox: Mailbox) -> Claim:
         """Make a new claim of a lane, which ends the one before it."""
         now = self._clock.uptime()
+        mailbox.begin()
         mailbox.token = self._tokens.make()
         mailbox.due = now + self._lease_seconds
         self._claimed[lane] = mailbox
         state = self._states.get(lane, now)
-        head = mailbox.mail[0]
-        return Claim(lane, mailbox.token, state, head, mailbox.due, deaths)
+        return Claim(
+            lane,
+            mailbox.token,
+            state,
+            mailbox.mail[0],
+            mailbox.due,
+            deaths=mailbox.deaths,
+            crashes=mailbox.crashes,
+        )
 
     def _leave(self, lane: str, mailbox: Mailbox) -> None:
         """Let a lane wait unclaimed, behind all others."""

@@ -17,8 +17,8 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from gateway.domain.errors import ClaimLost, ForgedEntry
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed, Suspect
+from gateway.domain.errors import ClaimLost, ForgedEntry, MailboxesError
+from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.asking import Asking
 from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
@@ -206,31 +206,38 @@ class RedisMailboxes:
         lanes = await self._sweep.find(limit)
         return [] if self._recovery.settling else lanes
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         if self._recovery.settling:
             return None
         token = self._tokens.make()
-        command = self._commands.claim(lane, token, most_deaths)
+        command = self._commands.claim(lane, token)
         try:
             async with asyncio.timeout(self._lease_seconds):
                 reply = await self._asking.ask(command, lane, token)
         except TimeoutError:
             return None
         if isinstance(reply, int):
-            return Suspect(lane, -reply) if reply else None
+            return None
         if self._recovery.settling:  # it was asked for before
             self._asking.let_go(lane, token)
             return None
-        state, head, deaths = reply
-        envelope = await self._genuine(lane, token, head)
-        if envelope is None:
+        state, stored, deaths, crashes = reply
+        head = await self._genuine(lane, token, stored)
+        if head is None:
             return None
-        if not head.startswith(b"%d " % envelope.update_id):
-            deaths = 0  # they were counted for one that was rejected
+        if not stored.startswith(b"%d " % head.update_id):
+            deaths = crashes = 0  # they were counted for one that was rejected
         until = self._until(command)
         state = self._signatures.open_state(lane.encode(), state)
-        return Claim(lane, token, state, envelope, until, deaths)
+        return Claim(lane, token, state, head, until, deaths=deaths, crashes=crashes)
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
+        command = self._commands.step(claim, running=running)
+        with contextlib.suppress(TimeoutError, MailboxesError):
+            async with asyncio.timeout(self._lease_seconds / 3):
+                await self._asking.ask(command)
 
     async def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox.

@@ -31,6 +31,7 @@ class Scripts(Struct, frozen=True):
     waiting: Script
     bury: Script
     reject: Script
+    step: Script
 
     def __iter__(self) -> Iterator[Script]:
         """Go through all of them."""

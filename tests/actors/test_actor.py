@@ -19,7 +19,6 @@ from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.suspects import POISON
 from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,
@@ -32,6 +31,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import Claim
 from gateway.domain.state import decode_state
+from gateway.domain.suspicion import POISON_DEATHS
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.stops import LocalStops
@@ -405,7 +405,7 @@ async def test_a_replayed_update_never_waited() -> None:
     assert stage.read_at == [stage.clock.now()]
 
 
-@pytest.mark.parametrize("deaths", [0, POISON])
+@pytest.mark.parametrize("deaths", [0, POISON_DEATHS])
 async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
     stage: Stage, deaths: int
 ) -> None:

@@ -1,7 +1,7 @@
 """Activation, bounds, leases, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
@@ -9,10 +9,12 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.notices import SLOW_DOWN
+from gateway.actors.probation import GROUP
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
 from gateway.actors.system import FAIR_TURNS, ActorSystem
 from gateway.domain.ports import LEASE_SECONDS, Claim
+from gateway.domain.suspicion import PAUSES, POISON_CRASHES, POISON_DEATHS
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory import MemoryMailboxes
 from gateway.mailboxes.stops import LocalStops
@@ -530,73 +532,178 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     await house.system.drain(5)
 
 
-async def die(house: House, lanes: range, deaths: int) -> None:
-    """Let so many workers vanish with the updates of these lanes."""
+async def die(house: House, lanes: Iterable[int], deaths: int) -> None:
+    """Let so many workers vanish while they wait for a service of these lanes."""
     for _ in range(deaths):
-        for lane in lanes:
-            await house.mailboxes.claim(str(lane), most_deaths=99)
+        for lane in map(str, lanes):
+            claim = await house.mailboxes.claim(lane)
+            while claim is None:  # it pauses
+                house.clock.move(1)
+                claim = await house.mailboxes.claim(lane)
+            await house.mailboxes.note_step(claim, running=False)
         house.clock.move(4)
 
 
-async def put_unclaimed(house: House, lanes: range) -> None:
+async def crash(house: House, lane: int) -> None:
+    """Let a worker vanish in the middle of a step of a suspect."""
+    claim = await house.mailboxes.claim(str(lane))
+    while claim is None:
+        house.clock.move(1)
+        claim = await house.mailboxes.claim(str(lane))
+    await MemoryMailboxes.note_step(house.mailboxes, claim, running=True)
+    house.clock.move(4)
+
+
+async def put_unclaimed(house: House, lanes: Iterable[int]) -> None:
     """Put one update into each of these lanes."""
     for lane in lanes:
         await house.mailboxes.put(a_message(lane, user=lane), claim=False)
 
 
+async def pauses_over(house: House) -> None:
+    """Let the deaths be counted, and the pauses that follow pass."""
+    await house.system._sweep()  # noqa: SLF001 - what its task does
+    house.clock.move(PAUSES[-1])
+
+
+class SlowNotes(MemoryMailboxes):
+    """Mailboxes that take their time to note that a step begins."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock, limit=64, sessions=1000)
+        self.clock = clock
+        self.stepping: set[str] = set()
+        self.most = 0
+        self.beside: dict[str, set[str]] = {}
+        self.go_on = asyncio.Event()
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note it once the test says so."""
+        await super().note_step(claim, running=running)
+        if not running:
+            self.stepping.discard(claim.lane)
+            return
+        self.stepping.add(claim.lane)
+        self.most = max(self.most, len(self.stepping))
+        await self.go_on.wait()
+        await asyncio.sleep(0)  # others may begin meanwhile
+        self.beside.setdefault(claim.lane, set()).update(self.stepping - {claim.lane})
+
+
 async def test_one_death_is_no_reason_to_wait() -> None:
     """Workers end for any reason, and all their users are served at once."""
-    house = House()
+    mailboxes = SlowNotes(FakeClock())
+    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
     await put_unclaimed(house, range(1, 41))
     await die(house, range(1, 41), 1)
     house.system.start()
     await wait_until(lambda: len(house.running) == 40)
+    assert mailboxes.most == 0
     house.gate.set()
     await house.system.drain(5)
 
 
-async def test_suspects_run_in_groups_and_all_others_beside_them() -> None:
-    """After two deaths at most sixteen at a time; the next when one is through."""
-    house = House()
+async def test_suspects_take_steps_in_groups_and_wait_for_services_all_at_once() -> (
+    None
+):
+    """Slow services do not keep a suspect from the next one's turn."""
+    mailboxes = SlowNotes(FakeClock())
+    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
     await put_unclaimed(house, range(1, 41))
     await die(house, range(1, 41), 2)
+    await pauses_over(house)
     await put_unclaimed(house, range(101, 111))
     house.system.start()
-    await wait_until(lambda: len(house.running) == 26)
-    await asyncio.sleep(0)
-    assert sum(int(lane) <= 40 for lane in house.running) == 16
+    await wait_until(lambda: len(house.running) == 10)  # all that are not suspected
+    await wait_until(lambda: mailboxes.most == GROUP)
+    mailboxes.go_on.set()
+    await wait_until(lambda: len(house.running) == 50)
+    assert mailboxes.most == GROUP
     house.gate.set()
     await wait_until(lambda: house.turns.outcomes == ["done"] * 50)
     await house.system.drain(5)
 
 
-async def test_after_three_deaths_a_suspect_runs_alone() -> None:
-    """Then the next death tells which one it is."""
-    house = House()
-    await put_unclaimed(house, range(1, 6))
-    await die(house, range(1, 6), 3)
-    await put_unclaimed(house, range(101, 106))
+async def test_after_a_crash_a_suspect_takes_its_steps_alone() -> None:
+    """Then the next crash tells which one it is."""
+    mailboxes = SlowNotes(FakeClock())
+    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_unclaimed(house, range(1, 21))
+    await die(house, range(1, 21), 2)
+    await crash(house, 10)
+    await pauses_over(house)
     house.system.start()
-    await wait_until(lambda: len(house.running) == 6)
-    await asyncio.sleep(0)
-    assert sum(int(lane) <= 5 for lane in house.running) == 1
+    await wait_until(lambda: house.system.active == 20)
+    mailboxes.go_on.set()
     house.gate.set()
-    await wait_until(lambda: house.turns.outcomes == ["done"] * 10)
+    await wait_until(lambda: house.turns.outcomes == ["done"] * 20)
+    assert mailboxes.beside["10"] == set()
+    assert all("10" not in others for others in mailboxes.beside.values())
     await house.system.drain(5)
 
 
-async def test_a_poison_update_is_given_up_and_the_user_served() -> None:
+async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() -> None:
+    """Its lane is given back, and nobody waits for it."""
+    mailboxes = SlowNotes(FakeClock())
+    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_unclaimed(house, range(1, 3))
+    await die(house, range(1, 3), 2)
+    await crash(house, 1)
+    await crash(house, 2)
+    house.system.start()
+    await wait_until(lambda: house.system.active == 2 and mailboxes.stepping)
+    (stepping,) = mailboxes.stepping
+    for claim, task in house.system._running.items():  # noqa: SLF001 - as the renewer
+        if claim.lane == stepping:
+            task.cancel()
+    await wait_until(lambda: len(mailboxes.stepping) == 2)
+    mailboxes.go_on.set()
+    house.gate.set()
+    await wait_until(lambda: house.turns.outcomes == ["done"])
+    house.clock.move(LEASE_SECONDS + 1)
+    await wait_until(lambda: house.turns.outcomes == ["done"] * 2)
+    await house.system.drain(5)
+
+
+@pytest.mark.parametrize(
+    ("deaths", "crashes"), [(2, POISON_CRASHES), (POISON_DEATHS, 0)]
+)
+async def test_a_poison_update_is_given_up_and_the_user_served(
+    deaths: int, crashes: int
+) -> None:
     """It is not even read; the user's next update goes on."""
     house = House()
-    await put_unclaimed(house, range(1, 2))
-    await die(house, range(1, 2), 4)
+    await put_unclaimed(house, [1])
+    await die(house, [1], deaths)
+    for _ in range(crashes):
+        await crash(house, 1)
     await house.mailboxes.put(a_message(2, user=1))
     house.gate.set()
+    await pauses_over(house)
     house.system.start()
     await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
     assert house.order == [("1", 2)]
     (letter,) = house.mailboxes.letters.all
     assert (letter.update_id, letter.reason) == (1, "poison")
+    await house.system.drain(5)
+
+
+@pytest.mark.parametrize(
+    ("deaths", "crashes"), [(2, POISON_CRASHES - 1), (POISON_DEATHS - 1, 0)]
+)
+async def test_an_update_that_may_be_harmless_is_tried_again(
+    deaths: int, crashes: int
+) -> None:
+    """Users lose nothing because workers were killed."""
+    house = House()
+    await put_unclaimed(house, [1])
+    await die(house, [1], deaths)
+    for _ in range(crashes):
+        await crash(house, 1)
+    house.gate.set()
+    await pauses_over(house)
+    house.system.start()
+    await wait_until(lambda: house.turns.outcomes == ["done"])
     await house.system.drain(5)
 
 

@@ -18,14 +18,16 @@ from hypothesis.stateful import (
     Bundle,
     MultipleResults,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     rule,
 )
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Placed, Suspect
+from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store, envelope
 
@@ -55,7 +57,8 @@ class MailboxMachine(RuleBasedStateMachine):
         self.mail: dict[str, dict[int, Envelope]] = {}
         self.owners: dict[str, Claim] = {}
         self.due: dict[str, float] = {}
-        self.deaths: dict[str, tuple[int, int]] = {}
+        self.deaths: dict[str, tuple[int, int, int]] = {}
+        self.stages: dict[str, str] = {}
         self.states: dict[str, bytes] = {}
         self.dead: list[tuple[int, str, str, bytes]] = []
         # The history.
@@ -71,6 +74,15 @@ class MailboxMachine(RuleBasedStateMachine):
         """Close the store."""
         self.runner.run(self.exits.aclose())
         self.runner.close()
+
+    @initialize(target=claims, tries=st.integers(0, 5))
+    def begin_with_a_suspect(self, tries: int) -> MultipleResults[Claim]:
+        """Let some owners of a lane vanish, or none: it takes long to get there."""
+        if not tries:
+            return multiple()
+        answers = [self.put("7", 2, claim=True, free=False)]
+        answers += [self.take_over("7") for _ in range(tries)]
+        return multiple(*(claim for claim in answers if isinstance(claim, Claim)))
 
     @rule(target=claims, lane=LANES, update_id=IDS, claim=st.booleans(), free=RARELY)
     def put(
@@ -95,19 +107,38 @@ class MailboxMachine(RuleBasedStateMachine):
             self.due.setdefault(lane, self.now)
         return multiple()
 
-    @rule(target=claims, lane=LANES, most_deaths=st.integers(0, 3))
-    def claim(self, lane: str, most_deaths: int) -> Claim | MultipleResults[Claim]:
+    @rule(target=claims, lane=LANES)
+    def claim(self, lane: str) -> Claim | MultipleResults[Claim]:
         """Claim a lane, whether it is waiting or not."""
-        answer = self.call(self.store.mailboxes.claim(lane, most_deaths=most_deaths))
+        answer = self.call(self.store.mailboxes.claim(lane))
         if lane not in self.mail or self.due[lane] > self.now:
             assert answer is None
             return multiple()
-        deaths = self.count_deaths(lane)
-        if deaths > most_deaths:
-            assert answer == Suspect(lane, deaths)
-            self.left(lane)
+        if pause := self.count_death(lane):
+            assert answer is None
+            self.owners.pop(lane)
+            self.due[lane] = self.now + pause
             return multiple()
-        return self.claimed(lane, answer, deaths)
+        return self.claimed(lane, answer)
+
+    @rule(target=claims, lane=LANES)
+    def take_over(self, lane: str) -> Claim | MultipleResults[Claim]:
+        """Claim a lane whose owner, if it has one, vanished."""
+        self.time_passes(1.1 * LEASE)
+        return self.claim(lane)
+
+    @rule(lane=LANES, running=st.booleans())
+    def note_step_of_owner(self, lane: str, running: bool) -> None:
+        """Note that a step begins or ends, as the lane's owner does."""
+        if lane in self.owners:
+            self.note_step(self.owners[lane], running)
+
+    @rule(claim=claims, running=st.booleans())
+    def note_step(self, claim: Claim, running: bool) -> None:
+        """Note that a step begins or ends, be the update suspected or not."""
+        self.call(self.store.mailboxes.note_step(claim, running=running))
+        if self.owners.get(claim.lane) is claim:
+            self.stages[claim.lane] = "running" if running else "waiting"
 
     @rule(claim=claims, dead=REASONS, give_back=RARELY)
     def commit_head(self, claim: Claim, dead: str, give_back: bool) -> None:
@@ -158,11 +189,12 @@ class MailboxMachine(RuleBasedStateMachine):
         if self.owners.get(claim.lane) is claim:
             self.left(claim.lane)
 
-    # No sum of these comes near a lease: it would be a matter of milliseconds then
-    # whether it has ended, and a store with a time of its own could not pass.
-    @rule(seconds=st.sampled_from([0.4 * LEASE, 1.1 * LEASE]))
+    # No sum of these comes near the end of a lease or of a pause from below: it would
+    # be a matter of milliseconds then whether it has ended, and a store with a time of
+    # its own could not pass.
+    @rule(seconds=st.sampled_from([0.35 * LEASE, 1.1 * LEASE]))
     def time_passes(self, seconds: float) -> None:
-        """Let some leases end."""
+        """Let some leases and pauses end."""
         self.runner.run(self.store.pass_time(seconds))
 
     @rule()
@@ -175,14 +207,14 @@ class MailboxMachine(RuleBasedStateMachine):
     def drain(self) -> None:
         """Let a worker do everything that is left, after all others died."""
         self.runner.run(self.store.pass_time(1.1 * LEASE))
-        while lanes := self.runner.run(self.store.mailboxes.waiting(1)):
-            claim = self.claimed(
-                lanes[0],
-                self.call(self.store.mailboxes.claim(lanes[0], most_deaths=1000)),
-                self.count_deaths(lanes[0]),
-            )
-            while claim.lane in self.owners:
-                self.commit(claim, min(self.mail[claim.lane]), "", give_back=False)
+        for _ in range(3):
+            for lane in self.runner.run(self.store.mailboxes.waiting(100)):
+                claim = self.claim(lane)
+                if not isinstance(claim, Claim):  # after a pause
+                    continue
+                while lane in self.owners:
+                    self.commit(claim, min(self.mail[lane]), "", give_back=False)
+            self.runner.run(self.store.pass_time(1.1 * LEASE))
         assert not self.mail
 
     @invariant()
@@ -220,20 +252,28 @@ class MailboxMachine(RuleBasedStateMachine):
         self.serial += 1
         return b"%d" % self.serial
 
-    def count_deaths(self, lane: str) -> int:
-        """Give how many owners vanished with the head, up to this claim."""
+    def count_death(self, lane: str) -> float:
+        """Count the owner that vanished, if one did; give the pause that follows."""
         head = min(self.mail[lane])
-        suspect, deaths = self.deaths.get(lane, (0, 0))
-        deaths = deaths if suspect == head else 0
-        if lane in self.owners:
-            deaths += 1
-            self.deaths[lane] = head, deaths
-        return deaths
+        suspect, deaths, crashes = self.deaths.get(lane, (0, 0, 0))
+        stage = self.stages.get(lane, "waiting")
+        if suspect != head:
+            deaths, crashes, stage = 0, 0, "waiting"
+        if lane not in self.owners or (deaths > UNSUSPECTED and stage == "queued"):
+            self.deaths[lane] = head, deaths, crashes
+            return 0
+        crashes += deaths > UNSUSPECTED and stage == "running"
+        deaths += 1
+        self.deaths[lane] = head, deaths, crashes
+        beyond = deaths - UNSUSPECTED
+        return PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
 
-    def claimed(self, lane: str, answer: object, deaths: int = 0) -> Claim:
+    def claimed(self, lane: str, answer: object) -> Claim:
         """Check a claim that had to be given, and note it."""
         assert isinstance(answer, Claim)
-        assert answer.deaths == deaths
+        _, deaths, crashes = self.deaths.get(lane, (0, 0, 0))
+        assert (answer.deaths, answer.crashes) == (deaths, crashes)
+        self.stages[lane] = "queued"
         assert answer.lane == lane
         assert answer.token not in {claim.token for claim in self.every_claim}
         assert answer.state == self.states.get(lane)
@@ -272,6 +312,7 @@ class MailboxMachine(RuleBasedStateMachine):
             return
         self.states[lane] = state
         self.deaths.pop(lane, None)
+        self.stages[lane] = "waiting"
         done = self.mail[lane].pop(update_id, None)
         if done is not None:
             self.removed += 1

@@ -274,7 +274,7 @@ async def test_a_put_that_was_given_up_leaves_no_claim(
     await put
     os.kill(server.pid, signal.SIGCONT)
     await settled(here)
-    claim = await here.mailboxes.claim("7", most_deaths=0)
+    claim = await here.mailboxes.claim("7")
     assert isinstance(claim, Claim)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.domain.ports import Claim, Placed, Suspect
+from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import Envelope
 from gateway.mailboxes.mailbox import Mailbox
 from gateway.mailboxes.memory import MemoryMailboxes
@@ -47,12 +47,12 @@ class CommitsUnderAnyToken(MemoryMailboxes):
 class ClaimsHeldLanes(MemoryMailboxes):
     """Lets a second worker in before the lease has ended, which I6 forbids."""
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim a lane that anybody may hold."""
         mailbox = self._claimed.get(lane)
         if mailbox is not None:
             mailbox.due = 0
-        return await super().claim(lane, most_deaths=most_deaths)
+        return await super().claim(lane)
 
 
 class ClaimsWaitingLanesOnPut(MemoryMailboxes):
@@ -138,19 +138,49 @@ class CountsReleasesAsDeaths(MemoryMailboxes):
         """Leave the lane as a dead owner does."""
         mailbox = self._held(claim)
         if mailbox is not None:
-            mailbox.count_deaths(vanished=True)
+            mailbox.count_death()
         await super().release(claim)
 
 
 class ForgetsDeaths(MemoryMailboxes):
     """Lets a poison update end one worker after the other."""
 
-    async def claim(self, lane: str, *, most_deaths: int = 1) -> Claim | Suspect | None:
+    async def claim(self, lane: str) -> Claim | None:
         """Claim any lane, and count from the start."""
         mailbox = self._claimed.get(lane)
         if mailbox is not None:
             mailbox.deaths = 0
-        return await super().claim(lane, most_deaths=most_deaths)
+        return await super().claim(lane)
+
+
+class BlamesWhatWaits(MemoryMailboxes):
+    """Takes a suspect that waits for its service for one that is processed."""
+
+    async def note_step(self, claim: Claim, *, running: bool) -> None:
+        """Note that a step begins, also where one ends."""
+        await super().note_step(claim, running=True)
+
+
+class BlamesWhatHasNotBegun(MemoryMailboxes):
+    """Counts a death of a suspect whose actor had not begun with it."""
+
+    async def claim(self, lane: str) -> Claim | None:
+        """Claim a lane as if its actor waited for a service already."""
+        claim = await super().claim(lane)
+        if claim is not None:
+            await self.note_step(claim, running=False)
+        return claim
+
+
+class LetsNoSuspectPause(MemoryMailboxes):
+    """Gives a suspect to the next worker at once, however often that goes wrong."""
+
+    async def claim(self, lane: str) -> Claim | None:
+        """Claim a lane that pauses."""
+        mailbox = self._claimed.get(lane)
+        if mailbox is not None and not mailbox.token:
+            mailbox.due = 0
+        return await super().claim(lane)
 
 
 class ForgetsWhatIsReleased(MemoryMailboxes):
@@ -184,6 +214,9 @@ FAULTY = [
     ForgetsWhatIsReleased,
     CountsReleasesAsDeaths,
     ForgetsDeaths,
+    BlamesWhatWaits,
+    BlamesWhatHasNotBegun,
+    LetsNoSuspectPause,
 ]
 
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Mailboxes, Placed, Suspect
+from gateway.domain.ports import Claim, Mailboxes, Placed
 from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, Store, envelope
 
@@ -26,11 +27,9 @@ async def unclaimed(mailboxes: Mailboxes, *ids: int, lane: str = "7") -> None:
         assert placed is Placed.STORED
 
 
-async def claim_of(
-    mailboxes: Mailboxes, lane: str = "7", most_deaths: int = 9
-) -> Claim:
+async def claim_of(mailboxes: Mailboxes, lane: str = "7") -> Claim:
     """Claim a lane that is waiting."""
-    claim = await mailboxes.claim(lane, most_deaths=most_deaths)
+    claim = await mailboxes.claim(lane)
     assert isinstance(claim, Claim)
     return claim
 
@@ -427,65 +426,150 @@ class TestWaiting:
 class TestDeaths:
     """Counting the owners that vanished with an update."""
 
-    async def die(self, store: Store, times: int, lane: str = "7") -> None:
-        """Claim the lane and vanish, so many times."""
+    async def die(self, store: Store, times: int) -> None:
+        """Let so many owners vanish while the update of lane 7 waits for others."""
         for _ in range(times):
-            await claim_of(store.mailboxes, lane)
+            claim = await store.mailboxes.claim("7")
+            if claim is None:  # it was counted, and pauses
+                await store.pass_time(PAUSES[-1] + 0.1)
+                claim = await claim_of(store.mailboxes)
+            await store.mailboxes.note_step(claim, running=False)
             await store.pass_time(LEASE + 1)
+
+    async def claim_later(self, store: Store) -> Claim:
+        """Claim lane 7, after its pause if there is one."""
+        claim = await store.mailboxes.claim("7")
+        if claim is None:
+            await store.pass_time(PAUSES[-1] + 0.1)
+            claim = await claim_of(store.mailboxes)
+        return claim
 
     async def test_a_claim_tells_how_many_owners_vanished(self, store: Store) -> None:
         """The one that got the update by its put is counted too."""
         await claimed(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         await self.die(store, 1)
-        assert (await claim_of(store.mailboxes)).deaths == 2
+        claim = await self.claim_later(store)
+        assert (claim.deaths, claim.crashes) == (2, 0)
 
-    async def test_a_suspect_is_not_claimed_and_goes_to_the_end_of_the_queue(
+    async def test_a_suspect_pauses_after_each_death(self, store: Store) -> None:
+        """Longer each time, up to a limit; meanwhile nobody finds or claims it."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, UNSUSPECTED)
+        for pause in (*PAUSES, PAUSES[-1]):
+            await self.die(store, 1)
+            assert await store.mailboxes.claim("7") is None
+            await store.pass_time(0.2 * pause)
+            assert list(await store.mailboxes.waiting(1)) == []
+            assert await store.mailboxes.claim("7") is None
+            await store.pass_time(0.9 * pause)
+            assert list(await store.mailboxes.waiting(1)) == ["7"]
+
+    async def test_an_update_that_comes_in_a_pause_waits_too(
         self, store: Store
     ) -> None:
-        """It can be claimed by whoever allows for it, and is not counted again."""
+        """The order of the lane is kept."""
         await unclaimed(store.mailboxes, 1)
         await self.die(store, 2)
-        await unclaimed(store.mailboxes, 1, lane="8")
-        await store.pass_time(0.1)
-        for _ in range(2):
-            suspect = await store.mailboxes.claim("7", most_deaths=1)
-            assert suspect == Suspect("7", 2)
-            assert list(await store.mailboxes.waiting(10)) == ["8", "7"]
-        assert (await claim_of(store.mailboxes, most_deaths=2)).deaths == 2
+        assert await store.mailboxes.claim("7") is None
+        assert await store.mailboxes.put(envelope(2)) is Placed.STORED
+        await store.pass_time(PAUSES[0] + 0.3)
+        claim = await claim_of(store.mailboxes)
+        assert await commit_all(store.mailboxes, claim) == [1, 2]
+
+    async def test_an_owner_that_vanishes_in_a_step_is_a_crash(
+        self, store: Store
+    ) -> None:
+        """The next claim knows, and there is no pause before it."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        claim = await self.claim_later(store)
+        for crashes in (1, 2):
+            await store.mailboxes.note_step(claim, running=True)
+            await store.pass_time(LEASE + 1)
+            claim = await claim_of(store.mailboxes)
+            assert (claim.deaths, claim.crashes) == (2 + crashes, crashes)
+
+    async def test_an_owner_that_vanishes_behind_a_step_is_no_crash(
+        self, store: Store
+    ) -> None:
+        """The update waited for a service, as hundreds do."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        claim = await self.claim_later(store)
+        await store.mailboxes.note_step(claim, running=True)
+        await store.mailboxes.note_step(claim, running=False)
+        await store.pass_time(LEASE + 1)
+        claim = await self.claim_later(store)
+        assert (claim.deaths, claim.crashes) == (3, 0)
+
+    async def test_a_suspect_that_was_not_begun_with_saw_no_death(
+        self, store: Store
+    ) -> None:
+        """However often that happens, it does not even pause."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        claim = await self.claim_later(store)
+        for _ in range(3):
+            await store.pass_time(LEASE + 1)
+            claim = await claim_of(store.mailboxes)
+            assert (claim.deaths, claim.crashes) == (2, 0)
+
+    async def test_steps_are_noted_for_suspects_alone(self, store: Store) -> None:
+        """Of others a first crash is a death like any other."""
+        claim = await claimed(store.mailboxes, 1)
+        for deaths in (1, 2):
+            await store.mailboxes.note_step(claim, running=True)
+            await store.pass_time(LEASE + 1)
+            claim = await self.claim_later(store)
+            assert (claim.deaths, claim.crashes) == (deaths, 0)
+
+    async def test_a_step_under_a_lost_claim_is_not_noted(self, store: Store) -> None:
+        """A worker that stood still may come back at any time."""
+        await unclaimed(store.mailboxes, 1)
+        await self.die(store, 2)
+        old = await self.claim_later(store)
+        await store.pass_time(LEASE + 1)
+        await claim_of(store.mailboxes)
+        await store.mailboxes.note_step(old, running=True)
+        await store.pass_time(LEASE + 1)
+        assert (await claim_of(store.mailboxes)).crashes == 0
 
     async def test_a_lane_that_was_given_back_saw_no_death(self, store: Store) -> None:
         """Neither did one that nobody had claimed yet."""
         await unclaimed(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
-        claim = await claim_of(store.mailboxes, most_deaths=0)
+        claim = await claim_of(store.mailboxes)
+        assert claim.deaths == 0
         await store.mailboxes.release(claim)
         await store.pass_time(LEASE + 1)
-        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
+        assert (await claim_of(store.mailboxes)).deaths == 0
 
     async def test_a_release_does_not_clear_a_suspect(self, store: Store) -> None:
         """A worker that stops has not proved that the update is harmless."""
         await unclaimed(store.mailboxes, 1)
         await self.die(store, 2)
-        await store.mailboxes.release(await claim_of(store.mailboxes))
+        await store.mailboxes.release(await self.claim_later(store))
         assert (await claim_of(store.mailboxes)).deaths == 2
 
     async def test_a_commit_clears_the_lane(self, store: Store) -> None:
         """The next update is innocent."""
         await unclaimed(store.mailboxes, 1, 2, 3)
         await self.die(store, 2)
-        claim = await claim_of(store.mailboxes)
+        claim = await self.claim_later(store)
+        await store.mailboxes.note_step(claim, running=True)
         await store.mailboxes.commit(claim, 1, b"state")
-        await store.mailboxes.release(claim)
-        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
+        await store.pass_time(LEASE + 1)
+        claim = await claim_of(store.mailboxes)
+        assert (claim.deaths, claim.crashes) == (1, 0)
 
     async def test_deaths_are_counted_per_update(self, store: Store) -> None:
         """One with a lower id that came late has not seen them."""
         await unclaimed(store.mailboxes, 2)
         await self.die(store, 2)
-        await store.mailboxes.release(await claim_of(store.mailboxes))
+        await store.mailboxes.release(await self.claim_later(store))
         await unclaimed(store.mailboxes, 1)
-        assert (await claim_of(store.mailboxes, most_deaths=0)).deaths == 0
+        assert (await claim_of(store.mailboxes)).deaths == 0
 
 
 class TestDeadLetters:

@@ -192,7 +192,7 @@ class TestLostAnswers:
         """And the first attempt is not counted as a death."""
         await cut.mailboxes.put(envelope(1), claim=False)
         proxy.faults.append(fault)
-        claim = await cut.mailboxes.claim("7", most_deaths=0)
+        claim = await cut.mailboxes.claim("7")
         assert isinstance(claim, Claim)
         assert claim.deaths == 0
 
@@ -262,7 +262,7 @@ class TestCancelledCallers:
         queued = await store.queued()
         assert len(await store.mailboxes.waiting(1)) == queued
         if queued:
-            claim = await store.mailboxes.claim("7", most_deaths=0)
+            claim = await store.mailboxes.claim("7")
             assert isinstance(claim, Claim)
 
     async def test_a_cancelled_claim_gives_the_lane_back(
