@@ -42,6 +42,7 @@ _TYPES = {
     "chat_join_request": f"{_CHAT}.JoinRequest",
     "my_chat_member": f"{_CHAT}.Membership",
     "chat_member": f"{_CHAT}.Membership",
+    "business_connection": f"{_CHAT}.BusinessConnection",
     "game_short_name": CALLBACK_QUERY,
     "web_app_data": f"{_CHAT}.WebAppData",
     "users_shared": f"{_CHAT}.UsersShared",

@@ -117,7 +117,7 @@ class Message(Posted, kw_only=True):
 
     @property
     def is_forwarded(self) -> bool:
-        """True: the sender did not write it.
+        """True: somebody else wrote it before.
 
         Bot API servers before 7.0 tell no origin, only the date.
         """

@@ -83,6 +83,17 @@ class _CallbackQuery(Struct):
     chat_instance: str = ""
 
 
+class _BusinessRights(Struct):
+    can_reply: bool = False
+
+
+class _BusinessConnection(Struct):
+    id: str
+    user_chat_id: Int64
+    is_enabled: bool
+    rights: _BusinessRights = field(default_factory=_BusinessRights)
+
+
 class _WebAppData(Struct):
     data: str
     button_text: str = ""
@@ -232,6 +243,17 @@ def _callback_query(query: _CallbackQuery) -> update_pb2.CallbackQuery:
     )
 
 
+def _business_connection(
+    connection: _BusinessConnection,
+) -> update_pb2.BusinessConnection:
+    return update_pb2.BusinessConnection(
+        business_connection_id=connection.id,
+        user_chat_id=connection.user_chat_id,
+        is_enabled=connection.is_enabled,
+        can_reply=connection.rights.can_reply,
+    )
+
+
 def _web_app_data(data: _WebAppData) -> update_pb2.WebAppData:
     return update_pb2.WebAppData(data=data.data, button_text=data.button_text)
 
@@ -372,6 +394,7 @@ READERS: dict[str, _Reader] = {
     "my_chat_member": _MEMBERSHIP_READER,
     "chat_member": _MEMBERSHIP_READER,
     "callback_query": (Decoder(_CallbackQuery), _callback_query),
+    "business_connection": (Decoder(_BusinessConnection), _business_connection),
     "web_app_data": (Decoder(_WebAppData), _web_app_data),
     "users_shared": (Decoder(_UsersShared), _users_shared),
     "chat_shared": (Decoder(_ChatShared), _chat_shared),

@@ -30,6 +30,7 @@ from gateway.telegram.lanes import human, lane_of
 from gateway.telegram.messages import incoming_message
 from gateway.telegram.payments import PAYMENTS
 from gateway.telegram.people import chat_type, contract_chat
+from gateway.telegram.references import user_or_none
 from gateway.telegram.service_contents import (
     GAME,
     NAMED_ATTACHMENTS,
@@ -138,7 +139,7 @@ class UpdateReader:
         content = incoming_message(message)
         name, json = _named_content(message, value, content)
         command = bot = arguments = ""
-        if not message.is_forwarded:  # else somebody else wrote it
+        if self._is_own_words(message):
             command, bot, arguments = split_command(message.text)
         addressed = bot != "" and self._is_ours(bot)
         if bot and not addressed:  # for another bot of the group: none of our business
@@ -158,6 +159,18 @@ class UpdateReader:
             details=_details(name, json),
             exempt=name in PAYMENTS,
         )
+
+    def _is_own_words(self, message: Message) -> bool:
+        """Tell whether the sender wrote it, or this bot for the sender.
+
+        Else somebody else, or another bot in its inline mode, would choose the command.
+        """
+        if message.is_forwarded:
+            return False
+        if not message.via_bot:
+            return True
+        bot = user_or_none(message.via_bot)
+        return bot is not None and bot.id == self._bot_id
 
     def _is_ours(self, bot: str) -> bool:
         return not self.bot_username or bot.lower() == self.bot_username.lower()

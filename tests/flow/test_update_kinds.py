@@ -25,6 +25,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 from botgateway.chat.v1.update_pb2 import (
+    BusinessConnection,
     CallbackQuery,
     ChatBoostAdded,
     ChatMigration,
@@ -132,7 +133,22 @@ ROWS = {
         IncomingMessage(message_id=5, text="hi", edit_time=Timestamp(seconds=9)),
     ),
     "business_connection": Row(
-        {"id": "b", "user": PERSON, "user_chat_id": ANNA, "date": 1}, ANNA, ANNA
+        {
+            "id": "b",
+            "user": PERSON,
+            "user_chat_id": ANNA,
+            "date": 1,
+            "is_enabled": True,
+            "rights": {"can_reply": True},
+        },
+        ANNA,
+        ANNA,
+        BusinessConnection(
+            business_connection_id="b",
+            user_chat_id=ANNA,
+            is_enabled=True,
+            can_reply=True,
+        ),
     ),
     "business_message": Row(
         recorded("business_message"),

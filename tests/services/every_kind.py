@@ -23,7 +23,7 @@ TYPES = {
     "edited_message": MESSAGE,
     "channel_post": MESSAGE,
     "edited_channel_post": MESSAGE,
-    "business_connection": "",
+    "business_connection": f"{CHAT}.BusinessConnection",
     "business_message": MESSAGE,
     "edited_business_message": MESSAGE,
     "deleted_business_messages": "",

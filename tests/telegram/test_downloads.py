@@ -389,3 +389,13 @@ def test_every_file_of_a_message_gets_its_address(field: str) -> None:
         assert url.startswith("http://gateway:9000/files/4600-")
         assert url.endswith(f"/{name}")
     assert not files or "http" in str(message)
+
+
+def test_the_files_of_an_answered_message_get_addresses_too() -> None:
+    """Whoever answers a picture with "translate" means the picture."""
+    addresses = FileAddresses(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    message = contract.IncomingMessage(text="translate")
+    answered = message.reply_to_message.content
+    answered.document.file.file_id = "f"
+    addresses.fill(message)
+    assert answered.document.file.url.startswith("http://gateway:9000/files/4600-")

@@ -1000,6 +1000,17 @@ class TestReferences:
         assert (update.command, update.arguments, update.addressed) == ("", "", False)
         assert content(update).text == text
 
+    @pytest.mark.parametrize(("bot", "command"), [(7400000001, "pay"), (9, "")])
+    def test_only_this_bot_writes_commands_for_a_user(
+        self, bot: int, command: str
+    ) -> None:
+        """A result of another bot's inline mode may look like something else."""
+        via = {"id": bot, "is_bot": True, "first_name": "B"}
+        update = read_message(text="/pay 5", via_bot=via)
+        assert update.command == command
+        assert content(update).via_bot.id == bot
+        assert read_message(text="/pay 5", via_bot=None).command == ""
+
     def test_the_answered_message_comes_along(self) -> None:
         """Its text or attachment, who sent it and when; not what that one answers."""
         photo = {"message_id": 4, "chat": PRIVATE, "date": 2, "from": PERSON}

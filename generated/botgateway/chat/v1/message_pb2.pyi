@@ -210,7 +210,8 @@ class IncomingMessage(_message.Message):
     def via_bot(self) -> _context_pb2.User:
         """The bot through whose inline mode the message was sent. Unset: none.
 
-        That bot wrote the text; the user chose it.
+        That bot wrote the text; the user chose it. The gateway takes it for a command only if
+        it was this bot.
         """
 
     @_builtins.property

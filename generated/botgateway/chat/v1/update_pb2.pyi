@@ -124,6 +124,44 @@ class CallbackQuery(_message.Message):
 Global___CallbackQuery: _TypeAlias = CallbackQuery  # noqa: Y015
 
 @_typing.final
+class BusinessConnection(_message.Message):
+    """business_connection: a user connected the bot to a business account, or changed that.
+
+    Its owner is in the context. Keep the ids of the connections that are yours: anybody can
+    connect any bot.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    USER_CHAT_ID_FIELD_NUMBER: _builtins.int
+    IS_ENABLED_FIELD_NUMBER: _builtins.int
+    CAN_REPLY_FIELD_NUMBER: _builtins.int
+    business_connection_id: _builtins.str
+    """Telegram's id of the connection, as in RequestContext.business_connection_id."""
+    user_chat_id: _builtins.int
+    """The private chat with the owner."""
+    is_enabled: _builtins.bool
+    """False: the connection ended."""
+    can_reply: _builtins.bool
+    """True: the bot may write to chats of the account that were active within a day."""
+    def __init__(
+        self,
+        *,
+        business_connection_id: _builtins.str = ...,
+        user_chat_id: _builtins.int = ...,
+        is_enabled: _builtins.bool = ...,
+        can_reply: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_connection_id", b"business_connection_id", "can_reply", b"can_reply", "is_enabled", b"is_enabled", "user_chat_id", b"user_chat_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BusinessConnection: _TypeAlias = BusinessConnection  # noqa: Y015
+
+@_typing.final
 class WebAppData(_message.Message):
     """web_app_data: a web app that a button of a reply keyboard opened sent data.
 

@@ -76,7 +76,7 @@ class Route(_message.Message):
     """True: messages that are not commands, with their text and attachment.
 
     Forwarded messages are never commands: "/pay 5" that somebody forwards comes here,
-    with forward_origin in it. The request has a field of type
+    with forward_origin in it; so does what the inline mode of another bot wrote. The request has a field of type
     botgateway.chat.v1.IncomingMessage. At most one rpc may serve text.
     """
     event: _event_pb2.Event.ValueType
