@@ -210,27 +210,19 @@ class BotApi:
         files: Mapping[str, Upload] | None,
     ) -> Answer:
         """Make a request, and a second one if the chat has a new id."""
-        answer = await self._send_once(method, self._follow(parameters), files)
+        followed = self._follow(parameters)
+        chat_id = followed.get("chat_id", 0)
+        if left := self._holds.seconds_left(chat_id):
+            return held_back(left)
+        answer = await self._request(method, chat_id, _body(followed, files))
         new_id = answer.parameters.migrate_to_chat_id
-        if not new_id or "chat_id" not in parameters:
+        if not new_id or not chat_id:
             return answer
         self._moved[parameters["chat_id"]] = new_id
         if len(self._moved) > _MOVED_LIMIT:
             del self._moved[next(iter(self._moved))]
-        return await self._send_once(method, self._follow(parameters), files)
-
-    async def _send_once(
-        self,
-        method: str,
-        parameters: dict[str, Any],
-        files: Mapping[str, Upload] | None,
-    ) -> Answer:
-        """Make a request, unless its chat is held back."""
-        chat_id = parameters.get("chat_id", 0)
-        if left := self._holds.seconds_left(chat_id):
-            return held_back(left)
-        body: Body = (parameters, files) if files else _encoder.encode(parameters)
-        return await self._request(method, chat_id, body)
+        followed = self._follow(parameters)
+        return await self._request(method, new_id, _body(followed, files))
 
     async def _request(self, method: str, chat_id: int, body: Body) -> Answer:
         start = time.perf_counter()
@@ -260,3 +252,7 @@ class BotApi:
             # The request may have been read before the connection broke.
             return Answer(doubtful=True)
         return read_answer(response.status, response.retry_after, response.body)
+
+
+def _body(parameters: dict[str, Any], files: Mapping[str, Upload] | None) -> Body:
+    return (parameters, files) if files else _encoder.encode(parameters)
