@@ -319,6 +319,17 @@ class TestRetries:
         assert naps.seconds == pytest.approx(rule, rel=0.26)
         assert len(set(naps.seconds[-3:])) == 3
 
+    async def test_each_call_that_succeeds_lets_a_retry_go_ahead(
+        self, api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So those that waited follow each other as fast as the server answers."""
+        monkeypatch.setattr("gateway.telegram.retries.INTERVAL_SECONDS", 10**6)
+        simulator.fail(status=500, times=20)
+        calls = (api.call("sendMessage", HELLO, patience=10**6) for _ in range(20))
+        async with asyncio.timeout(30):
+            await asyncio.gather(*calls)
+        assert len(simulator.messages(1)) == 20
+
     async def test_it_is_not_asked_beyond_the_patience(
         self, api: BotApi, simulator: Simulator, clock: FakeClock
     ) -> None:
