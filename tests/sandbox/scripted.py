@@ -54,6 +54,11 @@ async def _answer(bot: Bot, update: dict[str, Any]) -> None:
                 reply_markup={"inline_keyboard": KEYBOARD},
             )
             return
+        verb, _, asked = message.get("text", "").partition(" ")
+        if verb == "send":
+            file = {asked: "AAAA", "caption": f"a {asked}"}
+            await bot.result(f"send{asked.title()}", chat_id=user["id"], **file)
+            return
         kind = "photo" if "photo" in message else "other"
         said = message.get("text") or f"{kind} {message.get('caption', '')}"
         text = f"{user['first_name']} ({user['language_code']}): {said}"

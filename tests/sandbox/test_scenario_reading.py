@@ -62,7 +62,7 @@ FAULTS = """
 4: colour is none of name, users, timeout, pace, steps
 5: colour stands here twice
 7: needs a text
-8: there is no step `ada shouts`; is it `ada sees`?
+8: there is no step `ada shouts`; is it `ada s
 9: bob is none of the users
 10: needs a text here, no list or map
 11: needs one of contact, document, location, photo, sticker, video, voice

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.sandbox.scenarios.playing import Report, new_ids, play
 from gateway.sandbox.scenarios.reading import read_scenario
+from gateway.sandbox.scenarios.sight import MEDIA
 from gateway.sandbox.scenarios.verbs import ALONE, VERBS
 from gateway.sandbox.simulator import Simulator
 from tests.sandbox.conftest import Bot
@@ -37,6 +38,23 @@ TRUE = {
         "ada presses: LOOK:1",
         "ada sees alert: Look!",
         "ada sees edit: 'LOOK:1*'",
+    ],
+    **{
+        f"a file of the bot: {media}": [
+            f"ada says: send {media}",
+            f"ada sees {media}",
+            "ada sees nothing: 20ms",
+        ]
+        for media in MEDIA
+    },
+    "a photo by its caption": ["ada says: send photo", "ada sees photo: a ph*"],
+    "a caption as a text": ["ada says: send photo", "ada sees: a photo"],
+    "a button": [
+        "ada says: buttons",
+        "ada sees button: L*k",
+        "ada sees button: YES:1",
+        "ada sees button: Web",
+        "ada sees: Choose",
     ],
     "an attachment": ["ada attaches: sticker", "ada sees: '*: other'"],
     "a caption": ["ada attaches photo: look", "ada sees: '*: photo look'"],
@@ -74,6 +92,29 @@ FALSE = {
     "a message is no edit": (
         ["ada says: a", "ada sees edit: '*'"],
         ["there was no such edit within 0.3 s", "  message: Ada (en): a"],
+    ),
+    "a text is no photo": (
+        ["ada says: hello", "ada sees photo"],
+        ["there was no such photo within 0.3 s", "  message: Ada (en): hello"],
+    ),
+    "a video is no photo": (
+        ["ada says: send video", "ada sees photo: '*'"],
+        ["there was no such photo within 0.3 s", "  message: [video] a video"],
+    ),
+    "another caption": (
+        ["ada says: send photo", "ada sees photo: b*"],
+        ["there was no such photo within 0.3 s", "  bot: [photo] a photo"],
+    ),
+    "a photo that was seen": (
+        ["ada says: send photo", "ada sees: a photo", "ada sees photo"],
+        ["there was no such photo within 0.3 s"],
+    ),
+    "no button to see": (
+        ["ada says: buttons", "ada sees button: No"],
+        [
+            "there was no such button within 0.3 s",
+            "  bot: Choose [Yes?] [Look] [Web]",
+        ],
     ),
     "an alert is no toast": (
         ["ada says: buttons", "ada presses: Look", "ada sees toast: '*'"],

@@ -16,7 +16,7 @@ from gateway.sandbox.attachments import CAPTIONED, KINDS
 from gateway.sandbox.desk import BURST_LIMIT
 from gateway.sandbox.rules import Parameters
 from gateway.sandbox.scenarios.patterns import Pattern, read_pattern
-from gateway.sandbox.scenarios.sight import buttons_of
+from gateway.sandbox.scenarios.sight import MEDIA, buttons_of
 from gateway.sandbox.scenarios.stage import Failure, Person, Stage
 
 T = TypeVar("T")
@@ -54,6 +54,10 @@ def _answer(given: str | None) -> Pattern:
     if given is None:
         raise ValueError('needs a text, or "" for none')
     return read_pattern(given)
+
+
+def _any_or_pattern(given: str | None) -> Pattern:
+    return read_pattern("*" if given is None else given)
 
 
 def _caption(given: str | None) -> str:
@@ -119,6 +123,23 @@ async def _block(stage: Stage, person: Person, _: None, *, blocked: bool) -> Non
 async def _press(stage: Stage, person: Person, button: Pattern) -> None:
     """Press the newest button with this text, or with this data."""
     await stage.pace(person)
+    message_id, pressed = await _find_button(stage, person, button)
+    if "callback_data" not in pressed:
+        raise Failure("the bot does not hear of this button: it opens an address")
+    sent = await stage.desk.press(
+        person.id, person.id, message_id, pressed["callback_data"]
+    )
+    stage.did(person, sent["update_id"])
+
+
+async def _see_button(stage: Stage, person: Person, button: Pattern) -> None:
+    await _find_button(stage, person, button)
+
+
+async def _find_button(
+    stage: Stage, person: Person, button: Pattern
+) -> tuple[int, Parameters]:
+    """Wait for the newest button with this text or data; give its message and it."""
     found: list[tuple[int, Parameters]] = []
 
     def is_there() -> bool:
@@ -133,13 +154,17 @@ async def _press(stage: Stage, person: Person, button: Pattern) -> None:
 
     if not await stage.until(is_there, stage.within):
         raise Failure(f"there was no such button within {stage.within:g} s")
-    message_id, pressed = found[0]
-    if "callback_data" not in pressed:
-        raise Failure("the bot does not hear of this button: it opens an address")
-    sent = await stage.desk.press(
-        person.id, person.id, message_id, pressed["callback_data"]
-    )
-    stage.did(person, sent["update_id"])
+    return found[0]
+
+
+async def _see_media(
+    media: str, stage: Stage, person: Person, caption: Pattern
+) -> None:
+    def is_there() -> bool:
+        return person.sight.look("message", caption, media)
+
+    if not await stage.until(is_there, stage.within):
+        raise Failure(f"there was no such {media} within {stage.within:g} s")
 
 
 async def _see(kind: str, stage: Stage, person: Person, pattern: Pattern) -> None:
@@ -201,6 +226,11 @@ VERBS: Mapping[str, Verb] = {
     "sees edit": _verb(_pattern, partial(_see, "edit")),
     "sees toast": _verb(_answer, partial(_see, "toast")),
     "sees alert": _verb(_pattern, partial(_see, "alert")),
+    **{
+        f"sees {media}": _verb(_any_or_pattern, partial(_see_media, media))
+        for media in MEDIA
+    },
+    "sees button": _verb(_pattern, _see_button),
     "sees nothing": _verb(_while, _see_nothing),
 }
 """What stands after a user's name."""
