@@ -22,6 +22,7 @@ from gateway.whole import (
     merge_metrics,
     merge_ready,
 )
+from tests.waiting import wait_until
 
 
 def a_health(
@@ -136,7 +137,7 @@ def test_every_series_says_which_worker_it_is_of() -> None:
 
 
 async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
-    """One hangs, one is gone, one answers: so does the whole, in its time."""
+    """One hangs for ever, one is gone, one answers: so does the whole."""
     good, bad, gone, above = (tmp_path / name for name in ("0", "1", "2", "whole"))
     whole = Whole([good, bad, gone], lambda: [0, 0, 1])
     hanging = socket.socket(socket.AF_UNIX)
@@ -152,7 +153,7 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
         answers = await asyncio.gather(
             *(_get(client, page) for page in ("/health", "/ready", "/metrics"))
         )
-        assert ANSWER_SECONDS <= time.monotonic() - begin < 2 * ANSWER_SECONDS
+        assert time.monotonic() - begin >= ANSWER_SECONDS
     hanging.close()
     (_, health), (ready, _), (_, metrics) = answers
     assert json.loads(health)["workers"] == 1
@@ -177,18 +178,24 @@ async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
 async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None:
     """`/health` is open to strangers."""
     above, public = tmp_path / "whole", tmp_path / "public"
-    asked = 0
+    asked = arrived = 0
 
     async def count(request: web.BaseRequest) -> web.Response:
         nonlocal asked
         asked += 1
-        await asyncio.sleep(0.1)
+        await wait_until(lambda: arrived == 50)
         return web.Response(body=b"{}")
 
     health = WholeHealth(above, ops("own").answer_status)
+
+    async def arrive(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal arrived
+        arrived += 1
+        return await health.pages["GET", "/health"](request)
+
     async with (
         listening_on_socket({("GET", "/health"): count}, above),
-        listening_on_socket(health.pages, public),
+        listening_on_socket({("GET", "/health"): arrive}, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
         await asyncio.gather(*(_get(client, "/health") for _ in range(50)))

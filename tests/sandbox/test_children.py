@@ -72,20 +72,19 @@ async def test_a_stubborn_child_is_killed(
     monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
     async with start("stubborn"):
         begin = time.monotonic()
-    assert 0.2 <= time.monotonic() - begin < 5
+    assert time.monotonic() - begin >= 0.2
     assert group_is_gone(file)
 
 
 async def test_a_second_signal_kills_at_once(
-    file: Path, children: Children, start: Start
+    monkeypatch: pytest.MonkeyPatch, file: Path, children: Children, start: Start
 ) -> None:
     """Nobody has to wait for a child that hangs."""
-    begin = time.monotonic()
+    monkeypatch.setattr(module, "STOP_SECONDS", 3600)
     async with start("stubborn"):
         children.stop()
         children.stop()
         await children.watch()
-    assert time.monotonic() - begin < module.STOP_SECONDS / 2
     assert group_is_gone(file)
 
 

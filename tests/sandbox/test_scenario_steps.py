@@ -1,6 +1,5 @@
 """Each step of a scenario: when it comes true, and when it does not."""
 
-import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -79,19 +78,19 @@ TRUE = {
 FALSE = {
     "another text": (
         ["ada says: hello", "ada sees: goodbye"],
-        ["there was no such message within 0.3 s", "  bot: Ada (en): hello"],
+        ["there was no such message within 1 s", "  bot: Ada (en): hello"],
     ),
     "seen only once": (
         ["ada says: hello", "ada sees: '*hello'", "ada sees: '*hello'"],
-        ["there was no such message within 0.3 s"],
+        ["there was no such message within 1 s"],
     ),
     "another order": (
         ["ada says: a", "ada says: b", "ada sees: '*b'", "ada sees: '*: a'"],
-        ["there was no such message within 0.3 s"],
+        ["there was no such message within 1 s"],
     ),
     "a message is no edit": (
         ["ada says: a", "ada sees edit: '*'"],
-        ["there was no such edit within 0.3 s", "  message: Ada (en): a"],
+        ["there was no such edit within 1 s", "  message: Ada (en): a"],
     ),
     "a text is no photo": (
         ["ada says: hello", "ada sees photo"],
@@ -118,16 +117,16 @@ FALSE = {
     ),
     "an alert is no toast": (
         ["ada says: buttons", "ada presses: Look", "ada sees toast: '*'"],
-        ["there was no such toast within 0.3 s", "  alert: Look!"],
+        ["there was no such toast within 1 s", "  alert: Look!"],
     ),
     "a toast is one user's": (
         ["ada says: buttons", "ada presses: Yes?", "grace sees toast: '*'"],
-        ["there was no such toast within 0.3 s", "  (empty)"],
+        ["there was no such toast within 1 s", "  (empty)"],
     ),
     "no such button": (
         ["ada says: buttons", "ada presses: No"],
         [
-            "there was no such button within 0.3 s",
+            "there was no such button within 1 s",
             "  bot: Choose [Yes?] [Look] [Web]",
         ],
     ),
@@ -137,7 +136,7 @@ FALSE = {
     ),
     "a button of somebody else": (
         ["ada says: buttons", "ada sees: Choose", "grace presses: Look"],
-        ["there was no such button within 0.3 s", "  (empty)"],
+        ["there was no such button within 1 s", "  (empty)"],
     ),
     "something instead of nothing": (
         ["ada says: hello", "ada sees nothing: 10s"],
@@ -145,7 +144,7 @@ FALSE = {
     ),
     "another outcome": (
         ["ada says: hello", "expect outcome: limited"],
-        ["it was not limited within 0.3 s", "the last update: accepted, done"],
+        ["it was not limited within 1 s", "the last update: accepted, done"],
     ),
     "the outcome of nothing": (
         ["expect outcome: done"],
@@ -184,7 +183,7 @@ async def test_a_step_fails_and_says_why(
     simulator: Simulator, bot: Bot, lines: list[str], why: list[str]
 ) -> None:
     """With what was seen instead; what comes after it is skipped."""
-    head = f"timeout: 300ms\n{HEAD}"
+    head = f"timeout: 1s\n{HEAD}"
     async with answering(simulator, bot):
         report = await played(simulator, [*lines, "wait: 1s"], head)
     results = [step.result for step in report.steps]
@@ -209,22 +208,21 @@ def test_the_steps_above_are_all_there_are() -> None:
 
 async def test_a_step_has_a_limit_of_its_own(simulator: Simulator) -> None:
     """It counts instead of the file's."""
-    start = time.monotonic()
     lines = ["ada sees: hello\n    within: 50ms"]
-    report = await played(simulator, lines)
+    report = await played(simulator, lines, f"timeout: 10m\n{HEAD}")
     assert report.failed
     assert report.failed.why[0] == "there was no such message within 0.05 s"
-    assert time.monotonic() - start < 2
 
 
 async def test_a_user_is_as_slow_as_people_are(simulator: Simulator, bot: Bot) -> None:
     """The next thing comes a second after the bot took the last; others are free."""
-    head = HEAD.replace("0s", "400ms")
     async with answering(simulator, bot):
+        head = HEAD.replace("0s", "400ms")
         report = await played(simulator, ["ada says: a", "ada says: b"], head)
+        head = HEAD.replace("0s", "10m")
         others = await played(simulator, ["ada says: a", "grace says: b"], head)
     assert report.steps[1].seconds >= 0.39
-    assert others.steps[1].seconds < 0.3
+    assert others.steps[1].seconds < 600
 
 
 async def test_a_gateway_that_takes_nothing_is_told(simulator: Simulator) -> None:

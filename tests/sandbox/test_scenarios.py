@@ -19,7 +19,7 @@ EXAMPLES = sorted(Path(scenarios.__path__[0]).glob("*.yaml"))
 
 FAILING = """
 users: [ada]
-timeout: 500ms
+timeout: 4s
 steps:
   - ada says: match
   - ada sees: You said*
@@ -71,7 +71,7 @@ async def test_a_scenario_that_fails_says_why(tmp_path: Path) -> None:
     assert lines[2].endswith("ada sees: You said*  (line 6)")
     assert lines[2].startswith("FAILED")
     assert lines[3:9] == [
-        "there was no such message within 0.5 s",
+        "there was no such message within 4 s",
         "the chat of ada:",
         "ada: match",
         "bot: Grace might be someone for you. [Connect] [Skip]",

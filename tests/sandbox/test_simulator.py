@@ -153,14 +153,12 @@ async def test_a_late_answer_takes_effect_at_once(
 
 
 async def test_the_end_does_not_wait_for_late_answers(simulator: Simulator) -> None:
-    """A simulator that still owes an answer stops within a second."""
-    simulator.fail(status=200, delay=60)
+    """A simulator that still owes an answer stops at once."""
+    simulator.fail(status=200, delay=3600)
     async with aiohttp.ClientSession() as session:
         async with simulator.serve() as url:
             call = asyncio.create_task(session.get(f"{url}/bot{TOKEN}/getMe"))
             await wait_until(lambda: simulator.sent)
-            start = time.monotonic()
-        assert time.monotonic() - start < 1
         with pytest.raises(aiohttp.ClientError):
             await call
 
