@@ -2,7 +2,7 @@
 
 Concurrency: each download lives in the task of its request, and has one piece of its
 file in memory. Who reads slowly slows Telegram down. At most `MOST_DOWNLOADS` are under
-way at once; nobody waits for a place.
+way at once, and `MOST_PER_ADDRESS` from one address; nobody waits for a place.
 
 Telegram's addresses of files hold the token. They stay in here: no answer, header, log
 or error has one, and redirects are not followed.
@@ -13,7 +13,8 @@ import logging
 import mimetypes
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
 from typing import Self
 from urllib.parse import quote
 
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 32
 """At once. A service that wants more is told to come again."""
+MOST_PER_ADDRESS = 8
+"""At once from one address, so that one service cannot take all places."""
+MOST_BYTES = 20 << 20
+"""Of one file. Bot API, getFile: 20 MB. More is not passed on, whatever is sent."""
+TOTAL_SECONDS = 300.0
+"""After so long a download ends, however fast its pieces come."""
 SILENCE_SECONDS = 30.0
 """After so long without a piece, from Telegram or to the service, it ends."""
 PLACE_SECONDS = 600.0
@@ -78,7 +85,8 @@ class Downloads:
         self._address = address
         self._addresses = addresses
         self._places: OrderedDict[str, tuple[_Place, float]] = OrderedDict()
-        self._running = 0
+        self._running: Counter[str] = Counter()
+        """Downloads under way, by the address that asked."""
         self.pages = {("GET", f"{PATH}/"): self.handle}
         """What is served, by method and path: all that is under this one."""
 
@@ -100,9 +108,11 @@ class Downloads:
         verdict = self._addresses.check(signature, file_id)
         if verdict is not Verdict.GOOD:
             return web.Response(status=_REFUSALS[verdict])
-        if self._running >= MOST_DOWNLOADS:
+        asker = request.remote or ""
+        full = self._running.total() >= MOST_DOWNLOADS
+        if full or self._running[asker] >= MOST_PER_ADDRESS:
             return web.Response(status=503, headers={"Retry-After": "1"})
-        self._running += 1
+        self._running[asker] += 1
         try:
             place = await self._find(file_id)
             if request.method == "HEAD":
@@ -111,7 +121,9 @@ class Downloads:
         except _Failed as failed:
             return web.Response(status=failed.status)
         finally:
-            self._running -= 1
+            self._running[asker] -= 1
+            if not self._running[asker]:
+                del self._running[asker]
 
     async def _find(self, file_id: str) -> _Place:
         """Ask where a file lies, unless it is known.
@@ -133,6 +145,9 @@ class Downloads:
         if place.file_path.startswith("/"):
             logger.warning("the Bot API server is local and serves no files")
             raise _Failed(502)
+        if not _stays_below(place.file_path):
+            logger.warning("the Bot API names a file outside of its files")
+            raise _Failed(502)
         self._places[file_id] = place, time.monotonic() + PLACE_SECONDS
         if len(self._places) > _PLACES:
             self._places.popitem(last=False)
@@ -150,6 +165,8 @@ class Downloads:
         if _RANGE.fullmatch(part := request.headers.get("Range", "")):
             headers["Range"] = part
         response: web.StreamResponse | None = None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + TOTAL_SECONDS
         try:
             async with (
                 asyncio.timeout(SILENCE_SECONDS) as silence,
@@ -165,13 +182,15 @@ class Downloads:
                     self._places.pop(file_id, None)
                     logger.warning("file not sent", extra={"status": source.status})
                     raise _Failed(502)
+                left = min(place.file_size or MOST_BYTES, MOST_BYTES)
+                if (source.content_length or 0) > left:
+                    logger.warning("file larger than declared")
+                    raise _Failed(502)
                 response = _start(place, source)
                 await response.prepare(request)
-                async for piece in source.content.iter_chunked(_PIECE_BYTES):
+                async for piece in _pieces(source, left):
                     await response.write(piece)
-                    silence.reschedule(
-                        asyncio.get_running_loop().time() + SILENCE_SECONDS
-                    )
+                    silence.reschedule(min(loop.time() + SILENCE_SECONDS, end))
                 await response.write_eof()
                 return response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -182,6 +201,27 @@ class Downloads:
         if request.transport is not None:
             request.transport.abort()
         return response
+
+
+def _stays_below(path: str) -> bool:
+    """Tell whether a path leads to a file below the directory that it starts in.
+
+    Clients resolve "..", so that such a path would name something else of the server.
+    """
+    return not {"", ".", ".."} & set(re.split(r"[/\\]", path))
+
+
+async def _pieces(source: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+    """Read a file piece by piece.
+
+    Raises:
+        ValueError: it has more than so many bytes.
+    """
+    async for piece in source.content.iter_chunked(_PIECE_BYTES):
+        most -= len(piece)
+        if most < 0:
+            raise ValueError("larger than declared")
+        yield piece
 
 
 def _head(place: _Place) -> web.Response:

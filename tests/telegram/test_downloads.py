@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram import downloads as module
 from gateway.telegram.api import BotApi
-from gateway.telegram.downloads import MOST_DOWNLOADS, Downloads
+from gateway.telegram.downloads import MOST_DOWNLOADS, MOST_PER_ADDRESS, Downloads
 from gateway.telegram.files import LIFETIME_SECONDS, FileAddresses, Verdict
 from tests.fakes import FakeClock
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_found
 
 TOKEN = "4711:AA-secret-of-this-bot"
 SECRET = "secret-of-this-bot"
@@ -231,6 +231,12 @@ class Telegram:
     def __init__(self) -> None:
         self.until = asyncio.Event()
         self.path = "f.html"
+        self.size = 20_000_000
+        """Of what is sent."""
+        self.declared = 0
+        """What getFile says of it. 0: nothing."""
+        self.chunked = False
+        """Its length is not said before it comes."""
         self.asked: list[str] = []
         self.sent = 0
         self.ended = 0
@@ -240,7 +246,8 @@ class Telegram:
         self.mode = "endless"
 
     async def _place(self, request: web.Request) -> web.Response:
-        return web.json_response({"ok": True, "result": {"file_path": self.path}})
+        file = {"file_path": self.path, "file_size": self.declared}
+        return web.json_response({"ok": True, "result": file})
 
     async def _give(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.match_info["name"])
@@ -250,7 +257,7 @@ class Telegram:
         if self.mode == "whole":
             return web.Response(body=CONTENT)
         response = web.StreamResponse()
-        response.content_length = 100_000_000
+        response.content_length = None if self.chunked else self.size
         await response.prepare(request)
         try:
             if self.mode == "torn":
@@ -260,9 +267,11 @@ class Telegram:
                 return response
             if self.mode == "waiting":
                 await self.until.wait()
-            while self.sent < 100_000_000:
+            while self.sent < self.size:
                 await response.write(b"x" * 100_000)
                 self.sent += 100_000
+                if self.mode == "dripping":
+                    await asyncio.sleep(0.01)
         finally:
             self.ended += 1
         return response
@@ -313,9 +322,111 @@ async def test_a_file_that_breaks_off_is_not_taken_for_whole(clock: FakeClock) -
             await place.get()
 
 
-async def test_who_reads_slowly_slows_telegram_down(clock: FakeClock) -> None:
-    """The rest of the file stays where it is; who leaves ends it."""
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../../getMe", "docs/../../x", "..", "docs/..", "./f", "docs//f", ""),
+        *("docs\\..\\..\\x", "docs/./f", "docs/"),
+    ],
+)
+async def test_a_path_that_leaves_the_files_is_not_asked_for(
+    clock: FakeClock, path: str
+) -> None:
+    """A hostile Bot API could lead the gateway, with its token, to another page."""
+    async with telegram(clock, "whole") as (source, place):
+        source.path = path
+        status, body, _ = await place.get()
+        assert (status, body, source.asked) == (502, b"", [])
+
+
+async def test_dots_in_a_name_are_no_way_out(clock: FakeClock) -> None:
+    """Users name files as they like."""
+    async with telegram(clock, "whole") as (source, place):
+        source.path = "docs/..a..b...txt"
+        assert (await place.get())[:2] == (200, CONTENT)
+
+
+@pytest.mark.parametrize(("declared", "most"), [(10, 20 << 20), (0, 1_000_000)])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_no_more_is_passed_on_than_was_declared(
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    declared: int,
+    most: int,
+    *,
+    chunked: bool,
+) -> None:
+    """Nor more than Telegram's own limit; whoever asked sees that it was not all."""
+    monkeypatch.setattr(module, "MOST_BYTES", most)
     async with telegram(clock, "endless") as (source, place):
+        source.declared, source.chunked = declared, chunked
+        if not chunked:
+            assert (await place.get())[:2] == (502, b"")
+            return
+        got = bytearray()
+        async with place.client.get(place.addresses.address(FILE)) as response:
+            with pytest.raises(aiohttp.ClientError):
+                await read_into(got, response)
+        assert len(got) <= (declared or most)
+
+
+async def read_into(got: bytearray, response: aiohttp.ClientResponse) -> None:
+    """Read what comes, and keep it also if it breaks off."""
+    async for piece in response.content.iter_any():
+        got += piece
+
+
+async def test_a_file_of_the_declared_size_comes_whole(clock: FakeClock) -> None:
+    """To the last byte."""
+    async with telegram(clock, "endless") as (source, place):
+        source.size = source.declared = 300_000
+        status, body, _ = await place.get()
+        assert (status, len(body)) == (200, 300_000)
+
+
+async def test_a_download_that_drips_ends(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However regularly its pieces come, it gives its place to others."""
+    monkeypatch.setattr(module, "TOTAL_SECONDS", 0.3)
+    async with telegram(clock, "dripping") as (source, place):
+        with pytest.raises(aiohttp.ClientError):
+            await place.get()
+        await wait_until(lambda: source.ended == 1)
+        assert source.sent < source.size
+
+
+async def test_one_address_cannot_take_all_places(clock: FakeClock) -> None:
+    """The others are served while it waits for the end of its own."""
+    connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with (
+        telegram(clock, "waiting") as (_, place),
+        aiohttp.ClientSession(connector=connector) as neighbour,
+    ):
+        url = place.addresses.address(FILE)
+        running = [await place.client.get(url) for _ in range(MOST_PER_ADDRESS)]
+        status, body, headers = await place.get()
+        assert (status, body, headers["Retry-After"]) == (503, b"", "1")
+        async with neighbour.get(url) as response:
+            assert response.status == 200
+        running.pop().close()
+
+        async def has_room() -> bool:
+            async with place.client.get(url) as response:
+                return response.status == 200
+
+        await wait_until_found(has_room)
+        for each in running:
+            each.close()
+
+
+async def test_who_reads_slowly_slows_telegram_down(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the file stays where it is; who leaves ends it."""
+    monkeypatch.setattr(module, "MOST_BYTES", 100_000_000)
+    async with telegram(clock, "endless") as (source, place):
+        source.size = 100_000_000
         url = place.addresses.address(FILE)
         async with place.client.get(url) as response:
             await response.content.read(10)
@@ -340,12 +451,14 @@ async def test_a_silent_download_ends(
 
 async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> None:
     """Those that run are not disturbed, and their end makes room."""
-    async with telegram(clock, "waiting") as (source, place):
+    async with telegram(clock, "waiting") as (source, place), AsyncExitStack() as stack:
         url = place.addresses.address(FILE)
-        running = [
-            asyncio.create_task(place.client.get(url)) for _ in range(MOST_DOWNLOADS)
-        ]
-        responses = await asyncio.gather(*running)
+        responses = []
+        for number in range(MOST_DOWNLOADS // MOST_PER_ADDRESS):
+            connector = aiohttp.TCPConnector(local_addr=(f"127.0.1.{number + 1}", 0))
+            session = aiohttp.ClientSession(connector=connector)
+            client = await stack.enter_async_context(session)
+            responses += [await client.get(url) for _ in range(MOST_PER_ADDRESS)]
         status, body, headers = await place.get()
         assert (status, body, headers["Retry-After"]) == (503, b"", "1")
         for response in responses:
