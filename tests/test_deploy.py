@@ -66,12 +66,19 @@ def pod(kind: str, name: str) -> Any:  # noqa: ANN401 - as it is written
 def environments() -> Iterator[dict[str, str]]:
     """Give what gateways get as their environment."""
     (compose,) = documents("compose.yaml")
-    yield compose["services"]["gateway"]["environment"]
+    yield {
+        name: re.sub(r"\$\{REDIS_PASSWORD:\?[^}]*\}", "a-good-password", value)
+        for name, value in compose["services"]["gateway"]["environment"].items()
+    }
     config, secret = (
         manifests()["ConfigMap", "gateway"],
         manifests()["Secret", "gateway"],
     )
-    yield config["data"] | secret["stringData"]
+    secrets = {
+        name: value.replace("replace-me", "a-good-password")
+        for name, value in secret["stringData"].items()
+    }
+    yield config["data"] | secrets
 
 
 def test_every_manifest_is_in_the_plan() -> None:
@@ -111,7 +118,8 @@ def test_redis_keeps_what_it_was_given() -> None:
     (container,) = pod("StatefulSet", "redis")["containers"]
     for command in (compose["services"]["redis"]["command"], container["args"]):
         assert command[0] == "redis-server"
-        options = dict(zip(command[1::2], command[2::2], strict=True))
+        end = command.index("--user")
+        options = dict(zip(command[1:end:2], command[2:end:2], strict=True))
         assert options["--appendonly"] == "yes"
         assert options["--appendfsync"] == "everysec"
         assert options["--maxmemory-policy"] == "noeviction"
@@ -164,6 +172,48 @@ def test_labels_lead_to_the_gateways() -> None:
     scaler = manifests()["HorizontalPodAutoscaler", "gateway"]["spec"]
     assert scaler["scaleTargetRef"]["name"] == "gateway"
     assert scaler["minReplicas"] == 3
+
+
+def test_containers_may_do_little() -> None:
+    """Nothing is written outside of volumes, and nobody becomes more than he is."""
+    (compose,) = documents("compose.yaml")
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "pids"}
+    added = {name for name, it in compose["services"].items() if "cap_add" in it}
+    assert added == {"nginx"}
+
+
+def test_redis_is_reached_by_the_gateways_alone() -> None:
+    """In a network of its own, from which nothing leads out; no port is published."""
+    (compose,) = documents("compose.yaml")
+    services = compose["services"]
+    assert services["redis"]["networks"] == ["store"]
+    assert compose["networks"]["store"] == {"internal": True}
+    there = {name for name, it in services.items() if "store" in it["networks"]}
+    assert there == {"gateway", "redis"}
+    assert {name for name, it in services.items() if "ports" in it} == {"nginx"}
+
+
+def test_images_have_exact_versions() -> None:
+    """The same files give the same containers."""
+    (compose,) = documents("compose.yaml")
+    (container,) = pod("StatefulSet", "redis")["containers"]
+    images = [it["image"] for it in compose["services"].values() if "image" in it]
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    for image in [*images, container["image"], *bases]:
+        assert re.search(r":\d+\.\d+\.\d+", image), image
+    assert container["image"] in images
+
+
+def test_no_module_comes_from_the_working_directory() -> None:
+    """In the image and in the unit; workers see to it themselves."""
+    assert "PYTHONSAFEPATH=1" in (DEPLOY / "Dockerfile").read_text()
+    unit = (DEPLOY / "telegram-gateway.service").read_text()
+    assert "\nEnvironment=PYTHONSAFEPATH=1\n" in unit
 
 
 def test_nobody_is_killed_while_draining() -> None:

@@ -8,6 +8,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.config import is_loopback
 from gateway.domain.errors import Faults
 from gateway.mailboxes.sentinel import SCHEMES, read_sentinel_url
 
@@ -42,6 +43,28 @@ def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's o
         "driver_info": None,
     }
     return lambda: kind(**options)
+
+
+def is_unprotected(url: str) -> bool:
+    """Tell whether a Redis on another machine is spoken to without a password or TLS.
+
+    Args:
+        url: one that `connector` takes.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "redis+sentinel"}:
+        return False
+    sentinel = parts.scheme in SCHEMES
+    options: dict[str, Any] = dict(
+        read_sentinel_url(url) if sentinel else parse_url(url)
+    )
+    if options.get("password"):
+        return False
+    if sentinel:
+        hosts = [host for host, _ in options["sentinels"]]
+    else:
+        hosts = [options.get("host", "localhost")]
+    return not all(map(is_loopback, hosts))
 
 
 def first_connector(url: str) -> Connect:

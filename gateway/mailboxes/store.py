@@ -12,7 +12,7 @@ from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.messenger import Stops
 from gateway.domain.ports import Clock
 from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.connect import first_connector
+from gateway.mailboxes.connect import first_connector, is_unprotected
 from gateway.mailboxes.fallback import FallbackMailboxes
 from gateway.mailboxes.inspection import inspect
 from gateway.mailboxes.kept_letters import IN_MEMORY
@@ -124,6 +124,11 @@ async def open_mailboxes(
 async def _inspect(url: str) -> None:
     """Warn of what weakens the promise that nothing accepted is lost."""
     connect = first_connector(url)
+    if is_unprotected(url):
+        logger.warning(
+            "redis has no password: whoever reaches it reads what users wrote, and can"
+            " delete it; set one in REDIS_URL"
+        )
     try:
         for warning in await inspect(connect):
             logger.warning("redis weakens the promise", extra={"reason": warning})

@@ -1,0 +1,223 @@
+"""What the Redis user in `deploy/` may do: all that a gateway needs, and no more."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from gateway.clock import SystemClock
+from gateway.domain.ports import Claim, Placed
+from gateway.domain.update import REPLAYED, DeadLetter
+from gateway.mailboxes.connect import is_unprotected
+from gateway.mailboxes.dead import open_dead_letters
+from gateway.mailboxes.fallback import FallbackMailboxes
+from gateway.mailboxes.keys import SHARDS, shard_of
+from gateway.mailboxes.store import Store, open_mailboxes
+from tests.mailboxes.servers import RedisServer
+from tests.mailboxes.stores import SIGNATURES, envelope
+from tests.test_deploy import documents, pod
+from tests.waiting import wait_until
+
+PASSWORD = "a-password-of-these-tests"
+
+
+class ShippedRedis(RedisServer):
+    """A server that is started as the files in `deploy/` say."""
+
+    def __init__(self, directory: Path, command: list[str]) -> None:
+        super().__init__(directory)
+        assert command[0] == "redis-server"
+        self._command = [re.sub(r"^>\$.*", f">{PASSWORD}", it) for it in command[1:]]
+
+    def arguments(self) -> list[str]:
+        """Give its command line."""
+        return [*super().arguments(), *self._command]
+
+    @property
+    def user_url(self) -> str:
+        """The URL of the server for the gateways' user."""
+        return f"redis://gateway:{PASSWORD}@127.0.0.1:{self.port}"
+
+
+def commands() -> dict[str, Any]:
+    """Give the command lines of the Redis in compose and in Kubernetes."""
+    (compose,) = documents("compose.yaml")
+    (container,) = pod("StatefulSet", "redis")["containers"]
+    return {
+        "compose": compose["services"]["redis"]["command"],
+        "kubernetes": container["args"],
+    }
+
+
+@pytest.fixture(params=["compose", "kubernetes"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShippedRedis]:
+    """Run a Redis as it is shipped."""
+    server = ShippedRedis(tmp_path, commands()[request.param])
+    server.start()
+    yield server
+    server.kill()
+
+
+async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) -> None:
+    """Everything that it ever asks: mailboxes, dead letters, stops, the way back."""
+    stopped: list[tuple[str, int]] = []
+    async with asyncio.timeout(30), open_store(server) as store:
+        mailboxes = store.mailboxes
+        assert isinstance(mailboxes, FallbackMailboxes)
+        store.stops.listen(lambda lane, draft_id: stopped.append((lane, draft_id)))
+        await serve_updates(mailboxes)
+        await reject_forged(server, mailboxes)
+        await keep_dead_letters(server, mailboxes)
+        durable = mailboxes._durable  # noqa: SLF001 - what the way back asks
+        assert len(await durable.probe(range(SHARDS))) == SHARDS
+        await durable.withdraw("7", 99)
+        assert not await durable.holds("7")
+        await wait_until(store.stops.listening.is_set)
+        async with open_store(server) as other:
+            await wait_until(other.stops.listening.is_set)
+            other.stops.tell("7", 5)
+            await wait_until(lambda: ("7", 5) in stopped)
+        assert not mailboxes.degraded
+        assert mailboxes.mode == "redis"
+
+
+def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
+    """Open mailboxes as a gateway does."""
+    return open_mailboxes(
+        server.user_url,
+        SystemClock(),
+        SIGNATURES,
+        limit=3,
+        sessions=10,
+        patience=5,
+        letter_seconds=60,
+    )
+
+
+async def serve_updates(mailboxes: FallbackMailboxes) -> None:
+    """Put, claim, renew, give back and commit."""
+    claim = await mailboxes.put(envelope(1))
+    assert isinstance(claim, Claim)
+    assert [await mailboxes.put(envelope(n)) for n in (2, 2, 3, 4)] == [
+        *(Placed.STORED, Placed.ALREADY, Placed.STORED, Placed.FULL),
+    ]
+    assert list(await mailboxes.renew([claim])) == []
+    assert await mailboxes.commit(claim, 1, b"state", dead="crashed") is not None
+    await mailboxes.release(claim)
+    assert list(await mailboxes.waiting(9)) == ["7"]
+    again = await mailboxes.claim("7")
+    assert isinstance(again, Claim)
+    assert again.state == b"state"
+    assert await mailboxes.commit(again, 2, b"state") is not None
+    assert await mailboxes.commit(again, 3, b"state") is None
+
+
+async def reject_forged(server: ShippedRedis, mailboxes: FallbackMailboxes) -> None:
+    """Move an update that somebody else wrote out of the way."""
+    async with Redis.from_url(server.user_url) as stranger:
+        await stranger.zadd(shard_of(b"7").mail(b"7"), {b"5 0.0 {}": 5})
+    claim = await mailboxes.put(envelope(6))
+    assert isinstance(claim, Claim)
+    assert claim.head.update_id == 6
+    assert await mailboxes.commit(claim, 6, b"state") is None
+
+
+async def keep_dead_letters(server: ShippedRedis, mailboxes: FallbackMailboxes) -> None:
+    """Bury, list, replay and delete."""
+    malformed = DeadLetter(
+        update_id=0, lane="", reason="malformed", time=0, body=b"nonsense"
+    )
+    await mailboxes.bury(malformed)
+    opening = open_dead_letters(server.user_url, SystemClock(), SIGNATURES)
+    async with opening as letters:
+        found = {it.reason: it.place for it in await letters.find()}
+        assert found.keys() == {"crashed", "forged", "malformed"}
+        await letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
+        assert await letters.delete(found["malformed"])
+    claim = await mailboxes.claim("7")
+    assert isinstance(claim, Claim)
+    assert await mailboxes.commit(claim, 1, b"state") is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET dir", "SHUTDOWN"),
+        *("CONFIG SET dir /", "ACL LIST", "MONITOR", "SAVE", "REPLICAOF NO ONE"),
+        *("EVAL return(1) 0", "SCRIPT FLUSH", "DEBUG SLEEP 0", "MODULE LIST"),
+        *("GET other", "SET other x", "PUBLISH other x", "DEL m:{0}:7", "CLIENT LIST"),
+    ],
+)
+async def test_the_user_may_do_nothing_else(tmp_path: Path, command: str) -> None:
+    """Whoever gets the password of a gateway does not get the server."""
+    server = ShippedRedis(tmp_path, commands()["compose"])
+    server.start()
+    try:
+        async with Redis.from_url(server.user_url) as client:
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*command.split())  # type: ignore[no-untyped-call]  # redis-py
+    finally:
+        server.kill()
+
+
+async def test_without_the_password_there_is_no_way_in(server: ShippedRedis) -> None:
+    """Redis' own user without a password is off."""
+    for url in (server.url, server.user_url.replace(PASSWORD, "wrong")):
+        async with Redis.from_url(url) as client:
+            with pytest.raises(AuthenticationError):
+                await client.get("s:{0}:7")
+
+
+def test_both_files_give_the_same_rights() -> None:
+    """Compose and Kubernetes differ in how the password gets in alone."""
+    rights = [
+        [it for it in command[command.index("--user") :] if not it.startswith(">")]
+        for command in commands().values()
+    ]
+    assert rights[0] == rights[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "unprotected"),
+    [
+        ("redis://redis:6379", True),
+        ("redis://192.0.2.1", True),
+        ("redis://gateway:hush@redis:6379", False),
+        ("redis://:hush@redis", False),
+        ("redis://redis?password=hush", False),
+        ("redis://localhost:6379", False),
+        ("redis://127.0.0.1:6379/2", False),
+        ("redis://[::1]", False),
+        ("rediss://redis", False),
+        ("unix:///run/redis.sock", False),
+        ("redis+sentinel://one,two/mail", True),
+        ("redis+sentinel://localhost,two/mail", True),
+        ("redis+sentinel://127.0.0.1:1,127.0.0.1:2/mail", False),
+        ("redis+sentinel://:hush@one,two/mail", False),
+    ],
+)
+def test_a_redis_without_a_password_is_noticed(url: str, *, unprotected: bool) -> None:
+    """Unless it is on this machine, or TLS says who may talk to it."""
+    assert is_unprotected(url) is unprotected
+
+
+async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, at the start; the address is not told."""
+    async with open_mailboxes(
+        "redis://no-such-host.invalid:1",
+        SystemClock(),
+        SIGNATURES,
+        limit=1,
+        sessions=1,
+        patience=0.1,
+        letter_seconds=60,
+    ) as store:
+        assert isinstance(store, Store)
+    warnings = [it for it in caplog.messages if "no password" in it]
+    assert len(warnings) == 1
+    assert "no-such-host" not in caplog.text
