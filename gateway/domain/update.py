@@ -53,6 +53,9 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     callback_data: str = ""
     pressed_message_id: int = 0
     """The message under which the button was pressed. 0: inline or none."""
+    ephemeral_message_id: int = 0
+    """The message that only its user sees in a group: the one that the update is about,
+    or the one under which the button was pressed. What answers it must be like it."""
     inline_message_id: str = ""
     """The inline message under which the button was pressed; it has no chat."""
     stopped_draft_id: int = 0

@@ -20,6 +20,11 @@ _PARTS = {
     Part.MEDIA: "link_preview_options",  # of a text, whose link cannot be shown
 }
 
+_TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
+_KEYBOARD_EDITS = frozenset(
+    {"editMessageReplyMarkup", "editEphemeralMessageReplyMarkup"}
+)
+
 
 def amend(call: Call, rejected: Part) -> Call | None:
     """Change what Telegram refused in a call. None: nothing can be done."""
@@ -29,20 +34,23 @@ def amend(call: Call, rejected: Part) -> Call | None:
         return without_formats(call)
     if call.method.startswith("answer"):
         return amend_answer(call, rejected)
-    is_text = call.method in {"sendMessage", "editMessageText"}
+    is_text = call.method in {"sendMessage", *_TEXT_EDITS}
     if rejected in {Part.MEDIA, Part.SIZE} and not is_text:
         return without_media(call)
     part = _PARTS.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
-    if part not in call.parameters or call.method == "editMessageReplyMarkup":
+    if part not in call.parameters or call.method in _KEYBOARD_EDITS:
         return None
     return structs.replace(call, parameters=_without(part, call.parameters))
 
 
 def _send_anew(call: Call) -> Call | None:
-    if call.method != "editMessageText" or not call.chat_id:
+    if call.method not in _TEXT_EDITS or not call.chat_id:
         return None
-    parameters = _without("message_id", call.parameters) | (call.anew or {})
+    parameters = call.parameters
+    for name in ("message_id", "ephemeral_message_id", "receiver_user_id"):
+        parameters = _without(name, parameters)
+    parameters |= call.anew or {}
     return structs.replace(call, method="sendMessage", parameters=parameters, anew=None)
 
 

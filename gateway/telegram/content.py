@@ -87,7 +87,6 @@ class Message(Posted, kw_only=True):
     external_reply: Raw = Raw()
     quote: Raw = Raw()
     via_bot: Raw = Raw()
-    ephemeral_message_id: Int64 = 0
     receiver_user: Raw = Raw()
     media_group_id: str = ""
     photo: tuple[File, ...] = ()

@@ -194,7 +194,11 @@ class _Composer:
         caption: Parameters = {}
         if parts and units(message.text) <= CAPTION_LIMIT:
             caption = {"caption": message.text, **parse_mode(message)}
-        groups = in_albums(items) if message.album else [[item] for item in items]
+        album = message.album
+        if album and "ephemeral_message_parameters" in self._to:
+            self._report("album_unsupported_here")  # sendMediaGroup knows no receiver
+            album = False
+        groups = in_albums(items) if album else [[item] for item in items]
         # Buttons stand under the last thing that is sent.
         under = {} if parts and not caption else markup
         calls, captioned, buttoned = media_calls(groups, caption, under)
@@ -219,6 +223,8 @@ class _Composer:
 
     def _edit(self, method: str, parameters: Parameters) -> None:
         """Add a call that changes a message."""
+        if "ephemeral_message_id" in parameters:
+            method = method.replace("editMessage", "editEphemeralMessage")
         self.calls.append(Call(method=method, parameters=parameters, anew=self._to))
 
 
@@ -226,6 +232,9 @@ def place_of(update: Update) -> Parameters:
     """Name the chat, topic and account for new messages. Empty: there is none."""
     context, chat_id = update.context, chat_of_messages(update)
     if not chat_id:
+        return {}
+    receiver = _receiver(update)
+    if receiver is None:
         return {}
     chat: Parameters = {"chat_id": chat_id}
     if context.message_thread_id and chat_id == context.chat_id:
@@ -236,13 +245,36 @@ def place_of(update: Update) -> Parameters:
         chat["direct_messages_topic_id"] = topic
     if context.business_connection_id:
         chat["business_connection_id"] = context.business_connection_id
-    return chat
+    return chat | receiver
+
+
+def _receiver(update: Update) -> Parameters | None:
+    """Say who alone sees the answer to an ephemeral message. Empty: it is not one.
+
+    Bot API, sendMessage: ephemeral_message_parameters. None: nobody is known, and what
+    was asked in secret is not answered in public.
+    """
+    if not update.ephemeral_message_id:
+        return {}
+    user_id = update.context.telegram_user_id
+    if not user_id:
+        return None
+    receiver: Parameters = {"receiver_user_id": user_id}
+    if update.callback_query_id:
+        receiver["callback_query_id"] = update.callback_query_id
+    return {"ephemeral_message_parameters": receiver}
 
 
 def _pressed(update: Update) -> Parameters:
     """Name the message whose button was pressed. Empty: there is none."""
     if update.inline_message_id:
         return {"inline_message_id": update.inline_message_id}
+    if update.ephemeral_message_id and update.callback_query_id:
+        return {
+            "chat_id": update.context.chat_id,
+            "receiver_user_id": update.context.telegram_user_id,
+            "ephemeral_message_id": update.ephemeral_message_id,
+        }
     if not update.context.chat_id or not update.pressed_message_id:
         return {}
     message: Parameters = {

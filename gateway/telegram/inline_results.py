@@ -105,10 +105,12 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
     if shown is None:
         report("result_media_unsupported")
         return None
-    if kind in _TITLED and blank(result.title):
+    # Bot API, InlineQueryResultCachedAudio: the title is the one of the file.
+    has_title = kind == "audio" and "audio_file_id" in shown
+    if kind in _TITLED and blank(result.title) and not has_title:
         report("result_without_title")
         return None
-    if result.title and kind != "sticker":
+    if result.title and kind != "sticker" and not has_title:
         shown["title"] = result.title
     if result.description and kind in _DESCRIBED:
         shown["description"] = result.description

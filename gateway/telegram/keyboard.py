@@ -32,6 +32,9 @@ _STYLES = {
 """Bot API, InlineKeyboardButton and KeyboardButton: style. "link" is only for the
 buttons of rich messages (RichMessageButton)."""
 
+_ROW_LENGTH = 8
+"""Telegram's apps show so many inline buttons in a row; it names no limit itself."""
+
 Report = Callable[[str], None]
 
 
@@ -55,8 +58,10 @@ def inline_keyboard(
                 report(fault)
             else:
                 row.append(_button(button, report))
-        if row:
-            rows.append(row)
+        rows += [
+            row[start : start + _ROW_LENGTH]
+            for start in range(0, len(row), _ROW_LENGTH)
+        ]
     return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
 
 

@@ -113,6 +113,8 @@ class TelegramMessenger:
         Raises:
             BotApiError: Telegram does not want to.
         """
+        if update.ephemeral_message_id:
+            return  # all the others in the group would see it
         place = place_of(update)
         place.pop("direct_messages_topic_id", None)  # only messages have one
         await self._attempt("sendChatAction", {**place, "action": "typing"})

@@ -64,6 +64,8 @@ class TelegramPreview:
         self._visible = 0 != context.chat_id == chat_of_messages(update)
         """False: what is sent goes elsewhere than where the update is from, or a
         message may show a text that nobody can edit."""
+        if update.ephemeral_message_id:
+            self._visible = False  # what is sent has no id to edit it by
         self._drafts = context.chat_type == CHAT_TYPE_PRIVATE
         if context.business_connection_id or not context.chat_id:
             self._drafts = False

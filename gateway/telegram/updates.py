@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import msgspec
 from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.route.v1.event_pb2 import (
@@ -150,6 +152,7 @@ class UpdateReader:
             lane=lane,
             context=context,
             message=content,
+            ephemeral_message_id=message.ephemeral_message_id,
             command=command,
             arguments=arguments,
             addressed=addressed,
@@ -220,11 +223,34 @@ def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:
     for name, value in keys.items():
         kind = KINDS.get(name)
         if kind is not None:
+            if b"null" in body:
+                value = _without_nulls(value)  # noqa: PLW2901 - it says the same
             return update_id, name, value, kind, kind.decoder.decode(value)
     for name, value in keys.items():
         if name != "update_id":
             return update_id, name, value, UNKNOWN, _guess(value)
     return update_id, "", Raw(), UNKNOWN, Guess()
+
+
+def _without_nulls(json: Raw) -> Raw:
+    """Leave out the fields that are null: they say no more than absent ones.
+
+    Telegram sends none, but what passes updates on may write them again.
+    """
+    try:
+        return Raw(msgspec.json.encode(_drop_nulls(msgspec.json.decode(json))))
+    except (MsgspecError, OverflowError, RecursionError):
+        return json  # whatever is wrong with it is found when it is read
+
+
+def _drop_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {
+            name: _drop_nulls(part) for name, part in value.items() if part is not None
+        }
+    if isinstance(value, list):
+        return [_drop_nulls(part) for part in value]
+    return value
 
 
 def _guess(value: Raw) -> Happening:
@@ -283,6 +309,7 @@ def _pressed(
         callback_query_id=query.id,
         callback_data=query.data,
         pressed_message_id=query.message.message_id if query.message else 0,
+        ephemeral_message_id=query.message.ephemeral_message_id if query.message else 0,
         inline_message_id=query.inline_message_id,
         useful_seconds=KINDS["callback_query"].useful_seconds,
     )

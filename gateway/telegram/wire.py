@@ -131,6 +131,7 @@ class Posted(Happening, kw_only=True):
     """A message or post, without its content."""
 
     message_id: Int64
+    ephemeral_message_id: Int64 = 0
     user: User | None = field(name="from", default=None)
     chat: Chat
     message_thread_id: Int64 = 0

@@ -27,7 +27,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
     TextFormat,
 )
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -169,6 +169,7 @@ def assert_takes(call: Call) -> None:
             assert 1 <= len(button.get("callback_data", "1").encode()) <= 64
 
 
+@settings(deadline=None)  # long texts, on machines that do other things too
 @given(UPDATES, REPLIES)
 def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> None:
     """Whatever a service replies, and however a call is amended."""
@@ -179,6 +180,7 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
                 assert_takes(amended)
 
 
+@settings(deadline=None)  # long texts, on machines that do other things too
 @given(
     st.sampled_from([message_update(), message_update(topic=5), message_update(0)]),
     st.builds(
@@ -204,6 +206,7 @@ def test_a_message_alone_becomes_what_it_becomes_among_others(
     assert composed(update, message, message) == (alone * 2, faults * 2)
 
 
+@settings(deadline=None)  # long texts, on machines that do other things too
 @given(UPDATES, REPLIES)
 def test_a_pressed_button_is_answered_once_and_first(
     update: Update, reply: Reply
@@ -215,6 +218,7 @@ def test_a_pressed_button_is_answered_once_and_first(
     assert methods.count("answerCallbackQuery") == len(answers)
 
 
+@settings(deadline=None)  # long texts, on machines that do other things too
 @given(st.sampled_from([message_update(), press()]), MESSAGES)
 def test_no_character_is_lost_and_the_keyboard_comes_last(
     update: Update, message: OutgoingMessage
@@ -301,6 +305,60 @@ def test_each_part_says_its_format(
         message_update(), OutgoingMessage(text="word " * 1000, format=text_format)
     )
     assert [parameters["parse_mode"] for _, parameters in calls] == [parse_mode] * 2
+
+
+class TestEphemeral:
+    """What one member of a group asks unseen is answered unseen."""
+
+    CONTEXT = RequestContext(
+        chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, telegram_user_id=7
+    )
+    PHOTO = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+
+    def asked(self, update: Update) -> Update:
+        """Make the update an ephemeral one."""
+        return structs.replace(update, context=self.CONTEXT, ephemeral_message_id=8)
+
+    def test_an_answer_is_for_its_user_alone(self) -> None:
+        """Whatever it sends. An album is sent one by one: it can be for all only."""
+        calls, reported = composed(
+            self.asked(message_update()),
+            OutgoingMessage(text="a"),
+            OutgoingMessage(media=[self.PHOTO] * 2, album=True),
+        )
+        assert [method for method, _ in calls] == ["sendMessage", *["sendPhoto"] * 2]
+        receiver = {"receiver_user_id": 7}
+        for _, parameters in calls:
+            assert parameters["ephemeral_message_parameters"] == receiver
+        assert reported == ["album_unsupported_here"]
+
+    def test_a_press_is_answered_and_edits_what_its_user_sees(self) -> None:
+        """With the methods that such messages have; what cannot be edited is new."""
+        edit = OutgoingMessage(text="New", edit=True)
+        calls, _ = composed(self.asked(press()), edit, OutgoingMessage(text="More"))
+        receiver = {"receiver_user_id": 7, "callback_query_id": "77"}
+        shown = {"chat_id": -100, "receiver_user_id": 7, "ephemeral_message_id": 8}
+        new = {"chat_id": -100, "ephemeral_message_parameters": receiver}
+        assert calls == [
+            ("answerCallbackQuery", {"callback_query_id": "77"}),
+            ("editEphemeralMessageText", {**shown, "text": "New"}),
+            ("sendMessage", {**new, "text": "More"}),
+        ]
+        whole = compose(self.asked(press()), Reply(messages=[edit]), pytest.fail)
+        anew = amend(whole[1], Part.EDIT)
+        assert anew == Call(method="sendMessage", parameters={**new, "text": "New"})
+
+    def test_a_keyboard_alone_is_edited_in_the_same_way(self) -> None:
+        """It is no other message either."""
+        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        calls, _ = composed(self.asked(press()), message)
+        assert calls[1][0] == "editEphemeralMessageReplyMarkup"
+
+    def test_without_a_user_nothing_is_said_in_public(self) -> None:
+        """What was asked unseen stays unseen."""
+        update = structs.replace(message_update(), ephemeral_message_id=8)
+        calls, reported = composed(update, OutgoingMessage(text="a"))
+        assert (calls, reported) == ([], ["no_chat"])
 
 
 class TestEdit:

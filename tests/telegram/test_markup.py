@@ -308,6 +308,15 @@ class TestInlineButtons:
         """Telegram would refuse the whole message."""
         assert self.sent(Button(text="A", url=url)) == (None, ["button_url_invalid"])
 
+    def test_a_long_row_goes_on_in_the_next(self) -> None:
+        """Telegram's apps show eight buttons in a row; none is lost."""
+        button = Button(text="A", callback_data="a")
+        rows = [Row(buttons=[button] * 17), Row(buttons=[button] * 8)]
+        sent, reported = markup(keyboard=InlineKeyboard(rows=rows))
+        assert sent is not None
+        assert [len(row) for row in sent["inline_keyboard"]] == [8, 8, 1, 8]
+        assert reported == []
+
     @pytest.mark.parametrize(
         "url", ["example.com/a", "https://example.com/a b", "TG://user?id=5"]
     )

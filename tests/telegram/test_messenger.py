@@ -17,6 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
     Row,
 )
+from msgspec import structs
 
 from gateway.domain.call import Call
 from gateway.domain.errors import Blocked, Rejected
@@ -290,3 +291,9 @@ async def test_typing_names_no_topic_of_direct_messages(desk: Desk) -> None:
     await desk.messenger.show_typing(update)
     (call,) = desk.simulator.sent
     assert call.parameters == {"chat_id": CHAT, "action": "typing"}
+
+
+async def test_nobody_sees_typing_for_what_only_one_user_sees(desk: Desk) -> None:
+    """The whole group would."""
+    await desk.messenger.show_typing(structs.replace(press(0), ephemeral_message_id=8))
+    assert desk.simulator.sent == []

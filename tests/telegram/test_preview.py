@@ -112,6 +112,18 @@ async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None
     assert (second.method, second.parameters["text"]) == ("sendMessage", "more")
 
 
+async def test_an_ephemeral_message_has_no_preview(telegram: Telegram) -> None:
+    """It cannot be edited as others are; the whole answer is sent at the end."""
+    context = RequestContext(
+        chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, telegram_user_id=7
+    )
+    preview = telegram.preview(context, ephemeral_message_id=8)
+    await preview.show("one")
+    assert telegram.calls == []
+    (call,) = preview.compose(say("whole"))
+    assert "ephemeral_message_parameters" in call.parameters
+
+
 async def test_a_preview_in_direct_messages_stays_in_its_topic(
     telegram: Telegram,
 ) -> None:

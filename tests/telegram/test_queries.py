@@ -168,7 +168,6 @@ class TestInline:
             (MEDIA_KIND_VOICE, {"url": URL}, {"voice_url": URL}),
             (MEDIA_KIND_VOICE, {"file_id": "f"}, {"voice_file_id": "f"}),
             (MEDIA_KIND_AUDIO, {"url": URL}, {"audio_url": URL}),
-            (MEDIA_KIND_AUDIO, {"file_id": "f"}, {"audio_file_id": "f"}),
             (MEDIA_KIND_VIDEO, {"file_id": "f"}, {"video_file_id": "f"}),
             (
                 MEDIA_KIND_VIDEO,
@@ -213,6 +212,21 @@ class TestInline:
         [result], faults = results_of(a_file(MEDIA_KIND_STICKER, file_id="f"))
         assert result == {"id": "1", "type": "sticker", "sticker_file_id": "f"}
         assert faults == {"result_caption_unsupported": 1}
+
+    @pytest.mark.parametrize("title", ["", "Song"])
+    def test_music_by_its_id_has_the_title_of_its_file(self, title: str) -> None:
+        """Bot API, InlineQueryResultCachedAudio: there is no other."""
+        media = Media(kind=MEDIA_KIND_AUDIO, file_id="f")
+        message = OutgoingMessage(text="Listen", media=[media])
+        result = InlineResult(result_id="1", title=title, message=message)
+        [shown], faults = results_of(result)
+        assert shown == {
+            "id": "1",
+            "type": "audio",
+            "audio_file_id": "f",
+            "caption": "Listen",
+        }
+        assert not faults
 
     @pytest.mark.parametrize(
         ("result", "fault"),

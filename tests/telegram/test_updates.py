@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from botgateway.chat.v1.context_pb2 import (
@@ -1009,7 +1009,7 @@ class TestReferences:
         update = read_message(text="/pay 5", via_bot=via)
         assert update.command == command
         assert content(update).via_bot.id == bot
-        assert read_message(text="/pay 5", via_bot=None).command == ""
+        assert read_message(text="/pay 5", via_bot="B").command == ""
 
     def test_the_answered_message_comes_along(self) -> None:
         """Its text or attachment, who sent it and when; not what that one answers."""
@@ -1092,6 +1092,81 @@ class TestReferences:
         """The message itself arrives."""
         message = content(read_message(text="hi", **{name: strange}))
         assert message == content(read_message(text="hi"))
+
+
+def add_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Add each optional field that an object lacks, as null."""
+    if isinstance(value, list):
+        return [add_nulls(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    optional = (
+        "text",
+        "from",
+        "photo",
+        "poll",
+        "username",
+        "title",
+        "entities",
+        "date",
+    )
+    absent = {name: None for name in optional if name not in value}
+    return {name: add_nulls(part) for name, part in value.items()} | absent
+
+
+class TestNulls:
+    """A field that is null is as good as absent."""
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_an_update_with_nulls_reads_as_one_without(self, name: str) -> None:
+        """Telegram sends none, but what passes updates on may."""
+        plain = json.loads(FILES[name])
+        if name == "unknown_future_update":
+            return
+        (kind,) = plain.keys() - {"update_id"}
+        changed = plain | {kind: add_nulls(plain[kind])}
+        expected = reader().read(FILES[name], ARRIVED)
+        update = reader().read(json.dumps(changed).encode(), ARRIVED)
+        assert update.context == expected.context
+        assert (update.kind, update.name) == (expected.kind, expected.name)
+        assert (update.message, update.command) == (expected.message, expected.command)
+        assert update.callback_data == expected.callback_data
+        if update.details is not None and expected.details is not None:
+            assert update.details() == expected.details()
+
+    def test_a_text_may_speak_of_null(self) -> None:
+        """It is no field."""
+        message = read_message(text=': null, "x": null', reply_to_message=None).message
+        assert message is not None
+        assert message.text == ': null, "x": null'
+
+    def test_a_null_in_place_of_what_is_needed_is_malformed(self) -> None:
+        """As its absence is."""
+        with pytest.raises(Malformed):
+            read(message=None)
+        with pytest.raises(Malformed):
+            read_message(chat=None)
+
+
+class TestEphemeral:
+    """What only its user sees in a group."""
+
+    MESSAGE: ClassVar[dict[str, Any]] = {
+        "message_id": 0,
+        "ephemeral_message_id": 8,
+        "chat": {"id": -1001, "type": "supergroup"},
+        "from": PERSON,
+        "date": 1,
+    }
+
+    def test_a_command_is_known_as_ephemeral(self) -> None:
+        """So its answer can be."""
+        assert read(message={**self.MESSAGE, "text": "/x"}).ephemeral_message_id == 8
+
+    def test_a_press_is_known_as_ephemeral(self) -> None:
+        """By the message under which the button is."""
+        query = {"id": "q", "from": PERSON, "data": "a", "message": self.MESSAGE}
+        assert read(callback_query=query).ephemeral_message_id == 8
 
 
 class TestMalformed:

@@ -481,7 +481,9 @@ class Row(_message.Message):
     BUTTONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Button]:
-        """The buttons, from left to right. At most 8."""
+        """The buttons, from left to right. More than 8, which is as many as Telegram shows in a
+        row, go on in a new row.
+        """
 
     def __init__(
         self,
