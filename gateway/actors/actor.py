@@ -140,6 +140,9 @@ class Actor:
         self, update: Update, arrived: float, state: State, turn: Turn, lease: Lease
     ) -> Answer | None:
         """Decide what the user gets. None: nothing is sent."""
+        if update.unwanted:
+            turn.outcome = Outcome.FROM_BOT
+            return None
         update = look_up(update, state)
         match = self._services.find(update)
         needless = _needless(update, match, state, turn.queue_seconds)
@@ -185,8 +188,6 @@ def _needless(
     """Tell why an update gets no answer at all. None: it gets one."""
     if state.seen(update.update_id):
         return Outcome.DUPLICATE
-    if update.unwanted:
-        return Outcome.FROM_BOT
     if update.useful_seconds and waited > update.useful_seconds:
         return Outcome.EXPIRED
     if match is None and not _expects_answer(update):

@@ -49,6 +49,7 @@ class Refusals:
             turn.telegram_user_id = update.context.telegram_user_id
             # Other kinds may come from chats in which the bot has no say.
             speaks = update.message is not None or bool(update.callback_query_id)
+            speaks = speaks and not update.unwanted  # a bot might answer the notice
             room = len(self._notices) < MOST_NOTICES
             if speaks and room and self._first(envelope.lane):
                 task = asyncio.create_task(self._tell(update), name="refusal")

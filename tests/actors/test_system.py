@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from msgspec import structs
 
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
@@ -181,6 +182,20 @@ async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
     assert house.turns.outcomes == ["refused"] * 6
     await house.accept(100, user=1, exempt=True)
     assert house.mailboxes.queued == 65
+
+
+async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> None:
+    """It might answer, and so go on for ever; a user beside it is told."""
+    for n in range(70):
+        envelope = a_message(n + 1, user=1)
+        assert envelope.update is not None
+        update = structs.replace(envelope.update, unwanted=True)
+        await house.system.accept(structs.replace(envelope, update=update))
+    for n in range(70):
+        await house.accept(n + 101, user=2)
+    await wait_until(lambda: house.messenger.sent)
+    assert [call.chat_id for call in house.messenger.sent] == [2]
+    assert house.turns.outcomes.count("refused") == 12
 
 
 async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
