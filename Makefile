@@ -94,7 +94,7 @@ check: lint test ## What CI runs
 
 lock: $(READY) ## Pin all packages anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra sandbox --group dev -o requirements-dev.lock
 
 clean: ## Remove what make made
 	rm -rf .venv .contenders dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -11,8 +12,6 @@ from gateway.domain.errors import Faults
 from gateway.sandbox.launch import run_sandbox
 from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
-from gateway.sandbox.scenarios.reading import read_scenarios
-from gateway.sandbox.scenarios.run import run_scenarios
 from gateway.services.routes import build_routes, discover
 
 _own = click.option(
@@ -84,6 +83,10 @@ def run(
     Starts a sandbox on free ports, plays the files one after the other and stops it.
     Ends with 0 if all went well, 1 if something failed, 2 if a file is wrong.
     """
+    _require_yaml()
+    from gateway.sandbox.scenarios.reading import read_scenarios  # noqa: PLC0415
+    from gateway.sandbox.scenarios.run import run_scenarios  # noqa: PLC0415
+
     faults: list[str] = []
     scenarios = []
     targets: dict[str, str] = {}
@@ -103,6 +106,20 @@ def run(
         raise Faults(faults)
     played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
     sys.exit(asyncio.run(played))
+
+
+def _require_yaml() -> None:
+    """Check that PyYAML is installed: an extra that only scenarios need.
+
+    Raises:
+        Faults: it is not.
+    """
+    try:
+        import_module("yaml")
+    except ModuleNotFoundError:
+        how = "pip install 'telegram-gateway[sandbox]'"
+        fault = f"scenarios are YAML, and PyYAML is not installed: {how}"
+        raise Faults([fault]) from None
 
 
 def _secrets(token: str | None, secret: str | None) -> Secrets:

@@ -1,5 +1,6 @@
 """The command line, as a process."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -117,3 +118,20 @@ async def test_an_unknown_command_is_one_clear_message() -> None:
     code, _, errors = await run("nonsense")
     assert code == 2
     assert "No such command" in errors
+
+
+async def test_only_scenarios_need_yaml(tmp_path: Path) -> None:
+    """Where it is not installed, all else runs, and they say how to get it."""
+    missing = "raise ModuleNotFoundError(\"No module named 'yaml'\", name='yaml')\n"
+    (tmp_path / "yaml.py").write_text(missing)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "generated")])
+    without = {"PYTHONPATH": paths}
+    code, output, _ = await run("routes", settings=without)
+    assert (code, "conversation" in output.lower()) == (0, True)
+    for command in ("sandbox", "serve", "dead"):
+        code, _, _ = await run(command, "--help", settings=without)
+        assert code == 0
+    code, output, errors = await run("sandbox", "run", "x.yaml", settings=without)
+    assert (code, output) == (2, "")
+    assert "pip install 'telegram-gateway[sandbox]'" in errors
+    assert "Traceback" not in errors
