@@ -12,7 +12,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts lock clean
+.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts tdlib lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,6 +89,9 @@ bench-parts: $(READY) ## Measure isolation, sessions, mailboxes, a crowd, worker
 
 chaos: $(READY) ## Break real processes under load, and check what they did (eight minutes; SEED=2)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+tdlib: $(READY) ## Compare markup and links with TDLib (60,000 texts of each kind; N=1000 SEED=2)
+	$(BIN)/python -m tests.tdlib $(or $(N),60000) $(or $(SEED),1)
 
 check: lint test ## What CI runs
 

@@ -1,7 +1,7 @@
-"""Telegram's legacy Markdown, made small.
+"""Telegram's legacy Markdown: refuses what Telegram refuses, and finds the same text.
 
-Refuses what Telegram refuses, in its words, and finds the same visible text. Marks do
-not nest; outside of a mark only a backslash in front of a mark is an escape, inside of
+It is compared with TDLib (MessageEntity.cpp: parse_markdown) in the tests. Marks do not
+nest; outside of a mark only a backslash in front of a mark is an escape, inside of
 one nothing is.
 """
 
@@ -10,7 +10,9 @@ import re
 from gateway.sandbox.markup import MarkupBuilder, Parsed, Unparsable
 
 _PLAIN = re.compile(r"\\([_*`\[])|[^_*`\[]")
-_PRE = re.compile(r"```(?:([^\s`]+)(?=\s))?(?:\r\n|\n\r|\n|\r)?")
+_PRE = re.compile(
+    r"```(?:([^ \t\r\n\x00\x0b`]+)(?=[ \t\r\n\x00\x0b]))?(?:\r\n|\n\r|\n|\r)?"
+)
 _KINDS = {"_": "italic", "*": "bold", "`": "code", "```": "pre", "[": "text_link"}
 _URL = re.compile(r"\(([^)]*)\)?")
 

@@ -74,7 +74,6 @@ _ODD = {
         '<span class="x">',
         '<code class="language-x">',
         "&#0;",
-        "&#xD83D;&#xDE00;",
         "&#1114112;",
         "&quot;",
         "=",

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from gateway.telegram.formatted_text import split_formatted
 from gateway.telegram.text import blank, split
 from tests import tdlib
+from tests.tdlib.comparison import AGREED, FORMATS, compare_parts
 from tests.tdlib.texts import TextMaker
 from tests.telegram.test_text import utf16
-
-FORMATS = {"HTML": TEXT_FORMAT_HTML, "MarkdownV2": TEXT_FORMAT_MARKDOWN_V2}
 
 
 def split_html(text: str, limit: int) -> list[str]:
@@ -31,23 +30,6 @@ def split_markdown(text: str, limit: int = 100) -> list[str]:
     return split_formatted(text, TEXT_FORMAT_MARKDOWN_V2, limit)
 
 
-def seen(text: str, mode: str) -> list[tuple[str, list[str]]]:
-    """Give each visible character as TDLib shows it: with its marks."""
-    visible, entities = tdlib.parse(text, mode)
-    marks: list[list[str]] = [[] for _ in range(utf16(visible))]
-    for entity in entities:
-        start = entity.pop("offset")
-        for position in range(start, start + entity.pop("length")):
-            marks[position].append(str(entity))
-    characters = []
-    position = 0
-    for character in visible:
-        if not blank(character):
-            characters.append((character, sorted(marks[position])))
-        position += utf16(character)
-    return characters
-
-
 @pytest.mark.parametrize("mode", FORMATS)
 @pytest.mark.parametrize("limit", [200, 500])
 def test_telegram_shows_the_parts_as_it_would_show_the_whole(
@@ -58,21 +40,9 @@ def test_telegram_shows_the_parts_as_it_would_show_the_whole(
     results: Counter[str] = Counter()
     for _ in range(300):
         text = maker.make_tree(most=limit // 10)
-        parts = split_formatted(text, FORMATS[mode], limit)
-        assert all(utf16(part) <= limit for part in parts)
-        try:
-            whole = seen(text, mode)
-        except tdlib.Refused:
-            assert parts == split(text, limit)
-            results["refused"] += 1
-            continue
-        if parts == split(text, limit) != [text]:
-            # The marks of a nested text may be longer than these short parts.
-            results["given up"] += 1
-            continue
-        shown = [each for part in parts for each in seen(part, mode)]
-        assert shown == whole or pytest.fail(text)
-        results["cut" if len(parts) > 1 else "fits"] += 1
+        result = compare_parts(text, mode, limit)
+        assert result in AGREED, f"{result}: {text!r}"
+        results[result] += 1
     assert results["cut"] > 50
     assert results["given up"] < 100
 
