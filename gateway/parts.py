@@ -76,6 +76,12 @@ def add_process_counters(
         metrics.counter(f"gateway_{name}", meaning, read)
 
 
+_REFUSED = (
+    "Telegram refuses the bot token: set TELEGRAM_BOT_TOKEN to the one that BotFather"
+    " gives"
+)
+
+
 class Parts:
     """Everything between the webhook and the calls, put together."""
 
@@ -197,7 +203,8 @@ class Parts:
 
     def _health(self) -> dict[str, Any]:
         failing = self._background.failing
-        bad = self._mailboxes.degraded or self._api.failing or failing
+        problems = self._problems()
+        bad = self._mailboxes.degraded or self._api.failing or failing or problems
         return {
             "status": "degraded" if bad else "ok",
             "version": self._version,
@@ -206,7 +213,13 @@ class Parts:
             "active_actors": self.system.active,
             "queued_updates": self._mailboxes.queued,
             "failing_tasks": failing,
+            "problems": problems,
         }
+
+    def _problems(self) -> list[str]:
+        """Say in words what an operator has to mend. Empty: nothing."""
+        token = "" if self._api.authorized else _REFUSED
+        return [it for it in (token, self._mailboxes.problem) if it]
 
     def _add_gauges(self) -> None:
         add_process_counters(self._metrics, self.connection_counts, self._background)

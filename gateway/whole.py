@@ -192,6 +192,7 @@ def merge_health(answers: Sequence[Facts | None], failing: Iterable[str] = ()) -
         "active_actors": sum(health["active_actors"] for health in healths),
         "queued_updates": sum(health["queued_updates"] for health in healths),
         "failing_tasks": tasks,
+        "problems": sorted({it for own in healths for it in own["problems"]}),
     }
 
 

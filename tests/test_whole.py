@@ -37,6 +37,7 @@ def a_health(
         "active_actors": n,
         "queued_updates": 10 * n,
         "failing_tasks": [],
+        "problems": [],
     }
 
 
@@ -72,6 +73,7 @@ def test_the_whole_is_ok_if_all_workers_are() -> None:
         "active_actors": 3,
         "queued_updates": 30,
         "failing_tasks": [],
+        "problems": [],
     }
 
 

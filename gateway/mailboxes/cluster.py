@@ -89,6 +89,12 @@ class ClusterTransport:
         return any(owner.server.failing for owner in self._owners)
 
     @property
+    def problem(self) -> str:
+        """What an operator has to mend, in words. Empty: nothing is known."""
+        problems = (owner.server.problem for owner in self._owners)
+        return next(filter(None, problems), "")
+
+    @property
     def down(self) -> bool:
         """True: no shard can be reached."""
         return not any(owner.server.reachable for owner in self._owners)

@@ -89,6 +89,11 @@ class FallbackMailboxes:
         return self._transport.failing or not self._whole
 
     @property
+    def problem(self) -> str:
+        """What an operator has to mend in Redis, in words. Empty: nothing is known."""
+        return self._transport.problem
+
+    @property
     def queued(self) -> int:
         """How many updates lie in this process's memory."""
         return self._memory.queued

@@ -7,6 +7,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.mailboxes.connect import Connect
+from gateway.mailboxes.refusals import explain_refusal
 from gateway.mailboxes.transport import DEADLINE
 
 OLDEST = (7, 0)
@@ -17,7 +18,7 @@ async def inspect(connect: Connect) -> list[str]:
     """Ask a server for its settings. Returns one warning for each that weakens us.
 
     Raises:
-        MailboxesUnavailable: it does not answer.
+        MailboxesUnavailable: it does not answer, or refuses; says what to do then.
     """
     connection = connect()
     try:
@@ -35,8 +36,9 @@ async def inspect(connect: Connect) -> list[str]:
             " and what that one lacks is not put again; allow it"
         )
         return [warning]
-    except (RedisError, OSError):
-        raise MailboxesUnavailable("Redis does not answer") from None
+    except (RedisError, OSError) as error:
+        problem = explain_refusal(error) or "Redis does not answer"
+        raise MailboxesUnavailable(problem) from None
     finally:
         await connection.disconnect()
     return _warnings(facts)

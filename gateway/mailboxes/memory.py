@@ -93,6 +93,11 @@ class MemoryMailboxes:
         return False
 
     @property
+    def problem(self) -> str:
+        """Empty: there is nothing to mend."""
+        return ""
+
+    @property
     def buried(self) -> int:
         """How many dead letters there were, those included that are gone."""
         return self.letters.updates

@@ -9,6 +9,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.domain.ports import Clock
 from gateway.logs import describe
+from gateway.mailboxes.refusals import explain_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Server:
         answered: when it answered last, by `Clock.uptime`.
         failing_since: when it had answered last before it failed, this time or last.
         back_at: since when it does not fail any more.
+        problem: what an operator has to mend, in words. Empty: nothing is known.
         run_id: names the process. Empty: it has not said so yet.
         on_restart, on_return: see `Submits.listen`.
     """
@@ -41,6 +43,7 @@ class Server:
         self.on_return: Callable[[float], None] = lambda _: None
         self.reachable = False
         self.failing = False
+        self.problem = ""
         self.answered = clock.uptime()
         self.failing_since = 0.0
         self.back_at = -inf
@@ -92,16 +95,24 @@ class Server:
         self._delay = 0.0
         if self.failing:
             self.failing = False
+            self.problem = ""
             self.back_at = now
             logger.warning("redis is back")
             self.on_return(now - self.failing_since)
 
     def note_failure(self, error: Exception) -> None:
-        """Note that it did not, or refused something. The first of a row is logged."""
+        """Note that it did not, or refused something.
+
+        The first of a row is logged, and later ones that an operator has to mend.
+        """
         self.reachable = False
         refused = isinstance(error, ResponseError)
         if refused and not isinstance(error, NoScriptError):
             self._calm_at = self._clock.uptime() + CALM_SECONDS
+        problem = explain_refusal(error)
+        if problem and problem != self.problem:
+            self.problem = problem
+            logger.error("redis refuses this gateway", extra={"reason": problem})
         if self.failing:
             return
         self.failing = True

@@ -132,5 +132,7 @@ async def _inspect(url: str) -> None:
     try:
         for warning in await inspect(connect):
             logger.warning("redis weakens the promise", extra={"reason": warning})
-    except MailboxesUnavailable:
-        logger.warning("redis does not answer at the start")
+    except MailboxesUnavailable as error:
+        logger.warning(
+            "redis cannot be used at the start", extra={"reason": str(error)}
+        )

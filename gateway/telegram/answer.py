@@ -195,7 +195,10 @@ def refusal(method: str, answer: Answer) -> BotApiError:
     description = answer.description.lower()
     # A token that is no token at all gives a 404, as an unknown method does.
     if code == 401 or (code == 404 and "method not found" not in description):
-        return Unauthorized(f"{method} failed with {code}: the bot token is wrong")
+        return Unauthorized(
+            f"{method} failed with {code}: the bot token is wrong;"
+            " set TELEGRAM_BOT_TOKEN to the one that BotFather gives"
+        )
     if code == 403:
         return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
     if code == 429 or answer.transient:

@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from gateway.domain.errors import BotApiError
+from gateway.domain.errors import BotApiError, Unauthorized
 from gateway.telegram.account import get_me, set_my_commands
 from gateway.telegram.api import BotApi
 
@@ -60,6 +60,8 @@ async def introduce(
             if not known:
                 await set_my_commands(api, commands)
                 introduced = True
+        except Unauthorized as error:
+            logger.error("telegram refuses the token", extra={"reason": str(error)})  # noqa: TRY400 - one clear line
         except BotApiError as error:
             what = "bot name not asked for" if introduced else "not introduced yet"
             logger.warning(what, extra={"error": str(error)})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.flow.backend import gate
 from tests.flow.world import World, world
@@ -60,6 +61,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
             "active_actors": 0,
             "queued_updates": 0,
             "failing_tasks": [],
+            "problems": [],
         }
         assert len(first.backend.asked("ResolveUser")) == 1
     async with world(**address(server)) as second:
@@ -158,3 +160,63 @@ async def test_sigterm_gives_lanes_back(server: RedisServer) -> None:
     async with world(**address(server)) as second:
         await second.ended(2)
         assert second.texts() == ["echo: two", "echo: three"]
+
+
+@pytest.mark.parametrize(
+    ("login", "advice"),
+    [
+        ("", "Redis wants a password: put it into REDIS_URL"),
+        (":hush-wrong@", "Redis refuses the user or the password in REDIS_URL"),
+        ("nobody:hush-pw@", "Redis refuses the user or the password in REDIS_URL"),
+    ],
+)
+async def test_a_wrong_password_of_redis_is_told_in_words(
+    server: RedisServer, login: str, advice: str
+) -> None:
+    """In the log and in health, and what to do; the password is in neither."""
+    url = f"redis://{login}127.0.0.1:{server.port}"
+    async with world(redis_url=url, store_patience=PATIENCE) as gateway:
+
+        async def is_told() -> bool:
+            return any(advice in it for it in (await health(gateway))["problems"])
+
+        await wait_until_found(is_told)
+        assert (await health(gateway))["status"] == "degraded"
+        await gateway.say("hi")
+        await gateway.ended(1)  # it is served from memory
+        lines = [it for it in gateway.log() if advice in str(it)]
+        assert {it["message"] for it in lines} == {
+            *("redis cannot be used at the start", "redis refuses this gateway"),
+        }
+        assert len(lines) == 2
+        assert "hush" not in str(gateway.log()) + str(await health(gateway))
+
+
+async def test_a_mended_password_is_noticed(server: RedisServer) -> None:
+    """Nothing has to be started again, and nothing is left of the complaint."""
+    url = f"redis://gateway:hush-pw@127.0.0.1:{server.port}"
+    async with world(redis_url=url, store_patience=PATIENCE) as gateway:
+
+        async def is_told() -> bool:
+            return bool((await health(gateway))["problems"])
+
+        await wait_until_found(is_told)
+        add_user = "ACL SETUSER gateway on >hush-pw ~* &* +@all"
+        async with Redis.from_url(f"redis://:hush-pw@127.0.0.1:{server.port}") as admin:
+            await admin.execute_command(*add_user.split())  # type: ignore[no-untyped-call]  # redis-py
+        await wait_until_found(lambda: is_well(gateway))
+        assert (await health(gateway))["problems"] == []
+
+
+async def test_a_wrong_bot_token_is_told_in_words() -> None:
+    """In the log and in health, until Telegram takes it again."""
+    advice = "set TELEGRAM_BOT_TOKEN to the one that BotFather gives"
+    async with world(telegram_bot_token="7400000001:AAother-token") as gateway:
+
+        async def is_told() -> bool:
+            return any(advice in it for it in (await health(gateway))["problems"])
+
+        await wait_until_found(is_told)
+        assert (await health(gateway))["status"] == "degraded"
+        assert any(advice in str(it) and it["level"] == "error" for it in gateway.log())
+        assert "AAother" not in str(gateway.log()) + str(await health(gateway))
