@@ -20,6 +20,7 @@ help: ## List the targets
 setup: $(READY) ## Make .venv with the pinned packages (idempotent)
 
 $(READY): requirements-dev.lock pyproject.toml
+	@echo "Installing the pinned packages into .venv: one or two minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -29,17 +30,25 @@ run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simul
 	$(BIN)/telegram-gateway sandbox
 
 test: $(READY) $(if $(filter-out browser,$(T)),,chromium) ## Run all tests (T=actors for one room)
+	@echo "Running $(if $(T),the tests of tests/$(T),all tests in $(WORKERS) processes: about three minutes on two cores)."
+	@echo "Each dot is a test that passed; the share of all tests stands at the end of a line."
 	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
+	@echo "All tests passed."
 
-# Two processes, because many tests wait. A file stays in one of them, for what its tests
-# share; in the order of their names, those of the browser and chaos, which take longest, come early.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Twice as many processes as cores, because many tests wait for servers, leases or timers.
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+WORKERS := $(shell echo $$(( $(CORES) > 8 ? 16 : 2 * $(CORES) )))
+# A file stays in one process, for the servers that its tests share. Files start in the order
+# of their names, so those of the browser and chaos, which take longest, come early.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: chromium
 chromium: # for the tests of the sandbox's page; where it cannot be installed they say that it is missing
 	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || { \
+	  echo "Installing chromium for the tests of the sandbox's page: about a minute, once."; \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo -n); export DEBIAN_FRONTEND=noninteractive; \
-	  $$as_root apt-get update -q && $$as_root apt-get install -qy --no-install-recommends chromium fonts-noto-color-emoji; } >/dev/null || true
+	  { $$as_root apt-get update -q && $$as_root apt-get install -qy --no-install-recommends chromium fonts-noto-color-emoji; } >/dev/null || \
+	  echo "It could not be installed: the tests that need it say so."; }
 
 lint: $(READY) ## Check style, types, import borders and contracts
 	$(BIN)/ruff check .

@@ -107,7 +107,7 @@ async def test_a_connection_that_stays_silent_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether it sends nothing or half of a request; one that asked stays."""
-    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 1)
     async with (
         serving(10) as server,
         aiohttp.ClientSession() as client,

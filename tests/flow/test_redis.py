@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from gateway.actors.system import ActorSystem
 from tests.flow.backend import gate
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer
@@ -147,15 +148,23 @@ async def test_a_weak_redis_is_warned_of(server: RedisServer) -> None:
     assert "noeviction" in reasons[0]
 
 
-async def test_sigterm_gives_lanes_back(server: RedisServer) -> None:
+async def test_sigterm_gives_lanes_back(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The end of a process leaves what waits to the others."""
+    until = asyncio.Event()
+    drain = ActorSystem.drain
+
+    async def drain_while_one_is_served(system: ActorSystem, seconds: float) -> int:
+        asyncio.get_running_loop().call_soon(until.set)
+        return await drain(system, seconds)
+
+    monkeypatch.setattr(ActorSystem, "drain", drain_while_one_is_served)
     async with world(**address(server)) as first:
-        until = asyncio.Event()
         gate(first.backend, until, {7})
         for text in ("one", "two", "three"):
             await first.say(text)
         await wait_until(lambda: first.backend.asked("SendMessage"))
-        asyncio.get_running_loop().call_later(0.2, until.set)
     assert first.outcomes() == ["done"]
     async with world(**address(server)) as second:
         await second.ended(2)

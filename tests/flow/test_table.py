@@ -130,7 +130,7 @@ async def test_a_failing_service_earns_an_apology(
 
 async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
     """The deadline ends the call, and the user's next update goes on."""
-    async with world(service_seconds=1) as gateway:
+    async with world(service_seconds=2) as gateway:
         gate(gateway.backend, asyncio.Event(), {7})
         await gateway.say("slow")
         await wait_until(lambda: gateway.backend.asked("SendMessage"))

@@ -3,8 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from gateway.domain.ports import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
+from gateway.mailboxes import asking
 from gateway.mailboxes.cluster import ClusterTransport
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.fallback import FallbackMailboxes
@@ -15,16 +18,17 @@ from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
 from tests.ports import free_ports
+from tests.waiting import LIMIT as LIMIT_OF_WAITING
 from tests.waiting import wait_until
 
 PATIENCE = 0.2
-"""For how many seconds a put waits in these tests."""
+"""For how many seconds a put waits for a Redis that fails in these tests."""
 
 
 class Worker:
     """The mailboxes of one worker, and what they are made of."""
 
-    def __init__(self, url: str, clock: FakeClock) -> None:
+    def __init__(self, url: str, clock: FakeClock, patience: float) -> None:
         scripts = load_scripts()
         self.clock = clock
         self.transport = ClusterTransport(url, scripts, self.clock)
@@ -41,7 +45,7 @@ class Worker:
             self.clock,
             SIGNATURES,
             limit=LIMIT,
-            patience=PATIENCE,
+            patience=patience,
             lease_seconds=LEASE,
             letters=LETTERS,
         )
@@ -59,11 +63,16 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(url: str, clock: FakeClock | None = None) -> AsyncIterator[Worker]:
+async def worker(
+    url: str, clock: FakeClock | None = None, patience: float = PATIENCE
+) -> AsyncIterator[Worker]:
     """Run a worker's mailboxes."""
-    opened_worker = Worker(url, clock or FakeClock())
-    async with opened_worker.transport, opened_worker.mailboxes:
-        yield opened_worker
+    opened_worker = Worker(url, clock or FakeClock(), patience)
+    with pytest.MonkeyPatch.context() as patch:
+        # A Redis that does not fail is waited for, however busy the machine is.
+        patch.setattr(asking, "MOST_PATIENCE", LIMIT_OF_WAITING / patience)
+        async with opened_worker.transport, opened_worker.mailboxes:
+            yield opened_worker
 
 
 class AshoreStore:

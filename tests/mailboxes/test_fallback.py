@@ -22,7 +22,7 @@ from gateway.mailboxes.recovery import SETTLE_SECONDS
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.way_back import FULL_SECONDS
 from tests.fakes import FakeClock
-from tests.mailboxes.fallback_store import PATIENCE, Worker, worker
+from tests.mailboxes.fallback_store import Worker, worker
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import LEASE, LIMIT, envelope
@@ -86,12 +86,12 @@ async def test_a_put_outlives_redis(
     assert [record.levelno for record in said] == [logging.ERROR]
 
 
-async def test_only_the_first_puts_wait(server: RedisServer, here: Worker) -> None:
+async def test_only_the_first_puts_wait(server: RedisServer) -> None:
     """Those that wait as well are answered with the first; the others know already."""
-    server.kill()
-    second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
-    await wait_until(lambda: here.transport.failing)
-    async with asyncio.timeout(PATIENCE / 2):
+    async with worker(server.url, patience=3600) as here:
+        server.kill()
+        second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
+        await wait_until(lambda: here.transport.failing)
         here.mailboxes._go_away("7")  # noqa: SLF001 - as the first does
         assert await second is Placed.STORED
         assert await here.mailboxes.put(envelope(3, "9")) is Placed.STORED

@@ -464,7 +464,7 @@ class TestRetries:
     ) -> None:
         """It may be on its way, and nobody wants to read it twice."""
         simulator.fail(status=200, delay=30, times=2)
-        async with BotApi(TOKEN, url, seconds=0.3, sleep=naps) as api:
+        async with BotApi(TOKEN, url, seconds=1, sleep=naps) as api:
             with pytest.raises(BotApiUnavailable):
                 await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.sent) == 1
@@ -485,7 +485,7 @@ class TestRetries:
         simulator.sent.clear()
         for method in calls:
             simulator.fail(method, 200, delay=30)
-        async with BotApi(TOKEN, url, seconds=0.5, sleep=naps) as hasty:
+        async with BotApi(TOKEN, url, seconds=2, sleep=naps) as hasty:
             await asyncio.gather(*(hasty.call(*call) for call in calls.items()))
         sent = [call.method for call in simulator.sent]
         assert sorted(sent) == sorted([*calls, *calls])

@@ -373,9 +373,9 @@ class TestKeeping:
     async def test_a_connection_outlives_the_deadlines_of_its_requests(self) -> None:
         """They end with their answers."""
         loop = asyncio.get_running_loop()
-        async with serving() as server, pool_of(server.url, seconds=0.3) as pool:
+        async with serving() as server, pool_of(server.url, seconds=1.5) as pool:
             start = loop.time()
-            while loop.time() < start + 0.6:
+            while loop.time() < start + 2:
                 assert await outcome(pool) == (200, "", b"{}")
         assert len(server.lines) == 1
 
@@ -405,7 +405,7 @@ class TestKeeping:
 
     async def test_an_idle_connection_is_closed_in_time(self) -> None:
         """Those that are used are not."""
-        async with serving() as server, pool_of(server.url, idle_seconds=0.6) as pool:
+        async with serving() as server, pool_of(server.url, idle_seconds=1.5) as pool:
             await asyncio.gather(*(pool.post("getMe", b"{}") for _ in range(3)))
             while server.open > 1:
                 await pool.post("getMe", b"{}")
@@ -491,7 +491,7 @@ class TestTurns:
         """The request may be repeated."""
         async with (
             serving(hang) as server,
-            pool_of(server.url, limit=1, seconds=0.5) as pool,
+            pool_of(server.url, limit=1, seconds=1) as pool,
         ):
             outcomes = await asyncio.gather(outcome(pool), outcome(pool))
             assert list(outcomes) == [NoAnswer, NotSent]
@@ -508,7 +508,7 @@ class TestEnds:
             await line.say(OK[:-1])
             await line.reader.read()
 
-        async with serving(talk) as server, pool_of(server.url, seconds=0.1) as pool:
+        async with serving(talk) as server, pool_of(server.url, seconds=0.5) as pool:
             assert await outcome(pool) is NoAnswer
             await wait_until(lambda: not server.open)
 

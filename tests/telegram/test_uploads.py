@@ -160,8 +160,8 @@ async def test_a_slow_link_is_not_given_up() -> None:
         loop = asyncio.get_running_loop()
         start, size = loop.time(), left
         while left:
-            # Never more than fits to the time that has passed: two seconds in all.
-            due = size - int(size * (loop.time() - start) / 1.5)
+            # Never more than fits to the time that has passed.
+            due = size - int(size * (loop.time() - start) / 2.5)
             while left > max(due, 0):
                 left -= len(await reader.read(min(65536, left)))
             await asyncio.sleep(0.01)
@@ -174,7 +174,7 @@ async def test_a_slow_link_is_not_given_up() -> None:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        uploads = Uploads(f"http://127.0.0.1:{port}/", silence=0.6)
+        uploads = Uploads(f"http://127.0.0.1:{port}/", silence=2)
         answer = await uploads.post("sendDocument", {}, LARGE)
         await uploads.close()
     assert answer.ok
