@@ -316,14 +316,14 @@ async def test_a_blocked_bot_is_said_and_undone(chat: Chat) -> None:
 
 
 async def test_faults_are_switched_on_and_off(chat: Chat, desk: Desk) -> None:
-    """A refused reply is a row that says so."""
+    """A reply that may not have arrived is a row that says so."""
     await chat.page.get_by_role("button", name="Faults").click()
-    switch = chat.page.get_by_role("switch", name="Server error")
+    switch = chat.page.get_by_role("switch", name="Lost answer")
     await switch.click()
     await expect(switch).to_be_checked()
     try:
-        await desk.do("say", user=chat.user, text="not to be answered")
-        row = chat.rows.filter(has_text="not to be answered").first
+        await desk.do("say", user=chat.user, text="not to be heard of")
+        row = chat.rows.filter(has_text="not to be heard of").first
         await expect(row.locator(".verdict")).to_have_text("send failed")
     finally:
         await switch.click()

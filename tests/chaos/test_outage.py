@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.outage import Outage, run, table, works
-
-pytestmark = pytest.mark.timeout(150)
 
 
 async def test_an_outage_and_a_kill_in_its_middle_lose_and_double_nothing(

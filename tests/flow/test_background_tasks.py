@@ -20,7 +20,7 @@ from tests.flow.test_floods import get
 from tests.flow.world import world
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
-from tests.waiting import wait_until, wait_until_found
+from tests.waiting import LIMIT, wait_until, wait_until_found
 
 
 async def test_every_task_of_a_gateway_survives_a_failure(
@@ -46,7 +46,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
             for name in broken:
                 series = "gateway_background_task_failures_total"
                 assert f'{series}{{task="{name}"}} 1.0' in metrics
-            health = json.loads((await gateway.get("/health"))[1])
+            health = json.loads((await gateway.get("/health", ops=True))[1])
             assert health["status"] == "degraded"
             assert health["failing_tasks"] == sorted(broken)
             await gateway.say("hi")
@@ -98,14 +98,13 @@ async def test_who_watches_the_workers_survives_a_failure(tmp_path: Path) -> Non
     try:
         async with serving_process(settings) as gateway:
             await wait_until_found(is_told)
-            port = int(gateway.url.rpartition(":")[2])
-            health = json.loads((await get(port, "/health"))[1])
+            health = json.loads((await get(ops_port, "/health"))[1])
             assert (health["status"], health["failing_tasks"]) == (
                 "degraded",
                 ["watch workers"],
             )
             gateway.process.terminate()
-            output, _ = await asyncio.wait_for(gateway.process.communicate(), 20)
+            output, _ = await asyncio.wait_for(gateway.process.communicate(), LIMIT)
             assert len(re.findall(f'"{FAILED}"', output.decode())) == 1
     finally:
         redis.kill()
