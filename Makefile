@@ -7,12 +7,13 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+UV ?= $(BIN)/uv
 PROTOS := $(shell find proto -name '*.proto')
 T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts tdlib lock clean
+.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +108,15 @@ check: lint test ## What CI runs
 lock: $(READY) ## Pin all packages anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra sandbox --group dev -o requirements-dev.lock
+
+audit: $(READY) ## Look for known holes in what production installs; list it in dist/sbom.json
+	mkdir -p dist
+	$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock \
+	  --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json
+	$(UV) tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --disable-pip --require-hashes \
+	  --progress-spinner off -r requirements.lock || { \
+	  echo 'audit: failed. Either a known hole is named above, or the list of holes could not be asked:'; \
+	  echo 'then nothing is known, neither good nor bad.'; exit 1; } >&2
 
 clean: ## Remove what make made
 	rm -rf .venv .contenders dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
