@@ -1,5 +1,6 @@
 """Each step of a scenario: when it comes true, and when it does not."""
 
+import asyncio
 from collections.abc import Iterator
 from itertools import count
 
@@ -10,8 +11,10 @@ from gateway.sandbox.scenarios.reading import read_scenario
 from gateway.sandbox.scenarios.sight import MEDIA
 from gateway.sandbox.scenarios.verbs import ALONE, VERBS
 from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.turns import TurnView
 from tests.sandbox.conftest import Bot
 from tests.sandbox.scripted import answering
+from tests.waiting import wait_until
 
 HEAD = "users: [ada, grace]\npace: 0s\nsteps:\n"
 
@@ -94,24 +97,24 @@ FALSE = {
     ),
     "a text is no photo": (
         ["ada says: hello", "ada sees photo"],
-        ["there was no such photo within 0.3 s", "  message: Ada (en): hello"],
+        ["there was no such photo within 1 s", "  message: Ada (en): hello"],
     ),
     "a video is no photo": (
         ["ada says: send video", "ada sees photo: '*'"],
-        ["there was no such photo within 0.3 s", "  message: [video] a video"],
+        ["there was no such photo within 1 s", "  message: [video] a video"],
     ),
     "another caption": (
         ["ada says: send photo", "ada sees photo: b*"],
-        ["there was no such photo within 0.3 s", "  bot: [photo] a photo"],
+        ["there was no such photo within 1 s", "  bot: [photo] a photo"],
     ),
     "a photo that was seen": (
         ["ada says: send photo", "ada sees: a photo", "ada sees photo"],
-        ["there was no such photo within 0.3 s"],
+        ["there was no such photo within 1 s"],
     ),
     "no button to see": (
         ["ada says: buttons", "ada sees button: No"],
         [
-            "there was no such button within 0.3 s",
+            "there was no such button within 1 s",
             "  bot: Choose [Yes?] [Look] [Web]",
         ],
     ),
@@ -204,6 +207,25 @@ def test_the_steps_above_are_all_there_are() -> None:
         if verb not in captioned and f"{verb}:" not in tried and verb not in tried
     ]
     assert missing == []
+
+
+async def test_what_a_reply_lost_is_told(simulator: Simulator) -> None:
+    """It may be why a button is not there."""
+
+    async def lose() -> None:
+        await wait_until(lambda: simulator.journal.total == 1)
+        update_id = simulator.journal.rows(1)[0].update_id
+        losses = ("Left out of the reply: button url.",)
+        told = TurnView(update_id=update_id, outcome="done", losses=losses)
+        simulator.journal.tell(told)
+
+    losing = asyncio.create_task(lose())
+    button = "ada sees button: Go\n    within: 50ms"
+    lines = ["ada says: a", "expect outcome: done", button]
+    report = await played(simulator, lines)
+    await losing
+    assert report.failed
+    assert report.failed.why[-1] == "  Left out of the reply: button url."
 
 
 async def test_a_step_has_a_limit_of_its_own(simulator: Simulator) -> None:

@@ -111,4 +111,5 @@ def _scene(stage: Stage, name: str) -> list[str]:
         fault = f", {turn.fault}" if turn and turn.fault else ""
         outcome = entry.row.outcome or "no outcome yet"
         lines.append(f"the last update: {entry.row.state}, {outcome}{fault}")
+        lines += [f"  {loss}" for loss in turn.losses] if turn else []
     return lines
