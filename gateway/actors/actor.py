@@ -22,7 +22,6 @@ from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.session import user_of
 from gateway.domain.ports import Clock, Mailboxes
-from gateway.domain.reply_limits import cut_reply
 from gateway.domain.services import Match, Services
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.turn import Outcome, Turn
@@ -110,7 +109,6 @@ class Actor:
                 if lease.claim.suspected:
                     await lease.begin_step()
                 reply, preview = answer
-                cut_reply(reply)
                 prepare(reply, update, state, self._services)
                 sending = self._delivery.send(
                     update, reply, turn, lease, user_of(update, state), preview

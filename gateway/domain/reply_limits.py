@@ -1,9 +1,10 @@
 """How much of a service's reply is worked on.
 
 A few megabytes hold millions of messages, buttons or results. Whoever looked at each of
-them would stop the event loop, and with it all other users. So a reply is cut before
-anything else is done with it. Each list keeps one element more than its limit, and the
-text one character: by that the renderer sees that there was more, and reports it.
+them would stop the event loop, and with it all other users. So a large reply is cut
+before anything else is done with it. Each list keeps one element more than its limit,
+and the text one character: by that the renderer sees that there was more, and reports
+it.
 """
 
 from typing import Any

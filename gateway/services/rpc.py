@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
 from gateway.domain.errors import ServiceFailed
+from gateway.domain.reply_limits import cut_reply
 from gateway.domain.update import Update
 from gateway.services.answer_size import MOST_BYTES, AnswerSize
 from gateway.services.refusals import refusal
@@ -26,6 +27,9 @@ from gateway.services.update_types import messages_in
 
 ANSWER_SECONDS = 2.0
 """What a call leaves of the time in which an answer is of use, for its way."""
+
+_SMALL_BYTES = 8 * 2**10
+"""An answer of so many bytes holds few enough messages and buttons to work on all."""
 
 _LARGE_BYTES = 2**20
 
@@ -162,6 +166,11 @@ def _decoded(answer: bytes | None, route: Route) -> Message:
     if answer is None:
         raise ServiceFailed(f"{route.name}: OK without an answer")
     try:
-        return route.response.FromString(answer)
+        message = route.response.FromString(answer)
     except DecodeError:
         raise ServiceFailed(f"{route.name}: the answer cannot be read") from None
+    if len(answer) > _SMALL_BYTES:
+        reply = getattr(message, route.answer_field)
+        if isinstance(reply, Reply):
+            cut_reply(reply)
+    return message

@@ -16,7 +16,6 @@ from msgspec import structs
 
 from gateway.actors.buttons import look_up, prepare
 from gateway.actors.notices import HINT
-from gateway.domain.reply_limits import MOST_BUTTONS
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage
@@ -191,23 +190,3 @@ async def test_a_long_button_reaches_its_route() -> None:
     await stage.serve(a_message(3, callback=key, user=8))
     assert stage.turns.outcomes == ["done", "done", "unknown"]
     assert stage.messenger.texts[-1] == HINT
-
-
-async def test_a_reply_is_cut_before_its_buttons_are_prepared() -> None:
-    """A service that sends any number of them keeps nobody else waiting."""
-    stage = Stage()
-    rendered: list[RouteCall] = []
-
-    def render(call: RouteCall) -> str:
-        rendered.append(call)
-        return "CONNECT:1"
-
-    async def answer(_: Update) -> Reply:
-        button = Button(text="A", route=RouteCall(method="A.B"))
-        return reply_with(*[button] * 20_000)
-
-    stage.services.render = render  # type: ignore[method-assign]
-    stage.services.answer = answer
-    await stage.serve(a_message(1))
-    assert stage.turns.outcomes == ["done"]
-    assert len(rendered) == MOST_BUTTONS + 1

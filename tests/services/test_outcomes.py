@@ -7,7 +7,15 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
+from botgateway.chat.v1.reply_pb2 import (
+    Button,
+    InlineKeyboard,
+    Media,
+    OutgoingMessage,
+    Reply,
+    Row,
+    Upload,
+)
 from botgateway.conversation.v1.conversation_service_pb2 import SendMessageResponse
 
 from gateway.domain.errors import (
@@ -16,6 +24,7 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from gateway.domain.reply_limits import MOST_BUTTONS
 from gateway.domain.turn import Outcome
 from tests.services.serving import (
     Act,
@@ -230,6 +239,25 @@ async def test_a_large_answer_with_files_is_an_answer() -> None:
     async with serving(handler) as port, calling(port) as dispatch:
         with pytest.raises(ServiceFailed, match="larger than 4194304 bytes"):
             await call(dispatch, TEXT)
+
+
+@pytest.mark.parametrize("number", [100, 20_000])
+async def test_a_reply_is_cut_when_it_is_decoded(number: int) -> None:
+    """Whatever is done with it then, one service keeps nobody else waiting."""
+    row = Row(buttons=[Button(text="A", callback_data="B")] * number)
+    message = OutgoingMessage(text="a", keyboard=InlineKeyboard(rows=[row]))
+    response = SendMessageResponse(reply=Reply(messages=[message] * 3))
+    whole = response.SerializeToString()
+
+    async def answer(_: bytes, __: Context) -> bytes:
+        return whole
+
+    async with serving(RawHandler(answer)) as port, calling(port) as dispatch:
+        match = dispatch.find(TEXT)
+        assert match is not None
+        reply = await match.call("u")
+    buttons = [len(each.keyboard.rows[0].buttons) for each in reply.messages]
+    assert buttons == [min(number, MOST_BUTTONS + 1)] * 3
 
 
 async def test_an_empty_answer_is_an_empty_reply() -> None:

@@ -84,7 +84,8 @@ class IncomingMessage(_message.Message):
     ephemeral_message_id: _builtins.int
     """The id of an ephemeral message, which few members of the group can see. 0: it is not one.
 
-    message_id is 0 then. Telegram may use the id again once the message is gone.
+    message_id is 0 then. Telegram may use the id again once the message is gone. The
+    gateway sends the reply in the same way, to the user who acted alone.
     """
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEntity]:
