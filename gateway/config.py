@@ -47,7 +47,7 @@ def _token(value: SecretStr) -> SecretStr:
 
 
 def _is_placeholder(secret: str) -> bool:
-    """Tell whether a value is still that of `.env.example` or of a manifest."""
+    """Return whether a value is still that of `.env.example` or of a manifest."""
     return "replace-me" in secret.lower()
 
 
@@ -342,7 +342,7 @@ def _secrets_dir() -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host, by its name or its address, is this machine."""
+    """Return whether a host, by its name or its address, is this machine."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):

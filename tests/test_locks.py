@@ -10,7 +10,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
 def packages(lock: str) -> set[str]:
-    """Give the names of the packages that a lock pins."""
+    """Return the names of the packages that a lock pins."""
     text = (ROOT / lock).read_text()
     return set(re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE))
 

@@ -46,7 +46,7 @@ def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's o
 
 
 def is_unprotected(url: str) -> bool:
-    """Tell whether a Redis on another machine is spoken to without a password or TLS.
+    """Return whether a Redis elsewhere is spoken to without a password or TLS.
 
     Args:
         url: one that `connector` takes.

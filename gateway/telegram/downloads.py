@@ -204,7 +204,7 @@ class Downloads:
 
 
 def _stays_below(path: str) -> bool:
-    """Tell whether a path leads to a file below the directory that it starts in.
+    """Return whether a path leads to a file below the directory that it starts in.
 
     Clients resolve "..", so that such a path would name something else of the server.
     """

@@ -35,7 +35,7 @@ class ShippedRedis(RedisServer):
         self._command = [re.sub(r"^>\$.*", f">{PASSWORD}", it) for it in command[1:]]
 
     def arguments(self) -> list[str]:
-        """Give its command line."""
+        """Return its command line."""
         return [*super().arguments(), *self._command]
 
     @property
@@ -45,7 +45,7 @@ class ShippedRedis(RedisServer):
 
 
 def commands() -> dict[str, Any]:
-    """Give the command lines of the Redis in compose and in Kubernetes."""
+    """Return the command lines of the Redis in compose and in Kubernetes."""
     (compose,) = documents("compose.yaml")
     (container,) = pod("StatefulSet", "redis")["containers"]
     return {
