@@ -137,8 +137,8 @@ async def test_a_failing_accept_is_one_line_and_heals(
     async with serving(10) as server, aiohttp.ClientSession() as client:
         getting = asyncio.create_task(server.get(client))
         await wait_until(lambda: server.counts.failed_accepts >= 20)
-        assert len(caplog.records) == 1
-        assert caplog.records[0].message == "connection not accepted"
+        assert {it.message for it in caplog.records} == {"connection not accepted"}
+        assert len(caplog.records) < 15  # one a second
         fails = False
         assert await getting == "the page"
 
@@ -172,7 +172,7 @@ async def test_what_is_no_http_is_no_error(
         assert [
             it.levelname for it in caplog.records if it.levelno > logging.INFO
         ] == []
-        assert len(caplog.records) <= 2
+        assert len(caplog.records) < 15  # one a second
         assert b"nonsense" not in caplog.text.encode()
 
 

@@ -77,7 +77,7 @@ async def test_lines_are_written_in_their_order() -> None:
             writer.write(line)
         await wait_until(lambda: reader.data == b"".join(written))
         assert writer.dropped == 0
-        writer.close(5)
+        writer.close(30)
 
 
 async def test_a_full_pipe_makes_nobody_wait_and_drops_are_told() -> None:
@@ -97,7 +97,7 @@ async def test_a_full_pipe_makes_nobody_wait_and_drops_are_told() -> None:
         assert len(kept) + dropped == 10 * PIPE_LINES
         assert set(kept) == {LINE}
         assert writer.dropped == dropped
-        writer.close(5)
+        writer.close(30)
 
 
 async def test_a_closed_pipe_ends_nothing(
@@ -119,7 +119,7 @@ async def test_a_closed_pipe_ends_nothing(
     reader = Reader(os.open(named, os.O_RDONLY))
     await wait_until(lambda: drops(writer.dropped) in reader.data)
     assert reader.data.startswith(b"0\n1\n2\n")
-    writer.close(5)
+    writer.close(30)
     os.close(target)
 
 
@@ -133,7 +133,7 @@ async def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         writer.write(LINE)
     await wait_until(lambda: tries)
     assert writer.dropped > 0
-    writer.close(5)
+    writer.close(30)
     assert set(tries) == {errno.ENOSPC}
     assert len(tries) <= 20  # one for each piece of what waited, at most
     os.close(full)
@@ -173,7 +173,7 @@ def test_lines_are_written_in_pieces_that_a_pipe_takes_whole(
     writer = LogWriter(null, drops)
     for _ in range(500):
         writer.write(LINE)
-    writer.close(5)
+    writer.close(30)
     assert sum(sizes) == 500 * len(LINE)
     assert max(sizes) <= LONGEST_WRITE
     os.close(null)

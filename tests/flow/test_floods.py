@@ -53,7 +53,7 @@ async def test_floods_of_silent_connections_lock_nobody_out() -> None:
         gateway.process.send_signal(signal.SIGTERM)
         output, errors = await asyncio.wait_for(gateway.process.communicate(), LIMIT)
         assert errors == b""
-        assert len(output.splitlines()) < 50
+        assert len(output.splitlines()) < 300  # two a second, not one per connection
 
 
 async def test_a_flood_of_the_pages_of_operators_blames_no_worker(
