@@ -1,7 +1,5 @@
 """The token bucket."""
 
-from math import inf
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
 from gateway.domain.state import State
 from gateway.mailboxes.store_clock import StoreClock
+from tests.ideal_bucket import IdealBucket
 
 START = 1_790_000_000.0
 
@@ -107,25 +106,6 @@ class Gateway:
         """Give the time that it notes."""
         self._own.true_time = at
         return self._clock.now()
-
-
-class IdealBucket:
-    """The token bucket of the textbook, by the true time."""
-
-    def __init__(self, requests: int, window: float) -> None:
-        self._capacity = self._tokens = float(requests)
-        self._rate = requests / window
-        self._at = -inf
-
-    def allows(self, at: float) -> bool:
-        """Take a token, if there is one."""
-        gained = (at - self._at) * self._rate
-        self._tokens = min(self._capacity, self._tokens + gained)
-        self._at = at
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 _WAY = st.floats(0, 0.9 * CLOCK_TOLERANCE)

@@ -112,7 +112,7 @@ class SteadySender(Sender):
         """Send until `stop`, and then until all is accepted."""
         due = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            while not self._stopping:
+            while not self._stopped.is_set():
                 if self._free:
                     at = self._choice.randrange(len(self._free))
                     self._free[at], self._free[-1] = self._free[-1], self._free[at]

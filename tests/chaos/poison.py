@@ -1,27 +1,57 @@
-"""The gateway with a fault that a marked update sets off: it ends the process.
+"""The gateway with faults that marked updates set off: they end the process.
 
 python -m tests.chaos.poison serve
 """
 
 import os
+from typing import Any
 
 from gateway import cli
+from gateway.actors import actor
+from gateway.actors.buttons import prepare
 from gateway.domain.services import Match
 from gateway.domain.update import Update
 from gateway.services.dispatch import Dispatch
+from gateway.services.rpc import Rpc
 
 POISON = "the update that ends its worker"
+"""It does so while it is routed, before its service is called."""
+
+POISON_ANSWER = "the update whose answer ends its worker"
+"""It does so while messages are made of the answer."""
+
+POISON_CALL = "the update whose call ends its worker"
+"""It does so while it waits for its service, like hundreds of others."""
+
 EXIT_CODE = 66
 
-_find = Dispatch.find
+_find, _prepare, _call = Dispatch.find, prepare, Rpc.__call__
+
+
+def _end_for(update: Update, text: str) -> None:
+    if update.message is not None and update.message.text == text:
+        os._exit(EXIT_CODE)
 
 
 def _find_or_end(dispatch: Dispatch, update: Update) -> Match | None:
-    if update.message is not None and update.message.text == POISON:
-        os._exit(EXIT_CODE)
+    _end_for(update, POISON)
     return _find(dispatch, update)
+
+
+def _prepare_or_end(reply: Any, update: Update, *rest: Any) -> None:  # noqa: ANN401 - as the original
+    _end_for(update, POISON_ANSWER)
+    _prepare(reply, update, *rest)
+
+
+async def _call_or_end(rpc: Rpc, update: Update, *rest: Any) -> Any:  # noqa: ANN401 - as above
+    message = await _call(rpc, update, *rest)
+    if rpc.route.name != "profile.ResolveUser":
+        _end_for(update, POISON_CALL)
+    return message
 
 
 if __name__ == "__main__":
     Dispatch.find = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
+    vars(actor)["prepare"] = _prepare_or_end
+    Rpc.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     cli.main()

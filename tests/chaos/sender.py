@@ -9,6 +9,7 @@ not the order of delivery where a queue is held up.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -119,7 +120,7 @@ class Sender:
         self._text = text
         self._last_id = 500_000_000
         self._last_user = 1000
-        self._stopping = False
+        self._stopped = asyncio.Event()
         self.held = False
 
     async def run(self) -> None:
@@ -130,11 +131,11 @@ class Sender:
 
     def stop(self) -> None:
         """Make no more updates."""
-        self._stopping = True
+        self._stopped.set()
 
     async def _place(self, *, two: bool) -> None:
         """One user after the other."""
-        while not self._stopping:
+        while not self._stopped.is_set():
             self._last_user += 1
             user = self._last_user
             if two:
@@ -145,16 +146,22 @@ class Sender:
                 await self._queue(user, "message", PER_USER)
 
     async def _queue(self, user: int, kind: str, left: int) -> None:
-        await asyncio.sleep(self._rng.uniform(0, self._pause))
-        while left and not self._stopping:
-            while self.held and not self._stopping:
+        await self._pause_for(self._rng.uniform(0, self._pause))
+        while left and not self._stopped.is_set():
+            while self.held and not self._stopped.is_set():
                 await asyncio.sleep(0.1)
             burst = min(left, self._rng.randint(1, _BURST))
             left -= burst
             mean = (1 + _BURST) / 2 * self._pause
             for posted, request in self._act(user, kind, burst):
                 await self._deliver(posted, request)
-            await asyncio.sleep(self._rng.expovariate(1 / mean))
+            await self._pause_for(self._rng.expovariate(1 / mean))
+
+    async def _pause_for(self, seconds: float) -> None:
+        """Wait so long, or until no more updates are wanted."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
 
     def _act(self, user: int, kind: str, count: int) -> Iterator[tuple[Posted, bytes]]:
         """Make updates: their ids are given now, they are sent one by one."""

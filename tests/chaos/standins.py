@@ -36,6 +36,7 @@ class Services:
     """The services that one worker calls.
 
     Attributes:
+        seconds: how long calls take, at least and at most.
         hanging: for how many seconds calls hang.
         refusing: calls are refused as unavailable.
     """
@@ -46,6 +47,7 @@ class Services:
         self._rng = rng
         self._server: grpc.aio.Server | None = None
         (self._port,) = free_ports(1)
+        self.seconds = (0.02, 0.03)
         self.hanging = 0.0
         self.refusing = False
 
@@ -116,7 +118,7 @@ class Services:
         try:
             if self.refusing:
                 await context.abort(grpc.StatusCode.UNAVAILABLE)
-            await asyncio.sleep(self.hanging or self._rng.uniform(0.02, 0.03))
+            await asyncio.sleep(self.hanging or self._rng.uniform(*self.seconds))
         finally:
             effect.end = time.monotonic()
         return Reply(messages=[OutgoingMessage(text=str(asked.update_id))])

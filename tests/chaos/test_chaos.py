@@ -10,6 +10,7 @@ from tests.chaos.history import Kind
 from tests.chaos.poison import POISON
 from tests.chaos.run import Plan, play, run
 from tests.chaos.world import Setup, World
+from tests.flow.process import SERVICES
 from tests.waiting import wait_until, wait_until_found
 
 SEED = int(os.environ.get("CHAOS_SEED", "2026"))
@@ -58,6 +59,42 @@ async def test_without_the_comparison_of_tokens_the_checker_finds_faults(
     assert {"state lost", "lost", "two turns at once", "state doubled"} & set(broken)
 
 
+async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
+    tmp_path: Path,
+) -> None:
+    """While they wait they end nobody, so none is given up or waits for another."""
+    setup = Setup(
+        seed=SEED,
+        workers=1,
+        users=60,
+        rate=60,
+        settings={f"{name}_TIMEOUT": "100" for name in SERVICES},
+    )
+    kills = 2
+
+    async def kill_while_calls_hang(made: World) -> None:
+        """Kill the worker each time it has called the service for every user."""
+        (worker,) = made.workers
+        worker.services.hanging = 100
+        await wait_until_found(lambda: _busy(made, 18))
+        made.sender.stop()
+        for number in range(1, kills + 1):
+            await _called(made, number)
+            with made.fault("kill", worker):
+                await worker.kill()
+                await made.start(worker)
+        await _called(made, kills + 1)
+        worker.services.hanging = 0
+
+    history = await play(tmp_path, setup, kill_while_calls_hang)
+
+    assert history.left.dead == []
+    assert history.left.lanes == 0
+    calls = history.effects_of(Kind.CALL)
+    assert set(calls) == set(history.posted)
+    assert max(map(len, calls.values())) > kills
+
+
 async def test_an_update_that_ends_its_workers_takes_no_other_along(
     tmp_path: Path,
 ) -> None:
@@ -99,6 +136,21 @@ async def test_an_update_that_ends_its_workers_takes_no_other_along(
     assert set(verdict.broken) == {"dead letters"}, "\n".join(table(history, verdict))
     assert len([span for span in history.spans if span.kind == "poison"]) >= 4
     assert poison not in history.effects_of(Kind.CALL)
+
+
+async def _busy(made: World, lanes: int) -> bool:
+    return await made.store.lanes() >= lanes
+
+
+async def _called(made: World, times: int) -> None:
+    """Wait until a service was called so often for the first update of each user."""
+
+    async def called() -> bool:
+        seen = made.history.effects_of(Kind.CALL).values()
+        often = sum(len(effects) >= times for effects in seen)
+        return often == await made.store.lanes() > 0
+
+    await wait_until_found(called)
 
 
 async def _given_up(made: World) -> bool:

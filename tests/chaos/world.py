@@ -43,8 +43,10 @@ class Setup(Struct, kw_only=True):
         rate: updates per second, about.
         module: what is started as the gateway.
         settings: of the workers, beyond those of every run.
+        worker_settings: further ones of single workers, by number.
         text: gives the text of the message with an id.
         watched: Redis has a replica, and Sentinels watch both.
+        call_seconds: how long calls of services take, at least and at most.
     """
 
     seed: int
@@ -53,8 +55,10 @@ class Setup(Struct, kw_only=True):
     rate: float = 400
     module: str = "gateway"
     settings: Mapping[str, str] = field(default_factory=dict)
+    worker_settings: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     text: Callable[[int], str] = lambda _: "hi"
     watched: bool = False
+    call_seconds: tuple[float, float] = (0.02, 0.03)
 
 
 class World:
@@ -81,6 +85,8 @@ class World:
             Worker(number, port, self.history, directory, setup.module)
             for number in range(setup.workers)
         ]
+        for worker in self.workers:
+            worker.services.seconds = setup.call_seconds
         self.sender = Sender(
             self.history,
             [worker.gate for worker in self.workers],
@@ -93,7 +99,8 @@ class World:
 
     async def start(self, worker: Worker) -> None:
         """Start a worker."""
-        await worker.start(self.bot_api, self._settings)
+        own = self.setup.worker_settings.get(worker.number, {})
+        await worker.start(self.bot_api, self._settings | dict(own))
         self.look()
 
     @contextmanager
