@@ -20,7 +20,8 @@ POISON_CRASHES = 3
 """An update is given up after so many owners vanished in the middle of its steps. From
 the second one on no other suspect took a step there meanwhile, so it stands alone."""
 
-POISON_DEATHS = 16
+POISON_DEATHS = 30
 """An update is given up after so many owners vanished, whatever it was doing then: it
-may be the answer of its service that ends them. The pauses make that take a minute at
-least, in which updates that are merely slow get done."""
+may be the answer of its service that ends them. With the pauses that takes minutes, in
+which updates that are merely slow get done, even while workers are killed all the time.
+"""

@@ -207,6 +207,7 @@ def main() -> int:
         rate=given.rate,
         settings=SETTINGS,
         call_seconds=CALL_SECONDS,
+        per_user=1,  # else users wait for their own slow updates
     )
     faults: list[str] = []
     if given.kills:

@@ -96,6 +96,7 @@ class Sender:
         users: how many users act at a time.
         rate: updates per second, as far as the answers allow.
         text: gives the text of the message with an id.
+        per_user: how many updates each user sends before the next one comes.
 
     Attributes:
         held: nothing new is made: the workers have enough to do. Without this bound a
@@ -111,6 +112,7 @@ class Sender:
         users: int,
         rate: float,
         text: Callable[[int], str] = lambda _: "hi",
+        per_user: int = PER_USER,
     ) -> None:
         self._history = history
         self._gates = gates
@@ -118,6 +120,7 @@ class Sender:
         self._users = users
         self._pause = 1.2 * users / rate  # every fifth user has two queues
         self._text = text
+        self._per_user = per_user
         self._last_id = 500_000_000
         self._last_user = 1000
         self._stopped = asyncio.Event()
@@ -127,7 +130,8 @@ class Sender:
         """Send until `stop`, and then until all is accepted."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._users):
-                group.create_task(self._place(two=number % 5 == 0))
+                two = number % 5 == 0 and self._per_user > 1
+                group.create_task(self._place(two=two))
 
     def stop(self) -> None:
         """Make no more updates."""
@@ -140,10 +144,11 @@ class Sender:
             user = self._last_user
             if two:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._queue(user, "message", PER_USER // 2))
-                    group.create_task(self._queue(user, "press", PER_USER // 2))
+                    half = self._per_user // 2
+                    group.create_task(self._queue(user, "message", half))
+                    group.create_task(self._queue(user, "press", half))
             else:
-                await self._queue(user, "message", PER_USER)
+                await self._queue(user, "message", self._per_user)
 
     async def _queue(self, user: int, kind: str, left: int) -> None:
         await self._pause_for(self._rng.uniform(0, self._pause))

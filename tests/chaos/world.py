@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tests.chaos.history import History, Span
-from tests.chaos.sender import Sender
+from tests.chaos.sender import PER_USER, Sender
 from tests.chaos.standins import BotApi
 from tests.chaos.store import Store, client, watching
 from tests.chaos.workers import Worker, read_logs
@@ -45,6 +45,7 @@ class Setup(Struct, kw_only=True):
         settings: of the workers, beyond those of every run.
         worker_settings: further ones of single workers, by number.
         text: gives the text of the message with an id.
+        per_user: how many updates each user sends.
         watched: Redis has a replica, and Sentinels watch both.
         call_seconds: how long calls of services take, at least and at most.
     """
@@ -57,6 +58,7 @@ class Setup(Struct, kw_only=True):
     settings: Mapping[str, str] = field(default_factory=dict)
     worker_settings: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     text: Callable[[int], str] = lambda _: "hi"
+    per_user: int = PER_USER
     watched: bool = False
     call_seconds: tuple[float, float] = (0.02, 0.03)
 
@@ -94,6 +96,7 @@ class World:
             users=setup.users,
             rate=setup.rate,
             text=setup.text,
+            per_user=setup.per_user,
         )
         self._nobody: Span | None = None
 
