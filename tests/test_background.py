@@ -8,7 +8,7 @@ import pytest
 from gateway import background
 from gateway.background import BackgroundTasks
 from tests.failing import Once, failed
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 
 async def test_a_task_that_fails_begins_again(
@@ -26,7 +26,7 @@ async def test_a_task_that_fails_begins_again(
         await asyncio.Event().wait()
 
     task = tasks.start("task", run)
-    await asyncio.wait_for(works.wait(), 5)
+    await asyncio.wait_for(works.wait(), LIMIT)
     assert failed(caplog) == ["task"] * 3
     assert tasks.failures == {"task": 3}
     assert tasks.failing == ["task"]

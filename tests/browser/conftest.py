@@ -17,7 +17,7 @@ collect_ignore = [] if CHROMIUM else ["test_layout_and_focus.py", "test_page.py"
 """Without a browser one test fails, and says why, instead of all of them."""
 
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 """Milliseconds: a busy machine is slow, and only a failing test waits this long."""
 
 

@@ -417,7 +417,6 @@ async def test_a_lost_stream_is_said_and_found_again(
     await page.close()
 
 
-@pytest.mark.timeout(120)
 async def test_ten_thousand_updates_stay_usable(
     chat: Chat, page: Page, desk: Desk
 ) -> None:

@@ -1,5 +1,6 @@
 """Real Redis servers, started for tests and ended by their process id."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from tests.ports import free_ports
+from tests.waiting import LIMIT
 
 
 def redis_server_binary() -> Path:
@@ -75,7 +77,7 @@ class RedisServer:
 
     def wait(self) -> None:
         """Return when the server answers."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + LIMIT
         while True:
             try:
                 if self.ask("PING").startswith((b"+PONG", b"-NOAUTH")):
@@ -91,7 +93,7 @@ class RedisServer:
     def ask(self, command: str) -> bytes:
         """Send one command of plain words; give the first bytes of the answer."""
         with socket.create_connection(
-            ("127.0.0.1", self.port), timeout=5
+            ("127.0.0.1", self.port), timeout=LIMIT
         ) as connection:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536)
@@ -99,7 +101,7 @@ class RedisServer:
     def end(self) -> None:
         """Return when the process, which got a signal to end, has ended."""
         assert self._process is not None
-        self._process.wait(10)
+        self._process.wait(LIMIT)
         self._process = None
 
     def kill(self) -> None:
@@ -115,14 +117,18 @@ class Replica(RedisServer):
 
     def wait_until(self, line: str) -> None:
         """Return when there is such a line in what it says of its replication."""
-        end = time.monotonic() + 20
-        while line.encode() not in self.ask("INFO replication").split(b"\r\n"):
-            assert time.monotonic() < end, self.ask("INFO replication")
+        end = time.monotonic() + LIMIT
+        facts = b""
+        while line.encode() not in facts.split(b"\r\n"):
+            assert time.monotonic() < end, facts
             time.sleep(0.01)
+            # Sentinels break the connections of a server that they give another role.
+            with contextlib.suppress(OSError):
+                facts = self.ask("INFO replication")
 
     def wait_for(self, master: RedisServer) -> None:
         """Return when it has all that its master has."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT
         while self.ask("DEBUG DIGEST") != master.ask("DEBUG DIGEST"):
             assert time.monotonic() < end, "the replica does not come along"
             time.sleep(0.01)
@@ -161,14 +167,18 @@ class Sentinel(RedisServer):
         """Under which others know it."""
 
     def watch(
-        self, master: RedisServer, replica: RedisServer, others: Sequence["Sentinel"]
+        self,
+        master: RedisServer,
+        replica: RedisServer,
+        others: Sequence["Sentinel"],
+        down_after: int,
     ) -> None:
         """Say whom it watches, and with whom; to find that out takes seven seconds."""
         lines = [
             *(f"port {self.port}", "bind 127.0.0.1", f"dir {self._directory}"),
             f"sentinel myid {self.name}",
             f"sentinel monitor mail 127.0.0.1 {master.port} 2",
-            "sentinel down-after-milliseconds mail 500",
+            f"sentinel down-after-milliseconds mail {down_after}",
             "sentinel failover-timeout mail 2000",
             f"sentinel known-replica mail 127.0.0.1 {replica.port}",
         ]
@@ -184,9 +194,14 @@ class Sentinel(RedisServer):
 
 
 class WatchedRedis:
-    """A master and its replica, and three Sentinels that watch them."""
+    """A master and its replica, and three Sentinels that watch them.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for data and logs; exists.
+        down_after: milliseconds of silence after which a server is taken for dead.
+    """
+
+    def __init__(self, directory: Path, down_after: int = 500) -> None:
         self._directory = directory
         # By default they wait for 5 s whether more replicas come.
         options = "--appendonly yes --repl-diskless-sync-delay 0"
@@ -196,7 +211,7 @@ class WatchedRedis:
         self.sentinels = [Sentinel(self._place(f"sentinel {n}")) for n in range(3)]
         for each in self.sentinels:
             others = [other for other in self.sentinels if other is not each]
-            each.watch(self.master, self.replica, others)
+            each.watch(self.master, self.replica, others, down_after)
 
     @property
     def url(self) -> str:
@@ -237,7 +252,7 @@ class WatchedRedis:
             each.kill()
 
     def _wait_until(self, known: Callable[[Sentinel], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT
         while not all(map(known, self.sentinels)):
             assert time.monotonic() < end, "the Sentinels do not know it"
             time.sleep(0.02)
@@ -267,10 +282,18 @@ def _facts(reply: bytes) -> dict[bytes, bytes]:
 
 
 class RedisCluster:
-    """Three servers that share the slots, without replicas at first."""
+    """Three servers that share the slots, without replicas at first.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for data and logs; exists.
+        node_timeout: milliseconds of silence after which a node is taken for dead. So
+            short that a test can wait for it, or so long that no busy machine is silent
+            for that time.
+    """
+
+    def __init__(self, directory: Path, node_timeout: int = 60_000) -> None:
         self._directory = directory
+        self._node_timeout = node_timeout
         self.nodes = [RedisServer(*self._place(str(number))) for number in range(3)]
         self._replicas: list[Replica] = []
 
@@ -280,7 +303,8 @@ class RedisCluster:
         own.mkdir()
         options = (
             f"--cluster-enabled yes --cluster-port {free_ports(1)[0]}"
-            " --cluster-node-timeout 1000 --cluster-require-full-coverage no"
+            f" --cluster-node-timeout {self._node_timeout}"
+            " --cluster-require-full-coverage no"
             " --cluster-replica-validity-factor 0 --appendonly yes"
         )
         return own, options
@@ -326,7 +350,7 @@ class RedisCluster:
         """Return when all know each other and who has which slots."""
         nodes = (*self.nodes, *self._replicas)
         known = b"cluster_known_nodes:%d\r\n" % len(nodes)
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT
         while not all(
             b"cluster_state:ok" in info and known in info
             for info in (node.ask("CLUSTER INFO") for node in nodes)

@@ -21,7 +21,7 @@ from gateway.mailboxes.store import Store, open_mailboxes
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import SIGNATURES, envelope
 from tests.test_deploy import documents, pod
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 PASSWORD = "a-password-of-these-tests"
 
@@ -66,7 +66,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShippedRe
 async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) -> None:
     """Everything that it ever asks: mailboxes, dead letters, stops, the way back."""
     stopped: list[tuple[str, int]] = []
-    async with asyncio.timeout(30), open_store(server) as store:
+    async with asyncio.timeout(LIMIT), open_store(server) as store:
         mailboxes = store.mailboxes
         assert isinstance(mailboxes, FallbackMailboxes)
         store.stops.listen(lambda lane, draft_id: stopped.append((lane, draft_id)))

@@ -21,7 +21,7 @@ from tests.waiting import LIMIT, wait_until
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[RedisCluster]:
     """Run a Cluster that the test may do anything to."""
-    nodes = RedisCluster(tmp_path)
+    nodes = RedisCluster(tmp_path, node_timeout=1000)
     nodes.start()
     yield nodes
     nodes.kill()

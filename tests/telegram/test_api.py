@@ -22,7 +22,7 @@ from gateway.sandbox.simulator import Simulator
 from gateway.telegram.answer import Answer, read_answer, refusal
 from gateway.telegram.api import BotApi
 from tests.fakes import FakeClock
-from tests.waiting import wait_until
+from tests.waiting import LIMIT, wait_until
 
 TOKEN = "4711:AA-secret-of-this-bot"
 SECRET = "secret-of-this-bot"
@@ -326,7 +326,7 @@ class TestRetries:
         monkeypatch.setattr("gateway.telegram.retries.INTERVAL_SECONDS", 10**6)
         simulator.fail(status=500, times=20)
         calls = (api.call("sendMessage", HELLO, patience=10**6) for _ in range(20))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             await asyncio.gather(*calls)
         assert len(simulator.messages(1)) == 20
 
