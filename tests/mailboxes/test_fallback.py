@@ -387,15 +387,16 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
         assert bodies == [b"?", b"!"]
 
 
-async def test_a_short_outage_is_waited_for(server: RedisServer, here: Worker) -> None:
+async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
     """Memory takes nothing then."""
-    server.kill()
-    put = asyncio.create_task(here.mailboxes.put(envelope(1)))
-    await wait_until(lambda: here.transport.failing)
-    server.start()
-    await put
-    assert here.mailboxes.mode == "redis"
-    assert here.mailboxes.queued == 0
+    async with worker(server.url, patience=3600) as here:
+        server.kill()
+        put = asyncio.create_task(here.mailboxes.put(envelope(1)))
+        await wait_until(lambda: here.transport.failing)
+        server.start()
+        await put
+        assert here.mailboxes.mode == "redis"
+        assert here.mailboxes.queued == 0
 
 
 async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
