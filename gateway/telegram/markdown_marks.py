@@ -101,12 +101,8 @@ class _Reader:
             return
         innermost, last = self._innermost, self._spans[-1]
         behind = self._text[last.end : position]
-        if (
-            innermost
-            and self._opened() == "||"
-            and last.opens
-            and not behind.strip("\r")
-        ):
+        allowed = {""} if position == len(self._text) else {"", "\r"}
+        if innermost and self._opened() == "||" and last.opens and behind in allowed:
             # A quote whose last line ends with this mark can be expanded.
             innermost = innermost.outer
             self._quote.closing = "||"

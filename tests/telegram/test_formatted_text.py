@@ -107,6 +107,14 @@ def test_a_cut_is_in_no_escape_and_in_no_mark() -> None:
             tdlib.parse(part, "MarkdownV2")
 
 
+def test_a_carriage_return_behind_an_expandable_quote_is_no_part_of_it() -> None:
+    """At the end of a text TDLib takes the mark before it for a spoiler's start."""
+    text = ">" + "a " * 60 + "||\r"
+    with pytest.raises(tdlib.Refused):
+        tdlib.parse(text, "MarkdownV2")
+    assert split_markdown(text) == split(text, 100)
+
+
 def test_markdown_without_visible_text_is_not_sent() -> None:
     """Telegram refuses a message that is empty after parsing."""
     assert split_markdown("* *") == []
