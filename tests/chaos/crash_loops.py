@@ -169,7 +169,7 @@ async def poisoning(
             while not marked:
                 await asyncio.sleep(0.01)
             began = time.monotonic()
-            while not (await made.store.left()).dead and seconds < within:
+            while not await made.store.dead_letters() and seconds < within:
                 await asyncio.sleep(0.2)
                 seconds = time.monotonic() - began
             while not all(worker.gate.open for worker in made.workers):

@@ -64,6 +64,15 @@ class Store:
         pending, _ = await self._pending()
         return len(pending)
 
+    async def dead_letters(self) -> int:
+        """Count the updates that were given up; 0 while Redis does not answer."""
+        with contextlib.suppress(RedisError, OSError):
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for shard in ALL_SHARDS:
+                    pipeline.xlen(shard.dead)
+                return sum(await pipeline.execute())
+        return 0
+
     async def watch(self, history: History, look: Callable[[int], None]) -> None:
         """Note for ever the lanes that anybody might claim.
 
