@@ -8,6 +8,8 @@ the whole message.
 import ipaddress
 import re
 import socket
+import unicodedata
+from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -24,6 +26,9 @@ _SITE_HOST = re.compile(r"[A-Za-z0-9_.-]+")
 
 _PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home.arpa")
 """Ends of names that never lead to the Internet (RFC 6761, 6762, 8375)."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Each of them leads to the IPv4 address in its last 32 bits (RFC 6052)."""
 
 
 class Address(Struct, frozen=True):
@@ -77,7 +82,7 @@ def is_private(text: str) -> bool:
     address = read_address(text)
     if address is None:
         return True
-    host = address.host.rstrip(".").lower()
+    host = _plain_host(address.host)
     if host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES)):
         return True
     try:
@@ -87,8 +92,25 @@ def is_private(text: str) -> bool:
     except (ValueError, OSError):
         return False  # a name
     if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
+        ip = _embedded_ipv4(ip) or ip
     return not ip.is_global
+
+
+def _plain_host(host: str) -> str:
+    """Write a host in the way in which those that connect to it read it.
+
+    They decode percent signs, and take full-width digits and dots for plain ones
+    (UTS 46).
+    """
+    plain = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".")
+    return plain.rstrip(".").lower()
+
+
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one leads to. None: it leads to no such."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def _split_authority(authority: str) -> tuple[str, str, int] | None:

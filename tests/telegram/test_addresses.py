@@ -96,6 +96,11 @@ def test_an_address_names_its_scheme() -> None:
         "http://redis.bots.svc.cluster.local/",
         "http://metadata.google.internal/",
         "http://x.localhost./",
+        "http://169%2e254.%3169.254/",
+        "http://\uff11\uff16\uff19.254.169.254/",
+        "http://169\u3002254.169.254/",
+        "http://redis.%6c%6f%63al/",
+        "http://[64:ff9b::a9fe:a9fe]/",
         "http://localhost/",
     ],
 )
