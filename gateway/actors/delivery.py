@@ -76,6 +76,8 @@ class Delivery:
         if preview is None:
             calls = deque(self._messenger.compose(update, reply))
         else:
+            if lease is not None:
+                lease.claim.replied = preview.sent
             calls = deque(preview.compose(reply))
         del reply  # its files are in the calls, which are let go of one by one
         if await self._reaches(update, calls, turn, lease):

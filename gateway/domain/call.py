@@ -23,6 +23,10 @@ class Upload(Struct, frozen=True, kw_only=True):
         return f"Upload({len(self.content)} bytes)"
 
 
+TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
+"""The methods that edit the text of a message."""
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """One method with its parameters.
 
@@ -45,8 +49,11 @@ class Call(Struct, frozen=True, kw_only=True):
 
     @property
     def sends(self) -> bool:
-        """True: what it does is seen twice if it is carried out twice."""
-        return self.method.startswith("send")
+        """True: what it does may be seen twice if it is carried out twice.
+
+        An edit of a text is sent as a message where there is nothing left to edit.
+        """
+        return self.method.startswith("send") or self.method in TEXT_EDITS
 
     @property
     def chat_id(self) -> int:

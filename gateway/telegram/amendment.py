@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.domain.call import Call
+from gateway.domain.call import TEXT_EDITS, Call
 from gateway.domain.errors import Part
 from gateway.telegram.media import without_formats, without_media
 from gateway.telegram.queries import amend_answer
@@ -20,7 +20,6 @@ _PARTS = {
     Part.MEDIA: "link_preview_options",  # of a text, whose link cannot be shown
 }
 
-_TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
 _KEYBOARD_EDITS = frozenset(
     {"editMessageReplyMarkup", "editEphemeralMessageReplyMarkup"}
 )
@@ -34,7 +33,7 @@ def amend(call: Call, rejected: Part) -> Call | None:
         return without_formats(call)
     if call.method.startswith("answer"):
         return amend_answer(call, rejected)
-    is_text = call.method in {"sendMessage", *_TEXT_EDITS}
+    is_text = call.method in {"sendMessage", *TEXT_EDITS}
     if rejected in {Part.MEDIA, Part.SIZE} and not is_text:
         return without_media(call)
     part = _PARTS.get(rejected)
@@ -45,7 +44,7 @@ def amend(call: Call, rejected: Part) -> Call | None:
 
 
 def _send_anew(call: Call) -> Call | None:
-    if call.method not in _TEXT_EDITS or not call.chat_id:
+    if call.method not in TEXT_EDITS or not call.chat_id:
         return None
     parameters = call.parameters
     for name in ("message_id", "ephemeral_message_id", "receiver_user_id"):

@@ -71,6 +71,8 @@ class TelegramPreview:
             self._drafts = False
         self._message_id = 0
         """The message that shows the text. 0: none."""
+        self._in_doubt = False
+        """A message that shows the text may have arrived, whose id is not known."""
         self._text = ""
         """What it shows."""
         self._edits = 0
@@ -86,6 +88,14 @@ class TelegramPreview:
         if in_private or self._edits < QUICK_EDITS:
             return EDIT_SECONDS
         return SLOW_EDIT_SECONDS
+
+    @property
+    def sent(self) -> bool:
+        """Whether a message shows the text, or may: no other worker could edit it.
+
+        A draft is none: it has the same number in every worker.
+        """
+        return self._message_id != 0 or self._in_doubt
 
     async def show(self, text: str) -> None:
         """Show the text so far; of a long one the last part.
@@ -157,13 +167,17 @@ class TelegramPreview:
             await self._attempt("editMessageText", {**self._shown(), "text": text})
             self._text = text
             return
+        self._in_doubt = True  # also if this is cancelled
         try:
             result = await self._attempt(
                 "sendMessage", {**place_of(self._update), "text": text}
             )
-        except BotApiUnavailable as error:
+        except BotApiError as error:
             # Without a 429 it may have arrived: a second one would stand beside it.
-            self._visible = error.retry_after > 0
+            self._in_doubt = (
+                isinstance(error, BotApiUnavailable) and error.retry_after <= 0
+            )
+            self._visible = not self._in_doubt
             raise
         self._message_id, self._text = int(result["message_id"]), text
 
