@@ -143,5 +143,7 @@ async def watching(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # redis-py may take a cancellation at its own deadline for that deadline.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
