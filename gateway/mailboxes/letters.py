@@ -17,6 +17,10 @@ REJECTED_REASONS = frozenset({"malformed", FORGED})
 number. They are bounded by themselves, so that they do not displace updates."""
 
 
+_LATEST = 253_402_300_800.0
+"""The year 10,000: no date can show a later time."""
+
+
 class DeadLetterLimits(Struct, frozen=True):
     """How many dead letters are kept, and for how long. The oldest go first.
 
@@ -94,10 +98,12 @@ def decode_letter(fields: Sequence[bytes]) -> DeadLetter:
     update_id, body = 0, stored
     with contextlib.suppress(ForgedEntry, ValueError):
         head, _, body = _split(stored)
-        update_id = int(head.split()[0])
+        update_id = int(head.partition(b" ")[0])
     time = 0.0
     with contextlib.suppress(ValueError):
         time = float(values.get(b"time", b""))
+    if not 0 <= time < _LATEST:  # also where it is no number
+        time = 0.0
     return DeadLetter(
         update_id=update_id,
         lane=values.get(b"lane", b"").decode(errors="replace"),

@@ -70,7 +70,7 @@ class Sweep:
     async def find(self, limit: int) -> Sequence[str]:
         """List waiting lanes, longest waiting first; roughly so where plenty wait."""
         shards = random.sample(ALL_SHARDS, SHARDS)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[float, str]] = []
         if self._plenty:
             each = limit // FEW_SHARDS + 1
             found = await self._find_in(shards[:FEW_SHARDS], each)
@@ -83,7 +83,7 @@ class Sweep:
 
     async def _find_in(
         self, shards: Sequence[Shard], limit: int
-    ) -> list[tuple[int, str]]:
+    ) -> list[tuple[float, str]]:
         """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
         marker = token_hex(8)
         trim = len(shards) == SHARDS and self._clock.uptime() >= self._trim_at
@@ -106,8 +106,9 @@ class Sweep:
             self._counts[command.shard] = count, letters, rejected
             markers.append((command.shard, seen))
             for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
-                # Only a stranger writes one that is not UTF-8; it has no mail.
-                found.append((int(due) - now, lane.decode(errors="replace")))
+                # Only a stranger writes one that is not UTF-8, which has no mail, or a
+                # time that is no whole number.
+                found.append((float(due) - now, lane.decode(errors="replace")))
         self._recovery.compare(markers)
         return found
 

@@ -1,6 +1,7 @@
 """What somebody else writes into Redis is never taken for ours."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +12,7 @@ from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.dead import open_dead_letters
 from gateway.mailboxes.keys import shard_of
-from gateway.mailboxes.letters import decode_envelope, encode_envelope
+from gateway.mailboxes.letters import decode_envelope, decode_letter, encode_envelope
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
@@ -214,6 +215,24 @@ class TestMail:
         await with_store(redis_server.url, signatures, act)
 
 
+@pytest.mark.parametrize("due", ["1.5", "-inf", "-1e300"])
+async def test_no_forged_time_hides_who_waits(
+    redis_server: RedisServer, signatures: StoreSignatures, due: str
+) -> None:
+    """Those that wait are found beside a mailbox that waits for a strange time."""
+
+    async def act(store: RedisStore) -> None:
+        shard = shard_of(b"7")
+        forged = next(n for n in range(8, 10_000) if shard_of(b"%d" % n) is shard)
+        assert await store.mailboxes.put(envelope(3), claim=False) is Placed.STORED
+        await store.ask("ZADD", shard.pending, due, forged)
+        assert set(await store.mailboxes.waiting(10)) == {"7", str(forged)}
+        assert await store.mailboxes.claim(str(forged)) is None
+        assert await store.mailboxes.waiting(10) == ["7"]
+
+    await with_store(redis_server.url, signatures, act)
+
+
 async def met_by(store: RedisStore, way: str, forged: bytes) -> Envelope | None:
     """Put forged mail before a genuine update, and return the head that is served."""
     if way == "commit":
@@ -254,6 +273,17 @@ class TestDeadLetters:
             for summary in found:
                 with pytest.raises(ForgedEntry):
                     await letters.get(summary.place)
+
+    @pytest.mark.parametrize("time", ["nan", "inf", "-1e300", "1e300", "soon"])
+    @pytest.mark.parametrize("stored", ["  {}", " ", "-1 0 {}", "1_000 0 {}"])
+    def test_no_forged_dead_letter_hides_the_others(
+        self, time: str, stored: str
+    ) -> None:
+        """Each has an id and a time that can be shown."""
+        fields = ("lane", "7", "reason", "crashed", "time", time, "envelope", stored)
+        letter = decode_letter([field.encode() for field in fields])
+        assert letter.time == 0
+        assert datetime.fromtimestamp(letter.time, UTC).year == 1970
 
     async def test_what_a_gateway_buried_can_be_replayed(
         self, redis_server: RedisServer
