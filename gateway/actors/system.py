@@ -195,7 +195,7 @@ class ActorSystem:
     async def wait(self, claim: Claim, pause: Awaitable[None]) -> None:
         """Await the pause before a reply is sent again. See `Lease.wait`."""
         self._waiting.add(claim)
-        if self._backlog:
+        if self._backlog and self._room() > 0:
             self._place_free.set()
         try:
             self._give_back(claim)

@@ -1,12 +1,13 @@
 """Activation, bounds, leases, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
+from gateway.actors import system
 from gateway.actors.actor import Actor
 from gateway.actors.delivery import Delivery
 from gateway.actors.notices import SLOW_DOWN
@@ -14,6 +15,8 @@ from gateway.actors.probation import GROUP
 from gateway.actors.rate_limit import RateLimit
 from gateway.actors.refusal import Refusals
 from gateway.actors.system import FAIR_TURNS, ActorSystem
+from gateway.domain.call import Call
+from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.suspicion import PAUSES, POISON_CRASHES, POISON_DEATHS
 from gateway.domain.update import Envelope, Update
@@ -41,6 +44,17 @@ class DurableMailboxes(MemoryMailboxes):
     @queued.setter
     def queued(self, count: int) -> None:
         """Forget it."""
+
+
+class AskedMailboxes(MemoryMailboxes):
+    """Mailboxes that count how often they were asked for those that wait."""
+
+    asked = 0
+
+    async def waiting(self, limit: int) -> Sequence[str]:
+        """Count, and list them."""
+        self.asked += 1
+        return await super().waiting(limit)
 
 
 class LosingMailboxes(MemoryMailboxes):
@@ -403,6 +417,42 @@ async def test_replies_that_wait_are_bounded_and_what_comes_meanwhile_is_kept() 
     outage.over.set()
     await wait_until(lambda: len(house.turns) == 20)
     assert [lane for lane, _ in house.order] == [str(n) for n in range(20)]
+    await house.system.drain(5)
+
+
+async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else thousands of them would keep the store busy, all in vain."""
+    monkeypatch.setattr(system, "SWEEP_SECONDS", 10**6)
+    clock = FakeClock()
+    mailboxes = AskedMailboxes(clock, limit=64, sessions=10)
+    house = House(max_active=1, mailboxes=mailboxes, clock=clock)
+    house.system.start()
+    house.gate.set()
+    Outage(house)
+    over = asyncio.Event()
+    tries = 0
+
+    async def try_until_over(
+        call: Call, patience: float = 0, wait: Wait = wait_plainly
+    ) -> None:
+        nonlocal tries
+        while not over.is_set():
+            tries += 1
+            await wait(asyncio.sleep(0))
+
+    monkeypatch.setattr(house.messenger, "send", try_until_over)
+    for n in range(3):
+        await house.accept(n + 1, user=n)
+    await wait_until(lambda: house.system.active == 2)
+    await house.system._sweep()  # noqa: SLF001 - from now on all places are known to be taken
+    asked, before = mailboxes.asked, tries
+    await wait_until(lambda: tries > before + 100)
+    assert mailboxes.asked == asked
+    over.set()
+    await wait_until(lambda: len(house.turns) == 3)
+    assert mailboxes.asked > asked
     await house.system.drain(5)
 
 
