@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import DeadLetter, Envelope, Update
+from gateway.logs import RateLimitedLog
 from gateway.ops import choosing
+from gateway.telegram import webhook
 from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
@@ -362,6 +365,23 @@ class TestSecret:
         assert gateway.letters == []
         assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
         assert logged(caplog) == [("WARNING", "webhook secret is wrong")]
+
+    async def test_who_knocks_often_writes_one_line(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """For each of the two things that can be wrong; what comes again is counted."""
+        rarely = partial(RateLimitedLog, seconds=3600)
+        monkeypatch.setattr(webhook, "RateLimitedLog", rarely)
+        gateway = Gateway()
+        async with gateway.serving():
+            for _ in range(5):
+                await gateway.post(UPDATE, secret=b"wrong")
+                await gateway.post(b"{")
+        assert sorted(logged(caplog)) == [
+            ("ERROR", "webhook body is bad"),
+            ("WARNING", "webhook secret is wrong"),
+        ]
+        assert len(gateway.outcomes) == 10
 
     async def test_the_previous_secret_is_accepted_beside_the_current_one(self) -> None:
         """So that Telegram and many gateways can change it one after the other."""
