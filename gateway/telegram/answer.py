@@ -45,6 +45,11 @@ _CARRIED_OUT = ("immediately deleted", "request aborted")
 that was on its way when the server shut down (telegram-bot-api, delete_message; TDLib,
 request_aborted_error)."""
 
+_REFUSED_IN_FRONT = frozenset({403, 404, 408})
+"""Statuses of a proxy, a firewall or a wrong path in front of the Bot API. Unless the
+Bot API itself gave one as `error_code`, it speaks neither of the user nor of the token,
+and the call was not carried out."""
+
 _LOST_BEHIND = b"disconnect/reset before headers"
 """Envoy answers 503 also where the server behind it got the request and went away."""
 
@@ -127,6 +132,7 @@ class Answer(Struct):
         description: Telegram's words for the fault.
         parameters: how long to wait, or the chat's new id.
         doubtful: it is not ok, and yet the request may have been carried out.
+        foreign: it is not ok, and not the Bot API's: something in front of it answered.
     """
 
     ok: bool = False
@@ -135,6 +141,7 @@ class Answer(Struct):
     description: str = ""
     parameters: _Parameters = _Parameters()
     doubtful: bool = False
+    foreign: bool = False
 
     @property
     def not_modified(self) -> bool:
@@ -144,6 +151,8 @@ class Answer(Struct):
     @property
     def transient(self) -> bool:
         """True: the same call may work a moment later."""
+        if self.foreign and self.error_code in _REFUSED_IN_FRONT:
+            return True
         return self.error_code < 400 or self.error_code >= 500
 
 
@@ -169,6 +178,7 @@ def read_answer(status: int, retry_after: str, body: bytes) -> Answer:
         answer = Answer()
     if answer.ok:
         return answer
+    answer.foreign = not answer.error_code
     answer.error_code = answer.error_code or status
     answer.doubtful = _is_doubtful(status, answer, body)
     if answer.error_code == 429 and answer.parameters.retry_after <= 0:
@@ -193,6 +203,12 @@ def refusal(method: str, answer: Answer) -> BotApiError:
     """Give the error for an answer that is not ok."""
     code = answer.error_code
     description = answer.description.lower()
+    if code == 429 or answer.transient:
+        return BotApiUnavailable(
+            f"{method} failed with {code or 'no answer'}",
+            answer.parameters.retry_after,
+            maybe_applied=answer.doubtful and not method.startswith(_HARMLESS),
+        )
     # A token that is no token at all gives a 404, as an unknown method does.
     if code == 401 or (code == 404 and "method not found" not in description):
         return Unauthorized(
@@ -201,12 +217,6 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         )
     if code == 403:
         return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
-    if code == 429 or answer.transient:
-        return BotApiUnavailable(
-            f"{method} failed with {code or 'no answer'}",
-            answer.parameters.retry_after,
-            maybe_applied=answer.doubtful and not method.startswith(_HARMLESS),
-        )
     part = _part(description)
     if part is Part.OTHER and method in _MEDIA_METHODS:
         part = _part_of_media(code, description)

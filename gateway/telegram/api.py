@@ -234,7 +234,7 @@ class BotApi:
             status = 200 if answer.ok else answer.error_code
             seconds = time.perf_counter() - start
             self._observe_request(method, status, seconds, answer.description)
-        works = answer.ok or 400 <= answer.error_code < 500
+        works = answer.ok or not answer.transient
         self._health.note(works=works)
         if answer.error_code == 429:
             if chat_id:

@@ -375,6 +375,19 @@ class TestRetries:
         await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
 
+    @pytest.mark.parametrize("status", [403, 404, 408])
+    async def test_a_refusal_in_front_of_the_bot_api_blames_neither_user_nor_token(
+        self, api: BotApi, simulator: Simulator, status: int
+    ) -> None:
+        """A firewall that refuses all calls does not mean that all users blocked us."""
+        simulator.fail(status=status, body="<html>nginx</html>", times=2)
+        with pytest.raises(BotApiUnavailable) as caught:
+            await api.call("sendMessage", HELLO, patience=0)
+        assert not caught.value.maybe_applied
+        assert api.authorized
+        await api.call("sendMessage", HELLO, patience=120)
+        assert len(simulator.messages(1)) == 1
+
     @pytest.mark.parametrize(
         "words",
         [
