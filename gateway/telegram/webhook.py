@@ -29,6 +29,10 @@ PATH = "/webhook/telegram"
 BODY_BYTES = 1024 * 1024
 """Larger bodies are not kept. Telegram's own limit is half of it."""
 
+_STRANGER_SECONDS = 1.0
+"""How long a sender without the secret has for its body. No connection with a request
+under way is closed to make room for others: this bounds how long strangers keep it."""
+
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the name of a header
 
 
@@ -90,7 +94,8 @@ class Webhook:
 
     async def _take(self, request: web.BaseRequest) -> None:
         if not self._is_from_telegram(request):
-            received = await _receive(request, 0, self._body_seconds)
+            seconds = min(self._body_seconds, _STRANGER_SECONDS)
+            received = await _receive(request, 0, seconds)
             self._limited_log.log(
                 logging.WARNING, "webhook secret is wrong", size=received.size
             )

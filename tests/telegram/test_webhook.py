@@ -510,6 +510,23 @@ class TestBadBodies:
         assert outcome == (Outcome.MALFORMED if secret == SECRET else Outcome.FORBIDDEN)
         assert fault == ("too_slow" if secret == SECRET else "")
 
+    async def test_a_stranger_has_less_time_than_telegram(self) -> None:
+        """Strangers who send half a body would keep all connections for themselves."""
+        gateway = Gateway(body_seconds=10 * LIMIT)
+        async with (
+            gateway.serving(),
+            gateway.connection() as telegram,
+            gateway.connection() as stranger,
+        ):
+            telegram.send(head(len(UPDATE)) + UPDATE[:5])
+            await wait_until(lambda: gateway.begun)
+            stranger.send(head(100, secret=b"wrong") + b'{"update_id"')
+            assert (await stranger.answer()).startswith(OK)
+            telegram.send(UPDATE[5:])
+            assert (await telegram.answer()).startswith(OK)
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+        assert len(gateway.accepted) == 1
+
     async def test_a_sender_that_hangs_up_in_the_middle_is_only_noted(self) -> None:
         """Telegram does so whenever its webhook is set anew."""
         gateway = Gateway()
