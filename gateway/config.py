@@ -32,16 +32,22 @@ _WEAK = (
     " `openssl rand -hex 24`"
 )
 
+_LONGEST = 10 * 366 * 86400.0
+"""Seconds. Redis and timers refuse times without end."""
+
+_MOST = 1_000_000
+"""Updates of a user, and users at once: beyond it a number is a slip of the finger."""
+
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def _token(value: SecretStr) -> SecretStr:
     bot_id, colon, key = value.get_secret_value().partition(":")
-    if not (bot_id.isascii() and bot_id.isdigit() and colon and key and key.isascii()):
+    if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):
         raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
     if _is_placeholder(key):
         raise ValueError("is the example's: BotFather gives you your own")
-    if any(character.isspace() or character in "/?#%" for character in key):
+    if any(it in " /?#%" or not it.isprintable() for it in key):
         raise ValueError("is not a bot token: it has characters that none has")
     return value
 
@@ -138,23 +144,23 @@ class Settings(BaseSettings):
     store_secret_previous: Annotated[SecretStr | None, AfterValidator(_own_secret)] = (
         None
     )
-    dead_letter_retention: float = Field(default=30 * 86400, gt=0)
-    session_ttl: float = Field(default=86400, gt=0)
-    session_limit: int = Field(default=100_000, ge=1)
+    dead_letter_retention: float = Field(default=30 * 86400, gt=0, le=_LONGEST)
+    session_ttl: float = Field(default=86400, gt=0, le=_LONGEST)
+    session_limit: int = Field(default=100_000, ge=1, le=100 * _MOST)
     rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
-    rate_limit_window: float = Field(default=1, gt=0)
+    rate_limit_window: float = Field(default=1, gt=0, le=_LONGEST)
     allow_bots: bool = False
-    mailbox_limit: int = Field(default=64, ge=1)
-    max_active_actors: int = Field(default=5000, ge=1)
-    workers: int = Field(default=1, ge=1)
+    mailbox_limit: int = Field(default=64, ge=1, le=_MOST)
+    max_active_actors: int = Field(default=5000, ge=1, le=_MOST)
+    workers: int = Field(default=1, ge=1, le=1024)
     services_tls: bool = False
     services_tls_ca_file: Path | None = None
     services_tls_certificate_file: Path | None = None
     services_tls_key_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    store_patience: float = Field(default=2, ge=0.1)
+    store_patience: float = Field(default=2, ge=0.1, le=3600)
     reply_patience: float = Field(default=120, ge=0, le=3600)
-    drain_timeout: float = Field(default=20, ge=0)
+    drain_timeout: float = Field(default=20, ge=0, le=86400)
 
     @property
     def bot_id(self) -> int:

@@ -166,13 +166,45 @@ def test_a_secret_that_telegram_refuses_is_refused(
 
 
 @pytest.mark.usefixtures("_enough")
-@pytest.mark.parametrize("token", ["abc", "12:", ":abc", "12:a b", "12:a/b", "1²:ab"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("abc", "12:", ":abc", "12:a b", "12:a/b", "1²:ab", "12:a\x01b"),
+        "9" * 5000 + ":abc",  # Python reads no number of so many digits
+    ],
+)
 def test_a_token_that_is_none_is_refused(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes into an address, so its characters matter."""
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", token)
     with pytest.raises(Faults, match="TELEGRAM_BOT_TOKEN"):
+        load()
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEAD_LETTER_RETENTION", "inf"),
+        ("DEAD_LETTER_RETENTION", "1e300"),
+        ("DRAIN_TIMEOUT", "inf"),
+        ("MAILBOX_LIMIT", "9" * 30),
+        ("MAX_ACTIVE_ACTORS", "9" * 30),
+        ("RATE_LIMIT_WINDOW", "inf"),
+        ("SESSION_LIMIT", "9" * 30),
+        ("SESSION_TTL", "1e300"),
+        ("STORE_PATIENCE", "inf"),
+        ("WORKERS", "100000"),
+    ],
+)
+def test_a_number_without_bounds_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis refuses them when the gateway runs already, and dead letters are lost."""
+    monkeypatch.setenv("REDIS_URL", "redis://localhost")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Faults, match=f"^{name}: "):
         load()
 
 
