@@ -143,6 +143,24 @@ async def test_a_failing_accept_is_one_line_and_heals(
         assert await getting == "the page"
 
 
+async def test_a_failing_accept_is_not_repeated_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection stays where it is, and would wake the event loop in each turn."""
+
+    def scarce(_: socket.socket) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "accept", scarce)
+    monkeypatch.setattr(connections, "_PAUSE_SECONDS", 10**6)
+    async with serving(10) as server:
+        with socket.create_connection((HOST, server.port)):
+            await wait_until(lambda: server.counts.failed_accepts)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert server.counts.failed_accepts == 1
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
