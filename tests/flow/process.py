@@ -33,10 +33,12 @@ async def program(
         arguments: of the command line.
         settings: the environment; nothing of the tests' own gets through but what
             Python needs.
-        descriptors: how many files it may have open; 0: as many as the tests.
+        descriptors: how many files it may have open, once it has raised its limit from
+            half of that; 0: as many as the tests.
         directory: where it runs.
     """
-    limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors)]
+    limit = 'ulimit -S -n $(($0 / 2)) && ulimit -H -n "$0" && exec "$@"'
+    limited = ["sh", "-c", limit, str(descriptors)]
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -74,6 +75,9 @@ async def test_a_flood_of_the_pages_of_operators_blames_no_worker(
         async with serving_process(settings, descriptors=DESCRIPTORS) as gateway:
             await wait_until_found(all_answer)
             pids = workers_of(gateway.process.pid)
+            for pid in (gateway.process.pid, *pids.values()):
+                raised = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+                assert raised == (DESCRIPTORS, DESCRIPTORS)
             async with silent_connections(ops_port, 2 * DESCRIPTORS):
                 assert await all_answer()
                 descriptors = f"/proc/{gateway.process.pid}/fd"
