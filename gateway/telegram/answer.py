@@ -35,9 +35,10 @@ _HARMLESS = (
 A message that is sent twice is read twice: there is no idempotency key.
 """
 
-_PASSED_ON = frozenset({502, 504})
-"""RFC 9110: a server in front asked the one behind, and got no answer. The Bot API
-itself answers neither (telegram-bot-api: every 5xx of its own is a 500), so the request
+_PASSED_ON = frozenset({502, 504, 520, 524})
+"""A server in front asked the one behind, and got no answer that it understood (RFC
+9110), or none in time; 520 and 524 are Cloudflare's words for that. The Bot API itself
+answers none of them (telegram-bot-api: every 5xx of its own is a 500), so the request
 may have been carried out. Any other 5xx is an answer instead of carrying it out."""
 
 _CARRIED_OUT = ("immediately deleted", "request aborted")

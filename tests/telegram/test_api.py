@@ -351,7 +351,7 @@ class TestRetries:
             await api.call("sendMessage", HELLO, patience=0)
         assert naps.seconds == []
 
-    @pytest.mark.parametrize("status", [502, 504])
+    @pytest.mark.parametrize("status", [502, 504, 520, 524])
     @pytest.mark.parametrize("body", [None, "<html>Bad Gateway</html>", "", "[]"])
     async def test_what_a_proxy_passed_on_is_not_sent_again(
         self, api: BotApi, simulator: Simulator, status: int, body: str | None
