@@ -27,9 +27,9 @@ LONGEST_WRITE = select.PIPE_BUF
 """Bytes. No more are written at once, so that a pipe takes them in one piece and lines
 of several workers do not mix."""
 
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.1
 """How long lines are gathered for one write. Each time that the thread wakes up, it
-takes the interpreter away from the event loop."""
+takes the interpreter away from the event loop. A `kill -9` loses what was gathered."""
 
 _FEW_LINES = 50
 """With more than that in the queue there is no need to wait for more."""
