@@ -1,6 +1,7 @@
 """Finding the lanes that nobody works on."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from gateway.domain.ports import Clock
+from gateway.logs import RateLimitedLog, describe
 from gateway.mailboxes.commands import Command, Commands, Submits, ask_all
 from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
 from gateway.mailboxes.recovery import Recovery
@@ -29,6 +31,9 @@ TRIM_SECONDS = 3600.0
 """How often dead letters that have been kept for long enough are removed."""
 
 
+logger = logging.getLogger(__name__)
+
+
 class Sweep:
     """Looks for waiting lanes in the shards, in random order."""
 
@@ -47,6 +52,7 @@ class Sweep:
         self._recovery = recovery
         self._trim_at = 0.0
         self._plenty = False
+        self._log = RateLimitedLog(logger)
         self.longest_wait = 0.0
         """For how many seconds the lane that waits longest waited, when last seen."""
         self._counts: dict[int, tuple[int, int, int]] = {}
@@ -99,9 +105,7 @@ class Sweep:
         await ask_all(self._transport, commands, PATIENCE)
         found = []
         markers = []
-        for command in commands:
-            if command.reply.cancelled():
-                continue
+        for command in self._readable(commands):
             seen, count, letters, rejected, now, lanes = command.reply.result()
             self._counts[command.shard] = count, letters, rejected
             markers.append((command.shard, seen))
@@ -111,6 +115,28 @@ class Sweep:
                 found.append((float(due) - now, lane.decode(errors="replace")))
         self._recovery.compare(markers)
         return found
+
+    def _readable(self, commands: Sequence[Command]) -> list[Command]:
+        """Select the commands that were answered.
+
+        A shard that cannot be read, because somebody else wrote there, must not hide
+        the mail of the others.
+
+        Raises:
+            Exception: none could be read; the first failure.
+        """
+        answered = [it for it in commands if not it.reply.cancelled()]
+        failures = [it.reply.exception() for it in answered]
+        readable = [
+            it for it, failure in zip(answered, failures, strict=True) if not failure
+        ]
+        for failure in filter(None, failures):
+            if not readable:
+                raise failure
+            self._log.log(
+                logging.ERROR, "mailboxes cannot be read", error=describe(failure)
+            )
+        return readable
 
     def _note_time(self, command: Command, reply: asyncio.Future[Any]) -> None:
         if reply.cancelled() or reply.exception() is not None:

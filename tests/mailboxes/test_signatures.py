@@ -11,7 +11,7 @@ from gateway.domain.state import State, encode_state
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.connect import connector
 from gateway.mailboxes.dead import open_dead_letters
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.keys import ALL_SHARDS, shard_of
 from gateway.mailboxes.letters import decode_envelope, decode_letter, encode_envelope
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import load_scripts
@@ -228,6 +228,21 @@ async def test_no_forged_time_hides_who_waits(
         await store.ask("ZADD", shard.pending, due, forged)
         assert set(await store.mailboxes.waiting(10)) == {"7", str(forged)}
         assert await store.mailboxes.claim(str(forged)) is None
+        assert await store.mailboxes.waiting(10) == ["7"]
+
+    await with_store(redis_server.url, signatures, act)
+
+
+async def test_a_shard_that_cannot_be_read_hides_no_other(
+    redis_server: RedisServer, signatures: StoreSignatures
+) -> None:
+    """Somebody else put a value of another type under one of its keys."""
+
+    async def act(store: RedisStore) -> None:
+        shard = shard_of(b"7")
+        other = next(each for each in ALL_SHARDS if each is not shard)
+        assert await store.mailboxes.put(envelope(3), claim=False) is Placed.STORED
+        await store.ask("LPUSH", other.pending, "x")
         assert await store.mailboxes.waiting(10) == ["7"]
 
     await with_store(redis_server.url, signatures, act)
