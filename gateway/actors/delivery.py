@@ -2,11 +2,14 @@
 
 Concurrency: a reply lives in the task of its actor, its retries included. The parts of
 a reply go out one after the other; the user's next update waits for all of them, and no
-other user does.
+other user does. A large reply is turned into calls in a thread, because that may take
+seconds, in which the event loop serves the others.
 """
 
+import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import Reply
@@ -28,6 +31,10 @@ from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Update
 
 logger = logging.getLogger(__name__)
+
+LARGE_REPLY = 8 * 2**10
+"""Bytes. Markup costs up to 8 us a character to read: a larger reply may hold the event
+loop for longer than other users should wait."""
 
 
 class Delivery:
@@ -73,12 +80,14 @@ class Delivery:
             internal_user_id: who the user is, for the report of a failed delivery.
             preview: what the user sees of it already. None: nothing.
         """
-        if preview is None:
-            calls = deque(self._messenger.compose(update, reply))
+        if preview is not None and lease is not None:
+            lease.claim.replied = preview.sent
+        if reply.ByteSize() > LARGE_REPLY:
+            composed = await asyncio.to_thread(self._compose, update, reply, preview)
         else:
-            if lease is not None:
-                lease.claim.replied = preview.sent
-            calls = deque(preview.compose(reply))
+            composed = self._compose(update, reply, preview)
+        calls = deque(composed)
+        del composed
         del reply  # its files are in the calls, which are let go of one by one
         if await self._reaches(update, calls, turn, lease):
             return
@@ -89,6 +98,13 @@ class Delivery:
             if lease is not None:
                 await lease.hold()
             await self._report_failure(update, turn, internal_user_id)
+
+    def _compose(
+        self, update: Update, reply: Reply, preview: Preview | None
+    ) -> Sequence[Call]:
+        if preview is None:
+            return self._messenger.compose(update, reply)
+        return preview.compose(reply)
 
     async def _reaches(
         self, update: Update, calls: deque[Call], turn: Turn, lease: Lease | None

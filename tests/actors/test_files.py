@@ -1,16 +1,20 @@
-"""Files of replies: none stays in memory once it was sent."""
+"""Large replies: nothing stays in memory once it was sent, and nobody else waits."""
 
+import asyncio
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import cast
 
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
+from gateway.actors.delivery import LARGE_REPLY
 from gateway.domain.call import Call
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeMessenger, a_message
+from tests.waiting import LIMIT
 
 
 class Watched(Call, frozen=True, kw_only=True, weakref=True):
@@ -23,6 +27,10 @@ class WatchedReply:
     messages = ()
 
     end_session = False
+
+    def ByteSize(self) -> int:  # noqa: N802 - as protobuf has it
+        """Say that it is small."""
+        return 0
 
     def HasField(self, _: str) -> bool:  # noqa: N802 - as protobuf has it
         """Say that it has nothing."""
@@ -65,3 +73,39 @@ async def test_what_was_sent_is_let_go_of() -> None:
     stage.services.answer = answer
     await stage.serve(a_message(1, "hi"))
     assert messenger.left == [(3, 0), (2, 0), (1, 0)]
+
+
+class Composing(FakeMessenger):
+    """Composes for as long as the event loop does nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.loop_went_on = threading.Event()
+
+    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+        """Wait for the event loop."""
+        self.begun.set()
+        assert self.loop_went_on.wait(LIMIT), "composing holds the event loop"
+        return super().compose(update, reply)
+
+
+async def test_others_go_on_while_a_large_reply_is_composed() -> None:
+    """Its markup may take seconds to read."""
+    stage = Stage()
+    messenger = Composing()
+    stage.actor._delivery._messenger = messenger  # noqa: SLF001 - in place of its fake
+    text = "*" * (LARGE_REPLY + 1)
+
+    async def answer(update: Update) -> Reply:
+        return Reply(messages=[OutgoingMessage(text=text)])
+
+    stage.services.answer = answer
+
+    async def go_on() -> None:
+        while not messenger.begun.is_set():
+            await asyncio.sleep(0)
+        messenger.loop_went_on.set()
+
+    await asyncio.gather(stage.serve(a_message(1, "hi")), go_on())
+    assert messenger.texts == [text]
