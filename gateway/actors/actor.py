@@ -66,14 +66,14 @@ class Actor:
         handled = 0
         while envelope is not None:
             turn = Turn(update_id=envelope.update_id)
-            if lease.claim.poisonous:
+            if not lease.claim.suspected:
+                dead = await self._take(envelope, state, turn, lease)
+            elif lease.claim.poisonous:
                 dead = _give_up(turn)
-            elif lease.claim.suspected:
+            else:
                 await lease.begin_step()
                 dead = await self._take(envelope, state, turn, lease)
                 await lease.end_step()
-            else:
-                dead = await self._take(envelope, state, turn, lease)
             if dead:
                 state.give_up()
             else:
@@ -88,7 +88,8 @@ class Actor:
                 give_back=lease.wanted_back(handled),
             )
             lease.claim.committing = False
-            lease.claim.clear()
+            if lease.claim.deaths:
+                lease.claim.clear()
             lease.claim.replied = False
             self._observe(turn)
 

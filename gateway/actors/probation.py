@@ -45,8 +45,9 @@ class Probation:
 
     def remove(self, claim: Claim) -> None:
         """Let others take their steps: this update takes none any more."""
-        self._stepping.discard(claim)
-        self._admit()
+        if claim in self._stepping:
+            self._stepping.remove(claim)
+            self._admit()
 
     def _admit(self) -> None:
         while self._queue:

@@ -46,6 +46,7 @@ class Claim:
         deaths: how many owners vanished with this head: it may be what ends them. 0
             again once the head was committed.
         crashes: how many of them vanished in the middle of a step of it.
+        suspected: whether the head may be what ends its owners.
         committing: True while its owner waits for a commit, whose answer tells whether
             the claim was lost.
         replied: a part of the reply to the current update may be with the user: who
@@ -60,6 +61,7 @@ class Claim:
         "lane",
         "replied",
         "state",
+        "suspected",
         "token",
         "until",
     )
@@ -82,13 +84,9 @@ class Claim:
         self.until = until
         self.deaths = deaths
         self.crashes = crashes
+        self.suspected = deaths > UNSUSPECTED
         self.committing = False
         self.replied = False
-
-    @property
-    def suspected(self) -> bool:
-        """Whether the head may be what ends its owners."""
-        return self.deaths > UNSUSPECTED
 
     @property
     def poisonous(self) -> bool:
@@ -98,6 +96,7 @@ class Claim:
     def clear(self) -> None:
         """Forget what the owners before went through: there is another head now."""
         self.deaths = self.crashes = 0
+        self.suspected = False
 
 
 class Placed(StrEnum):

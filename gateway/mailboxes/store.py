@@ -72,7 +72,7 @@ async def open_mailboxes(
     """
     store_clock = StoreClock(clock)
     memory = MemoryMailboxes(
-        store_clock,
+        clock if url is None else store_clock,
         limit=limit,
         sessions=sessions,
         letters=structs.replace(IN_MEMORY, seconds=letter_seconds),
@@ -80,7 +80,7 @@ async def open_mailboxes(
     try:
         if url is None:
             logger.warning("mailboxes are in memory: a crash loses what is not done")
-            yield Store(memory, LocalStops(), store_clock)
+            yield Store(memory, LocalStops(), clock)
         else:
             await _inspect(url)
             scripts = load_scripts()

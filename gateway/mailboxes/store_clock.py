@@ -43,6 +43,8 @@ class StoreClock:
 
     def __init__(self, own: Clock) -> None:
         self._own = own
+        self.uptime = own.uptime
+        """Tells the seconds since this machine's start, suspension included."""
         self._offset: float | None = None
         """The server's time at this machine's uptime 0, in seconds since the epoch."""
         self._error = 0.0
@@ -53,11 +55,7 @@ class StoreClock:
         """Give seconds since the epoch, by the server's clock."""
         if self._offset is None:
             return self._own.now()
-        return self._own.uptime() + self._offset
-
-    def uptime(self) -> float:
-        """Give seconds since this machine's start, suspension included."""
-        return self._own.uptime()
+        return self.uptime() + self._offset
 
     def learn(self, server_time: float, asked: float, answered: float) -> None:
         """Take note of what the server said when it was asked for the time.

@@ -416,7 +416,7 @@ async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
             Envelope(update_id=update_id, lane="7", arrived=1, body=b"unreadable")
         )
         assert isinstance(claim, Claim)
-        claim.deaths = deaths
+        claim.deaths, claim.suspected = deaths, deaths > 0
         seen.append(claim.state)
         await stage.actor.run(FakeLease(claim))
     last = await stage.mailboxes.put(a_message(4))
