@@ -175,8 +175,6 @@ class FakeMessenger:
         self.failures: list[Exception] = []
         self.shown: list[str] = []
         """What previews showed."""
-        self.shows_messages = False
-        """Previews show a text as a message, not as a draft."""
         self.show: Callable[[str], Awaitable[None]] = _at_once
         """What a preview does before it shows a text."""
         self.typed: list[int] = []
@@ -239,11 +237,6 @@ class FakePreview:
     def __init__(self, messenger: FakeMessenger, update: Update) -> None:
         self._messenger = messenger
         self._update = update
-
-    @property
-    def sent(self) -> bool:
-        """Whether a message shows the text."""
-        return self._messenger.shows_messages and bool(self._messenger.shown)
 
     async def show(self, text: str) -> None:
         """Show a text, as the test says."""

@@ -90,7 +90,6 @@ class Actor:
             lease.claim.committing = False
             if lease.claim.deaths:
                 lease.claim.clear()
-            lease.claim.replied = False
             self._observe(turn)
 
     async def _take(

@@ -80,8 +80,6 @@ class Delivery:
             internal_user_id: who the user is, for the report of a failed delivery.
             preview: what the user sees of it already. None: nothing.
         """
-        if preview is not None and lease is not None:
-            lease.claim.replied = preview.sent
         if reply.ByteSize() > LARGE_REPLY:
             composed = await asyncio.to_thread(self._compose, update, reply, preview)
         else:
@@ -142,12 +140,7 @@ class Delivery:
             return
         await lease.hold()
         patience = self._patience_for(call, update)
-        try:
-            await self._messenger.send(call, patience, lease.wait)
-        except BotApiUnavailable as error:
-            lease.claim.replied |= error.maybe_applied
-            raise
-        lease.claim.replied |= call.sends
+        await self._messenger.send(call, patience, lease.wait)
 
     def _patience_for(self, call: Call, update: Update) -> float:
         """Give for how many seconds a call is retried.

@@ -24,9 +24,7 @@ class Lease(Protocol):
     async def wait(self, pause: Awaitable[None]) -> None:
         """Await the pause before a reply is sent again, then return as `hold` does.
 
-        The actor takes no place meanwhile. It is cancelled, and its lane given back,
-        where another worker can do the update from its start: while this one ends, if
-        the lane is in a durable store and no part of the reply was sent.
+        The actor takes no place meanwhile.
         """
 
     async def begin_step(self) -> None:

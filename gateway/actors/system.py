@@ -75,8 +75,6 @@ class ActorSystem:
         """Actors that wait for a commit beyond their lease: the store fails."""
         self._waiting: set[Claim] = set()
         """Claims whose reply waits to be sent once more: the Bot API fails."""
-        self._given_back: set[Claim] = set()
-        """Claims whose actor is cancelled so that another worker does the update."""
         self._backlog = False
         """Lanes are known to wait: fresh ones must not overtake them."""
         self._draining = False
@@ -131,16 +129,14 @@ class ActorSystem:
     async def drain(self, within: float) -> int:
         """Finish what runs, at most `within` seconds; then cut it short.
 
-        Lanes in a durable store are given back after their current update, and at once
-        if its reply waits to be sent once more and no part of it was sent. What is in
-        this process's memory would be lost with it, so all of that is served.
+        Lanes in a durable store are given back after their current update, or when the
+        time is over. What is in this process's memory would be lost with it, so all of
+        that is served.
 
         Returns:
             How many actors had to be cut short.
         """
         self._draining = True
-        for claim in self._waiting:
-            self._give_back(claim)
         try:
             async with asyncio.timeout(within):
                 await self._finish()
@@ -187,7 +183,6 @@ class ActorSystem:
 
     def _remove(self, claim: Claim, _: asyncio.Task[None]) -> None:
         del self._running[claim]
-        self._given_back.discard(claim)
         self._probation.remove(claim)
         if self._backlog:
             self._place_free.set()
@@ -198,26 +193,14 @@ class ActorSystem:
         if self._backlog and self._room() > 0:
             self._place_free.set()
         try:
-            self._give_back(claim)
             await pause
         finally:
             self._waiting.discard(claim)
-
-    def _give_back(self, claim: Claim) -> None:
-        """End an actor whose reply waits, if another worker can do its update."""
-        if self._gives_back() and not claim.replied:
-            self._given_back.add(claim)
-            self._running[claim].cancel()
 
     async def _run(self, claim: Claim) -> None:
         try:
             lease = _KeptLease(claim, self._renewer, self._probation, self)
             await self._actor.run(lease)
-        except asyncio.CancelledError:
-            if claim not in self._given_back:
-                raise
-            claim.committing = True  # the renewer may find the lane to be lost
-            await self._mailboxes.release(claim)
         except ClaimLost:
             logger.warning("claim lost", extra={"lane": claim.lane})
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on

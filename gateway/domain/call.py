@@ -48,14 +48,6 @@ class Call(Struct, frozen=True, kw_only=True):
     files: dict[str, Upload] = {}
 
     @property
-    def sends(self) -> bool:
-        """True: what it does may be seen twice if it is carried out twice.
-
-        An edit of a text is sent as a message where there is nothing left to edit.
-        """
-        return self.method.startswith("send") or self.method in TEXT_EDITS
-
-    @property
     def chat_id(self) -> int:
         """The chat it writes to; 0 where there is none."""
         return int(self.parameters.get("chat_id", 0))

@@ -24,10 +24,6 @@ class Preview(Protocol):
     def seconds(self) -> float:
         """From one `show` to the next, so that Telegram puts up with it."""
 
-    @property
-    def sent(self) -> bool:
-        """Whether a message shows the text, or may: no other worker could edit it."""
-
     async def show(self, text: str) -> None:
         """Show the text so far, in place of what was shown before.
 

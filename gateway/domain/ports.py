@@ -49,8 +49,6 @@ class Claim:
         suspected: whether the head may be what ends its owners.
         committing: True while its owner waits for a commit, whose answer tells whether
             the claim was lost.
-        replied: a part of the reply to the current update may be with the user: who
-            does the update again sends that part twice.
     """
 
     __slots__ = (
@@ -59,7 +57,6 @@ class Claim:
         "deaths",
         "head",
         "lane",
-        "replied",
         "state",
         "suspected",
         "token",
@@ -86,7 +83,6 @@ class Claim:
         self.crashes = crashes
         self.suspected = deaths > UNSUSPECTED
         self.committing = False
-        self.replied = False
 
     @property
     def poisonous(self) -> bool:

@@ -90,11 +90,6 @@ class RecordedPreview:
         """How long to wait from one `show` to the next."""
         return self._preview.seconds
 
-    @property
-    def sent(self) -> bool:
-        """Whether a message shows the text, or may."""
-        return self._preview.sent
-
     async def show(self, text: str) -> None:
         """Show the text so far."""
         await self._preview.show(text)

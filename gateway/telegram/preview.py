@@ -89,14 +89,6 @@ class TelegramPreview:
             return EDIT_SECONDS
         return SLOW_EDIT_SECONDS
 
-    @property
-    def sent(self) -> bool:
-        """Whether a message shows the text, or may: no other worker could edit it.
-
-        A draft is none: it has the same number in every worker.
-        """
-        return self._message_id != 0 or self._in_doubt
-
     async def show(self, text: str) -> None:
         """Show the text so far; of a long one the last part.
 

@@ -549,25 +549,6 @@ async def test_an_answer_to_a_query_is_tried_again_as_long_as_telegram_takes_it(
     assert stage.messenger.patiences[2:] == [0, PATIENCE]
 
 
-async def test_a_claim_knows_whether_a_part_of_a_reply_was_sent(stage: Stage) -> None:
-    """An answer to a query may be given again; the next update begins anew."""
-    replied: list[bool] = []
-
-    async def look() -> None:
-        replied.append(stage.claims[-1].replied)
-
-    stage.messenger.outage = look
-
-    async def two(update: Update) -> Reply:
-        return Reply(messages=[OutgoingMessage(text=text) for text in ("1", "2")])
-
-    stage.services.answer = two
-    await stage.serve(
-        a_message(1, callback="CONNECT:1"), a_message(2, callback="CONNECT:1")
-    )
-    assert replied == [False, False, True] * 2
-
-
 async def test_an_unanswered_press_does_not_take_its_message_along(
     stage: Stage,
 ) -> None:

@@ -106,24 +106,6 @@ async def test_the_reply_of_the_last_response_is_what_stays(stage: Stage) -> Non
     assert stage.messenger.texts == ["fair copy"]
 
 
-@pytest.mark.parametrize("shows_messages", [True, False])
-async def test_a_claim_knows_whether_a_message_shows_the_answer_already(
-    stage: Stage, shows_messages: bool
-) -> None:
-    """A worker that began anew would send a second one, beside the first."""
-    replied: list[bool] = []
-
-    async def look() -> None:
-        replied.append(stage.claims[-1].replied)
-
-    stage.messenger.outage = look
-    stage.messenger.shows_messages = shows_messages
-    async with answering(stage) as service:
-        await service.says("Once ")
-        service.ends()
-    assert replied == [shows_messages]
-
-
 async def test_a_slow_bot_api_skips_texts_and_has_one_call_at_a_time(
     stage: Stage,
 ) -> None:

@@ -172,7 +172,7 @@ async def outage(tmp_path: Path) -> AsyncIterator[Outage]:
     try:
         async with serving(backend) as target, simulator.serve() as api_url:
             settings = settings_of(target, api_url, 0, 0)
-            settings |= {"REDIS_URL": server.url, "DRAIN_TIMEOUT": "600"}
+            settings |= {"REDIS_URL": server.url, "DRAIN_TIMEOUT": "0.5"}
             await simulator.desk.fault("server_error", ALL)
             yield Outage(backend, simulator, settings)
     finally:
@@ -183,7 +183,7 @@ async def outage(tmp_path: Path) -> AsyncIterator[Outage]:
 async def test_the_end_of_a_gateway_in_an_outage_loses_no_reply(
     outage: Outage, end: signal.Signals
 ) -> None:
-    """Killed, or asked to end, which does not wait for the Bot API."""
+    """Killed, or asked to end, which waits for the Bot API for a while only."""
     async with outage.gateway() as first:
         for n, user in enumerate(USERS):
             await first.say(2 * n + 1, user, "one")

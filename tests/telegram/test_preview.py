@@ -169,26 +169,6 @@ async def test_a_message_that_shows_the_text_already_is_left_alone(
     assert methods == ["sendMessage", "editMessageText"]
 
 
-async def test_a_message_that_may_have_been_sent_is_known(telegram: Telegram) -> None:
-    """A draft is none, nor is what was certainly refused."""
-    private = telegram.preview(PRIVATE)
-    await private.show("one")
-    assert not private.sent
-    group = telegram.preview(GROUP)
-    telegram.errors["sendMessage"] = BotApiUnavailable("429", 3)
-    with pytest.raises(BotApiUnavailable):
-        await group.show("one")
-    assert not group.sent
-    telegram.errors["sendMessage"] = BotApiUnavailable("no answer", maybe_applied=True)
-    doubtful = telegram.preview(GROUP)
-    with pytest.raises(BotApiUnavailable):
-        await doubtful.show("one")
-    assert doubtful.sent
-    del telegram.errors["sendMessage"]
-    await group.show("one")
-    assert group.sent
-
-
 async def test_where_drafts_are_refused_a_message_is_edited(
     telegram: Telegram,
 ) -> None:
