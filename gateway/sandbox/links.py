@@ -54,14 +54,6 @@ def check_link(link: str, *, https_only: bool = False) -> str:
     return f"{protocol or 'http'}://{account}{host}{place}{query}"
 
 
-def is_link(link: object) -> bool:
-    """Tell whether something is a link that Telegram takes."""
-    try:
-        return isinstance(link, str) and bool(check_link(link))
-    except BadLink:
-        return False
-
-
 def _read_protocol(link: str) -> tuple[str, str]:
     """Split off the protocol. Empty: there is none."""
     protocol, found, rest = link.partition("://")

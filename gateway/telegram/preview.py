@@ -71,8 +71,6 @@ class TelegramPreview:
             self._drafts = False
         self._message_id = 0
         """The message that shows the text. 0: none."""
-        self._in_doubt = False
-        """A message that shows the text may have arrived, whose id is not known."""
         self._text = ""
         """What it shows."""
         self._edits = 0
@@ -159,17 +157,13 @@ class TelegramPreview:
             await self._attempt("editMessageText", {**self._shown(), "text": text})
             self._text = text
             return
-        self._in_doubt = True  # also if this is cancelled
         try:
             result = await self._attempt(
                 "sendMessage", {**place_of(self._update), "text": text}
             )
-        except BotApiError as error:
+        except BotApiUnavailable as error:
             # Without a 429 it may have arrived: a second one would stand beside it.
-            self._in_doubt = (
-                isinstance(error, BotApiUnavailable) and error.retry_after <= 0
-            )
-            self._visible = not self._in_doubt
+            self._visible = error.retry_after > 0
             raise
         self._message_id, self._text = int(result["message_id"]), text
 
