@@ -7,6 +7,7 @@ messages.setInlineBotResults.
 """
 
 import re
+from collections.abc import Callable
 
 from gateway.sandbox import keyboard_rules, text_rules
 from gateway.sandbox.rules import Parameters, Refused, bad, is_true, is_url, json_value
@@ -186,15 +187,26 @@ def _check_field(content: Parameters, name: str) -> None:
 
 def _check_prices(given: object) -> None:
     """Check the prices of an invoice or of a way to send a parcel."""
-    if not isinstance(given, list):
-        raise bad("Expected an Array of labeled prices")
-    for price in given:
-        try:
-            _check_price(price)
-        except Refused as fault:
-            raise bad(f"Can't parse labeled price: {fault.reason}") from None
+    _check_each(given, _check_price, "labeled price")
     if not given:
         raise bad("There must be at least one price")
+
+
+def _check_each(given: object, check: Callable[[object], None], name: str) -> None:
+    """Check that something is a list, and each of its items.
+
+    Args:
+        given: what should be a list.
+        check: refuses an item.
+        name: of one item, for the refusal.
+    """
+    if not isinstance(given, list):
+        raise bad(f"Expected an Array of {name}s")
+    for item in given:
+        try:
+            check(item)
+        except Refused as fault:
+            raise bad(f"Can't parse {name}: {fault.reason}") from None
 
 
 def _check_price(price: object) -> None:
@@ -309,13 +321,7 @@ def shipping(parameters: Parameters) -> None:
         return
     _required(parameters, "shipping_options")
     options = json_value(parameters, "shipping_options", "shipping options")
-    if not isinstance(options, list):
-        raise bad("Expected an Array of shipping options")
-    for option in options:
-        try:
-            _check_option(option)
-        except Refused as fault:
-            raise bad(f"Can't parse shipping option: {fault.reason}") from None
+    _check_each(options, _check_option, "shipping option")
     if not options:
         raise bad("There must be at least one shipping option")
 
