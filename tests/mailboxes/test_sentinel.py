@@ -36,15 +36,6 @@ def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
     servers.kill()
 
 
-@pytest.fixture
-def calm(tmp_path: Path) -> Iterator[WatchedRedis]:
-    """Do the same with Sentinels that take no busy machine for a dead server."""
-    servers = WatchedRedis(tmp_path, down_after=600_000)
-    servers.start()
-    yield servers
-    servers.kill()
-
-
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterTransport]]:
     """Open a store and its way to Redis."""
@@ -72,7 +63,7 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
         watched.replica.cut_off(watched.master)
         *claims, done = await put_all(store, 2)
         await store.mailboxes.commit(done, 2, b"done")
-        watched.master.kill()
+        watched.kill_master()
         stale = asyncio.create_task(store.mailboxes.commit(claims[0], 2, b"stale"))
         await wait_until(lambda: transport.failing)
         with pytest.raises(ClaimLost):
@@ -87,48 +78,50 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
 
 
 async def test_a_master_is_left_before_it_knows_of_its_successor(
-    calm: WatchedRedis,
+    watched: WatchedRedis,
 ) -> None:
     """Sentinels tell it 8 s later. What it accepted after its replica is put again.
 
     Here it refuses to be told, so that the test may take its time.
     """
-    async with opened(calm.url) as (store, _):
+    async with opened(watched.url) as (store, _):
         claims = await put_all(store, 1)
-        await asyncio.to_thread(calm.replica.wait_for, calm.master)
-        calm.replica.cut_off(calm.master)
+        await asyncio.to_thread(watched.replica.wait_for, watched.master)
+        watched.replica.cut_off(watched.master)
         await put_all(store, 2)
-        assert calm.master.ask("ACL SETUSER default -replicaof -slaveof") == b"+OK\r\n"
-        assert calm.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
-        await asyncio.to_thread(calm.replica.wait_until, "role:master")
+        assert (
+            watched.master.ask("ACL SETUSER default -replicaof -slaveof") == b"+OK\r\n"
+        )
+        assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
+        await asyncio.to_thread(watched.replica.wait_until, "role:master")
 
         mail = shard_of(LANES[0].encode()).mail(LANES[0].encode()).decode()
 
         async def brought() -> bool:
             await store.mailboxes.renew(claims)
             with contextlib.suppress(OSError):  # broken by a Sentinel
-                return calm.replica.ask(f"ZCARD {mail}") == b":2\r\n"
+                return watched.replica.ask(f"ZCARD {mail}") == b":2\r\n"
             return False
 
         await wait_until_found(brought)
         assert list(await store.mailboxes.waiting(100)) == []
-        assert b"role:master" in calm.master.ask("INFO replication")
+        assert b"role:master" in watched.master.ask("INFO replication")
 
 
-async def test_one_sentinel_that_answers_is_enough(calm: WatchedRedis) -> None:
+async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> None:
     """One of the others is gone, and one silent. What it does not know is no Redis."""
-    calm.sentinels[0].kill()
-    kill(calm.sentinels[1].pid, signal.SIGSTOP)
-    async with opened(calm.url) as (store, _):
+    watched.sentinels[0].kill()
+    kill(watched.sentinels[1].pid, signal.SIGSTOP)
+    async with opened(watched.url) as (store, _):
         assert len(await put_all(store, 1)) == len(LANES)
     with pytest.raises(RedisError):
-        await connector(f"{calm.url}s")().connect()  # type: ignore[no-untyped-call]
+        await connector(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
 
 
-async def test_a_sentinel_that_refuses_is_passed_over(calm: WatchedRedis) -> None:
+async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> None:
     """Such as one whose user may not ask it: the next one may know."""
-    calm.sentinels[0].ask("ACL SETUSER default -sentinel")
-    async with asyncio.timeout(LIMIT), opened(calm.url) as (store, _):
+    watched.sentinels[0].ask("ACL SETUSER default -sentinel")
+    async with asyncio.timeout(LIMIT), opened(watched.url) as (store, _):
         assert len(await put_all(store, 1)) == len(LANES)
 
 
