@@ -1,6 +1,7 @@
 """A run: load and faults at the same time, until there was enough of both."""
 
 import asyncio
+import os
 import random
 import time
 from collections import deque
@@ -12,6 +13,9 @@ from msgspec import Struct
 from tests.chaos.faults import all_faults
 from tests.chaos.history import History
 from tests.chaos.world import Break, Setup, World, world
+
+SEED = int(os.environ.get("CHAOS_SEED", "2026"))
+"""Of the short forms, which are tests."""
 
 ALONE_BEFORE, ALONE_BEHIND = 3.2, 5.2
 """Seconds of quiet around a kill that shows how long a failover takes."""
