@@ -4,7 +4,6 @@ Nothing that a user wrote is ever printed.
 """
 
 import asyncio
-import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,23 +20,7 @@ from gateway.mailboxes.signatures import StoreSignatures
 from gateway.telegram.updates import UpdateReader
 
 
-@click.group()
-def dead() -> None:
-    """Look at the updates that were given up, try them again, or delete them."""
-    # What fails is told in one line, and not by the logs of the connection as well.
-    logging.getLogger("gateway").addHandler(logging.NullHandler())
-
-
-@dead.command("list")
-@click.option("--reason", help="Only those with this reason, such as crashed.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="How many at most, the oldest ones.",
-)
-def dead_list(reason: str | None, limit: int) -> None:
+def print_letters(reason: str | None, limit: int) -> None:
     """Print the dead letters, oldest first, without their texts."""
 
     async def show(letters: DeadLetters) -> None:
@@ -50,11 +33,7 @@ def dead_list(reason: str | None, limit: int) -> None:
     _with_letters(config.load(), show)
 
 
-@dead.command("replay")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "every", is_flag=True, help="Replay all of them.")
-@click.option("--reason", help="Replay all with this reason.")
-def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     """Put updates back into their mailboxes; a worker takes them within a second.
 
     What ended its workers (poison) will do so again, unless that was mended.
@@ -74,11 +53,7 @@ def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     _with_letters(settings, replay)
 
 
-@dead.command("delete")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "every", is_flag=True, help="Delete all of them.")
-@click.option("--reason", help="Delete all with this reason.")
-def dead_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     """Delete dead letters for good, with what users wrote.
 
     They go by themselves after DEAD_LETTER_RETENTION.

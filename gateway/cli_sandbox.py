@@ -1,60 +1,31 @@
 """`telegram-gateway sandbox`: a Telegram on one's desk, and tests that use it."""
 
 import asyncio
-import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-import click
-from click.core import ParameterSource
-
 from gateway.domain.errors import Faults
-from gateway.sandbox.launch import run_sandbox
+from gateway.sandbox import launch
 from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
 from gateway.services.routes import build_routes, discover
 
-_own = click.option(
-    "--service",
-    "own",
-    multiple=True,
-    metavar="NAME=HOST:PORT",
-    help="A service of your own in place of a sample; may be repeated.",
-)
 
-
-@click.group(invoke_without_command=True)
-@click.option("--port", default=8000, show_default=True, help="Of the gateway.")
-@click.option("--ops-port", default=9000, show_default=True, help="Of its metrics.")
-@click.option(
-    "--simulator-port", default=8081, show_default=True, help="Of the Bot API."
-)
-@click.option(
-    "--samples-port", default=50051, show_default=True, help="Of the services."
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
-@_own
-@click.option("--token", help="Of the bot, for calls of your own.  [default: random]")
-@click.option("--secret", help="Of the webhook.  [default: random]")
-@click.pass_context
-def sandbox(  # noqa: PLR0913 - one for each option
-    context: click.Context,
-    *,
+def run_sandbox(
     port: int,
+    *,
     ops_port: int,
     simulator_port: int,
     samples_port: int,
     host: str,
-    own: tuple[str, ...],
+    own: Sequence[str],
     token: str | None,
     secret: str | None,
-) -> None:
-    """Run the gateway with sample services and a Telegram on loopback."""
-    if context.invoked_subcommand:
-        _refuse_options(context)
-        return
+) -> int:
+    """Run the sandbox; gives the exit code."""
     services = build_routes(discover()).services
-    run = run_sandbox(
+    run = launch.run_sandbox(
         services,
         port,
         ops_port=ops_port,
@@ -64,28 +35,16 @@ def sandbox(  # noqa: PLR0913 - one for each option
         targets=read_targets(own, services),
         secrets=_secrets(token, secret),
     )
-    sys.exit(asyncio.run(run))
+    return asyncio.run(run)
 
 
-@sandbox.command()
-@click.argument("files", nargs=-1, required=True, type=Path, metavar="FILE...")
-@_own
-@click.option("--json", type=Path, metavar="FILE", help="Write a report as JSON.")
-@click.option("--junit", type=Path, metavar="FILE", help="Write one as JUnit's XML.")
-def run(
-    files: tuple[Path, ...],
-    own: tuple[str, ...],
-    json: Path | None,
-    junit: Path | None,
-) -> None:
-    """Play scenarios against services, without a browser.
-
-    Starts a sandbox on free ports, plays the files one after the other and stops it.
-    Ends with 0 if all went well, 1 if something failed, 2 if a file is wrong.
-    """
+def play_scenarios(
+    files: Sequence[Path], own: Sequence[str], json: Path | None, junit: Path | None
+) -> int:
+    """Play scenarios; gives the exit code."""
     _require_yaml()
-    from gateway.sandbox.scenarios.reading import read_scenarios  # noqa: PLC0415
-    from gateway.sandbox.scenarios.run import run_scenarios  # noqa: PLC0415
+    from gateway.sandbox.scenarios.reading import read_scenarios
+    from gateway.sandbox.scenarios.run import run_scenarios
 
     faults: list[str] = []
     scenarios = []
@@ -105,7 +64,7 @@ def run(
     if faults:
         raise Faults(faults)
     played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
-    sys.exit(asyncio.run(played))
+    return asyncio.run(played)
 
 
 def _require_yaml() -> None:
@@ -126,16 +85,3 @@ def _secrets(token: str | None, secret: str | None) -> Secrets:
     """Take what was given, and make up the rest."""
     made_up = Secrets()
     return Secrets(token=token or made_up.token, webhook=secret or made_up.webhook)
-
-
-def _refuse_options(context: click.Context) -> None:
-    """Options that a subcommand would not hear of must not be lost."""
-    for option in context.command.params:
-        if (
-            context.get_parameter_source(option.name or "")
-            is ParameterSource.COMMANDLINE
-        ):
-            raise click.UsageError(
-                f"{option.opts[0]} stands before {context.invoked_subcommand}, which "
-                "takes only options that stand after it"
-            )

@@ -14,19 +14,7 @@ from gateway.telegram.api import BotApi
 from gateway.telegram.kinds import allowed_updates
 
 
-@click.group()
-def webhook() -> None:
-    """Tell Telegram where to send the updates."""
-
-
-@webhook.command("set")
-@click.option("--force", is_flag=True, help="Replace the webhook of another address.")
-@click.option(
-    "--drop-pending-updates",
-    is_flag=True,
-    help="Throw away what users sent and was not delivered yet.",
-)
-def webhook_set(force: bool, drop_pending_updates: bool) -> None:
+def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
     settings = config.load()
     kinds = allowed_updates(build_routes(discover()).updates)
@@ -52,8 +40,7 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
     _with_api(settings, change)
 
 
-@webhook.command("info")
-def webhook_info() -> None:
+def print_webhook() -> None:
     """Print where updates are sent now, and how that goes."""
 
     async def show(api: BotApi) -> None:
@@ -71,13 +58,7 @@ def webhook_info() -> None:
     _with_api(config.load(), show)
 
 
-@webhook.command("delete")
-@click.option(
-    "--drop-pending-updates",
-    is_flag=True,
-    help="Throw away what users sent and was not delivered yet.",
-)
-def webhook_delete(drop_pending_updates: bool) -> None:
+def delete_webhook(*, drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
 
     async def change(api: BotApi) -> None:

@@ -22,11 +22,11 @@ sys.meta_path.insert(0, Watch())
 """
 WAYS_IN = {
     "app": (PYTHON, "-c", "import gateway.app"),
-    "cli": (PYTHON, "-c", "import gateway.cli"),
+    "cli": (PYTHON, "-c", "import gateway.cli_serve"),
     "sandbox": (PYTHON, "-c", "import gateway.sandbox.recorded"),
     "services": (PYTHON, "-c", "import gateway.services.channels"),
-    "module": (PYTHON, "-m", "gateway", "routes"),
-    "script": (str(Path(PYTHON).parent / "telegram-gateway"), "routes"),
+    "module": (PYTHON, "-m", "gateway", "serve"),
+    "script": (str(Path(PYTHON).parent / "telegram-gateway"), "serve"),
     "worker": (PYTHON, "-m", "gateway", "serve", "--worker", "0"),
     "tests": (PYTHON, "-m", "pytest", "-q", "--collect-only", "tests/flow/test_cli.py"),
 }
@@ -50,7 +50,7 @@ def seen_at_import(
             **environment,
         },
         capture_output=True,
-        check=False,  # a worker without settings fails, after it imported everything
+        check=False,  # without settings a gateway fails, after it imported everything
         timeout=50,
     )
     return seen.read_text().split()
