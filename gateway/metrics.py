@@ -1,21 +1,46 @@
 """What is counted and timed, for Prometheus.
 
 No label has unbounded values: kinds, routes, outcomes and methods all come from short
-lists of the program's own. So the series that they pick are kept: looking them up takes
-longer than counting.
+lists of the program's own.
+
+Concurrency: what happens for each update is counted here, in plain numbers, and only
+the event loop's thread does it. Counters and histograms of prometheus_client take a
+lock for each number that they change. What other threads count, they count there.
 """
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import (
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from gateway.domain.turn import Turn
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+_BOUNDS = (*map(str, _SECONDS), "+Inf")
 
 
 class ProcessMetrics:
@@ -64,32 +89,25 @@ class Metrics(ProcessMetrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self._updates = Counter(
-            "gateway_updates",
-            "Updates by what became of them.",
-            ["kind", "route", "outcome"],
-            registry=self._registry,
-        )
-        self._mailbox = Histogram(
+        self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """How many there were, by kind, route and outcome."""
+        self._mailbox = _Timings(
             "gateway_mailbox_seconds",
             "From the arrival of an update to the start of its turn.",
-            buckets=_SECONDS,
-            registry=self._registry,
         )
-        self._service = Histogram(
+        self._service = _Timings(
             "gateway_service_seconds",
             "In calls of services, the session included, per update.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self._registry,
+            "route",
         )
-        self._bot_api = Histogram(
+        self._bot_api = _Timings(
             "gateway_bot_api_seconds",
             "One call of the Bot API, its retries and their pauses included.",
-            ["method"],
-            buckets=_SECONDS,
-            registry=self._registry,
+            "method",
         )
+        self._registry.register(_ReadCollector(self._updates_family))
+        for timings in (self._mailbox, self._service, self._bot_api):
+            self._registry.register(_ReadCollector(timings.family))
         self._reply_faults = Counter(
             "gateway_reply_faults",
             "Parts of replies that were left out because Telegram refuses them.",
@@ -97,31 +115,65 @@ class Metrics(ProcessMetrics):
             registry=self._registry,
         )
 
-        self._kept: dict[tuple[object, ...], Any] = {}
-
     def observe(self, turn: Turn) -> None:
         """Count and time an update."""
-        self._series(self._updates, turn.kind, turn.route, turn.outcome).inc()
+        self._updates[turn.kind, turn.route, turn.outcome] += 1
         if turn.queue_seconds:
-            self._mailbox.observe(turn.queue_seconds)
+            self._mailbox.add(turn.queue_seconds)
         if turn.service_seconds:
-            self._series(self._service, turn.route).observe(turn.service_seconds)
+            self._service.add(turn.service_seconds, turn.route)
 
     def observe_call(self, method: str, seconds: float) -> None:
         """Time a call of the Bot API."""
-        self._series(self._bot_api, method).observe(seconds)
+        self._bot_api.add(seconds, method)
 
     def count_reply_fault(self, fault: str) -> None:
-        """Count a part of a reply that was left out."""
-        self._series(self._reply_faults, fault).inc()
+        """Count a part of a reply that was left out. Any thread may call this."""
+        self._reply_faults.labels(fault).inc()
 
-    def _series(self, metric: Counter | Histogram, *values: str) -> Any:  # noqa: ANN401 - as the metric is
-        """Give the series of these label values."""
-        key = metric, *values
-        series = self._kept.get(key)
+    def _updates_family(self) -> Metric:
+        family = CounterMetricFamily(
+            "gateway_updates",
+            "Updates by what became of them.",
+            labels=["kind", "route", "outcome"],
+        )
+        for values, count in self._updates.items():
+            family.add_metric(values, count)
+        return family
+
+
+class _Timings:
+    """A histogram of seconds, with one series for each value of a label, if it has one.
+
+    Without a label its series is there from the start.
+    """
+
+    def __init__(self, name: str, meaning: str, label: str = "") -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = [label] if label else []
+        self._series: dict[str, list[float]] = {} if label else {"": _new_series()}
+        """Of each value of the label: the count of each bucket, and last the sum."""
+
+    def add(self, seconds: float, value: str = "") -> None:
+        """Count something that took so long."""
+        series = self._series.get(value)
         if series is None:
-            series = self._kept[key] = metric.labels(*values)
-        return series
+            series = self._series[value] = _new_series()
+        series[bisect_left(_SECONDS, seconds)] += 1
+        series[-1] += seconds
+
+    def family(self) -> Metric:
+        """Give it as prometheus_client wants it."""
+        family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
+        for value, (*counts, total) in self._series.items():
+            buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
+            family.add_metric([value], buckets, total)
+        return family
+
+
+def _new_series() -> list[float]:
+    return [0.0] * (len(_BOUNDS) + 1)
 
 
 class _ReadCollector(Collector):

@@ -36,3 +36,18 @@ def test_no_label_names_a_user() -> None:
     page = metrics.page().decode()
     assert "431500101" not in page
     assert "5510000001" not in page
+
+
+def test_each_bucket_counts_all_that_took_no_longer() -> None:
+    """Prometheus takes a bound to be part of its bucket; the last one has no bound."""
+    metrics = Metrics()
+    assert 'gateway_mailbox_seconds_bucket{le="+Inf"} 0.0' in metrics.page().decode()
+    for seconds in (0.25, 0.2501, 31):
+        metrics.observe_call("sendMessage", seconds)
+    lines = metrics.page().decode().splitlines()
+    name = "gateway_bot_api_seconds"
+    for bound, count in (("0.1", 0), ("0.25", 1), ("0.5", 2), ("30.0", 2), ("+Inf", 3)):
+        line = f'{name}_bucket{{le="{bound}",method="sendMessage"}} {count}.0'
+        assert lines.count(line) == 1
+    assert f'{name}_sum{{method="sendMessage"}} 31.5001' in lines
+    assert f"# TYPE {name} histogram" in lines
