@@ -1,8 +1,9 @@
 """Shows that the bot is typing while a service lets its user wait.
 
-Concurrency: a timer per call of a service. Only if it runs out, a task shows the
-typing, again and again until `end` cancels it, or until Telegram does not want to.
-Nothing waits for it, and nothing of it is an error.
+Concurrency: one timer for all calls of services, because nearly all end before it has
+to do anything. Only for one that lasts longer a task shows the typing, again and again
+until `end` cancels it, or until Telegram does not want to. Nothing waits for it, and
+nothing of it is an error.
 """
 
 import asyncio
@@ -40,10 +41,14 @@ class Typing:
         self._messenger = messenger
         self._silence = silence
         self._repeat = repeat
+        self._silent: dict[Wait, float] = {}
+        """Who is shown nothing yet, and when that changes, the soonest first."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Set for the first of them, or for one that is gone by now."""
 
     def begin(self, match: Match, update: Update) -> "Wait":
         """Wait for a service from now on, until the end of the `with` block."""
-        wait = Wait(self._messenger, update, self._repeat)
+        wait = Wait(self._messenger, update, self._repeat, self._silent)
         says_something = update.message is not None or update.callback_query_id
         context = update.context
         if (
@@ -52,31 +57,49 @@ class Typing:
             and context.chat_id
             and context.chat_type != CHAT_TYPE_CHANNEL
         ):
-            wait.start_after(self._silence)
+            loop = asyncio.get_running_loop()
+            self._silent[wait] = end = loop.time() + self._silence
+            if self._timer is None:
+                self._timer = loop.call_at(end, self._show_longest)
         return wait
+
+    def _show_longest(self) -> None:
+        """Begin to show the typing to those who wait longest."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for wait, end in list(self._silent.items()):
+            if end > loop.time():
+                self._timer = loop.call_at(end, self._show_longest)
+                return
+            del self._silent[wait]
+            wait.show()
 
 
 class Wait:
     """A user waits for a service."""
 
-    __slots__ = ("_messenger", "_repeat", "_task", "_timer", "_update")
+    __slots__ = ("_messenger", "_repeat", "_silent", "_task", "_update")
 
-    def __init__(self, messenger: Messenger, update: Update, repeat: float) -> None:
+    def __init__(
+        self,
+        messenger: Messenger,
+        update: Update,
+        repeat: float,
+        silent: "dict[Wait, float]",
+    ) -> None:
         self._messenger = messenger
         self._update = update
         self._repeat = repeat
-        self._timer: asyncio.TimerHandle | None = None
+        self._silent = silent
         self._task: asyncio.Task[None] | None = None
 
-    def start_after(self, seconds: float) -> None:
-        """Show the typing from then on."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, self._start)
+    def show(self) -> None:
+        """Show the typing from now on."""
+        self._task = asyncio.create_task(self._show(), name="typing")
 
     def end(self) -> None:
         """The service answered, or will not."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._silent.pop(self, None)
         if self._task is not None:
             self._task.cancel()
 
@@ -85,9 +108,6 @@ class Wait:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-    def _start(self) -> None:
-        self._task = asyncio.create_task(self._show(), name="typing")
 
     async def _show(self) -> None:
         try:

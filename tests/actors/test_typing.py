@@ -73,6 +73,23 @@ async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) ->
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
+    """Whoever came later is shown nothing earlier, and is not forgotten."""
+    first, second, third = (the_update(a_message(it, user=it)) for it in (1, 2, 3))
+    half = SILENCE_SECONDS / 2
+    with scene.typing.begin(scene.match(first), first):
+        await asyncio.sleep(half)
+        with (
+            scene.typing.begin(scene.match(second), second),
+            scene.typing.begin(scene.match(third), third) as wait,
+        ):
+            await asyncio.sleep(half + 0.1)
+            assert scene.messenger.typed == [1]
+            wait.end()
+            await asyncio.sleep(half)
+            assert scene.messenger.typed == [1, 2]
+
+
 async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     """Nobody is told, and it is not tried again for this update."""
     scene.messenger.typing_failure = Rejected("sendChatAction", 400, Fault.OTHER)
