@@ -55,6 +55,10 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._parser = HttpResponseParser(self)
         self._exchange: asyncio.Future[Response] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        """Set for the deadline of this exchange or of one before it: nearly all end in
+        time, so that a timer for each would cost more than it does."""
         self._received = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -71,16 +75,24 @@ class Connection(asyncio.BufferedProtocol):
             and not self._transport.is_closing()
         )
 
-    def send(self, request: bytes) -> asyncio.Future[Response]:
+    def send(self, request: bytes, deadline: float) -> asyncio.Future[Response]:
         """Send a request, head and body. The connection must be `ready`.
 
         Whoever does not wait for the answer to its end must call `end`, and so must who
         finds the connection not `ready` after it.
 
+        Args:
+            request: the bytes.
+            deadline: when the connection ends if no whole answer came, by the loop's
+                time.
+
         Raises:
             NoAnswer: by the future.
         """
         self._exchange = self._loop.create_future()
+        self._deadline = deadline
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer()
         self._received = 0
         self._transport.write(request)
         return self._exchange
@@ -126,6 +138,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give an answer that ends with its connection; any other is lost."""
         self._reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
         if exc is None and self._status and not self._has_length():
             self._succeed()
         self._fail()
@@ -156,6 +170,21 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._complete = True
             self._reusable &= self._parser.should_keep_alive()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._end_late)
+
+    def _end_late(self) -> None:
+        """End an exchange that took too long."""
+        self._timer = None
+        if self._exchange is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        else:
+            self.end()
 
     def _has_length(self) -> bool:
         lengths = (b"content-length", b"transfer-encoding")

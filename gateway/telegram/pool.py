@@ -104,15 +104,15 @@ class Pool:
         request = self._request(method, body)
         deadline = self._loop.time() + self._seconds
         # Those under way came earlier and end earlier: this needs no deadline.
-        async with self._turns:
+        await self._turns.acquire()
+        try:
             connection = self._take() or await self._connect(deadline)
-            answer = connection.send(request)
-            limit = self._loop.call_at(deadline, connection.end)
             try:
-                return await answer
+                return await connection.send(request, deadline)
             finally:
-                limit.cancel()
                 self._put_back(connection)
+        finally:
+            self._turns.release()
 
     async def close(self) -> None:
         """Close all connections. Requests under way get no answer."""

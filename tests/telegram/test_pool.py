@@ -512,6 +512,23 @@ class TestEnds:
             assert await outcome(pool) is NoAnswer
             await wait_until(lambda: not server.open)
 
+    async def test_each_request_of_a_connection_has_its_own_deadline(self) -> None:
+        """The second one has all of its time, whatever the first one took."""
+
+        async def talk(line: Line) -> None:
+            await line.read()
+            await line.say(OK)
+            await line.read()
+            await line.reader.read()
+
+        loop = asyncio.get_running_loop()
+        async with serving(talk) as server, pool_of(server.url, seconds=1.5) as pool:
+            assert await outcome(pool) == (200, "", b"{}")
+            start = loop.time()
+            assert await outcome(pool) is NoAnswer
+            assert loop.time() >= start + 1.5
+        assert len(server.lines) == 1
+
     async def test_opening_a_connection_has_a_limit_of_its_own(self) -> None:
         """The server waits for a request, the client for a TLS handshake."""
         async with serving(hang) as server:
