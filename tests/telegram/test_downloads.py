@@ -400,9 +400,10 @@ async def test_one_address_cannot_take_all_places(clock: FakeClock) -> None:
     """The others are served while it waits for the end of its own."""
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     async with (
-        telegram(clock, "waiting") as (_, place),
+        telegram(clock, "waiting") as (source, place),
         aiohttp.ClientSession(connector=connector) as neighbour,
     ):
+        source.chunked, source.size = True, 10**9
         url = place.addresses.address(FILE)
         running = [await place.client.get(url) for _ in range(MOST_PER_ADDRESS)]
         status, body, headers = await place.get()
@@ -410,6 +411,7 @@ async def test_one_address_cannot_take_all_places(clock: FakeClock) -> None:
         async with neighbour.get(url) as response:
             assert response.status == 200
         running.pop().close()
+        source.until.set()  # whoever is gone is noticed when the next piece comes
 
         async def has_room() -> bool:
             async with place.client.get(url) as response:
