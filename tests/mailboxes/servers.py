@@ -323,6 +323,7 @@ class RedisCluster:
             f" --cluster-node-timeout {self._node_timeout}"
             " --cluster-require-full-coverage no"
             " --cluster-replica-validity-factor 0 --appendonly yes"
+            " --repl-diskless-sync-delay 0"
         )
         return own, options
 
