@@ -25,13 +25,11 @@ from gateway.descriptors import (
     raise_descriptor_limit,
     share_descriptors,
 )
+from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
-from gateway.sandbox.recorded import recorded_calls
-from gateway.sandbox.recorder import Recorder
-from gateway.sandbox.visitors import refuse_other_hosts
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
@@ -55,7 +53,7 @@ async def serve(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
-    recorder: Recorder | None = None,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> None:
     """Run the gateway until a signal ends it.
 
@@ -65,7 +63,7 @@ async def serve(
         table: the routes.
         worker: set in a worker, one of several that share the port: the socket for
             its own pages.
-        recorder: set in the sandbox: tells its page what happens.
+        instrumentation: stands around the parts.
 
     Raises:
         Faults: it cannot start, for example because a port is in use.
@@ -90,7 +88,7 @@ async def serve(
             remove_sockets(own)
 
         end_with_parent(orphaned, settings.drain_timeout + SPARE_SECONDS)
-    async with running(settings, services, table, worker, recorder):
+    async with running(settings, services, table, worker, instrumentation):
         # Else each full collection looks at the 60,000 objects of the start: 37 ms.
         gc.collect()
         gc.freeze()
@@ -105,7 +103,7 @@ async def running(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
-    recorder: Recorder | None = None,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> AsyncIterator[None]:
     """Run the gateway inside of the block; drain it at the end.
 
@@ -125,12 +123,12 @@ async def running(
     shares = share_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
-        Channels(targets, _tls(settings), recorded_calls(recorder)) as channels,
+        Channels(targets, _tls(settings), instrumentation.interceptors()) as channels,
         BotApi(
             token,
             settings.api_url,
             connections=shares.bot_api,
-            observe_request=recorder.note_post if recorder is not None else None,
+            observe_request=instrumentation.request_observer(),
         ) as api,
         open_mailboxes(
             settings.store_url,
@@ -157,17 +155,16 @@ async def running(
             now=store.clock.now,
             signer=ButtonSigner(token),
         )
-        parts = Parts(settings, dispatch, api, store, background, recorder)
+        parts = Parts(settings, dispatch, api, store, background, instrumentation)
         parts.show_forged(signatures.forged)
-        if recorder is not None:
-            posting = background.start("post turns", recorder.run)
-            stack.push_async_callback(_cancel, posting)
+        for name, work in instrumentation.tasks().items():
+            stack.push_async_callback(_cancel, background.start(name, work))
         files: Pages = {}
         if worker is None:  # else the process above serves them
             files = await stack.enter_async_context(file_pages(settings, api, now))
-        guard = _take_any_host if recorder is None else refuse_other_hosts
+        around = instrumentation.around_pages
         await stack.enter_async_context(
-            _own_pages(parts, settings, worker, files, shares, guard)
+            _own_pages(parts, settings, worker, files, shares, around)
         )
         parts.system.start()
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
@@ -178,7 +175,7 @@ async def running(
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
         await stack.enter_async_context(
-            _public_pages(parts, settings, worker, shares, guard)
+            _public_pages(parts, settings, worker, shares, around)
         )
         stack.callback(parts.stop)
         parts.phase = ""
@@ -222,12 +219,12 @@ def _own_pages(
     worker: Path | None,
     files: Pages,
     shares: DescriptorShares,
-    guard: Callable[[Pages], Pages],
+    around: Callable[[Pages], Pages],
 ) -> AbstractAsyncContextManager[None]:
     counts = parts.connection_counts
     if worker is None:
         return listening(
-            guard({**parts.ops.internal, **files}),
+            around({**parts.ops.internal, **files}),
             settings.operations_host,
             settings.ops_port,
             most_connections=shares.operations,
@@ -246,7 +243,7 @@ def _public_pages(
     settings: Settings,
     worker: Path | None,
     shares: DescriptorShares,
-    guard: Callable[[Pages], Pages],
+    around: Callable[[Pages], Pages],
 ) -> AbstractAsyncContextManager[None]:
     if worker is None:
         health: Pages = parts.ops.public
@@ -254,18 +251,13 @@ def _public_pages(
         whole = socket_of_whole(worker.parent)
         health = WholeHealth(whole, parts.ops.answer_status).pages
     return listening(
-        guard({**parts.webhook.pages, **health}),
+        around({**parts.webhook.pages, **health}),
         settings.host,
         settings.port,
         shared=worker is not None,
         most_connections=shares.webhook,
         counts=parts.connection_counts,
     )
-
-
-def _take_any_host(pages: Pages) -> Pages:
-    """Serve under every name: only in the sandbox is the name known beforehand."""
-    return pages
 
 
 def _tls(settings: Settings) -> Tls | None:

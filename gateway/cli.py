@@ -27,15 +27,11 @@ def cli() -> None:
 @click.option(
     "--worker", type=Path, hidden=True, help="Be one of them, at this socket."
 )
-@click.option("--turns-url", envvar="SANDBOX_TURNS_URL", hidden=True)
-@click.option("--turns-key", envvar="SANDBOX_TURNS_KEY", default="", hidden=True)
-def serve(
-    workers: int | None, worker: Path | None, turns_url: str | None, turns_key: str
-) -> None:
+def serve(workers: int | None, worker: Path | None) -> None:
     """Run the gateway."""
     from gateway.cli_serve import run_gateway
 
-    sys.exit(run_gateway(workers, worker, turns_url, turns_key))
+    sys.exit(run_gateway(workers, worker))
 
 
 @cli.command()

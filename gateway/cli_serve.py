@@ -1,19 +1,37 @@
 """`telegram-gateway serve`: the gateway itself."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway import config
 from gateway.domain.errors import Faults
+from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.logs import start_logging
-from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import build_routes, discover
-from gateway.workers import run
+from gateway.workers import SERVE, run
+
+
+def _leave_alone(_: config.Settings) -> Instrumentation:
+    return NO_INSTRUMENTATION
 
 
 def run_gateway(
-    workers: int | None, worker: Path | None, turns_url: str | None, turns_key: str
+    workers: int | None,
+    worker: Path | None,
+    instrument: Callable[[config.Settings], Instrumentation] = _leave_alone,
+    program: Sequence[str] = SERVE,
 ) -> int:
-    """Run the gateway; gives the exit code."""
+    """Run the gateway with the settings that are found; gives the exit code.
+
+    Args:
+        workers: how many processes. None: as the settings say.
+        worker: set in a worker: the socket for its own pages.
+        instrument: gives what stands around the parts.
+        program: as in `workers.run`.
+
+    Raises:
+        Faults: the settings or the routes are wrong, or it cannot start.
+    """
     overrides = {} if workers is None else {"workers": workers}
     faults: list[str] = []
     table = None
@@ -30,7 +48,5 @@ def run_gateway(
     if table is None:
         raise Faults(faults)
     start_logging(settings.log_level, worker.name if worker else "")
-    recorder = None
-    if turns_url is not None:
-        recorder = Recorder(turns_url, turns_key, settings.api_url)
-    return run(settings, services, table, worker, recorder)
+    instrumentation = instrument(settings)
+    return run(settings, services, table, worker, instrumentation, program)

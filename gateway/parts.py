@@ -5,7 +5,7 @@ What is connected to what stands here; what is started when stands in `app.py`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -21,15 +21,12 @@ from gateway.actors.typing import Typing
 from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts
-from gateway.domain.messenger import Messenger
-from gateway.domain.services import Services
+from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.domain.turn import Outcome, Turn
 from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.store import Store
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
-from gateway.sandbox.recorded import RecordedMessenger, RecordedServices
-from gateway.sandbox.recorder import Recorder
 from gateway.services.dispatch import Dispatch
 from gateway.telegram.api import BotApi
 from gateway.telegram.messenger import TelegramMessenger
@@ -92,7 +89,7 @@ class Parts:
         api: BotApi,
         store: Store,
         background: BackgroundTasks,
-        recorder: Recorder | None = None,
+        instrumentation: Instrumentation = NO_INSTRUMENTATION,
     ) -> None:
         self._metrics = metrics = Metrics()
         self.connection_counts = ConnectionCounts()
@@ -107,21 +104,18 @@ class Parts:
         )
         self._mailboxes = mailboxes = store.mailboxes
         clock = store.clock
-        services: Services = dispatch
-        count_reply_fault: Callable[[str], None] = metrics.count_reply_fault
-        if recorder is not None:
-            count_reply_fault = recorder.counting(count_reply_fault)
-        messenger: Messenger = TelegramMessenger(
-            api,
-            observe_call=metrics.observe_call,
-            count_reply_fault=count_reply_fault,
-            local_server=settings.uses_local_server,
+        services = instrumentation.around_services(dispatch)
+        messenger = instrumentation.around_messenger(
+            TelegramMessenger(
+                api,
+                observe_call=metrics.observe_call,
+                count_reply_fault=instrumentation.around_count_reply_fault(
+                    metrics.count_reply_fault
+                ),
+                local_server=settings.uses_local_server,
+            )
         )
-        observe: Callable[[Turn], None] = self._observe
-        if recorder is not None:
-            services = RecordedServices(services, recorder)
-            messenger = RecordedMessenger(messenger, recorder)
-            observe = recorder.observing(observe)
+        observe = instrumentation.around_observe(self._observe)
         delivery = Delivery(
             messenger, services, clock, patience=settings.reply_patience
         )
@@ -151,11 +145,10 @@ class Parts:
             max_active=settings.max_active_actors,
             background=background,
         )
-        accept = self.system.accept
         self.webhook = Webhook(
             secrets=settings.webhook_secrets,
             read=reader.read,
-            accept=recorder.accepting(accept) if recorder is not None else accept,
+            accept=instrumentation.around_accept(self.system.accept),
             bury=mailboxes.bury,
             observe=observe,
             clock=clock,

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +23,10 @@ from gateway.config_services import ServiceSettings
 from gateway.connections import ConnectionCounts
 from gateway.descriptors import raise_descriptor_limit, share_descriptors
 from gateway.domain.errors import Faults
+from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.metrics import ProcessMetrics
 from gateway.ops import listening, listening_on_socket, reserved
 from gateway.parts import add_process_counters
-from gateway.sandbox.recorder import Recorder
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
 from gateway.telegram.api import BotApi
@@ -34,13 +34,17 @@ from gateway.whole import Whole, socket_of_whole, socket_of_worker
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+SERVE = ("gateway", "serve")
+"""The module, and its arguments, that runs a gateway."""
+
 
 def run(
     settings: Settings,
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
-    recorder: Recorder | None = None,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
+    program: Sequence[str] = SERVE,
 ) -> int:
     """Run the gateway with as many processes as the settings say, until a signal.
 
@@ -49,7 +53,8 @@ def run(
         services: where the services are, by name.
         table: the routes.
         worker: set in a worker: the socket for its own pages.
-        recorder: set in the sandbox: tells its page what happens.
+        instrumentation: stands around the parts of a single process or worker.
+        program: the module, and its arguments, that becomes a worker by `--worker`.
 
     Returns:
         The exit code.
@@ -58,13 +63,15 @@ def run(
         Faults: it cannot start.
     """
     if worker is None and settings.workers > 1:
-        return asyncio.run(_supervise(settings, services))
-    asyncio.run(app.serve(settings, services, table, worker, recorder))
+        return asyncio.run(_supervise(settings, services, program))
+    asyncio.run(app.serve(settings, services, table, worker, instrumentation))
     return 0
 
 
 async def _supervise(
-    settings: Settings, services: Mapping[str, ServiceSettings]
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    program: Sequence[str],
 ) -> int:
     with _private_directory() as directory:
         numbers = range(settings.workers)
@@ -73,7 +80,7 @@ async def _supervise(
             [
                 # -P: Python would look for modules in the working directory first, and
                 # whoever can write there would get the token.
-                (sys.executable, "-P", "-m", "gateway", "serve", "--worker", path)
+                (sys.executable, "-P", "-m", *program, "--worker", path)
                 for path in sockets
             ],
             environment_of(settings, services),

@@ -24,6 +24,7 @@ WAYS_IN = {
     "app": (PYTHON, "-c", "import gateway.app"),
     "cli": (PYTHON, "-c", "import gateway.cli_serve"),
     "sandbox": (PYTHON, "-c", "import gateway.sandbox.recorded"),
+    "traced": (PYTHON, "-m", "gateway.traced"),
     "services": (PYTHON, "-c", "import gateway.services.channels"),
     "module": (PYTHON, "-m", "gateway", "serve"),
     "script": (str(Path(PYTHON).parent / "telegram-gateway"), "serve"),

@@ -131,9 +131,9 @@ async def running(
             **call_settings(places),
             **{f"{name}_TARGET": target for name, target in places.items()},
         }
-        serve = ("gateway", "serve")
+        traced = ("gateway.traced",)
         await stack.enter_async_context(
-            children.running("gateway", serve, environment, gateway_answers)
+            children.running("gateway", traced, environment, gateway_answers)
         )
         url = f"{ports.gateway_url}/webhook/telegram"
         simulator.set_webhook(url, secrets.webhook)

@@ -170,13 +170,6 @@ class RecordedStreams(aio.UnaryStreamClientInterceptor):
             self._recorder.note("call", start, time.time(), detail, failed=failed)
 
 
-def recorded_calls(recorder: Recorder | None) -> Sequence[aio.ClientInterceptor]:
-    """Give what has to stand around the calls of services."""
-    if recorder is None:
-        return ()
-    return RecordedCalls(recorder), RecordedStreams(recorder)
-
-
 async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
     """Wait for the end of a call; give its status and the service's words for it."""
     code: grpc.StatusCode = await call.code()

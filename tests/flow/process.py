@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 @asynccontextmanager
 async def program(
     *arguments: str,
+    module: str = "gateway",
     settings: Mapping[str, str] | None = None,
     descriptors: int = 0,
     directory: Path = ROOT,
@@ -31,6 +32,7 @@ async def program(
 
     Args:
         arguments: of the command line.
+        module: what is run.
         settings: the environment; nothing of the tests' own gets through but what
             Python needs.
         descriptors: how many files it may have open, once it has raised its limit from
@@ -48,7 +50,7 @@ async def program(
     process = await asyncio.create_subprocess_exec(
         *(limited if descriptors else []),
         sys.executable,
-        *("-P", "-m", "gateway"),  # the installed script has no other path either
+        *("-P", "-m", module),  # the installed script has no other path either
         *arguments,
         env=environment | dict(settings or {}),
         stdout=asyncio.subprocess.PIPE,
@@ -144,6 +146,7 @@ async def serving_process(
     settings: Mapping[str, str] | None = None,
     descriptors: int = 0,
     directory: Path = ROOT,
+    command: tuple[str, ...] = ("gateway", "serve"),
 ) -> AsyncIterator[Process]:
     """Run `telegram-gateway serve` with services and a Bot API around it.
 
@@ -151,13 +154,19 @@ async def serving_process(
         settings: what differs from `settings_of`.
         descriptors: as in `program`.
         directory: as in `program`.
+        command: the module and its arguments.
     """
     backend, simulator = Backend(), Simulator(TOKEN)
     port, ops_port = free_ports(2)
     async with serving(backend) as target, simulator.serve() as api_url:
         chosen = settings_of(target, api_url, port, ops_port) | dict(settings or {})
+        module, *arguments = command
         async with program(
-            "serve", settings=chosen, descriptors=descriptors, directory=directory
+            *arguments,
+            module=module,
+            settings=chosen,
+            descriptors=descriptors,
+            directory=directory,
         ) as process:
             running = Process(process, backend, simulator, f"http://127.0.0.1:{port}")
             await wait_until_found(running.healthy)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,9 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.errors import Faults
 from gateway.sandbox.recorder import KEY_HEADER, Recorder
 from tests.flow.backend import Answer
+from tests.flow.process import serving_process
 from tests.flow.world import SECRET, world
+from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
@@ -386,3 +389,24 @@ def test_texts_of_users_stay_on_this_machine(url: str, key: str, api_url: str) -
     """Nobody else can be told, and a real bot's users never are."""
     with pytest.raises(Faults):
         Recorder(url, key, api_url)
+
+
+async def test_a_worker_tells_as_a_single_process_does(tmp_path: Path) -> None:
+    """The sandbox's gateway starts workers that are traced as well."""
+    redis = RedisServer(tmp_path)
+    redis.start()
+    try:
+        async with receiving() as (page, url):
+            settings = {
+                "WORKERS": "2",
+                "REDIS_URL": redis.url,
+                "SANDBOX_TURNS_URL": url,
+                "SANDBOX_TURNS_KEY": KEY,
+            }
+            traced = ("gateway.traced",)
+            async with serving_process(settings, command=traced) as gateway:
+                await gateway.say(1, 7)
+                await wait_until(lambda: page.turns.get(1, {}).get("outcome") == "done")
+    finally:
+        redis.kill()
+    assert "call" in dict(page.steps(1))

@@ -16,9 +16,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from gateway import app
 from gateway.config import Settings
 from gateway.config_services import ServiceSettings
+from gateway.domain.instrumentation import NO_INSTRUMENTATION
 from gateway.logs import JsonLines
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.tracing import Tracing
 from gateway.services.routes import build_routes, discover
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
@@ -187,6 +189,7 @@ async def world(
                 )
                 for name in table.services
             }
-            async with app.running(settings, services, table, None, recorder):
+            instrumentation = Tracing(recorder) if recorder else NO_INSTRUMENTATION
+            async with app.running(settings, services, table, None, instrumentation):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

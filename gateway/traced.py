@@ -1,0 +1,34 @@
+"""The gateway of the sandbox: it tells the sandbox what becomes of each update.
+
+python -m gateway.traced
+
+The sandbox starts it in place of `telegram-gateway serve`, which has none of this.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from gateway import cli
+from gateway.cli_serve import run_gateway
+from gateway.config import Settings
+from gateway.sandbox.recorder import Recorder
+from gateway.sandbox.tracing import Tracing
+
+
+@click.command()
+@click.option("--worker", type=Path, hidden=True)
+@click.option("--turns-url", envvar="SANDBOX_TURNS_URL", required=True)
+@click.option("--turns-key", envvar="SANDBOX_TURNS_KEY", required=True)
+def traced(worker: Path | None, turns_url: str, turns_key: str) -> None:
+    """Run the gateway, and tell an address what becomes of each update."""
+
+    def trace(settings: Settings) -> Tracing:
+        return Tracing(Recorder(turns_url, turns_key, settings.api_url))
+
+    sys.exit(run_gateway(None, worker, trace, program=("gateway.traced",)))
+
+
+if __name__ == "__main__":
+    cli.run(traced)
