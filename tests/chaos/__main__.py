@@ -57,6 +57,7 @@ def _part(name: str, plan: Plan, given: argparse.Namespace) -> bool:
         users=given.users,
         rate=given.rate,
         watched="failover" in plan.kinds,
+        service_timeout=1.5,
     )
     began = time.monotonic()
     with contextlib.ExitStack() as stack:

@@ -24,17 +24,13 @@ from tests.chaos.poison import POISON, POISON_ANSWER, POISON_CALL
 from tests.chaos.run import play
 from tests.chaos.workers import Worker
 from tests.chaos.world import Setup, World
-from tests.flow.process import SERVICES
 
 CALL_SECONDS = (0.0, 5.5)
 """What services take to answer."""
 
 # What a gateway takes into its memory is lost with it. On a machine that is too slow
 # for all this, Redis would seem to be away.
-SETTINGS = {
-    "STORE_PATIENCE": "60",
-    **{f"{name}_TIMEOUT": "30" for name in SERVICES},
-}
+SETTINGS = {"STORE_PATIENCE": "60"}
 
 CALLED_WITHIN, GIVEN_UP_WITHIN = 30.0, 60.0
 """Seconds after the last kill, and after the poison came in."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from tests.chaos.history import Kind
 from tests.chaos.run import SEED, play
 from tests.chaos.world import Setup, World
-from tests.flow.process import SERVICES
 from tests.waiting import wait_until_found
 
 
@@ -18,7 +17,7 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
         workers=1,
         users=60,
         rate=60,
-        settings={f"{name}_TIMEOUT": "100" for name in SERVICES},
+        service_timeout=100,
     )
     kills = 2
 

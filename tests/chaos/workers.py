@@ -172,7 +172,6 @@ class Worker:
             "RATE_LIMIT_REQUESTS": "1000000",
             "DRAIN_TIMEOUT": "10",
             **{f"{name}_TARGET": self.services.target for name in SERVICES},
-            **{f"{name}_TIMEOUT": "1.5" for name in SERVICES},
         }
 
 

@@ -14,6 +14,7 @@ from tests.chaos.sender import PER_USER, Sender
 from tests.chaos.standins import BotApi
 from tests.chaos.store import Store, client, watching
 from tests.chaos.workers import Worker, read_logs
+from tests.flow.process import SERVICES
 from tests.mailboxes.servers import RedisServer, WatchedRedis
 
 LATE_SECONDS = 0.25
@@ -48,6 +49,8 @@ class Setup(Struct, kw_only=True):
         per_user: how many updates each user sends.
         watched: Redis has a replica, and Sentinels watch both.
         call_seconds: how long calls of services take, at least and at most.
+        service_timeout: how many seconds the workers wait for a service. Where no
+            service fails, so many that no busy machine exceeds them.
     """
 
     seed: int
@@ -61,6 +64,7 @@ class Setup(Struct, kw_only=True):
     per_user: int = PER_USER
     watched: bool = False
     call_seconds: tuple[float, float] = (0.02, 0.03)
+    service_timeout: float = 60
 
 
 class World:
@@ -71,7 +75,9 @@ class World:
         self.rng = random.Random(setup.seed)
         self.history = History()
         self.redis: RedisServer | WatchedRedis
-        self._settings = dict(setup.settings)
+        timeout = str(setup.service_timeout)
+        self._settings = {f"{name}_TIMEOUT": timeout for name in SERVICES}
+        self._settings |= setup.settings
         port = 0
         if setup.watched:
             self.redis = WatchedRedis(directory)
