@@ -73,11 +73,16 @@ def inline_result(result: InlineResult, report: Report) -> Parameters | None:
     return {"id": result.result_id, **content, **markup}
 
 
+def _untitled(result: InlineResult) -> bool:
+    """Tell whether the title is empty for Telegram, which strips all white space."""
+    return blank(result.title) or result.title.isspace()
+
+
 def _article(result: InlineResult, report: Report) -> Parameters | None:
     message = result.message
     text = _fitting(message, _TEXT_LIMIT, report)
-    if blank(result.title) or not text:
-        report("result_without_title" if blank(result.title) else "result_empty")
+    if _untitled(result) or not text:
+        report("result_without_title" if _untitled(result) else "result_empty")
         return None
     [preview] = previews(message, 1, report)
     content = {"message_text": text, **parse_mode(message), **preview}
@@ -107,7 +112,7 @@ def _media(result: InlineResult, report: Report) -> Parameters | None:
         return None
     # Bot API, InlineQueryResultCachedAudio: the title is the one of the file.
     has_title = kind == "audio" and "audio_file_id" in shown
-    if kind in _TITLED and blank(result.title) and not has_title:
+    if kind in _TITLED and _untitled(result) and not has_title:
         report("result_without_title")
         return None
     if result.title and kind != "sticker" and not has_title:

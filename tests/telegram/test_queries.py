@@ -88,10 +88,14 @@ def results_of(*results: InlineResult) -> tuple[list[dict[str, Any]], Counter[st
     return shown, faults
 
 
-def an_article(result_id: str = "1", **fields: Any) -> InlineResult:  # noqa: ANN401 - any field
+def an_article(
+    result_id: str = "1",
+    title: str = "title",
+    **fields: Any,  # noqa: ANN401 - any field
+) -> InlineResult:
     """Make a result that is a text."""
     message = OutgoingMessage(**({"text": "text"} | fields))
-    return InlineResult(result_id=result_id, title="title", message=message)
+    return InlineResult(result_id=result_id, title=title, message=message)
 
 
 def a_file(kind: "MediaKind.ValueType", **fields: Any) -> InlineResult:  # noqa: ANN401 - any field
@@ -244,6 +248,7 @@ class TestInline:
                 InlineResult(result_id="1", message=OutgoingMessage(text="x")),
                 "result_without_title",
             ),
+            (an_article(title="\x85"), "result_without_title"),
             (a_file(MEDIA_KIND_STICKER, url=URL), "result_media_unsupported"),
             (a_file(MEDIA_KIND_VIDEO, url=URL), "result_media_unsupported"),
             (a_file(MEDIA_KIND_DOCUMENT, url=URL), "result_media_unsupported"),
