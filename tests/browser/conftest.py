@@ -2,15 +2,23 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk, running_sandbox
 
-WIDE = (1280, 800)
+WIDE: ViewportSize = {"width": 1280, "height": 800}
 CHROMIUM = shutil.which("chromium")
 
 collect_ignore = [] if CHROMIUM else ["test_layout_and_focus.py", "test_page.py"]
@@ -33,18 +41,53 @@ async def browser() -> AsyncIterator[Browser]:
     """Give Debian's chromium."""
     async with async_playwright() as playwright:
         # Chromium's own sandbox does not work for root, which CI may be.
+        # Tabs of a window share one process: a new one takes half a second to start.
         running = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--renderer-process-limit=1"],
         )
         yield running
         await running.close()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def window(browser: Browser, desk: Desk) -> AsyncIterator[BrowserContext]:
+    """Give a window in which each test opens a tab: the page keeps nothing beyond it.
+
+    A first tab stays open, and with it the process of all tabs.
+    """
+    async with await browser.new_context(viewport=WIDE) as opened:
+        first = await opened.new_page()
+        await first.goto(f"{desk.url}/about")
+        yield opened
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(browser: Browser, desk: Desk) -> AsyncIterator[Page]:
+async def page(window: BrowserContext, desk: Desk) -> AsyncIterator[Page]:
     """Give an open page; it must not complain, nor ask anybody but the sandbox."""
-    width, height = WIDE
-    opened = await browser.new_page(viewport={"width": width, "height": height})
+    async with _tab(window, desk) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(page: Page, desk: Desk) -> Chat:
+    """Give the chat of a new user, whom no test limited before."""
+    return await _chat_of_a_new_user(page, desk)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def timed_chat(browser: Browser, desk: Desk) -> AsyncIterator[Chat]:
+    """Give such a chat in a window of its own, for a clock belongs to a window."""
+    async with (
+        await browser.new_context(viewport=WIDE) as window,
+        _tab(window, desk) as opened,
+    ):
+        yield await _chat_of_a_new_user(opened, desk)
+
+
+@asynccontextmanager
+async def _tab(window: BrowserContext, desk: Desk) -> AsyncIterator[Page]:
+    opened = await window.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(error.message))
     opened.on("console", lambda said: complaints.append(said.text))
@@ -56,9 +99,7 @@ async def page(browser: Browser, desk: Desk) -> AsyncIterator[Page]:
     assert complaints == []
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def chat(page: Page, desk: Desk) -> Chat:
-    """Give the chat of a new user, whom no test limited before."""
+async def _chat_of_a_new_user(page: Page, desk: Desk) -> Chat:
     user = await desk.do("user", first_name="Test")
     await page.locator(f'[data-tab="{user["id"]}"]').first.click()
     return Chat(page, user["id"])

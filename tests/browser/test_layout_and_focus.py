@@ -4,7 +4,7 @@ Everything is measured in the browser: nothing here reads a style sheet.
 """
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk
@@ -116,10 +116,10 @@ async def test_a_text_begun_right_after_a_click_on_a_tab_belongs_to_that_chat(
 
 
 async def test_whoever_opens_the_page_may_write_at_once(
-    browser: Browser, desk: Desk
+    window: BrowserContext, desk: Desk
 ) -> None:
     """The composer has the focus, and Tab leads to it first of all."""
-    page = await browser.new_page()
+    page = await window.new_page()
     await page.goto(desk.url)
     composer = page.locator(".composer textarea")
     await expect(composer).to_be_focused()

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk, process, running_sandbox
@@ -85,9 +85,10 @@ async def test_what_the_bot_is_doing_shows_until_it_says_something(
 
 
 async def test_a_draft_that_never_becomes_a_message_ends(
-    chat: Chat, desk: Desk
+    timed_chat: Chat, desk: Desk
 ) -> None:
     """Half a minute after its newest piece, as in Telegram."""
+    chat = timed_chat
     await chat.page.clock.install()
     await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A me")
     draft = chat.page.locator(".draft")
@@ -381,13 +382,13 @@ async def test_a_narrow_page_shows_one_part_at_a_time(chat: Chat) -> None:
     assert await chat.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-async def test_a_dead_service_means_an_apology(browser: Browser) -> None:
+async def test_a_dead_service_means_an_apology(window: BrowserContext) -> None:
     """The user is told, and the row names the service's failure."""
     (port,) = free_ports(1)
     own = process("gateway.sandbox.samples", "--port", str(port))
     service = f"conversation=127.0.0.1:{port}"
     async with own as samples, running_sandbox("--service", service) as desk:
-        page = await browser.new_page()
+        page = await window.new_page()
         await page.goto(desk.url)
         chat = Chat(page, 1001)
         await chat.say("are you there")
@@ -403,10 +404,10 @@ async def test_a_dead_service_means_an_apology(browser: Browser) -> None:
 
 
 async def test_a_lost_stream_is_said_and_found_again(
-    browser: Browser, desk: Desk
+    window: BrowserContext, desk: Desk
 ) -> None:
     """The page says that it is cut off, and goes on as soon as it can."""
-    page = await browser.new_page()
+    page = await window.new_page()
     await page.route("**/events", lambda route: route.fulfill(status=503))
     await page.goto(desk.url)
     connection = page.locator("#connection")
