@@ -45,10 +45,11 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: chromium
 chromium: # for the tests of the sandbox's page; where it cannot be installed they say that it is missing
-	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || { \
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || ! command -v apt-get >/dev/null || { \
 	  echo "Installing chromium for the tests of the sandbox's page: about a minute, once."; \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo -n); export DEBIAN_FRONTEND=noninteractive; \
-	  { $$as_root apt-get update -q && $$as_root apt-get install -qy --no-install-recommends chromium fonts-noto-color-emoji; } >/dev/null || \
+	  install() { $$as_root apt-get install -qy --no-install-recommends "$$1" fonts-noto-color-emoji; }; \
+	  { $$as_root apt-get update -q && { install chromium-headless-shell || install chromium; }; } >/dev/null || \
 	  echo "It could not be installed: the tests that need it say so."; }
 
 lint: $(READY) ## Check style, types, import borders and contracts
