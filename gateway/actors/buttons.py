@@ -53,10 +53,9 @@ def look_up(update: Update, state: State) -> Update:
 
 def _keyboards(reply: Reply, update: Update) -> Iterator[tuple[InlineKeyboard, str]]:
     """Give the keyboards of a reply, each with the place in which it will be."""
-    place = _place_of_messages(update)
     for message in reply.messages:
         if message.HasField("keyboard"):
-            yield message.keyboard, place
+            yield message.keyboard, _place_of_messages(update)
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
             yield result.message.keyboard, INLINE

@@ -113,7 +113,12 @@ class Delivery:
             call = calls.popleft()
             start = self._clock.uptime()
             try:
-                await self._make(call, update, lease)
+                if lease is None:
+                    await self._messenger.send(call)
+                else:
+                    await lease.hold()
+                    patience = self._patience_for(call, update)
+                    await self._messenger.send(call, patience, lease.wait)
                 in_doubt = False
             except Blocked:
                 return False
@@ -133,14 +138,6 @@ class Delivery:
             finally:
                 turn.telegram_seconds += self._clock.uptime() - start
         return True
-
-    async def _make(self, call: Call, update: Update, lease: Lease | None) -> None:
-        if lease is None:
-            await self._messenger.send(call)
-            return
-        await lease.hold()
-        patience = self._patience_for(call, update)
-        await self._messenger.send(call, patience, lease.wait)
 
     def _patience_for(self, call: Call, update: Update) -> float:
         """Give for how many seconds a call is retried.

@@ -226,10 +226,16 @@ class BotApi:
 
     async def _request(self, method: str, chat_id: int, body: Body) -> Answer:
         start = time.perf_counter()
-        if isinstance(body, bytes):
-            answer = await self._post(method, body)
-        else:
-            answer = await self._uploads.post(method, *body)
+        try:
+            if isinstance(body, bytes):
+                answer = read_answer(*await self._pool.post(method, body))
+            else:
+                answer = await self._uploads.post(method, *body)
+        except NotSent:
+            answer = Answer()
+        except NoAnswer:
+            # The request may have been read before the connection broke.
+            answer = Answer(doubtful=True)
         if self._observe_request is not None:
             status = 200 if answer.ok else answer.error_code
             seconds = time.perf_counter() - start
@@ -242,16 +248,6 @@ class BotApi:
         elif works:
             self._turns.give()
         return answer
-
-    async def _post(self, method: str, body: bytes) -> Answer:
-        try:
-            response = await self._pool.post(method, body)
-        except NotSent:
-            return Answer()
-        except NoAnswer:
-            # The request may have been read before the connection broke.
-            return Answer(doubtful=True)
-        return read_answer(response.status, response.retry_after, response.body)
 
 
 def _body(parameters: dict[str, Any], files: Mapping[str, Upload] | None) -> Body:

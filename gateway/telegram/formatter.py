@@ -84,7 +84,8 @@ def _plain(update: Update, reply: Reply) -> Call | None:
         return None
     if not (chat := place_of(update)):
         return None
-    return Call(method="sendMessage", parameters={**chat, "text": text})
+    chat["text"] = text
+    return Call(method="sendMessage", parameters=chat)
 
 
 class _Composer:
@@ -233,9 +234,6 @@ def place_of(update: Update) -> Parameters:
     context, chat_id = update.context, chat_of_messages(update)
     if not chat_id:
         return {}
-    receiver = _receiver(update)
-    if receiver is None:
-        return {}
     chat: Parameters = {"chat_id": chat_id}
     if context.message_thread_id and chat_id == context.chat_id:
         chat["message_thread_id"] = context.message_thread_id
@@ -245,24 +243,27 @@ def place_of(update: Update) -> Parameters:
         chat["direct_messages_topic_id"] = topic
     if context.business_connection_id:
         chat["business_connection_id"] = context.business_connection_id
-    return chat | receiver
+    if update.ephemeral_message_id:
+        receiver = _receiver(update)
+        if receiver is None:
+            return {}
+        chat["ephemeral_message_parameters"] = receiver
+    return chat
 
 
 def _receiver(update: Update) -> Parameters | None:
-    """Say who alone sees the answer to an ephemeral message. Empty: it is not one.
+    """Say who alone sees the answer to an ephemeral message.
 
     Bot API, sendMessage: ephemeral_message_parameters. None: nobody is known, and what
     was asked in secret is not answered in public.
     """
-    if not update.ephemeral_message_id:
-        return {}
     user_id = update.context.telegram_user_id
     if not user_id:
         return None
     receiver: Parameters = {"receiver_user_id": user_id}
     if update.callback_query_id:
         receiver["callback_query_id"] = update.callback_query_id
-    return {"ephemeral_message_parameters": receiver}
+    return receiver
 
 
 def _pressed(update: Update) -> Parameters:

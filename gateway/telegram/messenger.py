@@ -55,19 +55,20 @@ class TelegramMessenger:
         A pressed button is always answered, also by an empty reply; so is every other
         question to which Telegram waits for an answer.
         """
-        faults: Counter[str] = Counter()
-
-        def report(fault: str) -> None:
-            self._count_reply_fault(fault)
-            faults[fault] += 1
-
-        calls = compose(update, reply, report, local_server=self._local_server)
+        faults: list[str] = []
+        calls = compose(update, reply, faults.append, local_server=self._local_server)
         if faults:
-            logger.warning(
-                "parts of a reply left out",
-                extra={"request_id": update.context.request_id, "faults": faults},
-            )
+            self._tell(faults, update)
         return calls
+
+    def _tell(self, faults: list[str], update: Update) -> None:
+        """Count and log what was left out of a reply."""
+        for fault in faults:
+            self._count_reply_fault(fault)
+        logger.warning(
+            "parts of a reply left out",
+            extra={"request_id": update.context.request_id, "faults": Counter(faults)},
+        )
 
     async def send(
         self, call: Call, patience: float = 0, wait: Wait = wait_plainly
@@ -85,23 +86,30 @@ class TelegramMessenger:
             Blocked: this user cannot be reached.
             BotApiError: the Bot API did not take it, or nobody knows whether it did.
         """
-        for _ in range(_AMENDMENTS):
+        for amendments in range(_AMENDMENTS + 1):
+            start = time.perf_counter()
             try:
-                await self._call(call, patience, wait)
-            except Rejected as rejected:
-                logger.warning(
-                    "call refused",
-                    extra={"method": call.method, "fault": rejected.part.value},
+                await self._api.call(
+                    call.method,
+                    call.parameters,
+                    call.files,
+                    patience=max(patience, call.patience),
+                    wait=wait,
                 )
+            except Rejected as rejected:
+                if amendments == _AMENDMENTS:
+                    raise
+                _log_refusal(call, rejected)
                 if _expired(call, rejected):
                     return
                 amended = amend(call, rejected.part)
                 if amended is None:
                     raise
-                call = amended
             else:
                 return
-        await self._call(call, patience, wait)
+            finally:
+                self._observe_call(call.method, time.perf_counter() - start)
+            call = amended
 
     def preview(self, update: Update) -> TelegramPreview:
         """Prepare to show the answer to an update while it is being written."""
@@ -126,18 +134,12 @@ class TelegramMessenger:
         finally:
             self._observe_call(method, time.perf_counter() - start)
 
-    async def _call(self, call: Call, patience: float, wait: Wait) -> None:
-        start = time.perf_counter()
-        try:
-            await self._api.call(
-                call.method,
-                call.parameters,
-                call.files,
-                patience=max(patience, call.patience),
-                wait=wait,
-            )
-        finally:
-            self._observe_call(call.method, time.perf_counter() - start)
+
+def _log_refusal(call: Call, rejected: Rejected) -> None:
+    logger.warning(
+        "call refused",
+        extra={"method": call.method, "fault": rejected.part.value},
+    )
 
 
 def _expired(call: Call, rejected: Rejected) -> bool:
