@@ -40,9 +40,13 @@ class Renewer:
         """Renew at once the leases that have run out already, if there are any."""
         await self._renew(self._clock.uptime())
 
+    def lasts(self, claim: Claim) -> bool:
+        """Tell whether the claim's lease has not run out."""
+        return self._clock.uptime() < claim.until
+
     async def hold(self, claim: Claim) -> None:
         """Return when the claim's lease lasts: at once unless it has run out."""
-        while self._clock.uptime() >= claim.until:
+        while not self.lasts(claim):
             await self._renewed.wait()
 
     async def _renew(self, until: float) -> None:

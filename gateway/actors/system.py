@@ -280,7 +280,8 @@ class _KeptLease:
     async def hold(self) -> None:
         if self.claim.suspected:
             await self._probation.end_step(self.claim)
-        await self._renewer.hold(self.claim)
+        if not self._renewer.lasts(self.claim):
+            await self._renewer.hold(self.claim)
 
     async def wait(self, pause: Awaitable[None]) -> None:
         await self._system.wait(self.claim, pause)

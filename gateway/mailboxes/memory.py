@@ -118,7 +118,7 @@ class MemoryMailboxes:
             if placed is Placed.STORED:
                 self.queued += 1
             return placed
-        mailbox = Mailbox([envelope])
+        mailbox = Mailbox([envelope], suspect=envelope.update_id)
         self.queued += 1
         if claim:
             return self._lend(lane, mailbox)
@@ -149,7 +149,8 @@ class MemoryMailboxes:
                 self.letters.keep(letter, self._clock.uptime())
         now = self._clock.uptime()
         self._states.save(claim.lane, state, now)
-        mailbox.clear()
+        if mailbox.deaths:
+            mailbox.clear()
         if mailbox.mail and not give_back:
             claim.until = mailbox.due = now + self._lease_seconds
             return mailbox.mail[0]
