@@ -7,7 +7,7 @@ service. No task is started here.
 """
 
 import asyncio
-import secrets
+import random
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -76,10 +76,12 @@ class Rpc:
             )
         except aio.AioRpcError as error:
             raise refusal(error, self.route.name) from None
-        if answer is not None and len(answer) > MOST_BYTES:
+        if answer is None:  # the status OK with no answer behind it
+            raise ServiceFailed(f"{self.route.name}: OK without an answer")
+        if len(answer) > MOST_BYTES:
             self._size().add(answer)
         message = _decoded(answer, self.route)
-        if answer is not None and len(answer) > _LARGE_BYTES:
+        if len(answer) > _LARGE_BYTES:
             # The event loop holds the bytes until this task has waited for something;
             # by then the message would have been copied again.
             del answer
@@ -147,7 +149,7 @@ class Rpc:
         return request.SerializeToString()
 
 
-def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
+def _metadata(request_id: str) -> aio.Metadata:
     """Give the headers of a call: its idempotency key and its place in a trace.
 
     W3C Trace Context, version 00. All calls for an update, repetitions after a crash
@@ -155,16 +157,16 @@ def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
     no spans, and a service that follows the flag would record traces without a root.
     """
     trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
-    return (
+    span = random.getrandbits(64) or 1  # 0 is not allowed
+    # gRPC takes a tuple too, but first finds out at length that it is one.
+    return aio.Metadata(
         ("x-request-id", request_id),
-        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-00"),
+        ("traceparent", f"00-{trace}-{span:016x}-00"),
     )
 
 
-def _decoded(answer: bytes | None, route: Route) -> Message:
-    """Read an answer. None is the status OK with no answer behind it."""
-    if answer is None:
-        raise ServiceFailed(f"{route.name}: OK without an answer")
+def _decoded(answer: bytes, route: Route) -> Message:
+    """Read an answer."""
     try:
         message = route.response.FromString(answer)
     except DecodeError:
