@@ -154,13 +154,13 @@ def choosing(pages: Pages) -> Handler:
     }
     served = {**pages, **heads}
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         method, path = request.method, request.rel_url.raw_path
         if handler := served.get((method, path)):
-            return await handler(request)
+            return handler(request)
         top = path[: path.find("/", 1) + 1]
         if handler := served.get((method, top)):
-            return await handler(request)
+            return handler(request)
         if allowed := {allowed for allowed, known in served if known in {path, top}}:
             raise web.HTTPMethodNotAllowed(method, allowed)
         raise web.HTTPNotFound

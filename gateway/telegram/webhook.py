@@ -115,8 +115,10 @@ class Webhook:
         given = request.headers.get(_SECRET_HEADER, "")
         # Undoes what aiohttp did to the header, so that any bytes can be compared.
         given_bytes = given.encode("utf-8", "surrogateescape")
-        fits = [hmac.compare_digest(given_bytes, secret) for secret in self._secrets]
-        return any(fits)
+        fits = False
+        for secret in self._secrets:
+            fits |= hmac.compare_digest(given_bytes, secret)
+        return fits
 
     async def _deliver(self, body: bytes) -> None:
         """Read the body and hand the update on."""
@@ -209,8 +211,12 @@ class _UsualAnswer(web.StreamResponse):
             date = formatdate(second, usegmt=True)
             answer = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: {date}\r\n\r\n"
             self._second, self._bytes = second, answer.encode()
-        await request.writer.write(self._bytes)
-        await request.writer.drain()
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        transport.write(self._bytes)
+        if request.protocol.writing_paused:
+            await request.writer.drain()
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -232,14 +238,15 @@ async def _receive(request: web.BaseRequest, keep: int, seconds: float) -> _Rece
     left unread may take our answer along.
     """
     content = request.content
-    body = bytearray()
+    body: bytes | bytearray = b""
     size = 0
     fault = ""
     try:
         if content.is_eof():  # nearly always: it came along with its head
-            body += content.read_nowait()
+            body = content.read_nowait()
             size = len(body)
         else:
+            body = bytearray()
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             async with asyncio.timeout(seconds):
