@@ -44,8 +44,14 @@ class Asking:
         self._clock = clock
         self._patience = patience
         self._lease_seconds = lease_seconds
+        self._patient: dict[Command, tuple[float, float]] = {}
+        """Who waits with patience, the longest first: until when, and when it ends in
+        any case, by the loop's time."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Set for the first of them, or for one that is gone by now: nearly all get
+        their answer at once, so that a timer for each would cost more than it does."""
         self._timers: dict[Command, asyncio.TimerHandle] = {}
-        """Ends the patience of those who wait."""
+        """Those who wait on after that have a timer each."""
 
     async def ask(self, command: Command, lane: str = "", token: str = "") -> Any:  # noqa: ANN401 - as Redis answers
         """Ask until the answer is there.
@@ -76,16 +82,22 @@ class Asking:
         """
         if self._patience is None:
             return await self.ask(command, lane, token)
-        now = asyncio.get_running_loop().time()
-        self._wait(command, now + self._patience, now + MOST_PATIENCE * self._patience)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        until = now + self._patience
+        self._patient[command] = until, now + MOST_PATIENCE * self._patience
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._look_at_longest)
         try:
             return await self.ask(command, lane, token)
         finally:
-            self._timers.pop(command).cancel()
+            self._patient.pop(command, None)
+            if (timer := self._timers.pop(command, None)) is not None:
+                timer.cancel()
 
     def give_up(self, shards: Collection[int]) -> None:
         """End the patience of all who wait for an answer from these shards."""
-        for command in self._timers:
+        for command in (*self._patient, *self._timers):
             if command.shard in shards:
                 _end(command)
 
@@ -99,6 +111,17 @@ class Asking:
         loop = asyncio.get_running_loop()
         loop.call_later(self._lease_seconds, command.reply.cancel)
         self._transport.submit(command)
+
+    def _look_at_longest(self) -> None:
+        """End the patience of those who wait longest."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for command, (until, end) in list(self._patient.items()):
+            if until > loop.time():
+                self._timer = loop.call_at(until, self._look_at_longest)
+                return
+            del self._patient[command]
+            self._lose_patience(command, until, end)
 
     def _wait(self, command: Command, until: float, end: float) -> None:
         loop = asyncio.get_running_loop()
