@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf.message import DecodeError, Message
@@ -136,17 +137,25 @@ class Rpc:
     ) -> bytes:
         """Put the request together."""
         route = self.route
-        fields = {**values, route.context_field: update.context}
+        request = route.request(**values)
+        context: RequestContext = getattr(request, route.context_field)
+        # A copy: the update's own context stays as it is.
+        context.CopyFrom(update.context)
+        context.internal_user_id = internal_user_id
         if route.message_field and update.message is not None:
-            fields[route.message_field] = update.message
-        request = route.request(**fields)
-        # The request has a copy of the context: the update's own stays as it is.
-        getattr(request, route.context_field).internal_user_id = internal_user_id
+            getattr(request, route.message_field).CopyFrom(update.message)
         if self._address_files:
-            for field in {route.message_field, route.details_field} & fields.keys():
-                for message in messages_in(getattr(request, field)):
-                    self._address_files(message)
+            self._add_addresses(request, self._address_files)
         return request.SerializeToString()
+
+    def _add_addresses(
+        self, request: Message, address_files: Callable[[IncomingMessage], None]
+    ) -> None:
+        """Put the addresses of files into the messages of a request."""
+        for field in {self.route.message_field, self.route.details_field} - {""}:
+            if request.HasField(field):
+                for message in messages_in(getattr(request, field)):
+                    address_files(message)
 
 
 def _metadata(request_id: str) -> aio.Metadata:
