@@ -71,9 +71,10 @@ def compose(
 
 def _plain(update: Update, reply: Reply) -> Call | None:
     """Give the call of the most frequent reply: one short text. None: it is another."""
-    if update.callback_query_id or update.name or len(reply.messages) != 1:
+    messages = reply.messages
+    if update.callback_query_id or update.name or len(messages) != 1:
         return None
-    message = reply.messages[0]
+    message = messages[0]
     text = message.text
     # No character has more than two units.
     if len(text) > TEXT_LIMIT // 2 or blank(text):

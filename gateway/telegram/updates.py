@@ -107,11 +107,9 @@ class UpdateReader:
         self, update_id: int, happening: Happening, user: User | None, arrived: float
     ) -> RequestContext:
         """Say who acted, where and when."""
-        context = RequestContext(
-            request_id=f"{self._bot_id}-{update_id}",
-            update_id=update_id,
-            message_thread_id=happening.topic,
-        )
+        context = RequestContext()
+        context.request_id = f"{self._bot_id}-{update_id}"
+        context.update_id = update_id
         context.send_time.seconds = happening.time or int(arrived)
         if (chat := happening.place) is not None:
             _name_chat(context, chat)
@@ -119,6 +117,8 @@ class UpdateReader:
             _name_user(context, user)
             if user.is_bot or happening.by_bot:
                 context.is_bot = True
+        if thread_id := happening.topic:
+            context.message_thread_id = thread_id
         if business := happening.business:
             context.business_connection_id = business
         if message_id := happening.about_message:
