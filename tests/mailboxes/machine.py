@@ -51,7 +51,7 @@ class MailboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.exits = AsyncExitStack()
-        self.store = self.runner.run(self.exits.enter_async_context(self.open_store()))
+        self.store = self.run(self.exits.enter_async_context(self.open_store()))
         self.serial = 0
         # The model.
         self.mail: dict[str, dict[int, Envelope]] = {}
@@ -72,7 +72,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Close the store."""
-        self.runner.run(self.exits.aclose())
+        self.run(self.exits.aclose())
         self.runner.close()
 
     @initialize(target=claims, tries=st.integers(0, 5))
@@ -195,32 +195,32 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.35 * LEASE, 1.1 * LEASE]))
     def time_passes(self, seconds: float) -> None:
         """Let some leases and pauses end."""
-        self.runner.run(self.store.pass_time(seconds))
+        self.run(self.store.pass_time(seconds))
 
     @rule()
     def a_day_passes(self) -> None:
         """Let every state expire."""
-        self.runner.run(self.store.pass_time(KEPT_SECONDS + 1))
+        self.run(self.store.pass_time(KEPT_SECONDS + 1))
         self.states.clear()
 
     @rule()
     def drain(self) -> None:
         """Let a worker do everything that is left, after all others died."""
-        self.runner.run(self.store.pass_time(1.1 * LEASE))
+        self.run(self.store.pass_time(1.1 * LEASE))
         for _ in range(3):
-            for lane in self.runner.run(self.store.mailboxes.waiting(100)):
+            for lane in self.run(self.store.mailboxes.waiting(100)):
                 claim = self.claim(lane)
                 if not isinstance(claim, Claim):  # after a pause
                     continue
                 while lane in self.owners:
                     self.commit(claim, min(self.mail[lane]), "", give_back=False)
-            self.runner.run(self.store.pass_time(1.1 * LEASE))
+            self.run(self.store.pass_time(1.1 * LEASE))
         assert not self.mail
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         """Nothing is lost, nothing is there twice, and what is left is found."""
-        self.runner.run(self.check())
+        self.run(self.check())
 
     async def check(self) -> None:
         """Compare the store with the model."""
@@ -242,10 +242,21 @@ class MailboxMachine(RuleBasedStateMachine):
         """The time of the last call."""
         return self.store.clock.uptime()
 
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the loop of this machine.
+
+        `Runner.run` would handle SIGINT anew each time, which takes longer than a call.
+        """
+        return self.runner.get_loop().run_until_complete(coroutine)
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Make a call, some time after the one before."""
-        self.runner.run(self.store.pass_time(0.001))
-        return self.runner.run(coroutine)
+
+        async def make() -> T:
+            await self.store.pass_time(0.001)
+            return await coroutine
+
+        return self.run(make())
 
     def bytes(self) -> bytes:
         """Give bytes that were never used before."""
