@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import (
@@ -117,17 +118,18 @@ def compare_parts(text: str, mode: str, limit: int) -> str:
 def seen(text: str, mode: str) -> list[tuple[str, list[str]]]:
     """Give each visible character as TDLib shows it: with its marks."""
     visible, entities = tdlib.parse(text, mode)
+    spans = [(each.pop("offset"), each.pop("length"), str(each)) for each in entities]
     marks: list[list[str]] = [[] for _ in range(units(visible))]
-    for entity in entities:
-        start = entity.pop("offset")
-        for position in range(start, start + entity.pop("length")):
-            marks[position].append(str(entity))
+    for start, length, mark in sorted(spans, key=itemgetter(2)):
+        for position in range(start, start + length):
+            marks[position].append(mark)
+    blanks = {character for character in set(visible) if blank(character)}
     characters = []
     position = 0
     for character in visible:
-        if not blank(character):
-            characters.append((character, sorted(marks[position])))
-        position += units(character)
+        if character not in blanks:
+            characters.append((character, marks[position]))
+        position += 2 if character > "\uffff" else 1
     return characters
 
 

@@ -164,7 +164,10 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Note each visible character with the tags above it."""
         marks = tuple(self._open)
-        self.seen += [(character, marks) for character in data if not blank(character)]
+        blanks = {character for character in set(data) if blank(character)}
+        self.seen += [
+            (character, marks) for character in data if character not in blanks
+        ]
 
 
 def element(tag: str) -> st.SearchStrategy[str]:
