@@ -1,12 +1,18 @@
-"""`telegram-gateway dead`, as a process, beside a gateway that runs."""
+"""`telegram-gateway dead`, as a process, beside a gateway that runs.
 
+Where it ends before it has anything to do with a gateway, it runs in this process.
+"""
+
+import logging
 import socket
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway import cli
 from gateway.domain.call import Call
 from gateway.domain.state import State, encode_state
 from gateway.domain.update import Update
@@ -32,15 +38,48 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def dead(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
     """Run `dead`; gives its exit code and the lines of its output and errors."""
-    settings = {
+    code, output, errors = await run("dead", *arguments, settings=settings_of(url))
+    return code, *read(output, errors)
+
+
+def settings_of(url: str) -> dict[str, str]:
+    """Give the environment of `dead`."""
+    return {
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
         "REDIS_URL": url,
     }
-    code, output, errors = await run("dead", *arguments, settings=settings)
+
+
+def read(output: str, errors: str) -> tuple[list[str], list[str]]:
+    """Give the lines of both, which hold nothing that a user wrote."""
     assert not any(canary in output + errors for canary in CANARIES)
     assert "Traceback" not in errors
-    return code, output.splitlines(), errors.splitlines()
+    return output.splitlines(), errors.splitlines()
+
+
+DeadHere = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def dead_here(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> DeadHere:
+    """Give what runs `dead` in this process, and gives what `dead` above gives."""
+
+    def run_here(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
+        words = ["telegram-gateway", "dead", *arguments]
+        monkeypatch.setattr(sys, "argv", words)
+        for name, value in (settings_of(url) | {"ENV_FILE": ""}).items():
+            monkeypatch.setenv(name, value)
+        # It adds a handler, which later tests must not find.
+        monkeypatch.setattr(logging.getLogger("gateway"), "handlers", [])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert isinstance(end.value.code, int)
+        return end.value.code, *read(*capfd.readouterr())
+
+    return run_here
 
 
 async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
@@ -158,17 +197,17 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
         )
 
 
-async def test_without_a_redis_there_is_nothing_to_list() -> None:
+def test_without_a_redis_there_is_nothing_to_list(dead_here: DeadHere) -> None:
     """They end with the process that has them."""
     for command in (("list",), ("replay", "--all"), ("delete", "--all")):
-        code, output, errors = await dead(*command)
+        code, output, errors = dead_here(*command)
         assert (code, output, len(errors)) == (2, [], 1)
         assert "REDIS_URL" in errors[0]
 
 
-async def test_an_address_that_cannot_be_used_is_one_line() -> None:
+def test_an_address_that_cannot_be_used_is_one_line(dead_here: DeadHere) -> None:
     """And it is not quoted: a password may be in it."""
-    code, output, errors = await dead("list", url="redis://127.0.0.1:1?canary=1")
+    code, output, errors = dead_here("list", url="redis://127.0.0.1:1?canary=1")
     assert (code, output, len(errors)) == (2, [], 1)
     assert "REDIS_URL" in errors[0]
 
@@ -192,10 +231,10 @@ async def test_a_redis_that_does_not_answer_is_one_line(*, silent: bool) -> None
     [(), ("--all", "--reason", "poison"), ("1-1-1", "--all"), ("no-such-id",)],
 )
 @pytest.mark.parametrize("command", ["replay", "delete"])
-async def test_what_to_replay_or_delete_is_said_exactly(
-    command: str, arguments: tuple[str, ...]
+def test_what_to_replay_or_delete_is_said_exactly(
+    command: str, arguments: tuple[str, ...], dead_here: DeadHere
 ) -> None:
     """Nothing is replayed or deleted by mistake."""
-    code, output, errors = await dead(command, *arguments, url="redis://127.0.0.1:1")
+    code, output, errors = dead_here(command, *arguments, url="redis://127.0.0.1:1")
     assert (code, output) == (2, [])
     assert errors[-1].startswith("Error: ")
