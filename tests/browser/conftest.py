@@ -26,8 +26,10 @@ collect_ignore = [] if CHROMIUM else ["test_layout_and_focus.py", "test_page.py"
 """Without a browser one test fails, and says why, instead of all of them."""
 
 
-expect.set_options(timeout=60_000)
-"""Milliseconds: a busy machine is slow, and only a failing test waits this long."""
+LIMIT_MS = 60_000
+"""A busy machine is slow, and only a failing test waits this long."""
+
+expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -57,7 +59,7 @@ async def window(browser: Browser, desk: Desk) -> AsyncIterator[BrowserContext]:
 
     A first tab stays open, and with it the process of all tabs.
     """
-    async with await browser.new_context(viewport=WIDE) as opened:
+    async with _window(browser) as opened:
         first = await opened.new_page()
         await first.goto(f"{desk.url}/about")
         yield opened
@@ -79,11 +81,15 @@ async def chat(page: Page, desk: Desk) -> Chat:
 @pytest_asyncio.fixture(loop_scope="session")
 async def timed_chat(browser: Browser, desk: Desk) -> AsyncIterator[Chat]:
     """Give such a chat in a window of its own, for a clock belongs to a window."""
-    async with (
-        await browser.new_context(viewport=WIDE) as window,
-        _tab(window, desk) as opened,
-    ):
+    async with _window(browser) as window, _tab(window, desk) as opened:
         yield await _chat_of_a_new_user(opened, desk)
+
+
+@asynccontextmanager
+async def _window(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with await browser.new_context(viewport=WIDE) as opened:
+        opened.set_default_timeout(LIMIT_MS)
+        yield opened
 
 
 @asynccontextmanager

@@ -99,6 +99,17 @@ async def process(*module: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await asyncio.wait_for(running.wait(), LIMIT)
 
 
+async def listens(port: int) -> bool:
+    """Say whether something takes connections at a port of this machine."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
 async def _answers(client: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with client.get(url) as response:

@@ -6,8 +6,9 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat
-from tests.browser.desk import Desk, process, running_sandbox
+from tests.browser.desk import Desk, listens, process, running_sandbox
 from tests.ports import free_ports
+from tests.waiting import wait_until_found
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -387,20 +388,25 @@ async def test_a_dead_service_means_an_apology(window: BrowserContext) -> None:
     (port,) = free_ports(1)
     own = process("gateway.sandbox.samples", "--port", str(port))
     service = f"conversation=127.0.0.1:{port}"
-    async with own as samples, running_sandbox("--service", service) as desk:
-        page = await window.new_page()
-        await page.goto(desk.url)
-        chat = Chat(page, 1001)
-        await chat.say("are you there")
-        await chat.of_bot("You said: are you there").wait_for()
-        samples.kill()
-        await samples.wait()
-        await chat.rest()
-        await chat.say("and now")
-        await expect(chat.of_bot(APOLOGY)).to_be_visible()
-        row = chat.rows.filter(has_text="and now").first
-        await expect(row.locator(".verdict.bad")).to_have_text("service unavailable")
-        await page.close()
+    async with own as samples:
+        # Without it the first message would get the apology already.
+        await wait_until_found(lambda: listens(port))
+        async with running_sandbox("--service", service) as desk:
+            page = await window.new_page()
+            await page.goto(desk.url)
+            chat = Chat(page, 1001)
+            await chat.say("are you there")
+            await chat.of_bot("You said: are you there").wait_for()
+            samples.kill()
+            await samples.wait()
+            await chat.rest()
+            await chat.say("and now")
+            await expect(chat.of_bot(APOLOGY)).to_be_visible()
+            row = chat.rows.filter(has_text="and now").first
+            await expect(row.locator(".verdict.bad")).to_have_text(
+                "service unavailable"
+            )
+            await page.close()
 
 
 async def test_a_lost_stream_is_said_and_found_again(
