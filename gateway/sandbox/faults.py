@@ -66,6 +66,10 @@ class Faults:
         """Queue a fault."""
         self._queue.append(fault)
 
+    def clear(self) -> None:
+        """Drop all faults that are queued."""
+        self._queue.clear()
+
     def meet(self, method: str, parameters: Parameters) -> Fault | None:
         """Take the first fault that a call meets."""
         for fault in self._queue:

@@ -214,6 +214,10 @@ class Simulator:
             )
         )
 
+    def stop_failing(self) -> None:
+        """Drop the faults that `fail` queued and no call has met yet."""
+        self._faults.clear()
+
     def _answer_webhook(self, content_type: str, body: bytes) -> None:
         self._calls.answer_webhook(content_type, body)
 

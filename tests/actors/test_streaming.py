@@ -446,7 +446,7 @@ async def test_the_stop_itself_is_done_in_its_turn(stage: Stage) -> None:
     assert stage.turns.outcomes == ["done", "duplicate"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     pieces=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=30),
     fails=st.lists(st.sampled_from(["", "later", "never"]), max_size=30),

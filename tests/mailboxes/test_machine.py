@@ -227,7 +227,7 @@ def test_any_order_of_calls_does_what_the_model_does(
     examples = EXAMPLES[request.node.callspec.params["open_store"]]
     run_state_machine_as_test(
         machine_over(open_store),
-        settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=examples, stateful_step_count=40),
     )
 
 
@@ -240,7 +240,6 @@ def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxes]) -> 
             settings=settings(
                 max_examples=5000,  # most are found within 100
                 stateful_step_count=40,
-                deadline=None,
                 report_multiple_bugs=False,
                 derandomize=True,
                 database=None,

@@ -137,7 +137,7 @@ FAILURES = st.lists(st.sampled_from(["500", "302", "429", "404", "close"]), max_
 MESSAGES = st.lists(st.tuples(st.integers(1, 4), FAILURES), min_size=1, max_size=12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(MESSAGES, st.integers(1, 3), st.booleans())
 def test_each_chat_gets_all_its_updates_in_order_one_at_a_time(
     messages: list[tuple[int, list[str]]], connections: int, warmed: bool

@@ -9,7 +9,7 @@ from botgateway.chat.v1.reply_pb2 import (
     TEXT_FORMAT_MARKDOWN_V2,
     TEXT_FORMAT_UNSPECIFIED,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.telegram.formatted_text import split_formatted
@@ -188,7 +188,6 @@ HTML: st.SearchStrategy[str] = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)  # long texts, on machines that do other things too
 @given(HTML)
 def test_html_stays_well_formed_in_every_part(html: str) -> None:
     """Each part parses by itself, and each character keeps its markup."""

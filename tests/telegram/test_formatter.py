@@ -27,7 +27,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
     TextFormat,
 )
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -169,7 +169,6 @@ def assert_takes(call: Call) -> None:
             assert 1 <= len(button.get("callback_data", "1").encode()) <= 64
 
 
-@settings(deadline=None)  # long texts, on machines that do other things too
 @given(UPDATES, REPLIES)
 def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> None:
     """Whatever a service replies, and however a call is amended."""
@@ -180,7 +179,6 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
                 assert_takes(amended)
 
 
-@settings(deadline=None)  # long texts, on machines that do other things too
 @given(
     st.sampled_from([message_update(), message_update(topic=5), message_update(0)]),
     st.builds(
@@ -206,7 +204,6 @@ def test_a_message_alone_becomes_what_it_becomes_among_others(
     assert composed(update, message, message) == (alone * 2, faults * 2)
 
 
-@settings(deadline=None)  # long texts, on machines that do other things too
 @given(UPDATES, REPLIES)
 def test_a_pressed_button_is_answered_once_and_first(
     update: Update, reply: Reply
@@ -218,7 +215,6 @@ def test_a_pressed_button_is_answered_once_and_first(
     assert methods.count("answerCallbackQuery") == len(answers)
 
 
-@settings(deadline=None)  # long texts, on machines that do other things too
 @given(st.sampled_from([message_update(), press()]), MESSAGES)
 def test_no_character_is_lost_and_the_keyboard_comes_last(
     update: Update, message: OutgoingMessage

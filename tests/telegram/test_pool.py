@@ -205,7 +205,7 @@ class TestAnswers:
         (429, "", b""),
     )
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         which=st.lists(st.integers(0, 6), min_size=1, max_size=4),
         cuts=st.sets(st.integers(1, 150)),

@@ -39,7 +39,7 @@ from botgateway.chat.v1.reply_pb2 import (
     TextFormat,
     Upload,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.call import Call
@@ -491,7 +491,6 @@ RESULTS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(RESULTS, max_size=60))
 def test_no_results_are_refused_whatever_a_service_gives(
     results: list[InlineResult],

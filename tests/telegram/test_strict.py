@@ -24,7 +24,7 @@ from botgateway.chat.v1.reply_pb2 import (
     RouteCall,
     Row,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.update import Update
@@ -174,7 +174,6 @@ CONTEXTS = st.sampled_from(
 )
 
 
-@settings(deadline=None)  # a busy machine takes longer
 @given(CONTEXTS, st.booleans(), st.lists(messages(), max_size=3))
 def test_no_call_is_refused_whatever_a_service_replies(
     place: dict[str, Any], pressed: bool, sent: list[OutgoingMessage]

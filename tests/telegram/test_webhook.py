@@ -576,7 +576,7 @@ JUNK = (
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, suppress_health_check=SLOW)
 @given(st.lists(JUNK, min_size=1, max_size=8))
 async def test_any_bytes_are_answered_with_200(bodies: list[bytes]) -> None:
     """One answer for each body, on one connection, sent without waiting for any."""
@@ -591,7 +591,7 @@ async def test_any_bytes_are_answered_with_200(bodies: list[bytes]) -> None:
     assert [letter.body for letter in gateway.letters] == unread
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60, suppress_health_check=SLOW)
 @given(st.lists(st.integers(0x21, 0xFF).filter(lambda byte: byte != 0x7F), max_size=40))
 async def test_any_secret_is_answered_with_200(secret: list[int]) -> None:
     """Any bytes that HTTP allows in a header."""
