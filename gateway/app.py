@@ -35,10 +35,10 @@ from gateway.services.channels import Channels, Tls
 from gateway.services.dispatch import Dispatch
 from gateway.services.routes import RouteTable
 from gateway.supervisor import SPARE_SECONDS, end_with_parent
-from gateway.telegram.api import BotApi
-from gateway.telegram.downloads import Downloads
-from gateway.telegram.files import FileAddresses
-from gateway.telegram.introduction import introduce
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.startup_sync import introduce
+from gateway.telegram.files.proxy import Downloads
+from gateway.telegram.files.signed_urls import FileAddresses
 from gateway.whole import WholeHealth, remove_sockets, socket_of_whole
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from gateway.domain.errors import Faults, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.dead import DeadLetters, Place, Summary, open_dead_letters
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.telegram.updates import UpdateReader
+from gateway.telegram.inbound.parser import UpdateReader
 
 
 def print_letters(reason: str | None, limit: int) -> None:

@@ -9,9 +9,9 @@ import click
 from gateway import config
 from gateway.domain.errors import Faults
 from gateway.services.routes import build_routes, discover
-from gateway.telegram import account
-from gateway.telegram.api import BotApi
-from gateway.telegram.kinds import allowed_updates
+from gateway.telegram.bot_api import bot_settings
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.inbound.update_types import allowed_updates
 
 
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
@@ -23,10 +23,10 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     url = str(settings.webhook_url)
 
     async def change(api: BotApi) -> None:
-        current = (await account.get_webhook_info(api)).url
+        current = (await bot_settings.get_webhook_info(api)).url
         if current not in {"", url} and not force:
             raise Faults([f"the webhook is {current} now; --force replaces it"])
-        await account.set_webhook(
+        await bot_settings.set_webhook(
             api,
             url,
             settings.telegram_webhook_secret.get_secret_value(),
@@ -44,7 +44,7 @@ def print_webhook() -> None:
     """Print where updates are sent now, and how that goes."""
 
     async def show(api: BotApi) -> None:
-        info = await account.get_webhook_info(api)
+        info = await bot_settings.get_webhook_info(api)
         click.echo(f"url:                  {info.url or '(none)'}")
         click.echo(f"pending updates:      {info.pending_update_count}")
         click.echo(f"max connections:      {info.max_connections}")
@@ -62,7 +62,9 @@ def delete_webhook(*, drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
 
     async def change(api: BotApi) -> None:
-        await account.delete_webhook(api, drop_pending_updates=drop_pending_updates)
+        await bot_settings.delete_webhook(
+            api, drop_pending_updates=drop_pending_updates
+        )
         click.echo("webhook deleted")
 
     _with_api(config.load(), change)

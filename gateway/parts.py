@@ -28,9 +28,9 @@ from gateway.mailboxes.store import Store
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
 from gateway.services.dispatch import Dispatch
-from gateway.telegram.api import BotApi
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.inbound.parser import UpdateReader
 from gateway.telegram.messenger import TelegramMessenger
-from gateway.telegram.updates import UpdateReader
 from gateway.telegram.webhook import Webhook
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}

@@ -12,10 +12,10 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Part, Rejected
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update
-from gateway.telegram.amendment import amend
-from gateway.telegram.api import BotApi
-from gateway.telegram.formatter import compose, place_of
-from gateway.telegram.preview import TelegramPreview
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.renderer import compose, place_of
+from gateway.telegram.outbound.streaming_preview import TelegramPreview
 
 logger = logging.getLogger(__name__)
 

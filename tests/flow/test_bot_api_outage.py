@@ -12,7 +12,7 @@ import pytest
 
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.standing_faults import Settings
-from gateway.telegram import health
+from gateway.telegram.bot_api import health
 from tests.flow.backend import Backend, serving
 from tests.flow.process import Process, program, settings_of
 from tests.flow.world import TOKEN, World, world

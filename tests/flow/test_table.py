@@ -11,7 +11,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.domain.call import Call
 from gateway.domain.update import Update
-from gateway.telegram.formatter import compose
+from gateway.telegram.outbound.renderer import compose
 from tests.flow.backend import gate
 from tests.flow.world import SECRET, World, world
 from tests.waiting import wait_until

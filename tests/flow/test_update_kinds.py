@@ -53,7 +53,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.sandbox.ordinary_updates import MAKERS
-from gateway.telegram.kinds import KINDS
+from gateway.telegram.inbound.update_types import KINDS
 from tests.flow.world import UPDATES, World, world
 from tests.services.every_kind import TYPES, EveryKind, every_kind, rpc_name
 

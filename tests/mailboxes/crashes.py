@@ -27,7 +27,7 @@ from gateway.mailboxes.keys import SHARDS, shard_of
 from gateway.mailboxes.redis import RedisMailboxes
 from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.stops import LocalStops
-from gateway.telegram.updates import UpdateReader
+from gateway.telegram.inbound.parser import UpdateReader
 from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport
 from tests.mailboxes.redis_store import RedisStore

@@ -17,9 +17,9 @@ from gateway.sandbox.markup import Parsed, Unparsable
 from gateway.sandbox.markup_html import parse_html
 from gateway.sandbox.markup_markdown import parse_markdown_v2
 from gateway.sandbox.markup_markdown_legacy import parse_markdown
-from gateway.telegram.addresses import read_address
-from gateway.telegram.formatted_text import split_formatted
-from gateway.telegram.text import blank, split, units
+from gateway.telegram.outbound.formatted_text import split_formatted
+from gateway.telegram.outbound.text_splitting import blank, split, units
+from gateway.telegram.outbound.urls import read_address
 from tests import tdlib
 
 PARSERS: dict[str, Callable[[str], Parsed]] = {

@@ -6,14 +6,14 @@ import pytest
 
 from gateway.domain.errors import BotApiUnavailable
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.account import (
+from gateway.telegram.bot_api.bot_settings import (
     delete_webhook,
     get_me,
     get_webhook_info,
     set_my_commands,
     set_webhook,
 )
-from gateway.telegram.api import BotApi
+from gateway.telegram.bot_api.client import BotApi
 
 TOKEN = "4711:account-token"
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from gateway.sandbox.links import BadLink, check_link
-from gateway.telegram.addresses import is_address, is_private, read_address
+from gateway.telegram.outbound.urls import is_address, is_private, read_address
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, compare_links, make_link
 

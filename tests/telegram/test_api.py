@@ -19,8 +19,8 @@ from gateway.domain.errors import (
     Unauthorized,
 )
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.answer import Answer, read_answer, refusal
-from gateway.telegram.api import BotApi
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.responses import Answer, read_answer, refusal
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until
 
@@ -323,7 +323,7 @@ class TestRetries:
         self, api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """So those that waited follow each other as fast as the server answers."""
-        monkeypatch.setattr("gateway.telegram.retries.INTERVAL_SECONDS", 10**6)
+        monkeypatch.setattr("gateway.telegram.bot_api.retries.INTERVAL_SECONDS", 10**6)
         simulator.fail(status=500, times=20)
         calls = (api.call("sendMessage", HELLO, patience=10**6) for _ in range(20))
         async with asyncio.timeout(LIMIT):
@@ -507,7 +507,7 @@ class TestRetries:
         self, clock: FakeClock, naps: Naps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing was written, so that nothing can happen twice."""
-        monkeypatch.setattr("gateway.telegram.api._CONNECT_SECONDS", 0.05)
+        monkeypatch.setattr("gateway.telegram.bot_api.client._CONNECT_SECONDS", 0.05)
         requests: list[bytes] = []
         # The server waits for an HTTP request, the client for a TLS handshake.
         async with raw_server(b"", requests) as url:
@@ -542,7 +542,7 @@ class TestRetries:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Beyond a bound a file is given up at once; messages wait all the same."""
-        monkeypatch.setattr("gateway.telegram.api._MOST_WAITING_BYTES", 100)
+        monkeypatch.setattr("gateway.telegram.bot_api.client._MOST_WAITING_BYTES", 100)
         simulator.fail(status=500, times=3)
         naps.allowed.clear()
         document = {"chat_id": 1, "document": "attach://file"}
@@ -685,7 +685,7 @@ async def test_only_the_newest_moves_are_remembered(
     api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A group that moved long ago is followed anew."""
-    monkeypatch.setattr("gateway.telegram.api._MOVED_LIMIT", 2)
+    monkeypatch.setattr("gateway.telegram.bot_api.client._MOVED_LIMIT", 2)
     action = {"action": "typing"}
     for group in (-1, -2, -3):
         simulator.fail(migrate_to_chat_id=-1001, chat_id=group, times=2)

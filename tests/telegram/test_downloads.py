@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram import downloads as module
-from gateway.telegram.api import BotApi
-from gateway.telegram.downloads import MOST_DOWNLOADS, MOST_PER_ADDRESS, Downloads
-from gateway.telegram.files import LIFETIME_SECONDS, FileAddresses, Verdict
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.files import proxy as module
+from gateway.telegram.files.proxy import MOST_DOWNLOADS, MOST_PER_ADDRESS, Downloads
+from gateway.telegram.files.signed_urls import LIFETIME_SECONDS, FileAddresses, Verdict
 from tests.fakes import FakeClock
 from tests.waiting import wait_until, wait_until_found
 

@@ -12,8 +12,8 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.formatted_text import split_formatted
-from gateway.telegram.text import blank, split
+from gateway.telegram.outbound.formatted_text import split_formatted
+from gateway.telegram.outbound.text_splitting import blank, split
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, FORMATS, compare_parts
 from tests.tdlib.texts import TextMaker

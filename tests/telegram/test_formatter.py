@@ -35,10 +35,10 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Part
 from gateway.domain.reply_limits import MOST_TEXT
 from gateway.domain.update import Update
-from gateway.telegram import formatter
-from gateway.telegram.amendment import amend
-from gateway.telegram.formatter import compose
-from gateway.telegram.text import blank
+from gateway.telegram.outbound import renderer
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.outbound.text_splitting import blank
 from tests.telegram.test_text import TEXTS, assert_nothing_lost, utf16
 
 CHAT = 4711
@@ -515,7 +515,7 @@ class TestMedia:
             rendered += len(text)
             return [text[:limit]]
 
-        monkeypatch.setattr(formatter, "split_formatted", count)
+        monkeypatch.setattr(renderer, "split_formatted", count)
         bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
         _, reported = composed(message_update(), *[bold] * 100)
         assert rendered == MOST_TEXT
@@ -531,7 +531,7 @@ class TestMedia:
             rendered.append(text)
             return [text[:limit]] * 60
 
-        monkeypatch.setattr(formatter, "split_formatted", count)
+        monkeypatch.setattr(renderer, "split_formatted", count)
         calls, reported = composed(message_update(), *[OutgoingMessage(text="x")] * 50)
         assert (len(calls), reported) == (100, ["too_many_messages"])
         assert len(rendered) == 2

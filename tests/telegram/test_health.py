@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from gateway.telegram.health import (
+from gateway.telegram.bot_api.health import (
     FAILING_SECONDS,
     REMEMBERED_SECONDS,
     BotApiHealth,

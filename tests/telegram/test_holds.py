@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.telegram.holds import LONGEST_HOLD, Holds
+from gateway.telegram.bot_api.cooldowns import LONGEST_HOLD, Holds
 from tests.fakes import FakeClock
 
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.api import BotApi
-from gateway.telegram.introduction import introduce
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.startup_sync import introduce
 from tests.waiting import wait_until
 
 TOKEN = "4711:account-token"

@@ -1,8 +1,8 @@
 """The list of kinds, and what a webhook has to ask for."""
 
 from gateway.sandbox import setup_rules
-from gateway.telegram.details import READERS
-from gateway.telegram.kinds import KINDS, ON_REQUEST, allowed_updates
+from gateway.telegram.inbound.payloads import READERS
+from gateway.telegram.inbound.update_types import KINDS, ON_REQUEST, allowed_updates
 from tests.services.every_kind import TYPES
 
 

@@ -27,9 +27,9 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Part
 from gateway.sandbox.albums import album
 from gateway.sandbox.rules import Upload as Received
-from gateway.telegram.amendment import amend
-from gateway.telegram.formatter import compose
-from gateway.telegram.media import PHOTO_BYTES, UPLOAD_BYTES
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.media import PHOTO_BYTES, UPLOAD_BYTES
+from gateway.telegram.outbound.renderer import compose
 from tests.telegram.test_formatter import CHAT, OK_BUTTON, OK_MARKUP, keyboard
 from tests.telegram.test_formatter import message_update as update
 

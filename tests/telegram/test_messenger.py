@@ -23,7 +23,7 @@ from gateway.domain.call import Call
 from gateway.domain.errors import Blocked, Rejected
 from gateway.domain.update import Update
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.api import BotApi
+from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.messenger import TelegramMessenger
 
 TOKEN = "4711:AA-token"

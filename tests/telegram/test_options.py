@@ -15,9 +15,9 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.call import Call
 from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
-from gateway.telegram.amendment import amend
-from gateway.telegram.answer import read_answer, refusal
-from gateway.telegram.formatter import compose
+from gateway.telegram.bot_api.responses import read_answer, refusal
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.renderer import compose
 from tests.telegram.test_formatter import (
     CHAT,
     composed,

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.telegram import connection
-from gateway.telegram.connection import NoAnswer, Response
-from gateway.telegram.pool import NotSent, Pool
+from gateway.telegram.bot_api import connection
+from gateway.telegram.bot_api.connection import NoAnswer, Response
+from gateway.telegram.bot_api.connection_pool import NotSent, Pool
 from tests.waiting import LIMIT, wait_until
 
 CERTIFICATES = Path(__file__).parent.parent / "services" / "certificates"

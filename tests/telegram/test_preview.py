@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 from gateway.domain.call import Call
 from gateway.domain.errors import BotApiUnavailable, Part, Rejected
 from gateway.domain.update import Update
-from gateway.telegram.formatter import TEXT_LIMIT, compose
-from gateway.telegram.preview import (
+from gateway.telegram.outbound.renderer import TEXT_LIMIT, compose
+from gateway.telegram.outbound.streaming_preview import (
     DRAFT_SECONDS,
     EDIT_SECONDS,
     PATIENCE,
     SLOW_EDIT_SECONDS,
     TelegramPreview,
 )
-from gateway.telegram.text import units
+from gateway.telegram.outbound.text_splitting import units
 
 PRIVATE = RequestContext(chat_id=7, chat_type=CHAT_TYPE_PRIVATE)
 GROUP = RequestContext(

@@ -47,8 +47,8 @@ from gateway.domain.errors import Part
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
 from gateway.sandbox import query_rules
-from gateway.telegram.amendment import amend
-from gateway.telegram.formatter import compose
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.renderer import compose
 
 ANNA, FANS = 5510000001, -1002100000077
 URL = "https://example.com/a"

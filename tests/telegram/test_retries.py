@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.telegram import retries
-from gateway.telegram.retries import Backoff, RetryTurns
+from gateway.telegram.bot_api import retries
+from gateway.telegram.bot_api.retries import Backoff, RetryTurns
 from tests.waiting import wait_until
 
 NEVER = 10**6

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.rich_text import TEXT_LIMIT, plain_text
+from gateway.telegram.inbound.rich_text import TEXT_LIMIT, plain_text
 from tests.telegram.test_updates import content, read_message
 
 BOLD = {"type": "bold", "text": ["very ", {"type": "italic", "text": "big"}]}

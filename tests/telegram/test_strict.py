@@ -38,9 +38,9 @@ from gateway.sandbox.presses import Press, Presses
 from gateway.sandbox.rules import Refused
 from gateway.sandbox.sender import Pace
 from gateway.sandbox.webhook import Webhook
-from gateway.telegram.amendment import amend
-from gateway.telegram.answer import read_answer, refusal
-from gateway.telegram.formatter import compose
+from gateway.telegram.bot_api.responses import read_answer, refusal
+from gateway.telegram.outbound.degrade import amend
+from gateway.telegram.outbound.renderer import compose
 from tests.telegram.test_formatter import MEDIA
 from tests.telegram.test_text import TEXTS
 

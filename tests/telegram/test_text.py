@@ -7,8 +7,8 @@ from botgateway.chat.v1.reply_pb2 import TEXT_FORMAT_HTML, TEXT_FORMAT_MARKDOWN_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.formatted_text import split_formatted
-from gateway.telegram.text import blank, shorten, split, units
+from gateway.telegram.outbound.formatted_text import split_formatted
+from gateway.telegram.outbound.text_splitting import blank, shorten, split, units
 
 FAMILY = "👨‍👩‍👧‍👦"
 FLAG = "🇩🇪"

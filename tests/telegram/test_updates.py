@@ -35,8 +35,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import Malformed
 from gateway.domain.update import Update
-from gateway.telegram.service_contents import SERVICE_CONTENTS
-from gateway.telegram.updates import UpdateReader
+from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.inbound.service_contents import SERVICE_CONTENTS
 
 FILES = {
     path.stem: path.read_bytes()

@@ -11,8 +11,8 @@ import pytest
 from gateway.domain.call import Upload
 from gateway.domain.errors import BotApiUnavailable, Rejected
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.api import BotApi
-from gateway.telegram.uploads import Uploads
+from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.multipart import Uploads
 from tests.waiting import LIMIT
 
 TOKEN = "4711:AA-secret-of-this-bot"

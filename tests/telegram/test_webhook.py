@@ -19,7 +19,7 @@ from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog
 from gateway.ops import choosing
 from gateway.telegram import webhook
-from gateway.telegram.updates import UpdateReader
+from gateway.telegram.inbound.parser import UpdateReader
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until

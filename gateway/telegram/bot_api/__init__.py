@@ -1,0 +1,1 @@
+"""Calls the Bot API over a connection pool of its own."""

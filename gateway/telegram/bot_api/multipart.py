@@ -1,0 +1,130 @@
+"""Calls of the Bot API that bring files along, as multipart forms.
+
+Concurrency: any number of uploads may be under way at once, each in the task that makes
+it. aiohttp runs a body's pieces in a task of its own, which ends before the call does.
+
+A form is sent in pieces, straight from where its files are: there is no second copy of
+them. How long it may take depends on how much it is; one of which nothing moves any
+more is given up much earlier.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from gateway.domain.call import Upload
+from gateway.telegram.bot_api.responses import Answer, read_answer
+
+_PIECE_BYTES = 64 * 1024
+_BYTES_A_SECOND = 100_000
+"""A link that is slower than this, 50 MB in 500 s, is given up: the user's next update
+waits for the upload."""
+_CONNECT_SECONDS = 5.0
+_QUOTES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A", 0: "%00"}
+"""HTML: multipart/form-data encoding algorithm. Everything else is UTF-8 as it is."""
+
+
+class Uploads:
+    """Posts forms. Its connections are made by the first of them.
+
+    Args:
+        address: where the methods are, with a slash at its end.
+        silence: seconds without a piece that went out, or until the answer, after which
+            a request is given up. So long, and longer with more to send, it may take.
+    """
+
+    def __init__(self, address: str, *, silence: float) -> None:
+        self._address = address
+        self._silence = silence
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(
+        self, method: str, parameters: Mapping[str, Any], files: Mapping[str, Upload]
+    ) -> Answer:
+        """Call a method. Nothing is repeated here."""
+        form = _Form(parameters, files)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            async with (
+                asyncio.timeout(self._silence) as silence,
+                self._session.post(
+                    self._address + method,
+                    data=self._pieces(form, silence),
+                    headers=form.headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(
+                        total=self._silence + form.size / _BYTES_A_SECOND,
+                        sock_connect=_CONNECT_SECONDS,
+                    ),
+                ) as response,
+            ):
+                content = await response.read()
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            ValueError,
+        ):
+            # There was no connection. ValueError: a host name that cannot be one.
+            return Answer()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            # There was one, and the request may have been read before it broke.
+            return Answer(doubtful=True)
+        retry_after = response.headers.get("Retry-After", "")
+        return read_answer(response.status, retry_after, content)
+
+    async def _pieces(
+        self, form: "_Form", silence: asyncio.Timeout
+    ) -> AsyncIterator[memoryview]:
+        """Give the body. Who asks for the next piece has got rid of the one before."""
+        loop = asyncio.get_running_loop()
+        for part in form.parts:
+            whole = memoryview(part)
+            for start in range(0, len(whole), _PIECE_BYTES):
+                if not silence.expired():
+                    silence.reschedule(loop.time() + self._silence)
+                yield whole[start : start + _PIECE_BYTES]
+
+
+class _Form:
+    """The body of a request, in parts: heads in between the contents of files."""
+
+    def __init__(
+        self, parameters: Mapping[str, Any], files: Mapping[str, Upload]
+    ) -> None:
+        boundary = secrets.token_hex(16)
+        self.parts: list[bytes] = []
+        for name, value in parameters.items():
+            field = f'Content-Disposition: form-data; name="{name}"\r\n\r\n'
+            self.parts.append(f"--{boundary}\r\n{field}".encode())
+            self.parts += [_as_text(value), b"\r\n"]
+        for name, file in files.items():
+            # A MIME type of somebody else must not end its line.
+            kind = "".join(file.mime_type.split()) or "application/octet-stream"
+            field = (
+                f'Content-Disposition: form-data; name="{name}"; '
+                f'filename="{file.file_name.translate(_QUOTES)}"\r\n'
+                f"Content-Type: {kind}\r\n\r\n"
+            )
+            self.parts.append(f"--{boundary}\r\n{field}".encode())
+            self.parts += [file.content, b"\r\n"]
+        self.parts.append(f"--{boundary}--\r\n".encode())
+        self.size = sum(map(len, self.parts))
+        self.headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(self.size),
+        }
+
+
+def _as_text(value: object) -> bytes:
+    """Write a parameter as a form has it: text as it is, all else as JSON."""
+    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)

@@ -1,0 +1,1 @@
+"""Serves the files of users and services at signed URLs."""

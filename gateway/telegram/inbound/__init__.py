@@ -1,0 +1,1 @@
+"""Reads updates: what Telegram sends becomes domain updates and contract messages."""

@@ -1,0 +1,123 @@
+"""Telegram's JSON of what a message carries, as far as the gateway reads it."""
+
+from msgspec import Raw, Struct
+
+from gateway.telegram.inbound.schema import Int32, Int64, Posted, User
+
+
+class Entity(Struct, kw_only=True):
+    """A marked part of a text, in UTF-16 code units."""
+
+    type: str
+    offset: Int32
+    length: Int32
+    url: str = ""
+    user: User | None = None
+    language: str = ""
+    custom_emoji_id: str = ""
+
+
+class File(Struct, kw_only=True):
+    """A file on Telegram's servers, with what its kinds add to it."""
+
+    file_id: str
+    file_unique_id: str
+    file_size: Int64 = 0
+    mime_type: str = ""
+    file_name: str = ""
+    width: Int32 = 0
+    height: Int32 = 0
+    duration: Int32 = 0
+    length: Int32 = 0
+    performer: str = ""
+    title: str = ""
+    emoji: str = ""
+    set_name: str = ""
+
+
+class Location(Struct, kw_only=True):
+    """A point on the map."""
+
+    latitude: float
+    longitude: float
+    horizontal_accuracy: float = 0
+    live_period: Int32 = 0
+
+
+class Venue(Struct, kw_only=True):
+    """A place with name and address."""
+
+    location: Location
+    title: str = ""
+    address: str = ""
+
+
+class Contact(Struct, kw_only=True):
+    """A phone contact."""
+
+    phone_number: str
+    first_name: str = ""
+    last_name: str = ""
+    user_id: Int64 = 0
+
+
+class Dice(Struct):
+    """An emoji with a random value."""
+
+    emoji: str
+    value: Int32
+
+
+class MessageId(Struct):
+    """A message of which nothing but the id is read."""
+
+    message_id: Int64
+
+
+class Message(Posted, kw_only=True):
+    """A message with its content. `Raw` parts are read only where there are some."""
+
+    text: str = ""
+    entities: tuple[Entity, ...] = ()
+    caption: str = ""
+    caption_entities: tuple[Entity, ...] = ()
+    forward_origin: Raw = Raw()
+    forward_date: Raw = Raw()
+    reply_to_message: Raw = Raw()
+    external_reply: Raw = Raw()
+    quote: Raw = Raw()
+    via_bot: Raw = Raw()
+    receiver_user: Raw = Raw()
+    media_group_id: str = ""
+    photo: tuple[File, ...] = ()
+    animation: File | None = None
+    document: File | None = None
+    voice: File | None = None
+    audio: File | None = None
+    video: File | None = None
+    video_note: File | None = None
+    sticker: File | None = None
+    location: Location | None = None
+    venue: Venue | None = None
+    contact: Contact | None = None
+    dice: Dice | None = None
+    poll: Raw = Raw()
+    story: Raw = Raw()
+    checklist: Raw = Raw()
+    game: Raw = Raw()
+    invoice: Raw = Raw()
+    paid_media: Raw = Raw()
+    giveaway: Raw = Raw()
+    giveaway_winners: Raw = Raw()
+    rich_message: Raw = Raw()
+    live_photo: Raw = Raw()
+    successful_payment: Raw = Raw()
+    refunded_payment: Raw = Raw()
+
+    @property
+    def is_forwarded(self) -> bool:
+        """True: somebody else wrote it before.
+
+        Bot API servers before 7.0 tell no origin, only the date.
+        """
+        return bool(self.forward_origin or self.forward_date)

@@ -1,0 +1,78 @@
+"""Payments and orders: from Telegram's JSON to the contract."""
+
+from botgateway.chat.v1 import message_pb2 as contract
+from msgspec import Struct
+
+from gateway.telegram.inbound.schema import Int64
+
+PAYMENTS = frozenset({"successful_payment", "refunded_payment"})
+"""The parts of a message that tell of one."""
+
+
+class Address(Struct):
+    """Where to ship to."""
+
+    country_code: str
+    state: str
+    city: str
+    street_line1: str
+    street_line2: str
+    post_code: str
+
+
+class Order(Struct):
+    """What a user says about an order."""
+
+    name: str = ""
+    phone_number: str = ""
+    email: str = ""
+    shipping_address: Address | None = None
+
+
+class Payment(Struct):
+    """Money that was paid or given back."""
+
+    currency: str
+    total_amount: Int64
+    invoice_payload: str
+    telegram_payment_charge_id: str
+    provider_payment_charge_id: str = ""
+    shipping_option_id: str = ""
+    order_info: Order | None = None
+
+
+def contract_payment(payment: Payment) -> contract.Payment:
+    """Give a payment as services see it."""
+    order = payment.order_info
+    return contract.Payment(
+        currency=payment.currency,
+        total_amount=payment.total_amount,
+        invoice_payload=payment.invoice_payload,
+        telegram_payment_charge_id=payment.telegram_payment_charge_id,
+        provider_payment_charge_id=payment.provider_payment_charge_id,
+        shipping_option_id=payment.shipping_option_id,
+        order_info=None if order is None else order_info(order),
+    )
+
+
+def order_info(order: Order) -> contract.OrderInfo:
+    """Give what a user says about an order."""
+    where = order.shipping_address
+    return contract.OrderInfo(
+        name=order.name,
+        phone_number=order.phone_number,
+        email=order.email,
+        shipping_address=None if where is None else shipping_address(where),
+    )
+
+
+def shipping_address(address: Address) -> contract.ShippingAddress:
+    """Give an address."""
+    return contract.ShippingAddress(
+        country_code=address.country_code,
+        state=address.state,
+        city=address.city,
+        street_line1=address.street_line1,
+        street_line2=address.street_line2,
+        post_code=address.post_code,
+    )

@@ -1,0 +1,50 @@
+"""Users and chats: from Telegram's JSON to the contract."""
+
+from botgateway.chat.v1 import context_pb2 as contract
+from botgateway.chat.v1.context_pb2 import (
+    CHAT_TYPE_CHANNEL,
+    CHAT_TYPE_GROUP,
+    CHAT_TYPE_PRIVATE,
+    CHAT_TYPE_SUPERGROUP,
+    CHAT_TYPE_UNSPECIFIED,
+    ChatType,
+)
+
+from gateway.telegram.inbound.schema import Chat, User
+
+_CHAT_TYPES = {
+    "private": CHAT_TYPE_PRIVATE,
+    "group": CHAT_TYPE_GROUP,
+    "supergroup": CHAT_TYPE_SUPERGROUP,
+    "channel": CHAT_TYPE_CHANNEL,
+}
+
+
+def chat_type(chat: Chat) -> "ChatType.ValueType":
+    """Convert the type of a chat; one that Telegram invented later is unspecified."""
+    return _CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
+
+
+def contract_chat(chat: Chat) -> contract.Chat:
+    """Convert a chat."""
+    return contract.Chat(
+        id=chat.id,
+        type=chat_type(chat),
+        title=chat.title,
+        username=chat.username,
+        is_forum=chat.is_forum,
+        is_direct_messages=chat.is_direct_messages,
+    )
+
+
+def contract_user(user: User) -> contract.User:
+    """Convert a user."""
+    return contract.User(
+        id=user.id,
+        is_bot=user.is_bot,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        username=user.username,
+        language_code=user.language_code,
+        is_premium=user.is_premium,
+    )

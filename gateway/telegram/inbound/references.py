@@ -1,0 +1,159 @@
+"""What a message refers to: its origin, quotes, and messages of other chats.
+
+Read only where a message has it. A part of a shape that is not known here is left out,
+so that a message never gets lost over it; that a message was forwarded is never left
+out.
+"""
+
+from typing import TypeVar
+
+from botgateway.chat.v1 import context_pb2
+from botgateway.chat.v1 import message_pb2 as contract
+from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import MsgspecError, Raw, Struct
+from msgspec.json import Decoder
+
+from gateway.telegram.inbound.content import Entity
+from gateway.telegram.inbound.people import contract_chat, contract_user
+from gateway.telegram.inbound.schema import Chat, Date, Int32, Int64, User
+
+_T = TypeVar("_T")
+
+
+class _Origin(Struct):
+    """Bot API: MessageOrigin, with the fields of all its types."""
+
+    type: str
+    date: Date = 0
+    sender_user: User | None = None
+    sender_user_name: str = ""
+    sender_chat: Chat | None = None
+    chat: Chat | None = None
+    message_id: Int64 = 0
+    author_signature: str = ""
+
+
+class _Quote(Struct):
+    text: str
+    entities: tuple[Entity, ...] = ()
+    position: Int32 = 0
+    is_manual: bool = False
+
+
+class _ExternalReply(Struct):
+    origin: Raw
+    chat: Chat | None = None
+    message_id: Int64 = 0
+
+
+_origin = Decoder(_Origin)
+_quote = Decoder(_Quote)
+_external_reply = Decoder(_ExternalReply)
+_user = Decoder(User)
+_fields = Decoder(dict[str, Raw])
+
+
+def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
+    """Decode a part of a message; None if it has another shape than expected."""
+    try:
+        return decoder.decode(json)
+    except (MsgspecError, RecursionError):
+        return None
+
+
+def timestamp(seconds: int) -> Timestamp | None:
+    """Convert seconds since the epoch; None for 0, which stands for "not known"."""
+    return Timestamp(seconds=seconds) if seconds else None
+
+
+def message_origin(json: Raw) -> contract.MessageOrigin:
+    """Convert a MessageOrigin; an empty one if it cannot be read."""
+    origin = decode_or_none(_origin, json)
+    if origin is None:
+        return contract.MessageOrigin()
+    chat = origin.sender_chat or origin.chat
+    return contract.MessageOrigin(
+        type=origin.type,
+        send_time=timestamp(origin.date),
+        sender_user=contract_user(origin.sender_user) if origin.sender_user else None,
+        sender_user_name=origin.sender_user_name,
+        sender_chat=contract_chat(chat) if chat else None,
+        message_id=origin.message_id,
+        author_signature=origin.author_signature,
+    )
+
+
+def text_quote(json: Raw) -> contract.TextQuote | None:
+    """Convert a TextQuote; None if it cannot be read."""
+    quote = decode_or_none(_quote, json)
+    if quote is None:
+        return None
+    return contract.TextQuote(
+        text=quote.text,
+        entities=[contract_entity(entity) for entity in quote.entities],
+        position=quote.position,
+        is_manual=quote.is_manual,
+    )
+
+
+def external_reply(json: Raw) -> contract.ExternalReply | None:
+    """Convert an ExternalReplyInfo; None if it cannot be read."""
+    reply = decode_or_none(_external_reply, json)
+    if reply is None:
+        return None
+    fields = decode_or_none(_fields, json) or {}
+    return contract.ExternalReply(
+        origin=message_origin(reply.origin),
+        chat=contract_chat(reply.chat) if reply.chat else None,
+        message_id=reply.message_id,
+        kind=next((name for name in _ATTACHMENTS if name in fields), ""),
+    )
+
+
+def user_or_none(json: Raw) -> context_pb2.User | None:
+    """Convert a User; None if it cannot be read."""
+    user = decode_or_none(_user, json)
+    return None if user is None else contract_user(user)
+
+
+def contract_entity(entity: Entity) -> contract.MessageEntity:
+    """Convert a marked part of a text."""
+    return contract.MessageEntity(
+        type=entity.type,
+        offset=entity.offset,
+        length=entity.length,
+        url=entity.url,
+        user_id=entity.user.id if entity.user else 0,
+        language=entity.language,
+        custom_emoji_id=entity.custom_emoji_id,
+    )
+
+
+_ATTACHMENTS = (
+    "animation",
+    "audio",
+    "live_photo",
+    "document",
+    "paid_media",
+    "photo",
+    "sticker",
+    "story",
+    "video",
+    "video_note",
+    "voice",
+    "checklist",
+    "contact",
+    "dice",
+    "game",
+    "giveaway",
+    "giveaway_winners",
+    "invoice",
+    "venue",
+    "location",
+    "poll",
+)
+"""Bot API 10.3: the attachments of ExternalReplyInfo, which are fields of it.
+
+Of those that Telegram repeats under an older name the newer one comes first: an
+animation is a document too, a live photo a photo, a venue a location.
+"""

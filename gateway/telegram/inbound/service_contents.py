@@ -1,0 +1,165 @@
+"""Contents of messages that routes name: which there are, and how one is found.
+
+Telegram calls most of them service messages: nobody said anything, but something
+happened, and a message tells of it. They are looked for only in messages without any
+other content.
+"""
+
+from msgspec import Raw
+from msgspec.json import Decoder
+
+from gateway.telegram.inbound.payments import PAYMENTS
+from gateway.telegram.inbound.references import decode_or_none
+
+_fields = Decoder(dict[str, Raw])
+
+
+def find_service_content(json: Raw) -> tuple[str, Raw]:
+    """Find what happened according to a message that has no text and no attachment.
+
+    A content that Telegram invents later is found as well: it is the first field that
+    is not known here.
+
+    Args:
+        json: the message.
+
+    Returns:
+        The name of the field and what stands in it. Empty: there is none.
+    """
+    fields = decode_or_none(_fields, json) or {}
+    known = next((name for name in fields if name in SERVICE_CONTENTS), "")
+    name = known or next((name for name in fields if name not in _ATTRIBUTES), "")
+    return name, fields.get(name, Raw())
+
+
+SERVICE_CONTENTS = frozenset(
+    {
+        "new_chat_members",
+        "left_chat_member",
+        "chat_owner_left",
+        "chat_owner_changed",
+        "new_chat_title",
+        "new_chat_photo",
+        "delete_chat_photo",
+        "group_chat_created",
+        "supergroup_chat_created",
+        "channel_chat_created",
+        "message_auto_delete_timer_changed",
+        "migrate_to_chat_id",
+        "migrate_from_chat_id",
+        "pinned_message",
+        "users_shared",
+        "chat_shared",
+        "gift",
+        "unique_gift",
+        "gift_upgrade_sent",
+        "connected_website",
+        "write_access_allowed",
+        "passport_data",
+        "proximity_alert_triggered",
+        "boost_added",
+        "chat_background_set",
+        "checklist_tasks_done",
+        "checklist_tasks_added",
+        "direct_message_price_changed",
+        "forum_topic_created",
+        "forum_topic_edited",
+        "forum_topic_closed",
+        "forum_topic_reopened",
+        "general_forum_topic_hidden",
+        "general_forum_topic_unhidden",
+        "giveaway_created",
+        "giveaway_completed",
+        "managed_bot_created",
+        "paid_message_price_changed",
+        "poll_option_added",
+        "poll_option_deleted",
+        "suggested_post_approved",
+        "suggested_post_approval_failed",
+        "suggested_post_declined",
+        "suggested_post_paid",
+        "suggested_post_refunded",
+        "video_chat_scheduled",
+        "video_chat_started",
+        "video_chat_ended",
+        "video_chat_participants_invited",
+        "web_app_data",
+        "community_chat_added",
+        "community_chat_removed",
+        "community_chat_joined",
+    }
+)
+"""Bot API 10.3: the fields of Message that tell of something that happened."""
+
+GAME = "game_short_name"
+"""What stands in the press of a button of a game, which has no data."""
+
+NAMED_ATTACHMENTS = (*PAYMENTS, "giveaway", "giveaway_winners")
+"""Attachments that a route may name, too; without one they go where texts go."""
+
+_ATTRIBUTES = frozenset(
+    {
+        "message_id",
+        "message_thread_id",
+        "direct_messages_topic",
+        "from",
+        "sender_chat",
+        "sender_boost_count",
+        "sender_business_bot",
+        "sender_tag",
+        "date",
+        "guest_query_id",
+        "business_connection_id",
+        "chat",
+        "forward_origin",
+        "is_topic_message",
+        "is_automatic_forward",
+        "reply_to_message",
+        "external_reply",
+        "quote",
+        "reply_to_story",
+        "reply_to_checklist_task_id",
+        "reply_to_poll_option_id",
+        "via_bot",
+        "guest_bot_caller_user",
+        "guest_bot_caller_chat",
+        "edit_date",
+        "has_protected_content",
+        "is_from_offline",
+        "is_paid_post",
+        "media_group_id",
+        "author_signature",
+        "paid_star_count",
+        "text",
+        "entities",
+        "link_preview_options",
+        "suggested_post_info",
+        "effect_id",
+        "caption",
+        "caption_entities",
+        "show_caption_above_media",
+        "has_media_spoiler",
+        "reply_markup",
+        "receiver_user",
+        "ephemeral_message_id",
+        # No longer documented, or never, but still sent beside their successors.
+        "forward_date",
+        "forward_from",
+        "forward_from_chat",
+        "forward_from_message_id",
+        "forward_sender_name",
+        "forward_signature",
+        "user_shared",
+        "new_chat_member",
+        "new_chat_participant",
+        "left_chat_participant",
+        "voice_chat_scheduled",
+        "voice_chat_started",
+        "voice_chat_ended",
+        "voice_chat_participants_invited",
+    }
+)
+"""Bot API 10.3: the fields of Message that are no content of their own.
+
+Attachments are not in the list, because a message that has one is not looked at.
+"""

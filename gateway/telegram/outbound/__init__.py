@@ -1,0 +1,1 @@
+"""Renders replies: contract messages become calls of the Bot API."""

@@ -1,0 +1,208 @@
+"""Answers to what Telegram asks a bot, other than pressed buttons.
+
+Pure: the same update and reply always give the same calls. A question that waits is
+always answered, also by an empty reply: nobody pays for nothing, and no app spins.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from botgateway.chat.v1.reply_pb2 import (
+    JOIN_DECISION_APPROVE,
+    JOIN_DECISION_DECLINE,
+    InlineResult,
+    OutgoingMessage,
+    Reply,
+    ShippingOption,
+)
+from msgspec import structs
+
+from gateway.domain.call import Call
+from gateway.domain.errors import Part
+from gateway.domain.reply_limits import MOST_OPTIONS, MOST_RESULTS
+from gateway.domain.update import Update
+from gateway.domain.wording import APOLOGY
+from gateway.telegram.outbound.inline_results import inline_result
+from gateway.telegram.outbound.text_splitting import blank
+
+_OFFSET_BYTES = 64
+"""Bot API, answerInlineQuery: next_offset."""
+
+_DECISIONS = {
+    JOIN_DECISION_APPROVE: ("approve", "approveChatJoinRequest"),
+    JOIN_DECISION_DECLINE: ("decline", "declineChatJoinRequest"),
+}
+
+_STRIPPED = {Part.FORMAT: "parse_mode", Part.KEYBOARD: "reply_markup"}
+
+Parameters = dict[str, Any]
+Report = Callable[[str], None]
+
+
+def answer_query(
+    update: Update, reply: Reply, report: Report
+) -> tuple[list[Call], Sequence[OutgoingMessage]]:
+    """Answer what an update asks.
+
+    Args:
+        update: of a kind that is routed by its name; most ask nothing.
+        reply: what the service wants.
+        report: called with a word for everything that is left out.
+
+    Returns:
+        The calls, and the messages that are still to be sent.
+    """
+    messages: Sequence[OutgoingMessage] = reply.messages
+    if update.name == "guest_message":
+        return _guest(update, messages[:1], report), messages[1:]
+    answer = _ANSWERS.get(update.name)
+    return answer(update, reply, report) if answer else [], messages
+
+
+def chat_of_messages(update: Update) -> int:
+    """Give the chat that the messages of a reply go to. 0: none."""
+    # In a guest's chat the bot may speak only once, by answering.
+    if update.name == "guest_message":
+        return 0
+    return update.reply_chat_id or update.context.chat_id
+
+
+def amend_answer(call: Call, rejected: Part) -> Call | None:
+    """Take out of all results what Telegram refused. None: nothing can be done."""
+    name = _STRIPPED.get(rejected)
+    if name is None:
+        return None
+    parameters = dict(call.parameters)
+    if "results" in parameters:
+        parameters["results"] = [_strip(each, name) for each in parameters["results"]]
+    elif "result" in parameters:
+        parameters["result"] = _strip(parameters["result"], name)
+    if parameters == call.parameters:
+        return None
+    return structs.replace(call, parameters=parameters)
+
+
+def _strip(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a result
+    if not isinstance(value, dict):
+        return value
+    return {key: _strip(part, name) for key, part in value.items() if key != name}
+
+
+def _inline(update: Update, reply: Reply, report: Report) -> list[Call]:
+    answer = reply.inline_answer
+    parameters: Parameters = {
+        "inline_query_id": update.query_id,
+        "results": _results(answer.results, report),
+        # Telegram's own default is 300 seconds.
+        "cache_time": max(0, answer.cache_seconds),
+    }
+    if answer.personal:
+        parameters["is_personal"] = True
+    if len(answer.next_offset.encode()) > _OFFSET_BYTES:
+        report("next_offset_too_long")
+    elif answer.next_offset:
+        parameters["next_offset"] = answer.next_offset
+    return [Call(method="answerInlineQuery", parameters=parameters)]
+
+
+def _results(results: Sequence[InlineResult], report: Report) -> list[Parameters]:
+    if len(results) > MOST_RESULTS:
+        report("too_many_results")
+    shown: dict[str, Parameters] = {}
+    for result in results[:MOST_RESULTS]:
+        if result.result_id in shown:
+            report("result_id_taken")
+        elif (made := inline_result(result, report)) is not None:
+            shown[result.result_id] = made
+    return list(shown.values())
+
+
+def _guest(
+    update: Update, messages: Sequence[OutgoingMessage], report: Report
+) -> list[Call]:
+    """Answer a guest's message by the first message, as a result of its own."""
+    for message in messages:
+        if not update.query_id:
+            report("no_chat")
+            continue
+        # Telegram asks for a title, which nobody sees.
+        result = InlineResult(result_id="answer", title="answer", message=message)
+        made = inline_result(result, report)
+        if made is None and message.media:  # there is one answer, or its text is lost
+            del result.message.media[:]
+            made = inline_result(result, report)
+        if made is not None:
+            answer = {"guest_query_id": update.query_id, "result": made}
+            return [Call(method="answerGuestQuery", parameters=answer)]
+    return []
+
+
+def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[Call]:
+    answer = reply.pre_checkout_answer
+    parameters: Parameters = {
+        "pre_checkout_query_id": update.query_id,
+        "ok": answer.ok,
+    }
+    if not answer.ok:
+        parameters["error_message"] = _reason(answer.error_message)
+    return [Call(method="answerPreCheckoutQuery", parameters=parameters)]
+
+
+def _shipping(update: Update, reply: Reply, report: Report) -> list[Call]:
+    answer = reply.shipping_answer
+    options = []
+    if len(answer.options) > MOST_OPTIONS:
+        report("too_many_shipping_options")
+    for option in answer.options[:MOST_OPTIONS]:
+        if _is_whole(option):
+            options.append(_option(option))
+        else:
+            report("shipping_option_incomplete")
+    parameters: Parameters = {"shipping_query_id": update.query_id, "ok": bool(options)}
+    if options:
+        parameters["shipping_options"] = options
+    else:
+        parameters["error_message"] = _reason(answer.error_message)
+    return [Call(method="answerShippingQuery", parameters=parameters)]
+
+
+def _is_whole(option: ShippingOption) -> bool:
+    """Tell whether Telegram would take an option."""
+    if not 0 < len(option.prices) <= MOST_OPTIONS:
+        return False
+    texts = (option.option_id, option.title, *(part.label for part in option.prices))
+    return not any(blank(text) for text in texts)
+
+
+def _option(option: ShippingOption) -> Parameters:
+    prices = [{"label": part.label, "amount": part.amount} for part in option.prices]
+    return {"id": option.option_id, "title": option.title, "prices": prices}
+
+
+def _reason(text: str) -> str:
+    """Give the reason that the user sees; Telegram does not decline without one."""
+    return APOLOGY if blank(text) else text
+
+
+def _join(update: Update, reply: Reply, _: Report) -> list[Call]:
+    word, method = _DECISIONS.get(reply.join_decision, ("queue", ""))
+    if update.query_id:
+        parameters: Parameters = {
+            "chat_join_request_query_id": update.query_id,
+            "result": word,
+        }
+        return [Call(method="answerChatJoinRequestQuery", parameters=parameters)]
+    if not method:
+        return []
+    context = update.context
+    parameters = {"chat_id": context.chat_id, "user_id": context.telegram_user_id}
+    return [Call(method=method, parameters=parameters)]
+
+
+_ANSWERS: dict[str, Callable[[Update, Reply, Report], list[Call]]] = {
+    "inline_query": _inline,
+    "pre_checkout_query": _pre_checkout,
+    "shipping_query": _shipping,
+    "chat_join_request": _join,
+}
+"""How each kind is answered that asks something."""

@@ -1,0 +1,197 @@
+"""An answer in Telegram while it is still being written.
+
+In private chats it is a draft (Bot API, sendMessageDraft): a preview that the user can
+stop, and that vanishes when the answer itself arrives. Elsewhere, and where drafts are
+refused, it is a message that is edited, and that the answer takes the place of.
+
+Nothing here is sent twice: the next text is newer anyway. The 429 of a draft holds back
+nothing else; that of a message or an edit holds back the chat, as any other does.
+"""
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from msgspec import structs
+
+from gateway.domain.call import Call
+from gateway.domain.errors import BotApiError, BotApiUnavailable, Rejected
+from gateway.domain.update import Update
+from gateway.telegram.outbound.query_answers import chat_of_messages
+from gateway.telegram.outbound.renderer import TEXT_LIMIT, place_of
+from gateway.telegram.outbound.text_splitting import blank, split, units
+
+logger = logging.getLogger(__name__)
+
+DRAFT_SECONDS = 0.5
+"""From one draft to the next. Telegram names no limit, but refuses what is too much."""
+
+EDIT_SECONDS = 1.0
+"""From one edit to the next: they count as messages, and a chat takes one a second."""
+
+QUICK_EDITS = 5
+SLOW_EDIT_SECONDS = 4.0
+"""After so many edits in a group: it takes about 20 messages a minute, and what goes
+beyond earns a 429 that the whole answer would have to wait for too."""
+
+PATIENCE = 300.0
+"""For how many seconds a whole answer is worth a retry at least: the edits before it
+earn 429s that ask for long waits (about 280 s were reported), and it was written
+already."""
+
+Parameters = dict[str, Any]
+Attempt = Callable[[str, Parameters], Awaitable[Any]]
+Compose = Callable[[Update, Reply], Sequence[Call]]
+
+
+class TelegramPreview:
+    """The preview of the answer to one update.
+
+    Args:
+        update: what is answered.
+        attempt: makes a call once, and gives its result or raises.
+        compose: turns a reply into calls.
+    """
+
+    def __init__(self, update: Update, attempt: Attempt, compose: Compose) -> None:
+        self._update = update
+        self._attempt = attempt
+        self._compose = compose
+        context = update.context
+        self._visible = 0 != context.chat_id == chat_of_messages(update)
+        """False: what is sent goes elsewhere than where the update is from, or a
+        message may show a text that nobody can edit."""
+        if update.ephemeral_message_id:
+            self._visible = False  # what is sent has no id to edit it by
+        self._drafts = context.chat_type == CHAT_TYPE_PRIVATE
+        if context.business_connection_id or not context.chat_id:
+            self._drafts = False
+        self._message_id = 0
+        """The message that shows the text. 0: none."""
+        self._text = ""
+        """What it shows."""
+        self._edits = 0
+        self._pressed = False
+        """A pressed button was answered already."""
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait from one `show` to the next."""
+        if self._drafts:
+            return DRAFT_SECONDS
+        in_private = self._update.context.chat_type == CHAT_TYPE_PRIVATE
+        if in_private or self._edits < QUICK_EDITS:
+            return EDIT_SECONDS
+        return SLOW_EDIT_SECONDS
+
+    async def show(self, text: str) -> None:
+        """Show the text so far; of a long one the last part.
+
+        Raises:
+            BotApiUnavailable: not now.
+            BotApiError: not at all.
+        """
+        if blank(text) or not self._visible:
+            return
+        await self._end_spinner()
+        if units(text) > TEXT_LIMIT:
+            text = split(text, TEXT_LIMIT)[-1]
+        if self._drafts:
+            try:
+                await self._attempt("sendMessageDraft", self._draft(text))
+            except Rejected:
+                logger.warning("drafts are refused", extra={"kind": self._update.kind})
+                self._drafts = False
+            else:
+                return
+        await self._show_as_message(text)
+
+    def compose(self, reply: Reply) -> Sequence[Call]:
+        """Turn the whole answer into calls that put it in the preview's place.
+
+        The reply is used up: a copy would hold its files twice.
+        """
+        return [structs.replace(it, patience=PATIENCE) for it in self._whole(reply)]
+
+    def _whole(self, reply: Reply) -> Sequence[Call]:
+        if self._pressed and not blank(reply.callback_answer.text):
+            # The press was answered when the text could be seen.
+            reply.messages.add(text=reply.callback_answer.text)
+        if not self._message_id:
+            return self._compose(self._update, reply)
+        if not _fits_an_edit(reply.messages):
+            # Last: if Telegram does not take the answer, this much of it stays.
+            return [*self._compose(self._update, reply), self._delete()]
+        reply.messages[0].edit = True
+        update = structs.replace(
+            self._update, pressed_message_id=self._message_id, inline_message_id=""
+        )
+        return self._compose(update, reply)
+
+    async def _end_spinner(self) -> None:
+        """Answer a pressed button at once: its answer may take minutes."""
+        query = self._update.callback_query_id
+        if not query:
+            return
+        self._update = structs.replace(self._update, callback_query_id="")
+        self._pressed = True
+        with contextlib.suppress(BotApiError):  # it ends by itself too
+            await self._attempt("answerCallbackQuery", {"callback_query_id": query})
+
+    def _draft(self, text: str) -> Parameters:
+        # The same after a crash, so that the draft of before is the one that goes on.
+        parameters = place_of(self._update) | {
+            "draft_id": self._update.update_id,
+            "text": text,
+        }
+        return parameters | {"can_stop": True, "keep_on_stop": True}
+
+    async def _show_as_message(self, text: str) -> None:
+        if text == self._text:  # unlike a draft it does not vanish
+            return
+        if self._message_id:
+            self._edits += 1
+            await self._attempt("editMessageText", {**self._shown(), "text": text})
+            self._text = text
+            return
+        try:
+            result = await self._attempt(
+                "sendMessage", {**place_of(self._update), "text": text}
+            )
+        except BotApiUnavailable as error:
+            # Without a 429 it may have arrived: a second one would stand beside it.
+            self._visible = error.retry_after > 0
+            raise
+        self._message_id, self._text = int(result["message_id"]), text
+
+    def _delete(self) -> Call:
+        """Take the message away that shows the text."""
+        connection = self._update.context.business_connection_id
+        if not connection:
+            return Call(method="deleteMessage", parameters=self._shown())
+        parameters = {
+            "business_connection_id": connection,
+            "message_ids": [self._message_id],
+        }
+        return Call(method="deleteBusinessMessages", parameters=parameters)
+
+    def _shown(self) -> Parameters:
+        """Name the message that shows the text."""
+        place = place_of(self._update)
+        place.pop("message_thread_id", None)
+        place.pop("direct_messages_topic_id", None)
+        return place | {"message_id": self._message_id}
+
+
+def _fits_an_edit(messages: Sequence[OutgoingMessage]) -> bool:
+    """Tell whether the first message can take the place of the one that is shown."""
+    if not messages or any(message.edit for message in messages):
+        return False  # what is edited is the message with the pressed button
+    first = messages[0]
+    plain = not first.media and not blank(first.text)
+    as_shown = not first.protect_content and not first.reply_to_message_id
+    keyboard = first.WhichOneof("markup") in {None, "keyboard"}
+    return plain and as_shown and keyboard
