@@ -34,11 +34,11 @@ from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
 from gateway.clock import SystemClock
 from gateway.domain.state import KEPT_SECONDS, RECENT_IDS
-from gateway.mailboxes.batch import pack
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.keys import shard_of
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.pipeline import pack
+from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, StoreSignatures
 from tests.mailboxes.servers import RedisServer
 

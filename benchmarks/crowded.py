@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.seeding import serve
 from gateway import app, cli
-from gateway.mailboxes.store import Store, open_mailboxes
+from gateway.mailboxes.factory import Store, open_mailboxes
 
 
 @asynccontextmanager

@@ -5,9 +5,9 @@ from benchmarks.seeding import serve
 from benchmarks.tables import print_table
 from gateway.clock import SystemClock
 from gateway.domain.state import KEPT_SECONDS
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.mailboxes.servers import RedisServer
 

@@ -26,8 +26,8 @@ from gateway.descriptors import (
     share_descriptors,
 )
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.mailboxes.store import open_mailboxes
 from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.services.button_signatures import ButtonSigner

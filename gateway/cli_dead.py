@@ -15,7 +15,12 @@ from gateway import config
 from gateway.clock import SystemClock
 from gateway.domain.errors import Faults, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
-from gateway.mailboxes.dead import DeadLetters, Place, Summary, open_dead_letters
+from gateway.mailboxes.redis.dead_letters import (
+    DeadLetters,
+    Place,
+    Summary,
+    open_dead_letters,
+)
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.telegram.inbound.parser import UpdateReader
 

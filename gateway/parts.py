@@ -24,7 +24,7 @@ from gateway.connections import ConnectionCounts
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.domain.turn import Outcome, Turn
 from gateway.logs import dropped_lines, log_turn
-from gateway.mailboxes.store import Store
+from gateway.mailboxes.factory import Store
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
 from gateway.services.dispatch import Dispatch

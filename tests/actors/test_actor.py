@@ -33,8 +33,8 @@ from gateway.domain.ports import Claim
 from gateway.domain.state import decode_state
 from gateway.domain.suspicion import POISON_DEATHS
 from gateway.domain.update import REPLAYED, Envelope, Update
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.stops import LocalStops
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.stream_cancellation import LocalStops
 from tests.fakes import (
     FakeClock,
     FakeLease,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
 from gateway.domain.state import State
-from gateway.mailboxes.store_clock import StoreClock
+from gateway.mailboxes.redis.store_clock import StoreClock
 from tests.ideal_bucket import IdealBucket
 
 START = 1_790_000_000.0

@@ -20,8 +20,8 @@ from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.suspicion import PAUSES, POISON_CRASHES, POISON_DEATHS
 from gateway.domain.update import Envelope, Update
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.stops import LocalStops
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.stream_cancellation import LocalStops
 from tests.fakes import (
     FakeClock,
     FakeMessenger,

@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway.domain.state import decode_state
-from gateway.mailboxes.keys import ALL_SHARDS
-from gateway.mailboxes.letters import decode_letter
+from gateway.mailboxes.redis.keys import ALL_SHARDS
+from gateway.mailboxes.serialization import decode_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES
 from tests.chaos.history import History, Left, Waiting
 from tests.mailboxes.servers import RedisServer, WatchedRedis

@@ -12,8 +12,8 @@ import pytest
 from gateway import app
 from gateway.actors.renewer import Renewer
 from gateway.actors.system import ActorSystem
-from gateway.mailboxes.stops import RedisStops
-from gateway.mailboxes.transport import Transport
+from gateway.mailboxes.redis.client.connection import Transport
+from gateway.mailboxes.stream_cancellation import RedisStops
 from tests.failing import FAILED, break_once
 from tests.flow.process import ROOT, serving_process
 from tests.flow.test_floods import get

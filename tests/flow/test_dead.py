@@ -16,7 +16,7 @@ from gateway import cli
 from gateway.domain.call import Call
 from gateway.domain.state import State, encode_state
 from gateway.domain.update import Update
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.redis.keys import shard_of
 from gateway.telegram.messenger import TelegramMessenger
 from tests.flow.process import run
 from tests.flow.world import SECRET, TOKEN, World, world

@@ -53,7 +53,7 @@ async def test_a_command_loads_only_what_it_needs(tmp_path: Path) -> None:
     code, _, _ = await run("dead", "list", settings=settings)
     assert code == 1
     loaded = noted(tmp_path)
-    assert {"gateway.mailboxes.dead", "redis"} <= loaded
+    assert {"gateway.mailboxes.redis.dead_letters", "redis"} <= loaded
     assert not {"aiohttp", "grpc", "gateway.app", "gateway.sandbox", "yaml"} & loaded
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.domain.ports import Mailboxes
-from gateway.mailboxes import sweep
+from gateway.mailboxes.redis import mailbox_scanner
 from tests.mailboxes.fallback_store import adrift, ashore
 from tests.mailboxes.redis_store import cluster, fakeredis, redis
 from tests.mailboxes.servers import RedisCluster, RedisServer
@@ -38,7 +38,7 @@ def open_store(
     """Give the way to open an empty store of each implementation."""
     if request.param != "adrift":
         # Else mail is not found in a Redis that a busy machine keeps waiting.
-        monkeypatch.setattr(sweep, "PATIENCE", LIMIT)
+        monkeypatch.setattr(mailbox_scanner, "PATIENCE", LIMIT)
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)
     if request.param == "cluster":

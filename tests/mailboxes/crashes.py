@@ -23,10 +23,10 @@ from gateway.actors.system import ActorSystem
 from gateway.domain.state import decode_state
 from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope, Update
-from gateway.mailboxes.keys import SHARDS, shard_of
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import Scripts
-from gateway.mailboxes.stops import LocalStops
+from gateway.mailboxes.redis.keys import SHARDS, shard_of
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.stream_cancellation import LocalStops
 from gateway.telegram.inbound.parser import UpdateReader
 from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport

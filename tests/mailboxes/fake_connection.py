@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import AsyncFakeSocket, FakeAsyncRedisConnection
 
-from gateway.mailboxes.connect import Connect
+from gateway.mailboxes.redis.client.connection_factory import Connect
 
 
 class _FakeTransport(asyncio.Transport):

@@ -7,13 +7,13 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes import asking
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.fallback import FallbackMailboxes
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.redis import executor
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
@@ -70,7 +70,7 @@ async def worker(
     opened_worker = Worker(url, clock or FakeClock(), patience)
     with pytest.MonkeyPatch.context() as patch:
         # A Redis that does not fail is waited for, however busy the machine is.
-        patch.setattr(asking, "MOST_PATIENCE", LIMIT_OF_WAITING / patience)
+        patch.setattr(executor, "MOST_PATIENCE", LIMIT_OF_WAITING / patience)
         async with opened_worker.transport, opened_worker.mailboxes:
             yield opened_worker
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.scripts import Scripts
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.lua.scripts import Scripts
 from tests.fakes import FakeClock
 from tests.mailboxes.wire import Wiretap
 

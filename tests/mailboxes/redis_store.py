@@ -13,13 +13,13 @@ import pytest
 from fakeredis import FakeServer
 
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import Connect, connector
-from gateway.mailboxes.letters import decode_letter
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.transport import Transport
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection import Transport
+from gateway.mailboxes.redis.client.connection_factory import Connect, connector
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.serialization import decode_letter
 from tests.fakes import FakeClock
 from tests.mailboxes.fake_connection import fake_connector
 from tests.mailboxes.servers import RedisCluster

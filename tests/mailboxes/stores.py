@@ -10,8 +10,8 @@ from typing import Protocol
 
 from gateway.domain.ports import Mailboxes
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.letters import DeadLetterLimits
-from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.serialization import DeadLetterLimits
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT as LIMIT_OF_WAITING

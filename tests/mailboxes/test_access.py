@@ -13,11 +13,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from gateway.clock import SystemClock
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import REPLAYED, DeadLetter
-from gateway.mailboxes.connect import is_unprotected
-from gateway.mailboxes.dead import open_dead_letters
-from gateway.mailboxes.fallback import FallbackMailboxes
-from gateway.mailboxes.keys import SHARDS, shard_of
-from gateway.mailboxes.store import Store, open_mailboxes
+from gateway.mailboxes.factory import Store, open_mailboxes
+from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
+from gateway.mailboxes.redis.client.connection_factory import is_unprotected
+from gateway.mailboxes.redis.dead_letters import open_dead_letters
+from gateway.mailboxes.redis.keys import SHARDS, shard_of
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import SIGNATURES, envelope
 from tests.test_deploy import documents, pod

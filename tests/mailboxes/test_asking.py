@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from gateway.domain.errors import MailboxesUnavailable
-from gateway.mailboxes.asking import MOST_PATIENCE, STOOD_STILL, Asking
-from gateway.mailboxes.commands import Command, Commands
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.redis.commands import Command, Commands
+from gateway.mailboxes.redis.executor import MOST_PATIENCE, STOOD_STILL, Asking
+from gateway.mailboxes.redis.lua.scripts import load_scripts
 from tests.mailboxes.stores import LETTERS, SIGNATURES
 from tests.virtual_time import virtual_time
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from gateway.background import BackgroundTasks
-from gateway.mailboxes import cluster, sentinel
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.sentinel import MasterConnection
-from gateway.mailboxes.way_back import WayBack
+from gateway.mailboxes.failover.failback import WayBack
+from gateway.mailboxes.redis.client import cluster, sentinel
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.sentinel import MasterConnection
+from gateway.mailboxes.redis.lua.scripts import load_scripts
 from tests.failing import break_once, failed
 from tests.fakes import FakeClock
 from tests.mailboxes.fallback_store import worker

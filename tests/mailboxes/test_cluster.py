@@ -10,8 +10,8 @@ import pytest
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Placed
-from gateway.mailboxes.keys import shard_of, slot_of
-from gateway.mailboxes.recovery import SETTLE_SECONDS
+from gateway.mailboxes.redis.keys import shard_of, slot_of
+from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import envelope

@@ -10,11 +10,11 @@ from msgspec import structs
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim
 from gateway.domain.state import State, encode_state
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.keys import shard_of
-from gateway.mailboxes.line import Line
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import Script, Scripts, load_scripts
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.protocol import Line
+from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
 from tests.mailboxes.moments import MOMENTS, Call, WatchedTransport, cancel_at
 from tests.mailboxes.redis_store import RedisStore, opened

@@ -11,9 +11,14 @@ from msgspec import Struct
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.ports import Claim
 from gateway.domain.update import REPLAYED, DeadLetter, Envelope
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.dead import PAGE, DeadLetters, Place, open_dead_letters
-from gateway.mailboxes.keys import shard_of
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.dead_letters import (
+    PAGE,
+    DeadLetters,
+    Place,
+    open_dead_letters,
+)
+from gateway.mailboxes.redis.keys import shard_of
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened, opened_cluster
 from tests.mailboxes.servers import RedisServer
@@ -164,7 +169,7 @@ async def test_a_redis_that_is_not_there_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a moment, and not after many attempts."""
-    monkeypatch.setattr("gateway.mailboxes.dead.PATIENCE", 0.2)
+    monkeypatch.setattr("gateway.mailboxes.redis.dead_letters.PATIENCE", 0.2)
     url = f"redis://127.0.0.1:{free_ports(1)[0]}"
     async with open_dead_letters(url, FakeClock(), SIGNATURES) as letters:
         with pytest.raises(MailboxesUnavailable):

@@ -17,10 +17,10 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.recovery import SETTLE_SECONDS
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.way_back import FULL_SECONDS
+from gateway.mailboxes.failover.failback import FULL_SECONDS
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.fallback_store import Worker, worker
 from tests.mailboxes.redis_store import RedisStore

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import MailboxesUnavailable
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.inspection import inspect
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.server_checks import inspect
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
 

@@ -10,9 +10,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, InvalidResponse
 from redis.exceptions import ConnectionError as Lost
 
-from gateway.mailboxes.batch import pack
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.line import Line, open_line
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.pipeline import pack
+from gateway.mailboxes.redis.client.protocol import Line, open_line
 from tests.mailboxes.servers import RedisServer
 from tests.waiting import wait_until
 

@@ -8,8 +8,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.update import Envelope
-from gateway.mailboxes.mailbox import Mailbox
-from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.memory.mailbox import Mailbox
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from tests.mailboxes.machine import machine_over
 from tests.mailboxes.stores import OpenStore, memory
 

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.kept_letters import IN_MEMORY, KeptLetters
-from gateway.mailboxes.memory import MemoryMailboxes
+from gateway.mailboxes.memory.dead_letters import IN_MEMORY, KeptLetters
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from tests.fakes import FakeClock
 from tests.mailboxes.stores import envelope
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from gateway.mailboxes.commands import Command, Commands
-from gateway.mailboxes.keys import shard_number
-from gateway.mailboxes.recovery import KEPT_SECONDS, Recovery
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.server import Server
+from gateway.mailboxes.redis.client.server_health import Server
+from gateway.mailboxes.redis.commands import Command, Commands
+from gateway.mailboxes.redis.keys import shard_number
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.replay_buffer import KEPT_SECONDS, Recovery
 from tests.fakes import FakeClock
 from tests.mailboxes.stores import LETTERS, SIGNATURES, envelope
 

@@ -13,16 +13,16 @@ import pytest
 from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import KEPT_SECONDS, State, encode_state
-from gateway.mailboxes.batch import MOST_BYTES
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.keys import shard_of
-from gateway.mailboxes.recovery import SETTLE_SECONDS
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.server import FIRST_DELAY, LONGEST_DELAY
-from gateway.mailboxes.transport import MOST_QUEUED
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection import MOST_QUEUED
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.pipeline import MOST_BYTES
+from gateway.mailboxes.redis.client.server_health import FIRST_DELAY, LONGEST_DELAY
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.proxy import Proxy, proxied
 from tests.mailboxes.redis_store import RedisStore, opened

@@ -12,12 +12,12 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.keys import shard_of
-from gateway.mailboxes.recovery import SETTLE_SECONDS
-from gateway.mailboxes.scripts import load_scripts
-from gateway.mailboxes.sentinel import PORT, read_sentinel_url
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.sentinel import PORT, read_sentinel_url
+from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import WatchedRedis

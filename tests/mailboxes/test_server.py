@@ -1,6 +1,6 @@
 """How a server is doing, as one connection to it sees it."""
 
-from gateway.mailboxes.server import CALM_SECONDS, Server
+from gateway.mailboxes.redis.client.server_health import CALM_SECONDS, Server
 from tests.fakes import FakeClock
 
 

@@ -9,12 +9,16 @@ from gateway.domain.errors import ForgedEntry
 from gateway.domain.ports import Claim, Placed
 from gateway.domain.state import State, encode_state
 from gateway.domain.update import REPLAYED, Envelope
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.dead import open_dead_letters
-from gateway.mailboxes.keys import ALL_SHARDS, shard_of
-from gateway.mailboxes.letters import decode_envelope, decode_letter, encode_envelope
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.dead_letters import open_dead_letters
+from gateway.mailboxes.redis.keys import ALL_SHARDS, shard_of
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.serialization import (
+    decode_envelope,
+    decode_letter,
+    encode_envelope,
+)
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened

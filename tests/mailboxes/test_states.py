@@ -1,7 +1,7 @@
 """The states in memory: bounded in number and in time."""
 
 from gateway.domain.state import KEPT_SECONDS
-from gateway.mailboxes.states import States
+from gateway.mailboxes.memory.user_states import States
 
 
 def test_the_users_served_longest_ago_are_forgotten_first() -> None:

@@ -11,14 +11,14 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.clock import SystemClock
-from gateway.mailboxes import stops as stops_module
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import connector
-from gateway.mailboxes.keys import shard_number
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes import stream_cancellation as stops_module
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.keys import shard_number
+from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
-from gateway.mailboxes.stops import CHANNEL, LocalStops, RedisStops
+from gateway.mailboxes.stream_cancellation import CHANNEL, LocalStops, RedisStops
 from tests.mailboxes.redis_store import opened
 from tests.mailboxes.servers import RedisCluster, RedisServer
 from tests.mailboxes.stores import SIGNATURES

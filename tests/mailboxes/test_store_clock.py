@@ -12,8 +12,8 @@ from gateway.actors.refusal import Refusals
 from gateway.actors.system import ActorSystem
 from gateway.clock import SystemClock
 from gateway.domain.update import Envelope, Update
-from gateway.mailboxes.store import Store, open_mailboxes
-from gateway.mailboxes.store_clock import DRIFT, StoreClock
+from gateway.mailboxes.factory import Store, open_mailboxes
+from gateway.mailboxes.redis.store_clock import DRIFT, StoreClock
 from tests.fakes import (
     FakeClock,
     FakeMessenger,

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio.connection import Connection
 
-from gateway.mailboxes.connect import Connect, connector
+from gateway.mailboxes.redis.client.connection_factory import Connect, connector
 
 At = Callable[[str], Awaitable[None]]
 """Told of each moment: "sending", "sent", "received". What it raises breaks the

@@ -20,20 +20,26 @@ from collections.abc import Collection, Sequence
 from gateway.domain.errors import ClaimLost, ForgedEntry, MailboxesError
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.asking import Asking
-from gateway.mailboxes.commands import Command, Commands, Submits, ask_all, look_at
-from gateway.mailboxes.keys import ALL_SHARDS, Shard, shard_of
-from gateway.mailboxes.letters import (
+from gateway.mailboxes.fencing_tokens import Tokens
+from gateway.mailboxes.redis.commands import (
+    Command,
+    Commands,
+    Submits,
+    ask_all,
+    look_at,
+)
+from gateway.mailboxes.redis.executor import Asking
+from gateway.mailboxes.redis.keys import ALL_SHARDS, Shard, shard_of
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.mailbox_scanner import Sweep
+from gateway.mailboxes.redis.replay_buffer import Recovery
+from gateway.mailboxes.redis.store_clock import LearnTime, ignore_time
+from gateway.mailboxes.serialization import (
     PER_SHARD,
     DeadLetterLimits,
     decode_envelope,
 )
-from gateway.mailboxes.recovery import Recovery
-from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
-from gateway.mailboxes.store_clock import LearnTime, ignore_time
-from gateway.mailboxes.sweep import Sweep
-from gateway.mailboxes.tokens import Tokens
 
 _PLACED = (Placed.ALREADY, Placed.STORED, Placed.FULL)
 

@@ -19,8 +19,8 @@ from itertools import islice
 
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
-from gateway.mailboxes.commands import Command, Commands, Submits, look_at
-from gateway.mailboxes.keys import SHARDS
+from gateway.mailboxes.redis.commands import Command, Commands, Submits, look_at
+from gateway.mailboxes.redis.keys import SHARDS
 
 logger = logging.getLogger(__name__)
 

@@ -27,12 +27,12 @@ from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
 from gateway.domain.ports import Claim, Clock, Placed
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.away import Away
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.keys import shard_number
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.way_back import FULL_SECONDS, WayBack
+from gateway.mailboxes.failover.failback import FULL_SECONDS, WayBack
+from gateway.mailboxes.failover.unavailable_shards import Away
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.keys import shard_number
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 
 CLOSING_SECONDS = 2.0
 """At the end of the process: for so long what memory holds is brought to Redis."""

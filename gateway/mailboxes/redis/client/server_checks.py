@@ -6,9 +6,9 @@ import contextlib
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import MailboxesUnavailable
-from gateway.mailboxes.connect import Connect
-from gateway.mailboxes.refusals import explain_refusal
-from gateway.mailboxes.transport import DEADLINE
+from gateway.mailboxes.redis.client.connection import DEADLINE
+from gateway.mailboxes.redis.client.connection_factory import Connect
+from gateway.mailboxes.redis.client.refusals import explain_refusal
 
 OLDEST = (7, 0)
 """Before, an error inside of a script did not tell its kind."""

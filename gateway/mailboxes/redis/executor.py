@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.ports import Clock
-from gateway.mailboxes.commands import Command, Commands, Submits, look_at
+from gateway.mailboxes.redis.commands import Command, Commands, Submits, look_at
 
 STOOD_STILL = 0.5
 """A timer that is so many seconds late tells that this process did not run."""

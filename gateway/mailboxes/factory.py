@@ -11,18 +11,21 @@ from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.messenger import Stops
 from gateway.domain.ports import Clock
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.connect import first_connector, is_unprotected
-from gateway.mailboxes.fallback import FallbackMailboxes
-from gateway.mailboxes.inspection import inspect
-from gateway.mailboxes.kept_letters import IN_MEMORY
-from gateway.mailboxes.letters import PER_SHARD
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.redis import RedisMailboxes
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
+from gateway.mailboxes.memory.dead_letters import IN_MEMORY
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection_factory import (
+    first_connector,
+    is_unprotected,
+)
+from gateway.mailboxes.redis.client.server_checks import inspect
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.store_clock import StoreClock
+from gateway.mailboxes.serialization import PER_SHARD
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.mailboxes.stops import LocalStops, RedisStops
-from gateway.mailboxes.store_clock import StoreClock
+from gateway.mailboxes.stream_cancellation import LocalStops, RedisStops
 
 logger = logging.getLogger(__name__)
 

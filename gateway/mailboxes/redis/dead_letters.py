@@ -18,12 +18,12 @@ from msgspec import Struct
 from gateway.domain.errors import MailboxesUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.commands import Command, Commands, Submits
-from gateway.mailboxes.connect import first_connector
-from gateway.mailboxes.keys import ALL_SHARDS, SHARDS
-from gateway.mailboxes.letters import PER_SHARD, decode_letter, verify_letter
-from gateway.mailboxes.scripts import load_scripts
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.connection_factory import first_connector
+from gateway.mailboxes.redis.commands import Command, Commands, Submits
+from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARDS
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.serialization import PER_SHARD, decode_letter, verify_letter
 from gateway.mailboxes.signatures import StoreSignatures
 
 PATIENCE = 2.0

@@ -6,7 +6,7 @@ from heapq import merge
 from operator import itemgetter
 
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.letters import REJECTED_REASONS, DeadLetterLimits
+from gateway.mailboxes.serialization import REJECTED_REASONS, DeadLetterLimits
 
 IN_MEMORY = DeadLetterLimits(updates=1000, rejected=100)
 """How many are kept by default."""

@@ -9,15 +9,15 @@ from gateway.domain.ports import Claim
 from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.keys import Shard, shard_of
-from gateway.mailboxes.letters import (
+from gateway.mailboxes.redis.keys import Shard, shard_of
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.serialization import (
     FORGED,
     REJECTED_REASONS,
     DeadLetterLimits,
     encode_envelope,
     encode_letter,
 )
-from gateway.mailboxes.scripts import Scripts
 from gateway.mailboxes.signatures import StoreSignatures
 
 _KEPT_SECONDS = b"%d" % KEPT_SECONDS

@@ -22,12 +22,12 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from gateway.background import BackgroundTasks
 from gateway.domain.ports import Clock
-from gateway.mailboxes.batch import Batch, Redirect, pack
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.line import Line, open_line
-from gateway.mailboxes.scripts import Scripts
-from gateway.mailboxes.server import Server
-from gateway.mailboxes.store_clock import LearnTime, ignore_time
+from gateway.mailboxes.redis.client.pipeline import Batch, Redirect, pack
+from gateway.mailboxes.redis.client.protocol import Line, open_line
+from gateway.mailboxes.redis.client.server_health import Server
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.store_clock import LearnTime, ignore_time
 
 DEADLINE = 1.0
 """Seconds within which a batch is answered; else the connection is taken for dead."""

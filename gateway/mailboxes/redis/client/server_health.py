@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.domain.ports import Clock
 from gateway.logs import describe
-from gateway.mailboxes.refusals import explain_refusal
+from gateway.mailboxes.redis.client.refusals import explain_refusal
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from redis.exceptions import NoPermissionError
 
 from gateway.background import BackgroundTasks
 from gateway.logs import describe
-from gateway.mailboxes.commands import Command, Submits, look_at
-from gateway.mailboxes.connect import Connect
-from gateway.mailboxes.keys import shard_number
+from gateway.mailboxes.redis.client.connection_factory import Connect
+from gateway.mailboxes.redis.commands import Command, Submits, look_at
+from gateway.mailboxes.redis.keys import shard_number
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 
 logger = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
 from gateway.domain.suspicion import UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.kept_letters import IN_MEMORY, KeptLetters
-from gateway.mailboxes.letters import DeadLetterLimits, give_up
-from gateway.mailboxes.mailbox import Mailbox, Stage
-from gateway.mailboxes.states import States
-from gateway.mailboxes.tokens import Tokens
+from gateway.mailboxes.fencing_tokens import Tokens
+from gateway.mailboxes.memory.dead_letters import IN_MEMORY, KeptLetters
+from gateway.mailboxes.memory.mailbox import Mailbox, Stage
+from gateway.mailboxes.memory.user_states import States
+from gateway.mailboxes.serialization import DeadLetterLimits, give_up
 
 
 class MemoryMailboxes:

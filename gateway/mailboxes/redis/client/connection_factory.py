@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 
 from gateway.config import is_loopback
 from gateway.domain.errors import Faults
-from gateway.mailboxes.sentinel import SCHEMES, read_sentinel_url
+from gateway.mailboxes.redis.client.sentinel import SCHEMES, read_sentinel_url
 
 Connect = Callable[[], AbstractConnection]
 """Makes a connection object, not yet connected."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from gateway.domain.ports import Clock
 from gateway.logs import RateLimitedLog, describe
-from gateway.mailboxes.commands import Command, Commands, Submits, ask_all
-from gateway.mailboxes.keys import ALL_SHARDS, SHARDS, Shard
-from gateway.mailboxes.recovery import Recovery
-from gateway.mailboxes.store_clock import TIME_SHARD, LearnTime
+from gateway.mailboxes.redis.commands import Command, Commands, Submits, ask_all
+from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARDS, Shard
+from gateway.mailboxes.redis.replay_buffer import Recovery
+from gateway.mailboxes.redis.store_clock import TIME_SHARD, LearnTime
 
 PLENTY = 256
 """Where more lanes wait, they are looked for in a few shards at a time.

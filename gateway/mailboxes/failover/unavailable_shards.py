@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator
 from math import inf
 
-from gateway.mailboxes.keys import shard_number
+from gateway.mailboxes.redis.keys import shard_number
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from redis.exceptions import (
 
 from gateway.domain.errors import MailboxesError, MailboxesFull
 from gateway.logs import describe
-from gateway.mailboxes.commands import Argument, Command
+from gateway.mailboxes.redis.commands import Argument, Command
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
 from gateway.logs import describe
-from gateway.mailboxes.away import Away
-from gateway.mailboxes.cluster import ClusterTransport
-from gateway.mailboxes.keys import shard_number
-from gateway.mailboxes.memory import MemoryMailboxes
-from gateway.mailboxes.redis import RedisMailboxes
+from gateway.mailboxes.failover.unavailable_shards import Away
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.keys import shard_number
+from gateway.mailboxes.redis.mailboxes import RedisMailboxes
 
 logger = logging.getLogger(__name__)
 

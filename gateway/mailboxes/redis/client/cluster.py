@@ -22,13 +22,13 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import MailboxesError
 from gateway.domain.ports import Clock
-from gateway.mailboxes.commands import Command
-from gateway.mailboxes.connect import Connect, connector
-from gateway.mailboxes.keys import SHARDS, slot_of
-from gateway.mailboxes.scripts import Scripts
-from gateway.mailboxes.sentinel import MasterConnection
-from gateway.mailboxes.store_clock import TIME_SHARD, LearnTime, ignore_time
-from gateway.mailboxes.transport import DEADLINE, Transport
+from gateway.mailboxes.redis.client.connection import DEADLINE, Transport
+from gateway.mailboxes.redis.client.connection_factory import Connect, connector
+from gateway.mailboxes.redis.client.sentinel import MasterConnection
+from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.keys import SHARDS, slot_of
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.store_clock import TIME_SHARD, LearnTime, ignore_time
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Mailboxes in Redis, and in memory while Redis is down."""

@@ -1,0 +1,1 @@
+"""The store of one process: mailboxes that end with it."""

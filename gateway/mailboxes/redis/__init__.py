@@ -1,0 +1,1 @@
+"""The durable store: mailboxes in Redis, changed by Lua scripts."""

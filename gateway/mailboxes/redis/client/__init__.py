@@ -1,0 +1,1 @@
+"""A pipelined Redis driver that knows no mailbox."""

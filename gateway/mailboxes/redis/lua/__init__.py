@@ -1,0 +1,1 @@
+"""The Lua scripts that change mailboxes inside Redis, and their loader."""
