@@ -32,8 +32,8 @@ from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels, Tls
-from gateway.services.dispatch import Dispatch
-from gateway.services.routes import RouteTable
+from gateway.services.router import Dispatch
+from gateway.services.routing.route_table import RouteTable
 from gateway.supervisor import SPARE_SECONDS, end_with_parent
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.bot_api.startup_sync import introduce

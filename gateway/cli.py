@@ -38,7 +38,7 @@ def serve(workers: int | None, worker: Path | None) -> None:
 @click.option("--lock", is_flag=True, help="Print what routes.lock should hold.")
 def routes(lock: bool) -> None:
     """Print the route table."""
-    from gateway.services.routes import build_routes, discover
+    from gateway.services.routing.route_table import build_routes, discover
 
     table = build_routes(discover())
     click.echo(table.lock_text() if lock else "\n".join(table.lines()), nl=not lock)

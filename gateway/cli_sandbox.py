@@ -9,7 +9,7 @@ from gateway.domain.errors import Faults
 from gateway.sandbox import launch
 from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
-from gateway.services.routes import build_routes, discover
+from gateway.services.routing.route_table import build_routes, discover
 
 
 def run_sandbox(

@@ -7,7 +7,7 @@ from gateway import config
 from gateway.domain.errors import Faults
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.logs import start_logging
-from gateway.services.routes import build_routes, discover
+from gateway.services.routing.route_table import build_routes, discover
 from gateway.workers import SERVE, run
 
 

@@ -8,7 +8,7 @@ import click
 
 from gateway import config
 from gateway.domain.errors import Faults
-from gateway.services.routes import build_routes, discover
+from gateway.services.routing.route_table import build_routes, discover
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.inbound.update_types import allowed_updates

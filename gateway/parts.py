@@ -27,7 +27,7 @@ from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.factory import Store
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
-from gateway.services.dispatch import Dispatch
+from gateway.services.router import Dispatch
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.inbound.parser import UpdateReader
 from gateway.telegram.messenger import TelegramMessenger

@@ -27,7 +27,7 @@ from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.metrics import ProcessMetrics
 from gateway.ops import listening, listening_on_socket, reserved
 from gateway.parts import add_process_counters
-from gateway.services.routes import RouteTable
+from gateway.services.routing.route_table import RouteTable
 from gateway.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
 from gateway.telegram.bot_api.client import BotApi
 from gateway.whole import Whole, socket_of_whole, socket_of_worker

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Settings
-from gateway.services.routes import build_routes, discover
+from gateway.services.routing.route_table import build_routes, discover
 from gateway.telegram.webhook import PATH
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

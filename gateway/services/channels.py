@@ -17,7 +17,7 @@ from grpc import aio
 from msgspec import Struct
 
 from gateway.domain.errors import Faults
-from gateway.services.answer_size import ANSWER_BYTES
+from gateway.services.reply_size import ANSWER_BYTES
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],

@@ -11,8 +11,8 @@ from gateway.actors import actor
 from gateway.actors.buttons import prepare
 from gateway.domain.services import Match
 from gateway.domain.update import Update
-from gateway.services.dispatch import Dispatch
-from gateway.services.rpc import Rpc
+from gateway.services.router import Dispatch
+from gateway.services.rpc_client import Rpc
 
 POISON = "the update that ends its worker"
 """It does so while it is routed, before its service is called."""

@@ -21,7 +21,7 @@ from gateway.logs import JsonLines
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.tracing import Tracing
-from gateway.services.routes import build_routes, discover
+from gateway.services.routing.route_table import build_routes, discover
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
 from tests.waiting import wait_until

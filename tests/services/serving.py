@@ -29,8 +29,8 @@ from msgspec.structs import replace
 
 from gateway.domain.update import Update
 from gateway.services.channels import Channels, Tls
-from gateway.services.dispatch import Dispatch
-from gateway.services.routes import build_routes, discover
+from gateway.services.router import Dispatch
+from gateway.services.routing.route_table import build_routes, discover
 from tests.waiting import wait_until
 
 Context = aio.ServicerContext[Any, Any]

@@ -6,7 +6,7 @@ from botgateway.route.v1.route_pb2 import Route
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.routes import RouteTable, build_routes, discover
+from gateway.services.routing.route_table import RouteTable, build_routes, discover
 from tests.services.made_up import CONTEXT, Rpc, a_service
 
 FULL = "botgateway.matching.v1.MatchingService.Connect"

@@ -9,8 +9,8 @@ from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 
 from gateway.domain.errors import Faults
-from gateway.services.route import Route as FoundRoute
-from gateway.services.routes import build_routes
+from gateway.services.routing.route import Route as FoundRoute
+from gateway.services.routing.route_table import build_routes
 from tests.services.made_up import (
     CONTEXT,
     EVENT,
@@ -409,7 +409,7 @@ pool.AddSerializedFile(file.SerializeToString())
 service = pool.FindServiceByName("late.LateService")
 method = service.methods[0]  # held, because it keeps its options
 assert not method.GetOptions().ListFields()  # parsed: nothing known
-from gateway.services.routes import build_routes
+from gateway.services.routing.route_table import build_routes
 print(build_routes([service]).names)
 """
 

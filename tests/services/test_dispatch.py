@@ -21,9 +21,9 @@ from grpc import aio
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import Update
 from gateway.services.channels import Channels
-from gateway.services.dispatch import Dispatch
-from gateway.services.routes import build_routes
-from gateway.services.update_types import values_of
+from gateway.services.router import Dispatch
+from gateway.services.routing.route_table import build_routes
+from gateway.services.routing.update_types import values_of
 from tests.services.every_kind import EveryKind, every_kind
 from tests.services.serving import (
     NEVER,

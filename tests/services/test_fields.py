@@ -8,7 +8,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.fields import converter, upper_snake
+from gateway.services.routing.converters import converter, upper_snake
 from tests.services.made_up import Rpc, a_service
 
 INTEGERS = [

@@ -9,7 +9,12 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from botgateway.route.v1.route_pb2 import Route
 
 from gateway.domain.errors import Faults
-from gateway.services.routes import RouteTable, build_routes, discover, service_name
+from gateway.services.routing.route_table import (
+    RouteTable,
+    build_routes,
+    discover,
+    service_name,
+)
 from tests.services.made_up import CONTEXT, MESSAGE, Rpc, a_service
 from tests.services.serving import TABLE
 

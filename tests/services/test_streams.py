@@ -25,8 +25,8 @@ from gateway.domain.errors import (
 )
 from gateway.domain.services import Match
 from gateway.services.channels import Channels
-from gateway.services.dispatch import Dispatch
-from gateway.services.routes import build_routes
+from gateway.services.router import Dispatch
+from gateway.services.routing.route_table import build_routes
 from tests.services.made_up import CONTEXT, MESSAGE, REPLY, Rpc, a_service
 from tests.services.serving import NEVER, TABLE, TIMEOUTS, Context, an_update, serving
 from tests.services.test_contracts import TEXT

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.templates import parse_callback, parse_command
+from gateway.services.routing.templates import parse_callback, parse_command
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.update import Update
 from gateway.services.channels import Channels
-from gateway.services.dispatch import Dispatch
-from gateway.services.routes import build_routes, discover
+from gateway.services.router import Dispatch
+from gateway.services.routing.route_table import build_routes, discover
 from tests.services.serving import an_update
 
 UPDATES = {

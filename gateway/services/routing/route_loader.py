@@ -13,11 +13,11 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from gateway.services import update_types
-from gateway.services.fields import Convert, converter
-from gateway.services.route import Route
-from gateway.services.templates import Template
-from gateway.services.triggers import Trigger, read_trigger
+from gateway.services.routing import update_types
+from gateway.services.routing.converters import Convert, converter
+from gateway.services.routing.route import Route
+from gateway.services.routing.templates import Template
+from gateway.services.routing.triggers import Trigger, read_trigger
 
 HELP = "help"
 """The command that the gateway answers itself."""

@@ -13,11 +13,11 @@ from gateway.domain.services import Match, place_of_buttons
 from gateway.domain.update import Update
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels
-from gateway.services.contracts import HELP
-from gateway.services.route import Route
-from gateway.services.routes import RouteTable
-from gateway.services.rpc import Rpc
-from gateway.services.update_types import values_of
+from gateway.services.routing.route import Route
+from gateway.services.routing.route_loader import HELP
+from gateway.services.routing.route_table import RouteTable
+from gateway.services.routing.update_types import values_of
+from gateway.services.rpc_client import Rpc
 
 
 class Dispatch:

@@ -16,10 +16,10 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
 from gateway.domain.errors import Faults
-from gateway.services.contracts import HELP, read_routes
-from gateway.services.fields import upper_snake
-from gateway.services.route import Route
-from gateway.services.templates import CallbackTemplate
+from gateway.services.routing.converters import upper_snake
+from gateway.services.routing.route import Route
+from gateway.services.routing.route_loader import HELP, read_routes
+from gateway.services.routing.templates import CallbackTemplate
 
 _MODULES = "*_service_pb2.py"
 _MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands

@@ -21,10 +21,10 @@ from grpc import aio
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.reply_limits import cut_reply
 from gateway.domain.update import Update
-from gateway.services.answer_size import MOST_BYTES, AnswerSize
-from gateway.services.refusals import refusal
-from gateway.services.route import Route
-from gateway.services.update_types import messages_in
+from gateway.services.error_mapping import refusal
+from gateway.services.reply_size import MOST_BYTES, AnswerSize
+from gateway.services.routing.route import Route
+from gateway.services.routing.update_types import messages_in
 
 ANSWER_SECONDS = 2.0
 """What a call leaves of the time in which an answer is of use, for its way."""

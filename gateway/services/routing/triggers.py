@@ -6,8 +6,8 @@ from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 from msgspec import Struct
 
-from gateway.services.templates import Template, parse_callback, parse_command
-from gateway.services.update_types import SERVED_OTHERWISE
+from gateway.services.routing.templates import Template, parse_callback, parse_command
+from gateway.services.routing.update_types import SERVED_OTHERWISE
 
 _UPDATE = re.compile(r"[a-z_]{1,64}")
 """Names of kinds of updates (Bot API: the fields of Update)."""

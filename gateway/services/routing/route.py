@@ -5,8 +5,8 @@ from typing import Any
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from gateway.services.fields import Convert
-from gateway.services.triggers import Trigger
+from gateway.services.routing.converters import Convert
+from gateway.services.routing.triggers import Trigger
 
 
 class Route(Struct, frozen=True, kw_only=True, eq=False):

@@ -1,0 +1,1 @@
+"""Routes from contracts: pure, without a connection."""
