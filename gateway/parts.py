@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from gateway.actors.actor import Actor
-from gateway.actors.answering import Answering
-from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.refusal import Refusals
+from gateway.actors.replies.overflow import Refusals
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.replies.service_call import Answering
+from gateway.actors.replies.streaming import Streaming
+from gateway.actors.replies.typing_indicator import Typing
+from gateway.actors.scheduler import ActorSystem
 from gateway.actors.session import Sessions
-from gateway.actors.streaming import Streaming
-from gateway.actors.system import ActorSystem
-from gateway.actors.typing import Typing
+from gateway.actors.user_actor import Actor
 from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts

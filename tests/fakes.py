@@ -8,10 +8,10 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
-from gateway.actors.answering import Answering
+from gateway.actors.replies.service_call import Answering
+from gateway.actors.replies.streaming import Streaming
+from gateway.actors.replies.typing_indicator import Typing
 from gateway.actors.session import Sessions
-from gateway.actors.streaming import Streaming
-from gateway.actors.typing import Typing
 from gateway.domain.call import Call
 from gateway.domain.messenger import Stops, Wait, wait_plainly
 from gateway.domain.ports import Claim, Clock

@@ -15,10 +15,10 @@ from botgateway.route.v1.event_pb2 import (
 )
 from msgspec import structs
 
-from gateway.actors.actor import Actor
-from gateway.actors.delivery import Delivery
-from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.actors.rate_limit import RateLimit
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
+from gateway.actors.user_actor import Actor
 from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,

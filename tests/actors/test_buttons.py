@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.actors.buttons import look_up, prepare
-from gateway.actors.notices import HINT
+from gateway.actors.replies.callback_data import look_up, prepare
+from gateway.actors.replies.user_notices import HINT
 from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage

@@ -10,7 +10,7 @@ from botgateway.chat.v1.reply_pb2 import (
     ShippingAnswer,
 )
 
-from gateway.actors.notices import APOLOGY, BUSY, excuse, notice
+from gateway.actors.replies.user_notices import APOLOGY, BUSY, excuse, notice
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
 

@@ -11,10 +11,10 @@ from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.actors import growing, streaming
-from gateway.actors.notices import APOLOGY
-from gateway.actors.streaming import Streaming
-from gateway.actors.typing import Typing
+from gateway.actors.replies import stream_buffer, streaming
+from gateway.actors.replies.streaming import Streaming
+from gateway.actors.replies.typing_indicator import Typing
+from gateway.actors.replies.user_notices import APOLOGY
 from gateway.domain.errors import (
     Blocked,
     BotApiUnavailable,
@@ -335,7 +335,7 @@ async def test_a_text_that_does_not_grow_is_shown_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A draft vanishes by itself after half a minute."""
-    monkeypatch.setattr(growing, "REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(stream_buffer, "REFRESH_SECONDS", 0.01)
     async with answering(stage) as service:
         await service.says("thinking")
         await wait_until(lambda: len(stage.messenger.shown) >= 3)

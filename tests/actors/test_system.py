@@ -7,14 +7,14 @@ import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
-from gateway.actors import system
-from gateway.actors.actor import Actor
-from gateway.actors.delivery import Delivery
-from gateway.actors.notices import SLOW_DOWN
-from gateway.actors.probation import GROUP
+from gateway.actors import scheduler
+from gateway.actors.poison import GROUP
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.refusal import Refusals
-from gateway.actors.system import FAIR_TURNS, ActorSystem
+from gateway.actors.replies.overflow import Refusals
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.replies.user_notices import SLOW_DOWN
+from gateway.actors.scheduler import FAIR_TURNS, ActorSystem
+from gateway.actors.user_actor import Actor
 from gateway.domain.call import Call
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.ports import LEASE_SECONDS, Claim
@@ -424,7 +424,7 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else thousands of them would keep the store busy, all in vain."""
-    monkeypatch.setattr(system, "SWEEP_SECONDS", 10**6)
+    monkeypatch.setattr(scheduler, "SWEEP_SECONDS", 10**6)
     clock = FakeClock()
     mailboxes = AskedMailboxes(clock, limit=64, sessions=10)
     house = House(max_active=1, mailboxes=mailboxes, clock=clock)

@@ -8,7 +8,11 @@ import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, CHAT_TYPE_SUPERGROUP
 from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
 
-from gateway.actors.typing import REPEAT_SECONDS, SILENCE_SECONDS, Typing
+from gateway.actors.replies.typing_indicator import (
+    REPEAT_SECONDS,
+    SILENCE_SECONDS,
+    Typing,
+)
 from gateway.domain.errors import Part as Fault
 from gateway.domain.errors import Rejected
 from gateway.domain.update import Envelope, Update

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from gateway import cli
-from gateway.actors import actor
-from gateway.actors.buttons import prepare
+from gateway.actors import user_actor
+from gateway.actors.replies.callback_data import prepare
 from gateway.domain.services import Match
 from gateway.domain.update import Update
 from gateway.services.router import Dispatch
@@ -52,6 +52,6 @@ async def _call_or_end(rpc: Rpc, update: Update, *rest: Any) -> Any:  # noqa: AN
 
 if __name__ == "__main__":
     Dispatch.find = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
-    vars(actor)["prepare"] = _prepare_or_end
+    vars(user_actor)["prepare"] = _prepare_or_end
     Rpc.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     cli.main()

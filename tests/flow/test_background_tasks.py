@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway import app
-from gateway.actors.renewer import Renewer
-from gateway.actors.system import ActorSystem
+from gateway.actors.leases import Renewer
+from gateway.actors.scheduler import ActorSystem
 from gateway.mailboxes.redis.client.connection import Transport
 from gateway.mailboxes.stream_cancellation import RedisStops
 from tests.failing import FAILED, break_once

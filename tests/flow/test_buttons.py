@@ -17,7 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
 )
 
-from gateway.actors.notices import HINT
+from gateway.actors.replies.user_notices import HINT
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer
 from tests.services.every_kind import EveryKind, every_kind

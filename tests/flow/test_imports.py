@@ -39,7 +39,7 @@ async def test_a_gateway_loads_neither_the_sandbox_nor_yaml(tmp_path: Path) -> N
         gateway.process.terminate()
         assert await gateway.process.wait() == 0
     loaded = noted(tmp_path)
-    assert {"gateway.app", "gateway.actors.actor", "aiohttp", "grpc"} <= loaded
+    assert {"gateway.app", "gateway.actors.user_actor", "aiohttp", "grpc"} <= loaded
     assert not [it for it in loaded if it.startswith(("gateway.sandbox", "yaml"))]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.actors.system import ActorSystem
+from gateway.actors.scheduler import ActorSystem
 from tests.flow.backend import gate
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN
+from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.domain.call import Call
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import compose

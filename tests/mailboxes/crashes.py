@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-from gateway.actors.actor import Actor
-from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.refusal import Refusals
-from gateway.actors.system import ActorSystem
+from gateway.actors.replies.overflow import Refusals
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.scheduler import ActorSystem
+from gateway.actors.user_actor import Actor
 from gateway.domain.state import decode_state
 from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope, Update

@@ -29,9 +29,9 @@ SCRIPTS = load_scripts()
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep often; renew whatever is older than no time at all."""
-    monkeypatch.setattr("gateway.actors.system.SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.actors.renewer.RENEW_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.actors.renewer.LEASE_SECONDS", LEASE)
+    monkeypatch.setattr("gateway.actors.scheduler.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.actors.leases.RENEW_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.actors.leases.LEASE_SECONDS", LEASE)
 
 
 async def live(

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.actors.actor import Actor
-from gateway.actors.delivery import Delivery
 from gateway.actors.rate_limit import RateLimit
-from gateway.actors.refusal import Refusals
-from gateway.actors.system import ActorSystem
+from gateway.actors.replies.overflow import Refusals
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.scheduler import ActorSystem
+from gateway.actors.user_actor import Actor
 from gateway.clock import SystemClock
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.factory import Store, open_mailboxes

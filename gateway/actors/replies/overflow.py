@@ -9,8 +9,8 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from gateway.actors.delivery import Delivery
-from gateway.actors.notices import SLOW_DOWN, notice
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.replies.user_notices import SLOW_DOWN, notice
 from gateway.domain.ports import Clock
 from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Envelope, Update

@@ -4,10 +4,10 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
 from gateway.actors.lease import Lease
-from gateway.actors.notices import excuse
+from gateway.actors.replies.streaming import Streaming
+from gateway.actors.replies.typing_indicator import Typing
+from gateway.actors.replies.user_notices import excuse
 from gateway.actors.session import Sessions, end_session, user_of
-from gateway.actors.streaming import Streaming
-from gateway.actors.typing import Typing
 from gateway.domain.errors import ServiceError
 from gateway.domain.messenger import Preview
 from gateway.domain.ports import Clock

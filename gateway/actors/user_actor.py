@@ -14,12 +14,12 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
 from msgspec import structs
 
-from gateway.actors.answering import Answer, Answering
-from gateway.actors.buttons import look_up, prepare
-from gateway.actors.delivery import Delivery
 from gateway.actors.lease import Lease
-from gateway.actors.notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.rate_limit import RateLimit
+from gateway.actors.replies.callback_data import look_up, prepare
+from gateway.actors.replies.reply_sender import Delivery
+from gateway.actors.replies.service_call import Answer, Answering
+from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.session import user_of
 from gateway.domain.ports import Clock, Mailboxes
 from gateway.domain.services import Match, Services

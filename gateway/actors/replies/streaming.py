@@ -18,9 +18,9 @@ from math import inf
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import Struct
 
-from gateway.actors.growing import Growing
 from gateway.actors.lease import Lease
-from gateway.actors.typing import Typing
+from gateway.actors.replies.stream_buffer import Growing
+from gateway.actors.replies.typing_indicator import Typing
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.messenger import Messenger, Preview, Stops
 from gateway.domain.services import Match

@@ -23,10 +23,10 @@ import random
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
-from gateway.actors.actor import Actor
-from gateway.actors.probation import Probation
-from gateway.actors.refusal import Refusals
-from gateway.actors.renewer import Renewer
+from gateway.actors.leases import Renewer
+from gateway.actors.poison import Probation
+from gateway.actors.replies.overflow import Refusals
+from gateway.actors.user_actor import Actor
 from gateway.background import FIRST_PAUSE, BackgroundTasks
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim, Clock, Mailboxes, Placed

@@ -1,0 +1,1 @@
+"""From a routed update to the sent reply."""
