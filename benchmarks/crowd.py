@@ -33,7 +33,7 @@ from benchmarks.seeding import serve
 from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
 from gateway.clock import SystemClock
-from gateway.domain.state import KEPT_SECONDS, RECENT_IDS
+from gateway.domain.user_state import KEPT_SECONDS, RECENT_IDS
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.client.pipeline import pack
 from gateway.mailboxes.redis.keys import shard_of

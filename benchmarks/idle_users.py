@@ -4,7 +4,7 @@ from benchmarks.children import until
 from benchmarks.seeding import serve
 from benchmarks.tables import print_table
 from gateway.clock import SystemClock
-from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.user_state import KEPT_SECONDS
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxes

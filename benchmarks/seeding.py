@@ -4,8 +4,8 @@ import asyncio
 import time
 
 from gateway.domain.ports import Claim, Mailboxes
-from gateway.domain.state import State, encode_state
 from gateway.domain.update import Envelope
+from gateway.domain.user_state import State, encode_state
 
 AT_ONCE = 500
 _BODY = b"x" * 400

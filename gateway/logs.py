@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.domain.turn import Turn
+from gateway.domain.processing_record import Turn
 from gateway.log_writer import LONGEST_WRITE, LogWriter
 
 logger = logging.getLogger("gateway.update")

@@ -22,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.domain.turn import Turn
+from gateway.domain.processing_record import Turn
 
 _SECONDS = (
     0.001,

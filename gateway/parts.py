@@ -22,7 +22,7 @@ from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.factory import Store
 from gateway.metrics import Metrics, ProcessMetrics

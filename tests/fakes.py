@@ -12,10 +12,10 @@ from gateway.actors.replies.service_call import Answering
 from gateway.actors.replies.streaming import Streaming
 from gateway.actors.replies.typing_indicator import Typing
 from gateway.actors.session import Sessions
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.messenger import Stops, Wait, wait_plainly
 from gateway.domain.ports import Claim, Clock
-from gateway.domain.turn import Turn
+from gateway.domain.processing_record import Turn
 from gateway.domain.update import Envelope, Update
 
 

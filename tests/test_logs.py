@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.logs import JsonLines, RateLimitedLog, describe, log_turn
 from tests.waiting import wait_until
 

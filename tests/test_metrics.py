@@ -1,6 +1,6 @@
 """Metrics: counted, timed, and bounded in their labels."""
 
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.metrics import Metrics
 
 

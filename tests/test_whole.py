@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops, listening_on_socket
 from gateway.whole import (

@@ -1,6 +1,6 @@
 """The token bucket: how many updates of one user are served in a time."""
 
-from gateway.domain.state import State
+from gateway.domain.user_state import State
 
 CLOCK_TOLERANCE = 0.05
 """By so many seconds two gateways may differ about the time of an arrival: each knows

@@ -5,10 +5,10 @@ import logging
 from gateway.actors.lease import Lease
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock
+from gateway.domain.processing_record import Turn
 from gateway.domain.services import Services
-from gateway.domain.state import State
-from gateway.domain.turn import Turn
 from gateway.domain.update import Update
+from gateway.domain.user_state import State
 
 logger = logging.getLogger(__name__)
 

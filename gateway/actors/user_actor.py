@@ -22,10 +22,10 @@ from gateway.actors.replies.service_call import Answer, Answering
 from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN, notice
 from gateway.actors.session import user_of
 from gateway.domain.ports import Clock, Mailboxes
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.services import Match, Services
-from gateway.domain.state import State, decode_state, encode_state
-from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import REPLAYED, Envelope, Update
+from gateway.domain.user_state import State, decode_state, encode_state
 from gateway.logs import describe
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
-from gateway.domain.turn import Outcome
+from gateway.domain.processing_record import Outcome
 
 
 class GatewayError(Exception):

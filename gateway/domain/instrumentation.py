@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.domain.messenger import Messenger
+from gateway.domain.processing_record import Turn
 from gateway.domain.services import Services
-from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope
 
 

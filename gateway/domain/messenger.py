@@ -5,7 +5,7 @@ from typing import Protocol
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.update import Update
 
 Wait = Callable[[Awaitable[None]], Awaitable[None]]

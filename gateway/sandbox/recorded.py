@@ -10,7 +10,7 @@ from botgateway.route.v1.event_pb2 import Event
 from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.messenger import Messenger, Preview, Wait, wait_plainly
 from gateway.domain.services import Match, Services
 from gateway.domain.update import Update

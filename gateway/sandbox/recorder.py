@@ -25,7 +25,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf import text_format
 
 from gateway.domain.errors import Faults
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.update import Envelope
 from gateway.sandbox.turns import Step, TurnView
 

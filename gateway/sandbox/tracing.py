@@ -7,8 +7,8 @@ from grpc import aio
 
 from gateway.domain.instrumentation import Instrumentation
 from gateway.domain.messenger import Messenger
+from gateway.domain.processing_record import Turn
 from gateway.domain.services import Services
-from gateway.domain.turn import Turn
 from gateway.domain.update import Envelope
 from gateway.sandbox.recorded import (
     RecordedCalls,

@@ -8,7 +8,7 @@ from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Part, Rejected
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update

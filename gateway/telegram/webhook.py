@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
 from gateway.domain.ports import Clock
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog, describe
 

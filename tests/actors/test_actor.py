@@ -30,9 +30,9 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.ports import Claim
-from gateway.domain.state import decode_state
 from gateway.domain.suspicion import POISON_DEATHS
 from gateway.domain.update import REPLAYED, Envelope, Update
+from gateway.domain.user_state import decode_state
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from gateway.mailboxes.stream_cancellation import LocalStops
 from tests.fakes import (

@@ -16,8 +16,8 @@ from msgspec import structs
 
 from gateway.actors.replies.callback_data import look_up, prepare
 from gateway.actors.replies.user_notices import HINT
-from gateway.domain.state import State, decode_state, encode_state
 from gateway.domain.update import Update
+from gateway.domain.user_state import State, decode_state, encode_state
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeServices, a_message
 

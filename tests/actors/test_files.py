@@ -9,7 +9,7 @@ from typing import cast
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.reply_sender import LARGE_REPLY
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage

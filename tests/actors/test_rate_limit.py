@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
-from gateway.domain.state import State
+from gateway.domain.user_state import State
 from gateway.mailboxes.redis.store_clock import StoreClock
 from tests.ideal_bucket import IdealBucket
 

@@ -15,7 +15,7 @@ from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.replies.user_notices import SLOW_DOWN
 from gateway.actors.scheduler import FAIR_TURNS, ActorSystem
 from gateway.actors.user_actor import Actor
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.domain.ports import LEASE_SECONDS, Claim
 from gateway.domain.suspicion import PAUSES, POISON_CRASHES, POISON_DEATHS

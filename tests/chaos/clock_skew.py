@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gateway.domain.turn import Outcome
+from gateway.domain.processing_record import Outcome
 from tests.chaos.history import History
 from tests.chaos.run import play
 from tests.chaos.world import Setup, World

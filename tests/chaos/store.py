@@ -13,7 +13,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.domain.state import decode_state
+from gateway.domain.user_state import decode_state
 from gateway.mailboxes.redis.keys import ALL_SHARDS
 from gateway.mailboxes.serialization import decode_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES

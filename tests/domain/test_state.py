@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from gateway.domain.state import State, decode_state, encode_state
+from gateway.domain.user_state import State, decode_state, encode_state
 
 NOW = 1_790_000_000.0
 

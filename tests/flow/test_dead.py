@@ -13,9 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway import cli
-from gateway.domain.call import Call
-from gateway.domain.state import State, encode_state
+from gateway.domain.bot_api_call import Call
 from gateway.domain.update import Update
+from gateway.domain.user_state import State, encode_state
 from gateway.mailboxes.redis.keys import shard_of
 from gateway.telegram.messenger import TelegramMessenger
 from tests.flow.process import run

@@ -9,7 +9,7 @@ import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import compose
 from tests.flow.backend import gate

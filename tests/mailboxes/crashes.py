@@ -20,9 +20,9 @@ from gateway.actors.replies.overflow import Refusals
 from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.scheduler import ActorSystem
 from gateway.actors.user_actor import Actor
-from gateway.domain.state import decode_state
-from gateway.domain.turn import Turn
+from gateway.domain.processing_record import Turn
 from gateway.domain.update import Envelope, Update
+from gateway.domain.user_state import decode_state
 from gateway.mailboxes.redis.keys import SHARDS, shard_of
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxes

@@ -26,9 +26,9 @@ from hypothesis.stateful import (
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim, Placed
-from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.domain.user_state import KEPT_SECONDS
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store, envelope
 
 T = TypeVar("T")

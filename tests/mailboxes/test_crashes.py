@@ -9,7 +9,7 @@ from msgspec import structs
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim
-from gateway.domain.state import State, encode_state
+from gateway.domain.user_state import State, encode_state
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.client.protocol import Line
 from gateway.mailboxes.redis.keys import shard_of

@@ -6,9 +6,9 @@ import pytest
 
 from gateway.domain.errors import ClaimLost
 from gateway.domain.ports import Claim, Mailboxes, Placed
-from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter
+from gateway.domain.user_state import KEPT_SECONDS
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, Store, envelope
 
 

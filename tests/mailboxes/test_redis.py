@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
 from gateway.domain.ports import Claim, Placed
-from gateway.domain.state import KEPT_SECONDS, State, encode_state
+from gateway.domain.user_state import KEPT_SECONDS, State, encode_state
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.client.connection import MOST_QUEUED
 from gateway.mailboxes.redis.client.connection_factory import connector

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.domain.errors import ForgedEntry
 from gateway.domain.ports import Claim, Placed
-from gateway.domain.state import State, encode_state
 from gateway.domain.update import REPLAYED, Envelope
+from gateway.domain.user_state import State, encode_state
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
 from gateway.mailboxes.redis.keys import ALL_SHARDS, shard_of

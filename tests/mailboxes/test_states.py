@@ -1,6 +1,6 @@
 """The states in memory: bounded in number and in time."""
 
-from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.user_state import KEPT_SECONDS
 from gateway.mailboxes.memory.user_states import States
 
 

@@ -24,8 +24,8 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from gateway.domain.processing_record import Outcome
 from gateway.domain.reply_limits import MOST_BUTTONS
-from gateway.domain.turn import Outcome
 from tests.services.serving import (
     Act,
     Context,

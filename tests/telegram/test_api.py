@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.call import Upload
+from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import (
     Blocked,
     BotApiError,

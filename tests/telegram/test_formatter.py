@@ -31,7 +31,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Part
 from gateway.domain.reply_limits import MOST_TEXT
 from gateway.domain.update import Update

@@ -23,7 +23,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Part
 from gateway.sandbox.albums import album
 from gateway.sandbox.rules import Upload as Received

@@ -19,7 +19,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from msgspec import structs
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Blocked, Rejected
 from gateway.domain.update import Update
 from gateway.sandbox.simulator import Simulator

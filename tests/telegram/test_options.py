@@ -12,7 +12,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Part, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.bot_api.responses import read_answer, refusal

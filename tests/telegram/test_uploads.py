@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from gateway.domain.call import Upload
+from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, Rejected
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram.bot_api.client import BotApi

@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog
 from gateway.ops import choosing

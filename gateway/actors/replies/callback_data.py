@@ -11,8 +11,8 @@ from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
 from msgspec import structs
 
 from gateway.domain.services import INLINE, Services, place_of_buttons
-from gateway.domain.state import KEY_START, State
 from gateway.domain.update import Update
+from gateway.domain.user_state import KEY_START, State
 
 DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data."""

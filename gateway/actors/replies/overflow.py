@@ -12,7 +12,7 @@ from collections.abc import Callable
 from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.replies.user_notices import SLOW_DOWN, notice
 from gateway.domain.ports import Clock
-from gateway.domain.turn import Outcome, Turn
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.update import Envelope, Update
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
 from gateway.actors.lease import Lease
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import (
     Blocked,
     BotApiError,
@@ -26,8 +26,8 @@ from gateway.domain.errors import (
 )
 from gateway.domain.messenger import Messenger, Preview
 from gateway.domain.ports import Clock
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.services import Services
-from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Update
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from gateway.actors.session import Sessions, end_session, user_of
 from gateway.domain.errors import ServiceError
 from gateway.domain.messenger import Preview
 from gateway.domain.ports import Clock
+from gateway.domain.processing_record import Outcome, Turn
 from gateway.domain.services import Match
-from gateway.domain.state import State
-from gateway.domain.turn import Outcome, Turn
 from gateway.domain.update import Update
+from gateway.domain.user_state import State
 
 Answer = tuple[Reply, Preview | None]
 """What the user gets, and what of it the user sees already."""

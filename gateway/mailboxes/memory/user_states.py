@@ -5,7 +5,7 @@ from itertools import islice
 
 from msgspec import Struct
 
-from gateway.domain.state import KEPT_SECONDS
+from gateway.domain.user_state import KEPT_SECONDS
 
 
 class _Kept(Struct, eq=False, gc=False):  # part of no circle; spares the collector

@@ -6,9 +6,9 @@ from itertools import chain
 from typing import Any, Protocol
 
 from gateway.domain.ports import Claim
-from gateway.domain.state import KEPT_SECONDS
 from gateway.domain.suspicion import PAUSES, UNSUSPECTED
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.domain.user_state import KEPT_SECONDS
 from gateway.mailboxes.redis.keys import Shard, shard_of
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.serialization import (

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from gateway.domain.turn import Outcome
+from gateway.domain.processing_record import Outcome
 from gateway.sandbox.attachments import CAPTIONED, KINDS
 from gateway.sandbox.desk import BURST_LIMIT
 from gateway.sandbox.rules import Parameters

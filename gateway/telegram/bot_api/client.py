@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import msgspec
 
-from gateway.domain.call import Upload
+from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, Unauthorized
 from gateway.domain.messenger import Wait, wait_plainly
 from gateway.telegram.bot_api.connection import NoAnswer

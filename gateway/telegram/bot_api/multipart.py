@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from gateway.domain.call import Upload
+from gateway.domain.bot_api_call import Upload
 from gateway.telegram.bot_api.responses import Answer, read_answer
 
 _PIECE_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.domain.call import TEXT_EDITS, Call
+from gateway.domain.bot_api_call import TEXT_EDITS, Call
 from gateway.domain.errors import Part
 from gateway.telegram.outbound.media import without_formats, without_media
 from gateway.telegram.outbound.query_answers import amend_answer

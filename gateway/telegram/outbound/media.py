@@ -11,7 +11,7 @@ from typing import Any
 from botgateway.chat.v1 import reply_pb2 as contract
 from msgspec import Struct, structs
 
-from gateway.domain.call import Call, Upload
+from gateway.domain.bot_api_call import Call, Upload
 from gateway.domain.reply_limits import MOST_MEDIA
 from gateway.telegram.outbound.urls import is_address, is_private
 

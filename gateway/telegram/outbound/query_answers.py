@@ -17,7 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from msgspec import structs
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import Part
 from gateway.domain.reply_limits import MOST_OPTIONS, MOST_RESULTS
 from gateway.domain.update import Update

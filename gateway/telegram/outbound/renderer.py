@@ -13,7 +13,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 
-from gateway.domain.call import Call, Upload
+from gateway.domain.bot_api_call import Call, Upload
 from gateway.domain.reply_limits import MOST_MESSAGES, MOST_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.outbound.formatted_text import split_formatted

@@ -17,7 +17,7 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
-from gateway.domain.call import Call
+from gateway.domain.bot_api_call import Call
 from gateway.domain.errors import BotApiError, BotApiUnavailable, Rejected
 from gateway.domain.update import Update
 from gateway.telegram.outbound.query_answers import chat_of_messages
