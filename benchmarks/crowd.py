@@ -33,7 +33,7 @@ from benchmarks.seeding import serve
 from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
 from gateway.clock import SystemClock
-from gateway.domain.user_state import KEPT_SECONDS, RECENT_IDS
+from gateway.domain.user_state import RECENT_IDS, STATE_TTL
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.client.pipeline import pack
 from gateway.mailboxes.redis.keys import shard_of
@@ -135,10 +135,14 @@ def _copy(server: RedisServer, users: range, signatures: StoreSignatures) -> Non
         size = int(replies.readline()[1:])
         state = replies.read(size + 2)[SIGNATURE_BYTES:-2]
         sets = (
-            (b"SET", _state_key(lane), signatures.seal_state(lane, state))
-            for lane in map(_lane, users)
+            (
+                b"SET",
+                _state_key(ordering_key),
+                signatures.seal_state(ordering_key, state),
+            )
+            for ordering_key in map(_lane, users)
         )
-        copies = (pack((*command, b"EX", KEPT_SECONDS)) for command in sets)
+        copies = (pack((*command, b"EX", STATE_TTL)) for command in sets)
         connection.sendall(b"".join(copies))
         if any(replies.readline() != b"+OK\r\n" for _ in users):
             raise RuntimeError("a state was not written")
@@ -148,8 +152,8 @@ def _lane(user: int) -> bytes:
     return b"%d" % (FIRST_USER + user)
 
 
-def _state_key(lane: bytes) -> bytes:
-    return shard_of(lane).state(lane)
+def _state_key(ordering_key: bytes) -> bytes:
+    return shard_of(ordering_key).state(ordering_key)
 
 
 async def _measure(pair: Pair, load: Load, number: int) -> Round:

@@ -4,7 +4,7 @@ from benchmarks.children import until
 from benchmarks.seeding import serve
 from benchmarks.tables import print_table
 from gateway.clock import SystemClock
-from gateway.domain.user_state import KEPT_SECONDS
+from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxes
@@ -47,7 +47,7 @@ async def idle_users(server: RedisServer) -> list[str]:
         longest, without = map(int, server.ask(ask).split(b"\r\n")[1].split())
         await until(lambda: _gone(server), "the end of all states")
         rows.append([updates, round(each), keys, longest, without, _keys(server)])
-        if each > ALLOWED_BYTES or keys != 1 or longest > KEPT_SECONDS or without:
+        if each > ALLOWED_BYTES or keys != 1 or longest > STATE_TTL or without:
             exceeded.append(f"idle users in Redis: {rows[-1]}")
     await transport.close()
     print(f"\nIn Redis, of {USERS:,} idle users ({ALLOWED_BYTES} bytes allowed)\n")

@@ -3,16 +3,16 @@
 import asyncio
 import time
 
-from gateway.domain.ports import Claim, Mailboxes
+from gateway.domain.ports import MailboxLease, MailboxStore
 from gateway.domain.update import Envelope
-from gateway.domain.user_state import State, encode_state
+from gateway.domain.user_state import UserState, encode_user_state
 
 AT_ONCE = 500
 _BODY = b"x" * 400
 
 
 async def serve(
-    mailboxes: Mailboxes, *, first_user: int, users: int, remembered: int
+    mailboxes: MailboxStore, *, first_user: int, users: int, remembered: int
 ) -> None:
     """Put an update of each user and commit it, with the state of one in a session.
 
@@ -27,22 +27,24 @@ async def serve(
     """
     now = time.time()
     left = iter(range(users))
-    state = State(
+    state = UserState(
         internal_user_id="00000000-0000-4000-8000-000000000000",
         session_until=now + 86400,
         tokens=0.123,
-        judged_at=now,
+        bucket_updated_at=now,
         recent_ids=[900_000_000 + number for number in range(remembered)],
         recent_times=[int(now)],
     )
-    stored = encode_state(state)
+    stored = encode_user_state(state)
 
     async def work() -> None:
         for user in left:
-            lane = str(first_user + user)
-            envelope = Envelope(update_id=user, lane=lane, arrived=now, body=_BODY)
+            ordering_key = str(first_user + user)
+            envelope = Envelope(
+                update_id=user, ordering_key=ordering_key, arrived_at=now, body=_BODY
+            )
             claim = await mailboxes.put(envelope)
-            if not isinstance(claim, Claim):
+            if not isinstance(claim, MailboxLease):
                 raise TypeError("a lane that is not free")
             # A copy of its own, as if it had been encoded for this user.
             await mailboxes.commit(claim, user, bytes(bytearray(stored)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from gateway.domain.errors import BotApiError, Faults, MailboxesError
+from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -232,11 +232,11 @@ def run(command: click.Command) -> None:
     """Run a command; faults are printed and end with code 2."""
     try:
         command.main(standalone_mode=False)
-    except Faults as error:
-        for fault in error.faults:
+    except ConfigurationError as error:
+        for fault in error.problems:
             click.echo(f"telegram-gateway: {fault}", err=True)
         sys.exit(2)
-    except (BotApiError, MailboxesError) as error:
+    except (BotApiError, StoreError) as error:
         click.echo(f"telegram-gateway: {error}", err=True)
         sys.exit(1)
     except click.ClickException as error:

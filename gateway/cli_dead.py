@@ -13,7 +13,7 @@ import click
 
 from gateway import config
 from gateway.clock import SystemClock
-from gateway.domain.errors import Faults, ForgedEntry
+from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.redis.dead_letters import (
     DeadLetters,
@@ -28,8 +28,8 @@ from gateway.telegram.inbound.parser import UpdateReader
 def print_letters(reason: str | None, limit: int) -> None:
     """Print the dead letters, oldest first, without their texts."""
 
-    async def show(letters: DeadLetters) -> None:
-        found = await letters.find(reason=reason, limit=limit + 1)
+    async def show(dead_letters: DeadLetters) -> None:
+        found = await dead_letters.find(reason=reason, limit=limit + 1)
         for summary in found[:limit]:
             click.echo(_line(summary))
         if len(found) > limit:
@@ -47,12 +47,12 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     settings = config.load()
     reader = UpdateReader(settings.bot_id)
 
-    async def replay(letters: DeadLetters) -> None:
+    async def replay(dead_letters: DeadLetters) -> None:
         # Listed to the end first: what fails again comes back at the end.
         await _each(
-            await choose(letters),
+            await choose(dead_letters),
             "replayed",
-            lambda place: _replay(letters, place, reader),
+            lambda place: _replay(dead_letters, place, reader),
         )
 
     _with_letters(settings, replay)
@@ -65,9 +65,11 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     """
     choose = _selection(ids, every, reason)
 
-    async def delete(letters: DeadLetters) -> None:
+    async def delete(dead_letters: DeadLetters) -> None:
         await _each(
-            await choose(letters), "deleted", lambda place: _delete(letters, place)
+            await choose(dead_letters),
+            "deleted",
+            lambda place: _delete(dead_letters, place),
         )
 
     _with_letters(config.load(), delete)
@@ -85,10 +87,10 @@ def _selection(
         raise click.UsageError("Give ids, or --all, or --reason.")
     places = _places(ids)
 
-    async def choose(letters: DeadLetters) -> Sequence[Place]:
+    async def choose(dead_letters: DeadLetters) -> Sequence[Place]:
         if places:
             return places
-        return [found.place for found in await letters.find(reason=reason)]
+        return [found.place for found in await dead_letters.find(reason=reason)]
 
     return choose
 
@@ -107,36 +109,38 @@ async def _each(
         sys.exit(1)
 
 
-async def _delete(letters: DeadLetters, place: Place) -> bool:
+async def _delete(dead_letters: DeadLetters, place: Place) -> bool:
     """Delete one. False: it was not there, and that was printed."""
-    deleted = await letters.delete(place)
+    deleted = await dead_letters.delete(place)
     if not deleted:
         click.echo(f"{place}: there is no such dead letter", err=True)
     return deleted
 
 
-async def _replay(letters: DeadLetters, place: Place, reader: UpdateReader) -> bool:
+async def _replay(
+    dead_letters: DeadLetters, place: Place, reader: UpdateReader
+) -> bool:
     """Put one update back. False: that cannot be done, and was said."""
     try:
-        letter = await letters.get(place)
+        dead_letter = await dead_letters.get(place)
     except ForgedEntry:
         click.echo(f"{place}: is forged, and stays", err=True)
         return False
-    if letter is None:
+    if dead_letter is None:
         click.echo(f"{place}: there is no such dead letter", err=True)
         return False
     try:
-        update = reader.read(letter.body, REPLAYED)
+        update = reader.read(dead_letter.body, REPLAYED)
     except Exception:  # noqa: BLE001 - whatever trips the reader would trip a worker
         click.echo(f"{place}: still cannot be read, and stays", err=True)
         return False
     envelope = Envelope(
         update_id=update.update_id,
-        lane=update.lane,
-        arrived=REPLAYED,
-        body=letter.body,
+        ordering_key=update.ordering_key,
+        arrived_at=REPLAYED,
+        body=dead_letter.body,
     )
-    await letters.replay(place, envelope)
+    await dead_letters.replay(place, envelope)
     return True
 
 
@@ -150,8 +154,8 @@ def _places(ids: Sequence[str]) -> list[Place]:
 def _line(summary: Summary) -> str:
     at = datetime.fromtimestamp(summary.time, UTC)
     update_id = summary.update_id or "-"
-    lane, reason = _printable(summary.lane), _printable(summary.reason)
-    told = f"update={update_id} lane={lane} reason={reason}"
+    ordering_key, reason = _printable(summary.lane), _printable(summary.reason)
+    told = f"update={update_id} lane={ordering_key} reason={reason}"
     return f"{summary.place}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
 
 
@@ -166,11 +170,11 @@ def _with_letters(
     url = settings.store_url
     if url is None:
         fault = "there is no Redis (REDIS_URL): dead letters in memory end with the"
-        raise Faults([f"{fault} process that has them"])
+        raise ConfigurationError([f"{fault} process that has them"])
 
     async def run() -> None:
         signatures = StoreSignatures(settings.store_secrets)
-        async with open_dead_letters(url, SystemClock(), signatures) as letters:
-            await act(letters)
+        async with open_dead_letters(url, SystemClock(), signatures) as dead_letters:
+            await act(dead_letters)
 
     asyncio.run(run())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.sandbox import launch
 from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
@@ -52,17 +52,17 @@ def play_scenarios(
     services = build_routes(discover()).services
     try:
         scenarios = read_scenarios(files)
-    except Faults as error:
-        faults += error.faults
+    except ConfigurationError as error:
+        faults += error.problems
     try:
         targets = read_targets(own, services)
-    except Faults as error:
-        faults += error.faults
+    except ConfigurationError as error:
+        faults += error.problems
     for option, path in (("--json", json), ("--junit", junit)):
         if path and not path.absolute().parent.is_dir():
             faults.append(f"{option} {path}: there is no such directory")
     if faults:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
     return asyncio.run(played)
 
@@ -78,7 +78,7 @@ def _require_yaml() -> None:
     except ModuleNotFoundError:
         how = "pip install 'telegram-gateway[sandbox]'"
         fault = f"scenarios are YAML, and PyYAML is not installed: {how}"
-        raise Faults([fault]) from None
+        raise ConfigurationError([fault]) from None
 
 
 def _secrets(token: str | None, secret: str | None) -> Secrets:

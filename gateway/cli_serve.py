@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway import config
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.logs import start_logging
 from gateway.services.routing.route_table import build_routes, discover
@@ -39,14 +39,14 @@ def run_gateway(
     try:
         table = build_routes(discover())
         names = table.services
-    except Faults as error:
-        faults += error.faults
+    except ConfigurationError as error:
+        faults += error.problems
     try:
         settings, services = config.load_with_services(names, overrides)
-    except Faults as error:
-        raise Faults([*faults, *error.faults]) from None
+    except ConfigurationError as error:
+        raise ConfigurationError([*faults, *error.problems]) from None
     if table is None:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     start_logging(settings.log_level, worker.name if worker else "")
     instrumentation = instrument(settings)
     return run(settings, services, table, worker, instrumentation, program)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from gateway import config
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import build_routes, discover
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApi
@@ -19,13 +19,15 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     settings = config.load()
     kinds = allowed_updates(build_routes(discover()).updates)
     if settings.webhook_url is None:
-        raise Faults(["WEBHOOK_URL: is not set"])
+        raise ConfigurationError(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)
 
     async def change(api: BotApi) -> None:
         current = (await bot_settings.get_webhook_info(api)).url
         if current not in {"", url} and not force:
-            raise Faults([f"the webhook is {current} now; --force replaces it"])
+            raise ConfigurationError(
+                [f"the webhook is {current} now; --force replaces it"]
+            )
         await bot_settings.set_webhook(
             api,
             url,

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config_services import ServiceSettings, service_settings
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 
 _WEAK = (
     "is too short or an example's: it needs 16 characters or more, as from"
@@ -304,7 +304,7 @@ def load_with_services(
         except ValidationError as error:
             faults += _lines(error, prefix=f"{name}_")
     if faults or settings is None:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     return settings, services
 
 
@@ -320,9 +320,9 @@ def _env_file() -> str | None:
     try:
         Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        raise Faults([f"ENV_FILE {name}: {error.strerror}"]) from None
+        raise ConfigurationError([f"ENV_FILE {name}: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise Faults([f"ENV_FILE {name}: is not UTF-8"]) from None
+        raise ConfigurationError([f"ENV_FILE {name}: is not UTF-8"]) from None
     return name
 
 
@@ -341,9 +341,9 @@ def _secrets_dir() -> str | None:
             if path.name.upper() in known:
                 path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Faults([f"SECRETS_DIR {name}: {error.strerror}"]) from None
+        raise ConfigurationError([f"SECRETS_DIR {name}: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise Faults([f"SECRETS_DIR {name}: a file is not UTF-8"]) from None
+        raise ConfigurationError([f"SECRETS_DIR {name}: a file is not UTF-8"]) from None
     return name
 
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.domain.processing_record import Turn
+from gateway.domain.processing_record import ProcessingRecord
 from gateway.log_writer import LONGEST_WRITE, LogWriter
 
 logger = logging.getLogger("gateway.update")
@@ -60,7 +60,7 @@ def dropped_lines() -> int:
     return sum(it.dropped for it in logging.root.handlers if isinstance(it, JsonLines))
 
 
-def log_turn(turn: Turn) -> None:
+def log_turn(record: ProcessingRecord) -> None:
     """Write the line of one update.
 
     There is one for every update, and the way through `logging` would cost more than
@@ -73,16 +73,16 @@ def log_turn(turn: Turn) -> None:
         "level": "info",
         "logger": logger.name,
         "message": "update",
-        "request_id": turn.request_id,
-        "update_id": turn.update_id,
-        "telegram_user_id": turn.telegram_user_id,
-        "kind": turn.kind,
-        "route": turn.route,
-        "outcome": turn.outcome,
-        "queue_ms": round(turn.queue_seconds * 1000, 1),
-        "service_ms": round(turn.service_seconds * 1000, 1),
-        "telegram_ms": round(turn.telegram_seconds * 1000, 1),
-        "fault": turn.fault,
+        "request_id": record.request_id,
+        "update_id": record.update_id,
+        "telegram_user_id": record.telegram_user_id,
+        "kind": record.update_type,
+        "route": record.route,
+        "outcome": record.outcome,
+        "queue_ms": round(record.queue_seconds * 1000, 1),
+        "service_ms": round(record.service_seconds * 1000, 1),
+        "telegram_ms": round(record.telegram_seconds * 1000, 1),
+        "fault": record.error,
     }
     for handler in logging.root.handlers:
         if isinstance(handler, JsonLines):

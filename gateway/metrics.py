@@ -22,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.domain.processing_record import Turn
+from gateway.domain.processing_record import ProcessingRecord
 
 _SECONDS = (
     0.001,
@@ -115,13 +115,13 @@ class Metrics(ProcessMetrics):
             registry=self._registry,
         )
 
-    def observe(self, turn: Turn) -> None:
+    def observe(self, record: ProcessingRecord) -> None:
         """Count and time an update."""
-        self._updates[turn.kind, turn.route, turn.outcome] += 1
-        if turn.queue_seconds:
-            self._mailbox.add(turn.queue_seconds)
-        if turn.service_seconds:
-            self._service.add(turn.service_seconds, turn.route)
+        self._updates[record.update_type, record.route, record.outcome] += 1
+        if record.queue_seconds:
+            self._mailbox.add(record.queue_seconds)
+        if record.service_seconds:
+            self._service.add(record.service_seconds, record.route)
 
     def observe_call(self, method: str, seconds: float) -> None:
         """Time a call of the Bot API."""

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.connections import ConnectionCounts, LimitedServer
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -177,14 +177,16 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> Faults:
+def _cannot_listen(
+    host: str, port: int, error: OSError | UnicodeError
+) -> ConfigurationError:
     if isinstance(error, UnicodeError):
         reason = "no such host"
     elif isinstance(error, socket.gaierror) or error.errno is None:
         reason = str(error.strerror)
     else:
         reason = os.strerror(error.errno)
-    return Faults([f"cannot listen on {host}:{port}: {reason}"])
+    return ConfigurationError([f"cannot listen on {host}:{port}: {reason}"])
 
 
 def answer_status(health: Mapping[str, Any]) -> web.Response:

@@ -22,7 +22,7 @@ from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.factory import Store
 from gateway.metrics import Metrics, ProcessMetrics
@@ -140,7 +140,7 @@ class Parts:
             mailboxes,
             actor,
             Refusals(delivery, clock=clock, observe=observe),
-            tell_stop=store.stops.tell,
+            tell_stop=store.stops.publish,
             clock=clock,
             max_active=settings.max_active_actors,
             background=background,
@@ -149,7 +149,7 @@ class Parts:
             secrets=settings.webhook_secrets,
             read=reader.read,
             accept=instrumentation.around_accept(self.system.accept),
-            bury=mailboxes.bury,
+            bury=mailboxes.add_dead_letter,
             observe=observe,
             clock=clock,
         )
@@ -180,10 +180,10 @@ class Parts:
             async with asyncio.timeout(within):
                 await self._named.wait()
 
-    def _observe(self, turn: Turn) -> None:
-        self._metrics.observe(turn)
-        if turn.outcome not in _LOGGED_BY_WEBHOOK:
-            log_turn(turn)
+    def _observe(self, record: ProcessingRecord) -> None:
+        self._metrics.observe(record)
+        if record.outcome not in _LOGGED_BY_WEBHOOK:
+            log_turn(record)
 
     def _ready(self) -> dict[str, Any]:
         reason = self.phase or ("" if self._api.authorized else "bot token")
@@ -204,7 +204,7 @@ class Parts:
             "mailboxes": self._mailboxes.mode,
             "bot_api": self._bot_api(),
             "active_actors": self.system.active,
-            "queued_updates": self._mailboxes.queued,
+            "queued_updates": self._mailboxes.in_memory,
             "failing_tasks": failing,
             "problems": problems,
         }
@@ -232,7 +232,7 @@ class Parts:
             (
                 "queued_updates",
                 "Accepted updates in this process's memory that are not done.",
-                lambda: mailboxes.queued,
+                lambda: mailboxes.in_memory,
             ),
             (
                 "lanes",

@@ -22,7 +22,7 @@ from gateway.config import Settings
 from gateway.config_services import ServiceSettings
 from gateway.connections import ConnectionCounts
 from gateway.descriptors import raise_descriptor_limit, share_descriptors
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.metrics import ProcessMetrics
 from gateway.ops import listening, listening_on_socket, reserved
@@ -155,7 +155,7 @@ def _private_directory() -> Iterator[Path]:
         directory = TemporaryDirectory(prefix="telegram-gateway-")
     except OSError as error:
         fault = f"workers need a temporary directory (TMPDIR): {error.strerror}"
-        raise Faults([fault]) from None
+        raise ConfigurationError([fault]) from None
     with directory as path:
         yield Path(path)
 

@@ -12,10 +12,10 @@ from gateway.actors.replies.service_call import Answering
 from gateway.actors.replies.streaming import Streaming
 from gateway.actors.replies.typing_indicator import Typing
 from gateway.actors.session import Sessions
-from gateway.domain.bot_api_call import Call
-from gateway.domain.messenger import Stops, Wait, wait_plainly
-from gateway.domain.ports import Claim, Clock
-from gateway.domain.processing_record import Turn
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.messenger import CancellationBus, RetryPause, await_pause
+from gateway.domain.ports import Clock, MailboxLease
+from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 
 
@@ -69,24 +69,28 @@ def a_message(
     says_something = routed and not callback and not event
     update = Update(
         update_id=update_id,
-        kind="callback_query" if callback else "message",
-        lane=str(user),
+        update_type="callback_query" if callback else "message",
+        ordering_key=str(user),
         context=context,
         message=IncomingMessage(text=text, media_group_id=album)
         if says_something
         else None,
         command=command,
-        addressed=addressed,
+        mentions_bot=addressed,
         callback_query_id="q" if callback else "",
         callback_data=callback,
         stopped_draft_id=stopped_draft_id,
         event=event,
-        exempt=exempt,
-        useful_seconds=useful_seconds,
-        useful_until=useful_until,
+        bypasses_limits=exempt,
+        ttl_seconds=useful_seconds,
+        answer_deadline=useful_until,
     )
     return Envelope(
-        update_id=update_id, lane=str(user), arrived=arrived, body=b"{}", update=update
+        update_id=update_id,
+        ordering_key=str(user),
+        arrived_at=arrived,
+        body=b"{}",
+        update=update,
     )
 
 
@@ -95,7 +99,7 @@ class FakeMatch:
 
     def __init__(self, services: "FakeServices", update: Update, route: str) -> None:
         self.route = route
-        self.streams = services.script is not None
+        self.is_streaming = services.script is not None
         self.shows_typing = True
         self._services = services
         self._update = update
@@ -133,10 +137,10 @@ class FakeServices:
         text = update.message.text if update.message else "pressed"
         return Reply(messages=[OutgoingMessage(text=text)])
 
-    def find(self, update: Update) -> FakeMatch | None:
+    def route(self, update: Update) -> FakeMatch | None:
         """Find a route by the same order as the real thing."""
         if update.event:
-            return self.find_event(update, update.event)
+            return self.route_event(update, update.event)
         if update.callback_query_id:
             route = update.callback_data.partition(":")[0] + ":"
         elif update.command:
@@ -145,17 +149,17 @@ class FakeServices:
             route = "text" if update.message else ""
         return FakeMatch(self, update, route) if route in self.routes else None
 
-    def find_event(self, update: Update, event: "Event.ValueType") -> FakeMatch | None:
+    def route_event(self, update: Update, event: "Event.ValueType") -> FakeMatch | None:
         """Find the route of an event."""
         route = self.events.get(event)
         return FakeMatch(self, update, route) if route else None
 
-    def render(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: RouteCall) -> str:
         """Put data together as the real thing; "NoSuch" is no rpc."""
         values = ":".join(call.parameters.values())
         return "" if call.method == "NoSuch" else f"{call.method}:{values}"
 
-    def sign(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, place: str) -> str:
         """Sign data that begins with "PAY" with the place; no other is to be signed."""
         return f"{data}~{place}" if data.startswith("PAY") else data
 
@@ -171,7 +175,7 @@ class FakeMessenger:
     """Keeps what would be sent. One call per message, plus one per pressed button."""
 
     def __init__(self) -> None:
-        self.sent: list[Call] = []
+        self.sent: list[BotApiCall] = []
         self.failures: list[Exception] = []
         self.shown: list[str] = []
         """What previews showed."""
@@ -190,15 +194,17 @@ class FakeMessenger:
         """What users saw, button answers included."""
         return [call.parameters["text"] for call in self.sent]
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls."""
         calls = []
         if update.callback_query_id:
             text = reply.callback_answer.text
-            calls.append(Call(method="answerCallbackQuery", parameters={"text": text}))
+            calls.append(
+                BotApiCall(method="answerCallbackQuery", parameters={"text": text})
+            )
         for message in reply.messages:
             parameters = {"chat_id": update.context.chat_id, "text": message.text}
-            calls.append(Call(method="sendMessage", parameters=parameters))
+            calls.append(BotApiCall(method="sendMessage", parameters=parameters))
         return calls
 
     def preview(self, update: Update) -> "FakePreview":
@@ -212,7 +218,7 @@ class FakeMessenger:
         self.typed.append(update.update_id)
 
     async def send(
-        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Keep the call, or fail as told."""
         self.patiences.append(patience)
@@ -232,7 +238,7 @@ async def _at_once(_: str) -> None:
 class FakePreview:
     """Shows texts in the list of its messenger."""
 
-    seconds = 0.001
+    min_interval = 0.001
 
     def __init__(self, messenger: FakeMessenger, update: Update) -> None:
         self._messenger = messenger
@@ -243,16 +249,16 @@ class FakePreview:
         await self._messenger.show(text)
         self._messenger.shown.append(text)
 
-    def compose(self, reply: Reply) -> Sequence[Call]:
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
         """Turn the whole answer into calls."""
-        return self._messenger.compose(self._update, reply)
+        return self._messenger.render(self._update, reply)
 
 
 class FakeLease:
     """A lease that lasts, and notes how often it was asked."""
 
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
+    def __init__(self, lease: MailboxLease) -> None:
+        self.claim = lease
         self.holds = 0
         self.give_back_after = 10**9
 
@@ -276,17 +282,20 @@ class FakeLease:
         return handled >= self.give_back_after
 
 
-class Turns(list[Turn]):
+class Turns(list[ProcessingRecord]):
     """What became of updates."""
 
     @property
     def outcomes(self) -> list[str]:
         """The outcomes in their order."""
-        return [turn.outcome.value for turn in self]
+        return [record.outcome.value for record in self]
 
 
 def an_answering(
-    services: FakeServices, messenger: FakeMessenger, clock: Clock, stops: Stops
+    services: FakeServices,
+    messenger: FakeMessenger,
+    clock: Clock,
+    stops: CancellationBus,
 ) -> Answering:
     """Put together what asks the services."""
     typing = Typing(messenger)

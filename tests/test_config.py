@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Settings, load, load_with_services
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 SERVICES = ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
@@ -41,9 +41,9 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("REPLY_PATIENCE", "inf")
     monkeypatch.setenv("PROFILE_TARGET", "localhost:1")
     monkeypatch.setenv("PROFILE_TIMEOUT", "hush-soon")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load_with_services(("CONVERSATION", "PROFILE"))
-    names = [line.partition(":")[0] for line in caught.value.faults]
+    names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == [
         "TELEGRAM_BOT_TOKEN",
         "TELEGRAM_WEBHOOK_SECRET",
@@ -89,9 +89,9 @@ def test_a_bad_address_of_redis_is_not_quoted(
 ) -> None:
     """It may hold a password. That WORKERS needs Redis is not said on top of it."""
     monkeypatch.setenv("REDIS_URL", bad)
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load({"workers": 2})
-    (line,) = caught.value.faults
+    (line,) = caught.value.problems
     assert line.startswith("REDIS_URL: is no address")
     assert "hush" not in line
 
@@ -104,9 +104,11 @@ def test_an_address_that_paths_are_put_behind_ends_where_they_begin(
 ) -> None:
     """The rest would be asked for something else, without a word."""
     monkeypatch.setenv(name, bad)
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load()
-    assert caught.value.faults == (f"{name}: has a ? or a #: paths are put behind it",)
+    assert caught.value.problems == (
+        f"{name}: has a ? or a #: paths are put behind it",
+    )
 
 
 @pytest.mark.usefixtures("_enough")
@@ -114,7 +116,9 @@ def test_redis_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two places for it are one too many."""
     monkeypatch.setenv("REDIS_URL", "redis://cache")
     monkeypatch.setenv("REDIS_HOST", "cache")
-    with pytest.raises(Faults, match="REDIS_HOST: is set, but so is REDIS_URL"):
+    with pytest.raises(
+        ConfigurationError, match="REDIS_HOST: is set, but so is REDIS_URL"
+    ):
         load()
 
 
@@ -126,9 +130,9 @@ def test_what_does_not_fit_together_is_reported(
     monkeypatch.setenv("OPS_PORT", "8000")
     monkeypatch.setenv("WORKERS", "2")
     monkeypatch.setenv("SERVICES_TLS_KEY_FILE", "key.pem")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load()
-    names = [line.partition(":")[0] for line in caught.value.faults]
+    names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == ["OPS_PORT", "WORKERS", "SERVICES_TLS_KEY_FILE"]
 
 
@@ -139,9 +143,9 @@ def test_what_does_not_fit_together_is_found_beside_other_faults(
     monkeypatch.setenv("OPS_PORT", "8000")
     monkeypatch.setenv("WORKERS", "3")
     monkeypatch.setenv("SERVICES_TLS_CA_FILE", "ca.pem")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load()
-    names = [line.partition(":")[0] for line in caught.value.faults]
+    names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == [
         "TELEGRAM_BOT_TOKEN",
         "TELEGRAM_WEBHOOK_SECRET",
@@ -161,7 +165,7 @@ def test_a_secret_that_telegram_refuses_is_refused(
 ) -> None:
     """The alphabet and length are setWebhook's."""
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", secret)
-    with pytest.raises(Faults, match="TELEGRAM_WEBHOOK_SECRET"):
+    with pytest.raises(ConfigurationError, match="TELEGRAM_WEBHOOK_SECRET"):
         load()
 
 
@@ -178,7 +182,7 @@ def test_a_token_that_is_none_is_refused(
 ) -> None:
     """It goes into an address, so its characters matter."""
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", token)
-    with pytest.raises(Faults, match="TELEGRAM_BOT_TOKEN"):
+    with pytest.raises(ConfigurationError, match="TELEGRAM_BOT_TOKEN"):
         load()
 
 
@@ -204,7 +208,7 @@ def test_a_number_without_bounds_is_refused(
     """Redis refuses them when the gateway runs already, and dead letters are lost."""
     monkeypatch.setenv("REDIS_URL", "redis://localhost")
     monkeypatch.setenv(name, value)
-    with pytest.raises(Faults, match=f"^{name}: "):
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
         load()
 
 
@@ -300,7 +304,7 @@ def test_a_target_is_a_grpc_name(
     if good:
         assert load_with_services(["PROFILE"])[1]["PROFILE"].target == target
     else:
-        with pytest.raises(Faults, match="PROFILE_TARGET: is a gRPC name"):
+        with pytest.raises(ConfigurationError, match="PROFILE_TARGET: is a gRPC name"):
             load_with_services(["PROFILE"])
 
 
@@ -314,7 +318,7 @@ def test_a_settings_file_that_cannot_be_read_is_a_fault(
     if content is not None:
         file.write_bytes(content)
     monkeypatch.setenv("ENV_FILE", str(file))
-    with pytest.raises(Faults, match="ENV_FILE"):
+    with pytest.raises(ConfigurationError, match="ENV_FILE"):
         load()
 
 
@@ -347,9 +351,9 @@ def test_a_secret_that_is_easily_guessed_is_refused(
 ) -> None:
     """Short ones and those of examples; it is said how to make a good one."""
     monkeypatch.setenv(name, secret)
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load()
-    (line,) = caught.value.faults
+    (line,) = caught.value.problems
     assert line.startswith(f"{name}: ")
     assert "openssl rand -hex 24" in line
     assert len(secret) == 1 or secret not in line
@@ -362,9 +366,9 @@ def test_the_example_starts_nothing_until_it_is_filled_in(
 ) -> None:
     """Its secrets are known to everybody. All of them are told, and nothing else."""
     monkeypatch.setenv("ENV_FILE", str(EXAMPLE))
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         load_with_services(SERVICES)
-    names = [line.partition(":")[0] for line in caught.value.faults]
+    names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == ["TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET"]
 
 
@@ -374,7 +378,9 @@ def test_the_password_of_the_example_is_refused(
 ) -> None:
     """As it stands in the manifests."""
     monkeypatch.setenv("REDIS_URL", "redis://gateway:replace-me@redis:6379")
-    with pytest.raises(Faults, match="REDIS_URL: has the password of the example"):
+    with pytest.raises(
+        ConfigurationError, match="REDIS_URL: has the password of the example"
+    ):
         load()
 
 
@@ -467,9 +473,9 @@ class TestFilesOfSecrets:
         """They hold secrets."""
         (directory / "TELEGRAM_BOT_TOKEN").write_text("hush")
         (directory / "TELEGRAM_WEBHOOK_SECRET").write_text("hush")
-        with pytest.raises(Faults) as caught:
+        with pytest.raises(ConfigurationError) as caught:
             load()
-        assert len(caught.value.faults) == 2
+        assert len(caught.value.problems) == 2
         assert "hush" not in str(caught.value)
 
     @pytest.mark.parametrize("wrong", ["missing", "a file", "binary"])
@@ -481,5 +487,5 @@ class TestFilesOfSecrets:
         secret.write_bytes(b"\xff\xfe")
         path = {"missing": directory / "no", "a file": secret}.get(wrong, directory)
         monkeypatch.setenv("SECRETS_DIR", str(path))
-        with pytest.raises(Faults, match="SECRETS_DIR /"):
+        with pytest.raises(ConfigurationError, match="SECRETS_DIR /"):
             load()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.logs import JsonLines, RateLimitedLog, describe, log_turn
 from tests.waiting import wait_until
 
@@ -30,9 +30,9 @@ def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
 def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # noqa: ANN401 - as above
     """The fields that operators search for are there, times in milliseconds."""
     log_turn(
-        Turn(
+        ProcessingRecord(
             update_id=5,
-            kind="message",
+            update_type="message",
             request_id="1-5",
             telegram_user_id=7,
             route="text",
@@ -96,7 +96,7 @@ def test_an_update_of_any_kind_of_value_makes_a_line(lines: Any) -> None:  # noq
 def test_updates_are_left_out_where_only_warnings_are_wanted(lines: Any) -> None:  # noqa: ANN401 - as above
     """The short way of their lines asks for the level like any other."""
     logging.getLogger("gateway").setLevel(logging.WARNING)
-    log_turn(Turn(update_id=5))
+    log_turn(ProcessingRecord(update_id=5))
     assert lines() == []
 
 
@@ -178,7 +178,7 @@ def test_an_output_that_fails_stops_nothing() -> None:
     level = root.level
     root.setLevel(logging.INFO)
     try:
-        log_turn(Turn(update_id=5))
+        log_turn(ProcessingRecord(update_id=5))
         logging.getLogger("gateway.x").error("odd")
     finally:
         root.removeHandler(handler)

@@ -1,21 +1,21 @@
 """Metrics: counted, timed, and bounded in their labels."""
 
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.metrics import Metrics
 
 
 def test_updates_are_counted_by_kind_route_and_outcome() -> None:
     """Each turn adds one, and its times."""
     metrics = Metrics()
-    turn = Turn(
-        kind="message",
+    record = ProcessingRecord(
+        update_type="message",
         route="text",
         outcome=Outcome.DONE,
         queue_seconds=0.003,
         service_seconds=0.2,
     )
-    metrics.observe(turn)
-    metrics.observe(turn)
+    metrics.observe(record)
+    metrics.observe(record)
     metrics.observe_call("sendMessage", 0.04)
     metrics.gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
     page = metrics.page().decode()
@@ -32,7 +32,7 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
 def test_no_label_names_a_user() -> None:
     """Ids are for logs: as labels they would grow without bound."""
     metrics = Metrics()
-    metrics.observe(Turn(update_id=431500101, telegram_user_id=5510000001))
+    metrics.observe(ProcessingRecord(update_id=431500101, telegram_user_id=5510000001))
     page = metrics.page().decode()
     assert "431500101" not in page
     assert "5510000001" not in page

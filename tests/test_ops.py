@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.ops import Ops, listening, reserved
 from tests.ports import free_ports
 
@@ -19,7 +19,7 @@ async def test_a_reserved_port_is_open_to_those_who_share_it() -> None:
     (port,) = free_ports(1)
     async with reserved(HOST, port):
         for other in (reserved(HOST, port), listening({}, HOST, port)):
-            with pytest.raises(Faults, match=f"{HOST}:{port}: {IN_USE}"):
+            with pytest.raises(ConfigurationError, match=f"{HOST}:{port}: {IN_USE}"):
                 await other.__aenter__()
         async with (
             listening({}, HOST, port, shared=True),
@@ -28,7 +28,7 @@ async def test_a_reserved_port_is_open_to_those_who_share_it() -> None:
             _, writer = await _connect(port)
             writer.close()
             await writer.wait_closed()
-            with pytest.raises(Faults, match=IN_USE):
+            with pytest.raises(ConfigurationError, match=IN_USE):
                 await reserved(HOST, port).__aenter__()
 
 
@@ -37,7 +37,7 @@ async def test_a_port_in_use_cannot_be_reserved() -> None:
     (port,) = free_ports(1)
     for shared in (False, True):
         async with listening({}, HOST, port, shared=shared):
-            with pytest.raises(Faults, match=IN_USE):
+            with pytest.raises(ConfigurationError, match=IN_USE):
                 await reserved(HOST, port).__aenter__()
 
 
@@ -56,7 +56,7 @@ async def test_a_port_is_free_again_at_once() -> None:
 async def test_a_host_that_does_not_exist_is_a_fault() -> None:
     """One clear line, in whatever way it cannot be had."""
     for host in ("no.such.host.invalid", "192.0.2.1", "a" * 64 + ".example"):
-        with pytest.raises(Faults, match="cannot listen on"):
+        with pytest.raises(ConfigurationError, match="cannot listen on"):
             await reserved(host, 8000).__aenter__()
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops, listening_on_socket
 from gateway.whole import (
@@ -46,7 +46,12 @@ def a_page(updates: int) -> bytes:
     metrics = Metrics()
     for _ in range(updates):
         metrics.observe(
-            Turn(kind="message", route="text", outcome=Outcome.DONE, queue_seconds=0.2)
+            ProcessingRecord(
+                update_type="message",
+                route="text",
+                outcome=Outcome.DONE,
+                queue_seconds=0.2,
+            )
         )
     metrics.gauge("gateway_active_actors", 'Lanes "served".', lambda: updates)
     return metrics.page()

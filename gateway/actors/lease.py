@@ -3,14 +3,14 @@
 from collections.abc import Awaitable
 from typing import Protocol
 
-from gateway.domain.ports import Claim
+from gateway.domain.ports import MailboxLease
 
 
 class Lease(Protocol):
     """A claim that somebody keeps alive."""
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> MailboxLease:
         """The claim."""
 
     async def hold(self) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Mailboxes
+from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, MailboxStore
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ class Renewer:
 
     def __init__(
         self,
-        mailboxes: Mailboxes,
+        mailboxes: MailboxStore,
         clock: Clock,
-        running: Mapping[Claim, asyncio.Task[None]],
+        running: Mapping[MailboxLease, asyncio.Task[None]],
     ) -> None:
         self._mailboxes = mailboxes
         self._clock = clock
@@ -40,24 +40,24 @@ class Renewer:
         """Renew at once the leases that have run out already, if there are any."""
         await self._renew(self._clock.uptime())
 
-    def lasts(self, claim: Claim) -> bool:
+    def lasts(self, lease: MailboxLease) -> bool:
         """Tell whether the claim's lease has not run out."""
-        return self._clock.uptime() < claim.until
+        return self._clock.uptime() < lease.expires_at
 
-    async def hold(self, claim: Claim) -> None:
+    async def hold(self, lease: MailboxLease) -> None:
         """Return when the claim's lease lasts: at once unless it has run out."""
-        while not self.lasts(claim):
+        while not self.lasts(lease):
             await self._renewed.wait()
 
     async def _renew(self, until: float) -> None:
         """Renew the leases that end by then."""
-        due = [claim for claim in self._running if claim.until <= until]
+        due = [lease for lease in self._running if lease.expires_at <= until]
         lost = await self._mailboxes.renew(due) if due else ()
-        for claim in lost:
-            task = self._running.get(claim)
+        for lease in lost:
+            task = self._running.get(lease)
             # A commit that frees the lane may be what the renewal came after.
-            if task is not None and not task.done() and not claim.committing:
-                logger.warning("claim lost", extra={"lane": claim.lane})
+            if task is not None and not task.done() and not lease.is_committing:
+                logger.warning("claim lost", extra={"lane": lease.ordering_key})
                 task.cancel()
         self._renewed.set()
         self._renewed.clear()

@@ -12,7 +12,7 @@ whatever reason, is removed by `remove`.
 import asyncio
 from collections import deque
 
-from gateway.domain.ports import Claim, Mailboxes
+from gateway.domain.ports import MailboxLease, MailboxStore
 
 GROUP = 16
 """So many suspects take a step at the same time in a worker. If it ends then, each of
@@ -22,46 +22,48 @@ them has seen a crash, and takes its further steps alone."""
 class Probation:
     """Who may take a step now."""
 
-    def __init__(self, mailboxes: Mailboxes) -> None:
+    def __init__(self, mailboxes: MailboxStore) -> None:
         self._mailboxes = mailboxes
-        self._queue: deque[tuple[Claim, asyncio.Future[None]]] = deque()
-        self._stepping: set[Claim] = set()
+        self._queue: deque[tuple[MailboxLease, asyncio.Future[None]]] = deque()
+        self._stepping: set[MailboxLease] = set()
 
-    async def begin_step(self, claim: Claim) -> None:
+    async def begin_step(self, lease: MailboxLease) -> None:
         """Wait until a suspected update may take a step, and note that it begins."""
-        if claim in self._stepping:
+        if lease in self._stepping:
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append((claim, turn))
+        record = asyncio.get_running_loop().create_future()
+        self._queue.append((lease, record))
         self._admit()
-        await turn
-        await self._mailboxes.note_step(claim, running=True)
+        await record
+        await self._mailboxes.record_step(lease, running=True)
 
-    async def end_step(self, claim: Claim) -> None:
+    async def end_step(self, lease: MailboxLease) -> None:
         """Note that the step ended, if there is one, and let others take theirs."""
-        if claim in self._stepping:
-            await self._mailboxes.note_step(claim, running=False)
-            self.remove(claim)
+        if lease in self._stepping:
+            await self._mailboxes.record_step(lease, running=False)
+            self.remove(lease)
 
-    def remove(self, claim: Claim) -> None:
+    def remove(self, lease: MailboxLease) -> None:
         """Let others take their steps: this update takes none any more."""
-        if claim in self._stepping:
-            self._stepping.remove(claim)
+        if lease in self._stepping:
+            self._stepping.remove(lease)
             self._admit()
 
     def _admit(self) -> None:
         while self._queue:
-            claim, turn = self._queue[0]
-            if not turn.cancelled():
-                if not self._fits(claim):
+            lease, record = self._queue[0]
+            if not record.cancelled():
+                if not self._fits(lease):
                     return
-                self._stepping.add(claim)
-                turn.set_result(None)
+                self._stepping.add(lease)
+                record.set_result(None)
             self._queue.popleft()
 
-    def _fits(self, claim: Claim) -> bool:
+    def _fits(self, lease: MailboxLease) -> bool:
         """Tell whether an update may take a step beside those that do so now."""
         if not self._stepping:
             return True
-        alone = claim.crashes or any(other.crashes for other in self._stepping)
+        alone = lease.owner_crashes or any(
+            other.owner_crashes for other in self._stepping
+        )
         return not alone and len(self._stepping) < GROUP

@@ -1,6 +1,6 @@
 """The token bucket: how many updates of one user are served in a time."""
 
-from gateway.domain.user_state import State
+from gateway.domain.user_state import UserState
 
 CLOCK_TOLERANCE = 0.05
 """By so many seconds two gateways may differ about the time of an arrival: each knows
@@ -26,7 +26,7 @@ class RateLimit:
         self._tokens_per_second = requests / window
         self._overdraft = CLOCK_TOLERANCE * self._tokens_per_second
 
-    def allows(self, state: State, arrived: float, album: str = "") -> bool:
+    def allows(self, state: UserState, arrived: float, album: str = "") -> bool:
         """Take a token for an update, if there is one.
 
         Args:
@@ -38,21 +38,21 @@ class RateLimit:
         if album and album == state.album:
             return state.album_allowed
         tokens = float(self._requests)
-        if arrived < state.judged_at - LONGEST_OVERTAKING:
-            state.judged_at = arrived
-        elif state.judged_at:
-            elapsed = max(0.0, arrived - state.judged_at)
+        if arrived < state.bucket_updated_at - LONGEST_OVERTAKING:
+            state.bucket_updated_at = arrived
+        elif state.bucket_updated_at:
+            elapsed = max(0.0, arrived - state.bucket_updated_at)
             tokens = min(tokens, state.tokens + elapsed * self._tokens_per_second)
         allowed = tokens >= 1 - self._overdraft
         state.tokens = tokens - 1 if allowed else tokens
-        state.judged_at = max(state.judged_at, arrived)
+        state.bucket_updated_at = max(state.bucket_updated_at, arrived)
         if album:
             state.album, state.album_allowed = album, allowed
         return allowed
 
-    def notices(self, state: State, arrived: float) -> bool:
+    def notices(self, state: UserState, arrived: float) -> bool:
         """Tell whether the user is due the notice: once per window."""
-        if abs(arrived - state.noticed_at) < self._window:
+        if abs(arrived - state.last_notice_at) < self._window:
             return False
-        state.noticed_at = arrived
+        state.last_notice_at = arrived
         return True

@@ -28,8 +28,8 @@ from gateway.actors.poison import Probation
 from gateway.actors.replies.overflow import Refusals
 from gateway.actors.user_actor import Actor
 from gateway.background import FIRST_PAUSE, BackgroundTasks
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Clock, Mailboxes, Placed
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
 from gateway.domain.update import Envelope
 from gateway.logs import describe
 
@@ -50,7 +50,7 @@ class ActorSystem:
 
     def __init__(
         self,
-        mailboxes: Mailboxes,
+        mailboxes: MailboxStore,
         actor: Actor,
         refusals: Refusals,
         *,
@@ -65,7 +65,7 @@ class ActorSystem:
         self._tell_stop = tell_stop
         self._max_active = max_active
         self._background = background or BackgroundTasks()
-        self._running: dict[Claim, asyncio.Task[None]] = {}
+        self._running: dict[MailboxLease, asyncio.Task[None]] = {}
         self._clock = clock
         self._renewer = Renewer(mailboxes, clock, self._running)
         self._probation = Probation(mailboxes)
@@ -73,7 +73,7 @@ class ActorSystem:
         """Claims asked for and not answered yet: they count against the bound."""
         self._stuck = 0
         """Actors that wait for a commit beyond their lease: the store fails."""
-        self._waiting: set[Claim] = set()
+        self._waiting: set[MailboxLease] = set()
         """Claims whose reply waits to be sent once more: the Bot API fails."""
         self._backlog = False
         """Lanes are known to wait: fresh ones must not overtake them."""
@@ -108,22 +108,24 @@ class ActorSystem:
         update = envelope.update
         if update is not None and update.stopped_draft_id:
             # It overtakes what is before it in the mailbox: that is what it stops.
-            self._tell_stop(envelope.lane, update.stopped_draft_id)
-        bounded = update is None or not update.exempt
+            self._tell_stop(envelope.ordering_key, update.stopped_draft_id)
+        bounded = update is None or not update.bypasses_limits
         if self._may_claim():
             self._asked += 1
             try:
-                placed = await self._mailboxes.put(envelope, bounded=bounded)
-                if isinstance(placed, Claim):
+                placed = await self._mailboxes.put(envelope, enforce_limit=bounded)
+                if isinstance(placed, MailboxLease):
                     self._activate(placed)
             finally:
                 self._asked -= 1
         else:
-            placed = await self._mailboxes.put(envelope, claim=False, bounded=bounded)
+            placed = await self._mailboxes.put(
+                envelope, acquire=False, enforce_limit=bounded
+            )
             self._backlog = True
             if self._room() > 0:
                 self._place_free.set()
-        if placed is Placed.FULL:
+        if placed is PutResult.FULL:
             self._refusals.refuse(envelope)
 
     async def drain(self, within: float) -> int:
@@ -148,11 +150,11 @@ class ActorSystem:
         cut = list(self._running.items())
         await _end([task for _, task in cut])
         await self._refusals.close()
-        await asyncio.gather(*(self._mailboxes.release(claim) for claim, _ in cut))
+        await asyncio.gather(*(self._mailboxes.release(lease) for lease, _ in cut))
         return len(cut)
 
     async def _finish(self) -> None:
-        while self._running or self._mailboxes.queued:
+        while self._running or self._mailboxes.in_memory:
             if self._running:
                 await asyncio.wait(self._running.values())
             else:
@@ -162,7 +164,7 @@ class ActorSystem:
 
     def _gives_back(self) -> bool:
         """Tell whether this worker leaves what waits to the others."""
-        return self._draining and not self._mailboxes.queued
+        return self._draining and not self._mailboxes.in_memory
 
     def _room(self) -> int:
         # A Bot API that fails for some chats takes the places of no others; one that
@@ -176,37 +178,37 @@ class ActorSystem:
             return False
         return not self._backlog and self._room() > 0
 
-    def _activate(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._run(claim), name=claim.lane)
-        self._running[claim] = task
-        task.add_done_callback(partial(self._remove, claim))
+    def _activate(self, lease: MailboxLease) -> None:
+        task = asyncio.create_task(self._run(lease), name=lease.ordering_key)
+        self._running[lease] = task
+        task.add_done_callback(partial(self._remove, lease))
 
-    def _remove(self, claim: Claim, _: asyncio.Task[None]) -> None:
-        del self._running[claim]
-        self._probation.remove(claim)
+    def _remove(self, lease: MailboxLease, _: asyncio.Task[None]) -> None:
+        del self._running[lease]
+        self._probation.remove(lease)
         if self._backlog:
             self._place_free.set()
 
-    async def wait(self, claim: Claim, pause: Awaitable[None]) -> None:
+    async def wait(self, lease: MailboxLease, pause: Awaitable[None]) -> None:
         """Await the pause before a reply is sent again. See `Lease.wait`."""
-        self._waiting.add(claim)
+        self._waiting.add(lease)
         if self._backlog and self._room() > 0:
             self._place_free.set()
         try:
             await pause
         finally:
-            self._waiting.discard(claim)
+            self._waiting.discard(lease)
 
-    async def _run(self, claim: Claim) -> None:
+    async def _run(self, lease: MailboxLease) -> None:
         try:
-            lease = _KeptLease(claim, self._renewer, self._probation, self)
-            await self._actor.run(lease)
-        except ClaimLost:
-            logger.warning("claim lost", extra={"lane": claim.lane})
+            held = _KeptLease(lease, self._renewer, self._probation, self)
+            await self._actor.run(held)
+        except LeaseLost:
+            logger.warning("claim lost", extra={"lane": lease.ordering_key})
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "actor stopped",
-                extra={"lane": claim.lane, "error": describe(error)},
+                extra={"lane": lease.ordering_key, "error": describe(error)},
             )
 
     async def _sweep_forever(self) -> None:
@@ -226,24 +228,26 @@ class ActorSystem:
         await self._renewer.renew_ended()
         now = self._clock.uptime()
         self._stuck = sum(
-            claim.committing and claim.until <= now for claim in self._running
+            lease.is_committing and lease.expires_at <= now for lease in self._running
         )
         room = max(self._room(), 0)
-        lanes = await self._mailboxes.waiting(room + 1)
-        self._backlog = len(lanes) > room
-        await asyncio.gather(*(self._claim(lane) for lane in lanes[:room]))
+        ordering_keys = await self._mailboxes.claimable(room + 1)
+        self._backlog = len(ordering_keys) > room
+        await asyncio.gather(
+            *(self._claim(ordering_key) for ordering_key in ordering_keys[:room])
+        )
 
-    async def _claim(self, lane: str) -> None:
+    async def _claim(self, ordering_key: str) -> None:
         """Claim a lane and start its actor, if it still waits."""
         if self._closed or self._room() <= 0:
             return
         self._asked += 1
         try:
-            claim = await self._mailboxes.claim(lane)
+            lease = await self._mailboxes.acquire(ordering_key)
         finally:
             self._asked -= 1
-        if claim is not None:
-            self._activate(claim)
+        if lease is not None:
+            self._activate(lease)
 
     def wanted_back(self, handled: int) -> bool:
         """Tell whether a lane is to be given back after so many updates."""
@@ -267,18 +271,18 @@ class _KeptLease:
 
     def __init__(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         renewer: Renewer,
         probation: Probation,
         system: ActorSystem,
     ) -> None:
-        self.claim = claim
+        self.claim = lease
         self._renewer = renewer
         self._probation = probation
         self._system = system
 
     async def hold(self) -> None:
-        if self.claim.suspected:
+        if self.claim.is_suspected:
             await self._probation.end_step(self.claim)
         if not self._renewer.lasts(self.claim):
             await self._renewer.hold(self.claim)

@@ -5,10 +5,10 @@ import logging
 from gateway.actors.lease import Lease
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock
-from gateway.domain.processing_record import Turn
-from gateway.domain.services import Services
+from gateway.domain.processing_record import ProcessingRecord
+from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Update
-from gateway.domain.user_state import State
+from gateway.domain.user_state import UserState
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ Otherwise a hanging session service would add its deadline to every update.
 """
 
 
-def user_of(update: Update, state: State) -> str:
+def user_of(update: Update, state: UserState) -> str:
     """Give the internal user id that stands behind an update. Empty: none.
 
     The state may belong to a user who did not cause the update: what happens in a
@@ -28,7 +28,7 @@ def user_of(update: Update, state: State) -> str:
     return state.internal_user_id if update.has_session else ""
 
 
-def end_session(update: Update, state: State) -> None:
+def end_session(update: Update, state: UserState) -> None:
     """Forget which of the company's users it is: the next update asks again."""
     if update.has_session:
         state.internal_user_id = ""
@@ -38,19 +38,19 @@ def end_session(update: Update, state: State) -> None:
 class Sessions:
     """Opens sessions. They live in the user's state."""
 
-    def __init__(self, services: Services, clock: Clock, seconds: float) -> None:
+    def __init__(self, services: ServiceRouter, clock: Clock, seconds: float) -> None:
         self._services = services
         self._clock = clock
         self._seconds = seconds
 
     async def open(
-        self, update: Update, state: State, turn: Turn, lease: Lease
+        self, update: Update, state: UserState, record: ProcessingRecord, held: Lease
     ) -> None:
         """Resolve the user once per session; go on without an id if that fails."""
         now = self._clock.now()
         if now < state.session_until or not update.has_session:
             return
-        await lease.hold()
+        await held.hold()
         start = self._clock.uptime()
         try:
             state.internal_user_id = await self._services.resolve_user(update)
@@ -61,7 +61,7 @@ class Sessions:
             lasts = RETRY_SECONDS
             logger.warning(
                 "session not opened",
-                extra={"request_id": turn.request_id, "outcome": error.outcome},
+                extra={"request_id": record.request_id, "outcome": error.outcome},
             )
         state.session_until = now + lasts
-        turn.service_seconds += self._clock.uptime() - start
+        record.service_seconds += self._clock.uptime() - start

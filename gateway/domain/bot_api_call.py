@@ -27,15 +27,15 @@ TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
 """The methods that edit the text of a message."""
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class BotApiCall(Struct, frozen=True, kw_only=True):
     """One method with its parameters.
 
     Attributes:
         method: Telegram's name, such as "sendMessage".
         parameters: what goes into the JSON body.
-        anew: of an edit, what a new message in its place has besides, such as its
+        resend_parameters: of an edit, what a new message in its place has besides, such as its
             topic. Edits themselves take none of it.
-        patience: for how many seconds it is worth a retry where that is longer than
+        min_patience: for how many seconds it is worth a retry where that is longer than
             REPLY_PATIENCE. 0: it is not.
         files: the files that go along, by the name of the parameter that each of them
             is, or by the name that a parameter calls it by with "attach://".
@@ -43,8 +43,8 @@ class Call(Struct, frozen=True, kw_only=True):
 
     method: str
     parameters: dict[str, Any]
-    anew: dict[str, Any] | None = None
-    patience: float = 0
+    resend_parameters: dict[str, Any] | None = None
+    min_patience: float = 0
     files: dict[str, Upload] = {}
 
     @property

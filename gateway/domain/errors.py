@@ -36,19 +36,19 @@ class GatewayError(Exception):
     """True: the same attempt may succeed later."""
 
 
-class Malformed(GatewayError):
+class MalformedUpdate(GatewayError):
     """The body of a webhook request is not an update."""
 
 
-class ClaimLost(GatewayError):
+class LeaseLost(GatewayError):
     """The claim's token is not the lane's current one any more."""
 
 
-class MailboxesError(GatewayError):
+class StoreError(GatewayError):
     """The store of the mailboxes refused a request for good."""
 
 
-class MailboxesUnavailable(MailboxesError):
+class StoreUnavailable(StoreError):
     """The store did not take a request in the time given.
 
     Without an answer nobody knows whether the request took effect; made again, it has
@@ -58,11 +58,11 @@ class MailboxesUnavailable(MailboxesError):
     retry = True
 
 
-class MailboxesFull(MailboxesUnavailable):
+class StoreFull(StoreUnavailable):
     """The store answers, but has no room."""
 
 
-class ForgedEntry(MailboxesError):
+class ForgedEntry(StoreError):
     """An entry of the store has a signature that is not ours."""
 
 
@@ -70,8 +70,8 @@ class ServiceError(GatewayError):
     """A service did not answer an update.
 
     Attributes:
-        told: what the service wants the user to read. Empty: nothing. Never logged.
-        retry_seconds: after how long the service wants to be asked again. 0: it does
+        user_message: what the service wants the user to read. Empty: nothing. Never logged.
+        retry_after: after how long the service wants to be asked again. 0: it does
             not say.
     """
 
@@ -79,8 +79,8 @@ class ServiceError(GatewayError):
 
     def __init__(self, what: str, told: str = "", retry_seconds: float = 0) -> None:
         super().__init__(what)
-        self.told = told
-        self.retry_seconds = retry_seconds
+        self.user_message = told
+        self.retry_after = retry_seconds
 
 
 class ServiceTimeout(ServiceError):
@@ -123,15 +123,15 @@ class BotApiUnavailable(BotApiError):
         self.maybe_applied = maybe_applied
 
 
-class Blocked(BotApiError):
+class RecipientBlocked(BotApiError):
     """403: this chat cannot be written to until the user or an admin acts."""
 
 
-class Unauthorized(BotApiError):
+class InvalidBotToken(BotApiError):
     """401 or 404 for the token: it is wrong or was revoked."""
 
 
-class Part(StrEnum):
+class RejectedPart(StrEnum):
     """Which part of a rejected call was at fault, as far as it can be told."""
 
     FORMAT = "format"
@@ -152,7 +152,7 @@ class Part(StrEnum):
     OTHER = "other"
 
 
-class Rejected(BotApiError):
+class CallRejected(BotApiError):
     """4xx: the same call will never work.
 
     Attributes:
@@ -160,19 +160,19 @@ class Rejected(BotApiError):
         status: Telegram's error code.
     """
 
-    def __init__(self, method: str, status: int, part: Part) -> None:
+    def __init__(self, method: str, status: int, part: RejectedPart) -> None:
         super().__init__(f"{method} was rejected with {status} ({part})")
         self.part = part
         self.status = status
 
 
-class Faults(GatewayError):
+class ConfigurationError(GatewayError):
     """What keeps the program from starting.
 
     Attributes:
-        faults: one line each, for a person, without secrets.
+        problems: one line each, for a person, without secrets.
     """
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
+        self.problems = tuple(faults)

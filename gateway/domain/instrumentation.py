@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.domain.messenger import Messenger
-from gateway.domain.processing_record import Turn
-from gateway.domain.services import Services
+from gateway.domain.processing_record import ProcessingRecord
+from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Envelope
 
 
@@ -21,7 +21,9 @@ class Instrumentation:
         """Stand around what stores an update."""
         return accept
 
-    def around_observe(self, observe: Callable[[Turn], None]) -> Callable[[Turn], None]:
+    def around_observe(
+        self, observe: Callable[[ProcessingRecord], None]
+    ) -> Callable[[ProcessingRecord], None]:
         """Stand around what is told of the end of each turn."""
         return observe
 
@@ -31,7 +33,7 @@ class Instrumentation:
         """Stand around what counts the parts that are left out of replies."""
         return count
 
-    def around_services(self, services: Services) -> Services:
+    def around_services(self, services: ServiceRouter) -> ServiceRouter:
         """Stand around the services."""
         return services
 

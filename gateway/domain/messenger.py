@@ -5,23 +5,23 @@ from typing import Protocol
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
-from gateway.domain.bot_api_call import Call
+from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 
-Wait = Callable[[Awaitable[None]], Awaitable[None]]
+RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
 """Awaits the pause before a retry, with all that its caller has to do meanwhile."""
 
 
-async def wait_plainly(pause: Awaitable[None]) -> None:
+async def await_pause(pause: Awaitable[None]) -> None:
     """Await a pause, and do nothing else."""
     await pause
 
 
-class Preview(Protocol):
+class StreamingPreview(Protocol):
     """An answer that the user sees while it is still being written."""
 
     @property
-    def seconds(self) -> float:
+    def min_interval(self) -> float:
         """From one `show` to the next, so that Telegram puts up with it."""
 
     async def show(self, text: str) -> None:
@@ -34,30 +34,30 @@ class Preview(Protocol):
             BotApiError: it cannot be shown at all. The answer itself may get there.
         """
 
-    def compose(self, reply: Reply) -> Sequence[Call]:
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
         """Turn the whole answer into calls that put it in the preview's place.
 
         The reply is used up.
         """
 
 
-class Stops(Protocol):
+class CancellationBus(Protocol):
     """Tells all workers that a user stopped an answer.
 
     Quick and without a promise: whom it does not reach goes on to the end.
     """
 
-    def listen(self, stop: Callable[[str, int], None]) -> None:
+    def subscribe(self, stop: Callable[[str, int], None]) -> None:
         """Ask to be told the lane and the draft of every stop, also of one's own."""
 
-    def tell(self, lane: str, draft_id: int) -> None:
+    def publish(self, ordering_key: str, draft_id: int) -> None:
         """Tell everybody, without waiting."""
 
 
 class Messenger(Protocol):
     """The way back to the user."""
 
-    def preview(self, update: Update) -> Preview:
+    def preview(self, update: Update) -> StreamingPreview:
         """Prepare to show the answer to an update while it is being written."""
 
     async def show_typing(self, update: Update) -> None:
@@ -67,14 +67,14 @@ class Messenger(Protocol):
             BotApiError: Telegram does not want to.
         """
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls of the Bot API, to be sent in this order.
 
         A pressed button is always answered, also by an empty reply.
         """
 
     async def send(
-        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Make one call. It is retried while it certainly did not arrive.
 

@@ -9,7 +9,11 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.domain.suspicion import POISON_CRASHES, POISON_DEATHS, UNSUSPECTED
+from gateway.domain.suspicion import (
+    MAX_UNSUSPECTED_LOSSES,
+    POISON_CRASHES,
+    POISON_LOSSES,
+)
 from gateway.domain.update import DeadLetter, Envelope
 
 LEASE_SECONDS = 3.0
@@ -30,42 +34,42 @@ class Clock(Protocol):
         """
 
 
-class Claim:
+class MailboxLease:
     """The right to work on a lane, as long as its lease lasts.
 
     Claims are compared by identity: the old claim of a lane and its next one may
     exist at the same moment.
 
     Attributes:
-        lane: the lane.
+        ordering_key: the lane.
         token: the fencing token, random per claim; the store compares it.
         state: the stored state of the lane, None where there is none.
-        head: the update with the lowest `update_id` of the lane.
-        until: the end of the lease by `Clock.uptime`. Counted from before the request
+        next_update: the update with the lowest `update_id` of the lane.
+        expires_at: the end of the lease by `Clock.uptime`. Counted from before the request
             that extended it was sent, so the store's own end is never earlier.
-        deaths: how many owners vanished with this head: it may be what ends them. 0
+        owner_losses: how many owners vanished with this head: it may be what ends them. 0
             again once the head was committed.
-        crashes: how many of them vanished in the middle of a step of it.
-        suspected: whether the head may be what ends its owners.
-        committing: True while its owner waits for a commit, whose answer tells whether
+        owner_crashes: how many of them vanished in the middle of a step of it.
+        is_suspected: whether the head may be what ends its owners.
+        is_committing: True while its owner waits for a commit, whose answer tells whether
             the claim was lost.
     """
 
     __slots__ = (
-        "committing",
-        "crashes",
-        "deaths",
-        "head",
-        "lane",
+        "expires_at",
+        "is_committing",
+        "is_suspected",
+        "next_update",
+        "ordering_key",
+        "owner_crashes",
+        "owner_losses",
         "state",
-        "suspected",
         "token",
-        "until",
     )
 
     def __init__(
         self,
-        lane: str,
+        ordering_key: str,
         token: str,
         state: bytes | None,
         head: Envelope,
@@ -74,39 +78,41 @@ class Claim:
         deaths: int = 0,
         crashes: int = 0,
     ) -> None:
-        self.lane = lane
+        self.ordering_key = ordering_key
         self.token = token
         self.state = state
-        self.head = head
-        self.until = until
-        self.deaths = deaths
-        self.crashes = crashes
-        self.suspected = deaths > UNSUSPECTED
-        self.committing = False
+        self.next_update = head
+        self.expires_at = until
+        self.owner_losses = deaths
+        self.owner_crashes = crashes
+        self.is_suspected = deaths > MAX_UNSUSPECTED_LOSSES
+        self.is_committing = False
 
     @property
-    def poisonous(self) -> bool:
+    def is_poison(self) -> bool:
         """Whether the head is to be given up, because it ends its owners."""
-        return self.crashes >= POISON_CRASHES or self.deaths >= POISON_DEATHS
+        return (
+            self.owner_crashes >= POISON_CRASHES or self.owner_losses >= POISON_LOSSES
+        )
 
-    def clear(self) -> None:
+    def clear_suspicion(self) -> None:
         """Forget what the owners before went through: there is another head now."""
-        self.deaths = self.crashes = 0
-        self.suspected = False
+        self.owner_losses = self.owner_crashes = 0
+        self.is_suspected = False
 
 
-class Placed(StrEnum):
+class PutResult(StrEnum):
     """What became of a put that gave no claim."""
 
     STORED = "stored"
     """It waits for the lane's owner, or for a sweep."""
-    ALREADY = "already"
+    DUPLICATE = "already"
     """It was there before."""
     FULL = "full"
     """The lane holds as many updates as it may; nothing was stored."""
 
 
-class Mailboxes(Protocol):
+class MailboxStore(Protocol):
     """Where accepted updates live until they are done. One mailbox per lane.
 
     A lane is free (no mail), claimed (one worker has its current token and a lease)
@@ -115,18 +121,18 @@ class Mailboxes(Protocol):
     """
 
     @property
-    def queued(self) -> int:
+    def in_memory(self) -> int:
         """How many accepted updates are in this process's memory, and end with it."""
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Append an update to its mailbox, unless its `update_id` is there already.
 
         Args:
             envelope: the update.
-            claim: claim the lane if it is free. A waiting lane is never claimed here.
-            bounded: refuse the update if the mailbox is full.
+            acquire: claim the lane if it is free. A waiting lane is never claimed here.
+            enforce_limit: refuse the update if the mailbox is full.
 
         Returns:
             A claim if the lane was free, else what became of the update.
@@ -137,23 +143,23 @@ class Mailboxes(Protocol):
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update, save the state, and go on to the next update.
 
         All of it happens or nothing. Extends the lease.
 
         Args:
-            claim: the claim that the update was worked on under.
+            lease: the claim that the update was worked on under.
             update_id: the finished update; it need not be there any more.
             state: the lane's new state.
-            dead: a reason to put the update into the dead letters. Empty: none.
-            give_back: give the lane back with the mail that is left.
+            dead_letter_reason: a reason to put the update into the dead letters. Empty: none.
+            release: give the lane back with the mail that is left.
 
         Returns:
             The update with the lowest `update_id`, or None if the lane is not ours
@@ -163,19 +169,19 @@ class Mailboxes(Protocol):
             ClaimLost: the claim's token is not the current one; nothing was changed.
         """
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost."""
 
-    async def waiting(self, limit: int) -> Sequence[str]:
+    async def claimable(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim, longest waiting first.
 
         Where very many wait, the order is kept roughly.
         """
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a waiting lane.
 
         An owner that let its lease run out, and did not give the lane back, counts as
@@ -190,16 +196,16 @@ class Mailboxes(Protocol):
             The claim, or None if the lane is not waiting, or not any more.
         """
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note for a suspected head whether it is processed, or waits for others.
 
         Without effect if the claim was lost, or the head is not suspected. Nothing is
         raised if the store does not answer.
 
         Args:
-            claim: the claim.
+            lease: the claim.
             running: a step begins; else it ended.
         """
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""

@@ -42,11 +42,11 @@ class Outcome(StrEnum):
     """The webhook secret was wrong or missing."""
 
 
-class Turn(Struct, kw_only=True, eq=False):
+class ProcessingRecord(Struct, kw_only=True, eq=False):
     """One update's way through the gateway. Holds ids and times, never a text."""
 
     update_id: int = 0
-    kind: str = "unknown"
+    update_type: str = "unknown"
     request_id: str = ""
     telegram_user_id: int = 0
     route: str = ""
@@ -58,5 +58,5 @@ class Turn(Struct, kw_only=True, eq=False):
     """In calls of services, the session included."""
     telegram_seconds: float = 0
     """In calls of the Bot API."""
-    fault: str = ""
+    error: str = ""
     """What went wrong, in words of the program, such as an exception's class."""

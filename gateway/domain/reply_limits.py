@@ -11,44 +11,44 @@ from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-MOST_MESSAGES = 100
+MAX_MESSAGES = 100
 """Messages of one reply. At one message a second and chat it takes minutes to send as
 many; what goes on for longer is a mistake of the service and would hold up the user."""
 
-MOST_TEXT = MOST_MESSAGES * 4096
+MAX_TEXT = MAX_MESSAGES * 4096
 """Characters of all texts of one reply together: as many as these messages can hold."""
 
-MOST_BUTTONS = 100
+MAX_BUTTONS = 100
 """Buttons of one keyboard. Telegram takes about as many."""
 
-MOST_MEDIA = 100
+MAX_MEDIA = 100
 """Files of one message: ten full albums."""
 
-MOST_RESULTS = 50
+MAX_RESULTS = 50
 """Results of an inline query (Bot API, answerInlineQuery: results)."""
 
-MOST_RESULT_TEXT = 32_768
+MAX_RESULT_TEXT = 32_768
 """Characters of the text of one result, with its markup (telegram-bot-api, Client.cpp:
 get_formatted_text)."""
 
-MOST_OPTIONS = 100
+MAX_OPTIONS = 100
 """Shipping options of one answer, and prices of one option."""
 
 
 def cut_reply(reply: Reply) -> None:
     """Cut a reply, in place, to what is worked on."""
-    _cut(reply.messages, MOST_MESSAGES)
-    left = MOST_TEXT
+    _cut(reply.messages, MAX_MESSAGES)
+    left = MAX_TEXT
     for message in reply.messages:
         left = _cut_message(message, left)
     if reply.HasField("inline_answer"):
-        _cut(reply.inline_answer.results, MOST_RESULTS)
+        _cut(reply.inline_answer.results, MAX_RESULTS)
         for result in reply.inline_answer.results:
-            _cut_message(result.message, MOST_RESULT_TEXT)
+            _cut_message(result.message, MAX_RESULT_TEXT)
     if reply.HasField("shipping_answer"):
-        _cut(reply.shipping_answer.options, MOST_OPTIONS)
+        _cut(reply.shipping_answer.options, MAX_OPTIONS)
         for option in reply.shipping_answer.options:
-            _cut(option.prices, MOST_OPTIONS)
+            _cut(option.prices, MAX_OPTIONS)
 
 
 def _cut_message(message: OutgoingMessage, left: int) -> int:
@@ -57,7 +57,7 @@ def _cut_message(message: OutgoingMessage, left: int) -> int:
     if length > left:
         message.text = message.text[: left + 1]
     if message.media:
-        _cut(message.media, MOST_MEDIA)
+        _cut(message.media, MAX_MEDIA)
     match message.WhichOneof("markup"):
         case "keyboard":
             _cut_keyboard(message.keyboard)
@@ -67,8 +67,8 @@ def _cut_message(message: OutgoingMessage, left: int) -> int:
 
 
 def _cut_keyboard(keyboard: Any) -> None:  # noqa: ANN401 - either kind of keyboard
-    _cut(keyboard.rows, MOST_BUTTONS)
-    left = MOST_BUTTONS
+    _cut(keyboard.rows, MAX_BUTTONS)
+    left = MAX_BUTTONS
     for row in keyboard.rows:
         _cut(row.buttons, left)
         left = max(0, left - len(row.buttons))

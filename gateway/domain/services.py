@@ -8,19 +8,19 @@ from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.update import Update
 
-INLINE = ""
+INLINE_SCOPE = ""
 """The place of buttons under inline messages, of which Telegram tells no chat."""
 
 
-def place_of_buttons(chat_id: int, business_connection_id: str) -> str:
+def button_scope(chat_id: int, business_connection_id: str) -> str:
     """Give the place of buttons in a chat: their signatures are valid only there.
 
     A chat of a business account has the same id as the customer's chat with the bot.
     """
-    return f"{chat_id}:{business_connection_id}" if chat_id else INLINE
+    return f"{chat_id}:{business_connection_id}" if chat_id else INLINE_SCOPE
 
 
-class Match(Protocol):
+class BoundCall(Protocol):
     """An update together with the route that serves it."""
 
     @property
@@ -28,7 +28,7 @@ class Match(Protocol):
         """The route's name: one of the names in the route table."""
 
     @property
-    def streams(self) -> bool:
+    def is_streaming(self) -> bool:
         """True: the service answers piece by piece; ask by `stream`, else by `call`."""
 
     @property
@@ -59,19 +59,19 @@ class Match(Protocol):
         """
 
 
-class Services(Protocol):
+class ServiceRouter(Protocol):
     """The internal services behind the route table."""
 
-    def find(self, update: Update) -> Match | None:
+    def route(self, update: Update) -> BoundCall | None:
         """Find the route that serves an update. None: there is none."""
 
-    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+    def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
         """Find the route that serves an event around an update's user."""
 
-    def render(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would."""
 
-    def sign(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, place: str) -> str:
         """Give the data of a button as it goes out, signed if its route wants that.
 
         Args:

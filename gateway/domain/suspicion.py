@@ -8,10 +8,10 @@ step would cost every update round trips to the store. So they are noted for sus
 alone.
 """
 
-UNSUSPECTED = 1
+MAX_UNSUSPECTED_LOSSES = 1
 """An update whose owners vanished so often is processed like any other."""
 
-PAUSES = (1.0, 2.0, 4.0)
+SUSPECT_PAUSES = (1.0, 2.0, 4.0)
 """For how many seconds an update waits after the first death that makes it a suspect,
 the second, and all further ones. Others get done meanwhile. After a crash there is no
 pause: the next step tells most."""
@@ -20,7 +20,7 @@ POISON_CRASHES = 3
 """An update is given up after so many owners vanished in the middle of its steps. From
 the second one on no other suspect took a step there meanwhile, so it stands alone."""
 
-POISON_DEATHS = 30
+POISON_LOSSES = 30
 """An update is given up after so many owners vanished, whatever it was doing then: it
 may be the answer of its service that ends them. With the pauses that takes minutes, in
 which updates that are merely slow get done, even while workers are killed all the time.

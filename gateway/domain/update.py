@@ -28,15 +28,15 @@ _TO_THE_BOT = frozenset(
 class Update(Struct, frozen=True, kw_only=True, eq=False):
     """What the gateway knows of one update.
 
-    One of `command`, `callback_data`, `message`, `event` and `name` decides which
+    One of `command`, `callback_data`, `message`, `event` and `trigger_name` decides which
     route serves it. A command and a payment have their `message` too, an event its
-    `name`.
+    `trigger_name`.
     """
 
     update_id: int
-    kind: str
+    update_type: str
     """Telegram's name, such as "message"; "unknown" for kinds that are not known."""
-    lane: str
+    ordering_key: str
     """The order it belongs to: the human's id; else the chat's, else the poll's."""
     context: RequestContext
     """Who asks and from where; `internal_user_id` is still empty."""
@@ -46,7 +46,7 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """The name of a command, lower case, without slash and bot name."""
     arguments: str = ""
     """What follows the command, stripped of surrounding white space."""
-    addressed: bool = False
+    mentions_bot: bool = False
     """True: the command names this bot, as in "/start@name"."""
     callback_query_id: str = ""
     """Set for every pressed button: it has to be answered."""
@@ -61,28 +61,28 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     stopped_draft_id: int = 0
     """The draft that the user stopped. 0: none."""
     event: "Event.ValueType" = EVENT_UNSPECIFIED
-    name: str = ""
+    trigger_name: str = ""
     """What a route with the trigger `update` has to name: Telegram's name of the kind,
     known or not, or of what a message tells of, such as a payment. Empty: other
     messages and pressed buttons. It comes from outside: no label of a metric."""
-    json: Raw = Raw()
+    payload: Raw = Raw()
     """What Telegram sent under that name; without one, under that of the kind."""
-    message_json: Raw = Raw()
+    message_payload: Raw = Raw()
     """The whole message, if the name is that of something in it."""
-    details: Callable[[], Message | None] | None = None
+    decode_payload: Callable[[], Message | None] | None = None
     """Reads that as the type of chat/v1 that belongs to the kind; only routes that want
     it pay for it. Raises Malformed. None: there is no such type."""
     query_id: str = ""
     """What has to be answered, for queries other than pressed buttons."""
     reply_chat_id: int = 0
     """The private chat that messages go to instead of the context's. 0: none."""
-    unwanted: bool = False
+    is_unwanted: bool = False
     """True: a bot said it, and the settings allow none."""
-    exempt: bool = False
+    bypasses_limits: bool = False
     """True: never limited and never refused (payments, membership, stop)."""
-    useful_seconds: float = 0
+    ttl_seconds: float = 0
     """How long after its arrival an answer is of use. 0: without limit."""
-    useful_until: float = 0
+    answer_deadline: float = 0
     """When Telegram takes no more answer to a query, in seconds since the epoch; a
     service has to be done before. 0: messages may be sent later too."""
 
@@ -101,9 +101,9 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
         )
 
     @property
-    def speaks(self) -> bool:
+    def expects_reply(self) -> bool:
         """True: a user said something to the bot and may wonder about silence."""
-        return self.name in _TO_THE_BOT
+        return self.trigger_name in _TO_THE_BOT
 
 
 REPLAYED = 0.0
@@ -113,13 +113,13 @@ REPLAYED = 0.0
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
     """An update as it lies in a mailbox: enough to keep its place without reading it.
 
-    Two envelopes with the same `update_id` are the same update. One that `arrived` at
+    Two envelopes with the same `update_id` are the same update. One that `arrived_at` at
     `REPLAYED` was replayed by a person: it is never limited, refused or expired.
     """
 
     update_id: int
-    lane: str
-    arrived: float
+    ordering_key: str
+    arrived_at: float
     """Seconds since the epoch at which the webhook got it; or `REPLAYED`."""
     body: bytes
     """The JSON object that Telegram sent."""
@@ -132,10 +132,10 @@ class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
 
     update_id: int
     """0 where the body could not be read."""
-    lane: str
+    ordering_key: str
     """Empty where the body could not be read."""
     reason: str
     """A word such as "crashed" or "malformed"; never a text of a user."""
-    time: float
+    dead_lettered_at: float
     """Seconds since the epoch at which it was given up."""
     body: bytes

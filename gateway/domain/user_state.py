@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from msgspec import DecodeError, Struct, msgpack
 
-KEPT_SECONDS = 24 * 3600
+STATE_TTL = 24 * 3600
 """For how long a state is kept: no update lives longer in Telegram's queue."""
 
 RECENT_IDS = 64
@@ -24,16 +24,16 @@ They cover what a worker may put again after an outage of the store.
 """
 
 
-KEY_START = "~"
+PAYLOAD_KEY_PREFIX = "~"
 """What the data of a button begins with that is a key to longer data."""
 _KEY_LENGTH = 17
 
-KEPT_ENTRIES = 32
-KEPT_BYTES = 4096
+MAX_PAYLOADS = 32
+MAX_PAYLOAD_BYTES = 4096
 """How much data of buttons is kept. It is read and written with every update."""
 
 
-class State(Struct, array_like=True):
+class UserState(Struct, array_like=True):
     """A user's state. Fields are only ever added, at the end: old states stay readable.
 
     Times are seconds since the epoch.
@@ -44,9 +44,9 @@ class State(Struct, array_like=True):
     """Until then the user is not resolved again, whether there is an id or not."""
     tokens: float = 0
     """What was left in the token bucket at `judged_at`."""
-    judged_at: float = 0
+    bucket_updated_at: float = 0
     """The arrival of the newest update that the bucket judged. 0: none yet."""
-    noticed_at: float = 0
+    last_notice_at: float = 0
     """The arrival of the update that was last answered with the notice."""
     album: str = ""
     """The album judged last."""
@@ -56,13 +56,13 @@ class State(Struct, array_like=True):
     """Ids of handled updates, oldest first; of those given up none, for a replay."""
     recent_times: list[int] = []
     """When the last of them were handled; older ones need no time."""
-    given_up: int = 0
+    dead_lettered: int = 0
     """How many updates went into the dead letters."""
 
-    kept_data: dict[str, str] = {}
+    callback_payloads: dict[str, str] = {}
     """Data of buttons that is too long for a button, by its key, oldest first."""
 
-    def keep(self, data: str, *, beside: Collection[str]) -> str:
+    def store_payload(self, data: str, *, beside: Collection[str]) -> str:
         """Keep the data of a button; the oldest gives way to it.
 
         Args:
@@ -73,24 +73,24 @@ class State(Struct, array_like=True):
             The key for the button, the same for the same data. Empty: there is no room.
         """
         key = _key(data)
-        self.kept_data.pop(key, None)
-        self.kept_data[key] = data  # the youngest again
-        size = sum(map(_size, self.kept_data.values()))
-        while len(self.kept_data) > KEPT_ENTRIES or size > KEPT_BYTES:
-            oldest = next(iter(self.kept_data))
+        self.callback_payloads.pop(key, None)
+        self.callback_payloads[key] = data  # the youngest again
+        size = sum(map(_size, self.callback_payloads.values()))
+        while len(self.callback_payloads) > MAX_PAYLOADS or size > MAX_PAYLOAD_BYTES:
+            oldest = next(iter(self.callback_payloads))
             gone = key if oldest in beside else oldest
-            size -= _size(self.kept_data.pop(gone))
+            size -= _size(self.callback_payloads.pop(gone))
             if gone == key:
                 return ""
         return key
 
-    def seen(self, update_id: int) -> bool:
+    def is_duplicate(self, update_id: int) -> bool:
         """Tell whether the update was handled before."""
         return update_id in self.recent_ids
 
-    def remember(self, update_id: int, now: float) -> None:
+    def mark_handled(self, update_id: int, now: float) -> None:
         """Take the update into the recent ids and let go of what may be forgotten."""
-        if self.seen(update_id):
+        if self.is_duplicate(update_id):
             return
         self.recent_ids.append(update_id)
         self.recent_times.append(int(now))
@@ -102,20 +102,20 @@ class State(Struct, array_like=True):
         surplus = len(self.recent_ids) - max(RECENT_IDS, len(self.recent_times))
         del self.recent_ids[: max(0, surplus)]
 
-    def give_up(self) -> None:
+    def mark_dead_lettered(self) -> None:
         """Note that an update goes into the dead letters.
 
         Its id is not remembered: a replay of it would be taken for a repetition. The
         number makes the state another one all the same, by which a repeated commit is
         told from one that took no effect.
         """
-        self.given_up += 1
+        self.dead_lettered += 1
 
 
 def _key(data: str) -> str:
     """Give 17 characters that stand for the data: "~" and 12 bytes of its digest."""
     digest = blake2b(data.encode(), digest_size=12).digest()
-    return f"{KEY_START}{urlsafe_b64encode(digest).decode()}"
+    return f"{PAYLOAD_KEY_PREFIX}{urlsafe_b64encode(digest).decode()}"
 
 
 def _size(data: str) -> int:
@@ -123,23 +123,23 @@ def _size(data: str) -> int:
 
 
 _encoder = msgpack.Encoder()
-_decoder = msgpack.Decoder(State)
+_decoder = msgpack.Decoder(UserState)
 
 
-def encode_state(state: State) -> bytes:
+def encode_user_state(state: UserState) -> bytes:
     """Give the bytes to store."""
     return _encoder.encode(state)
 
 
-def decode_state(stored: bytes | None) -> State:
+def decode_user_state(stored: bytes | None) -> UserState:
     """Read a stored state; an absent or unreadable one is a new one.
 
     An unreadable one comes from an incompatible version. Starting anew costs the user
     a session at most, while an error would stop all of the user's updates.
     """
     if not stored:
-        return State()
+        return UserState()
     try:
         return _decoder.decode(stored)
     except (DecodeError, UnicodeDecodeError):
-        return State()
+        return UserState()

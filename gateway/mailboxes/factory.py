@@ -8,8 +8,8 @@ from typing import NamedTuple
 from msgspec import structs
 
 from gateway.background import BackgroundTasks
-from gateway.domain.errors import MailboxesUnavailable
-from gateway.domain.messenger import Stops
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.messenger import CancellationBus
 from gateway.domain.ports import Clock
 from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
 from gateway.mailboxes.memory.dead_letters import IN_MEMORY
@@ -42,7 +42,7 @@ class Store(NamedTuple):
     """
 
     mailboxes: Opened
-    stops: Stops
+    stops: CancellationBus
     clock: Clock
 
 
@@ -78,7 +78,7 @@ async def open_mailboxes(
         clock if url is None else store_clock,
         limit=limit,
         sessions=sessions,
-        letters=structs.replace(IN_MEMORY, seconds=letter_seconds),
+        dead_letters=structs.replace(IN_MEMORY, seconds=letter_seconds),
     )
     try:
         if url is None:
@@ -102,7 +102,7 @@ async def open_mailboxes(
                 limit=limit,
                 patience=patience,
                 learn_time=store_clock.learn,
-                letters=structs.replace(PER_SHARD, seconds=letter_seconds),
+                dead_letters=structs.replace(PER_SHARD, seconds=letter_seconds),
             )
             async with (
                 transport,
@@ -118,9 +118,9 @@ async def open_mailboxes(
                 await transport.attempt()
                 yield Store(mailboxes, stops, store_clock)
     finally:
-        if memory.queued:
+        if memory.in_memory:
             logger.error(
-                "stopped before all was done", extra={"updates": memory.queued}
+                "stopped before all was done", extra={"updates": memory.in_memory}
             )
 
 
@@ -135,7 +135,7 @@ async def _inspect(url: str) -> None:
     try:
         for warning in await inspect(connect):
             logger.warning("redis weakens the promise", extra={"reason": warning})
-    except MailboxesUnavailable as error:
+    except StoreUnavailable as error:
         logger.warning(
             "redis cannot be used at the start", extra={"reason": str(error)}
         )

@@ -47,22 +47,29 @@ def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
 
     The id comes first: two updates with the same body stay two members of the set.
     """
-    head = b"%d %b " % (envelope.update_id, repr(envelope.arrived).encode())
-    return _sign(envelope.lane, head, envelope.body, signatures)
+    head = b"%d %b " % (envelope.update_id, repr(envelope.arrived_at).encode())
+    return _sign(envelope.ordering_key, head, envelope.body, signatures)
 
 
-def decode_envelope(stored: bytes, lane: str, signatures: StoreSignatures) -> Envelope:
+def decode_envelope(
+    stored: bytes, ordering_key: str, signatures: StoreSignatures
+) -> Envelope:
     """Read and verify stored bytes.
 
     Raises:
         ForgedEntry: no gateway with our secrets wrote them for this ordering key.
     """
     head, signature, body = _split(stored)
-    if not signatures.verify(Purpose.MAIL, lane.encode(), signature, head + body):
+    if not signatures.verify(
+        Purpose.MAIL, ordering_key.encode(), signature, head + body
+    ):
         raise ForgedEntry("an update has a wrong signature")
     update_id, arrived = head.split()
     return Envelope(
-        update_id=int(update_id), lane=lane, arrived=float(arrived), body=body
+        update_id=int(update_id),
+        ordering_key=ordering_key,
+        arrived_at=float(arrived),
+        body=body,
     )
 
 
@@ -70,20 +77,32 @@ def give_up(envelope: Envelope, reason: str, now: float) -> DeadLetter:
     """Turn an update into a dead letter."""
     return DeadLetter(
         update_id=envelope.update_id,
-        lane=envelope.lane,
+        ordering_key=envelope.ordering_key,
         reason=reason,
-        time=now,
+        dead_lettered_at=now,
         body=envelope.body,
     )
 
 
 def encode_letter(
-    letter: DeadLetter, signatures: StoreSignatures
+    dead_letter: DeadLetter, signatures: StoreSignatures
 ) -> tuple[bytes | str, ...]:
     """Return the fields and values of an entry in a stream of dead letters."""
-    signed = _sign(letter.lane, b"%d 0 " % letter.update_id, letter.body, signatures)
+    signed = _sign(
+        dead_letter.ordering_key,
+        b"%d 0 " % dead_letter.update_id,
+        dead_letter.body,
+        signatures,
+    )
     return (
-        *("lane", letter.lane, "reason", letter.reason, "time", repr(letter.time)),
+        *(
+            "lane",
+            dead_letter.ordering_key,
+            "reason",
+            dead_letter.reason,
+            "time",
+            repr(dead_letter.dead_lettered_at),
+        ),
         *("envelope", signed),
     )
 
@@ -106,9 +125,9 @@ def decode_letter(fields: Sequence[bytes]) -> DeadLetter:
         time = 0.0
     return DeadLetter(
         update_id=update_id,
-        lane=values.get(b"lane", b"").decode(errors="replace"),
+        ordering_key=values.get(b"lane", b"").decode(errors="replace"),
         reason=values.get(b"reason", b"").decode(errors="replace"),
-        time=time,
+        dead_lettered_at=time,
         body=body,
     )
 
@@ -120,12 +139,14 @@ def verify_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> None:
         ForgedEntry: none did.
     """
     values = _values(fields)
-    lane = values.get(b"lane", b"").decode(errors="replace")
-    decode_envelope(values.get(b"envelope", b""), lane, signatures)
+    ordering_key = values.get(b"lane", b"").decode(errors="replace")
+    decode_envelope(values.get(b"envelope", b""), ordering_key, signatures)
 
 
-def _sign(lane: str, head: bytes, body: bytes, signatures: StoreSignatures) -> bytes:
-    signature = signatures.sign(Purpose.MAIL, lane.encode(), head + body)
+def _sign(
+    ordering_key: str, head: bytes, body: bytes, signatures: StoreSignatures
+) -> bytes:
+    signature = signatures.sign(Purpose.MAIL, ordering_key.encode(), head + body)
     return b"%b%b%b" % (head, signature, body)
 
 

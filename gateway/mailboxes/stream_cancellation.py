@@ -49,14 +49,14 @@ class LocalStops:
     def __init__(self) -> None:
         self._listeners: list[Stop] = []
 
-    def listen(self, stop: Stop) -> None:
+    def subscribe(self, stop: Stop) -> None:
         """Ask to be told of every stop."""
         self._listeners.append(stop)
 
-    def tell(self, lane: str, draft_id: int) -> None:
+    def publish(self, ordering_key: str, draft_id: int) -> None:
         """Tell everybody."""
         for stop in self._listeners:
-            stop(lane, draft_id)
+            stop(ordering_key, draft_id)
 
 
 class RedisStops(LocalStops):
@@ -98,16 +98,16 @@ class RedisStops(LocalStops):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def tell(self, lane: str, draft_id: int) -> None:
+    def publish(self, ordering_key: str, draft_id: int) -> None:
         """Tell everybody: those of this worker at once."""
-        super().tell(lane, draft_id)
+        super().publish(ordering_key, draft_id)
         if not self._permitted:
             # What Redis refuses would be repeated, and hold up the mailboxes.
             return
-        key, number = lane.encode(), b"%d" % draft_id
+        key, number = ordering_key.encode(), b"%d" % draft_id
         signature = self._signatures.sign(Purpose.STOP, key, number)
         message = b"%b%b %b" % (signature, number, key)
-        command = Command(shard_number(lane), (b"PUBLISH", CHANNEL, message))
+        command = Command(shard_number(ordering_key), (b"PUBLISH", CHANNEL, message))
         self._transport.submit(command)
         # Nobody waits for it; later it would be of no use.
         command.reply.add_done_callback(look_at)
@@ -154,11 +154,11 @@ class RedisStops(LocalStops):
     def _hear(self, message: bytes) -> None:
         """Pass on a stop of another worker, unless it is forged."""
         signature, stop = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
-        draft_id, _, lane = stop.partition(b" ")
-        if self._signatures.verify(Purpose.STOP, lane, signature, draft_id):
-            super().tell(lane.decode(), int(draft_id))
+        draft_id, _, ordering_key = stop.partition(b" ")
+        if self._signatures.verify(Purpose.STOP, ordering_key, signature, draft_id):
+            super().publish(ordering_key.decode(), int(draft_id))
         else:
-            self._signatures.note_forged(Purpose.STOP, lane)
+            self._signatures.note_forged(Purpose.STOP, ordering_key)
 
 
 async def _ping(connection: AbstractConnection) -> None:

@@ -172,8 +172,8 @@ class Endpoints:
             turns = msgspec.json.decode(await request.read(), type=list[TurnView])
         except msgspec.DecodeError as error:
             return _bad(str(error))
-        for turn in turns:
-            self._journal.tell(turn)
+        for record in turns:
+            self._journal.tell(record)
         return _json({})
 
 

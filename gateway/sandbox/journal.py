@@ -101,29 +101,29 @@ class Journal:
         if entry := self._entries.get(update_id):
             self._change(entry.row, "dropped")
 
-    def tell(self, turn: TurnView) -> None:
+    def tell(self, record: TurnView) -> None:
         """Note what the gateway tells; the last word on an update counts.
 
         An update that came to the gateway in another way, such as by curl, gets a row
         of its own. What is told of an update that was forgotten is ignored.
         """
-        entry = self._entries.get(turn.update_id)
+        entry = self._entries.get(record.update_id)
         if not entry:
-            if self._was_forgotten(turn.update_id):
+            if self._was_forgotten(record.update_id):
                 return
-            entry = _of_others(turn)
+            entry = _of_others(record)
             self._add(entry)
-        entry.turn = turn
+        entry.turn = record
         if not entry.update:
-            entry.row.kind = turn.kind
-            entry.row.user_id = turn.telegram_user_id
-        entry.row.outcome = turn.outcome
-        entry.row.seconds = _seconds(turn)
-        entry.row.losses = len(turn.losses)
+            entry.row.kind = record.kind
+            entry.row.user_id = record.telegram_user_id
+        entry.row.outcome = record.outcome
+        entry.row.seconds = _seconds(record)
+        entry.row.losses = len(record.losses)
         if self._events.listened:
             # What is long comes with the update itself, for who opens it.
-            short = structs.replace(turn, request="", reply="")
-            self._events.publish("turn", update_id=turn.update_id, turn=short)
+            short = structs.replace(record, request="", reply="")
+            self._events.publish("turn", update_id=record.update_id, turn=short)
 
     def find(self, update_id: int) -> Entry | None:
         """Give what is known of an update. None: nothing."""
@@ -159,19 +159,19 @@ class Journal:
         self._events.publish("update", row=row)
 
 
-def _seconds(turn: TurnView) -> float | None:
-    if not turn.steps:
+def _seconds(record: TurnView) -> float | None:
+    if not record.steps:
         return None
-    start = min(step.start for step in turn.steps)
-    return max(step.end for step in turn.steps) - start
+    start = min(step.start for step in record.steps)
+    return max(step.end for step in record.steps) - start
 
 
-def _of_others(turn: TurnView) -> Entry:
-    start = min((step.start for step in turn.steps), default=time.time())
+def _of_others(record: TurnView) -> Entry:
+    start = min((step.start for step in record.steps), default=time.time())
     row = UpdateRow(
-        update_id=turn.update_id,
-        kind=turn.kind,
-        user_id=turn.telegram_user_id,
+        update_id=record.update_id,
+        kind=record.kind,
+        user_id=record.telegram_user_id,
         chat_id=0,
         title="(delivered by somebody else)",
         sent_at=start,

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
@@ -39,7 +39,7 @@ def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, s
             faults.append(f"--service {each}: should be {name}=host:port")
         targets[name.upper()] = target
     if faults:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     return targets
 
 

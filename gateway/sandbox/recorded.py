@@ -10,9 +10,14 @@ from botgateway.route.v1.event_pb2 import Event
 from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.messenger import Messenger, Preview, Wait, wait_plainly
-from gateway.domain.services import Match, Services
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.messenger import (
+    Messenger,
+    RetryPause,
+    StreamingPreview,
+    await_pause,
+)
+from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import Update
 from gateway.sandbox.recorder import LONGEST_TEXT, Recorder
 
@@ -20,26 +25,26 @@ from gateway.sandbox.recorder import LONGEST_TEXT, Recorder
 class RecordedServices:
     """Services whose first question tells that an update's turn has begun."""
 
-    def __init__(self, services: Services, recorder: Recorder) -> None:
+    def __init__(self, services: ServiceRouter, recorder: Recorder) -> None:
         self._services = services
         self._recorder = recorder
 
-    def find(self, update: Update) -> Match | None:
+    def route(self, update: Update) -> BoundCall | None:
         """Find the route that serves an update."""
         self._recorder.begin(update.update_id)
-        return self._services.find(update)
+        return self._services.route(update)
 
-    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+    def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
         """Find the route that serves an event around an update's user."""
-        return self._services.find_event(update, event)
+        return self._services.route_event(update, event)
 
-    def render(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc."""
-        return self._services.render(call)
+        return self._services.encode_callback_data(call)
 
-    def sign(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, place: str) -> str:
         """Give the data of a button as it goes out."""
-        return self._services.sign(data, place)
+        return self._services.sign_callback_data(data, place)
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human."""
@@ -57,12 +62,12 @@ class RecordedMessenger:
         self._messenger = messenger
         self._recorder = recorder
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls of the Bot API."""
         self._recorder.note_reply(reply)
-        return self._messenger.compose(update, reply)
+        return self._messenger.render(update, reply)
 
-    def preview(self, update: Update) -> Preview:
+    def preview(self, update: Update) -> StreamingPreview:
         """Prepare to show an answer while it is being written."""
         return RecordedPreview(self._messenger.preview(update), self._recorder)
 
@@ -71,7 +76,7 @@ class RecordedMessenger:
         await self._messenger.show_typing(update)
 
     async def send(
-        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Make one call; its requests are noted where they are made."""
         with self._recorder.sending():
@@ -81,23 +86,23 @@ class RecordedMessenger:
 class RecordedPreview:
     """A preview whose whole answer is noted; what is shown before it, is not."""
 
-    def __init__(self, preview: Preview, recorder: Recorder) -> None:
+    def __init__(self, preview: StreamingPreview, recorder: Recorder) -> None:
         self._preview = preview
         self._recorder = recorder
 
     @property
-    def seconds(self) -> float:
+    def min_interval(self) -> float:
         """How long to wait from one `show` to the next."""
-        return self._preview.seconds
+        return self._preview.min_interval
 
     async def show(self, text: str) -> None:
         """Show the text so far."""
         await self._preview.show(text)
 
-    def compose(self, reply: Reply) -> Sequence[Call]:
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
         """Turn the whole answer into calls."""
         self._recorder.note_reply(reply)
-        return self._preview.compose(reply)
+        return self._preview.finalize(reply)
 
 
 class RecordedCalls(aio.UnaryUnaryClientInterceptor):

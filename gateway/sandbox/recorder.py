@@ -24,8 +24,8 @@ import msgspec
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf import text_format
 
-from gateway.domain.errors import Faults
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Envelope
 from gateway.sandbox.turns import Step, TurnView
 
@@ -61,7 +61,7 @@ class Recorder:
 
     def __init__(self, url: str, key: str, api_url: str) -> None:
         if not (_is_here(url) and _is_here(api_url) and key):
-            raise Faults(["SANDBOX_TURNS_URL: is for the sandbox alone"])
+            raise ConfigurationError(["SANDBOX_TURNS_URL: is for the sandbox alone"])
         logger.warning("the sandbox is told what users write")
         self._url = url
         self._key = key
@@ -81,31 +81,33 @@ class Recorder:
                 await accept(envelope)
                 return
             start = time.time()
-            self.note("received", envelope.arrived, start, of=envelope.update_id)
+            self.note("received", envelope.arrived_at, start, of=envelope.update_id)
             await accept(envelope)
             self.note("stored", start, time.time(), of=envelope.update_id)
 
         return accept_and_note
 
-    def observing(self, observe: Callable[[Turn], None]) -> Callable[[Turn], None]:
+    def observing(
+        self, observe: Callable[[ProcessingRecord], None]
+    ) -> Callable[[ProcessingRecord], None]:
         """Note what became of an update; what ended a moment ago was its commit."""
 
-        def observe_and_note(turn: Turn) -> None:
-            observe(turn)
-            if not turn.update_id:
+        def observe_and_note(view: ProcessingRecord) -> None:
+            observe(view)
+            if not view.update_id:
                 return
-            record = self._record(turn.update_id)
+            record = self._record(view.update_id)
             if record.outcome:
                 return
-            record.kind, record.route = turn.kind, turn.route
-            record.outcome, record.fault = turn.outcome, turn.fault
-            record.request_id = turn.request_id
-            record.telegram_user_id = turn.telegram_user_id
-            self._touch(turn.update_id)
-            if turn.outcome is not Outcome.REFUSED:
+            record.kind, record.route = view.update_type, view.route
+            record.outcome, record.fault = view.outcome, view.error
+            record.request_id = view.request_id
+            record.telegram_user_id = view.telegram_user_id
+            self._touch(view.update_id)
+            if view.outcome is not Outcome.REFUSED:
                 now = time.time()
                 last = max((step.end for step in record.steps), default=now)
-                self.note("committed", last, now, turn.outcome, of=turn.update_id)
+                self.note("committed", last, now, view.outcome, of=view.update_id)
 
         return observe_and_note
 

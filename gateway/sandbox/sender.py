@@ -187,9 +187,9 @@ class Sender:
     async def _connection(self) -> AsyncIterator[None]:
         """Hold one of the connections inside of the block."""
         if self._sending >= self._allowed():
-            turn = asyncio.get_running_loop().create_future()
-            self._asking.append(turn)
-            await turn
+            record = asyncio.get_running_loop().create_future()
+            self._asking.append(record)
+            await record
         else:
             self._sending += 1
         try:
@@ -197,10 +197,10 @@ class Sender:
         finally:
             self._sending -= 1
             while self._asking and self._sending < self._allowed():
-                turn = self._asking.popleft()
-                if not turn.done():  # it is cancelled where the sender is stopped
+                record = self._asking.popleft()
+                if not record.done():  # it is cancelled where the sender is stopped
                     self._sending += 1
-                    turn.set_result(None)
+                    record.set_result(None)
 
     def _allowed(self) -> int:
         is_idle = time.monotonic() - self._last_success > _IDLE_SECONDS

@@ -7,8 +7,8 @@ from grpc import aio
 
 from gateway.domain.instrumentation import Instrumentation
 from gateway.domain.messenger import Messenger
-from gateway.domain.processing_record import Turn
-from gateway.domain.services import Services
+from gateway.domain.processing_record import ProcessingRecord
+from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Envelope
 from gateway.sandbox.recorded import (
     RecordedCalls,
@@ -32,7 +32,9 @@ class Tracing(Instrumentation):
         """Note when an update came and when it was stored."""
         return self._recorder.accepting(accept)
 
-    def around_observe(self, observe: Callable[[Turn], None]) -> Callable[[Turn], None]:
+    def around_observe(
+        self, observe: Callable[[ProcessingRecord], None]
+    ) -> Callable[[ProcessingRecord], None]:
         """Note what became of an update."""
         return self._recorder.observing(observe)
 
@@ -42,7 +44,7 @@ class Tracing(Instrumentation):
         """Note what is left out of a reply."""
         return self._recorder.counting(count)
 
-    def around_services(self, services: Services) -> Services:
+    def around_services(self, services: ServiceRouter) -> ServiceRouter:
         """Note when a turn begins, and its session."""
         return RecordedServices(services, self._recorder)
 

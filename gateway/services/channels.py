@@ -16,7 +16,7 @@ import grpc
 from grpc import aio
 from msgspec import Struct
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.services.reply_size import ANSWER_BYTES
 
 _SERVICE_CONFIG = {
@@ -162,7 +162,7 @@ def _credentials(tls: Tls) -> grpc.ChannelCredentials:
             f" {_reason(error)}"
         )
     if faults:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     return grpc.ssl_channel_credentials(
         root_certificates=_read(tls.ca),
         private_key=_read(tls.key),

@@ -12,7 +12,7 @@ from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
 from google.protobuf.message import Message
 
 from gateway.domain.errors import ServiceFailed
-from gateway.domain.reply_limits import MOST_MEDIA, MOST_MESSAGES
+from gateway.domain.reply_limits import MAX_MEDIA, MAX_MESSAGES
 
 ANSWER_BYTES = 51 * 2**20
 """Of one answer: the largest file that Telegram takes, 50 MB, and what is around it."""
@@ -29,7 +29,7 @@ _UPLOADS = (
 )
 """The way from a reply to the contents of its files, as field numbers."""
 
-_MOST_FIELDS = 10 * (MOST_MESSAGES + MOST_MEDIA)
+_MOST_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
 """So many fields are looked at; a reply of more is no message with files."""
 
 

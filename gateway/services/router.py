@@ -9,7 +9,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
 
-from gateway.domain.services import Match, place_of_buttons
+from gateway.domain.services import BoundCall, button_scope
 from gateway.domain.update import Update
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import Channels
@@ -63,7 +63,7 @@ class Dispatch:
         }
         self._help = _Help(table)
 
-    def find(self, update: Update) -> Match | None:
+    def route(self, update: Update) -> BoundCall | None:
         """Find the route that serves an update. None: there is none.
 
         A pressed button is never taken for a text, nor is a command. An event goes
@@ -74,9 +74,9 @@ class Dispatch:
                 wrong type.
         """
         if update.event:
-            event = self.find_event(update, update.event)
+            event = self.route_event(update, update.event)
             return event or self._find_update(update)
-        if update.name and (match := self._find_update(update)):
+        if update.trigger_name and (match := self._find_update(update)):
             return match
         if update.callback_query_id:
             return self._find_callback(update)
@@ -86,18 +86,18 @@ class Dispatch:
             return self._call(self._table.text, update, {})
         return None
 
-    def find_event(self, update: Update, event: "Event.ValueType") -> Match | None:
+    def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
         """Find the route that serves an event around an update's user."""
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}
         return _Call(self._rpcs[route], update, values)
 
-    def render(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would."""
         return self._table.render(call)
 
-    def sign(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, place: str) -> str:
         """Give the data of a button as it goes out, signed if its route wants that."""
         if self._signer is not None and self._table.wants_signature(data):
             return self._signer.sign(data, place)
@@ -115,12 +115,12 @@ class Dispatch:
         response = await self._rpcs[route](update, {}, "")
         return str(getattr(response, route.answer_field))
 
-    def _find_update(self, update: Update) -> Match | None:
-        if not (route := self._table.by_update.get(update.name)):
+    def _find_update(self, update: Update) -> BoundCall | None:
+        if not (route := self._table.by_update.get(update.trigger_name)):
             return None
         return self._call(route, update, {})
 
-    def _find_callback(self, update: Update) -> Match | None:
+    def _find_callback(self, update: Update) -> BoundCall | None:
         data, is_signed = self._read_signature(update)
         if (found := self._table.serving(data)) is None:
             return None
@@ -138,11 +138,11 @@ class Dispatch:
         data, context = update.callback_data, update.context
         if self._signer is None:
             return data, False
-        place = place_of_buttons(context.chat_id, context.business_connection_id)
+        place = button_scope(context.chat_id, context.business_connection_id)
         signed = self._signer.read(data, place)
         return (data, False) if signed is None else (signed, True)
 
-    def _find_command(self, update: Update) -> Match | None:
+    def _find_command(self, update: Update) -> BoundCall | None:
         if update.command == HELP:
             return self._help
         route = self._table.by_command.get(update.command)
@@ -150,7 +150,7 @@ class Dispatch:
             return None
         return self._call(route, update, values)
 
-    def _call(self, route: Route, update: Update, values: dict[str, Any]) -> Match:
+    def _call(self, route: Route, update: Update, values: dict[str, Any]) -> BoundCall:
         """Bind an update to the rpc of a route, with all that its request has room for.
 
         Raises:
@@ -165,7 +165,7 @@ class _Help:
     """The answer to /help, which no service gives."""
 
     route = f"/{HELP}"
-    streams = False
+    is_streaming = False
     shows_typing = False
 
     def __init__(self, table: RouteTable) -> None:
@@ -196,7 +196,7 @@ class _Call:
         return self._rpc.route.name
 
     @property
-    def streams(self) -> bool:
+    def is_streaming(self) -> bool:
         return self._rpc.route.streams
 
     @property

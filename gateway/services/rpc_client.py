@@ -127,9 +127,9 @@ class Rpc:
 
     def _seconds(self, update: Update) -> float:
         """Give the call's deadline: it must leave time for an answer to arrive."""
-        if not update.useful_until:
+        if not update.answer_deadline:
             return self._timeout
-        left = update.useful_until - ANSWER_SECONDS - self._now()
+        left = update.answer_deadline - ANSWER_SECONDS - self._now()
         return max(0.0, min(self._timeout, left))
 
     def _request(

@@ -8,9 +8,9 @@ from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import Reply
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part, Rejected
-from gateway.domain.messenger import Wait, wait_plainly
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import CallRejected, RejectedPart
+from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.update import Update
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.outbound.degrade import amend
@@ -49,7 +49,7 @@ class TelegramMessenger:
         self._count_reply_fault = count_reply_fault
         self._local_server = local_server
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls of the Bot API, to be sent in this order.
 
         A pressed button is always answered, also by an empty reply; so is every other
@@ -71,7 +71,7 @@ class TelegramMessenger:
         )
 
     async def send(
-        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Make one call. It is retried while it certainly did not arrive.
 
@@ -93,10 +93,10 @@ class TelegramMessenger:
                     call.method,
                     call.parameters,
                     call.files,
-                    patience=max(patience, call.patience),
+                    patience=max(patience, call.min_patience),
                     wait=wait,
                 )
-            except Rejected as rejected:
+            except CallRejected as rejected:
                 if amendments == _AMENDMENTS:
                     raise
                 _log_refusal(call, rejected)
@@ -113,7 +113,7 @@ class TelegramMessenger:
 
     def preview(self, update: Update) -> TelegramPreview:
         """Prepare to show the answer to an update while it is being written."""
-        return TelegramPreview(update, self._attempt, self.compose)
+        return TelegramPreview(update, self._attempt, self.render)
 
     async def show_typing(self, update: Update) -> None:
         """Show that the bot is typing, for 5 s (Bot API, sendChatAction).
@@ -135,14 +135,14 @@ class TelegramMessenger:
             self._observe_call(method, time.perf_counter() - start)
 
 
-def _log_refusal(call: Call, rejected: Rejected) -> None:
+def _log_refusal(call: BotApiCall, rejected: CallRejected) -> None:
     logger.warning(
         "call refused",
         extra={"method": call.method, "fault": rejected.part.value},
     )
 
 
-def _expired(call: Call, rejected: Rejected) -> bool:
+def _expired(call: BotApiCall, rejected: CallRejected) -> bool:
     """Tell whether nobody waits for an answer any more, or it was given already."""
     answers = ("answer", "approveChatJoinRequest", "declineChatJoinRequest")
-    return rejected.part is Part.TOO_LATE and call.method.startswith(answers)
+    return rejected.part is RejectedPart.TOO_LATE and call.method.startswith(answers)

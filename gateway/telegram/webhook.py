@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
 from gateway.domain.ports import Clock
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog, describe
 
@@ -57,7 +57,7 @@ class Webhook:
         read: Callable[[bytes, float], Update],
         accept: Callable[[Envelope], Awaitable[None]],
         bury: Callable[[DeadLetter], Awaitable[None]],
-        observe: Callable[[Turn], None],
+        observe: Callable[[ProcessingRecord], None],
         clock: Clock,
         body_seconds: float = 10,
     ) -> None:
@@ -99,7 +99,7 @@ class Webhook:
             self._limited_log.log(
                 logging.WARNING, "webhook secret is wrong", size=received.size
             )
-            self._observe(Turn(outcome=Outcome.FORBIDDEN))
+            self._observe(ProcessingRecord(outcome=Outcome.FORBIDDEN))
             return
         received = await _receive(request, BODY_BYTES, self._body_seconds)
         if received.fault:
@@ -132,8 +132,8 @@ class Webhook:
             return
         envelope = Envelope(
             update_id=update.update_id,
-            lane=update.lane,
-            arrived=arrived,
+            ordering_key=update.ordering_key,
+            arrived_at=arrived,
             body=body,
             update=update,
         )
@@ -151,7 +151,7 @@ class Webhook:
             size=size,
             error=error,
         )
-        self._observe(Turn(outcome=Outcome.MALFORMED, fault=reason))
+        self._observe(ProcessingRecord(outcome=Outcome.MALFORMED, error=reason))
 
     async def _rescue(self, update: Update, body: bytes, error: Exception) -> None:
         """Keep an update that was not accepted, because no one will send it again."""
@@ -161,26 +161,26 @@ class Webhook:
             extra={"request_id": context.request_id, "error": describe(error)},
         )
         self._observe(
-            Turn(
+            ProcessingRecord(
                 update_id=update.update_id,
-                kind=update.kind,
+                update_type=update.update_type,
                 request_id=context.request_id,
                 telegram_user_id=context.telegram_user_id,
                 outcome=Outcome.CRASHED,
-                fault=type(error).__name__,
+                error=type(error).__name__,
             )
         )
-        await self._bury_body(body, "crashed", update.update_id, update.lane)
+        await self._bury_body(body, "crashed", update.update_id, update.ordering_key)
 
     async def _bury_body(
-        self, body: bytes, reason: str, update_id: int = 0, lane: str = ""
+        self, body: bytes, reason: str, update_id: int = 0, ordering_key: str = ""
     ) -> None:
         await self._bury(
             DeadLetter(
                 update_id=update_id,
-                lane=lane,
+                ordering_key=ordering_key,
                 reason=reason,
-                time=self._clock.now(),
+                dead_lettered_at=self._clock.now(),
                 body=body,
             )
         )

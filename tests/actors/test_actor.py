@@ -20,19 +20,19 @@ from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.actors.user_actor import Actor
 from gateway.domain.errors import (
-    Blocked,
     BotApiUnavailable,
-    ClaimLost,
-    Part,
-    Rejected,
+    CallRejected,
+    LeaseLost,
+    RecipientBlocked,
+    RejectedPart,
     ServiceFailed,
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.ports import Claim
-from gateway.domain.suspicion import POISON_DEATHS
+from gateway.domain.ports import MailboxLease
+from gateway.domain.suspicion import POISON_LOSSES
 from gateway.domain.update import REPLAYED, Envelope, Update
-from gateway.domain.user_state import decode_state
+from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from gateway.mailboxes.stream_cancellation import LocalStops
 from tests.fakes import (
@@ -48,7 +48,7 @@ from tests.fakes import (
 PATIENCE = 120
 """REPLY_PATIENCE in these tests."""
 
-REPLAY = Envelope(update_id=3, lane="7", arrived=REPLAYED, body=b"3")
+REPLAY = Envelope(update_id=3, ordering_key="7", arrived_at=REPLAYED, body=b"3")
 
 
 class Stage:
@@ -63,7 +63,7 @@ class Stage:
         self.stops = LocalStops()
         self.read_at: list[float] = []
         self.useful_seconds = 0.0
-        self.claims: list[Claim] = []
+        self.claims: list[MailboxLease] = []
         """Under which updates were served."""
         self.actor = Actor(
             self.mailboxes,
@@ -86,14 +86,14 @@ class Stage:
 
     async def serve(self, *envelopes: Envelope) -> FakeLease:
         """Put updates of one lane and serve them."""
-        claim = await self.mailboxes.put(envelopes[0])
-        assert isinstance(claim, Claim)
+        lease = await self.mailboxes.put(envelopes[0])
+        assert isinstance(lease, MailboxLease)
         for envelope in envelopes[1:]:
             await self.mailboxes.put(envelope)
-        self.claims.append(claim)
-        lease = FakeLease(claim)
-        await self.actor.run(lease)
-        return lease
+        self.claims.append(lease)
+        held = FakeLease(lease)
+        await self.actor.run(held)
+        return held
 
 
 @pytest.fixture
@@ -107,9 +107,13 @@ async def test_a_message_gets_the_services_answer(stage: Stage) -> None:
     await stage.serve(a_message(1, "hi"))
     assert stage.messenger.texts == ["hi"]
     assert stage.turns.outcomes == ["done"]
-    assert stage.mailboxes.queued == 0
-    turn = stage.turns[0]
-    assert (turn.route, turn.request_id, turn.telegram_user_id) == ("text", "1-1", 7)
+    assert stage.mailboxes.in_memory == 0
+    record = stage.turns[0]
+    assert (record.route, record.request_id, record.telegram_user_id) == (
+        "text",
+        "1-1",
+        7,
+    )
 
 
 async def test_updates_are_taken_in_the_order_of_their_ids(stage: Stage) -> None:
@@ -128,7 +132,7 @@ async def test_an_update_is_answered_once(stage: Stage) -> None:
 
 async def test_an_envelope_without_its_update_is_read_again(stage: Stage) -> None:
     """After a restart only the bytes are there."""
-    envelope = Envelope(update_id=3, lane="7", arrived=0, body=b"3")
+    envelope = Envelope(update_id=3, ordering_key="7", arrived_at=0, body=b"3")
     await stage.serve(envelope)
     assert stage.messenger.texts == ["read again"]
 
@@ -192,7 +196,7 @@ async def test_what_an_unwanted_bot_says_is_dropped(stage: Stage) -> None:
     """Two bots that answered each other would never stop."""
     for envelope in a_message(1), a_message(2, callback="CONNECT:7"):
         assert envelope.update is not None
-        update = structs.replace(envelope.update, unwanted=True)
+        update = structs.replace(envelope.update, is_unwanted=True)
         await stage.serve(structs.replace(envelope, update=update))
     assert stage.turns.outcomes == ["from_bot", "from_bot"]
     assert (stage.services.calls, stage.messenger.sent) == ([], [])
@@ -363,8 +367,8 @@ async def test_a_fault_of_our_own_stops_nobody(
         await stage.serve(a_message(1, "secret"), a_message(2, "next"))
     assert stage.messenger.texts == [APOLOGY, "next"]
     assert stage.turns.outcomes == ["crashed", "done"]
-    (letter,) = stage.mailboxes.letters.all
-    assert (letter.update_id, letter.reason) == (1, "crashed")
+    (dead_letter,) = stage.mailboxes.letters.all
+    assert (dead_letter.update_id, dead_letter.reason) == (1, "crashed")
     (record,) = caplog.records
     assert vars(record)["request_id"] == "1-1"
     assert vars(record)["error"].startswith("ZeroDivisionError < test_actor.py:")
@@ -373,9 +377,9 @@ async def test_a_fault_of_our_own_stops_nobody(
 
 async def test_an_unreadable_envelope_is_buried(stage: Stage) -> None:
     """Without an update there is nobody to apologise to."""
-    await stage.serve(Envelope(update_id=3, lane="7", arrived=0, body=b"x"))
+    await stage.serve(Envelope(update_id=3, ordering_key="7", arrived_at=0, body=b"x"))
     assert stage.turns.outcomes == ["crashed"]
-    assert [letter.body for letter in stage.mailboxes.letters.all] == [b"x"]
+    assert [dead_letter.body for dead_letter in stage.mailboxes.letters.all] == [b"x"]
 
 
 async def test_an_update_that_was_given_up_can_be_replayed_once() -> None:
@@ -400,35 +404,37 @@ async def test_a_replayed_update_never_waited() -> None:
     stage = Stage()
     stage.useful_seconds = 150
     await stage.serve(REPLAY)
-    (turn,) = stage.turns
-    assert (turn.outcome, turn.queue_seconds) == ("done", 0)
+    (record,) = stage.turns
+    assert (record.outcome, record.queue_seconds) == ("done", 0)
     assert stage.read_at == [stage.clock.now()]
 
 
-@pytest.mark.parametrize("deaths", [0, POISON_DEATHS])
+@pytest.mark.parametrize("deaths", [0, POISON_LOSSES])
 async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
     stage: Stage, deaths: int
 ) -> None:
     """By that, a repeated commit is told from one that took no effect."""
     seen = []
     for update_id in (1, 2, 3):
-        claim = await stage.mailboxes.put(
-            Envelope(update_id=update_id, lane="7", arrived=1, body=b"unreadable")
+        lease = await stage.mailboxes.put(
+            Envelope(
+                update_id=update_id, ordering_key="7", arrived_at=1, body=b"unreadable"
+            )
         )
-        assert isinstance(claim, Claim)
-        claim.deaths, claim.suspected = deaths, deaths > 0
-        seen.append(claim.state)
-        await stage.actor.run(FakeLease(claim))
+        assert isinstance(lease, MailboxLease)
+        lease.owner_losses, lease.is_suspected = deaths, deaths > 0
+        seen.append(lease.state)
+        await stage.actor.run(FakeLease(lease))
     last = await stage.mailboxes.put(a_message(4))
-    assert isinstance(last, Claim)
+    assert isinstance(last, MailboxLease)
     assert len({*seen, last.state}) == 4
-    assert not decode_state(last.state).recent_ids
+    assert not decode_user_state(last.state).recent_ids
 
 
 async def test_a_blocked_user_is_reported(stage: Stage) -> None:
     """A send that failed for good goes to the service that keeps track of it."""
     stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
-    stage.messenger.failures = [Blocked("sendMessage")]
+    stage.messenger.failures = [RecipientBlocked("sendMessage")]
     await stage.serve(a_message(1))
     assert stage.turns.outcomes == ["blocked"]
     calls = [
@@ -447,7 +453,7 @@ async def test_being_thrown_out_of_a_group_is_nobodys_unreachability(
 ) -> None:
     """Only a private chat says something of a user."""
     stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
-    stage.messenger.failures = [Blocked("sendMessage")]
+    stage.messenger.failures = [RecipientBlocked("sendMessage")]
     await stage.serve(a_message(1, chat_type=CHAT_TYPE_SUPERGROUP))
     assert [route for route, _, _ in stage.services.calls] == ["text"]
 
@@ -457,7 +463,7 @@ async def test_a_failure_in_the_chat_of_a_business_is_nobodys_unreachability(
 ) -> None:
     """Its owner may have forbidden the bot to write; the customer blocked nobody."""
     stage.services.events[EVENT_DELIVERY_FAILED] = "event:delivery_failed"
-    stage.messenger.failures = [Blocked("sendMessage")]
+    stage.messenger.failures = [RecipientBlocked("sendMessage")]
     envelope = a_message(1)
     assert envelope.update is not None
     envelope.update.context.business_connection_id = "b"
@@ -508,7 +514,7 @@ async def test_a_rejected_message_does_not_take_the_next_one_along(
         return Reply(messages=[{"text": "one"}, {"text": "two"}])  # type: ignore[list-item]  # protobuf takes dictionaries
 
     stage.services.answer = two
-    stage.messenger.failures = [Rejected("sendMessage", 400, Part.OTHER)]
+    stage.messenger.failures = [CallRejected("sendMessage", 400, RejectedPart.OTHER)]
     await stage.serve(a_message(1))
     assert stage.messenger.texts == ["two"]
     stage.messenger.failures = [BotApiUnavailable("sendMessage")]
@@ -560,34 +566,34 @@ async def test_an_unanswered_press_does_not_take_its_message_along(
 
 async def test_the_lease_is_held_before_every_effect(stage: Stage) -> None:
     """Session, service call and each send ask first."""
-    lease = await stage.serve(a_message(1))
-    assert lease.holds == 3
+    held = await stage.serve(a_message(1))
+    assert held.holds == 3
 
 
 async def test_a_lost_claim_ends_the_actor_without_a_trace(stage: Stage) -> None:
     """The new owner repeats the update; this one neither counts nor commits it."""
-    claim = await stage.mailboxes.put(a_message(1))
-    assert isinstance(claim, Claim)
+    lease = await stage.mailboxes.put(a_message(1))
+    assert isinstance(lease, MailboxLease)
     stage.clock.move(60)
-    taken = await stage.mailboxes.claim("7")
+    taken = await stage.mailboxes.acquire("7")
     assert taken is not None
-    with pytest.raises(ClaimLost):
-        await stage.actor.run(FakeLease(claim))
+    with pytest.raises(LeaseLost):
+        await stage.actor.run(FakeLease(lease))
     assert stage.turns == []
-    assert stage.mailboxes.queued == 1
+    assert stage.mailboxes.in_memory == 1
 
 
 async def test_a_lane_is_given_back_when_it_is_wanted(stage: Stage) -> None:
     """The rest of the mail waits for whoever claims it next."""
-    claim = await stage.mailboxes.put(a_message(1))
-    assert isinstance(claim, Claim)
+    lease = await stage.mailboxes.put(a_message(1))
+    assert isinstance(lease, MailboxLease)
     for n in (2, 3):
         await stage.mailboxes.put(a_message(n))
-    lease = FakeLease(claim)
-    lease.give_back_after = 2
-    await stage.actor.run(lease)
+    held = FakeLease(lease)
+    held.give_back_after = 2
+    await stage.actor.run(held)
     assert stage.turns.outcomes == ["done", "done"]
-    assert list(await stage.mailboxes.waiting(5)) == ["7"]
+    assert list(await stage.mailboxes.claimable(5)) == ["7"]
 
 
 async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
@@ -634,4 +640,6 @@ async def test_only_what_a_user_says_is_limited(name: str, outcomes: list[str]) 
 
 def _named(envelope: Envelope, name: str) -> Envelope:
     assert envelope.update is not None
-    return structs.replace(envelope, update=structs.replace(envelope.update, name=name))
+    return structs.replace(
+        envelope, update=structs.replace(envelope.update, trigger_name=name)
+    )

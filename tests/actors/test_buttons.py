@@ -17,7 +17,7 @@ from msgspec import structs
 from gateway.actors.replies.callback_data import look_up, prepare
 from gateway.actors.replies.user_notices import HINT
 from gateway.domain.update import Update
-from gateway.domain.user_state import State, decode_state, encode_state
+from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeServices, a_message
 
@@ -36,7 +36,7 @@ def data_of(reply: Reply) -> list[str]:
     return [button.callback_data for row in rows for button in row.buttons]
 
 
-def prepared(state: State, *data: str) -> list[str]:
+def prepared(state: UserState, *data: str) -> list[str]:
     """Give what buttons with this data get."""
     reply = reply_with(*(Button(text="A", callback_data=each) for each in data))
     prepare(reply, pressed("A:1"), state, FakeServices())
@@ -52,18 +52,18 @@ def pressed(data: str) -> Update:
 
 def test_data_that_fits_stays_as_it_is() -> None:
     """Up to 64 bytes, and nothing is kept for it."""
-    state = State()
+    state = UserState()
     fitting = ["CONNECT:1", "x" * 64, "ö" * 32, "~x", ""]
     assert prepared(state, *fitting) == fitting
-    assert state == State()
+    assert state == UserState()
 
 
 @given(st.lists(st.text(min_size=1, max_size=260), max_size=4))
 def test_every_button_stands_for_its_data(data: list[str]) -> None:
     """After the state was stored and read again, too."""
-    state = State()
+    state = UserState()
     keys = prepared(state, *data)
-    stored = decode_state(encode_state(state))
+    stored = decode_user_state(encode_user_state(state))
     for key, each in zip(keys, data, strict=True):
         assert len(key.encode()) <= 64
         assert look_up(pressed(key), stored).callback_data == each
@@ -71,22 +71,22 @@ def test_every_button_stands_for_its_data(data: list[str]) -> None:
 
 def test_a_repetition_has_the_same_buttons_and_takes_no_more_room() -> None:
     """What is made again after a crash replaces what was sent before."""
-    state = State()
+    state = UserState()
     assert prepared(state, LONG, LONG) == prepared(state, LONG, LONG)
-    assert prepared(State(), LONG) == prepared(state, LONG)
-    assert len(state.kept_data) == 1
+    assert prepared(UserState(), LONG) == prepared(state, LONG)
+    assert len(state.callback_payloads) == 1
 
 
 def test_data_over_the_contracts_limit_is_not_kept() -> None:
     """It stays, so that composing the reply reports it."""
-    state = State()
+    state = UserState()
     assert prepared(state, "x" * 1025, "ö" * 513) == ["x" * 1025, "ö" * 513]
-    assert state == State()
+    assert state == UserState()
 
 
 def test_one_reply_never_drives_out_its_own_buttons() -> None:
     """What has no room beside them is left for the report; older data goes."""
-    state = State()
+    state = UserState()
     (old,) = prepared(state, LONG)
     data = [str(number) * 1000 for number in range(6)]
     keys = prepared(state, *data)
@@ -106,7 +106,7 @@ def test_a_button_names_its_rpc() -> None:
         Button(text="B", route=long),
         Button(text="C", route=RouteCall(method="NoSuch")),
     )
-    state = State()
+    state = UserState()
     prepare(reply, pressed("A:1"), state, FakeServices())
     first, second, third = data_of(reply)
     assert first == "A.B:7"
@@ -121,7 +121,7 @@ def test_buttons_of_inline_results_are_prepared_too() -> None:
     message = reply_with(Button(text="A", callback_data=LONG)).messages[0]
     result = InlineResult(result_id="1", message=message)
     reply = Reply(inline_answer=InlineAnswer(results=[result]))
-    state = State()
+    state = UserState()
     prepare(reply, pressed("A:1"), state, FakeServices())
     shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
     assert look_up(pressed(shown.callback_data), state).callback_data == LONG
@@ -137,13 +137,13 @@ def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
         (update, "7:"),
         (business, "7:b"),
         (structs.replace(business, reply_chat_id=9), "9:"),
-        (structs.replace(update, kind="guest_message"), ""),
+        (structs.replace(update, update_type="guest_message"), ""),
     ):
         reply = reply_with(Button(text="A", callback_data="PAY"))
         message = reply.messages[0]
         result = InlineResult(result_id="1", message=message)
         reply.inline_answer.results.append(result)
-        prepare(reply, answered, State(), FakeServices())
+        prepare(reply, answered, UserState(), FakeServices())
         assert data_of(reply) == [f"PAY~{place}"]
         shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
         assert shown.callback_data == "PAY~"
@@ -151,7 +151,7 @@ def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
 
 def test_data_that_does_not_fit_with_its_signature_is_kept_with_it() -> None:
     """Without the signature the button would call nothing."""
-    state = State()
+    state = UserState()
     data = f"PAY{'x' * 60}"
     (key,) = prepared(state, data)
     assert len(key) <= 64
@@ -164,7 +164,7 @@ def test_data_that_does_not_fit_with_its_signature_is_kept_with_it() -> None:
 def test_data_without_room_is_not_left_unsigned() -> None:
     """It stays too long, so that composing the reply reports it."""
     data = [f"PAY{number}{'x' * 1000}" for number in range(4)]
-    *_, last = prepared(State(), *data, f"PAY{'x' * 60}")
+    *_, last = prepared(UserState(), *data, f"PAY{'x' * 60}")
     assert last == f"PAY{'x' * 60}~7:"
 
 

@@ -9,15 +9,15 @@ from typing import cast
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.reply_sender import LARGE_REPLY
-from gateway.domain.bot_api_call import Call
-from gateway.domain.messenger import Wait, wait_plainly
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeMessenger, a_message
 from tests.waiting import LIMIT
 
 
-class Watched(Call, frozen=True, kw_only=True, weakref=True):
+class Watched(BotApiCall, frozen=True, kw_only=True, weakref=True):
     """A call of which one can tell whether it is gone."""
 
 
@@ -46,7 +46,7 @@ class Watching(FakeMessenger):
         self.replies: list[weakref.ref[Reply]] = []
         self.left: list[tuple[int, int]] = []
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Make three calls."""
         calls = [Watched(method="sendDocument", parameters={}) for _ in range(3)]
         self.calls = [weakref.ref(call) for call in calls]
@@ -54,7 +54,7 @@ class Watching(FakeMessenger):
         return calls
 
     async def send(
-        self, call: Call, patience: float = 0, wait: Wait = wait_plainly
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Note how many calls and replies there are."""
         calls = sum(each() is not None for each in self.calls)
@@ -83,11 +83,11 @@ class Composing(FakeMessenger):
         self.begun = threading.Event()
         self.loop_went_on = threading.Event()
 
-    def compose(self, update: Update, reply: Reply) -> Sequence[Call]:
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Wait for the event loop."""
         self.begun.set()
         assert self.loop_went_on.wait(LIMIT), "composing holds the event loop"
-        return super().compose(update, reply)
+        return super().render(update, reply)
 
 
 async def test_others_go_on_while_a_large_reply_is_composed() -> None:

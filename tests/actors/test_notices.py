@@ -21,8 +21,8 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
     """Make an update of a kind."""
     return Update(
         update_id=1,
-        kind=kind,
-        lane="7",
+        update_type=kind,
+        ordering_key="7",
         context=RequestContext(),
         callback_query_id=callback_query_id,
     )
@@ -52,7 +52,7 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
         (an_update("chat_join_request"), Reply()),
         (an_update("unknown"), Reply()),
     ],
-    ids=lambda part: part.kind if isinstance(part, Update) else "",
+    ids=lambda part: part.update_type if isinstance(part, Update) else "",
 )
 def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
     """In the field of the reply that Telegram shows there."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
-from gateway.domain.user_state import State
+from gateway.domain.user_state import UserState
 from gateway.mailboxes.redis.store_clock import StoreClock
 from tests.ideal_bucket import IdealBucket
 
@@ -14,13 +14,13 @@ START = 1_790_000_000.0
 
 def test_one_message_a_second_always_passes() -> None:
     """Arrivals exactly a window apart are never limited, however long it goes on."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     assert all(limit.allows(state, START + n) for n in range(10_000))
 
 
 def test_the_bucket_lets_a_burst_of_its_size_through() -> None:
     """Three requests per window allow three at once, not four."""
-    limit, state = RateLimit(3, 60), State()
+    limit, state = RateLimit(3, 60), UserState()
     judged = [limit.allows(state, START) for _ in range(4)]
     assert judged == [True, True, True, False]
     assert not limit.allows(state, START + 19)
@@ -29,7 +29,7 @@ def test_the_bucket_lets_a_burst_of_its_size_through() -> None:
 
 def test_a_backlog_is_judged_by_arrival() -> None:
     """Updates that arrived in time pass, whenever they are worked on."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     assert limit.allows(state, START)
     assert limit.allows(state, START + 1)
     assert not limit.allows(state, START + 1.5)
@@ -37,7 +37,7 @@ def test_a_backlog_is_judged_by_arrival() -> None:
 
 def test_an_album_counts_once() -> None:
     """All parts of an allowed album pass, and none of a limited one."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     assert all(limit.allows(state, START, "a") for _ in range(10))
     assert not any(limit.allows(state, START + 0.1, "b") for _ in range(10))
     assert limit.allows(state, START + 1.1)
@@ -45,7 +45,7 @@ def test_an_album_counts_once() -> None:
 
 def test_an_arrival_from_the_past_gives_no_tokens_back() -> None:
     """Two queues of one user may deliver out of order; that fills no bucket."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     assert limit.allows(state, START + LONGEST_OVERTAKING)
     assert not limit.allows(state, START)
     assert not limit.allows(state, START + LONGEST_OVERTAKING + 0.5)
@@ -54,7 +54,7 @@ def test_an_arrival_from_the_past_gives_no_tokens_back() -> None:
 @pytest.mark.parametrize("step", [3, 30, 3600])
 def test_a_clock_that_was_set_back_limits_nobody(step: float) -> None:
     """Nobody can tell how much time went by, so the user gets what may be due."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     assert limit.allows(state, START + step)
     assert limit.allows(state, START)
     assert not limit.allows(state, START + 0.5)
@@ -66,7 +66,7 @@ def test_gateways_whose_clocks_differ_limit_no_user_who_is_slow_enough(
     skew: float,
 ) -> None:
     """Also if neither of them ever learned the time of the store."""
-    limit, state = RateLimit(1, 1), State()
+    limit, state = RateLimit(1, 1), UserState()
     arrivals = [START + 3 * n + (skew if n % 2 else 0) for n in range(100)]
     assert all(limit.allows(state, arrived) for arrived in arrivals)
 
@@ -132,7 +132,7 @@ def test_no_skew_of_clocks_limits_users_more_than_they_deserve(
     """At no time more are refused than by a bucket that knows the true time."""
     limit, state, ideal = (
         RateLimit(requests, window),
-        State(),
+        UserState(),
         IdealBucket(requests, window),
     )
     for gateway in gateways:
@@ -150,7 +150,7 @@ def test_no_skew_of_clocks_limits_users_more_than_they_deserve(
 
 def test_the_notice_is_due_once_per_window() -> None:
     """A flood earns one notice per window."""
-    limit, state = RateLimit(1, 10), State()
+    limit, state = RateLimit(1, 10), UserState()
     times = [START + n for n in range(25)]
     assert [t - START for t in times if limit.notices(state, t)] == [0, 10, 20]
 
@@ -164,7 +164,7 @@ def test_no_span_of_time_lets_more_through_than_the_bucket_allows(
     requests: int, window: float, offsets: list[float]
 ) -> None:
     """In any span at most the bucket and what flowed in meanwhile get through."""
-    limit, state = RateLimit(requests, window), State()
+    limit, state = RateLimit(requests, window), UserState()
     passed = [t for t in sorted(offsets) if limit.allows(state, START + t)]
     for first in range(len(passed)):
         for last in range(first, len(passed)):

@@ -16,10 +16,10 @@ from gateway.actors.replies.streaming import Streaming
 from gateway.actors.replies.typing_indicator import Typing
 from gateway.actors.replies.user_notices import APOLOGY
 from gateway.domain.errors import (
-    Blocked,
     BotApiUnavailable,
-    Part,
-    Rejected,
+    CallRejected,
+    RecipientBlocked,
+    RejectedPart,
     ServiceFailed,
     ServiceUnavailable,
 )
@@ -206,7 +206,9 @@ async def test_after_refusals_the_newest_text_is_shown_again(stage: Stage) -> No
     assert stage.messenger.shown == ["a", "ab", "abc"]
 
 
-@pytest.mark.parametrize("error", [Rejected("x", 400, Part.OTHER), Blocked("x")])
+@pytest.mark.parametrize(
+    "error", [CallRejected("x", 400, RejectedPart.OTHER), RecipientBlocked("x")]
+)
 async def test_what_cannot_be_shown_is_sent_all_the_same(
     stage: Stage, error: Exception
 ) -> None:
@@ -241,7 +243,7 @@ async def test_a_stop_ends_the_call_and_keeps_what_was_shown(stage: Stage) -> No
         await service.says("seen")
         service.pieces.put_nowait(" unseen")
         await wait_until(service.pieces.empty)
-        stage.stops.tell("7", 1)
+        stage.stops.publish("7", 1)
     assert service.cancelled
     assert stage.messenger.texts == ["seen"]
     assert stage.turns.outcomes == ["stopped"]
@@ -251,7 +253,7 @@ async def test_a_stop_before_anything_was_shown_leaves_nothing(stage: Stage) -> 
     """The user wanted nothing any more."""
     async with answering(stage):
         await wait_until(lambda: bool(stage.services.calls))
-        stage.stops.tell("7", 1)
+        stage.stops.publish("7", 1)
     assert stage.messenger.sent == []
     assert stage.turns.outcomes == ["stopped"]
 
@@ -261,18 +263,18 @@ async def test_a_stop_that_came_before_the_answer_was_begun_anew_counts(
 ) -> None:
     """The worker that wrote it had died: the service is not asked once more."""
     service = Service(stage)
-    stage.stops.tell("7", 1)
+    stage.stops.publish("7", 1)
     await stage.serve(a_message(1, "hi"))
     assert stage.turns.outcomes == ["stopped"]
     assert stage.services.calls == []
     monkeypatch.setattr(streaming, "MOST_MISSED", 1)
-    stage.stops.tell("7", 2)
-    stage.stops.tell("7", 3)
+    stage.stops.publish("7", 2)
+    stage.stops.publish("7", 3)
     service.ends()
     await stage.serve(a_message(2, "hi"), a_message(3, "hi"))
     assert stage.turns.outcomes == ["stopped", "done", "stopped"]
     monkeypatch.setattr(streaming, "MISSED", -1)
-    stage.stops.tell("7", 4)
+    stage.stops.publish("7", 4)
     service.ends()
     await stage.serve(a_message(4, "hi"))
     assert stage.turns.outcomes == ["stopped", "done", "stopped", "done"]
@@ -282,11 +284,11 @@ async def test_a_stop_of_another_answer_does_nothing(stage: Stage) -> None:
     """Of an earlier one of the same user, or of somebody else's."""
     async with answering(stage) as service:
         await service.says("one ")
-        stage.stops.tell("7", 2)
-        stage.stops.tell("8", 1)
+        stage.stops.publish("7", 2)
+        stage.stops.publish("8", 1)
         await service.says("two")
         service.ends()
-    stage.stops.tell("7", 1)  # too late
+    stage.stops.publish("7", 1)  # too late
     assert not service.cancelled
     assert stage.turns.outcomes == ["done"]
     assert stage.messenger.texts == ["one two"]
@@ -360,19 +362,19 @@ async def test_an_answer_that_begins_anew_can_be_stopped(stage: Stage) -> None:
     """After a lost claim the old one may be here still, for a moment."""
     service = Service(stage)
     service.ends()
-    lease = await stage.serve(a_message(2, "hi"))
+    held = await stage.serve(a_message(2, "hi"))
     update = a_message(1, "hi").update
     assert update is not None
-    match = stage.services.find(update)
+    match = stage.services.route(update)
     assert match is not None
     streams = Streaming(stage.messenger, Typing(stage.messenger), stage.stops)
     old, new = (
-        asyncio.create_task(streams.follow(match, update, "u", lease)) for _ in range(2)
+        asyncio.create_task(streams.follow(match, update, "u", held)) for _ in range(2)
     )
     await service.says("one", "two")
     old.cancel()
     await asyncio.wait([old])
-    stage.stops.tell("7", 1)
+    stage.stops.publish("7", 1)
     async with asyncio.timeout(LIMIT):
         assert (await new).stopped
 
@@ -404,7 +406,7 @@ async def test_the_pace_is_that_of_what_is_shown_by_now(
 
     async def show(_: str) -> None:
         times.append(asyncio.get_running_loop().time())
-        monkeypatch.setattr(FakePreview, "seconds", 0.1)
+        monkeypatch.setattr(FakePreview, "min_interval", 0.1)
 
     stage.messenger.show = show
     async with answering(stage) as service:
@@ -421,9 +423,9 @@ async def test_the_lease_is_held_before_every_text(stage: Stage) -> None:
     await service.says("one ")
     await service.says("two")
     service.ends()
-    lease = await serving
+    held = await serving
     # The session, the call, the texts, the message.
-    assert lease.holds == 1 + 1 + len(stage.messenger.shown) + 1
+    assert held.holds == 1 + 1 + len(stage.messenger.shown) + 1
 
 
 async def test_who_blocked_the_bot_is_sent_nothing(stage: Stage) -> None:
@@ -465,7 +467,7 @@ def test_whatever_the_bot_api_does_the_answer_is_whole(
                 case "later":
                     raise BotApiUnavailable("429", 0.001)
                 case "never":
-                    raise Rejected("x", 400, Part.OTHER)
+                    raise CallRejected("x", 400, RejectedPart.OTHER)
 
         stage.messenger.show = show
         async with answering(stage) as service:

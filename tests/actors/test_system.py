@@ -15,10 +15,10 @@ from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.replies.user_notices import SLOW_DOWN
 from gateway.actors.scheduler import FAIR_TURNS, ActorSystem
 from gateway.actors.user_actor import Actor
-from gateway.domain.bot_api_call import Call
-from gateway.domain.messenger import Wait, wait_plainly
-from gateway.domain.ports import LEASE_SECONDS, Claim
-from gateway.domain.suspicion import PAUSES, POISON_CRASHES, POISON_DEATHS
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.messenger import RetryPause, await_pause
+from gateway.domain.ports import LEASE_SECONDS, MailboxLease
+from gateway.domain.suspicion import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from gateway.mailboxes.stream_cancellation import LocalStops
@@ -37,12 +37,12 @@ class DurableMailboxes(MemoryMailboxes):
     """Mailboxes that are said to survive this process."""
 
     @property
-    def queued(self) -> int:
+    def in_memory(self) -> int:
         """Say so."""
         return 0
 
-    @queued.setter
-    def queued(self, count: int) -> None:
+    @in_memory.setter
+    def in_memory(self, count: int) -> None:
         """Forget it."""
 
 
@@ -51,10 +51,10 @@ class AskedMailboxes(MemoryMailboxes):
 
     asked = 0
 
-    async def waiting(self, limit: int) -> Sequence[str]:
+    async def claimable(self, limit: int) -> Sequence[str]:
         """Count, and list them."""
         self.asked += 1
-        return await super().waiting(limit)
+        return await super().claimable(limit)
 
 
 class LosingMailboxes(MemoryMailboxes):
@@ -62,10 +62,10 @@ class LosingMailboxes(MemoryMailboxes):
 
     lost = False
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Renew none, and name all of them."""
         self.lost = True
-        return claims
+        return leases
 
 
 class House:
@@ -99,7 +99,7 @@ class House:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=LocalStops().tell,
+            tell_stop=LocalStops().publish,
             clock=self.clock,
             max_active=max_active,
         )
@@ -110,14 +110,16 @@ class House:
         self.services.answer = self._work
 
     async def _work(self, update: Update) -> Reply:
-        assert update.lane not in self.running, "one user was handled twice at once"
-        self.running.add(update.lane)
+        assert update.ordering_key not in self.running, (
+            "one user was handled twice at once"
+        )
+        self.running.add(update.ordering_key)
         self.most = max(self.most, len(self.running))
-        self.order.append((update.lane, update.update_id))
+        self.order.append((update.ordering_key, update.update_id))
         try:
             await self.gate.wait()
         finally:
-            self.running.discard(update.lane)
+            self.running.discard(update.ordering_key)
         return Reply()
 
     async def accept(self, update_id: int, user: int, *, exempt: bool = False) -> None:
@@ -157,7 +159,7 @@ async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {"renew leases", "sweep mailboxes"} <= names
     assert len(names) <= 4
-    assert house.mailboxes.queued == house.mailboxes.lanes == 0
+    assert house.mailboxes.in_memory == house.mailboxes.lanes == 0
 
 
 async def test_no_more_actors_run_than_there_are_places() -> None:
@@ -170,7 +172,9 @@ async def test_no_more_actors_run_than_there_are_places() -> None:
     house.gate.set()
     await wait_until(lambda: len(house.turns) == 10)
     assert house.most == 3
-    assert [lane for lane, _ in house.order] == [str(n) for n in range(10)]
+    assert [ordering_key for ordering_key, _ in house.order] == [
+        str(n) for n in range(10)
+    ]
     await house.system.drain(5)
 
 
@@ -183,7 +187,7 @@ async def test_a_busy_user_gives_way_to_those_who_wait() -> None:
     await house.accept(100, user=2)
     house.gate.set()
     await wait_until(lambda: len(house.turns) == FAIR_TURNS + 5)
-    assert [lane for lane, _ in house.order].index("2") == FAIR_TURNS
+    assert [ordering_key for ordering_key, _ in house.order].index("2") == FAIR_TURNS
     await house.system.drain(5)
 
 
@@ -195,7 +199,7 @@ async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
     assert house.messenger.texts == [SLOW_DOWN]
     assert house.turns.outcomes == ["refused"] * 6
     await house.accept(100, user=1, exempt=True)
-    assert house.mailboxes.queued == 65
+    assert house.mailboxes.in_memory == 65
 
 
 async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> None:
@@ -203,7 +207,7 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> Non
     for n in range(70):
         envelope = a_message(n + 1, user=1)
         assert envelope.update is not None
-        update = structs.replace(envelope.update, unwanted=True)
+        update = structs.replace(envelope.update, is_unwanted=True)
         await house.system.accept(structs.replace(envelope, update=update))
     for n in range(70):
         await house.accept(n + 101, user=2)
@@ -215,8 +219,8 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> Non
 async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
     """Whatever became of its owner, a sweep finds the lane when its lease ended."""
     house.gate.set()
-    claim = await house.mailboxes.put(a_message(1, user=5))
-    assert isinstance(claim, Claim)
+    lease = await house.mailboxes.put(a_message(1, user=5))
+    assert isinstance(lease, MailboxLease)
     house.clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
 
@@ -230,8 +234,8 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
         before = house.clock.uptime()
         await wait_until(
             lambda at=before: all(  # type: ignore[misc]  # bound at its definition
-                claim.until > at + 2
-                for claim in house.system._running  # noqa: SLF001 - the lease itself
+                lease.expires_at > at + 2
+                for lease in house.system._running  # noqa: SLF001 - the lease itself
             ),
         )
     house.gate.set()
@@ -305,7 +309,7 @@ async def test_a_drain_serves_all_that_memory_holds() -> None:
     house.gate.set()
     assert await drain == 0
     assert house.turns.outcomes == ["done"] * 12
-    assert house.mailboxes.queued == 0
+    assert house.mailboxes.in_memory == 0
 
 
 async def test_a_drain_gives_durable_lanes_back() -> None:
@@ -323,7 +327,7 @@ async def test_a_drain_gives_durable_lanes_back() -> None:
     house.gate.set()
     assert await drain == 0
     assert house.turns.outcomes == ["done", "done"]
-    assert sorted(await mailboxes.waiting(5)) == ["0", "1", "9"]
+    assert sorted(await mailboxes.claimable(5)) == ["0", "1", "9"]
 
 
 async def test_a_drain_is_bounded() -> None:
@@ -334,7 +338,7 @@ async def test_a_drain_is_bounded() -> None:
     await wait_until(lambda: house.order)
     assert await house.system.drain(0.05) == 1
     assert house.system.active == 0
-    assert list(await house.mailboxes.waiting(5)) == ["1"]
+    assert list(await house.mailboxes.claimable(5)) == ["1"]
 
 
 async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
@@ -348,7 +352,7 @@ async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
     await asyncio.sleep(0)
     assert house.system.active == 0
     assert len(house.order) == 2
-    assert house.mailboxes.queued == 10
+    assert house.mailboxes.in_memory == 10
 
 
 class Outage:
@@ -375,7 +379,7 @@ class Outage:
         await self.over.wait()
 
     async def _answer(self, update: Update) -> Reply:
-        self._house.order.append((update.lane, update.update_id))
+        self._house.order.append((update.ordering_key, update.update_id))
         await self._house.gate.wait()
         texts = update.message.text.split() if update.message else []
         return Reply(messages=[OutgoingMessage(text=text) for text in texts])
@@ -413,10 +417,12 @@ async def test_replies_that_wait_are_bounded_and_what_comes_meanwhile_is_kept() 
     await wait_until(lambda: house.system.waiting_replies == 6)
     await house.system._sweep()  # noqa: SLF001 - it would start what there is room for
     assert house.system.active == outage.waits == 6
-    assert house.mailboxes.queued == 20
+    assert house.mailboxes.in_memory == 20
     outage.over.set()
     await wait_until(lambda: len(house.turns) == 20)
-    assert [lane for lane, _ in house.order] == [str(n) for n in range(20)]
+    assert [ordering_key for ordering_key, _ in house.order] == [
+        str(n) for n in range(20)
+    ]
     await house.system.drain(5)
 
 
@@ -435,7 +441,7 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     tries = 0
 
     async def try_until_over(
-        call: Call, patience: float = 0, wait: Wait = wait_plainly
+        call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         nonlocal tries
         while not over.is_set():
@@ -503,10 +509,10 @@ async def test_a_drain_gives_back_what_still_waits_at_its_end() -> None:
     await wait_until(lambda: outage.waits)
     assert await house.system.drain(0.05) == 1
     assert house.turns == []
-    assert list(await mailboxes.waiting(5)) == ["1"]
-    claim = await mailboxes.claim("1")
-    assert isinstance(claim, Claim)
-    assert (claim.head.update_id, claim.deaths) == (1, 0)
+    assert list(await mailboxes.claimable(5)) == ["1"]
+    lease = await mailboxes.acquire("1")
+    assert isinstance(lease, MailboxLease)
+    assert (lease.next_update.update_id, lease.owner_losses) == (1, 0)
 
 
 async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> None:
@@ -528,18 +534,18 @@ async def test_a_failed_sweep_is_tried_again() -> None:
     class Failing(MemoryMailboxes):
         failures = 1
 
-        async def waiting(self, limit: int) -> list[str]:
+        async def claimable(self, limit: int) -> list[str]:
             if self.failures:
                 self.failures -= 1
                 raise OSError("gone")
-            return list(await super().waiting(limit))
+            return list(await super().claimable(limit))
 
     mailboxes = Failing(clock, limit=64, sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.gate.set()
     house.system.start()
-    claim = await mailboxes.put(a_message(1, user=5))
-    assert isinstance(claim, Claim)
+    lease = await mailboxes.put(a_message(1, user=5))
+    assert isinstance(lease, MailboxLease)
     clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
     await house.system.drain(5)
@@ -554,18 +560,22 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
 
         async def commit(
             self,
-            claim: Claim,
+            lease: MailboxLease,
             update_id: int,
             state: bytes,
             *,
-            dead: str = "",
-            give_back: bool = False,
+            dead_letter_reason: str = "",
+            release: bool = False,
         ) -> Envelope | None:
             if self.failures:
                 self.failures -= 1
                 raise OSError("gone")
             return await super().commit(
-                claim, update_id, state, dead=dead, give_back=give_back
+                lease,
+                update_id,
+                state,
+                dead_letter_reason=dead_letter_reason,
+                release=release,
             )
 
     mailboxes = Failing(clock, limit=64, sessions=10)
@@ -580,38 +590,40 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     await house.system.drain(5)
 
 
-async def die(house: House, lanes: Iterable[int], deaths: int) -> None:
+async def die(house: House, ordering_keys: Iterable[int], deaths: int) -> None:
     """Let so many workers vanish while they wait for a service of these lanes."""
     for _ in range(deaths):
-        for lane in map(str, lanes):
-            claim = await house.mailboxes.claim(lane)
-            while claim is None:  # it pauses
+        for ordering_key in map(str, ordering_keys):
+            lease = await house.mailboxes.acquire(ordering_key)
+            while lease is None:  # it pauses
                 house.clock.move(1)
-                claim = await house.mailboxes.claim(lane)
-            await house.mailboxes.note_step(claim, running=False)
+                lease = await house.mailboxes.acquire(ordering_key)
+            await house.mailboxes.record_step(lease, running=False)
         house.clock.move(4)
 
 
-async def crash(house: House, lane: int) -> None:
+async def crash(house: House, ordering_key: int) -> None:
     """Let a worker vanish in the middle of a step of a suspect."""
-    claim = await house.mailboxes.claim(str(lane))
-    while claim is None:
+    lease = await house.mailboxes.acquire(str(ordering_key))
+    while lease is None:
         house.clock.move(1)
-        claim = await house.mailboxes.claim(str(lane))
-    await MemoryMailboxes.note_step(house.mailboxes, claim, running=True)
+        lease = await house.mailboxes.acquire(str(ordering_key))
+    await MemoryMailboxes.record_step(house.mailboxes, lease, running=True)
     house.clock.move(4)
 
 
-async def put_unclaimed(house: House, lanes: Iterable[int]) -> None:
+async def put_unclaimed(house: House, ordering_keys: Iterable[int]) -> None:
     """Put one update into each of these lanes."""
-    for lane in lanes:
-        await house.mailboxes.put(a_message(lane, user=lane), claim=False)
+    for ordering_key in ordering_keys:
+        await house.mailboxes.put(
+            a_message(ordering_key, user=ordering_key), acquire=False
+        )
 
 
 async def pauses_over(house: House) -> None:
     """Let the deaths be counted, and the pauses that follow pass."""
     await house.system._sweep()  # noqa: SLF001 - what its task does
-    house.clock.move(PAUSES[-1])
+    house.clock.move(SUSPECT_PAUSES[-1])
 
 
 class SlowNotes(MemoryMailboxes):
@@ -625,17 +637,19 @@ class SlowNotes(MemoryMailboxes):
         self.beside: dict[str, set[str]] = {}
         self.go_on = asyncio.Event()
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note it once the test says so."""
-        await super().note_step(claim, running=running)
+        await super().record_step(lease, running=running)
         if not running:
-            self.stepping.discard(claim.lane)
+            self.stepping.discard(lease.ordering_key)
             return
-        self.stepping.add(claim.lane)
+        self.stepping.add(lease.ordering_key)
         self.most = max(self.most, len(self.stepping))
         await self.go_on.wait()
         await asyncio.sleep(0)  # others may begin meanwhile
-        self.beside.setdefault(claim.lane, set()).update(self.stepping - {claim.lane})
+        self.beside.setdefault(lease.ordering_key, set()).update(
+            self.stepping - {lease.ordering_key}
+        )
 
 
 async def test_one_death_is_no_reason_to_wait() -> None:
@@ -701,8 +715,8 @@ async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() ->
     house.system.start()
     await wait_until(lambda: house.system.active == 2 and mailboxes.stepping)
     (stepping,) = mailboxes.stepping
-    for claim, task in house.system._running.items():  # noqa: SLF001 - as the renewer
-        if claim.lane == stepping:
+    for lease, task in house.system._running.items():  # noqa: SLF001 - as the renewer
+        if lease.ordering_key == stepping:
             task.cancel()
     await wait_until(lambda: len(mailboxes.stepping) == 2)
     mailboxes.go_on.set()
@@ -714,7 +728,7 @@ async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() ->
 
 
 @pytest.mark.parametrize(
-    ("deaths", "crashes"), [(2, POISON_CRASHES), (POISON_DEATHS, 0)]
+    ("deaths", "crashes"), [(2, POISON_CRASHES), (POISON_LOSSES, 0)]
 )
 async def test_a_poison_update_is_given_up_and_the_user_served(
     deaths: int, crashes: int
@@ -731,13 +745,13 @@ async def test_a_poison_update_is_given_up_and_the_user_served(
     house.system.start()
     await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
     assert house.order == [("1", 2)]
-    (letter,) = house.mailboxes.letters.all
-    assert (letter.update_id, letter.reason) == (1, "poison")
+    (dead_letter,) = house.mailboxes.letters.all
+    assert (dead_letter.update_id, dead_letter.reason) == (1, "poison")
     await house.system.drain(5)
 
 
 @pytest.mark.parametrize(
-    ("deaths", "crashes"), [(2, POISON_CRASHES - 1), (POISON_DEATHS - 1, 0)]
+    ("deaths", "crashes"), [(2, POISON_CRASHES - 1), (POISON_LOSSES - 1, 0)]
 )
 async def test_an_update_that_may_be_harmless_is_tried_again(
     deaths: int, crashes: int
@@ -762,21 +776,25 @@ class StuckMailboxes(MemoryMailboxes):
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Wait for those of users 1 and 2."""
-        if claim.lane in {"1", "2"}:
+        if lease.ordering_key in {"1", "2"}:
             await self.works.wait()
         return await super().commit(
-            claim, update_id, state, dead=dead, give_back=give_back
+            lease,
+            update_id,
+            state,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
         )
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Renew none."""
         return []
 

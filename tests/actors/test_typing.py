@@ -13,8 +13,8 @@ from gateway.actors.replies.typing_indicator import (
     SILENCE_SECONDS,
     Typing,
 )
-from gateway.domain.errors import Part as Fault
-from gateway.domain.errors import Rejected
+from gateway.domain.errors import CallRejected
+from gateway.domain.errors import RejectedPart as Fault
 from gateway.domain.update import Envelope, Update
 from tests.fakes import FakeMatch, FakeMessenger, FakeServices, a_message
 from tests.virtual_time import virtual_time
@@ -96,7 +96,7 @@ async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
 
 async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     """Nobody is told, and it is not tried again for this update."""
-    scene.messenger.typing_failure = Rejected("sendChatAction", 400, Fault.OTHER)
+    scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
     update = the_update(a_message(1))
     with scene.typing.begin(scene.match(update), update):
         await asyncio.sleep(SILENCE_SECONDS + 0.1)

@@ -139,8 +139,8 @@ async def test_a_reply_that_lost_a_part_is_amber_and_says_why(chat: Chat) -> Non
     refused = "sendMessage: 400 Bad Request: can't parse entities"
     step = {"name": "send", "start": 1.0, "end": 2.0, "detail": refused, "failed": True}
     losses = [f"Telegram refused {refused}", "Left out of the reply: button url."]
-    turn = {"outcome": "done", "steps": [step], "losses": losses}
-    await chat.hear("turn", update_id=update_id, turn=turn)
+    record = {"outcome": "done", "steps": [step], "losses": losses}
+    await chat.hear("turn", update_id=update_id, turn=record)
     await expect(row.locator(".verdict.warn")).to_have_text("incomplete")
     await expect(row.locator(".losses li")).to_have_text(losses)
     await expect(row.locator(".step.failed")).to_contain_text(refused)

@@ -49,7 +49,7 @@ def _lost(history: History, verdict: Verdict) -> None:
     }
     done |= {update for update, _ in history.left.dead}
     memories = Memories(history)
-    kept = {lane: set(ids) for lane, ids in history.left.states.items()}
+    kept = {ordering_key: set(ids) for ordering_key, ids in history.left.states.items()}
     ends = of_kinds(history, ENDING | CUTTING | STORE)
     failing = of_kinds(history, SERVICE | BOT_API)
     for update in history.posted.values():
@@ -86,13 +86,13 @@ def _states(history: History, verdict: Verdict) -> None:
     needless = (near(history, span.start) for span in memories.needless)
     verdict.add("in memory without need", needless)
     rolled_back = undone(history)
-    lanes: dict[str, set[int]] = {}
+    ordering_keys: dict[str, set[int]] = {}
     for update in history.posted.values():
-        lanes.setdefault(update.lane, set()).add(update.update_id)
-    for lane, ids in lanes.items():
-        state = history.left.states.get(lane, [])
+        ordering_keys.setdefault(update.lane, set()).add(update.update_id)
+    for ordering_key, ids in ordering_keys.items():
+        state = history.left.states.get(ordering_key, [])
         if len(set(state)) < len(state):
-            verdict.add("state doubled", [lane])
+            verdict.add("state doubled", [ordering_key])
         missing = ids - aside - set(state)
         verdict.rolled_back += len(missing & rolled_back)
         missing -= rolled_back
@@ -100,13 +100,13 @@ def _states(history: History, verdict: Verdict) -> None:
         verdict.in_memory["not in the state"] += len(gone)
         if missing := missing - gone:
             where = near(history, history.posted[min(missing)].sent)
-            verdict.add("state lost", [f"{lane}: {sorted(missing)} {where}"])
+            verdict.add("state lost", [f"{ordering_key}: {sorted(missing)} {where}"])
 
 
 def _left(history: History, verdict: Verdict) -> None:
     """I4: nothing is left of what was done."""
-    lanes, mailboxes = history.left.lanes, history.left.mailboxes
-    verdict.add("lanes left", [str(lanes)] if lanes else ())
+    ordering_keys, mailboxes = history.left.lanes, history.left.mailboxes
+    verdict.add("lanes left", [str(ordering_keys)] if ordering_keys else ())
     verdict.add("mailboxes left", [str(mailboxes)] if mailboxes else ())
 
 

@@ -27,13 +27,13 @@ def order(history: History, verdict: Verdict) -> None:
     verdict.add("inversions", ())
     memories = Memories(history)
     for kind in Kind:
-        for lane, firsts in history.firsts(kind).items():
+        for ordering_key, firsts in history.firsts(kind).items():
             for lower, higher in _inverted(history, firsts):
                 if memories.excuse(history.posted[lower], history.posted[higher]):
                     verdict.in_memory["out of order"] += 1
                     continue
                 where = near(history, history.posted[higher].sent)
-                line = f"{lane}: {higher} before {lower} ({kind}) {where}"
+                line = f"{ordering_key}: {higher} before {lower} ({kind}) {where}"
                 verdict.add("inversions", [line])
 
 
@@ -83,9 +83,9 @@ def overlaps(history: History, verdict: Verdict) -> None:
     for effect in history.effects:
         if effect.kind is Kind.CALL:
             by_lane.setdefault(effect.lane, []).append(effect)
-    for lane, calls in by_lane.items():
+    for ordering_key, calls in by_lane.items():
         for one, other in pairwise(sorted(calls, key=lambda call: call.time)):
             if other.time < one.end and not excuses.of([one, other]):
                 ids = f"{one.update_id} and {other.update_id}"
                 where = near(history, other.time)
-                verdict.add("two turns at once", [f"{lane}: {ids} {where}"])
+                verdict.add("two turns at once", [f"{ordering_key}: {ids} {where}"])

@@ -13,7 +13,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.domain.user_state import decode_state
+from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.redis.keys import ALL_SHARDS
 from gateway.mailboxes.serialization import decode_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES
@@ -87,9 +87,9 @@ class Store:
                 pending, now = await self._pending()
                 # A look that took long tells nothing about when it was.
                 if time.monotonic() - began < EVERY:
-                    for lane, due in pending:
+                    for ordering_key, due in pending:
                         if due < now:
-                            wait = Waiting(lane, began, (now - due) / 1000)
+                            wait = Waiting(ordering_key, began, (now - due) / 1000)
                             history.waiting.append(wait)
             look(len(pending))
             await asyncio.sleep(EVERY)
@@ -102,16 +102,18 @@ class Store:
             left.lanes += await self._ask("HLEN", shard.claims)
             for stream in (shard.dead, shard.rejected):
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
-                    letter = decode_letter(fields)
-                    left.dead.append((letter.update_id, letter.reason))
+                    dead_letter = decode_letter(fields)
+                    left.dead.append((dead_letter.update_id, dead_letter.reason))
         async for key in self._redis.scan_iter(b"m:*", count=1000):
             left.mailboxes += bool(key)
         keys = [key async for key in self._redis.scan_iter(b"s:*", count=1000)]
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
             for key, state in zip(some, await self._ask("MGET", *some), strict=True):
-                lane = key.split(b":", 2)[2].decode()
-                left.states[lane] = decode_state(state[SIGNATURE_BYTES:]).recent_ids
+                ordering_key = key.split(b":", 2)[2].decode()
+                left.states[ordering_key] = decode_user_state(
+                    state[SIGNATURE_BYTES:]
+                ).recent_ids
         return left
 
     async def _pending(self) -> tuple[list[tuple[str, float]], float]:
@@ -121,8 +123,12 @@ class Store:
             for shard in ALL_SHARDS:
                 pipeline.zrange(shard.pending, 0, -1, withscores=True)
             (seconds, micros), *found = await pipeline.execute()
-        lanes = [(lane.decode(), due) for shard in found for lane, due in shard]
-        return lanes, seconds * 1000 + micros / 1000
+        ordering_keys = [
+            (ordering_key.decode(), due)
+            for shard in found
+            for ordering_key, due in shard
+        ]
+        return ordering_keys, seconds * 1000 + micros / 1000
 
     async def _ask(self, *command: Any) -> Any:  # noqa: ANN401 - as Redis answers
         # XRANGE is asked for past redis-py, which makes a map of its fields.

@@ -46,8 +46,8 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
     assert max(map(len, calls.values())) > kills
 
 
-async def _busy(made: World, lanes: int) -> bool:
-    return await made.store.lanes() >= lanes
+async def _busy(made: World, ordering_keys: int) -> bool:
+    return await made.store.lanes() >= ordering_keys
 
 
 async def _called(made: World, times: int) -> None:

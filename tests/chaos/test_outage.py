@@ -18,4 +18,4 @@ async def test_an_outage_and_a_kill_in_its_middle_lose_and_double_nothing(
     sent = {
         effect.lane for effect in seen.history.effects if effect.time < seen.killed
     } & {it.lane for it in seen.history.posted.values() if it.sent > seen.start}
-    assert any(works(int(lane)) for lane in sent)
+    assert any(works(int(ordering_key)) for ordering_key in sent)

@@ -147,9 +147,9 @@ class World:
         """Wait some seconds."""
         await asyncio.sleep(self.rng.uniform(least, most))
 
-    def watch(self, lanes: int) -> None:
+    def watch(self, ordering_keys: int) -> None:
         """Look, and keep the load within what the machine can do."""
-        self.sender.held = lanes > self.setup.users / 3
+        self.sender.held = ordering_keys > self.setup.users / 3
         self.look()
 
     def look(self) -> None:

@@ -40,7 +40,7 @@ def test_one_message_too_many_is_left() -> None:
     """The renderer reports what is over the limit, however much it was."""
     reply = Reply(messages=[OutgoingMessage()] * 5000)
     cut_reply(reply)
-    assert len(reply.messages) == reply_limits.MOST_MESSAGES + 1
+    assert len(reply.messages) == reply_limits.MAX_MESSAGES + 1
 
 
 def test_all_texts_together_are_limited() -> None:
@@ -49,7 +49,7 @@ def test_all_texts_together_are_limited() -> None:
     cut_reply(reply)
     lengths = [len(message.text) for message in reply.messages]
     assert lengths[:9] == [50_000] * 8 + [9601]
-    assert sum(lengths) == reply_limits.MOST_TEXT + 92
+    assert sum(lengths) == reply_limits.MAX_TEXT + 92
 
 
 def test_buttons_are_cut_over_all_rows() -> None:

@@ -13,9 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway import cli
-from gateway.domain.bot_api_call import Call
+from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
-from gateway.domain.user_state import State, encode_state
+from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.keys import shard_of
 from gateway.telegram.messenger import TelegramMessenger
 from tests.flow.process import run
@@ -84,20 +84,20 @@ def dead_here(
 
 async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
     """Let the gateway crash in the turn of each of these texts; gives the ids."""
-    compose = TelegramMessenger.compose
+    compose = TelegramMessenger.render
 
     def broken(
         self: TelegramMessenger, update: Update, reply: object
-    ) -> Sequence[Call]:
+    ) -> Sequence[BotApiCall]:
         raise ZeroDivisionError
 
-    TelegramMessenger.compose = broken  # type: ignore[method-assign]  # a fault
+    TelegramMessenger.render = broken  # type: ignore[method-assign]  # a fault
     try:
         before = len(gateway.turns())
         ids = [await gateway.say(text, user=user) for text in texts]
         await gateway.ended(before + len(texts))
     finally:
-        TelegramMessenger.compose = compose  # type: ignore[method-assign]  # its end
+        TelegramMessenger.render = compose  # type: ignore[method-assign]  # its end
     assert gateway.outcomes()[before:] == ["crashed"] * len(texts)
     return ids
 
@@ -111,8 +111,8 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
         code, (line,), _ = await dead("list", url=redis.url)
         assert code == 0
         assert f"UTC  update={update_id} lane=7 reason=crashed" in line
-        letter = line.split()[0]
-        assert await dead("replay", letter, url=redis.url) == (
+        dead_letter = line.split()[0]
+        assert await dead("replay", dead_letter, url=redis.url) == (
             *(0, ["replayed 1 of 1"], []),
         )
         await wait_until(lambda: gateway.texts() == ["echo: canary text"])
@@ -120,8 +120,8 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
         assert gateway.outcomes() == ["crashed", "done"]
         assert gateway.turns()[1]["queue_ms"] == 0
         assert await dead("list", url=redis.url) == (0, [], [])
-        code, _, errors = await dead("replay", letter, url=redis.url)
-        assert (code, errors) == (1, [f"{letter}: there is no such dead letter"])
+        code, _, errors = await dead("replay", dead_letter, url=redis.url)
+        assert (code, errors) == (1, [f"{dead_letter}: there is no such dead letter"])
 
 
 async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
@@ -172,7 +172,9 @@ async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> N
 async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     """Neither by a forged state nor by forged mail, nor when that is replayed."""
     shard = shard_of(b"7")
-    state = encode_state(State(internal_user_id="admin-0001", session_until=9e9))
+    state = encode_user_state(
+        UserState(internal_user_id="admin-0001", session_until=9e9)
+    )
     body = b'{"update_id": 4, "message": {"message_id": 1, "date": 1, "from": '
     body += b'{"id": 7, "is_bot": false, "first_name": "canary"}, "chat": {"id": 7,'
     body += b' "type": "private"}, "text": "canary"}}'
@@ -191,9 +193,9 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
             assert f'gateway_store_forged_total{{what="{what}"}} 1.0' in metrics
         _, (line,), _ = await dead("list", url=redis.url)
         assert "lane=7 reason=forged" in line
-        letter = line.split()[0]
-        assert await dead("replay", letter, url=redis.url) == (
-            *(1, ["replayed 0 of 1"], [f"{letter}: is forged, and stays"]),
+        dead_letter = line.split()[0]
+        assert await dead("replay", dead_letter, url=redis.url) == (
+            *(1, ["replayed 0 of 1"], [f"{dead_letter}: is forged, and stays"]),
         )
 
 

@@ -21,7 +21,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Upload,
 )
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.recorder import KEY_HEADER, Recorder
 from tests.flow.backend import Answer
 from tests.flow.process import serving_process
@@ -45,8 +45,8 @@ class Page:
         """Keep the newest of each update."""
         assert request.headers[KEY_HEADER] == KEY
         self.posts += 1
-        for turn in json.loads(await request.read()):
-            self.turns[turn["update_id"]] = turn
+        for record in json.loads(await request.read()):
+            self.turns[record["update_id"]] = record
         return web.Response()
 
     def steps(self, update_id: int) -> list[tuple[str, str]]:
@@ -111,12 +111,12 @@ async def test_every_step_is_told() -> None:
             ("stored", ""),
             ("waited", ""),
         ]
-        turn = page.turns[update_id]
-        assert all(step["start"] <= step["end"] for step in turn["steps"])
-        assert "ConversationService/SendMessage" in turn["request"]
-        assert 'text: "hello"' in turn["request"]
-        assert 'text: "echo: hello"' in turn["reply"]
-        assert turn["route"]
+        record = page.turns[update_id]
+        assert all(step["start"] <= step["end"] for step in record["steps"])
+        assert "ConversationService/SendMessage" in record["request"]
+        assert 'text: "hello"' in record["request"]
+        assert 'text: "echo: hello"' in record["reply"]
+        assert record["route"]
 
 
 async def test_what_goes_wrong_is_told() -> None:
@@ -185,9 +185,9 @@ async def test_a_button_that_is_left_out_is_told() -> None:
         )
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
-        turn = page.turns[update_id]
-        assert turn["outcome"] == "done"
-        (loss,) = turn["losses"]
+        record = page.turns[update_id]
+        assert record["outcome"] == "done"
+        (loss,) = record["losses"]
         assert loss.startswith("Left out of the reply: button url")
         _, metrics = await gateway.get("/metrics", ops=True)
         assert "gateway_reply_faults_total{" in metrics  # it is still counted
@@ -204,9 +204,9 @@ async def test_a_refused_format_is_told() -> None:
         )
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
-        turn = page.turns[update_id]
-        assert turn["outcome"] == "done"
-        (loss,) = turn["losses"]
+        record = page.turns[update_id]
+        assert record["outcome"] == "done"
+        (loss,) = record["losses"]
         refused = "Telegram refused sendMessage: 400 Bad Request: can't parse entities"
         assert loss.startswith(refused)
 
@@ -223,10 +223,10 @@ async def test_what_nobody_misses_is_no_loss() -> None:
             gateway.backend.pieces.put_nowait(piece)
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
-        turn = page.turns[update_id]
-        assert turn["outcome"] == "done"
-        assert turn["losses"] == []
-        failed = [step["detail"] for step in turn["steps"] if step["failed"]]
+        record = page.turns[update_id]
+        assert record["outcome"] == "done"
+        assert record["losses"] == []
+        failed = [step["detail"] for step in record["steps"] if step["failed"]]
         assert any(each.startswith("sendMessage: 429") for each in failed)
 
 
@@ -241,12 +241,14 @@ async def test_a_streamed_call_is_a_step() -> None:
         for piece in ("Hello ", "there", None):
             gateway.backend.pieces.put_nowait(piece)
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
-        turn = page.turns[update_id]
-        (call,) = [s for s in turn["steps"] if s["detail"].startswith("StreamMessage")]
+        record = page.turns[update_id]
+        (call,) = [
+            s for s in record["steps"] if s["detail"].startswith("StreamMessage")
+        ]
         assert (call["name"], call["detail"]) == ("call", "StreamMessage: OK, 2 pieces")
         assert call["end"] > call["start"]
-        assert "ConversationService/StreamMessage" in turn["request"]
-        assert 'text: "Hello there"' in turn["reply"]
+        assert "ConversationService/StreamMessage" in record["request"]
+        assert 'text: "Hello there"' in record["reply"]
 
 
 async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
@@ -264,9 +266,11 @@ async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
         stop = {"chat": chat, "draft_id": update_id}
         await gateway.update({"stopped_message_generation": stop})
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
-        turn = page.turns[update_id]
-        assert turn["outcome"] == "stopped"
-        (call,) = [s for s in turn["steps"] if s["detail"].startswith("StreamMessage")]
+        record = page.turns[update_id]
+        assert record["outcome"] == "stopped"
+        (call,) = [
+            s for s in record["steps"] if s["detail"].startswith("StreamMessage")
+        ]
         assert call["detail"] == "StreamMessage: CANCELLED, 1 piece"
         assert not call["failed"]
 
@@ -279,7 +283,9 @@ async def test_two_users_at_once_are_kept_apart() -> None:
     ):
         ids = [await gateway.say(f"text {n}", user=n) for n in range(1, 21)]
         await wait_until(lambda: len(page.turns) == 20)
-        await wait_until(lambda: all(turn["outcome"] for turn in page.turns.values()))
+        await wait_until(
+            lambda: all(record["outcome"] for record in page.turns.values())
+        )
         for number, update_id in enumerate(ids, 1):
             assert f'text: "text {number}"' in page.turns[update_id]["request"]
             assert f"echo: text {number}" in page.turns[update_id]["reply"]
@@ -387,7 +393,7 @@ async def test_a_gateway_answers_to_every_name() -> None:
 )
 def test_texts_of_users_stay_on_this_machine(url: str, key: str, api_url: str) -> None:
     """Nobody else can be told, and a real bot's users never are."""
-    with pytest.raises(Faults):
+    with pytest.raises(ConfigurationError):
         Recorder(url, key, api_url)
 
 

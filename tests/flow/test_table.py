@@ -9,7 +9,7 @@ import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
-from gateway.domain.bot_api_call import Call
+from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import compose
 from tests.flow.backend import gate
@@ -174,7 +174,7 @@ async def test_a_fault_of_our_own_is_apologised_for(
 
     def crash_on_boom(
         update: Update, reply: Reply, report: Callable[[str], None], **how: bool
-    ) -> Sequence[Call]:
+    ) -> Sequence[BotApiCall]:
         if "boom" in str(reply):
             raise ZeroDivisionError("boom")
         return compose(update, reply, report, **how)

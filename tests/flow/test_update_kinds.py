@@ -381,8 +381,8 @@ async def test_every_kind_reaches_its_service_typed_and_as_json(
         assert asked.context.chat_id == row.chat, kind
         if row.details is not None:
             assert asked.details == row.details
-        turn = gateway.turns()[-1]
-        assert (turn["outcome"], turn["route"]) == ("done", f"update:{kind}")
+        record = gateway.turns()[-1]
+        assert (record["outcome"], record["route"]) == ("done", f"update:{kind}")
     assert len(service.asked) == len(ROWS)
 
 
@@ -452,8 +452,8 @@ async def test_contents_of_messages_reach_their_service_typed_and_as_json(
         assert (asked.context.telegram_user_id, asked.context.message_id) == (ANNA, 5)
         if content.details is not None:
             assert asked.details == content.details
-        turn = gateway.turns()[-1]
-        assert (turn["outcome"], turn["route"]) == ("done", f"update:{name}")
+        record = gateway.turns()[-1]
+        assert (record["outcome"], record["route"]) == ("done", f"update:{name}")
     assert gateway.backend.asked("SendMessage") == []
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from gateway.domain.ports import Mailboxes
+from gateway.domain.ports import MailboxStore
 from gateway.mailboxes.redis import mailbox_scanner
 from tests.mailboxes.fallback_store import adrift, ashore
 from tests.mailboxes.redis_store import cluster, fakeredis, redis
@@ -56,6 +56,6 @@ async def store(open_store: OpenStore) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def mailboxes(store: Store) -> Mailboxes:
+def mailboxes(store: Store) -> MailboxStore:
     """Give the mailboxes of an empty store."""
     return store.mailboxes

@@ -20,9 +20,9 @@ from gateway.actors.replies.overflow import Refusals
 from gateway.actors.replies.reply_sender import Delivery
 from gateway.actors.scheduler import ActorSystem
 from gateway.actors.user_actor import Actor
-from gateway.domain.processing_record import Turn
+from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
-from gateway.domain.user_state import decode_state
+from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.redis.keys import SHARDS, shard_of
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxes
@@ -79,7 +79,7 @@ class Worker:
         self.struck = False
         self.died = asyncio.Event()
         self.held: dict[int, asyncio.Event] = {}
-        self.turns: list[Turn] = []
+        self.turns: list[ProcessingRecord] = []
         self.started: list[int] = []
         self._day = day
         self._way = fault.way if fault else ""
@@ -106,7 +106,7 @@ class Worker:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=clock, observe=self.turns.append),
-            tell_stop=LocalStops().tell,
+            tell_stop=LocalStops().publish,
             clock=clock,
             max_active=100,
         )
@@ -114,20 +114,20 @@ class Worker:
     @property
     def in_flight(self) -> set[int]:
         """The updates that it began with and did not see the end of."""
-        return set(self.started) - {turn.update_id for turn in self.turns}
+        return set(self.started) - {record.update_id for record in self.turns}
 
     async def _serve(self, update: Update) -> Reply:
         day, number = self._day, update.update_id
-        if update.lane in day.running:
+        if update.ordering_key in day.running:
             day.faults.append(f"{number} ran beside another update of its lane")
-        day.running.add(update.lane)
+        day.running.add(update.ordering_key)
         self.started.append(number)
         day.effects.append(Effect(self.number, number, update.context.request_id))
         try:
             if number in self.held:
                 await self.held[number].wait()
         finally:
-            day.running.discard(update.lane)
+            day.running.discard(update.ordering_key)
         return Reply(messages=[OutgoingMessage(text=str(number))])
 
     async def _strike(self, moment: str) -> None:
@@ -215,8 +215,8 @@ class Day:
         await wait_until(lambda: Call("waiting", SHARDS) in worker.transport.calls)
         until = self.store.clock.uptime() + LEASE
         self.store.clock.move(1)
-        claims = worker.system._running  # noqa: SLF001 - nobody else need know
-        await wait_until(lambda: all(claim.until > until for claim in claims))
+        leases = worker.system._running  # noqa: SLF001 - nobody else need know
+        await wait_until(lambda: all(lease.expires_at > until for lease in leases))
         worker.held[11].set()
         worker.held[21].set()
         await wait_until(lambda: set(worker.started) >= IN_FLIGHT)
@@ -239,27 +239,27 @@ class Day:
         """See that state and removal changed together, and that nothing is gone."""
         left = {envelope.update_id for envelope in self._left}
         all_done = set()
-        for lane, numbers in LANES.items():
-            mail, done = await self._look(lane)
+        for ordering_key, numbers in LANES.items():
+            mail, done = await self._look(ordering_key)
             assert not mail & set(done), "in the state, and not removed"
             lost = set(numbers) - mail - set(done) - left
             assert not lost, f"removed, and not in the state: {lost}"
             all_done |= set(done)
         self._audits.append((len(self.effects), all_done))
 
-    async def _look(self, lane: str) -> tuple[set[int], list[int]]:
-        key = lane.encode()
+    async def _look(self, ordering_key: str) -> tuple[set[int], list[int]]:
+        key = ordering_key.encode()
         shard = shard_of(key)
         mail = await self.store.ask("ZRANGE", shard.mail(key), 0, -1)
         stored = await self.store.ask("GET", shard.state(key))
-        state = decode_state(SIGNATURES.open_state(key, stored))
+        state = decode_user_state(SIGNATURES.open_state(key, stored))
         return {int(each.split()[0]) for each in mail}, state.recent_ids
 
     async def _check(self) -> None:
         """Compare the history with the promises."""
         assert not self.faults
-        for lane, numbers in LANES.items():
-            mail, done = await self._look(lane)
+        for ordering_key, numbers in LANES.items():
+            mail, done = await self._look(ordering_key)
             assert (mail, done) == (set(), numbers)
             firsts = dict.fromkeys(effect.update_id for effect in self.effects)
             assert [number for number in firsts if number in numbers] == numbers
@@ -304,5 +304,9 @@ def message(number: int) -> Envelope:
     ).encode()
     update = _read(body, 1)
     return Envelope(
-        update_id=number, lane=update.lane, arrived=1, body=body, update=update
+        update_id=number,
+        ordering_key=update.ordering_key,
+        arrived_at=1,
+        body=body,
+        update=update,
     )

@@ -37,7 +37,7 @@ class Worker:
             limit=LIMIT,
             sessions=1000,
             lease_seconds=LEASE,
-            letters=LETTERS,
+            dead_letters=LETTERS,
         )
         self.durable = RedisMailboxes(
             self.transport,
@@ -47,7 +47,7 @@ class Worker:
             limit=LIMIT,
             patience=patience,
             lease_seconds=LEASE,
-            letters=LETTERS,
+            dead_letters=LETTERS,
         )
         self.mailboxes = FallbackMailboxes(
             self.durable, self.memory, self.transport, self.clock
@@ -82,7 +82,7 @@ class AshoreStore:
         self.clock = store.clock
         self.mailboxes = worker.mailboxes
         self.pass_time = store.pass_time
-        self.queued = store.queued
+        self.in_memory = store.in_memory
         self.lanes = store.lanes
         self.dead_letters = store.dead_letters
 
@@ -110,9 +110,9 @@ class AdriftStore:
         """Move the clock."""
         self.clock.move(seconds)
 
-    async def queued(self) -> int:
+    async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
-        return self._memory.queued
+        return self._memory.in_memory
 
     async def lanes(self) -> int:
         """Count the lanes of which there is more than a state."""

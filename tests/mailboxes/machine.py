@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim, Placed
-from gateway.domain.suspicion import PAUSES, UNSUSPECTED
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.domain.user_state import KEPT_SECONDS
+from gateway.domain.user_state import STATE_TTL
 from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store, envelope
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ RARELY = st.integers(0, 3).map(lambda drawn: drawn == 0)
 class MailboxMachine(RuleBasedStateMachine):
     """Calls of the port in any order."""
 
-    claims: Bundle[Claim] = Bundle("claims")
+    claims: Bundle[MailboxLease] = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ class MailboxMachine(RuleBasedStateMachine):
         self.serial = 0
         # The model.
         self.mail: dict[str, dict[int, Envelope]] = {}
-        self.owners: dict[str, Claim] = {}
+        self.owners: dict[str, MailboxLease] = {}
         self.due: dict[str, float] = {}
         self.deaths: dict[str, tuple[int, int, int]] = {}
         self.stages: dict[str, str] = {}
         self.states: dict[str, bytes] = {}
         self.dead: list[tuple[int, str, str, bytes]] = []
         # The history.
-        self.every_claim: list[Claim] = []
+        self.every_claim: list[MailboxLease] = []
         self.accepted = 0
         self.removed = 0
 
@@ -76,106 +76,114 @@ class MailboxMachine(RuleBasedStateMachine):
         self.runner.close()
 
     @initialize(target=claims, tries=st.integers(0, 5))
-    def begin_with_a_suspect(self, tries: int) -> MultipleResults[Claim]:
+    def begin_with_a_suspect(self, tries: int) -> MultipleResults[MailboxLease]:
         """Let some owners of a lane vanish, or none: it takes long to get there."""
         if not tries:
             return multiple()
         answers = [self.put("7", 2, claim=True, free=False)]
         answers += [self.take_over("7") for _ in range(tries)]
-        return multiple(*(claim for claim in answers if isinstance(claim, Claim)))
+        return multiple(
+            *(lease for lease in answers if isinstance(lease, MailboxLease))
+        )
 
     @rule(target=claims, lane=LANES, update_id=IDS, claim=st.booleans(), free=RARELY)
     def put(
-        self, lane: str, update_id: int, claim: bool, free: bool
-    ) -> Claim | MultipleResults[Claim]:
+        self, ordering_key: str, update_id: int, acquire: bool, free: bool
+    ) -> MailboxLease | MultipleResults[MailboxLease]:
         """Put an update, a new one or one that is there; `free` of the bound."""
-        update = envelope(update_id, lane, body=self.bytes())
+        update = envelope(update_id, ordering_key, body=self.bytes())
         answer = self.call(
-            self.store.mailboxes.put(update, claim=claim, bounded=not free)
+            self.store.mailboxes.put(update, acquire=acquire, enforce_limit=not free)
         )
-        mail = self.mail.get(lane, {})
+        mail = self.mail.get(ordering_key, {})
         if update_id in mail:
-            assert answer is Placed.ALREADY
+            assert answer is PutResult.DUPLICATE
         elif len(mail) >= LIMIT and not free:
-            assert answer is Placed.FULL
+            assert answer is PutResult.FULL
         else:
             self.accepted += 1
-            self.mail.setdefault(lane, {})[update_id] = update
-            if claim and not mail:
-                return self.claimed(lane, answer)
-            assert answer is Placed.STORED
-            self.due.setdefault(lane, self.now)
+            self.mail.setdefault(ordering_key, {})[update_id] = update
+            if acquire and not mail:
+                return self.claimed(ordering_key, answer)
+            assert answer is PutResult.STORED
+            self.due.setdefault(ordering_key, self.now)
         return multiple()
 
     @rule(target=claims, lane=LANES)
-    def claim(self, lane: str) -> Claim | MultipleResults[Claim]:
+    def claim(self, ordering_key: str) -> MailboxLease | MultipleResults[MailboxLease]:
         """Claim a lane, whether it is waiting or not."""
-        answer = self.call(self.store.mailboxes.claim(lane))
-        if lane not in self.mail or self.due[lane] > self.now:
+        answer = self.call(self.store.mailboxes.acquire(ordering_key))
+        if ordering_key not in self.mail or self.due[ordering_key] > self.now:
             assert answer is None
             return multiple()
-        if pause := self.count_death(lane):
+        if pause := self.count_death(ordering_key):
             assert answer is None
-            self.owners.pop(lane)
-            self.due[lane] = self.now + pause
+            self.owners.pop(ordering_key)
+            self.due[ordering_key] = self.now + pause
             return multiple()
-        return self.claimed(lane, answer)
+        return self.claimed(ordering_key, answer)
 
     @rule(target=claims, lane=LANES)
-    def take_over(self, lane: str) -> Claim | MultipleResults[Claim]:
+    def take_over(
+        self, ordering_key: str
+    ) -> MailboxLease | MultipleResults[MailboxLease]:
         """Claim a lane whose owner, if it has one, vanished."""
         self.time_passes(1.1 * LEASE)
-        return self.claim(lane)
+        return self.claim(ordering_key)
 
     @rule(lane=LANES, running=st.booleans())
-    def note_step_of_owner(self, lane: str, running: bool) -> None:
+    def note_step_of_owner(self, ordering_key: str, running: bool) -> None:
         """Note that a step begins or ends, as the lane's owner does."""
-        if lane in self.owners:
-            self.note_step(self.owners[lane], running)
+        if ordering_key in self.owners:
+            self.note_step(self.owners[ordering_key], running)
 
     @rule(claim=claims, running=st.booleans())
-    def note_step(self, claim: Claim, running: bool) -> None:
+    def note_step(self, lease: MailboxLease, running: bool) -> None:
         """Note that a step begins or ends, be the update suspected or not."""
-        self.call(self.store.mailboxes.note_step(claim, running=running))
-        if self.owners.get(claim.lane) is claim:
-            self.stages[claim.lane] = "running" if running else "waiting"
+        self.call(self.store.mailboxes.record_step(lease, running=running))
+        if self.owners.get(lease.ordering_key) is lease:
+            self.stages[lease.ordering_key] = "running" if running else "waiting"
 
     @rule(claim=claims, dead=REASONS, give_back=RARELY)
-    def commit_head(self, claim: Claim, dead: str, give_back: bool) -> None:
+    def commit_head(self, lease: MailboxLease, dead: str, give_back: bool) -> None:
         """Finish the update that the claim's owner has most reason to work on."""
-        mail = self.mail.get(claim.lane)
-        update_id = min(mail) if mail else claim.head.update_id
-        self.commit(claim, update_id, dead, give_back)
+        mail = self.mail.get(lease.ordering_key)
+        update_id = min(mail) if mail else lease.next_update.update_id
+        self.commit(lease, update_id, dead, give_back)
 
     @rule(claim=claims, update_id=IDS, dead=REASONS, give_back=RARELY)
     def commit_any(
-        self, claim: Claim, update_id: int, dead: str, give_back: bool
+        self, lease: MailboxLease, update_id: int, dead: str, give_back: bool
     ) -> None:
         """Finish any update, be it there or not."""
-        self.commit(claim, update_id, dead, give_back)
+        self.commit(lease, update_id, dead, give_back)
 
     @rule(claim=claims, lane=LANES, made_up=st.sampled_from([None, "", "made-up"]))
-    def use_a_foreign_token(self, claim: Claim, lane: str, made_up: str | None) -> None:
+    def use_a_foreign_token(
+        self, lease: MailboxLease, ordering_key: str, made_up: str | None
+    ) -> None:
         """Use a token that never was one of this lane: it must do nothing at all."""
-        if made_up is None and lane == claim.lane:
+        if made_up is None and ordering_key == lease.ordering_key:
             return
-        token = claim.token if made_up is None else made_up
-        foreign = Claim(lane, token, None, claim.head, claim.until)
-        self.commit(foreign, claim.head.update_id, "crashed", give_back=True)
+        token = lease.token if made_up is None else made_up
+        foreign = MailboxLease(
+            ordering_key, token, None, lease.next_update, lease.expires_at
+        )
+        self.commit(foreign, lease.next_update.update_id, "crashed", release=True)
         assert list(self.call(self.store.mailboxes.renew([foreign]))) == [foreign]
         self.call(self.store.mailboxes.release(foreign))
 
     @rule(some=st.lists(claims, max_size=4, unique_by=id))
-    def renew(self, some: list[Claim]) -> None:
+    def renew(self, some: list[MailboxLease]) -> None:
         """Renew current and lost claims in one call."""
-        before = {claim: claim.until for claim in some}
+        before = {lease: lease.expires_at for lease in some}
         lost = self.call(self.store.mailboxes.renew(some))
-        kept = [claim for claim in some if self.owners.get(claim.lane) is claim]
+        kept = [lease for lease in some if self.owners.get(lease.ordering_key) is lease]
         assert len(lost) == len(set(lost))
         assert set(lost) == set(some) - set(kept)
-        for claim in kept:
-            self.extended(claim)
-        assert all(claim.until == before[claim] for claim in lost)
+        for lease in kept:
+            self.extended(lease)
+        assert all(lease.expires_at == before[lease] for lease in lost)
 
     @rule()
     def renew_everything(self) -> None:
@@ -183,11 +191,11 @@ class MailboxMachine(RuleBasedStateMachine):
         self.renew(self.every_claim)
 
     @rule(claim=claims)
-    def release(self, claim: Claim) -> None:
+    def release(self, lease: MailboxLease) -> None:
         """Give a lane back, or try to under a lost claim."""
-        self.call(self.store.mailboxes.release(claim))
-        if self.owners.get(claim.lane) is claim:
-            self.left(claim.lane)
+        self.call(self.store.mailboxes.release(lease))
+        if self.owners.get(lease.ordering_key) is lease:
+            self.left(lease.ordering_key)
 
     # No sum of these comes near the end of a lease or of a pause from below: it would
     # be a matter of milliseconds then whether it has ended, and a store with a time of
@@ -200,7 +208,7 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule()
     def a_day_passes(self) -> None:
         """Let every state expire."""
-        self.run(self.store.pass_time(KEPT_SECONDS + 1))
+        self.run(self.store.pass_time(STATE_TTL + 1))
         self.states.clear()
 
     @rule()
@@ -208,12 +216,12 @@ class MailboxMachine(RuleBasedStateMachine):
         """Let a worker do everything that is left, after all others died."""
         self.run(self.store.pass_time(1.1 * LEASE))
         for _ in range(3):
-            for lane in self.run(self.store.mailboxes.waiting(100)):
-                claim = self.claim(lane)
-                if not isinstance(claim, Claim):  # after a pause
+            for ordering_key in self.run(self.store.mailboxes.claimable(100)):
+                lease = self.claim(ordering_key)
+                if not isinstance(lease, MailboxLease):  # after a pause
                     continue
-                while lane in self.owners:
-                    self.commit(claim, min(self.mail[lane]), "", give_back=False)
+                while ordering_key in self.owners:
+                    self.commit(lease, min(self.mail[ordering_key]), "", release=False)
             self.run(self.store.pass_time(1.1 * LEASE))
         assert not self.mail
 
@@ -225,17 +233,19 @@ class MailboxMachine(RuleBasedStateMachine):
     async def check(self) -> None:
         """Compare the store with the model."""
         now = self.now
-        listed = list(await self.store.mailboxes.waiting(100))
+        listed = list(await self.store.mailboxes.claimable(100))
         assert sorted(listed) == sorted(k for k, due in self.due.items() if due <= now)
-        times = [self.due[lane] for lane in listed]
+        times = [self.due[ordering_key] for ordering_key in listed]
         assert all(a <= b + MOMENT for a, b in pairwise(times))
-        first = list(await self.store.mailboxes.waiting(1))
+        first = list(await self.store.mailboxes.claimable(1))
         assert len(first) == len(listed[:1])
-        assert all(self.due[lane] <= times[0] + MOMENT for lane in first)
-        assert await self.store.queued() == self.accepted - self.removed
+        assert all(
+            self.due[ordering_key] <= times[0] + MOMENT for ordering_key in first
+        )
+        assert await self.store.in_memory() == self.accepted - self.removed
         assert await self.store.lanes() == len(self.mail)
-        letters = await self.store.dead_letters()
-        assert [as_tuple(letter) for letter in letters] == self.dead
+        dead_letters = await self.store.dead_letters()
+        assert [as_tuple(dead_letter) for dead_letter in dead_letters] == self.dead
 
     @property
     def now(self) -> float:
@@ -263,80 +273,94 @@ class MailboxMachine(RuleBasedStateMachine):
         self.serial += 1
         return b"%d" % self.serial
 
-    def count_death(self, lane: str) -> float:
+    def count_death(self, ordering_key: str) -> float:
         """Count the owner that vanished, if one did; give the pause that follows."""
-        head = min(self.mail[lane])
-        suspect, deaths, crashes = self.deaths.get(lane, (0, 0, 0))
-        stage = self.stages.get(lane, "waiting")
+        head = min(self.mail[ordering_key])
+        suspect, deaths, crashes = self.deaths.get(ordering_key, (0, 0, 0))
+        stage = self.stages.get(ordering_key, "waiting")
         if suspect != head:
             deaths, crashes, stage = 0, 0, "waiting"
-        if lane not in self.owners or (deaths > UNSUSPECTED and stage == "queued"):
-            self.deaths[lane] = head, deaths, crashes
+        if ordering_key not in self.owners or (
+            deaths > MAX_UNSUSPECTED_LOSSES and stage == "queued"
+        ):
+            self.deaths[ordering_key] = head, deaths, crashes
             return 0
-        crashes += deaths > UNSUSPECTED and stage == "running"
+        crashes += deaths > MAX_UNSUSPECTED_LOSSES and stage == "running"
         deaths += 1
-        self.deaths[lane] = head, deaths, crashes
-        beyond = deaths - UNSUSPECTED
-        return PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
+        self.deaths[ordering_key] = head, deaths, crashes
+        beyond = deaths - MAX_UNSUSPECTED_LOSSES
+        return SUSPECT_PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
 
-    def claimed(self, lane: str, answer: object) -> Claim:
+    def claimed(self, ordering_key: str, answer: object) -> MailboxLease:
         """Check a claim that had to be given, and note it."""
-        assert isinstance(answer, Claim)
-        _, deaths, crashes = self.deaths.get(lane, (0, 0, 0))
-        assert (answer.deaths, answer.crashes) == (deaths, crashes)
-        self.stages[lane] = "queued"
-        assert answer.lane == lane
-        assert answer.token not in {claim.token for claim in self.every_claim}
-        assert answer.state == self.states.get(lane)
-        assert is_lowest(answer.head, self.mail[lane])
+        assert isinstance(answer, MailboxLease)
+        _, deaths, crashes = self.deaths.get(ordering_key, (0, 0, 0))
+        assert (answer.owner_losses, answer.owner_crashes) == (deaths, crashes)
+        self.stages[ordering_key] = "queued"
+        assert answer.ordering_key == ordering_key
+        assert answer.token not in {lease.token for lease in self.every_claim}
+        assert answer.state == self.states.get(ordering_key)
+        assert is_lowest(answer.next_update, self.mail[ordering_key])
         self.every_claim.append(answer)
-        self.owners[lane] = answer
+        self.owners[ordering_key] = answer
         self.extended(answer)
         return answer
 
-    def extended(self, claim: Claim) -> None:
+    def extended(self, lease: MailboxLease) -> None:
         """Check and note that a lease was extended."""
-        assert claim.until == self.now + LEASE
-        self.due[claim.lane] = claim.until
+        assert lease.expires_at == self.now + LEASE
+        self.due[lease.ordering_key] = lease.expires_at
 
-    def left(self, lane: str) -> None:
+    def left(self, ordering_key: str) -> None:
         """Note that a lane waits."""
-        self.owners.pop(lane, None)
-        self.due[lane] = self.now
+        self.owners.pop(ordering_key, None)
+        self.due[ordering_key] = self.now
 
-    def commit(self, claim: Claim, update_id: int, dead: str, give_back: bool) -> None:
+    def commit(
+        self,
+        lease: MailboxLease,
+        update_id: int,
+        dead_letter_reason: str,
+        release: bool,
+    ) -> None:
         """Commit, and check what became of it."""
         state = self.bytes()
-        lane = claim.lane
+        ordering_key = lease.ordering_key
         lost = False
         following = None
         try:
             following = self.call(
                 self.store.mailboxes.commit(
-                    claim, update_id, state, dead=dead, give_back=give_back
+                    lease,
+                    update_id,
+                    state,
+                    dead_letter_reason=dead_letter_reason,
+                    release=release,
                 )
             )
-        except ClaimLost:
+        except LeaseLost:
             lost = True
-        assert lost == (self.owners.get(lane) is not claim)
+        assert lost == (self.owners.get(ordering_key) is not lease)
         if lost:
             return
-        self.states[lane] = state
-        self.deaths.pop(lane, None)
-        self.stages[lane] = "waiting"
-        done = self.mail[lane].pop(update_id, None)
+        self.states[ordering_key] = state
+        self.deaths.pop(ordering_key, None)
+        self.stages[ordering_key] = "waiting"
+        done = self.mail[ordering_key].pop(update_id, None)
         if done is not None:
             self.removed += 1
-            if dead:
-                self.dead.append((update_id, lane, dead, done.body))
-        if self.mail[lane] and not give_back:
-            assert is_lowest(following, self.mail[lane])
-            self.extended(claim)
+            if dead_letter_reason:
+                self.dead.append(
+                    (update_id, ordering_key, dead_letter_reason, done.body)
+                )
+        if self.mail[ordering_key] and not release:
+            assert is_lowest(following, self.mail[ordering_key])
+            self.extended(lease)
             return
         assert following is None
-        self.left(lane)
-        if not self.mail[lane]:
-            del self.mail[lane], self.due[lane]
+        self.left(ordering_key)
+        if not self.mail[ordering_key]:
+            del self.mail[ordering_key], self.due[ordering_key]
 
 
 def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
@@ -349,9 +373,14 @@ def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
     return Machine
 
 
-def as_tuple(letter: DeadLetter) -> tuple[int, str, str, bytes]:
+def as_tuple(dead_letter: DeadLetter) -> tuple[int, str, str, bytes]:
     """Give what is compared of a dead letter."""
-    return letter.update_id, letter.lane, letter.reason, letter.body
+    return (
+        dead_letter.update_id,
+        dead_letter.ordering_key,
+        dead_letter.reason,
+        dead_letter.body,
+    )
 
 
 def is_lowest(update: Envelope | None, mail: dict[int, Envelope]) -> bool:

@@ -107,7 +107,7 @@ class RedisStore:
             SIGNATURES,
             limit=LIMIT,
             lease_seconds=LEASE,
-            letters=LETTERS,
+            dead_letters=LETTERS,
         )
         self.start = time.monotonic()
         """From when on the clocks of the worker and of Redis are held together."""
@@ -139,7 +139,7 @@ class RedisStore:
         self._shifted += shift
         await self.ask_nodes("EVAL", PASS, 0, round(shift * 1000))
 
-    async def queued(self) -> int:
+    async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
         return sum(count[0] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
@@ -149,12 +149,14 @@ class RedisStore:
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
-        letters = [
+        dead_letters = [
             decode_letter(fields)
             for entries in await self.ask_nodes("EVAL", READ_LETTERS, 0)
             for _, fields in entries
         ]
-        return sorted(letters, key=lambda letter: letter.time)
+        return sorted(
+            dead_letters, key=lambda dead_letter: dead_letter.dead_lettered_at
+        )
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from gateway.domain.ports import Mailboxes
+from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
 from gateway.mailboxes.serialization import DeadLetterLimits
@@ -34,7 +34,7 @@ class Store(Protocol):
     """Mailboxes under test, and what only a test may do to them or know of them."""
 
     @property
-    def mailboxes(self) -> Mailboxes:
+    def mailboxes(self) -> MailboxStore:
         """Empty mailboxes with `LIMIT`, `LEASE` and `clock`."""
 
     @property
@@ -44,7 +44,7 @@ class Store(Protocol):
     async def pass_time(self, seconds: float) -> None:
         """Move the worker's clock and the store's own time, by 1 ms at least."""
 
-    async def queued(self) -> int:
+    async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
 
     async def lanes(self) -> int:
@@ -67,16 +67,16 @@ class MemoryStore:
             limit=LIMIT,
             sessions=1000,
             lease_seconds=LEASE,
-            letters=LETTERS,
+            dead_letters=LETTERS,
         )
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
 
-    async def queued(self) -> int:
+    async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
-        return self.mailboxes.queued
+        return self.mailboxes.in_memory
 
     async def lanes(self) -> int:
         """Count the lanes of which there is more than a state."""
@@ -105,7 +105,9 @@ STORES = ("memory", "fakeredis", "redis", "cluster", "ashore", "adrift")
 
 
 def envelope(
-    update_id: int, lane: str = "7", *, body: bytes = b"{}", arrived: float = 0
+    update_id: int, ordering_key: str = "7", *, body: bytes = b"{}", arrived: float = 0
 ) -> Envelope:
     """Build an update as it lies in a mailbox."""
-    return Envelope(update_id=update_id, lane=lane, arrived=arrived, body=body)
+    return Envelope(
+        update_id=update_id, ordering_key=ordering_key, arrived_at=arrived, body=body
+    )

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from gateway.clock import SystemClock
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, DeadLetter
 from gateway.mailboxes.factory import Store, open_mailboxes
 from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
@@ -69,7 +69,9 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
     async with asyncio.timeout(LIMIT), open_store(server) as store:
         mailboxes = store.mailboxes
         assert isinstance(mailboxes, FallbackMailboxes)
-        store.stops.listen(lambda lane, draft_id: stopped.append((lane, draft_id)))
+        store.stops.listen(
+            lambda ordering_key, draft_id: stopped.append((ordering_key, draft_id))
+        )
         await serve_updates(mailboxes)
         await reject_forged(server, mailboxes)
         await keep_dead_letters(server, mailboxes)
@@ -101,17 +103,20 @@ def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
 
 async def serve_updates(mailboxes: FallbackMailboxes) -> None:
     """Put, claim, renew, give back and commit."""
-    claim = await mailboxes.put(envelope(1))
-    assert isinstance(claim, Claim)
+    lease = await mailboxes.put(envelope(1))
+    assert isinstance(lease, MailboxLease)
     assert [await mailboxes.put(envelope(n)) for n in (2, 2, 3, 4)] == [
-        *(Placed.STORED, Placed.ALREADY, Placed.STORED, Placed.FULL),
+        *(PutResult.STORED, PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL),
     ]
-    assert list(await mailboxes.renew([claim])) == []
-    assert await mailboxes.commit(claim, 1, b"state", dead="crashed") is not None
-    await mailboxes.release(claim)
-    assert list(await mailboxes.waiting(9)) == ["7"]
-    again = await mailboxes.claim("7")
-    assert isinstance(again, Claim)
+    assert list(await mailboxes.renew([lease])) == []
+    assert (
+        await mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
+        is not None
+    )
+    await mailboxes.release(lease)
+    assert list(await mailboxes.claimable(9)) == ["7"]
+    again = await mailboxes.acquire("7")
+    assert isinstance(again, MailboxLease)
     assert again.state == b"state"
     assert await mailboxes.commit(again, 2, b"state") is not None
     assert await mailboxes.commit(again, 3, b"state") is None
@@ -121,27 +126,31 @@ async def reject_forged(server: ShippedRedis, mailboxes: FallbackMailboxes) -> N
     """Move an update that somebody else wrote out of the way."""
     async with Redis.from_url(server.user_url) as stranger:
         await stranger.zadd(shard_of(b"7").mail(b"7"), {b"5 0.0 {}": 5})
-    claim = await mailboxes.put(envelope(6))
-    assert isinstance(claim, Claim)
-    assert claim.head.update_id == 6
-    assert await mailboxes.commit(claim, 6, b"state") is None
+    lease = await mailboxes.put(envelope(6))
+    assert isinstance(lease, MailboxLease)
+    assert lease.next_update.update_id == 6
+    assert await mailboxes.commit(lease, 6, b"state") is None
 
 
 async def keep_dead_letters(server: ShippedRedis, mailboxes: FallbackMailboxes) -> None:
     """Bury, list, replay and delete."""
     malformed = DeadLetter(
-        update_id=0, lane="", reason="malformed", time=0, body=b"nonsense"
+        update_id=0,
+        ordering_key="",
+        reason="malformed",
+        dead_lettered_at=0,
+        body=b"nonsense",
     )
-    await mailboxes.bury(malformed)
+    await mailboxes.add_dead_letter(malformed)
     opening = open_dead_letters(server.user_url, SystemClock(), SIGNATURES)
-    async with opening as letters:
-        found = {it.reason: it.place for it in await letters.find()}
+    async with opening as dead_letters:
+        found = {it.reason: it.place for it in await dead_letters.find()}
         assert found.keys() == {"crashed", "forged", "malformed"}
-        await letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
-        assert await letters.delete(found["malformed"])
-    claim = await mailboxes.claim("7")
-    assert isinstance(claim, Claim)
-    assert await mailboxes.commit(claim, 1, b"state") is None
+        await dead_letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
+        assert await dead_letters.delete(found["malformed"])
+    lease = await mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    assert await mailboxes.commit(lease, 1, b"state") is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.commands import Command, Commands
 from gateway.mailboxes.redis.executor import MOST_PATIENCE, STOOD_STILL, Asking
 from gateway.mailboxes.redis.lua.scripts import load_scripts
@@ -90,7 +90,7 @@ async def test_a_slow_redis_is_waited_for_but_not_for_ever(seconds: float) -> No
         async with asyncio.timeout(limit):
             put = asking(transport).patiently(Command(0, (b"PING",)))
             if seconds == 5:
-                with pytest.raises(MailboxesUnavailable):
+                with pytest.raises(StoreUnavailable):
                     await put
             else:
                 assert await put == 1
@@ -100,7 +100,7 @@ async def test_patience_ends_and_gives_back_what_may_have_been_claimed() -> None
     """A Redis that does not answer is given up."""
     transport = SlowTransport(5)
     command = Command(0, (b"PING",))
-    with pytest.raises(MailboxesUnavailable):
+    with pytest.raises(StoreUnavailable):
         await asking(transport).patiently(command, "1", "token")
     release = transport.submitted[-1]
     assert release is not command

@@ -26,7 +26,7 @@ async def test_the_way_back_survives_a_failure(
     """What memory holds gets to Redis all the same."""
     probe = break_once(monkeypatch, WayBack, "_probe")
     async with worker(redis_server.url) as one:
-        await one.memory.put(envelope(1, "7"), claim=False)
+        await one.memory.put(envelope(1, "7"), acquire=False)
         one.mailboxes._find_way_back()  # noqa: SLF001 - as the first fault does
         await wait_until(lambda: not one.memory.lanes)
         assert probe.calls >= 2

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Placed
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import LEASE_SECONDS, MailboxLease, PutResult
 from gateway.mailboxes.redis.keys import shard_of, slot_of
 from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
@@ -34,27 +34,35 @@ async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
         yield store
 
 
-def slot_of_lane(lane: str) -> int:
+def slot_of_lane(ordering_key: str) -> int:
     """Give the slot of a lane."""
-    return slot_of(shard_of(lane.encode()).number)
+    return slot_of(shard_of(ordering_key.encode()).number)
 
 
 def lanes_of(node: int, count: int = 20) -> list[str]:
     """Give lanes whose shards are on a node, as the slots were shared at first."""
-    lanes = (str(number) for number in range(10_000))
-    return [lane for lane in lanes if slot_of_lane(lane) * 3 // 16384 == node][:count]
+    ordering_keys = (str(number) for number in range(10_000))
+    return [
+        ordering_key
+        for ordering_key in ordering_keys
+        if slot_of_lane(ordering_key) * 3 // 16384 == node
+    ][:count]
 
 
-async def serve(store: RedisStore, lane: str, update_id: int) -> None:
+async def serve(store: RedisStore, ordering_key: str, update_id: int) -> None:
     """Put and commit one update."""
-    claim = await store.mailboxes.put(envelope(update_id, lane))
-    assert isinstance(claim, Claim), claim
-    await store.mailboxes.commit(claim, update_id, b"%d" % update_id)
+    lease = await store.mailboxes.put(envelope(update_id, ordering_key))
+    assert isinstance(lease, MailboxLease), lease
+    await store.mailboxes.commit(lease, update_id, b"%d" % update_id)
 
 
-async def serve_all(store: RedisStore, lanes: list[str], update_id: int = 1) -> None:
+async def serve_all(
+    store: RedisStore, ordering_keys: list[str], update_id: int = 1
+) -> None:
     """Put and commit one update of each lane."""
-    await asyncio.gather(*(serve(store, lane, update_id) for lane in lanes))
+    await asyncio.gather(
+        *(serve(store, ordering_key, update_id) for ordering_key in ordering_keys)
+    )
 
 
 async def test_every_node_is_found_and_used(store: RedisStore) -> None:
@@ -78,17 +86,20 @@ async def test_a_node_that_fails_keeps_nobody_elses_lanes_waiting(
 async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
     """End a node and start it again, and look what becomes of all lanes."""
     here, there = lanes_of(0), lanes_of(2)
-    puts = [store.mailboxes.put(envelope(1, lane)) for lane in (*here, *there)]
-    claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
-    await store.mailboxes.release(claims[0])
+    puts = [
+        store.mailboxes.put(envelope(1, ordering_key))
+        for ordering_key in (*here, *there)
+    ]
+    leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
+    await store.mailboxes.release(leases[0])
     own_cluster.nodes[2].kill()
-    waiting = asyncio.create_task(store.mailboxes.commit(claims[-1], 1, b"state"))
+    waiting = asyncio.create_task(store.mailboxes.commit(leases[-1], 1, b"state"))
     store.clock.move(1)
-    assert list(await store.mailboxes.renew(claims[1:])) == []
+    assert list(await store.mailboxes.renew(leases[1:])) == []
     now = store.clock.uptime()
-    renewed = {claim.lane for claim in claims if claim.until > now + 2.5}
+    renewed = {lease.ordering_key for lease in leases if lease.expires_at > now + 2.5}
     assert renewed == set(here[1:])
-    assert list(await store.mailboxes.waiting(5)) == here[:1]
+    assert list(await store.mailboxes.claimable(5)) == here[:1]
     await serve_all(store, lanes_of(1))
     assert not waiting.done()
     own_cluster.nodes[2].start()
@@ -105,24 +116,27 @@ async def test_what_a_replica_missed_is_put_again(
         await serve_all(store, [*here, *there])
         await asyncio.to_thread(replica.wait_for, own_cluster.nodes[2])
         replica.cut_off(own_cluster.nodes[2])
-        puts = [store.mailboxes.put(envelope(2, lane)) for lane in (*here, *there)]
-        claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
-        done = claims.pop()
+        puts = [
+            store.mailboxes.put(envelope(2, ordering_key))
+            for ordering_key in (*here, *there)
+        ]
+        leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
+        done = leases.pop()
         await store.mailboxes.commit(done, 2, b"done")
         own_cluster.nodes[2].kill()
-        stale = asyncio.create_task(store.mailboxes.commit(claims[-1], 2, b"stale"))
+        stale = asyncio.create_task(store.mailboxes.commit(leases[-1], 2, b"stale"))
         await wait_until(lambda: "redis is failing" in caplog.messages)
         store.clock.move(10)  # for so long the others go on alone
         await store.mailboxes.put(envelope(3, here[0]))
-        with pytest.raises(ClaimLost):
+        with pytest.raises(LeaseLost):
             await stale
         assert b"role:master" in replica.ask("INFO replication")
-        assert list(await store.mailboxes.waiting(100)) == []
+        assert list(await store.mailboxes.claimable(100)) == []
         store.clock.move(SETTLE_SECONDS + 0.1)
-        assert {*there} - {*await store.mailboxes.waiting(100)} == {done.lane}
-        again = await store.mailboxes.claim(there[0])
-        assert isinstance(again, Claim)
-        assert (again.head.update_id, again.state) == (2, b"1")
+        assert {*there} - {*await store.mailboxes.claimable(100)} == {done.ordering_key}
+        again = await store.mailboxes.acquire(there[0])
+        assert isinstance(again, MailboxLease)
+        assert (again.next_update.update_id, again.state) == (2, b"1")
 
 
 async def test_a_replica_of_the_node_in_the_url_is_found(
@@ -138,34 +152,36 @@ async def test_a_replica_of_the_node_in_the_url_is_found(
         put = asyncio.create_task(store.mailboxes.put(envelope(2, lanes_of(0)[0])))
         async with asyncio.timeout(LIMIT):
             while not put.done():
-                await store.mailboxes.waiting(1)  # the others' shards are asked, too
+                await store.mailboxes.claimable(1)  # the others' shards are asked, too
                 await asyncio.wait([put], timeout=0.05)
-        assert await put is Placed.STORED
+        assert await put is PutResult.STORED
 
 
 async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
     own_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then the URL's node stands for all others, and that one lost nothing."""
-    lane = lanes_of(2)[0]
+    ordering_key = lanes_of(2)[0]
     _, other, lost = own_cluster.nodes
     async with opened_cluster(own_cluster) as store:
-        assert isinstance(await store.mailboxes.put(envelope(1, lane)), Claim)
-        await store.mailboxes.waiting(1)
+        assert isinstance(
+            await store.mailboxes.put(envelope(1, ordering_key)), MailboxLease
+        )
+        await store.mailboxes.claimable(1)
         stopped = [own_cluster.nodes[0].pid, other.pid]
         lost.ask("FLUSHALL")
         lost.kill()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        put = asyncio.create_task(store.mailboxes.put(envelope(2, lane)))
+        put = asyncio.create_task(store.mailboxes.put(envelope(2, ordering_key)))
         for _ in range(3):
-            await store.mailboxes.waiting(1)
+            await store.mailboxes.claimable(1)
         lost.start()
         anew = "redis is another process than before"
         await wait_until(lambda: anew in caplog.messages)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        assert await put is Placed.STORED
+        assert await put is PutResult.STORED
         assert "putting updates again" in caplog.messages
 
 
@@ -176,20 +192,22 @@ async def test_a_slot_moves_to_another_node_under_load(
     source, target, other = redis_cluster.nodes
     slot = slot_of_lane(lanes_of(0)[0])
     numbers = map(str, range(20_000))
-    lanes = [lane for lane in numbers if slot_of_lane(lane) == slot][:40]
+    ordering_keys = [
+        ordering_key for ordering_key in numbers if slot_of_lane(ordering_key) == slot
+    ][:40]
     moving = True
     rounds = 0
 
-    async def work(lane: str) -> None:
+    async def work(ordering_key: str) -> None:
         nonlocal rounds
         update_id = 0
         while moving:
             update_id += 1
-            await serve(store, lane, update_id)
+            await serve(store, ordering_key, update_id)
             rounds += 1
             await asyncio.sleep(0.001)
 
-    working = asyncio.gather(*(work(lane) for lane in lanes))
+    working = asyncio.gather(*(work(ordering_key) for ordering_key in ordering_keys))
     await wait_until(lambda: rounds > 100)
     ids = [
         node.ask("CLUSTER MYID").split(b"\r\n")[1].decode() for node in (source, target)
@@ -210,4 +228,4 @@ async def test_a_slot_moves_to_another_node_under_load(
     await working
     assert "redis is failing" not in caplog.messages
     assert await store.lanes() == 0
-    assert (await store.ask_nodes("DBSIZE"))[1] == len(lanes)
+    assert (await store.ask_nodes("DBSIZE"))[1] == len(ordering_keys)

@@ -7,9 +7,9 @@ from hashlib import sha1
 import pytest
 from msgspec import structs
 
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim
-from gateway.domain.user_state import State, encode_state
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import MailboxLease
+from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.client.protocol import Line
 from gateway.mailboxes.redis.keys import shard_of
@@ -140,15 +140,15 @@ class Bench:
             lease_seconds=LEASE,
         )
 
-    async def claimed(self) -> Claim:
+    async def claimed(self) -> MailboxLease:
         """Put two updates into lane 7, which has a state; give the claim."""
         before = await self.mailboxes.put(envelope(1))
-        assert isinstance(before, Claim)
+        assert isinstance(before, MailboxLease)
         await self.mailboxes.commit(before, 1, _state(1))
-        claim = await self.mailboxes.put(envelope(2))
+        lease = await self.mailboxes.put(envelope(2))
         await self.mailboxes.put(envelope(3))
-        assert isinstance(claim, Claim)
-        return claim
+        assert isinstance(lease, MailboxLease)
+        return lease
 
     async def cancel(self, work: Awaitable[object], kind: str, moment: str) -> None:
         """Begin a call, and cancel its caller at a moment of it.
@@ -159,32 +159,32 @@ class Bench:
         neighbour = asyncio.create_task(self.mailboxes.put(envelope(1, "neighbour")))
         await asyncio.gather(task, neighbour, return_exceptions=True)
         assert task.cancelled()
-        claim = neighbour.result()
-        assert isinstance(claim, Claim)
-        assert claim.state == b"neighbour"
-        assert list(await self.mailboxes.renew([claim])) == []
+        lease = neighbour.result()
+        assert isinstance(lease, MailboxLease)
+        assert lease.state == b"neighbour"
+        assert list(await self.mailboxes.renew([lease])) == []
 
     async def serve(self) -> list[int]:
         """Serve lane 7 from a sweep on, in no time; give what there was to do."""
-        assert list(await self.mailboxes.waiting(9)) == ["7"]
-        claim = await self.mailboxes.claim("7")
-        assert isinstance(claim, Claim)
-        assert claim.state == _state(1)
-        return await self.go_on(claim, claim.head.update_id)
+        assert list(await self.mailboxes.claimable(9)) == ["7"]
+        lease = await self.mailboxes.acquire("7")
+        assert isinstance(lease, MailboxLease)
+        assert lease.state == _state(1)
+        return await self.go_on(lease, lease.next_update.update_id)
 
-    async def go_on(self, claim: Claim, head: int) -> list[int]:
+    async def go_on(self, lease: MailboxLease, head: int) -> list[int]:
         """Serve the rest of a lane under its claim."""
         served = []
         following: int | None = head
         while following is not None:
             served.append(following)
-            left = await self.mailboxes.commit(claim, following, _state(following))
+            left = await self.mailboxes.commit(lease, following, _state(following))
             following = left.update_id if left else None
         return served
 
 
 def _state(number: int) -> bytes:
-    return encode_state(State(recent_ids=[number]))
+    return encode_user_state(UserState(recent_ids=[number]))
 
 
 @pytest.fixture
@@ -225,12 +225,12 @@ class TestCancelledCallers:
         self, bench: Bench, moment: str
     ) -> None:
         """What it stored waits for the next sweep, and saw no death."""
-        claim = await bench.claimed()
-        assert await bench.go_on(claim, 2) == [2, 3]
+        lease = await bench.claimed()
+        assert await bench.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.seal_state(b"7", _state(1))
         await bench.store.ask("SET", shard_of(b"7").state(b"7"), state)
         await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
-        if await bench.store.queued() == 1:  # the neighbour's
+        if await bench.store.in_memory() == 1:  # the neighbour's
             assert moment == "submitted"
         else:
             assert await bench.serve() == [4]
@@ -238,39 +238,39 @@ class TestCancelledCallers:
     async def test_a_claim_gives_the_lane_back(self, bench: Bench, moment: str) -> None:
         """At once, and no death is counted."""
         await bench.mailboxes.release(await bench.claimed())
-        await bench.cancel(bench.mailboxes.claim("7"), "claim", moment)
+        await bench.cancel(bench.mailboxes.acquire("7"), "claim", moment)
         assert await bench.serve() == [2, 3]
 
     async def test_a_commit_takes_effect_whole_or_not_at_all(
         self, bench: Bench, moment: str
     ) -> None:
         """The claim stays, and can be given back."""
-        claim = await bench.claimed()
+        lease = await bench.claimed()
         await bench.cancel(
-            bench.mailboxes.commit(claim, 2, _state(1)), "commit", moment
+            bench.mailboxes.commit(lease, 2, _state(1)), "commit", moment
         )
-        assert list(await bench.mailboxes.renew([claim])) == []
-        await bench.mailboxes.release(claim)
+        assert list(await bench.mailboxes.renew([lease])) == []
+        await bench.mailboxes.release(lease)
         took_effect = await bench.serve() == [3]
         assert took_effect == (moment != "submitted")
 
     async def test_a_renewal_does_no_harm(self, bench: Bench, moment: str) -> None:
         """The claim is as good as before."""
-        claim = await bench.claimed()
-        await bench.cancel(bench.mailboxes.renew([claim]), "renew", moment)
-        assert await bench.go_on(claim, 2) == [2, 3]
+        lease = await bench.claimed()
+        await bench.cancel(bench.mailboxes.renew([lease]), "renew", moment)
+        assert await bench.go_on(lease, 2) == [2, 3]
 
     async def test_a_release_takes_effect_or_the_lease_runs_out(
         self, bench: Bench, moment: str
     ) -> None:
         """One way or the other the lane is free again."""
-        claim = await bench.claimed()
-        await bench.cancel(bench.mailboxes.release(claim), "release", moment)
+        lease = await bench.claimed()
+        await bench.cancel(bench.mailboxes.release(lease), "release", moment)
         if moment == "submitted":
-            assert await bench.go_on(claim, 2) == [2, 3]
+            assert await bench.go_on(lease, 2) == [2, 3]
         else:
-            with pytest.raises(ClaimLost):
-                await bench.mailboxes.commit(claim, 2, _state(2))
+            with pytest.raises(LeaseLost):
+                await bench.mailboxes.commit(lease, 2, _state(2))
             assert await bench.serve() == [2, 3]
 
     async def test_a_request_orphans_no_claim(
@@ -318,5 +318,5 @@ class TestRenewals:
         await wait_until(lambda: not worker.system.active)
         assert worker.transport.calls.index(Call("commit", 0)) > 0
         assert batches >= 2
-        assert [turn.outcome for turn in worker.turns] == ["done"]
+        assert [record.outcome for record in worker.turns] == ["done"]
         assert "claim lost" not in caplog.messages

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from gateway.domain.errors import MailboxesUnavailable
-from gateway.domain.ports import Claim
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ports import MailboxLease
 from gateway.domain.update import REPLAYED, DeadLetter, Envelope
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.dead_letters import (
@@ -49,28 +49,31 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
 
 
 def letter(
-    update_id: int, lane: str = "7", reason: str = "crashed", body: bytes = b"{}"
+    update_id: int,
+    ordering_key: str = "7",
+    reason: str = "crashed",
+    body: bytes = b"{}",
 ) -> DeadLetter:
     """Build a dead letter."""
     return DeadLetter(
         update_id=update_id,
-        lane=lane,
+        ordering_key=ordering_key,
         reason=reason,
-        time=1_790_000_000.0 + update_id,
+        dead_lettered_at=1_790_000_000.0 + update_id,
         body=body,
     )
 
 
-async def bury(both: Opened, *letters: DeadLetter) -> None:
+async def bury(both: Opened, *dead_letters: DeadLetter) -> None:
     """Bury them one after the other, each a millisecond after the one before."""
-    for each in letters:
-        await both.store.mailboxes.bury(each)
+    for each in dead_letters:
+        await both.store.mailboxes.add_dead_letter(each)
         await asyncio.sleep(0.002)  # the order of one shard to another is that of time
 
 
 async def test_letters_of_all_shards_are_listed_oldest_first(both: Opened) -> None:
     """With all that is known of them, but without their bodies."""
-    await bury(both, *(letter(n, lane=str(n % 50)) for n in range(1, 101)))
+    await bury(both, *(letter(n, ordering_key=str(n % 50)) for n in range(1, 101)))
     found = await both.letters.find()
     assert [summary.update_id for summary in found] == list(range(1, 101))
     assert len({summary.place.shard for summary in found}) > 20
@@ -86,7 +89,7 @@ async def test_a_long_stream_is_read_to_its_end(both: Opened) -> None:
     for n, reason in enumerate(reasons, start=1):
         if n == PAGE + 4:
             await asyncio.sleep(0.002)  # the two streams are ordered by time
-        await both.store.mailboxes.bury(letter(n, reason=reason))
+        await both.store.mailboxes.add_dead_letter(letter(n, reason=reason))
     ids = [found.update_id for found in await both.letters.find()]
     assert ids == list(range(1, count + 1))
     late = await both.letters.find(reason="poison")
@@ -111,16 +114,16 @@ async def test_a_letter_is_found_again_by_what_is_shown_of_it(both: Opened) -> N
 async def test_a_replayed_update_waits_for_a_worker(both: Opened) -> None:
     """As one that arrived at the time for that, in a mailbox that is full already."""
     for n in range(2, 6):
-        await both.store.mailboxes.put(envelope(n), claim=False)
+        await both.store.mailboxes.put(envelope(n), acquire=False)
     await bury(both, letter(1, body=b"body"), letter(9))
     place, other = [found.place for found in await both.letters.find()]
     await both.letters.replay(place, back(1, b"body"))
     assert [found.place for found in await both.letters.find()] == [other]
-    assert list(await both.store.mailboxes.waiting(9)) == ["7"]
-    claim = await both.store.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
-    head = claim.head
-    assert (head.update_id, head.arrived, head.body) == (1, REPLAYED, b"body")
+    assert list(await both.store.mailboxes.claimable(9)) == ["7"]
+    lease = await both.store.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    head = lease.next_update
+    assert (head.update_id, head.arrived_at, head.body) == (1, REPLAYED, b"body")
 
 
 async def test_a_replay_can_be_repeated(both: Opened) -> None:
@@ -130,14 +133,14 @@ async def test_a_replay_can_be_repeated(both: Opened) -> None:
         await both.letters.replay(found.place, back(1))
         await both.letters.replay(found.place, back(1))
     assert await both.letters.find() == []
-    assert await both.store.queued() == 1
+    assert await both.store.in_memory() == 1
 
 
 async def test_what_a_commit_buried_is_there_too(both: Opened) -> None:
     """A crashed update, under the lane of its user."""
-    claim = await both.store.mailboxes.put(envelope(5, "70", body=b"text"))
-    assert isinstance(claim, Claim)
-    await both.store.mailboxes.commit(claim, 5, b"state", dead="crashed")
+    lease = await both.store.mailboxes.put(envelope(5, "70", body=b"text"))
+    assert isinstance(lease, MailboxLease)
+    await both.store.mailboxes.commit(lease, 5, b"state", dead_letter_reason="crashed")
     (found,) = await both.letters.find()
     assert (found.update_id, found.lane, found.reason) == (5, "70", "crashed")
     assert found.place.shard == shard_of(b"70").number
@@ -153,14 +156,14 @@ async def test_a_full_redis_keeps_the_letter(tmp_path: Path) -> None:
     try:
         async with (
             opened(connector(server.url)) as store,
-            open_dead_letters(server.url, FakeClock(), SIGNATURES) as letters,
+            open_dead_letters(server.url, FakeClock(), SIGNATURES) as dead_letters,
         ):
-            await store.mailboxes.bury(letter(1))
-            (found,) = await letters.find()
+            await store.mailboxes.add_dead_letter(letter(1))
+            (found,) = await dead_letters.find()
             await store.ask("CONFIG", "SET", "maxmemory", "1")
-            with pytest.raises(MailboxesUnavailable):
-                await letters.replay(found.place, back(1))
-            assert await letters.find() == [found]
+            with pytest.raises(StoreUnavailable):
+                await dead_letters.replay(found.place, back(1))
+            assert await dead_letters.find() == [found]
     finally:
         server.kill()
 
@@ -171,9 +174,9 @@ async def test_a_redis_that_is_not_there_is_told(
     """In a moment, and not after many attempts."""
     monkeypatch.setattr("gateway.mailboxes.redis.dead_letters.PATIENCE", 0.2)
     url = f"redis://127.0.0.1:{free_ports(1)[0]}"
-    async with open_dead_letters(url, FakeClock(), SIGNATURES) as letters:
-        with pytest.raises(MailboxesUnavailable):
-            await letters.find()
+    async with open_dead_letters(url, FakeClock(), SIGNATURES) as dead_letters:
+        with pytest.raises(StoreUnavailable):
+            await dead_letters.find()
 
 
 @pytest.mark.parametrize(

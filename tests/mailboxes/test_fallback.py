@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import (
-    MailboxesError,
-    MailboxesFull,
-    MailboxesUnavailable,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
 )
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover.failback import FULL_SECONDS
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
@@ -65,10 +65,12 @@ async def settled(worker: Worker) -> None:
     worker.clock.move(SETTLE_SECONDS + 0.1)
 
 
-async def claimed(worker: Worker, *ids: int, lane: str = "7") -> Claim:
+async def claimed(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
     """Put updates into a free lane; give the claim."""
-    first, *_ = [await worker.mailboxes.put(envelope(number, lane)) for number in ids]
-    assert isinstance(first, Claim)
+    first, *_ = [
+        await worker.mailboxes.put(envelope(number, ordering_key)) for number in ids
+    ]
+    assert isinstance(first, MailboxLease)
     return first
 
 
@@ -78,10 +80,10 @@ async def test_a_put_outlives_redis(
     """It waits, then memory takes it and what comes after it; that is said once."""
     server.kill()
     for number in range(1, 4):
-        assert await here.mailboxes.put(envelope(number)) is Placed.STORED
+        assert await here.mailboxes.put(envelope(number)) is PutResult.STORED
     assert here.mailboxes.mode == "memory"
     assert here.mailboxes.degraded
-    assert here.mailboxes.queued == 3
+    assert here.mailboxes.in_memory == 3
     said = [record for record in caplog.records if "memory takes" in record.message]
     assert [record.levelno for record in said] == [logging.ERROR]
 
@@ -93,8 +95,8 @@ async def test_only_the_first_puts_wait(server: RedisServer) -> None:
         second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
         await wait_until(lambda: here.transport.failing)
         here.mailboxes._go_away("7")  # noqa: SLF001 - as the first does
-        assert await second is Placed.STORED
-        assert await here.mailboxes.put(envelope(3, "9")) is Placed.STORED
+        assert await second is PutResult.STORED
+        assert await here.mailboxes.put(envelope(3, "9")) is PutResult.STORED
 
 
 async def test_memory_serves_when_no_lease_can_last(
@@ -105,21 +107,21 @@ async def test_memory_serves_when_no_lease_can_last(
     server.kill()
     await here.mailboxes.put(envelope(3))
     await here.mailboxes.put(envelope(2))
-    assert await here.mailboxes.waiting(9) == []
-    assert await here.mailboxes.claim("7") is None
+    assert await here.mailboxes.claimable(9) == []
+    assert await here.mailboxes.acquire("7") is None
     await here.go_away()
-    assert await here.mailboxes.waiting(9) == ["7"]
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
-    assert claim.head.update_id == 2
-    assert isinstance(await here.mailboxes.put(envelope(1, "8")), Claim)
+    assert await here.mailboxes.claimable(9) == ["7"]
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    assert lease.next_update.update_id == 2
+    assert isinstance(await here.mailboxes.put(envelope(1, "8")), MailboxLease)
 
 
 async def test_memory_is_bounded_too(server: RedisServer, here: Worker) -> None:
     """One user cannot fill it."""
     server.kill()
     placed = [await here.mailboxes.put(envelope(number)) for number in range(LIMIT + 1)]
-    assert placed[-1] is Placed.FULL
+    assert placed[-1] is PutResult.FULL
 
 
 async def test_what_waits_in_memory_is_brought_to_redis(
@@ -132,10 +134,10 @@ async def test_what_waits_in_memory_is_brought_to_redis(
         await here.mailboxes.put(envelope(number))
     server.start()
     await ashore(here)
-    assert here.mailboxes.queued == 0
+    assert here.mailboxes.in_memory == 0
     assert not here.mailboxes.degraded
     assert "redis takes updates again" in caplog.messages
-    assert await here.mailboxes.put(envelope(9, "9")) is Placed.STORED
+    assert await here.mailboxes.put(envelope(9, "9")) is PutResult.STORED
     here.clock.move(SETTLE_SECONDS + 0.1)
     order = []
     following = await here.mailboxes.commit(first, 1, b"state")
@@ -151,14 +153,14 @@ async def test_all_workers_settle_after_an_outage(
 ) -> None:
     """Others may have to bring back what comes first."""
     async with worker(server.url) as there:
-        claim = await claimed(there, 1, 2)
+        lease = await claimed(there, 1, 2)
         if restart:
             server.kill()
         else:
             os.kill(server.pid, signal.SIGSTOP)
         await here.mailboxes.put(envelope(1, "8"))
         there.clock.move(2)
-        renewal = asyncio.create_task(there.mailboxes.renew([claim]))
+        renewal = asyncio.create_task(there.mailboxes.renew([lease]))
         await wait_until(lambda: there.transport.failing)
         if restart:
             server.start()
@@ -166,19 +168,19 @@ async def test_all_workers_settle_after_an_outage(
             os.kill(server.pid, signal.SIGCONT)
         await ashore(here)
         await wait_until(lambda: not there.transport.failing)
-        assert await there.mailboxes.put(envelope(2, "8")) is Placed.STORED
-        assert await there.mailboxes.waiting(9) == []
+        assert await there.mailboxes.put(envelope(2, "8")) is PutResult.STORED
+        assert await there.mailboxes.claimable(9) == []
         # What runs keeps its lane, but waits as well; what follows is taken later.
         assert list(await renewal) == []
-        assert claim.until < there.clock.uptime()
-        assert list(await there.mailboxes.renew([claim])) == []
-        assert claim.until < there.clock.uptime()
-        assert await there.mailboxes.commit(claim, 1, b"state") is None
+        assert lease.expires_at < there.clock.uptime()
+        assert list(await there.mailboxes.renew([lease])) == []
+        assert lease.expires_at < there.clock.uptime()
+        assert await there.mailboxes.commit(lease, 1, b"state") is None
         there.clock.move(SETTLE_SECONDS + 0.1)
-        assert sorted(await there.mailboxes.waiting(9)) == ["7", "8"]
-        other = await there.mailboxes.claim("8")
-        assert isinstance(other, Claim)
-        assert other.head.update_id == 1
+        assert sorted(await there.mailboxes.claimable(9)) == ["7", "8"]
+        other = await there.mailboxes.acquire("8")
+        assert isinstance(other, MailboxLease)
+        assert other.next_update.update_id == 1
 
 
 async def test_what_runs_from_memory_is_finished_first(
@@ -188,21 +190,21 @@ async def test_what_runs_from_memory_is_finished_first(
     server.kill()
     await here.mailboxes.put(envelope(1))
     await here.go_away()
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
     await here.mailboxes.put(envelope(3))
     server.start()
     await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
-    assert await here.mailboxes.put(envelope(2)) is Placed.STORED
-    assert here.mailboxes.queued == 3
-    assert list(await here.mailboxes.renew([claim])) == []
-    assert await here.mailboxes.commit(claim, 1, b"state") is None
+    assert await here.mailboxes.put(envelope(2)) is PutResult.STORED
+    assert here.mailboxes.in_memory == 3
+    assert list(await here.mailboxes.renew([lease])) == []
+    assert await here.mailboxes.commit(lease, 1, b"state") is None
     await settled(here)
-    following = await here.mailboxes.claim("7")
-    assert isinstance(following, Claim)
-    assert following.head.update_id == 2
+    following = await here.mailboxes.acquire("7")
+    assert isinstance(following, MailboxLease)
+    assert following.next_update.update_id == 2
     async with looked_at(server) as store:
-        assert await store.queued() == 2
+        assert await store.in_memory() == 2
 
 
 async def test_a_lane_is_not_served_from_both(
@@ -213,17 +215,17 @@ async def test_a_lane_is_not_served_from_both(
     server.kill()
     await here.mailboxes.put(envelope(2))
     await here.go_away()
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
     server.start()
     await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
     here.clock.move(SETTLE_SECONDS + 0.1)
-    assert list(await here.mailboxes.renew([old, claim])) == []
-    assert old.until < here.clock.uptime() < claim.until
-    await here.mailboxes.commit(claim, 2, b"state")
+    assert list(await here.mailboxes.renew([old, lease])) == []
+    assert old.expires_at < here.clock.uptime() < lease.expires_at
+    await here.mailboxes.commit(lease, 2, b"state")
     await ashore(here)
     assert list(await here.mailboxes.renew([old])) == []
-    assert old.until > here.clock.uptime()
+    assert old.expires_at > here.clock.uptime()
 
 
 async def test_a_commit_does_not_go_on_beside_memory(
@@ -235,32 +237,32 @@ async def test_a_commit_does_not_go_on_beside_memory(
     commit = asyncio.create_task(here.mailboxes.commit(old, 1, b"state"))
     await here.mailboxes.put(envelope(3))
     await here.go_away()
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
     here.transport.listen(print, print)  # as if it had settled at once
     server.start()
     following = await commit
     assert following is not None
-    assert old.until < here.clock.uptime()
+    assert old.expires_at < here.clock.uptime()
 
 
 async def test_an_update_is_not_served_from_both(
     server: RedisServer, here: Worker
 ) -> None:
     """A stopped server does in the end what was given up before."""
-    await claimed(here, 9, lane="9")
+    await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     await here.mailboxes.put(envelope(1))
     await here.go_away()
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
-    await here.mailboxes.commit(claim, 1, b"state")
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    await here.mailboxes.commit(lease, 1, b"state")
     os.kill(server.pid, signal.SIGCONT)
     await settled(here)
     async with looked_at(server) as store:
-        assert await store.queued() == 1
+        assert await store.in_memory() == 1
         await store.pass_time(LEASE + 1)
-        assert await here.mailboxes.claim("7") is None
+        assert await here.mailboxes.acquire("7") is None
         assert await store.lanes() == 1
 
 
@@ -268,15 +270,15 @@ async def test_a_put_that_was_given_up_leaves_no_claim(
     server: RedisServer, here: Worker
 ) -> None:
     """A stopped server makes it in the end; it is given back at once."""
-    await claimed(here, 9, lane="9")
+    await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     put = asyncio.create_task(here.mailboxes.put(envelope(1)))
     await wait_until(lambda: here.transport.failing)
     await put
     os.kill(server.pid, signal.SIGCONT)
     await settled(here)
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
 
 
 async def test_nothing_is_lost_if_redis_fails_again(
@@ -294,24 +296,24 @@ async def test_nothing_is_lost_if_redis_fails_again(
     server.start()
     await ashore(here)
     async with looked_at(server) as store:
-        assert await store.queued() == 21
+        assert await store.in_memory() == 21
 
 
 async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
     """Memory takes what Redis refuses; commits make room, and it goes back."""
-    claim = await claimed(here, 1, 2)
+    lease = await claimed(here, 1, 2)
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
-        assert await here.mailboxes.put(envelope(3)) is Placed.STORED
+        assert await here.mailboxes.put(envelope(3)) is PutResult.STORED
         assert here.mailboxes.mode == "memory"
-        following = await here.mailboxes.commit(claim, 1, b"state")
+        following = await here.mailboxes.commit(lease, 1, b"state")
         assert following is not None
-        assert list(await here.mailboxes.renew([claim])) == []
+        assert list(await here.mailboxes.renew([lease])) == []
         await store.ask("CONFIG", "SET", "maxmemory", "0")
         here.clock.move(FULL_SECONDS)
         await ashore(here)
-        assert await store.queued() == 2
-        assert claim.until > here.clock.uptime()
+        assert await store.in_memory() == 2
+        assert lease.expires_at > here.clock.uptime()
 
 
 async def test_a_full_redis_serves_what_it_has_first(
@@ -326,19 +328,19 @@ async def test_a_full_redis_serves_what_it_has_first(
         await wait_until(lambda: here.mailboxes._away.serves("7", 1e9))  # noqa: SLF001 - asked in vain
         here.clock.move(LEASE + 1)
         assert list(await here.mailboxes.renew([old])) == []
-        assert await here.mailboxes.put(envelope(4, "8")) is Placed.STORED
-        assert await here.mailboxes.claim("7") is None
+        assert await here.mailboxes.put(envelope(4, "8")) is PutResult.STORED
+        assert await here.mailboxes.acquire("7") is None
         await here.mailboxes.commit(old, 1, b"state")
-        assert await here.mailboxes.claim("7") is None
+        assert await here.mailboxes.acquire("7") is None
         await here.mailboxes.commit(old, 2, b"state")
-        claim = await here.mailboxes.claim("7")
-        assert isinstance(claim, Claim)
-        assert claim.head.update_id == 3
-        assert isinstance(await here.mailboxes.claim("8"), Claim)
+        lease = await here.mailboxes.acquire("7")
+        assert isinstance(lease, MailboxLease)
+        assert lease.next_update.update_id == 3
+        assert isinstance(await here.mailboxes.acquire("8"), MailboxLease)
 
 
 @pytest.mark.parametrize(
-    "fault", [MailboxesUnavailable, MailboxesFull, MailboxesError, ZeroDivisionError]
+    "fault", [StoreUnavailable, StoreFull, StoreError, ZeroDivisionError]
 )
 async def test_mail_that_cannot_be_brought_back_is_served_here(
     server: RedisServer,
@@ -351,7 +353,7 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
     async def refuse(*_: object, **__: object) -> None:
         raise fault
 
-    await claimed(here, 9, lane="9")
+    await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     await here.mailboxes.put(envelope(1))
     with monkeypatch.context() as patch:
@@ -363,28 +365,30 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
         with pytest.raises(fault):
             await bringing()
         await wait_until(lambda: here.mailboxes._away)  # noqa: SLF001 - as above
-        assert here.mailboxes.queued == 1
+        assert here.mailboxes.in_memory == 1
     here.clock.move(FULL_SECONDS)
     await ashore(here)
-    assert here.mailboxes.queued == 0
+    assert here.mailboxes.in_memory == 0
 
 
 async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> None:
     """Those of bodies that never were updates, and those of actors."""
     server.kill()
-    letter = DeadLetter(update_id=0, lane="", reason="malformed", time=1, body=b"?")
-    await here.mailboxes.bury(letter)
+    dead_letter = DeadLetter(
+        update_id=0, ordering_key="", reason="malformed", dead_lettered_at=1, body=b"?"
+    )
+    await here.mailboxes.add_dead_letter(dead_letter)
     await here.mailboxes.put(envelope(1, body=b"!"))
     await here.go_away()
-    claim = await here.mailboxes.claim("7")
-    assert isinstance(claim, Claim)
-    await here.mailboxes.commit(claim, 1, b"state", dead="crashed")
+    lease = await here.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    await here.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
     assert here.mailboxes.buried == 2
     server.start()
     await ashore(here)
     await wait_until(lambda: not here.memory.letters)
     async with looked_at(server) as store:
-        bodies = [letter.body for letter in await store.dead_letters()]
+        bodies = [dead_letter.body for dead_letter in await store.dead_letters()]
         assert bodies == [b"?", b"!"]
 
 
@@ -397,7 +401,7 @@ async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
         server.start()
         await put
         assert here.mailboxes.mode == "redis"
-        assert here.mailboxes.queued == 0
+        assert here.mailboxes.in_memory == 0
 
 
 async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
@@ -407,6 +411,6 @@ async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
         await here.mailboxes.put(envelope(1))
         server.start()
         await wait_until(lambda: not here.transport.failing)
-    assert here.mailboxes.queued == 0
+    assert here.mailboxes.in_memory == 0
     async with looked_at(server) as store:
-        assert await store.queued() == 1
+        assert await store.in_memory() == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.client.server_checks import inspect
 from tests.mailboxes.servers import RedisServer
@@ -52,5 +52,5 @@ async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
 
 async def test_a_server_that_does_not_answer_is_told_apart() -> None:
     """It is no reason to warn of anything."""
-    with pytest.raises(MailboxesUnavailable):
+    with pytest.raises(StoreUnavailable):
         await inspect(connector(f"redis://127.0.0.1:{free_ports(1)[0]}"))

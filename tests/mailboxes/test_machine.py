@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import Envelope
 from gateway.mailboxes.memory.mailbox import Mailbox
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
@@ -17,8 +17,8 @@ from tests.mailboxes.stores import OpenStore, memory
 class IgnoresTokens(MemoryMailboxes):
     """Takes every claim for the current one, which is what I3 forbids."""
 
-    def _held(self, claim: Claim) -> Mailbox | None:
-        return self._claimed.get(claim.lane)
+    def _held(self, lease: MailboxLease) -> Mailbox | None:
+        return self._claimed.get(lease.ordering_key)
 
 
 class CommitsUnderAnyToken(MemoryMailboxes):
@@ -26,56 +26,67 @@ class CommitsUnderAnyToken(MemoryMailboxes):
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Commit under the current token, whatever the claim's is."""
-        mailbox = self._claimed.get(claim.lane)
-        token = mailbox.token if mailbox else claim.token
-        current = Claim(claim.lane, token, None, claim.head, 0)
+        mailbox = self._claimed.get(lease.ordering_key)
+        token = mailbox.token if mailbox else lease.token
+        current = MailboxLease(lease.ordering_key, token, None, lease.next_update, 0)
         following = await super().commit(
-            current, update_id, state, dead=dead, give_back=give_back
+            current,
+            update_id,
+            state,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
         )
-        claim.until = current.until or claim.until
+        lease.expires_at = current.expires_at or lease.expires_at
         return following
 
 
 class ClaimsHeldLanes(MemoryMailboxes):
     """Lets a second worker in before the lease has ended, which I6 forbids."""
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a lane that anybody may hold."""
-        mailbox = self._claimed.get(lane)
+        mailbox = self._claimed.get(ordering_key)
         if mailbox is not None:
             mailbox.due = 0
-        return await super().claim(lane)
+        return await super().acquire(ordering_key)
 
 
 class ClaimsWaitingLanesOnPut(MemoryMailboxes):
     """Lets a put pass by the lanes that wait longer."""
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Claim the lane, also if it is waiting."""
-        placed = await super().put(envelope, claim=claim, bounded=bounded)
-        claimed = await self.claim(envelope.lane) if claim else None
-        return claimed if isinstance(claimed, Claim) else placed
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        claimed = await self.acquire(envelope.ordering_key) if acquire else None
+        return claimed if isinstance(claimed, MailboxLease) else placed
 
 
 class ServesInOrderOfArrival(MemoryMailboxes):
     """Orders by arrival and not by `update_id`, which I2 forbids."""
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Append an update at the end."""
-        placed = await super().put(envelope, claim=claim, bounded=bounded)
-        mailbox = self._claimed.get(envelope.lane) or self._unclaimed[envelope.lane]
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        mailbox = (
+            self._claimed.get(envelope.ordering_key)
+            or self._unclaimed[envelope.ordering_key]
+        )
         mailbox.mail.sort(key=lambda update: int(update.body))
         return placed
 
@@ -84,12 +95,14 @@ class ReplacesWhatIsPutAgain(MemoryMailboxes):
     """Takes an update that is put again for a new one."""
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Overwrite the update that is there."""
-        placed = await super().put(envelope, claim=claim, bounded=bounded)
-        mailbox = self._claimed.get(envelope.lane)
-        if placed is Placed.ALREADY and mailbox is not None:
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        mailbox = self._claimed.get(envelope.ordering_key)
+        if placed is PutResult.DUPLICATE and mailbox is not None:
             mailbox.take(envelope.update_id)
             mailbox.add(envelope, None)
         return placed
@@ -98,10 +111,10 @@ class ReplacesWhatIsPutAgain(MemoryMailboxes):
 class LosesMailOnRelease(MemoryMailboxes):
     """Takes a release for the end of the update, which I1 forbids."""
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Drop the update that was being worked on."""
-        if self._held(claim) is not None:
-            await self.commit(claim, claim.head.update_id, b"", give_back=True)
+        if self._held(lease) is not None:
+            await self.commit(lease, lease.next_update.update_id, b"", release=True)
 
 
 class ForgetsTheState(MemoryMailboxes):
@@ -109,86 +122,94 @@ class ForgetsTheState(MemoryMailboxes):
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Save nothing."""
         return await super().commit(
-            claim, update_id, b"", dead=dead, give_back=give_back
+            lease,
+            update_id,
+            b"",
+            dead_letter_reason=dead_letter_reason,
+            release=release,
         )
 
 
 class ReportsNoLostClaim(MemoryMailboxes):
     """Renews what can be renewed and is silent about the rest."""
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Report nothing."""
-        await super().renew(claims)
+        await super().renew(leases)
         return []
 
 
 class CountsReleasesAsDeaths(MemoryMailboxes):
     """Takes an owner that gave the lane back for one that vanished."""
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Leave the lane as a dead owner does."""
-        mailbox = self._held(claim)
+        mailbox = self._held(lease)
         if mailbox is not None:
             mailbox.count_death()
-        await super().release(claim)
+        await super().release(lease)
 
 
 class ForgetsDeaths(MemoryMailboxes):
     """Lets a poison update end one worker after the other."""
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim any lane, and count from the start."""
-        mailbox = self._claimed.get(lane)
+        mailbox = self._claimed.get(ordering_key)
         if mailbox is not None:
             mailbox.deaths = 0
-        return await super().claim(lane)
+        return await super().acquire(ordering_key)
 
 
 class BlamesWhatWaits(MemoryMailboxes):
     """Takes a suspect that waits for its service for one that is processed."""
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note that a step begins, also where one ends."""
-        await super().note_step(claim, running=True)
+        await super().record_step(lease, running=True)
 
 
 class BlamesWhatHasNotBegun(MemoryMailboxes):
     """Counts a death of a suspect whose actor had not begun with it."""
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a lane as if its actor waited for a service already."""
-        claim = await super().claim(lane)
-        if claim is not None:
-            await self.note_step(claim, running=False)
-        return claim
+        lease = await super().acquire(ordering_key)
+        if lease is not None:
+            await self.record_step(lease, running=False)
+        return lease
 
 
 class LetsNoSuspectPause(MemoryMailboxes):
     """Gives a suspect to the next worker at once, however often that goes wrong."""
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a lane that pauses."""
-        mailbox = self._claimed.get(lane)
+        mailbox = self._claimed.get(ordering_key)
         if mailbox is not None and not mailbox.token:
             mailbox.due = 0
-        return await super().claim(lane)
+        return await super().acquire(ordering_key)
 
 
 class ForgetsWhatIsReleased(MemoryMailboxes):
     """Gives a lane back so that nobody finds it, which I8 forbids."""
 
-    async def waiting(self, limit: int) -> list[str]:
+    async def claimable(self, limit: int) -> list[str]:
         """List only the lanes that were never released."""
-        return [lane for lane in await super().waiting(limit) if lane in self._claimed]
+        return [
+            ordering_key
+            for ordering_key in await super().claimable(limit)
+            if ordering_key in self._claimed
+        ]
 
 
 EXAMPLES = {

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from gateway.domain.ports import LEASE_SECONDS, Claim
+from gateway.domain.ports import LEASE_SECONDS, MailboxLease
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.memory.dead_letters import IN_MEMORY, KeptLetters
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
@@ -26,19 +26,21 @@ def memory(clock: FakeClock) -> MemoryMailboxes:
     return MemoryMailboxes(clock, limit=64, sessions=10)
 
 
-async def serve(memory: MemoryMailboxes, lane: str, state: bytes = b"state") -> Claim:
+async def serve(
+    memory: MemoryMailboxes, ordering_key: str, state: bytes = b"state"
+) -> MailboxLease:
     """Put one update of a user and finish it."""
-    claim = await memory.put(envelope(1, lane))
-    assert isinstance(claim, Claim)
-    await memory.commit(claim, 1, state)
-    return claim
+    lease = await memory.put(envelope(1, ordering_key))
+    assert isinstance(lease, MailboxLease)
+    await memory.commit(lease, 1, state)
+    return lease
 
 
 async def test_what_memory_holds_ends_with_the_process(memory: MemoryMailboxes) -> None:
     """It says so, and how much it is."""
-    assert memory.queued == 0
+    assert memory.in_memory == 0
     await memory.put(envelope(1))
-    assert memory.queued == 1
+    assert memory.in_memory == 1
 
 
 async def test_the_oldest_sessions_go_first(memory: MemoryMailboxes) -> None:
@@ -46,7 +48,7 @@ async def test_the_oldest_sessions_go_first(memory: MemoryMailboxes) -> None:
     for number in range(12):
         await serve(memory, str(number))
     assert memory.sessions == 10
-    states = [(await serve(memory, lane)).state for lane in ("0", "11")]
+    states = [(await serve(memory, ordering_key)).state for ordering_key in ("0", "11")]
     assert states == [None, b"state"]
 
 
@@ -54,9 +56,9 @@ async def test_tokens_of_two_processes_never_meet(clock: FakeClock) -> None:
     """A claim of a worker before a restart opens nothing after it."""
     processes = [MemoryMailboxes(clock, limit=64, sessions=10) for _ in range(2)]
     tokens = {
-        (await serve(memory, str(lane))).token
+        (await serve(memory, str(ordering_key))).token
         for memory in processes
-        for lane in range(50)
+        for ordering_key in range(50)
     }
     assert len(tokens) == 100
 
@@ -65,10 +67,16 @@ async def test_the_newest_dead_letters_are_kept(memory: MemoryMailboxes) -> None
     """Their number is bounded; the count goes on."""
     most = IN_MEMORY.updates
     for number in range(most + 5):
-        await memory.bury(
-            DeadLetter(update_id=number, lane="7", reason="crashed", time=0, body=b"")
+        await memory.add_dead_letter(
+            DeadLetter(
+                update_id=number,
+                ordering_key="7",
+                reason="crashed",
+                dead_lettered_at=0,
+                body=b"",
+            )
         )
-    kept = [letter.update_id for letter in memory.letters.all]
+    kept = [dead_letter.update_id for dead_letter in memory.letters.all]
     assert kept == list(range(5, most + 5))
     assert memory.buried == most + 5
 
@@ -77,25 +85,31 @@ async def test_dead_letters_are_bounded_by_their_size(memory: MemoryMailboxes) -
     """A hundred bodies of the largest size must not fill the memory."""
     body = b" " * (1 << 20)
     for number in range(100):
-        await memory.bury(
-            DeadLetter(update_id=number, lane="7", reason="crashed", time=0, body=body)
+        await memory.add_dead_letter(
+            DeadLetter(
+                update_id=number,
+                ordering_key="7",
+                reason="crashed",
+                dead_lettered_at=0,
+                body=body,
+            )
         )
-    kept = [letter.update_id for letter in memory.letters.all]
+    kept = [dead_letter.update_id for dead_letter in memory.letters.all]
     assert kept == list(range(84, 100))
     assert memory.buried == 100
 
 
 async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxes) -> None:
     """For the metrics; claimed lanes count as well."""
-    claim = await memory.put(envelope(1, "7"))
-    assert isinstance(claim, Claim)
+    lease = await memory.put(envelope(1, "7"))
+    assert isinstance(lease, MailboxLease)
     await memory.put(envelope(2, "7"))
     await memory.put(envelope(2, "7"))
-    await memory.put(envelope(3, "8"), claim=False)
-    assert (memory.queued, memory.lanes) == (3, 2)
-    await memory.commit(claim, 1, b"state")
-    await memory.commit(claim, 2, b"state")
-    assert (memory.queued, memory.lanes) == (1, 1)
+    await memory.put(envelope(3, "8"), acquire=False)
+    assert (memory.in_memory, memory.lanes) == (3, 2)
+    await memory.commit(lease, 1, b"state")
+    await memory.commit(lease, 2, b"state")
+    assert (memory.in_memory, memory.lanes) == (1, 1)
 
 
 async def test_a_lease_ends_at_its_end(
@@ -104,8 +118,8 @@ async def test_a_lease_ends_at_its_end(
     """In the very moment at which it is listed as waiting it can be claimed."""
     await memory.put(envelope(1, "7"))
     clock.move(LEASE_SECONDS)
-    assert await memory.waiting(10) == ["7"]
-    assert await memory.claim("7") is not None
+    assert await memory.claimable(10) == ["7"]
+    assert await memory.acquire("7") is not None
 
 
 async def test_the_longest_wait_is_known(
@@ -113,18 +127,18 @@ async def test_the_longest_wait_is_known(
 ) -> None:
     """Mail that nobody works on shows, be it unclaimed or its owner's lease over."""
     assert memory.longest_wait == 0
-    claim = await memory.put(envelope(1, "7"))
-    assert isinstance(claim, Claim)
+    lease = await memory.put(envelope(1, "7"))
+    assert isinstance(lease, MailboxLease)
     clock.move(LEASE_SECONDS)
     assert memory.longest_wait == 0
     clock.move(2)
     assert memory.longest_wait == 2
-    await memory.put(envelope(1, "8"), claim=False)
+    await memory.put(envelope(1, "8"), acquire=False)
     clock.move(1)
     assert memory.longest_wait == 3
-    await memory.renew([claim])
+    await memory.renew([lease])
     assert memory.longest_wait == 1
-    await memory.claim("8")
+    await memory.acquire("8")
     assert memory.longest_wait == 0
 
 
@@ -132,27 +146,29 @@ async def test_a_hundred_thousand_users_leave_nothing_but_their_sessions(
     memory: MemoryMailboxes,
 ) -> None:
     """No mailbox, no claim, no place in an order: the memory is as it was before."""
-    for lane in range(20):
-        await serve(memory, str(lane))
+    for ordering_key in range(20):
+        await serve(memory, str(ordering_key))
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    for lane in range(MANY):
-        await serve(memory, str(lane))
+    for ordering_key in range(MANY):
+        await serve(memory, str(ordering_key))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (memory.queued, memory.lanes, memory.sessions) == (0, 0, 10)
+    assert (memory.in_memory, memory.lanes, memory.sessions) == (0, 0, 10)
     assert after - before < 20_000  # a fifth of a byte per user
 
 
 def test_any_dead_letter_can_be_withdrawn() -> None:
     """And no other goes with it, whichever is the oldest."""
-    letters = KeptLetters()
+    dead_letters = KeptLetters()
     one, two, three = (
-        DeadLetter(update_id=number, lane="", reason="", time=0, body=b"?")
+        DeadLetter(
+            update_id=number, ordering_key="", reason="", dead_lettered_at=0, body=b"?"
+        )
         for number in range(3)
     )
-    for letter in (one, two, three):
-        letters.keep(letter, now=0)
-    letters.withdraw(two)
-    letters.withdraw(two)
-    assert letters.all == (one, three)
+    for dead_letter in (one, two, three):
+        dead_letters.keep(dead_letter, now=0)
+    dead_letters.withdraw(two)
+    dead_letters.withdraw(two)
+    assert dead_letters.all == (one, three)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import ClaimLost, MailboxesError, MailboxesUnavailable
-from gateway.domain.ports import Claim, Placed
-from gateway.domain.user_state import KEPT_SECONDS, State, encode_state
+from gateway.domain.errors import LeaseLost, StoreError, StoreUnavailable
+from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.user_state import STATE_TTL, UserState, encode_user_state
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.client.connection import MOST_QUEUED
 from gateway.mailboxes.redis.client.connection_factory import connector
@@ -82,27 +82,33 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-async def claimed(store: RedisStore, *ids: int, lane: str = "7") -> Claim:
+async def claimed(
+    store: RedisStore, *ids: int, ordering_key: str = "7"
+) -> MailboxLease:
     """Put updates into a free lane; give the claim."""
-    first, *_ = [await store.mailboxes.put(envelope(number, lane)) for number in ids]
-    assert isinstance(first, Claim)
+    first, *_ = [
+        await store.mailboxes.put(envelope(number, ordering_key)) for number in ids
+    ]
+    assert isinstance(first, MailboxLease)
     return first
 
 
-async def serve(store: RedisStore, lanes: int, updates: int = 3) -> list[int]:
+async def serve(store: RedisStore, ordering_keys: int, updates: int = 3) -> list[int]:
     """Put and commit updates of many lanes at once; give the ids, one per commit."""
     done: list[int] = []
 
-    async def one(lane: int) -> None:
+    async def one(ordering_key: int) -> None:
         for n in range(updates):
-            placed = await store.mailboxes.put(envelope(lane * 100 + n, str(lane)))
-            assert isinstance(placed, Claim)
-            await store.mailboxes.commit(placed, lane * 100 + n, b"%d" % n)
-            done.append(lane * 100 + n)
+            placed = await store.mailboxes.put(
+                envelope(ordering_key * 100 + n, str(ordering_key))
+            )
+            assert isinstance(placed, MailboxLease)
+            await store.mailboxes.commit(placed, ordering_key * 100 + n, b"%d" % n)
+            done.append(ordering_key * 100 + n)
 
     async with asyncio.TaskGroup() as group:
-        for lane in range(lanes):
-            group.create_task(one(lane))
+        for ordering_key in range(ordering_keys):
+            group.create_task(one(ordering_key))
     return done
 
 
@@ -115,10 +121,10 @@ class TestLostAnswers:
     ) -> None:
         """Also if the answer that brought it first was lost."""
         proxy.faults.append(fault)
-        claim = await claimed(cut, 1)
+        lease = await claimed(cut, 1)
         assert proxy.cuts == 1
-        assert await cut.queued() == 1
-        assert list(await cut.mailboxes.renew([claim])) == []
+        assert await cut.in_memory() == 1
+        assert list(await cut.mailboxes.renew([lease])) == []
 
     @pytest.mark.parametrize("fault", CUTS)
     async def test_a_put_without_a_claim_is_stored_once(
@@ -126,18 +132,20 @@ class TestLostAnswers:
     ) -> None:
         """The second answer may be that it was there before."""
         proxy.faults.append(fault)
-        placed = await cut.mailboxes.put(envelope(1), claim=False)
-        assert placed in (Placed.STORED, Placed.ALREADY)
-        assert await cut.queued() == 1
+        placed = await cut.mailboxes.put(envelope(1), acquire=False)
+        assert placed in (PutResult.STORED, PutResult.DUPLICATE)
+        assert await cut.in_memory() == 1
 
     @pytest.mark.parametrize("fault", CUTS)
     async def test_a_commit_gives_the_next_update(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """The work goes on under the same claim."""
-        claim = await claimed(cut, 1, 2)
+        lease = await claimed(cut, 1, 2)
         proxy.faults.append(fault)
-        following = await cut.mailboxes.commit(claim, 1, b"state", dead="crashed")
+        following = await cut.mailboxes.commit(
+            lease, 1, b"state", dead_letter_reason="crashed"
+        )
         assert following is not None
         assert following.update_id == 2
         assert len(await cut.dead_letters()) == 1
@@ -147,9 +155,9 @@ class TestLostAnswers:
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """It took effect: the update was done, and is counted as done."""
-        claim = await claimed(cut, 1)
+        lease = await claimed(cut, 1)
         proxy.faults.append(fault)
-        assert await cut.mailboxes.commit(claim, 1, b"state") is None
+        assert await cut.mailboxes.commit(lease, 1, b"state") is None
         assert await cut.lanes() == 0
 
     @pytest.mark.parametrize("fault", CUTS)
@@ -159,11 +167,11 @@ class TestLostAnswers:
         """Another worker did the update meanwhile; a repetition does not hide it."""
         old = await claimed(cut, 1)
         await cut.pass_time(LEASE + 1)
-        new = await cut.mailboxes.claim("7")
-        assert isinstance(new, Claim)
+        new = await cut.mailboxes.acquire("7")
+        assert isinstance(new, MailboxLease)
         await cut.mailboxes.commit(new, 1, b"new")
         proxy.faults.append(fault)
-        with pytest.raises(ClaimLost):
+        with pytest.raises(LeaseLost):
             await cut.mailboxes.commit(old, 1, b"old")
         assert proxy.cuts == 1
 
@@ -172,16 +180,18 @@ class TestLostAnswers:
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """What is stored is the state from before: the new owner is still at work."""
-        state = State()
+        state = UserState()
         first = await claimed(cut, 1)
-        await cut.mailboxes.commit(first, 1, encode_state(state))
+        await cut.mailboxes.commit(first, 1, encode_user_state(state))
         old = await claimed(cut, 2)
         await cut.pass_time(LEASE + 1)
-        assert isinstance(await cut.mailboxes.claim("7"), Claim)
-        state.give_up()
+        assert isinstance(await cut.mailboxes.acquire("7"), MailboxLease)
+        state.mark_dead_lettered()
         proxy.faults.append(fault)
-        with pytest.raises(ClaimLost):
-            await cut.mailboxes.commit(old, 2, encode_state(state), dead="poison")
+        with pytest.raises(LeaseLost):
+            await cut.mailboxes.commit(
+                old, 2, encode_user_state(state), dead_letter_reason="poison"
+            )
         assert proxy.cuts == 1
         assert not await cut.dead_letters()
 
@@ -190,23 +200,23 @@ class TestLostAnswers:
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """And the first attempt is not counted as a death."""
-        await cut.mailboxes.put(envelope(1), claim=False)
+        await cut.mailboxes.put(envelope(1), acquire=False)
         proxy.faults.append(fault)
-        claim = await cut.mailboxes.claim("7")
-        assert isinstance(claim, Claim)
-        assert claim.deaths == 0
+        lease = await cut.mailboxes.acquire("7")
+        assert isinstance(lease, MailboxLease)
+        assert lease.owner_losses == 0
 
     @pytest.mark.parametrize("fault", CUTS)
     async def test_renewals_and_releases_come_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """As everything else."""
-        claim = await claimed(cut, 1)
+        lease = await claimed(cut, 1)
         proxy.faults.append(fault)
-        assert list(await cut.mailboxes.renew([claim])) == []
+        assert list(await cut.mailboxes.renew([lease])) == []
         proxy.faults.append(fault)
-        await cut.mailboxes.release(claim)
-        assert list(await cut.mailboxes.waiting(1)) == ["7"]
+        await cut.mailboxes.release(lease)
+        assert list(await cut.mailboxes.claimable(1)) == ["7"]
 
     async def test_a_thousand_updates_come_through_many_cuts(
         self, cut: RedisStore, proxy: Proxy
@@ -259,25 +269,25 @@ class TestCancelledCallers:
         if not task.cancel():
             return
         await asyncio.gather(task, return_exceptions=True)
-        queued = await store.queued()
-        assert len(await store.mailboxes.waiting(1)) == queued
+        queued = await store.in_memory()
+        assert len(await store.mailboxes.claimable(1)) == queued
         if queued:
-            claim = await store.mailboxes.claim("7")
-            assert isinstance(claim, Claim)
+            lease = await store.mailboxes.acquire("7")
+            assert isinstance(lease, MailboxLease)
 
     async def test_a_cancelled_claim_gives_the_lane_back(
         self, store: RedisStore
     ) -> None:
         """Also if the answer is there already, and only was not read."""
-        await store.mailboxes.put(envelope(1), claim=False)
+        await store.mailboxes.put(envelope(1), acquire=False)
         for turns in range(8):
-            task = asyncio.create_task(store.mailboxes.claim("7"))
+            task = asyncio.create_task(store.mailboxes.acquire("7"))
             for _ in range(turns):
                 await asyncio.sleep(0)
             if not task.cancel():
                 return
             await asyncio.gather(task, return_exceptions=True)
-            assert list(await store.mailboxes.waiting(1)) == ["7"]
+            assert list(await store.mailboxes.claimable(1)) == ["7"]
 
     async def test_the_answer_of_a_cancelled_caller_is_nobody_elses(
         self, store: RedisStore
@@ -322,20 +332,20 @@ class TestFailingServer:
     ) -> None:
         """Whoever asks meanwhile waits for the answer."""
         async with opened(connector(own_server.url)) as store:
-            claim = await claimed(store, 1, 2)
+            lease = await claimed(store, 1, 2)
             own_server.kill()
-            commit = asyncio.create_task(store.mailboxes.commit(claim, 1, b"state"))
+            commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
             put = asyncio.create_task(store.mailboxes.put(envelope(3)))
             await wait_until(lambda: store.transport.failing)
             own_server.start()
             assert await commit is None  # what follows is taken a moment later
-            assert await put is Placed.STORED
-            assert await store.queued() == 2
+            assert await put is PutResult.STORED
+            assert await store.in_memory() == 2
             assert not store.transport.failing
             await store.pass_time(SETTLE_SECONDS + 0.1)
-            again = await store.mailboxes.claim("7")
-            assert isinstance(again, Claim)
-            assert (again.head.update_id, again.state) == (2, b"state")
+            again = await store.mailboxes.acquire("7")
+            assert isinstance(again, MailboxLease)
+            assert (again.next_update.update_id, again.state) == (2, b"state")
 
     async def test_the_patience_of_a_put_is_bounded(
         self, own_server: RedisServer
@@ -344,11 +354,11 @@ class TestFailingServer:
         async with opened(connector(own_server.url)) as store:
             store.mailboxes._asking._patience = 0.2  # noqa: SLF001 - as the app sets it
             own_server.kill()
-            with pytest.raises(MailboxesUnavailable):
+            with pytest.raises(StoreUnavailable):
                 await store.mailboxes.put(envelope(1))
             own_server.start()
             await wait_until(lambda: not store.transport.failing)
-            assert await store.mailboxes.put(envelope(2)) is Placed.STORED
+            assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
 
     async def test_a_server_that_is_silent_is_left_in_time(
         self, own_server: RedisServer
@@ -359,7 +369,7 @@ class TestFailingServer:
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
             await wait_until(lambda: store.transport.failing)
             os.kill(own_server.pid, signal.SIGCONT)
-            assert isinstance(await put, Claim)
+            assert isinstance(await put, MailboxLease)
 
     async def test_attempts_to_connect_are_few(self) -> None:
         """No storm of connections, however many callers wait."""
@@ -392,7 +402,7 @@ class TestFailingServer:
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
             await wait_until(lambda: store.transport.failing)
             own_server.ask("REPLICAOF NO ONE")
-            assert isinstance(await put, Claim)
+            assert isinstance(await put, MailboxLease)
 
     async def test_a_server_that_refuses_is_not_stormed(
         self, own_server: RedisServer, tap: Wiretap, caplog: pytest.LogCaptureFixture
@@ -409,7 +419,7 @@ class TestFailingServer:
             assert caplog.messages.count("redis is failing") == 1
             assert "redis is back" not in caplog.messages
             own_server.ask("CONFIG SET min-replicas-to-write 0")
-            assert isinstance(await put, Claim)
+            assert isinstance(await put, MailboxLease)
 
     async def test_what_nobody_waits_for_is_not_kept(
         self, own_server: RedisServer
@@ -431,30 +441,35 @@ class TestFailingServer:
     async def test_a_refused_command_is_an_answer(self, store: RedisStore) -> None:
         """It is not repeated, and the next one is answered as ever."""
         await store.ask("SET", shard_of(b"7").mail(b"7"), "no sorted set")
-        with pytest.raises(MailboxesError) as raised:
+        with pytest.raises(StoreError) as raised:
             await store.mailboxes.put(envelope(1))
         assert not raised.value.retry
-        await claimed(store, 1, lane="8")
+        await claimed(store, 1, ordering_key="8")
 
     async def test_a_full_redis_refuses_puts_and_lets_all_others_pass(
         self, own_server: RedisServer
     ) -> None:
         """Else nothing would ever get less."""
         async with opened(connector(own_server.url)) as store:
-            claims = [await claimed(store, 1, 2, lane=str(n)) for n in range(50)]
-            await store.mailboxes.put(envelope(1, "waits"), claim=False)
+            leases = [
+                await claimed(store, 1, 2, ordering_key=str(n)) for n in range(50)
+            ]
+            await store.mailboxes.put(envelope(1, "waits"), acquire=False)
             await store.ask("CONFIG", "SET", "maxmemory", "100kb")
-            with pytest.raises(MailboxesUnavailable):
+            with pytest.raises(StoreUnavailable):
                 await store.mailboxes.put(envelope(3, "0"))
-            assert list(await store.mailboxes.renew(claims)) == []
-            assert isinstance(await store.mailboxes.claim("waits"), Claim)
-            await store.mailboxes.release(claims.pop())
-            for claim in claims:
-                assert await store.mailboxes.commit(claim, 1, b"s" * 300)
-                assert await store.mailboxes.commit(claim, 2, b"s", dead="x") is None
+            assert list(await store.mailboxes.renew(leases)) == []
+            assert isinstance(await store.mailboxes.acquire("waits"), MailboxLease)
+            await store.mailboxes.release(leases.pop())
+            for lease in leases:
+                assert await store.mailboxes.commit(lease, 1, b"s" * 300)
+                assert (
+                    await store.mailboxes.commit(lease, 2, b"s", dead_letter_reason="x")
+                    is None
+                )
             assert await store.lanes() == 2
             await store.ask("CONFIG", "SET", "maxmemory", "0")
-            await claimed(store, 3, lane="0")
+            await claimed(store, 3, ordering_key="0")
 
     async def test_a_put_whose_answer_was_lost_passes_a_full_redis(
         self, own_server: RedisServer
@@ -469,14 +484,14 @@ class TestFailingServer:
             proxied(own_server.port) as proxy,
             opened(connector(proxy.url)) as store,
         ):
-            await store.mailboxes.waiting(1)
+            await store.mailboxes.claimable(1)
             proxy.faults.append("cut after")
             proxy.fault = fill
-            claim = await claimed(store, 1)
+            lease = await claimed(store, 1)
             assert proxy.cuts == 1
-            with pytest.raises(MailboxesUnavailable):
+            with pytest.raises(StoreUnavailable):
                 await store.mailboxes.put(envelope(2))
-            assert list(await store.mailboxes.renew([claim])) == []
+            assert list(await store.mailboxes.renew([lease])) == []
 
 
 class TestKeys:
@@ -484,13 +499,13 @@ class TestKeys:
 
     async def test_only_states_and_dead_letters_expire(self, store: RedisStore) -> None:
         """Accepted mail never expires; all but dead letters goes with it."""
-        claim = await claimed(store, 1, 2)
-        await store.mailboxes.commit(claim, 1, b"state", dead="crashed")
+        lease = await claimed(store, 1, 2)
+        await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         lifetimes = {
             key[:1]: await store.ask("TTL", key) for key in await store.ask("KEYS", "*")
         }
         assert lifetimes.keys() == {b"m", b"s", b"p", b"c", b"d"}
-        assert KEPT_SECONDS - LIMIT <= lifetimes.pop(b"s") <= KEPT_SECONDS
+        assert STATE_TTL - LIMIT <= lifetimes.pop(b"s") <= STATE_TTL
         assert LETTERS.seconds - LIMIT <= lifetimes.pop(b"d") <= LETTERS.seconds
         assert set(lifetimes.values()) == {-1}
 
@@ -498,15 +513,17 @@ class TestKeys:
         self, store: RedisStore
     ) -> None:
         """With as many recent ids as are kept."""
-        state = State(internal_user_id="u-1234567890", judged_at=1.79e9, tokens=0.5)
+        state = UserState(
+            internal_user_id="u-1234567890", bucket_updated_at=1.79e9, tokens=0.5
+        )
         for number in range(100):
-            state.remember(900_000_000 + number, 1.79e9 + 60 * number)
-        lanes = [str(5_000_000_000 + number) for number in range(1000)]
-        for lane in lanes:
-            claim = await claimed(store, 1, lane=lane)
-            await store.mailboxes.commit(claim, 1, encode_state(state))
+            state.mark_handled(900_000_000 + number, 1.79e9 + 60 * number)
+        ordering_keys = [str(5_000_000_000 + number) for number in range(1000)]
+        for ordering_key in ordering_keys:
+            lease = await claimed(store, 1, ordering_key=ordering_key)
+            await store.mailboxes.commit(lease, 1, encode_user_state(state))
         keys = await store.ask("KEYS", "*")
-        assert len(keys) == len(lanes)
+        assert len(keys) == len(ordering_keys)
         usage = [await store.ask("MEMORY", "USAGE", key) for key in keys]
         assert max(usage) <= 500
 
@@ -515,7 +532,7 @@ class TestKeys:
     ) -> None:
         """Then nothing is left of a user."""
         await serve(store, 3)
-        await store.pass_time(KEPT_SECONDS + 1)
+        await store.pass_time(STATE_TTL + 1)
         assert await store.ask("DBSIZE") == 0
 
 
@@ -526,10 +543,10 @@ class TestGroupCommit:
         self, tapped: RedisStore, tap: Wiretap
     ) -> None:
         """The put and the commit."""
-        await tapped.mailboxes.waiting(1)
+        await tapped.mailboxes.claimable(1)
         before = len(tap.writes)
-        claim = await claimed(tapped, 1)
-        await tapped.mailboxes.commit(claim, 1, b"state")
+        lease = await claimed(tapped, 1)
+        await tapped.mailboxes.commit(lease, 1, b"state")
         assert len(tap.writes) == before + 2
 
     async def test_puts_of_one_turn_are_one_write(
@@ -537,14 +554,17 @@ class TestGroupCommit:
     ) -> None:
         """However many they are, up to a bound."""
         before = len(tap.writes)
-        puts = (tapped.mailboxes.put(envelope(1, str(lane))) for lane in range(300))
+        puts = (
+            tapped.mailboxes.put(envelope(1, str(ordering_key)))
+            for ordering_key in range(300)
+        )
         await asyncio.gather(*puts)
         assert len(tap.writes) == before + 1
 
     async def test_a_sweep_is_one_write(self, tapped: RedisStore, tap: Wiretap) -> None:
         """Over all the shards."""
         before = len(tap.writes)
-        await tapped.mailboxes.waiting(10)
+        await tapped.mailboxes.claimable(10)
         assert len(tap.writes) == before + 1
 
     async def test_a_flood_of_large_updates_is_sent_in_parts(
@@ -568,14 +588,17 @@ class TestPlenty:
         """In portions, each lane once, and claimed by the portion."""
         total = 1500
         for start in range(0, total, 500):
-            lanes = range(start, start + 500)
+            ordering_keys = range(start, start + 500)
             await asyncio.gather(
-                *(store.mailboxes.put(envelope(1, str(n)), claim=False) for n in lanes)
+                *(
+                    store.mailboxes.put(envelope(1, str(n)), acquire=False)
+                    for n in ordering_keys
+                )
             )
         found: set[str] = set()
-        while listed := await store.mailboxes.waiting(100):
-            claims = await asyncio.gather(*map(store.mailboxes.claim, listed))
-            assert all(isinstance(claim, Claim) for claim in claims)
+        while listed := await store.mailboxes.claimable(100):
+            leases = await asyncio.gather(*map(store.mailboxes.acquire, listed))
+            assert all(isinstance(lease, MailboxLease) for lease in leases)
             found |= set(listed)
         assert len(found) == total
 
@@ -583,13 +606,16 @@ class TestPlenty:
         self, tapped: RedisStore, tap: Wiretap
     ) -> None:
         """All leases of a worker, whatever their shards."""
-        puts = (tapped.mailboxes.put(envelope(1, str(lane))) for lane in range(300))
-        claims = [c for c in await asyncio.gather(*puts) if isinstance(c, Claim)]
+        puts = (
+            tapped.mailboxes.put(envelope(1, str(ordering_key)))
+            for ordering_key in range(300)
+        )
+        leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
         await tapped.pass_time(LEASE / 2)
         before = len(tap.writes)
-        assert list(await tapped.mailboxes.renew(claims)) == []
+        assert list(await tapped.mailboxes.renew(leases)) == []
         assert len(tap.writes) == before + 1
-        assert {claim.until for claim in claims} == {tapped.clock.uptime() + LEASE}
+        assert {lease.expires_at for lease in leases} == {tapped.clock.uptime() + LEASE}
 
 
 class TestRecovery:
@@ -600,40 +626,40 @@ class TestRecovery:
     ) -> None:
         """In order, and nothing is claimed until every worker has put its own."""
         async with opened(connector(own_server.url)) as store:
-            claim = await claimed(store, 1, lane="done")
-            await store.mailboxes.commit(claim, 1, b"state")
+            lease = await claimed(store, 1, ordering_key="done")
+            await store.mailboxes.commit(lease, 1, b"state")
             lost = await claimed(store, 2, 3)
             own_server.ask("FLUSHALL")
             own_server.kill()
             put = asyncio.create_task(store.mailboxes.put(envelope(4)))
             await wait_until(lambda: store.transport.failing)
             own_server.start()
-            assert await put is Placed.STORED
-            assert await store.mailboxes.put(envelope(5)) is Placed.STORED
-            assert list(await store.mailboxes.waiting(10)) == []
-            assert await store.mailboxes.claim("7") is None
-            with pytest.raises(ClaimLost):
+            assert await put is PutResult.STORED
+            assert await store.mailboxes.put(envelope(5)) is PutResult.STORED
+            assert list(await store.mailboxes.claimable(10)) == []
+            assert await store.mailboxes.acquire("7") is None
+            with pytest.raises(LeaseLost):
                 await store.mailboxes.commit(lost, 2, b"stale")
             await store.pass_time(SETTLE_SECONDS + 0.1)
-            assert sorted(await store.mailboxes.waiting(10)) == ["7"]
-            again = await store.mailboxes.claim("7")
-            assert isinstance(again, Claim)
-            assert again.head.update_id == 2
-            assert await store.queued() == 4
+            assert sorted(await store.mailboxes.claimable(10)) == ["7"]
+            again = await store.mailboxes.acquire("7")
+            assert isinstance(again, MailboxLease)
+            assert again.next_update.update_id == 2
+            assert await store.in_memory() == 4
 
     async def test_only_the_last_seconds_are_put_again(
         self, own_server: RedisServer
     ) -> None:
         """All before is in the file."""
         async with opened(connector(own_server.url)) as store:
-            await claimed(store, 1, lane="old")
+            await claimed(store, 1, ordering_key="old")
             await store.pass_time(6)
-            await claimed(store, 2, lane="new")
+            await claimed(store, 2, ordering_key="new")
             own_server.ask("FLUSHALL")
             own_server.kill()
             own_server.start()
             await store.ask("PING")
-            assert await store.queued() == 1
+            assert await store.in_memory() == 1
 
     async def test_a_long_outage_makes_nothing_old(
         self, own_server: RedisServer
@@ -647,28 +673,28 @@ class TestRecovery:
             await wait_until(lambda: store.transport.failing)
             store.clock.move(60)
             own_server.start()
-            assert await put is Placed.STORED
-            assert await store.queued() == 2
+            assert await put is PutResult.STORED
+            assert await store.in_memory() == 2
 
     async def test_an_owner_goes_on_when_all_have_put_again(
         self, own_server: RedisServer
     ) -> None:
         """Its claim was not lost, but of what comes next some may be missing yet."""
         async with opened(connector(own_server.url)) as store:
-            claim = await claimed(store, 1, 3)
+            lease = await claimed(store, 1, 3)
             own_server.kill()
-            commit = asyncio.create_task(store.mailboxes.commit(claim, 1, b"state"))
+            commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
             await wait_until(lambda: store.transport.failing)
             own_server.start()
             assert await commit is None
             late = RedisMailboxes(
                 store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
             )
-            await late.put(envelope(2), claim=False)
+            await late.put(envelope(2), acquire=False)
             await store.pass_time(SETTLE_SECONDS + 0.1)
-            again = await store.mailboxes.claim("7")
-            assert isinstance(again, Claim)
-            assert (again.head.update_id, again.state) == (2, b"state")
+            again = await store.mailboxes.acquire("7")
+            assert isinstance(again, MailboxLease)
+            assert (again.next_update.update_id, again.state) == (2, b"state")
 
     async def test_what_is_lost_twice_is_put_again_twice(
         self, own_server: RedisServer
@@ -679,7 +705,7 @@ class TestRecovery:
             for _ in range(2):
                 own_server.ask("FLUSHALL")
                 own_server.kill()
-                queued = asyncio.create_task(store.queued())
+                queued = asyncio.create_task(store.in_memory())
                 await wait_until(lambda: store.transport.failing)
                 store.clock.move(60)
                 own_server.start()
@@ -697,17 +723,17 @@ class TestRecovery:
         )
         workers = (store.mailboxes, other)
         for number, worker in enumerate(workers):
-            await worker.waiting(1)
+            await worker.claimable(1)
             await worker.put(envelope(1, str(number)))
         assert "redis was emptied: what was not done is lost" not in caplog.messages
         redis_server.ask("FLUSHALL")
         for worker in workers:
-            assert list(await worker.waiting(10)) == []
+            assert list(await worker.claimable(10)) == []
         messages = caplog.messages
         assert messages.count("redis was emptied: what was not done is lost") == 2
         await store.pass_time(SETTLE_SECONDS + 0.1)
         for worker in workers:
-            assert sorted(await worker.waiting(10)) == ["0", "1"]
+            assert sorted(await worker.claimable(10)) == ["0", "1"]
 
     async def test_a_lost_connection_is_no_restart(
         self, cut: RedisStore, proxy: Proxy, caplog: pytest.LogCaptureFixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import Claim
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import MailboxLease
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.client.sentinel import PORT, read_sentinel_url
@@ -44,11 +44,15 @@ async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterTransport]]
         yield RedisStore(transport, [transport], clock), transport
 
 
-async def put_all(store: RedisStore, update_id: int) -> list[Claim]:
+async def put_all(store: RedisStore, update_id: int) -> list[MailboxLease]:
     """Put an update into each lane. Gives what was claimed."""
-    puts = (store.mailboxes.put(envelope(update_id, lane)) for lane in LANES)
+    puts = (
+        store.mailboxes.put(envelope(update_id, ordering_key)) for ordering_key in LANES
+    )
     return [
-        placed for placed in await asyncio.gather(*puts) if isinstance(placed, Claim)
+        placed
+        for placed in await asyncio.gather(*puts)
+        if isinstance(placed, MailboxLease)
     ]
 
 
@@ -57,24 +61,26 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
 ) -> None:
     """From a master that had accepted more than it sent to the replica."""
     async with opened(watched.url) as (store, transport):
-        for claim in await put_all(store, 1):
-            await store.mailboxes.commit(claim, 1, b"state")
+        for lease in await put_all(store, 1):
+            await store.mailboxes.commit(lease, 1, b"state")
         await asyncio.to_thread(watched.replica.wait_for, watched.master)
         watched.replica.cut_off(watched.master)
-        *claims, done = await put_all(store, 2)
+        *leases, done = await put_all(store, 2)
         await store.mailboxes.commit(done, 2, b"done")
         watched.kill_master()
-        stale = asyncio.create_task(store.mailboxes.commit(claims[0], 2, b"stale"))
+        stale = asyncio.create_task(store.mailboxes.commit(leases[0], 2, b"stale"))
         await wait_until(lambda: transport.failing)
-        with pytest.raises(ClaimLost):
+        with pytest.raises(LeaseLost):
             await stale
         assert b"role:master" in watched.replica.ask("INFO replication")
-        assert list(await store.mailboxes.waiting(100)) == []
+        assert list(await store.mailboxes.claimable(100)) == []
         store.clock.move(SETTLE_SECONDS + 0.1)
-        assert set(await store.mailboxes.waiting(100)) == {*LANES} - {done.lane}
-        again = await store.mailboxes.claim(LANES[0])
-        assert isinstance(again, Claim)
-        assert (again.head.update_id, again.state) == (2, b"state")
+        assert set(await store.mailboxes.claimable(100)) == {*LANES} - {
+            done.ordering_key
+        }
+        again = await store.mailboxes.acquire(LANES[0])
+        assert isinstance(again, MailboxLease)
+        assert (again.next_update.update_id, again.state) == (2, b"state")
 
 
 async def test_a_master_is_left_before_it_knows_of_its_successor(
@@ -85,7 +91,7 @@ async def test_a_master_is_left_before_it_knows_of_its_successor(
     Here it refuses to be told, so that the test may take its time.
     """
     async with opened(watched.url) as (store, _):
-        claims = await put_all(store, 1)
+        leases = await put_all(store, 1)
         await asyncio.to_thread(watched.replica.wait_for, watched.master)
         watched.replica.cut_off(watched.master)
         await put_all(store, 2)
@@ -98,13 +104,13 @@ async def test_a_master_is_left_before_it_knows_of_its_successor(
         mail = shard_of(LANES[0].encode()).mail(LANES[0].encode()).decode()
 
         async def brought() -> bool:
-            await store.mailboxes.renew(claims)
+            await store.mailboxes.renew(leases)
             with contextlib.suppress(OSError):  # broken by a Sentinel
                 return watched.replica.ask(f"ZCARD {mail}") == b":2\r\n"
             return False
 
         await wait_until_found(brought)
-        assert list(await store.mailboxes.waiting(100)) == []
+        assert list(await store.mailboxes.claimable(100)) == []
         assert b"role:master" in watched.master.ask("INFO replication")
 
 

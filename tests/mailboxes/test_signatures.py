@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.domain.errors import ForgedEntry
-from gateway.domain.ports import Claim, Placed
+from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, Envelope
-from gateway.domain.user_state import State, encode_state
+from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import connector
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
 from gateway.mailboxes.redis.keys import ALL_SHARDS, shard_of
@@ -25,7 +25,7 @@ from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import LETTERS, LIMIT, SIGNATURES, envelope
 
-ADMIN = encode_state(State(internal_user_id="admin-0001", session_until=9e9))
+ADMIN = encode_user_state(UserState(internal_user_id="admin-0001", session_until=9e9))
 STRANGER = StoreSignatures(["a secret that is not ours"])
 
 
@@ -46,21 +46,21 @@ async def with_store(
             store.clock,
             signatures,
             limit=LIMIT,
-            letters=LETTERS,
+            dead_letters=LETTERS,
         )
         await act(store)
 
 
-def mail(lane: bytes = b"7") -> bytes:
+def mail(ordering_key: bytes = b"7") -> bytes:
     """Return the key of a mailbox."""
-    return shard_of(lane).mail(lane)
+    return shard_of(ordering_key).mail(ordering_key)
 
 
-async def claim_of(store: RedisStore, lane: str = "7") -> Claim:
+async def claim_of(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
     """Claim a mailbox that has mail."""
-    claim = await store.mailboxes.claim(lane)
-    assert isinstance(claim, Claim)
-    return claim
+    lease = await store.mailboxes.acquire(ordering_key)
+    assert isinstance(lease, MailboxLease)
+    return lease
 
 
 class TestStates:
@@ -87,13 +87,13 @@ class TestStates:
 
         async def act(store: RedisStore) -> None:
             await store.ask("SET", shard_of(b"7").state(b"7"), stored)
-            claim = await store.mailboxes.put(envelope(1))
-            assert isinstance(claim, Claim)
-            assert claim.state is None
+            lease = await store.mailboxes.put(envelope(1))
+            assert isinstance(lease, MailboxLease)
+            assert lease.state is None
             assert signatures.forged["state"] == 1
-            await store.mailboxes.commit(claim, 1, b"new")
+            await store.mailboxes.commit(lease, 1, b"new")
             again = await store.mailboxes.put(envelope(2))
-            assert isinstance(again, Claim)
+            assert isinstance(again, MailboxLease)
             assert again.state == b"new"
             assert signatures.forged["state"] == 1
 
@@ -105,15 +105,15 @@ class TestStates:
         """Copied by somebody who can write to Redis, but has no secret."""
 
         async def act(store: RedisStore) -> None:
-            claim = await store.mailboxes.put(envelope(1, "7"))
-            assert isinstance(claim, Claim)
-            await store.mailboxes.commit(claim, 1, ADMIN)
+            lease = await store.mailboxes.put(envelope(1, "7"))
+            assert isinstance(lease, MailboxLease)
+            await store.mailboxes.commit(lease, 1, ADMIN)
             stored = await store.ask("GET", shard_of(b"7").state(b"7"))
             await store.ask("SET", shard_of(b"8").state(b"8"), stored)
-            for lane, state in (("7", ADMIN), ("8", None)):
-                claim = await store.mailboxes.put(envelope(2, lane))
-                assert isinstance(claim, Claim)
-                assert claim.state == state
+            for ordering_key, state in (("7", ADMIN), ("8", None)):
+                lease = await store.mailboxes.put(envelope(2, ordering_key))
+                assert isinstance(lease, MailboxLease)
+                assert lease.state == state
 
         await with_store(redis_server.url, signatures, act)
 
@@ -123,7 +123,7 @@ class TestStates:
         """A sweep reads the state as well."""
 
         async def act(store: RedisStore) -> None:
-            await store.mailboxes.put(envelope(1), claim=False)
+            await store.mailboxes.put(envelope(1), acquire=False)
             await store.ask("SET", shard_of(b"7").state(b"7"), ADMIN)
             assert (await claim_of(store)).state is None
 
@@ -158,9 +158,9 @@ class TestMail:
             assert head is not None
             assert (head.update_id, head.body) == (3, b"{}")
             assert signatures.forged["mail"] == 1
-            (letter,) = await store.dead_letters()
-            assert (letter.lane, letter.reason) == ("7", "forged")
-            assert await store.queued() == 1
+            (dead_letter,) = await store.dead_letters()
+            assert (dead_letter.ordering_key, dead_letter.reason) == ("7", "forged")
+            assert await store.in_memory() == 1
 
         await with_store(redis_server.url, signatures, act)
 
@@ -172,10 +172,10 @@ class TestMail:
         async def act(store: RedisStore) -> None:
             await store.ask("ZADD", mail(), 1, "one", 2, "two")
             await store.ask("ZADD", shard_of(b"7").pending, 0, "7")
-            assert await store.mailboxes.claim("7") is None
+            assert await store.mailboxes.acquire("7") is None
             assert await store.lanes() == 0
             assert [it.body for it in await store.dead_letters()] == [b"one", b"two"]
-            assert isinstance(await store.mailboxes.put(envelope(3)), Claim)
+            assert isinstance(await store.mailboxes.put(envelope(3)), MailboxLease)
 
         await with_store(redis_server.url, signatures, act)
 
@@ -185,11 +185,11 @@ class TestMail:
         """No commit would ever remove it by its id."""
 
         async def act(store: RedisStore) -> None:
-            await store.mailboxes.put(envelope(1), claim=False)
+            await store.mailboxes.put(envelope(1), acquire=False)
             (member,) = await store.ask("ZRANGE", mail(), 0, -1)
             await store.ask("ZADD", mail(), 5, member)
-            claim = await claim_of(store)
-            assert await store.mailboxes.commit(claim, 1, b"") is None
+            lease = await claim_of(store)
+            assert await store.mailboxes.commit(lease, 1, b"") is None
             assert await store.lanes() == 0
             assert [it.reason for it in await store.dead_letters()] == ["forged"]
 
@@ -212,8 +212,8 @@ class TestMail:
                 return await ask(*given)  # type: ignore[arg-type]
 
             asking.ask = steal  # type: ignore[method-assign, assignment]
-            assert await store.mailboxes.claim("7") is None
-            assert await store.queued() == 1
+            assert await store.mailboxes.acquire("7") is None
+            assert await store.in_memory() == 1
             assert list(await store.dead_letters()) == []
 
         await with_store(redis_server.url, signatures, act)
@@ -228,11 +228,11 @@ async def test_no_forged_time_hides_who_waits(
     async def act(store: RedisStore) -> None:
         shard = shard_of(b"7")
         forged = next(n for n in range(8, 10_000) if shard_of(b"%d" % n) is shard)
-        assert await store.mailboxes.put(envelope(3), claim=False) is Placed.STORED
+        assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("ZADD", shard.pending, due, forged)
-        assert set(await store.mailboxes.waiting(10)) == {"7", str(forged)}
-        assert await store.mailboxes.claim(str(forged)) is None
-        assert await store.mailboxes.waiting(10) == ["7"]
+        assert set(await store.mailboxes.claimable(10)) == {"7", str(forged)}
+        assert await store.mailboxes.acquire(str(forged)) is None
+        assert await store.mailboxes.claimable(10) == ["7"]
 
     await with_store(redis_server.url, signatures, act)
 
@@ -245,9 +245,9 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
     async def act(store: RedisStore) -> None:
         shard = shard_of(b"7")
         other = next(each for each in ALL_SHARDS if each is not shard)
-        assert await store.mailboxes.put(envelope(3), claim=False) is Placed.STORED
+        assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("LPUSH", other.pending, "x")
-        assert await store.mailboxes.waiting(10) == ["7"]
+        assert await store.mailboxes.claimable(10) == ["7"]
 
     await with_store(redis_server.url, signatures, act)
 
@@ -255,18 +255,18 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
 async def met_by(store: RedisStore, way: str, forged: bytes) -> Envelope | None:
     """Put forged mail before a genuine update, and return the head that is served."""
     if way == "commit":
-        claim = await store.mailboxes.put(envelope(0))
-        assert isinstance(claim, Claim)
+        lease = await store.mailboxes.put(envelope(0))
+        assert isinstance(lease, MailboxLease)
         await store.ask("ZADD", mail(), 1, forged)
         await store.mailboxes.put(envelope(3))
-        return await store.mailboxes.commit(claim, 0, b"")
+        return await store.mailboxes.commit(lease, 0, b"")
     await store.ask("ZADD", mail(), 1, forged)
     if way == "put":
         placed = await store.mailboxes.put(envelope(3))
-        assert isinstance(placed, Claim)
-        return placed.head
-    assert await store.mailboxes.put(envelope(3), claim=False) is Placed.STORED
-    return (await claim_of(store)).head
+        assert isinstance(placed, MailboxLease)
+        return placed.next_update
+    assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
+    return (await claim_of(store)).next_update
 
 
 class TestDeadLetters:
@@ -279,19 +279,21 @@ class TestDeadLetters:
         shard = shard_of(b"7")
         async with (
             opened(connector(redis_server.url)) as store,
-            open_dead_letters(redis_server.url, FakeClock(), SIGNATURES) as letters,
+            open_dead_letters(
+                redis_server.url, FakeClock(), SIGNATURES
+            ) as dead_letters,
         ):
             await store.ask("ZADD", mail(), 1, FORGED_MAIL["stranger"])
             await store.ask("ZADD", shard.pending, 0, "7")
-            await store.mailboxes.claim("7")
+            await store.mailboxes.acquire("7")
             fields = ("lane", "7", "reason", "crashed", "time", "1")
             await store.ask("XADD", shard.dead, "*", *fields, "envelope", "1 0 {}")
             await store.ask("XADD", shard.dead, "*", "other", "fields")
-            found = await letters.find()
+            found = await dead_letters.find()
             assert len(found) == 3
             for summary in found:
                 with pytest.raises(ForgedEntry):
-                    await letters.get(summary.place)
+                    await dead_letters.get(summary.place)
 
     @pytest.mark.parametrize("time", ["nan", "inf", "-1e300", "1e300", "soon"])
     @pytest.mark.parametrize("stored", ["  {}", " ", "-1 0 {}", "1_000 0 {}"])
@@ -300,9 +302,9 @@ class TestDeadLetters:
     ) -> None:
         """Each has an id and a time that can be shown."""
         fields = ("lane", "7", "reason", "crashed", "time", time, "envelope", stored)
-        letter = decode_letter([field.encode() for field in fields])
-        assert letter.time == 0
-        assert datetime.fromtimestamp(letter.time, UTC).year == 1970
+        dead_letter = decode_letter([field.encode() for field in fields])
+        assert dead_letter.dead_lettered_at == 0
+        assert datetime.fromtimestamp(dead_letter.dead_lettered_at, UTC).year == 1970
 
     async def test_what_a_gateway_buried_can_be_replayed(
         self, redis_server: RedisServer
@@ -310,17 +312,19 @@ class TestDeadLetters:
         """From a mailbox, with the signature that it had there."""
         async with (
             opened(connector(redis_server.url)) as store,
-            open_dead_letters(redis_server.url, FakeClock(), SIGNATURES) as letters,
+            open_dead_letters(
+                redis_server.url, FakeClock(), SIGNATURES
+            ) as dead_letters,
         ):
-            claim = await store.mailboxes.put(envelope(5, body=b"text"))
-            assert isinstance(claim, Claim)
-            await store.mailboxes.commit(claim, 5, b"", dead="poison")
-            (summary,) = await letters.find()
-            got = await letters.get(summary.place)
+            lease = await store.mailboxes.put(envelope(5, body=b"text"))
+            assert isinstance(lease, MailboxLease)
+            await store.mailboxes.commit(lease, 5, b"", dead_letter_reason="poison")
+            (summary,) = await dead_letters.find()
+            got = await dead_letters.get(summary.place)
             assert got is not None
             back = envelope(5, body=got.body, arrived=REPLAYED)
-            await letters.replay(summary.place, back)
-            assert (await claim_of(store)).head.body == b"text"
+            await dead_letters.replay(summary.place, back)
+            assert (await claim_of(store)).next_update.body == b"text"
 
 
 class TestSecrets:

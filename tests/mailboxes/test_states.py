@@ -1,6 +1,6 @@
 """The states in memory: bounded in number and in time."""
 
-from gateway.domain.user_state import KEPT_SECONDS
+from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.memory.user_states import States
 
 
@@ -11,7 +11,11 @@ def test_the_users_served_longest_ago_are_forgotten_first() -> None:
     states.save("b", b"b1", 1)
     states.save("a", b"a2", 2)
     states.save("c", b"c1", 3)
-    assert [states.get(lane, 3) for lane in "abc"] == [b"a2", None, b"c1"]
+    assert [states.get(ordering_key, 3) for ordering_key in "abc"] == [
+        b"a2",
+        None,
+        b"c1",
+    ]
     assert len(states) == 2
 
 
@@ -19,8 +23,8 @@ def test_a_state_ends_with_its_lifetime() -> None:
     """Also while nobody has tidied up."""
     states = States(10)
     states.save("a", b"a1", 0)
-    assert states.get("a", KEPT_SECONDS - 1) == b"a1"
-    assert states.get("a", KEPT_SECONDS) is None
+    assert states.get("a", STATE_TTL - 1) == b"a1"
+    assert states.get("a", STATE_TTL) is None
 
 
 def test_expired_states_go_as_others_come() -> None:
@@ -29,9 +33,9 @@ def test_expired_states_go_as_others_come() -> None:
     for number in range(100):
         states.save(f"old {number}", b"", 0)
     for number in range(99):
-        states.save(f"new {number}", b"", KEPT_SECONDS)
+        states.save(f"new {number}", b"", STATE_TTL)
         assert len(states) == max(100 - number - 1, number + 1)
-    assert states.get("new 0", KEPT_SECONDS) == b""
+    assert states.get("new 0", STATE_TTL) == b""
 
 
 def test_the_bound_may_be_zero() -> None:

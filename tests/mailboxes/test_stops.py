@@ -50,7 +50,9 @@ async def worker(url: str) -> AsyncIterator[tuple[RedisStops, Heard]]:
     transport = ClusterTransport(url, load_scripts(), SystemClock())
     async with transport, RedisStops(transport.connect, transport, SIGNATURES) as stops:
         heard: Heard = []
-        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
+        stops.subscribe(
+            lambda ordering_key, draft_id: heard.append((ordering_key, draft_id))
+        )
         yield stops, heard
 
 
@@ -59,8 +61,10 @@ def test_a_stop_in_one_process_is_heard_at_once() -> None:
     stops = LocalStops()
     heard: Heard = []
     for _ in range(2):
-        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
-    stops.tell("7", 5)
+        stops.subscribe(
+            lambda ordering_key, draft_id: heard.append((ordering_key, draft_id))
+        )
+    stops.publish("7", 5)
     assert heard == [("7", 5), ("7", 5)]
 
 
@@ -69,19 +73,19 @@ async def test_a_stop_is_heard_by_all_workers(server: RedisServer) -> None:
     async with worker(server.url) as (one, own), worker(server.url) as (two, others):
         await one.listening.wait()
         await two.listening.wait()
-        one.tell("kind:a b", 2**40)
+        one.publish("kind:a b", 2**40)
         assert own == [("kind:a b", 2**40)]
         await wait_until(lambda: others == [("kind:a b", 2**40)])
-        two.tell("-100", 6)
+        two.publish("-100", 6)
         await wait_until(lambda: ("-100", 6) in own)
 
 
 async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
     """Whoever may publish in Redis cannot end other people's answers."""
     strangers = StoreSignatures(["a secret that is not ours"])
-    number, lane = b"5", b"7"
-    stranger = strangers.sign(Purpose.STOP, lane, number)
-    mail = SIGNATURES.sign(Purpose.MAIL, lane, number)
+    number, ordering_key = b"5", b"7"
+    stranger = strangers.sign(Purpose.STOP, ordering_key, number)
+    mail = SIGNATURES.sign(Purpose.MAIL, ordering_key, number)
     async with (
         worker(server.url) as (stops, heard),
         opened(connector(server.url)) as by,
@@ -90,7 +94,7 @@ async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
         before = SIGNATURES.forged["stop"]
         for message in (b"5 7", b"", stranger + b"5 7", mail + b"5 7"):
             await by.ask("PUBLISH", CHANNEL, message)
-        genuine = SIGNATURES.sign(Purpose.STOP, lane, number)
+        genuine = SIGNATURES.sign(Purpose.STOP, ordering_key, number)
         await by.ask("PUBLISH", CHANNEL, genuine + b"5 7")
         await wait_until(lambda: heard)
         assert heard == [("7", 5)]
@@ -107,10 +111,12 @@ async def test_a_stop_is_heard_through_any_node_of_a_cluster(
     ):
         await one.listening.wait()
         await two.listening.wait()
-        lanes = [str(number) for number in range(40)]
-        for lane in lanes:
-            one.tell(lane, 1)
-        await wait_until(lambda: {lane for lane, _ in others} == set(lanes))
+        ordering_keys = [str(number) for number in range(40)]
+        for ordering_key in ordering_keys:
+            one.publish(ordering_key, 1)
+        await wait_until(
+            lambda: {ordering_key for ordering_key, _ in others} == set(ordering_keys)
+        )
 
 
 @pytest.mark.usefixtures("often")
@@ -130,9 +136,11 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
 
     async with transport, RedisStops(connect, transport, SIGNATURES) as stops:
         heard: Heard = []
-        stops.listen(lambda lane, draft_id: heard.append((lane, draft_id)))
+        stops.subscribe(
+            lambda ordering_key, draft_id: heard.append((ordering_key, draft_id))
+        )
         await wait_until(lambda: bool(caplog.records))
-        stops.tell("7", 1)
+        stops.publish("7", 1)
         for _ in range(3):
             ping = Command(shard_number("7"), (b"PING",))
             transport.submit(ping)
@@ -151,13 +159,13 @@ async def test_after_a_restart_stops_are_heard_again(server: RedisServer) -> Non
         await asyncio.gather(one.listening.wait(), two.listening.wait())
         server.kill()
         await wait_until(lambda: not two.listening.is_set())
-        one.tell("7", 1)
+        one.publish("7", 1)
         await asyncio.sleep(0.4)  # longer than a stop is of use
         server.start()
         await two.listening.wait()
 
         def heard_again() -> bool:
-            one.tell("7", 2)  # again: its own connections may take a moment longer
+            one.publish("7", 2)  # again: its own connections may take a moment longer
             return bool(others)
 
         await wait_until(heard_again)

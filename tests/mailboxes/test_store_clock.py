@@ -112,16 +112,16 @@ async def test_gateways_with_any_clock_have_the_time_of_their_redis(
     async with store_at(url, HOUR) as ahead, store_at(url, -HOUR) as behind:
         for _ in range(2):
             assert ahead.clock.now() == pytest.approx(behind.clock.now(), abs=60)
-            await ahead.mailboxes.waiting(1)
-            await behind.mailboxes.waiting(1)
+            await ahead.mailboxes.claimable(1)
+            await behind.mailboxes.claimable(1)
 
 
 async def test_a_cluster_tells_one_time(redis_cluster: RedisCluster) -> None:
     """Whichever node the URL names."""
     first, second = (node.url for node in redis_cluster.nodes[:2])
     async with store_at(first, HOUR) as ahead, store_at(second, -HOUR) as behind:
-        await ahead.mailboxes.waiting(1)
-        await behind.mailboxes.waiting(1)
+        await ahead.mailboxes.claimable(1)
+        await behind.mailboxes.claimable(1)
         assert ahead.clock.now() == pytest.approx(behind.clock.now(), abs=60)
 
 
@@ -147,7 +147,7 @@ class Gateway:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=store.stops.tell,
+            tell_stop=store.stops.publish,
             clock=self.clock,
             max_active=10,
         )
@@ -192,9 +192,12 @@ async def test_no_update_is_too_old_because_a_clock_is_wrong(
     redis_server.ask("FLUSHALL")  # what other tests left would be served as well
     async with store_at(url, -HOUR) as one:
         accepted = Envelope(
-            update_id=1, lane=str(user), arrived=one.clock.now(), body=b"%d" % user
+            update_id=1,
+            ordering_key=str(user),
+            arrived_at=one.clock.now(),
+            body=b"%d" % user,
         )
-        await one.mailboxes.put(accepted, claim=False)
+        await one.mailboxes.put(accepted, acquire=False)
     async with store_at(url, HOUR) as other:
         second = Gateway(other)
         second.system.start()

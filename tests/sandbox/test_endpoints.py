@@ -284,7 +284,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
     assert shown["turn"] is None
     step = {"name": "received", "start": 1.0, "end": 2.5, "detail": "200"}
     step = step | {"failed": False}
-    turn = {
+    record = {
         "update_id": update_id,
         "kind": "message",
         "route": "text",
@@ -298,26 +298,26 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
         "losses": ["Left out of the reply: button url."],
     }
     async with listening(visitor) as (_, heard):
-        assert await visitor.tell([turn]) == (200, {})
+        assert await visitor.tell([record]) == (200, {})
         await wait_until(lambda: of("turn", heard))
-    short = {**turn, "request": "", "reply": ""}  # what is long is asked for
+    short = {**record, "request": "", "reply": ""}  # what is long is asked for
     assert of("turn", heard) == [
         {"type": "turn", "update_id": update_id, "turn": short}
     ]
     _, shown = await visitor.get(f"/updates/{update_id}")
-    assert shown["turn"] == turn
+    assert shown["turn"] == record
     assert (shown["row"]["outcome"], shown["row"]["losses"]) == ("replied", 1)
     assert (await visitor.get("/updates/5"))[0] == 404
 
 
 async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
     """With its key, and in their form."""
-    turn = {"update_id": 5}
-    assert (await visitor.tell([turn], headers={}))[0] == 403
-    assert (await visitor.tell([turn], {KEY_HEADER: "x"}))[0] == 403
+    record = {"update_id": 5}
+    assert (await visitor.tell([record], headers={}))[0] == 403
+    assert (await visitor.tell([record], {KEY_HEADER: "x"}))[0] == 403
     assert (await visitor.tell([{"update_id": "x"}]))[0] == 400
     assert (await visitor.get("/updates/5"))[0] == 404
-    assert (await visitor.tell([turn]))[0] == 200
+    assert (await visitor.tell([record]))[0] == 200
     assert (await visitor.get("/updates/5"))[0] == 200
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.places import SAMPLES, call_settings, find_places, read_targets
 
 SERVICES = (*sorted(SAMPLES), "BILLING")
@@ -46,9 +46,9 @@ def test_the_environment_says_how_services_are_called(
 def test_all_mistakes_are_told_at_once() -> None:
     """One line each."""
     given = ["chat=localhost:1", "profile=localhost", "profile", "matching=:1"]
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_targets(given, SERVICES)
-    assert caught.value.faults == (
+    assert caught.value.problems == (
         (
             "--service chat=localhost:1: the services are billing, conversation, "
             "matching, notification, profile"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.scenarios.patterns import read_pattern
 from gateway.sandbox.scenarios.reading import read_scenario, read_scenarios
 from gateway.sandbox.scenarios.scenario import User
@@ -82,9 +82,9 @@ FAULTS = """
 
 def faults_of(text: str) -> list[str]:
     """Give what is wrong with a text."""
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_scenario("x.yaml", text)
-    return list(caught.value.faults)
+    return list(caught.value.problems)
 
 
 def test_a_file_says_who_does_what() -> None:
@@ -176,9 +176,9 @@ def test_the_faults_of_all_files_come_together(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9")
     (tmp_path / "empty.yaml").touch()
     names = ("none.yaml", "latin.yaml", "empty.yaml")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_scenarios(tmp_path / name for name in names)
-    first, second, third, *_ = caught.value.faults
+    first, second, third, *_ = caught.value.problems
     assert first == f"{tmp_path / 'none.yaml'}: No such file or directory"
     assert second == f"{tmp_path / 'latin.yaml'}: is not UTF-8"
     assert third.startswith(f"{tmp_path / 'empty.yaml'}:1: ")
@@ -187,7 +187,7 @@ def test_the_faults_of_all_files_come_together(tmp_path: Path) -> None:
 @given(st.text())
 def test_any_text_is_a_scenario_or_has_faults(text: str) -> None:
     """Nothing else comes out."""
-    with contextlib.suppress(Faults):
+    with contextlib.suppress(ConfigurationError):
         assert read_scenario("x.yaml", text).steps
 
 

@@ -163,7 +163,7 @@ async def calling(
 
 async def call(dispatch: Dispatch, update: Update) -> str:
     """Find and call the update's route; gives the text of the reply."""
-    match = dispatch.find(update)
+    match = dispatch.route(update)
     assert match
     reply = await match.call("user-7")
     return "".join(message.text for message in reply.messages)
@@ -178,7 +178,9 @@ def an_update(**fields: object) -> Update:
         chat_id=5510000001,
         chat_type=CHAT_TYPE_PRIVATE,
     )
-    update = Update(update_id=118, kind="message", lane="5510000001", context=context)
+    update = Update(
+        update_id=118, update_type="message", ordering_key="5510000001", context=context
+    )
     return replace(update, **fields)
 
 

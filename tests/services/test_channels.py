@@ -15,7 +15,7 @@ import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 
-from gateway.domain.errors import Faults, ServiceUnavailable
+from gateway.domain.errors import ConfigurationError, ServiceUnavailable
 from gateway.services.channels import Channels, Tls
 from tests.ports import free_ports
 from tests.services.serving import (
@@ -240,9 +240,9 @@ def test_all_faulty_files_of_tls_are_named_at_once(tmp_path: Path) -> None:
     """A wrong file stops the start; gRPC itself would fail every call later."""
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("this is no certificate")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         Channels({}, Tls(ca=garbage, certificate=tmp_path / "absent", key=garbage))
-    authorities, certificate = caught.value.faults
+    authorities, certificate = caught.value.problems
     assert str(garbage) in authorities
     assert str(tmp_path / "absent") in certificate
     assert "No such file" in certificate
@@ -261,7 +261,7 @@ def test_all_faulty_files_of_tls_are_named_at_once(tmp_path: Path) -> None:
 )
 def test_a_certificate_needs_its_own_key(tls: Tls) -> None:
     """Half a pair, or two halves of two pairs, stop the start."""
-    with pytest.raises(Faults, match="certificate and its key"):
+    with pytest.raises(ConfigurationError, match="certificate and its key"):
         Channels({}, tls)
 
 

@@ -8,7 +8,7 @@ from botgateway.chat.v1 import context_pb2, message_pb2, reply_pb2
 from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route import Route as FoundRoute
 from gateway.services.routing.route_table import build_routes
 from tests.services.made_up import (
@@ -27,9 +27,9 @@ WITHOUT_ROUTE_PROTO = (context_pb2, message_pb2, reply_pb2)
 
 def faults_of(*rpcs: Rpc) -> list[str]:
     """Build the table of one service; gives what is wrong with it."""
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         build_routes([a_service(*rpcs)])
-    return list(caught.value.faults)
+    return list(caught.value.problems)
 
 
 def routes_of(*rpcs: Rpc) -> tuple[FoundRoute, ...]:

@@ -43,7 +43,10 @@ PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
 def a_button(data: str, **fields: object) -> Update:
     """Make the press of a button."""
     return an_update(
-        kind="callback_query", callback_query_id="9", callback_data=data, **fields
+        update_type="callback_query",
+        callback_query_id="9",
+        callback_data=data,
+        **fields,
     )
 
 
@@ -71,7 +74,7 @@ RPCS = [
         "ReportReachability",
         "NOTIFICATION",
         "event:user_blocked_bot",
-        an_update(kind="my_chat_member", event=event_pb2.EVENT_USER_BLOCKED_BOT),
+        an_update(update_type="my_chat_member", event=event_pb2.EVENT_USER_BLOCKED_BOT),
     ),
 ]
 FIELDS: dict[str, dict[str, Any]] = {
@@ -109,7 +112,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
     """A service sees who asks, what was asked, and for how long it may think."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        match = dispatch.find(update)
+        match = dispatch.route(update)
         assert match
         assert match.route == route
         asked = time.monotonic()
@@ -135,7 +138,7 @@ async def test_an_update_is_not_changed_by_its_call() -> None:
         update = a_command("profile")
         await call(dispatch, update)
         assert not update.context.internal_user_id
-        match = dispatch.find(update)
+        match = dispatch.route(update)
         assert match
         await match.call("")
     assert [it.request.context.internal_user_id for it in services.seen] == [
@@ -184,7 +187,7 @@ async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
         update = an_update(message=PHOTO)
-        match = dispatch.find_event(update, event_pb2.EVENT_DELIVERY_FAILED)
+        match = dispatch.route_event(update, event_pb2.EVENT_DELIVERY_FAILED)
         assert match
         assert match.route == "event:delivery_failed"
         await match.call("user-7")
@@ -196,7 +199,7 @@ async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
 async def test_help_is_made_from_the_routes_without_a_service() -> None:
     """Nothing listens on the port, and /help still answers."""
     async with calling(1) as dispatch:
-        match = dispatch.find(a_command("help"))
+        match = dispatch.route(a_command("help"))
         assert match
         assert match.route == "/help"
         reply = await match.call("")
@@ -217,14 +220,14 @@ async def test_help_is_made_from_the_routes_without_a_service() -> None:
         pytest.param(a_button("BUY:1", message=PHOTO), id="a button is not a text"),
         pytest.param(a_button("CONNECT"), id="a button cut short"),
         pytest.param(a_button("", command="start"), id="a button is not a command"),
-        pytest.param(an_update(kind="poll"), id="a kind that is not read"),
+        pytest.param(an_update(update_type="poll"), id="a kind that is not read"),
         pytest.param(an_update(event=99, message=PHOTO), id="an event is not a text"),
     ],
 )
 async def test_what_no_route_serves_finds_none(update: Update) -> None:
     """No update is ever handed to a route of another kind."""
     async with calling(1) as dispatch:
-        assert dispatch.find(update) is None
+        assert dispatch.route(update) is None
 
 
 @pytest.mark.parametrize(("left", "given"), [(2.4, 0.4), (90.0, 40.0), (1.0, 0.0)])
@@ -236,8 +239,8 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
 
     services = Services(hang)
     async with serving(services) as port, calling(port) as dispatch:
-        asked = a_button("CONNECT:user-9", useful_until=time.time() + left)
-        match = dispatch.find(asked)
+        asked = a_button("CONNECT:user-9", answer_deadline=time.time() + left)
+        match = dispatch.route(asked)
         assert match
         if given == 40.0:
             call = asyncio.create_task(match.call("user-7"))
@@ -258,8 +261,8 @@ async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
 
     services = Services()
     async with serving(services) as port, calling(port, now=store_time) as dispatch:
-        asked = a_button("CONNECT:user-9", useful_until=store_time() + 60)
-        match = dispatch.find(asked)
+        asked = a_button("CONNECT:user-9", answer_deadline=store_time() + 60)
+        match = dispatch.route(asked)
         assert match
         await match.call("user-7")
     assert len(services.seen) == 1
@@ -268,15 +271,15 @@ async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
 async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     """A block is a change of membership, for whoever wants to hear of it."""
     blocked = an_update(
-        kind="my_chat_member",
-        name="my_chat_member",
+        update_type="my_chat_member",
+        trigger_name="my_chat_member",
         event=event_pb2.EVENT_USER_BLOCKED_BOT,
     )
     table = build_routes([every_kind()])
     target = dict.fromkeys(table.services, "127.0.0.1:1")
     seconds = dict.fromkeys(table.services, 5.0)
     async with Channels(target) as channels:
-        match = Dispatch(table, channels, seconds, seconds).find(blocked)
+        match = Dispatch(table, channels, seconds, seconds).route(blocked)
     assert match
     assert match.route == "update:my_chat_member"
 
@@ -289,9 +292,11 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
         read.append(1)
         return PollAnswer(poll_id="52")
 
-    update = an_update(kind="poll_answer", name="poll_answer", details=details)
+    update = an_update(
+        update_type="poll_answer", trigger_name="poll_answer", decode_payload=details
+    )
     async with calling(1) as dispatch:
-        assert dispatch.find(update) is None
+        assert dispatch.route(update) is None
     update_json = values_of(update, "", "json")["json"]
     assert (update_json.kind, read) == ("poll_answer", [])
     assert values_of(update, "details", "") == {"details": PollAnswer(poll_id="52")}
@@ -303,10 +308,10 @@ SENT = IncomingMessage(document=Document(file=File(file_id="f")))
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
-        ({"name": "edited_message"}, SENT),
-        ({"name": "business_message"}, SENT),
+        ({"trigger_name": "edited_message"}, SENT),
+        ({"trigger_name": "business_message"}, SENT),
         (
-            {"name": "pinned_message"},
+            {"trigger_name": "pinned_message"},
             PinnedMessage(message=ReferencedMessage(content=SENT)),
         ),
         (
@@ -320,7 +325,7 @@ async def test_files_have_addresses_in_every_kind_of_message(
     fields: dict[str, object], place: Message
 ) -> None:
     """Not only in those that the triggers text and command serve."""
-    update = an_update(details=lambda: place, **fields)
+    update = an_update(decode_payload=lambda: place, **fields)
 
     def address(message: IncomingMessage) -> None:
         message.document.file.url = f"at/{message.document.file.file_id}"
@@ -332,7 +337,7 @@ async def test_files_have_addresses_in_every_kind_of_message(
     table = build_routes([every_kind()])
     seconds = dict.fromkeys(table.services, 5.0)
     async with Channels(dict.fromkeys(table.services, target)) as channels:
-        match = Dispatch(table, channels, seconds, seconds, address).find(update)
+        match = Dispatch(table, channels, seconds, seconds, address).route(update)
         assert match
         await match.call("")
     await server.stop(None)
@@ -356,7 +361,7 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
         serving(services) as port,
         calling(port, timeout=NEVER) as dispatch,
     ):
-        match = dispatch.find(an_update(message=PHOTO))
+        match = dispatch.route(an_update(message=PHOTO))
         assert match
         calls = asyncio.create_task(match.call("user-7"))
         await wait_until(lambda: services.seen)

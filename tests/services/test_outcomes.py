@@ -25,7 +25,7 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.processing_record import Outcome
-from gateway.domain.reply_limits import MOST_BUTTONS
+from gateway.domain.reply_limits import MAX_BUTTONS
 from tests.services.serving import (
     Act,
     Context,
@@ -253,11 +253,11 @@ async def test_a_reply_is_cut_when_it_is_decoded(number: int) -> None:
         return whole
 
     async with serving(RawHandler(answer)) as port, calling(port) as dispatch:
-        match = dispatch.find(TEXT)
+        match = dispatch.route(TEXT)
         assert match is not None
         reply = await match.call("u")
     buttons = [len(each.keyboard.rows[0].buttons) for each in reply.messages]
-    assert buttons == [min(number, MOST_BUTTONS + 1)] * 3
+    assert buttons == [min(number, MAX_BUTTONS + 1)] * 3
 
 
 async def test_an_empty_answer_is_an_empty_reply() -> None:

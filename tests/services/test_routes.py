@@ -8,7 +8,7 @@ import pytest
 from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from botgateway.route.v1.route_pb2 import Route
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import (
     RouteTable,
     build_routes,
@@ -51,9 +51,9 @@ def test_modules_that_cannot_be_imported_are_named_at_once(
     for name in "a", "b":
         (tmp_path / f"{name}_service_pb2.py").write_text(f"import no_{name}")
     monkeypatch.setattr(botgateway, "__path__", [*botgateway.__path__, str(tmp_path)])
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         discover()
-    assert caught.value.faults == (
+    assert caught.value.problems == (
         "botgateway.a_service_pb2 cannot be imported: No module named 'no_a'",
         "botgateway.b_service_pb2 cannot be imported: No module named 'no_b'",
     )
@@ -173,11 +173,11 @@ def test_two_routes_for_one_trigger_stop_the_start(name: str) -> None:
         a_service(other, name="LastService", package="botgateway.last.v1"),
         a_service(one, name="FirstService", package="botgateway.first.v1"),
     ]
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         build_routes(services)
     last = "botgateway.last.v1.LastService.Other"
     first = "botgateway.first.v1.FirstService.One"
-    assert caught.value.faults == (f"{last}: {name} is already routed to {first}",)
+    assert caught.value.problems == (f"{last}: {name} is already routed to {first}",)
 
 
 def test_two_services_with_the_same_settings_stop_the_start() -> None:
@@ -188,10 +188,12 @@ def test_two_services_with_the_same_settings_stop_the_start() -> None:
         )
         for area in ("food", "drink")
     ]
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         build_routes(services)
     food, drink = (service.full_name for service in services)
-    assert caught.value.faults == (f"{food}: ORDER_TARGET is already that of {drink}",)
+    assert caught.value.problems == (
+        f"{food}: ORDER_TARGET is already that of {drink}",
+    )
 
 
 def test_a_service_without_routes_needs_no_settings() -> None:
@@ -217,7 +219,7 @@ def test_update_routes_are_printed_locked_and_named_like_others() -> None:
 
 def test_no_route_at_all_stops_the_start() -> None:
     """A gateway that serves nothing was built wrong."""
-    with pytest.raises(Faults, match="none of 1 services has a route"):
+    with pytest.raises(ConfigurationError, match="none of 1 services has a route"):
         build_routes([a_service(Rpc(()))])
 
 
@@ -228,5 +230,5 @@ def test_more_commands_than_telegrams_menu_takes_stop_the_start() -> None:
         for number in range(100)
     ]
     build_routes([a_service(*rpcs[1:])])
-    with pytest.raises(Faults, match="over 100 commands"):
+    with pytest.raises(ConfigurationError, match="over 100 commands"):
         build_routes([a_service(*rpcs)])

@@ -17,13 +17,13 @@ from google.rpc.error_details_pb2 import LocalizedMessage, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from gateway.domain.errors import (
-    Faults,
+    ConfigurationError,
     ServiceError,
     ServiceFailed,
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.services import Match
+from gateway.domain.services import BoundCall
 from gateway.services.channels import Channels
 from gateway.services.router import Dispatch
 from gateway.services.routing.route_table import build_routes
@@ -62,16 +62,16 @@ class Streams(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
-async def asked(tell: Tell, timeout: float = 5) -> AsyncIterator[Match]:
+async def asked(tell: Tell, timeout: float = 5) -> AsyncIterator[BoundCall]:
     """Give the streamed route for text, with a service that answers as told."""
     table = TABLE.streaming(["CONVERSATION"])
     seconds = dict.fromkeys(TIMEOUTS, timeout)
     async with serving(Streams(tell)) as port:
         targets = dict.fromkeys(table.services, f"127.0.0.1:{port}")
         async with Channels(targets) as channels:
-            match = Dispatch(table, channels, TIMEOUTS, seconds).find(UPDATE)
+            match = Dispatch(table, channels, TIMEOUTS, seconds).route(UPDATE)
             assert match is not None
-            assert match.streams
+            assert match.is_streaming
             yield match
 
 
@@ -232,7 +232,7 @@ async def test_a_status_may_say_what_the_user_reads(
     async with asked(tell) as match:
         with pytest.raises(ServiceError) as caught:
             await match.stream("u", lambda _: None)
-    assert (caught.value.told, caught.value.retry_seconds) == told
+    assert (caught.value.user_message, caught.value.retry_after) == told
     assert str(caught.value) == f"text: {code.name}"
 
 
@@ -246,7 +246,7 @@ async def test_details_that_cannot_be_read_are_none() -> None:
     async with asked(tell) as match:
         with pytest.raises(ServiceFailed) as caught:
             await match.stream("u", lambda _: None)
-    assert caught.value.told == ""
+    assert caught.value.user_message == ""
 
 
 def test_a_setting_chooses_between_a_unary_and_a_streaming_rpc() -> None:
@@ -260,7 +260,9 @@ def test_a_setting_chooses_between_a_unary_and_a_streaming_rpc() -> None:
 
 def test_a_service_that_cannot_stream_is_not_asked_to() -> None:
     """The setting would be without effect, which nobody wants."""
-    with pytest.raises(Faults, match="MATCHING_STREAMING: no rpc of this service"):
+    with pytest.raises(
+        ConfigurationError, match="MATCHING_STREAMING: no rpc of this service"
+    ):
         TABLE.streaming(["MATCHING", "CONVERSATION"])
 
 
@@ -281,7 +283,7 @@ def test_two_streaming_rpcs_for_one_trigger_stop_the_start() -> None:
         Rpc(TEXT, request, name=name, streaming=streaming)
         for name, streaming in (("One", "server"), ("Two", "server"), ("Three", ""))
     ]
-    with pytest.raises(Faults, match="text is already routed to"):
+    with pytest.raises(ConfigurationError, match="text is already routed to"):
         build_routes([a_service(*rpcs)])
 
 

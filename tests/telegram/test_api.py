@@ -11,12 +11,12 @@ import pytest
 
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import (
-    Blocked,
     BotApiError,
     BotApiUnavailable,
-    Part,
-    Rejected,
-    Unauthorized,
+    CallRejected,
+    InvalidBotToken,
+    RecipientBlocked,
+    RejectedPart,
 )
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram.bot_api.client import BotApi
@@ -88,41 +88,45 @@ async def test_a_call_gives_the_result(api: BotApi, simulator: Simulator) -> Non
 @pytest.mark.parametrize(
     ("status", "description", "fault"),
     [
-        (400, "Bad Request: chat not found", Part.OTHER),
-        (400, "Bad Request: message to edit not found", Part.EDIT),
-        (400, "Bad Request: message can't be edited", Part.EDIT),
+        (400, "Bad Request: chat not found", RejectedPart.OTHER),
+        (400, "Bad Request: message to edit not found", RejectedPart.EDIT),
+        (400, "Bad Request: message can't be edited", RejectedPart.EDIT),
         (
             400,
             "Bad Request: there is no text in the message to edit",
-            Part.EDIT,
+            RejectedPart.EDIT,
         ),
-        (400, "Bad Request: MESSAGE_ID_INVALID", Part.EDIT),
-        (400, "Bad Request: message to be replied not found", Part.REPLY),
-        (400, "Bad Request: message thread not found", Part.TOPIC),
-        (400, "Bad Request: TOPIC_DELETED", Part.TOPIC),
+        (400, "Bad Request: MESSAGE_ID_INVALID", RejectedPart.EDIT),
+        (400, "Bad Request: message to be replied not found", RejectedPart.REPLY),
+        (400, "Bad Request: message thread not found", RejectedPart.TOPIC),
+        (400, "Bad Request: TOPIC_DELETED", RejectedPart.TOPIC),
         (
             400,
             'Bad Request: Can\'t parse entities: Unsupported start tag "button" at 0',
-            Part.FORMAT,
+            RejectedPart.FORMAT,
         ),
-        (400, "Bad Request: text must be non-empty", Part.OTHER),
-        (400, "Bad Request: message is too long", Part.OTHER),
-        (400, "Bad Request: reply markup is too long", Part.KEYBOARD),
-        (400, "Bad Request: BUTTON_DATA_INVALID", Part.KEYBOARD),
+        (400, "Bad Request: text must be non-empty", RejectedPart.OTHER),
+        (400, "Bad Request: message is too long", RejectedPart.OTHER),
+        (400, "Bad Request: reply markup is too long", RejectedPart.KEYBOARD),
+        (400, "Bad Request: BUTTON_DATA_INVALID", RejectedPart.KEYBOARD),
         (
             400,
             "Bad Request: query is too old and response timeout",
-            Part.TOO_LATE,
+            RejectedPart.TOO_LATE,
         ),
-        (400, "Bad Request: query ID is invalid", Part.TOO_LATE),
-        (400, "Bad Request: have no write access to the chat", Part.OTHER),
-        (400, "Bad Request: failed to get HTTP URL content", Part.MEDIA),
-        (400, "Bad Request: wrong file identifier/HTTP URL specified", Part.MEDIA),
-        (400, "Bad Request: PHOTO_INVALID_DIMENSIONS", Part.MEDIA),
-        (404, "Not Found: method not found", Part.OTHER),
-        (409, "Conflict: terminated by other setWebhook", Part.OTHER),
-        (413, "Request Entity Too Large", Part.OTHER),
-        (421, "Misdirected Request: the server doesn't serve this", Part.OTHER),
+        (400, "Bad Request: query ID is invalid", RejectedPart.TOO_LATE),
+        (400, "Bad Request: have no write access to the chat", RejectedPart.OTHER),
+        (400, "Bad Request: failed to get HTTP URL content", RejectedPart.MEDIA),
+        (
+            400,
+            "Bad Request: wrong file identifier/HTTP URL specified",
+            RejectedPart.MEDIA,
+        ),
+        (400, "Bad Request: PHOTO_INVALID_DIMENSIONS", RejectedPart.MEDIA),
+        (404, "Not Found: method not found", RejectedPart.OTHER),
+        (409, "Conflict: terminated by other setWebhook", RejectedPart.OTHER),
+        (413, "Request Entity Too Large", RejectedPart.OTHER),
+        (421, "Misdirected Request: the server doesn't serve this", RejectedPart.OTHER),
     ],
 )
 async def test_a_refusal_says_what_was_at_fault(
@@ -130,11 +134,11 @@ async def test_a_refusal_says_what_was_at_fault(
     simulator: Simulator,
     status: int,
     description: str,
-    fault: Part,
+    fault: RejectedPart,
 ) -> None:
     """It is final: the call is not repeated, and the token is fine."""
     simulator.fail(status=status, description=description)
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(CallRejected) as caught:
         await api.call("sendMessage", HELLO)
     assert (caught.value.part, caught.value.status) == (fault, status)
     assert len(simulator.sent) == 1
@@ -180,37 +184,37 @@ def test_what_names_nothing_else_means_the_media(method: str, description: str) 
     """Its text is sent alone then. Other methods are not refused for media."""
     answer = Answer(error_code=400, description=f"Bad Request: {description}")
     error = refusal(method, answer)
-    assert isinstance(error, Rejected)
-    assert error.part is Part.MEDIA
+    assert isinstance(error, CallRejected)
+    assert error.part is RejectedPart.MEDIA
 
 
 @pytest.mark.parametrize(
     ("code", "description", "part"),
     [
-        (400, "chat not found", Part.OTHER),
-        (400, "PEER_ID_INVALID", Part.OTHER),
-        (400, "have no write access to the chat", Part.OTHER),
-        (400, "need administrator rights in the channel chat", Part.OTHER),
-        (400, "user not found", Part.OTHER),
-        (400, "BUSINESS_CONNECTION_INVALID", Part.OTHER),
-        (400, "message thread not found", Part.TOPIC),
-        (400, "TOPIC_CLOSED", Part.OTHER),
-        (400, "message to be replied not found", Part.REPLY),
-        (400, "object expected as reply parameters", Part.OTHER),
-        (400, "reply markup is too long", Part.KEYBOARD),
-        (400, "BUTTON_URL_INVALID", Part.KEYBOARD),
-        (400, 'can\'t parse entities: unsupported start tag "x"', Part.FORMAT),
-        (400, "file is too big", Part.SIZE),
-        (413, "Request Entity Too Large", Part.SIZE),
-        (415, "Unsupported Media Type", Part.OTHER),
+        (400, "chat not found", RejectedPart.OTHER),
+        (400, "PEER_ID_INVALID", RejectedPart.OTHER),
+        (400, "have no write access to the chat", RejectedPart.OTHER),
+        (400, "need administrator rights in the channel chat", RejectedPart.OTHER),
+        (400, "user not found", RejectedPart.OTHER),
+        (400, "BUSINESS_CONNECTION_INVALID", RejectedPart.OTHER),
+        (400, "message thread not found", RejectedPart.TOPIC),
+        (400, "TOPIC_CLOSED", RejectedPart.OTHER),
+        (400, "message to be replied not found", RejectedPart.REPLY),
+        (400, "object expected as reply parameters", RejectedPart.OTHER),
+        (400, "reply markup is too long", RejectedPart.KEYBOARD),
+        (400, "BUTTON_URL_INVALID", RejectedPart.KEYBOARD),
+        (400, 'can\'t parse entities: unsupported start tag "x"', RejectedPart.FORMAT),
+        (400, "file is too big", RejectedPart.SIZE),
+        (413, "Request Entity Too Large", RejectedPart.SIZE),
+        (415, "Unsupported Media Type", RejectedPart.OTHER),
     ],
 )
 def test_what_names_something_else_does_not_mean_the_media(
-    code: int, description: str, part: Part
+    code: int, description: str, part: RejectedPart
 ) -> None:
     """The text alone would be refused for it just as well."""
     error = refusal("sendPhoto", Answer(error_code=code, description=description))
-    assert isinstance(error, Rejected)
+    assert isinstance(error, CallRejected)
     assert error.part is part
 
 
@@ -228,7 +232,7 @@ async def test_a_forbidden_chat_is_blocked(
 ) -> None:
     """Until the user or an administrator acts."""
     simulator.fail(status=403, description=description)
-    with pytest.raises(Blocked):
+    with pytest.raises(RecipientBlocked):
         await api.call("sendMessage", HELLO)
     assert len(simulator.sent) == 1
 
@@ -236,7 +240,7 @@ async def test_a_forbidden_chat_is_blocked(
 @pytest.mark.parametrize(
     ("status", "description"),
     [
-        (401, "Unauthorized"),
+        (401, "InvalidBotToken"),
         (401, "Unauthorized: invalid token specified"),
         (404, "Not Found"),
     ],
@@ -247,7 +251,7 @@ async def test_a_wrong_token_shows_until_it_works(
     """Readiness hangs on it."""
     assert api.authorized
     simulator.fail(status=status, description=description)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(InvalidBotToken):
         await api.call("sendMessage", HELLO)
     assert not api.authorized
     simulator.fail(status=500)

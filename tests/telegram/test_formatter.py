@@ -31,9 +31,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part
-from gateway.domain.reply_limits import MOST_TEXT
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import RejectedPart
+from gateway.domain.reply_limits import MAX_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.outbound import renderer
 from gateway.telegram.outbound.degrade import amend
@@ -52,7 +52,7 @@ def message_update(chat_id: int = CHAT, topic: int = 0) -> Update:
     context = RequestContext(
         chat_id=chat_id, chat_type=CHAT_TYPE_PRIVATE, message_thread_id=topic
     )
-    return Update(update_id=1, kind="message", lane="1", context=context)
+    return Update(update_id=1, update_type="message", ordering_key="1", context=context)
 
 
 def press(
@@ -61,8 +61,8 @@ def press(
     """Make a pressed button under a message of the bot."""
     return Update(
         update_id=1,
-        kind="callback_query",
-        lane="1",
+        update_type="callback_query",
+        ordering_key="1",
         context=RequestContext(
             chat_id=CHAT, chat_type=chat_type, message_thread_id=topic
         ),
@@ -75,8 +75,8 @@ def inline_press() -> Update:
     """Make a pressed button under an inline message: there is no chat."""
     return Update(
         update_id=1,
-        kind="callback_query",
-        lane="1",
+        update_type="callback_query",
+        ordering_key="1",
         context=RequestContext(),
         callback_query_id="77",
         inline_message_id="AAQ",
@@ -148,7 +148,7 @@ REPLIES = st.builds(
 )
 
 
-def assert_takes(call: Call) -> None:
+def assert_takes(call: BotApiCall) -> None:
     """Fail where Telegram would refuse the call for a length."""
     parameters = call.parameters
     if call.method == "answerCallbackQuery":
@@ -174,7 +174,7 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
     """Whatever a service replies, and however a call is amended."""
     for call in compose(update, reply, lambda _: None):
         assert_takes(call)
-        for fault in Part:
+        for fault in RejectedPart:
             if amended := amend(call, fault):
                 assert_takes(amended)
 
@@ -284,7 +284,7 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
         ("sendPhoto", 77),
         ("sendMediaGroup", 77),
     ]
-    anew = amend(calls[2], Part.EDIT)
+    anew = amend(calls[2], RejectedPart.EDIT)
     assert anew is not None
     assert anew.parameters["direct_messages_topic_id"] == 77
 
@@ -341,8 +341,10 @@ class TestEphemeral:
             ("sendMessage", {**new, "text": "More"}),
         ]
         whole = compose(self.asked(press()), Reply(messages=[edit]), pytest.fail)
-        anew = amend(whole[1], Part.EDIT)
-        assert anew == Call(method="sendMessage", parameters={**new, "text": "New"})
+        anew = amend(whole[1], RejectedPart.EDIT)
+        assert anew == BotApiCall(
+            method="sendMessage", parameters={**new, "text": "New"}
+        )
 
     def test_a_keyboard_alone_is_edited_in_the_same_way(self) -> None:
         """It is no other message either."""
@@ -518,7 +520,7 @@ class TestMedia:
         monkeypatch.setattr(renderer, "split_formatted", count)
         bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
         _, reported = composed(message_update(), *[bold] * 100)
-        assert rendered == MOST_TEXT
+        assert rendered == MAX_TEXT
         assert reported[0] == "text_too_long"
 
     def test_messages_behind_the_last_call_are_not_rendered(
@@ -663,7 +665,7 @@ def test_a_message_without_content_is_skipped(text: str) -> None:
 class TestAmend:
     """A refused call is changed in the part that was at fault."""
 
-    def sent(self, update: Update, message: OutgoingMessage) -> Call:
+    def sent(self, update: Update, message: OutgoingMessage) -> BotApiCall:
         """Compose the call that Telegram will refuse."""
         return compose(update, Reply(messages=[message]), lambda _: None)[-1]
 
@@ -676,9 +678,9 @@ class TestAmend:
             ),
         )
         for fault, part in [
-            (Part.FORMAT, "parse_mode"),
-            (Part.KEYBOARD, "reply_markup"),
-            (Part.TOPIC, "message_thread_id"),
+            (RejectedPart.FORMAT, "parse_mode"),
+            (RejectedPart.KEYBOARD, "reply_markup"),
+            (RejectedPart.TOPIC, "message_thread_id"),
         ]:
             amended = amend(call, fault)
             assert amended is not None
@@ -693,9 +695,9 @@ class TestAmend:
         """It is plain text then."""
         media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
         message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
-        amended = amend(self.sent(message_update(), message), Part.FORMAT)
+        amended = amend(self.sent(message_update(), message), RejectedPart.FORMAT)
         photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
-        assert amended == Call(method="sendPhoto", parameters=photo)
+        assert amended == BotApiCall(method="sendPhoto", parameters=photo)
 
     @pytest.mark.parametrize("topic", [0, 5])
     def test_what_cannot_be_edited_is_sent_anew(self, topic: int) -> None:
@@ -715,17 +717,21 @@ class TestAmend:
         if topic:
             expected["message_thread_id"] = topic
         edit = self.sent(press(topic=topic), message)
-        assert amend(edit, Part.EDIT) == Call(method="sendMessage", parameters=expected)
+        assert amend(edit, RejectedPart.EDIT) == BotApiCall(
+            method="sendMessage", parameters=expected
+        )
         # An edit that lost its format first still knows its topic.
-        plain = amend(edit, Part.FORMAT)
+        plain = amend(edit, RejectedPart.FORMAT)
         assert plain is not None
         del expected["parse_mode"]
-        assert amend(plain, Part.EDIT) == Call(
+        assert amend(plain, RejectedPart.EDIT) == BotApiCall(
             method="sendMessage", parameters=expected
         )
 
-    @pytest.mark.parametrize("fault", [Part.EDIT, Part.KEYBOARD])
-    def test_an_edit_of_the_keyboard_alone_is_given_up(self, fault: Part) -> None:
+    @pytest.mark.parametrize("fault", [RejectedPart.EDIT, RejectedPart.KEYBOARD])
+    def test_an_edit_of_the_keyboard_alone_is_given_up(
+        self, fault: RejectedPart
+    ) -> None:
         """Without its keyboard it would remove the old one."""
         message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
         assert amend(self.sent(press(), message), fault) is None
@@ -733,10 +739,12 @@ class TestAmend:
     def test_an_inline_message_cannot_be_sent_anew(self) -> None:
         """There is no chat to send it to."""
         message = OutgoingMessage(text="new", edit=True)
-        assert amend(self.sent(inline_press(), message), Part.EDIT) is None
+        assert amend(self.sent(inline_press(), message), RejectedPart.EDIT) is None
 
-    @pytest.mark.parametrize("fault", [Part.OTHER, Part.TOO_LATE, Part.EDIT])
-    def test_other_faults_are_final(self, fault: Part) -> None:
+    @pytest.mark.parametrize(
+        "fault", [RejectedPart.OTHER, RejectedPart.TOO_LATE, RejectedPart.EDIT]
+    )
+    def test_other_faults_are_final(self, fault: RejectedPart) -> None:
         """Nothing can be taken out that would help."""
         call = self.sent(message_update(), OutgoingMessage(text="Hi"))
         assert amend(call, fault) is None

@@ -23,8 +23,8 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import RejectedPart
 from gateway.sandbox.albums import album
 from gateway.sandbox.rules import Upload as Received
 from gateway.telegram.outbound.degrade import amend
@@ -47,13 +47,13 @@ KINDS = st.sampled_from(
 )
 
 
-def sent(*messages: OutgoingMessage) -> tuple[list[Call], list[str]]:
+def sent(*messages: OutgoingMessage) -> tuple[list[BotApiCall], list[str]]:
     """Compose a reply; give the calls and what was reported."""
     reported: list[str] = []
     return compose(update(), Reply(messages=messages), reported.append), reported
 
 
-def sources(calls: list[Call]) -> list[tuple[str, str]]:
+def sources(calls: list[BotApiCall]) -> list[tuple[str, str]]:
     """List the files of calls in their order, each with its kind."""
     found = []
     for call in calls:
@@ -135,14 +135,14 @@ def test_a_caption_is_under_the_first_of_an_album() -> None:
         ],
     }
     assert not reported
-    amended = amend(call, Part.FORMAT)
+    amended = amend(call, RejectedPart.FORMAT)
     assert amended
     assert amended.parameters["media"][0] == {
         "type": "photo",
         "media": "photo-0",
         "caption": "<b>We</b>",
     }
-    assert amend(amended, Part.FORMAT) is None
+    assert amend(amended, RejectedPart.FORMAT) is None
 
 
 @pytest.mark.parametrize(("text", "buttons"), [("x" * 1025, False), ("Yes?", True)])

@@ -19,8 +19,8 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from msgspec import structs
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Blocked, Rejected
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import CallRejected, RecipientBlocked
 from gateway.domain.update import Update
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram.bot_api.client import BotApi
@@ -39,8 +39,8 @@ def press(message_id: int) -> Update:
     """Make a pressed button under a message of the bot."""
     return Update(
         update_id=1,
-        kind="callback_query",
-        lane="1",
+        update_type="callback_query",
+        ordering_key="1",
         context=RequestContext(
             request_id="r-1", chat_id=CHAT, chat_type=CHAT_TYPE_PRIVATE
         ),
@@ -66,7 +66,7 @@ class Desk:
 
     async def reply(self, update: Update, *messages: OutgoingMessage) -> None:
         """Send a reply as an actor does."""
-        for call in self.messenger.compose(update, Reply(messages=messages)):
+        for call in self.messenger.render(update, Reply(messages=messages)):
             await self.messenger.send(call)
 
     def texts(self) -> list[str]:
@@ -157,7 +157,7 @@ async def test_the_text_arrives_where_its_media_is_refused(
     }
     alone = OutgoingMessage(media=[photo])
     desk.simulator.fail("sendPhoto", 400, description=f"Bad Request: {fault}")
-    with pytest.raises(Rejected):
+    with pytest.raises(CallRejected):
         await desk.reply(press(0), alone)
 
 
@@ -176,7 +176,7 @@ async def test_a_third_fault_is_final(desk: Desk) -> None:
     message = OutgoingMessage(
         text="<b>", format=TEXT_FORMAT_HTML, keyboard=KEYBOARD, edit=True
     )
-    with pytest.raises(Rejected):
+    with pytest.raises(CallRejected):
         await desk.reply(press(1), message)
     assert desk.timed == ["answerCallbackQuery"] + ["editMessageText"] * 3
 
@@ -184,7 +184,7 @@ async def test_a_third_fault_is_final(desk: Desk) -> None:
 async def test_a_fault_that_cannot_be_amended_is_final(desk: Desk) -> None:
     """The same call would fail again."""
     desk.simulator.fail("sendMessage", 400, description="Bad Request: chat not found")
-    with pytest.raises(Rejected):
+    with pytest.raises(CallRejected):
         await desk.reply(press(0), OutgoingMessage(text="Hello"))
     assert desk.timed == ["answerCallbackQuery", "sendMessage"]
 
@@ -211,7 +211,7 @@ async def test_an_answer_whose_fate_is_not_known_is_given_again(
 ) -> None:
     """That it was given already, as Telegram says then, is no fault."""
     desk.simulator.fail(method, 200, drop=True)
-    await desk.messenger.send(Call(method=method, parameters=parameters), 120)
+    await desk.messenger.send(BotApiCall(method=method, parameters=parameters), 120)
     assert [call.status for call in desk.simulator.sent] == [0, 400]
     assert len(desk.simulator.queries.answers) == 1
 
@@ -242,7 +242,7 @@ async def test_a_text_arrives_without_the_preview_that_telegram_refuses(
 async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
     """The actor reports it to the service that keeps track."""
     desk.simulator.blocked.add(CHAT)
-    with pytest.raises(Blocked):
+    with pytest.raises(RecipientBlocked):
         await desk.reply(press(0), OutgoingMessage(text="Hello"))
 
 
@@ -276,8 +276,8 @@ async def test_telegrams_words_for_a_fault_are_not_logged(
 async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
     """As the service wants it."""
     answer = CallbackAnswer(text="Connected", show_alert=True)
-    [call] = desk.messenger.compose(press(0), Reply(callback_answer=answer))
-    assert isinstance(call, Call)
+    [call] = desk.messenger.render(press(0), Reply(callback_answer=answer))
+    assert isinstance(call, BotApiCall)
     await desk.messenger.send(call)
     assert desk.simulator.answers == [
         {"callback_query_id": "77", "text": "Connected", "show_alert": True}

@@ -12,8 +12,8 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part, Rejected
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import CallRejected, RejectedPart
 from gateway.domain.update import Update
 from gateway.telegram.bot_api.responses import read_answer, refusal
 from gateway.telegram.outbound.degrade import amend
@@ -161,7 +161,7 @@ def test_an_edit_takes_none_of_it_and_its_substitute_all() -> None:
     edit = compose(business(press(topic=5)), reply, lambda _: None)[-1]
     place = {"chat_id": CHAT, "business_connection_id": "b-1", "text": "a"}
     assert edit.parameters == {**place, "message_id": 12}
-    assert amend(edit, Part.EDIT) == Call(
+    assert amend(edit, RejectedPart.EDIT) == BotApiCall(
         method="sendMessage",
         parameters={
             **place,
@@ -178,7 +178,7 @@ def test_a_message_that_is_gone_is_not_answered() -> None:
     said = b'{"ok":false,"error_code":400,"description":'
     said += b'"Bad Request: message to be replied not found"}'
     error = refusal("sendMessage", read_answer(400, "", said))
-    assert isinstance(error, Rejected)
+    assert isinstance(error, CallRejected)
     reply = Reply(messages=[OutgoingMessage(text="a", reply_to_message_id=9)])
     (call,) = compose(message_update(), reply, lambda _: None)
     amended = amend(call, error.part)

@@ -18,8 +18,8 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import BotApiUnavailable, Part, Rejected
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import BotApiUnavailable, CallRejected, RejectedPart
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import TEXT_LIMIT, compose
 from gateway.telegram.outbound.streaming_preview import (
@@ -57,12 +57,16 @@ class Telegram:
     def preview(self, context: RequestContext, **fields: Any) -> TelegramPreview:  # noqa: ANN401 - fields of Update
         """Give the preview of an answer."""
         update = Update(
-            update_id=11, kind="message", lane="7", context=context, **fields
+            update_id=11,
+            update_type="message",
+            ordering_key="7",
+            context=context,
+            **fields,
         )
         return TelegramPreview(update, self.attempt, _compose)
 
 
-def _compose(update: Update, reply: Reply) -> list[Call]:
+def _compose(update: Update, reply: Reply) -> list[BotApiCall]:
     return compose(update, reply, pytest.fail)
 
 
@@ -84,13 +88,13 @@ async def test_a_private_chat_gets_drafts_that_can_be_stopped(
     preview = telegram.preview(PRIVATE)
     await preview.show("one")
     await preview.show("one two")
-    assert preview.seconds == DRAFT_SECONDS
+    assert preview.min_interval == DRAFT_SECONDS
     draft = {"chat_id": 7, "draft_id": 11, "can_stop": True, "keep_on_stop": True}
     assert telegram.calls == [
         ("sendMessageDraft", {**draft, "text": "one"}),
         ("sendMessageDraft", {**draft, "text": "one two"}),
     ]
-    [call] = preview.compose(say("whole"))
+    [call] = preview.finalize(say("whole"))
     assert call.method == "sendMessage"
     assert call.parameters == {"chat_id": 7, "text": "whole"}
 
@@ -100,12 +104,12 @@ async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None
     preview = telegram.preview(GROUP)
     await preview.show("one")
     await preview.show("one two")
-    assert preview.seconds == EDIT_SECONDS
+    assert preview.min_interval == EDIT_SECONDS
     assert telegram.calls == [
         ("sendMessage", {"chat_id": -100, "message_thread_id": 3, "text": "one"}),
         ("editMessageText", {"chat_id": -100, "message_id": 50, "text": "one two"}),
     ]
-    first, second = preview.compose(
+    first, second = preview.finalize(
         Reply(messages=[OutgoingMessage(text="whole"), OutgoingMessage(text="more")])
     )
     assert (first.method, first.parameters["message_id"]) == ("editMessageText", 50)
@@ -120,7 +124,7 @@ async def test_an_ephemeral_message_has_no_preview(telegram: Telegram) -> None:
     preview = telegram.preview(context, ephemeral_message_id=8)
     await preview.show("one")
     assert telegram.calls == []
-    (call,) = preview.compose(say("whole"))
+    (call,) = preview.finalize(say("whole"))
     assert "ephemeral_message_parameters" in call.parameters
 
 
@@ -154,7 +158,7 @@ async def test_in_a_group_a_long_answer_is_edited_less_often(
     paces = []
     for number in range(8):
         await preview.show(f"text {number}")
-        paces.append(preview.seconds)
+        paces.append(preview.min_interval)
     assert paces == [EDIT_SECONDS] * 5 + [slower] * 3
 
 
@@ -173,13 +177,13 @@ async def test_where_drafts_are_refused_a_message_is_edited(
     telegram: Telegram,
 ) -> None:
     """At once, and from then on."""
-    telegram.errors["sendMessageDraft"] = Rejected("x", 400, Part.OTHER)
+    telegram.errors["sendMessageDraft"] = CallRejected("x", 400, RejectedPart.OTHER)
     preview = telegram.preview(PRIVATE)
     await preview.show("one")
     await preview.show("two")
     methods = [method for method, _ in telegram.calls]
     assert methods == ["sendMessageDraft", "sendMessage", "editMessageText"]
-    assert preview.seconds == EDIT_SECONDS
+    assert preview.min_interval == EDIT_SECONDS
 
 
 async def test_a_draft_that_only_came_too_often_is_tried_again(
@@ -224,7 +228,7 @@ async def test_an_answer_that_fits_no_edit_replaces_the_message(
     """The answer comes as it is; only then the message that showed the text goes."""
     preview = telegram.preview(GROUP)
     await preview.show("one")
-    *others, last = preview.compose(reply)
+    *others, last = preview.finalize(reply)
     assert last.method == "deleteMessage"
     assert last.parameters == {"chat_id": -100, "message_id": 50}
     assert len(others) == len(reply.messages)
@@ -240,7 +244,7 @@ async def test_a_pressed_button_is_answered_before_its_text_is_shown(
     await preview.show("two")
     methods = [method for method, _ in telegram.calls]
     assert methods == ["answerCallbackQuery", "sendMessageDraft", "sendMessageDraft"]
-    assert [call.method for call in preview.compose(say("whole"))] == ["sendMessage"]
+    assert [call.method for call in preview.finalize(say("whole"))] == ["sendMessage"]
 
 
 async def test_words_for_a_press_that_was_answered_follow_as_a_message(
@@ -251,7 +255,7 @@ async def test_words_for_a_press_that_was_answered_follow_as_a_message(
     await preview.show("half of")
     reply = say("half of")
     reply.callback_answer.text = "Please try again."
-    calls = preview.compose(reply)
+    calls = preview.finalize(reply)
     assert [call.parameters["text"] for call in calls] == [
         "half of",
         reply.callback_answer.text,
@@ -268,7 +272,7 @@ async def test_a_press_whose_text_nobody_sees_is_answered_at_the_end(
     )
     await preview.show("one")
     reply = Reply(callback_answer=CallbackAnswer(text="done"))
-    [call] = preview.compose(reply)
+    [call] = preview.finalize(reply)
     assert call.parameters == {"callback_query_id": "q", "text": "done"}
 
 
@@ -282,7 +286,7 @@ async def test_the_message_of_the_button_is_edited_all_the_same(
     reply = Reply(messages=[OutgoingMessage(text="whole"), edit])
     made = [
         (call.method, call.parameters.get("message_id"))
-        for call in preview.compose(reply)
+        for call in preview.finalize(reply)
     ]
     assert made == [
         ("sendMessage", None),
@@ -295,7 +299,9 @@ async def test_a_spinner_that_ended_by_itself_does_not_keep_the_text_back(
     telegram: Telegram,
 ) -> None:
     """A query is too old after a while."""
-    telegram.errors["answerCallbackQuery"] = Rejected("x", 400, Part.TOO_LATE)
+    telegram.errors["answerCallbackQuery"] = CallRejected(
+        "x", 400, RejectedPart.TOO_LATE
+    )
     await telegram.preview(PRIVATE, callback_query_id="q").show("one")
     assert telegram.calls[-1][0] == "sendMessageDraft"
 
@@ -306,7 +312,7 @@ async def test_the_whole_answer_waits_out_what_its_edits_earned(
     """Minutes, where another message would be given up."""
     preview = telegram.preview(GROUP)
     await preview.show("one")
-    assert {call.patience for call in preview.compose(say("whole"))} == {PATIENCE}
+    assert {call.min_patience for call in preview.finalize(say("whole"))} == {PATIENCE}
 
 
 async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(
@@ -315,7 +321,7 @@ async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_en
     """As any other."""
     preview = telegram.preview(PRIVATE, callback_query_id="q")
     reply = Reply(callback_answer=CallbackAnswer(text="done"))
-    assert [call.method for call in preview.compose(reply)] == ["answerCallbackQuery"]
+    assert [call.method for call in preview.finalize(reply)] == ["answerCallbackQuery"]
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
@@ -387,7 +393,7 @@ async def test_in_a_business_chat_the_message_goes_by_a_method_of_its_own(
     """Bot API: deleteMessage knows no connection."""
     preview = telegram.preview(BUSINESS)
     await preview.show("one")
-    *_, gone = preview.compose(say("caption", media=[Media(file_id="f")]))
+    *_, gone = preview.finalize(say("caption", media=[Media(file_id="f")]))
     assert gone.method == "deleteBusinessMessages"
     assert gone.parameters == {"business_connection_id": "b", "message_ids": [50]}
 
@@ -399,5 +405,5 @@ async def test_a_spinner_goes_on_until_there_is_something_to_see(
     preview = telegram.preview(PRIVATE, callback_query_id="q")
     await preview.show("\n")
     reply = Reply(callback_answer=CallbackAnswer(text="sorry"))
-    [call] = preview.compose(reply)
+    [call] = preview.finalize(reply)
     assert call.parameters == {"callback_query_id": "q", "text": "sorry"}

@@ -42,8 +42,8 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import RejectedPart
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
 from gateway.sandbox import query_rules
@@ -61,11 +61,16 @@ def an_update(kind: str, **fields: Any) -> Update:  # noqa: ANN401 - any field
         context.chat_id = FANS
     chosen: dict[str, Any] = {"query_id": "q"} | fields
     return Update(
-        update_id=7, kind=kind, lane="7", context=context, name=kind, **chosen
+        update_id=7,
+        update_type=kind,
+        ordering_key="7",
+        context=context,
+        trigger_name=kind,
+        **chosen,
     )
 
 
-def composed(update: Update, reply: Reply) -> tuple[list[Call], Counter[str]]:
+def composed(update: Update, reply: Reply) -> tuple[list[BotApiCall], Counter[str]]:
     """Compose a reply; gives the calls and what was left out."""
     faults: Counter[str] = Counter()
     calls = compose(update, reply, lambda fault: faults.update([fault]))
@@ -326,13 +331,13 @@ class TestInline:
         results = [an_article(str(n), format=TEXT_FORMAT_HTML) for n in range(2)]
         reply = Reply(inline_answer=InlineAnswer(results=results))
         [call], _ = composed(an_update("inline_query"), reply)
-        amended = amend(call, Part.FORMAT)
+        amended = amend(call, RejectedPart.FORMAT)
         assert amended is not None
         assert "parse_mode" not in str(amended.parameters)
         query_rules.results(amended.parameters)
-        assert amend(amended, Part.FORMAT) is None
-        assert amend(call, Part.KEYBOARD) is None
-        assert amend(call, Part.TOPIC) is None
+        assert amend(amended, RejectedPart.FORMAT) is None
+        assert amend(call, RejectedPart.KEYBOARD) is None
+        assert amend(call, RejectedPart.TOPIC) is None
 
 
 class TestPayments:

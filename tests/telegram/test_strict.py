@@ -183,8 +183,8 @@ def test_no_call_is_refused_whatever_a_service_replies(
     context = RequestContext(**place)
     update = Update(
         update_id=1,
-        kind="callback_query" if pressed else "message",
-        lane="1",
+        update_type="callback_query" if pressed else "message",
+        ordering_key="1",
         context=context,
         callback_query_id=telegram.press(context.chat_id) if pressed else "",
         pressed_message_id=telegram.shown.get(context.chat_id, 0) if pressed else 0,
@@ -201,8 +201,8 @@ def test_an_edit_of_what_is_gone_is_taken_as_a_new_message(gone: bool) -> None:
     telegram = Telegram()
     update = Update(
         update_id=1,
-        kind="callback_query",
-        lane="1",
+        update_type="callback_query",
+        ordering_key="1",
         context=RequestContext(chat_id=USER, chat_type=CHAT_TYPE_PRIVATE),
         callback_query_id=telegram.press(USER),
         pressed_message_id=99 if gone else telegram.shown[USER],

@@ -33,7 +33,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import Malformed
+from gateway.domain.errors import MalformedUpdate
 from gateway.domain.update import Update
 from gateway.telegram.inbound.parser import UpdateReader
 from gateway.telegram.inbound.service_contents import SERVICE_CONTENTS
@@ -164,13 +164,13 @@ class TestRealUpdates:
         update = reader().read(FILES[name], ARRIVED)
         row = TABLE[name]._replace(lane=str(TABLE[name].lane))
         assert row == (
-            update.kind,
-            update.lane,
+            update.update_type,
+            update.ordering_key,
             update.context.telegram_user_id,
             update.context.chat_id,
             attachment(update),
             update.command,
-            update.exempt,
+            update.bypasses_limits,
             update.event,
         )
         assert update.update_id == json.loads(FILES[name])["update_id"]
@@ -271,7 +271,7 @@ class TestContext:
         sender = {"id": stand_in, "first_name": "Group", "username": "Somebody"}
         sender |= {"is_bot": True}
         update = read_message(**{"from": sender, "chat": {"id": -5, "type": "group"}})
-        assert update.lane == "-5"
+        assert update.ordering_key == "-5"
         assert update.context.telegram_user_id == 0
         assert not update.context.is_bot
         assert update.context.first_name == update.context.username == ""
@@ -281,7 +281,7 @@ class TestContext:
         """Its service learns whose it is, and nobody waits for another one's."""
         update = read(hologram_call={key: PERSON, "chat": CHAT, "date": 5})
         context = update.context
-        assert update.lane == str(ANNA)
+        assert update.ordering_key == str(ANNA)
         assert (context.telegram_user_id, context.chat_id) == (ANNA, FANS)
         assert context.send_time.ToSeconds() == 5
 
@@ -342,7 +342,7 @@ class TestContext:
         """Telegram's ids need more than 32 bits."""
         user = 2**52 - 1
         update = read_message(**{"from": {"id": user}, "chat": {"id": -(2**52)}})
-        assert update.lane == str(user)
+        assert update.ordering_key == str(user)
         assert update.context.telegram_user_id == user
         assert update.context.chat_id == -(2**52)
 
@@ -395,7 +395,12 @@ class TestKinds:
     ) -> None:
         """Every kind has its order, its user and its chat."""
         update = read(**{row.kind: value})
-        assert (update.kind, update.lane, update.exempt, update.event) == (
+        assert (
+            update.update_type,
+            update.ordering_key,
+            update.bypasses_limits,
+            update.event,
+        ) == (
             row.kind,
             str(row.lane),
             row.exempt,
@@ -425,9 +430,9 @@ class TestKinds:
         [(kind, content)] = update.items()
         content = content | {"from": {"id": 9, "is_bot": True, "first_name": "B"}}
         body = json.dumps({"update_id": 7, kind: content}).encode()
-        assert reader().read(body, ARRIVED).unwanted is unwanted
+        assert reader().read(body, ARRIVED).is_unwanted is unwanted
         allowing = UpdateReader(bot_id=7400000001, allow_bots=True)
-        assert not allowing.read(body, ARRIVED).unwanted
+        assert not allowing.read(body, ARRIVED).is_unwanted
 
     @pytest.mark.parametrize(
         ("name", "seconds"),
@@ -444,21 +449,25 @@ class TestKinds:
         self, name: str, seconds: float
     ) -> None:
         """Nobody waits for the answer to an old query."""
-        assert reader().read(FILES[name], ARRIVED).useful_seconds == seconds
+        assert reader().read(FILES[name], ARRIVED).ttl_seconds == seconds
 
     def test_of_two_kinds_the_first_known_one_counts(self) -> None:
         """Telegram sends one; what a stranger sends is still read in one way."""
         poll, reaction = {"id": "52"}, {"chat": CHAT}
-        assert read(hologram=1, poll=poll, message_reaction=reaction).kind == "poll"
-        assert read(message_reaction=reaction, poll=poll).kind == "message_reaction"
+        assert (
+            read(hologram=1, poll=poll, message_reaction=reaction).update_type == "poll"
+        )
+        assert (
+            read(message_reaction=reaction, poll=poll).update_type == "message_reaction"
+        )
 
     @pytest.mark.parametrize("strange", [None, 1, "x", [1], {"from": 3, "chat": "c"}])
     def test_an_unknown_kind_may_look_like_anything(self, strange: object) -> None:
         """Telegram's next invention is no error."""
         update = read(hologram_call=strange)
-        assert (update.kind, update.lane) == ("unknown", "kind:unknown")
-        assert update.name == "hologram_call"
-        assert json.loads(bytes(update.json)) == strange
+        assert (update.update_type, update.ordering_key) == ("unknown", "kind:unknown")
+        assert update.trigger_name == "hologram_call"
+        assert json.loads(bytes(update.payload)) == strange
 
     @pytest.mark.parametrize(
         ("old", "new", "chat", "event"),
@@ -489,10 +498,10 @@ class TestDetails:
     def test_a_part_of_a_wrong_type_does_no_harm_until_it_is_wanted(self) -> None:
         """The update is there, as JSON; its typed form is what fails."""
         update = read(poll_answer={"poll_id": "52", "user": PERSON, "option_ids": "x"})
-        assert json.loads(bytes(update.json))["option_ids"] == "x"
-        assert update.details is not None
-        with pytest.raises(Malformed) as caught:
-            update.details()
+        assert json.loads(bytes(update.payload))["option_ids"] == "x"
+        assert update.decode_payload is not None
+        with pytest.raises(MalformedUpdate) as caught:
+            update.decode_payload()
         assert str(caught.value) == "poll_answer cannot be read"
         assert caught.value.__suppress_context__
 
@@ -500,11 +509,12 @@ class TestDetails:
         """They are routed by what they say, and their JSON is that of the kind."""
         for name in ("message_text", "message_photo_caption", "callback_query_message"):
             update = reader().read(FILES[name], ARRIVED)
-            assert (update.name, bytes(update.message_json)) == ("", b"")
+            assert (update.trigger_name, bytes(update.message_payload)) == ("", b"")
             assert (
-                json.loads(bytes(update.json)) == json.loads(FILES[name])[update.kind]
+                json.loads(bytes(update.payload))
+                == json.loads(FILES[name])[update.update_type]
             )
-            assert not update.useful_until
+            assert not update.answer_deadline
 
     @pytest.mark.parametrize(
         ("kind", "content", "query_id", "chat", "seconds"),
@@ -530,8 +540,8 @@ class TestDetails:
         """Under which id, until when, and where messages may go besides."""
         update = read(**{kind: {"from": PERSON} | content})
         assert (update.query_id, update.reply_chat_id) == (query_id, chat)
-        assert update.useful_seconds == seconds
-        assert update.useful_until == (ARRIVED + seconds if seconds else 0)
+        assert update.ttl_seconds == seconds
+        assert update.answer_deadline == (ARRIVED + seconds if seconds else 0)
 
     @pytest.mark.parametrize(
         ("name", "connection"),
@@ -570,8 +580,8 @@ class TestDetails:
         """Also of a kind that Telegram invents later."""
         change = {"message_id": 1, "old_reaction": [reaction], "new_reaction": []}
         update = read(message_reaction={"chat": CHAT} | change)
-        assert update.details is not None
-        details = update.details()
+        assert update.decode_payload is not None
+        details = update.decode_payload()
         assert details == MessageReaction(message_id=1, old_reactions=[read_as])
 
 
@@ -642,7 +652,11 @@ class TestCommands:
     def test_a_slash_does_not_make_a_command(self, text: str) -> None:
         """Paths and the like are plain text."""
         update = read_message(text=text)
-        assert (update.command, update.arguments, update.addressed) == ("", "", False)
+        assert (update.command, update.arguments, update.mentions_bot) == (
+            "",
+            "",
+            False,
+        )
         assert content(update).text == text
 
     def test_a_caption_is_no_command(self) -> None:
@@ -656,24 +670,28 @@ class TestCommands:
         for known in ("marmot_desk_bot", "MARMOT_desk_bot"):
             update = reader(known).read(body(text=f"/report@{name} x"), ARRIVED)
             assert (update.command, update.arguments) == ("report", "x")
-            assert update.addressed
+            assert update.mentions_bot
 
     def test_a_command_without_a_name_is_not_addressed(self) -> None:
         """In a group anybody may have been meant."""
-        assert not read_message(text="/report").addressed
+        assert not read_message(text="/report").mentions_bot
 
     def test_a_command_for_another_bot_is_ignored(self) -> None:
         """Neither its command nor its text reaches a service."""
         update = read_message(text="/report@other_bot lost parcel")
-        assert update.kind == "message"
+        assert update.update_type == "message"
         assert update.message is None
-        assert (update.command, update.arguments, update.addressed) == ("", "", False)
+        assert (update.command, update.arguments, update.mentions_bot) == (
+            "",
+            "",
+            False,
+        )
 
     def test_while_our_name_is_unknown_every_name_is_ours(self) -> None:
         """Better to answer once too often than to be deaf at the start."""
         made = UpdateReader(bot_id=1)
         update = made.read(body(text="/report@other_bot x"), ARRIVED)
-        assert (update.command, update.addressed) == ("report", True)
+        assert (update.command, update.mentions_bot) == ("report", True)
 
 
 FILE = {"file_id": "f", "file_unique_id": "u-f", "size_bytes": 8}
@@ -832,7 +850,7 @@ class TestContent:
         """Nobody said anything."""
         update = read_message(**{fact: {}})
         assert update.message is None
-        assert not update.exempt
+        assert not update.bypasses_limits
 
     @pytest.mark.parametrize("name", sorted(SERVICE_CONTENTS))
     def test_what_a_service_message_tells_of_has_a_name(self, name: str) -> None:
@@ -840,32 +858,40 @@ class TestContent:
         update = read_message(
             **{name: {"anything": 1}}, reply_markup={}, sender_tag="x"
         )
-        assert (update.kind, update.name, update.message) == ("message", name, None)
-        assert json.loads(bytes(update.json)) == {"anything": 1}
-        assert json.loads(bytes(update.message_json))[name] == {"anything": 1}
-        assert not update.exempt
+        assert (update.update_type, update.trigger_name, update.message) == (
+            "message",
+            name,
+            None,
+        )
+        assert json.loads(bytes(update.payload)) == {"anything": 1}
+        assert json.loads(bytes(update.message_payload))[name] == {"anything": 1}
+        assert not update.bypasses_limits
 
     def test_a_content_of_the_future_is_named_by_its_field(self) -> None:
         """What is known to be no content is passed over, and a text is a text."""
         new = {"has_protected_content": True, "hologram_shared": {"beam": 1}}
         update = read_message(**new, new_chat_participant={})
-        assert update.name == "hologram_shared"
-        assert json.loads(bytes(update.json)) == {"beam": 1}
-        assert read_message(**new, text="hi").name == ""
-        assert read_message(has_protected_content=True).name == ""
+        assert update.trigger_name == "hologram_shared"
+        assert json.loads(bytes(update.payload)) == {"beam": 1}
+        assert read_message(**new, text="hi").trigger_name == ""
+        assert read_message(has_protected_content=True).trigger_name == ""
 
     @pytest.mark.parametrize("kind", ["successful_payment", "refunded_payment"])
     def test_a_payment_has_a_name_of_its_own(self, kind: str) -> None:
         """A route may ask for it by that name; without one it is a message."""
         update = read_message(**{kind: PAYMENT})
-        assert (update.kind, update.name, update.exempt) == ("message", kind, True)
-        assert json.loads(bytes(update.json)) == PAYMENT
+        assert (update.update_type, update.trigger_name, update.bypasses_limits) == (
+            "message",
+            kind,
+            True,
+        )
+        assert json.loads(bytes(update.payload)) == PAYMENT
         assert attachment(update) == kind
 
     @pytest.mark.parametrize("part", sorted(PAYMENT))
     def test_a_payment_that_cannot_be_read_is_malformed(self, part: str) -> None:
         """Its money is there: a person has to look at it."""
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedUpdate):
             read_message(successful_payment=PAYMENT | {part: [1]})
 
     def test_a_caption_is_the_text_of_its_photo(self) -> None:
@@ -997,7 +1023,11 @@ class TestReferences:
     ) -> None:
         """Whoever forwards a message did not write it."""
         update = read_message(text=text, **mark)
-        assert (update.command, update.arguments, update.addressed) == ("", "", False)
+        assert (update.command, update.arguments, update.mentions_bot) == (
+            "",
+            "",
+            False,
+        )
         assert content(update).text == text
 
     @pytest.mark.parametrize(("bot", "command"), [(7400000001, "pay"), (9, "")])
@@ -1128,11 +1158,14 @@ class TestNulls:
         expected = reader().read(FILES[name], ARRIVED)
         update = reader().read(json.dumps(changed).encode(), ARRIVED)
         assert update.context == expected.context
-        assert (update.kind, update.name) == (expected.kind, expected.name)
+        assert (update.update_type, update.trigger_name) == (
+            expected.update_type,
+            expected.trigger_name,
+        )
         assert (update.message, update.command) == (expected.message, expected.command)
         assert update.callback_data == expected.callback_data
-        if update.details is not None and expected.details is not None:
-            assert update.details() == expected.details()
+        if update.decode_payload is not None and expected.decode_payload is not None:
+            assert update.decode_payload() == expected.decode_payload()
 
     def test_a_text_may_speak_of_null(self) -> None:
         """It is no field."""
@@ -1142,9 +1175,9 @@ class TestNulls:
 
     def test_a_null_in_place_of_what_is_needed_is_malformed(self) -> None:
         """As its absence is."""
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedUpdate):
             read(message=None)
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedUpdate):
             read_message(chat=None)
 
 
@@ -1198,7 +1231,7 @@ class TestMalformed:
     )
     def test_junk_is_malformed(self, junk: bytes) -> None:
         """No other error gets out."""
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedUpdate):
             reader().read(junk, ARRIVED)
 
     def test_what_is_not_utf8_is_replaced(self) -> None:
@@ -1211,7 +1244,10 @@ class TestMalformed:
         assert update.callback_query_id == "q"
         assert update.callback_data == "a\ufffd\ufffd("
         update = reader().read(b'{"update_id":7,"hologram":"\xff"}', ARRIVED)
-        assert (update.kind, bytes(update.json)) == ("unknown", '"\ufffd"'.encode())
+        assert (update.update_type, bytes(update.payload)) == (
+            "unknown",
+            '"\ufffd"'.encode(),
+        )
 
     def test_the_largest_number_is_taken(self) -> None:
         """Numbers below 2**53 survive every JSON library."""
@@ -1239,12 +1275,12 @@ class TestMalformed:
         self, broken: dict[str, Any]
     ) -> None:
         """It cannot be answered in any sensible way."""
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedUpdate):
             read(**broken)
 
     def test_the_error_does_not_quote_the_user(self) -> None:
         """What somebody wrote is in no error."""
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedUpdate) as caught:
             read(message={"text": "my secret", "date": "my secret"})
         assert "secret" not in str(caught.value)
         assert caught.value.__suppress_context__
@@ -1278,16 +1314,16 @@ def assert_update_or_malformed(junk: bytes) -> None:
     """Read it; any other error than Malformed fails the test."""
     try:
         update = reader().read(junk, ARRIVED)
-    except Malformed:
+    except MalformedUpdate:
         return
-    assert update.lane
+    assert update.ordering_key
     assert 0 < update.update_id < 2**53
     assert update.context.SerializeToString()
     if update.message is not None:
         update.message.SerializeToString()
-    if update.details is not None:
-        with contextlib.suppress(Malformed):
-            if (details := update.details()) is not None:
+    if update.decode_payload is not None:
+        with contextlib.suppress(MalformedUpdate):
+            if (details := update.decode_payload()) is not None:
                 details.SerializeToString()
 
 
@@ -1310,9 +1346,9 @@ def test_any_unknown_kind_keeps_its_name_and_the_bytes_that_came(
     value = json.dumps(content, separators=(" , ", " : "))
     posted = f'{{"update_id": 7, {json.dumps(name)}: {value}}}'.encode()
     update = reader().read(posted, ARRIVED)
-    assert (update.kind, update.name) == ("unknown", name)
-    assert bytes(update.json) == value.encode()
-    assert update.lane
+    assert (update.update_type, update.trigger_name) == ("unknown", name)
+    assert bytes(update.payload) == value.encode()
+    assert update.ordering_key
 
 
 @given(st.data())
@@ -1346,5 +1382,5 @@ def test_depth_is_malformed_or_read_at_every_level(part: str) -> None:
     for depth in range(800, 1000):
         nested = b"[" * depth + b"]" * depth
         message = body().replace(b'"message": {', b'"message": {"%b": {"x": %b}, ')
-        with contextlib.suppress(Malformed):
+        with contextlib.suppress(MalformedUpdate):
             reader().read(message % (part.encode(), nested), ARRIVED)

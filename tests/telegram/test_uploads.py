@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from gateway.domain.bot_api_call import Upload
-from gateway.domain.errors import BotApiUnavailable, Rejected
+from gateway.domain.errors import BotApiUnavailable, CallRejected
 from gateway.sandbox.simulator import Simulator
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.bot_api.multipart import Uploads
@@ -111,7 +111,7 @@ async def test_an_upload_that_is_refused_says_so(
 ) -> None:
     """As other calls do."""
     simulator.fail("sendPhoto", 400)
-    with pytest.raises(Rejected):
+    with pytest.raises(CallRejected):
         await api.call("sendPhoto", {"chat_id": 7}, FILE)
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.processing_record import Outcome, Turn
+from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog
 from gateway.ops import choosing
@@ -49,7 +49,7 @@ class Gateway:
         self.clock = FakeClock()
         self.accepted: list[Envelope] = []
         self.letters: list[DeadLetter] = []
-        self.turns: list[Turn] = []
+        self.turns: list[ProcessingRecord] = []
         self.begun = 0
         self.ready = asyncio.Event()
         self.ready.set()
@@ -62,7 +62,7 @@ class Gateway:
             secrets=[SECRET, PREVIOUS_SECRET],
             read=self.read,
             accept=self.accept,
-            bury=self.bury,
+            bury=self.add_dead_letter,
             observe=self.turns.append,
             clock=self.clock,
             body_seconds=body_seconds,
@@ -81,16 +81,16 @@ class Gateway:
         if self.accept_fault:
             raise self.accept_fault
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep the letter, or fail as told."""
         if self.bury_fault:
             raise self.bury_fault
-        self.letters.append(letter)
+        self.letters.append(dead_letter)
 
     @property
     def outcomes(self) -> list[tuple[Outcome, str]]:
         """What was observed."""
-        return [(turn.outcome, turn.fault) for turn in self.turns]
+        return [(record.outcome, record.error) for record in self.turns]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -212,8 +212,8 @@ class TestUpdates:
         assert answer.startswith(OK)
         assert b"Connection: close" not in answer
         [envelope] = gateway.accepted
-        assert (envelope.update_id, envelope.lane) == (431500101, "5510000001")
-        assert envelope.arrived == gateway.clock.now()
+        assert (envelope.update_id, envelope.ordering_key) == (431500101, "5510000001")
+        assert envelope.arrived_at == gateway.clock.now()
         assert envelope.body == UPDATE
         assert envelope.update is not None
         assert envelope.update.context.send_time.ToSeconds() == 1_790_000_000
@@ -319,12 +319,15 @@ class TestUpdates:
         gateway.accept_fault = RuntimeError("words of mine")
         async with gateway.serving():
             assert (await gateway.post(UPDATE)).startswith(OK)
-        [letter] = gateway.letters
-        assert (letter.update_id, letter.lane) == (431500101, "5510000001")
-        assert (letter.reason, letter.body) == ("crashed", UPDATE)
-        [turn] = gateway.turns
-        assert (turn.outcome, turn.fault) == (Outcome.CRASHED, "RuntimeError")
-        assert (turn.request_id, turn.kind) == ("7-431500101", "message")
+        [dead_letter] = gateway.letters
+        assert (dead_letter.update_id, dead_letter.ordering_key) == (
+            431500101,
+            "5510000001",
+        )
+        assert (dead_letter.reason, dead_letter.body) == ("crashed", UPDATE)
+        [record] = gateway.turns
+        assert (record.outcome, record.error) == (Outcome.CRASHED, "RuntimeError")
+        assert (record.request_id, record.update_type) == ("7-431500101", "message")
         assert logged(caplog) == [("ERROR", "update was not accepted")]
         assert "words of mine" not in str([vars(r) for r in caplog.records])
 
@@ -406,7 +409,7 @@ class TestSecret:
                 secrets=secrets,
                 read=gateway.read,
                 accept=gateway.accept,
-                bury=gateway.bury,
+                bury=gateway.add_dead_letter,
                 observe=gateway.turns.append,
                 clock=gateway.clock,
             )
@@ -447,10 +450,10 @@ class TestBadBodies:
         body = b'{"update_id": 7, "message": {"text": "words of mine"}}'
         async with gateway.serving():
             assert (await gateway.post(body)).startswith(OK)
-        [letter] = gateway.letters
-        assert (letter.update_id, letter.lane) == (0, "")
-        assert (letter.reason, letter.body) == ("malformed", body)
-        assert letter.time == gateway.clock.now()
+        [dead_letter] = gateway.letters
+        assert (dead_letter.update_id, dead_letter.ordering_key) == (0, "")
+        assert (dead_letter.reason, dead_letter.body) == ("malformed", body)
+        assert dead_letter.dead_lettered_at == gateway.clock.now()
         assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
         assert logged(caplog) == [("ERROR", "webhook body is bad")]
         fields = vars(caplog.records[-1])
@@ -471,7 +474,7 @@ class TestBadBodies:
         gateway.read_fault = KeyError("words of mine")
         async with gateway.serving():
             assert (await gateway.post(UPDATE)).startswith(OK)
-        assert [letter.body for letter in gateway.letters] == [UPDATE]
+        assert [dead_letter.body for dead_letter in gateway.letters] == [UPDATE]
 
     async def test_a_body_may_have_one_mebibyte_and_not_a_byte_more(self) -> None:
         """A longer one is not kept at all."""
@@ -492,7 +495,7 @@ class TestBadBodies:
             connection.send(head(len(packed), "Content-Encoding: gzip") + packed)
             assert (await connection.answer()).startswith(OK)
         assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
-        assert [letter.body for letter in gateway.letters] == [packed]
+        assert [dead_letter.body for dead_letter in gateway.letters] == [packed]
 
     @pytest.mark.parametrize("secret", [SECRET, "wrong"])
     async def test_half_a_body_is_not_waited_for(self, secret: str) -> None:
@@ -588,7 +591,7 @@ async def test_any_bytes_are_answered_with_200(bodies: list[bytes]) -> None:
             assert (await connection.answer()).startswith(OK)
     assert len(gateway.accepted) + len(gateway.turns) == len(bodies)
     unread = [body for body in bodies if body and body != UPDATE]
-    assert [letter.body for letter in gateway.letters] == unread
+    assert [dead_letter.body for dead_letter in gateway.letters] == unread
 
 
 @settings(max_examples=60, suppress_health_check=SLOW)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
 from msgspec import structs
 
-from gateway.domain.services import INLINE, Services, place_of_buttons
+from gateway.domain.services import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.update import Update
-from gateway.domain.user_state import KEY_START, State
+from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
 
 DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data."""
@@ -20,7 +20,9 @@ LONGEST_DATA = 1024
 """Bytes; what the contract allows."""
 
 
-def prepare(reply: Reply, update: Update, state: State, services: Services) -> None:
+def prepare(
+    reply: Reply, update: Update, state: UserState, services: ServiceRouter
+) -> None:
     """Give the buttons of a reply data that Telegram takes.
 
     What cannot be done stays as it is, and is left out when the reply is composed: a
@@ -37,17 +39,19 @@ def prepare(reply: Reply, update: Update, state: State, services: Services) -> N
     for keyboard, place in _keyboards(reply, update):
         for row in keyboard.rows:
             for button in row.buttons:
-                if button.HasField("route") and (data := services.render(button.route)):
+                if button.HasField("route") and (
+                    data := services.encode_callback_data(button.route)
+                ):
                     button.callback_data = data
                 if data := button.callback_data:
-                    _fit(button, services.sign(data, place), state, kept)
+                    _fit(button, services.sign_callback_data(data, place), state, kept)
 
 
-def look_up(update: Update, state: State) -> Update:
+def look_up(update: Update, state: UserState) -> Update:
     """Give a pressed button the data that its key stands for, if that is known."""
-    if not update.callback_data.startswith(KEY_START):
+    if not update.callback_data.startswith(PAYLOAD_KEY_PREFIX):
         return update
-    data = state.kept_data.get(update.callback_data)
+    data = state.callback_payloads.get(update.callback_data)
     return update if data is None else structs.replace(update, callback_data=data)
 
 
@@ -58,27 +62,27 @@ def _keyboards(reply: Reply, update: Update) -> Iterator[tuple[InlineKeyboard, s
             yield message.keyboard, _place_of_messages(update)
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
-            yield result.message.keyboard, INLINE
+            yield result.message.keyboard, INLINE_SCOPE
 
 
 def _place_of_messages(update: Update) -> str:
     """Give the place to which the messages of a reply go."""
-    if update.kind == "guest_message":  # the answer is an inline message
-        return INLINE
+    if update.update_type == "guest_message":  # the answer is an inline message
+        return INLINE_SCOPE
     if update.reply_chat_id:
-        return place_of_buttons(update.reply_chat_id, "")
+        return button_scope(update.reply_chat_id, "")
     context = update.context
-    return place_of_buttons(context.chat_id, context.business_connection_id)
+    return button_scope(context.chat_id, context.business_connection_id)
 
 
-def _fit(button: Button, signed: str, state: State, kept: set[str]) -> None:
+def _fit(button: Button, signed: str, state: UserState, kept: set[str]) -> None:
     """Put the data into the button, or a key to it."""
     data = button.callback_data
     # A character takes four bytes at most: most data need not be encoded to be counted.
     if len(signed) * 4 > DATA_BYTES and len(signed.encode()) > DATA_BYTES:
         if len(data.encode()) > LONGEST_DATA:
             return
-        if not (key := state.keep(signed, beside=kept)):
+        if not (key := state.store_payload(signed, beside=kept)):
             # Without its signature the data might fit, but would call nothing.
             button.callback_data = signed
             return

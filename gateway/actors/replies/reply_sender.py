@@ -17,17 +17,17 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
 from gateway.actors.lease import Lease
-from gateway.domain.bot_api_call import Call
+from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import (
-    Blocked,
     BotApiError,
     BotApiUnavailable,
+    RecipientBlocked,
     ServiceError,
 )
-from gateway.domain.messenger import Messenger, Preview
+from gateway.domain.messenger import Messenger, StreamingPreview
 from gateway.domain.ports import Clock
-from gateway.domain.processing_record import Outcome, Turn
-from gateway.domain.services import Services
+from gateway.domain.processing_record import Outcome, ProcessingRecord
+from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Update
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Delivery:
     def __init__(
         self,
         messenger: Messenger,
-        services: Services,
+        services: ServiceRouter,
         clock: Clock,
         *,
         patience: float,
@@ -64,18 +64,18 @@ class Delivery:
         self,
         update: Update,
         reply: Reply,
-        turn: Turn,
-        lease: Lease | None,
+        record: ProcessingRecord,
+        held: Lease | None,
         internal_user_id: str = "",
-        preview: Preview | None = None,
+        preview: StreamingPreview | None = None,
     ) -> None:
         """Send a reply. What fails is logged; the update stays done.
 
         Args:
             update: what the reply answers.
             reply: what to send.
-            turn: notes the outcome and the time it took.
-            lease: held before each call. None: the update is not in a mailbox, and
+            record: notes the outcome and the time it took.
+            held: held before each call. None: the update is not in a mailbox, and
                 nothing is retried.
             internal_user_id: who the user is, for the report of a failed delivery.
             preview: what the user sees of it already. None: nothing.
@@ -87,25 +87,29 @@ class Delivery:
         calls = deque(composed)
         del composed
         del reply  # its files are in the calls, which are let go of one by one
-        if await self._reaches(update, calls, turn, lease):
+        if await self._reaches(update, calls, record, held):
             return
-        _note(turn, Outcome.BLOCKED)
+        _note(record, Outcome.BLOCKED)
         # The chat of a business account is between its owner and a customer.
         private = update.context.chat_type == CHAT_TYPE_PRIVATE
         if private and not update.context.business_connection_id:
-            if lease is not None:
-                await lease.hold()
-            await self._report_failure(update, turn, internal_user_id)
+            if held is not None:
+                await held.hold()
+            await self._report_failure(update, record, internal_user_id)
 
     def _compose(
-        self, update: Update, reply: Reply, preview: Preview | None
-    ) -> Sequence[Call]:
+        self, update: Update, reply: Reply, preview: StreamingPreview | None
+    ) -> Sequence[BotApiCall]:
         if preview is None:
-            return self._messenger.compose(update, reply)
-        return preview.compose(reply)
+            return self._messenger.render(update, reply)
+        return preview.finalize(reply)
 
     async def _reaches(
-        self, update: Update, calls: deque[Call], turn: Turn, lease: Lease | None
+        self,
+        update: Update,
+        calls: deque[BotApiCall],
+        record: ProcessingRecord,
+        held: Lease | None,
     ) -> bool:
         """Make the calls. False: the user cannot be reached."""
         in_doubt = False
@@ -113,21 +117,21 @@ class Delivery:
             call = calls.popleft()
             start = self._clock.uptime()
             try:
-                if lease is None:
+                if held is None:
                     await self._messenger.send(call)
                 else:
-                    await lease.hold()
+                    await held.hold()
                     patience = self._patience_for(call, update)
-                    await self._messenger.send(call, patience, lease.wait)
+                    await self._messenger.send(call, patience, held.wait)
                 in_doubt = False
-            except Blocked:
+            except RecipientBlocked:
                 return False
             except BotApiError as error:
-                _note(turn, Outcome.SEND_FAILED)
-                turn.fault = str(error)
+                _note(record, Outcome.SEND_FAILED)
+                record.error = str(error)
                 logger.error(  # noqa: TRY400 - our own errors need no traceback
                     "reply not sent",
-                    extra={"request_id": turn.request_id, "error": turn.fault},
+                    extra={"request_id": record.request_id, "error": record.error},
                 )
                 # The next part may pass where this one was refused, or may have
                 # arrived. Without a connection it would only keep the user waiting.
@@ -136,20 +140,20 @@ class Delivery:
                         break
                     in_doubt = True
             finally:
-                turn.telegram_seconds += self._clock.uptime() - start
+                record.telegram_seconds += self._clock.uptime() - start
         return True
 
-    def _patience_for(self, call: Call, update: Update) -> float:
+    def _patience_for(self, call: BotApiCall, update: Update) -> float:
         """Give for how many seconds a call is retried.
 
         Telegram takes the answer to a query for a while only; messages have no end.
         """
-        if not update.useful_until or not call.method.startswith("answer"):
+        if not update.answer_deadline or not call.method.startswith("answer"):
             return self._patience
-        return min(self._patience, max(0, update.useful_until - self._clock.now()))
+        return min(self._patience, max(0, update.answer_deadline - self._clock.now()))
 
     async def _report_failure(
-        self, update: Update, turn: Turn, internal_user_id: str
+        self, update: Update, record: ProcessingRecord, internal_user_id: str
     ) -> None:
         """Tell the service that keeps track of it that a user cannot be reached."""
         # The rpc may have been called for this update already, when the user unblocked
@@ -158,7 +162,7 @@ class Delivery:
         context.CopyFrom(update.context)
         context.request_id += "-undelivered"
         failed = structs.replace(update, context=context)
-        match = self._services.find_event(failed, EVENT_DELIVERY_FAILED)
+        match = self._services.route_event(failed, EVENT_DELIVERY_FAILED)
         if match is None:
             return
         start = self._clock.uptime()
@@ -167,13 +171,13 @@ class Delivery:
         except ServiceError as error:
             logger.warning(
                 "failed delivery not reported",
-                extra={"request_id": turn.request_id, "outcome": error.outcome},
+                extra={"request_id": record.request_id, "outcome": error.outcome},
             )
         finally:
-            turn.service_seconds += self._clock.uptime() - start
+            record.service_seconds += self._clock.uptime() - start
 
 
-def _note(turn: Turn, outcome: Outcome) -> None:
+def _note(record: ProcessingRecord, outcome: Outcome) -> None:
     """Note a failed send, unless something worse is noted already."""
-    if turn.outcome is Outcome.DONE:
-        turn.outcome = outcome
+    if record.outcome is Outcome.DONE:
+        record.outcome = outcome

@@ -22,8 +22,8 @@ from gateway.actors.lease import Lease
 from gateway.actors.replies.stream_buffer import Growing
 from gateway.actors.replies.typing_indicator import Typing
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
-from gateway.domain.messenger import Messenger, Preview, Stops
-from gateway.domain.services import Match
+from gateway.domain.messenger import CancellationBus, Messenger, StreamingPreview
+from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 from gateway.logs import describe
 
@@ -63,7 +63,7 @@ class Streamed(Struct, frozen=True):
     """
 
     reply: Reply
-    preview: Preview
+    preview: StreamingPreview
     stopped: bool = False
     error: ServiceError | None = None
 
@@ -71,21 +71,23 @@ class Streamed(Struct, frozen=True):
 class Streaming:
     """The streamed answers that are under way here."""
 
-    def __init__(self, messenger: Messenger, typing: Typing, stops: Stops) -> None:
+    def __init__(
+        self, messenger: Messenger, typing: Typing, stops: CancellationBus
+    ) -> None:
         self._messenger = messenger
         self._typing = typing
         self._stoppable: dict[Key, asyncio.Task[Reply | None]] = {}
         self._missed: dict[Key, float] = {}
         """Stops of what is not written here, oldest first, by the loop's time."""
-        stops.listen(self._stop)
+        stops.subscribe(self._stop)
 
     async def follow(
-        self, match: Match, update: Update, internal_user_id: str, lease: Lease
+        self, match: BoundCall, update: Update, internal_user_id: str, held: Lease
     ) -> Streamed:
         """Ask the service, and show its answer while it is being written."""
         text = Growing()
         preview = self._messenger.preview(update)
-        key = update.lane, update.update_id
+        key = update.ordering_key, update.update_id
         if self._was_stopped(key):
             return Streamed(Reply(), preview, stopped=True)
         with self._typing.begin(match, update) as wait:
@@ -104,7 +106,7 @@ class Streaming:
                 match.stream(internal_user_id, write), name="read answer"
             )
             showing = asyncio.create_task(
-                _show(text, preview, lease), name="show answer"
+                _show(text, preview, held), name="show answer"
             )
             self._stoppable[key] = reading
             try:
@@ -128,9 +130,9 @@ class Streaming:
             )
         return _streamed(reading, text, preview)
 
-    def _stop(self, lane: str, draft_id: int) -> None:
+    def _stop(self, ordering_key: str, draft_id: int) -> None:
         """Stop an answer, if it is being written here."""
-        key = lane, draft_id
+        key = ordering_key, draft_id
         if (reading := self._stoppable.get(key)) is not None:
             reading.cancel()
             return
@@ -148,12 +150,12 @@ class Streaming:
         return missed > asyncio.get_running_loop().time() - MISSED
 
 
-async def _show(text: Growing, preview: Preview, lease: Lease) -> None:
+async def _show(text: Growing, preview: StreamingPreview, held: Lease) -> None:
     """Show the newest text, until it is whole."""
-    pace = preview.seconds
+    pace = preview.min_interval
     loop = asyncio.get_running_loop()
     while await text.grown():
-        await lease.hold()
+        await held.hold()
         begun = loop.time()
         length = text.length
         try:
@@ -165,13 +167,13 @@ async def _show(text: Growing, preview: Preview, lease: Lease) -> None:
             return
         else:
             text.shown = length
-            pace = max(pace * RECOVERY, preview.seconds)
+            pace = max(pace * RECOVERY, preview.min_interval)
             again = begun + pace
         await text.ended_by(again)
 
 
 def _streamed(
-    reading: asyncio.Task[Reply | None], text: Growing, preview: Preview
+    reading: asyncio.Task[Reply | None], text: Growing, preview: StreamingPreview
 ) -> Streamed:
     """Say what became of an answer.
 

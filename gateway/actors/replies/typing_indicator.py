@@ -13,7 +13,7 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
 
 from gateway.domain.errors import BotApiError
 from gateway.domain.messenger import Messenger
-from gateway.domain.services import Match
+from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 
 SILENCE_SECONDS = 0.7
@@ -46,7 +46,7 @@ class Typing:
         self._timer: asyncio.TimerHandle | None = None
         """Set for the first of them, or for one that is gone by now."""
 
-    def begin(self, match: Match, update: Update) -> "Wait":
+    def begin(self, match: BoundCall, update: Update) -> "Wait":
         """Wait for a service from now on, until the end of the `with` block."""
         wait = Wait(self._messenger, update, self._repeat, self._silent)
         says_something = update.message is not None or update.callback_query_id

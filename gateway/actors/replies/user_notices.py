@@ -40,8 +40,8 @@ def notice(update: Update, text: str) -> Reply:
     """
     if update.callback_query_id:
         return Reply(callback_answer=CallbackAnswer(text=text))
-    match update.kind:
-        case "message" | "guest_message" if update.speaks:
+    match update.update_type:
+        case "message" | "guest_message" if update.expects_reply:
             return Reply(messages=[OutgoingMessage(text=text)])
         case "pre_checkout_query":
             return Reply(pre_checkout_answer=PreCheckoutAnswer(error_message=text))
@@ -53,11 +53,11 @@ def notice(update: Update, text: str) -> Reply:
 
 def excuse(update: Update, error: ServiceError) -> Reply:
     """Say why there is no answer: in the service's own words, if it has any."""
-    return notice(update, error.told or _own_words(error))
+    return notice(update, error.user_message or _own_words(error))
 
 
 def _own_words(error: ServiceError) -> str:
-    seconds = error.retry_seconds
+    seconds = error.retry_after
     if not 0 < seconds <= LONGEST_SECONDS:
         return APOLOGY
     if seconds <= 1:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable
 
-from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
+from gateway.domain.errors import StoreFull, StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
 from gateway.logs import describe
@@ -65,11 +65,11 @@ class WayBack:
 
     def doubt(self, envelope: Envelope) -> None:
         """Note an update whose put into Redis was given up."""
-        self._doubtful.add((envelope.lane, envelope.update_id))
+        self._doubtful.add((envelope.ordering_key, envelope.update_id))
 
-    def note_done(self, lane: str, update_id: int) -> None:
+    def note_done(self, ordering_key: str, update_id: int) -> None:
         """Note an update that is done: Redis must not serve it again."""
-        key = lane, update_id
+        key = ordering_key, update_id
         if key in self._doubtful:
             self._doubtful.discard(key)
             self._done.append(key)
@@ -96,10 +96,10 @@ class WayBack:
 
     def _note(self, error: Exception) -> None:
         """Let memory serve what is left here, and try again."""
-        self._away.add({shard_number(lane) for lane in self._memory})
-        if isinstance(error, MailboxesFull):
+        self._away.add({shard_number(ordering_key) for ordering_key in self._memory})
+        if isinstance(error, StoreFull):
             self.wait()
-        elif not isinstance(error, MailboxesUnavailable):
+        elif not isinstance(error, StoreUnavailable):
             self.wait()
             logger.error("way back failed", extra={"error": describe(error)})
 
@@ -133,21 +133,23 @@ class WayBack:
         Raises:
             MailboxesError: Redis did not take some of it.
         """
-        lanes = await self._memory.waiting(MOST_LANES)
-        await _all(self._bring_lane(it) for it in lanes if not self._away.has(it))
+        ordering_keys = await self._memory.claimable(MOST_LANES)
+        await _all(
+            self._bring_lane(it) for it in ordering_keys if not self._away.has(it)
+        )
 
-    async def _bring_lane(self, lane: str) -> None:
-        for envelope in self._memory.mail(lane):
+    async def _bring_lane(self, ordering_key: str) -> None:
+        for envelope in self._memory.mail(ordering_key):
             self.doubt(envelope)
-            await self._durable.put(envelope, claim=False, bounded=False)
-            self._doubtful.discard((lane, envelope.update_id))
-            self._memory.withdraw(lane, envelope.update_id)
+            await self._durable.put(envelope, acquire=False, enforce_limit=False)
+            self._doubtful.discard((ordering_key, envelope.update_id))
+            self._memory.withdraw(ordering_key, envelope.update_id)
 
     async def _bring_letters(self) -> None:
-        for letter in self._memory.letters.all:
-            if not self._away.has(letter.lane):
-                await self._durable.bury(letter)
-                self._memory.letters.withdraw(letter)
+        for dead_letter in self._memory.letters.all:
+            if not self._away.has(dead_letter.ordering_key):
+                await self._durable.add_dead_letter(dead_letter)
+                self._memory.letters.withdraw(dead_letter)
 
 
 async def _all(waits: Iterable[Awaitable[None]]) -> None:

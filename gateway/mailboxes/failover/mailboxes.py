@@ -24,8 +24,8 @@ from collections.abc import Collection, Sequence
 from typing import Self
 
 from gateway.background import BackgroundTasks
-from gateway.domain.errors import MailboxesFull, MailboxesUnavailable
-from gateway.domain.ports import Claim, Clock, Placed
+from gateway.domain.errors import StoreFull, StoreUnavailable
+from gateway.domain.ports import Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.failover.failback import FULL_SECONDS, WayBack
 from gateway.mailboxes.failover.unavailable_shards import Away
@@ -94,9 +94,9 @@ class FallbackMailboxes:
         return self._transport.problem
 
     @property
-    def queued(self) -> int:
+    def in_memory(self) -> int:
         """How many updates lie in this process's memory."""
-        return self._memory.queued
+        return self._memory.in_memory
 
     @property
     def lanes(self) -> int:
@@ -124,101 +124,121 @@ class FallbackMailboxes:
         return self._durable.rejected
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `Mailboxes.put`."""
-        lane = envelope.lane
-        if not self._whole and (self._away.has(lane) or self._memory.holds(lane)):
+        ordering_key = envelope.ordering_key
+        if not self._whole and (
+            self._away.has(ordering_key) or self._memory.holds(ordering_key)
+        ):
             # In a Redis that answers the lane may have mail: a sweep will ask.
-            failing = self._transport.failing_at(shard_number(lane))
-            claim = claim and failing and self._memory_serves(lane)
-            return await self._memory.put(envelope, claim=claim, bounded=bounded)
+            failing = self._transport.failing_at(shard_number(ordering_key))
+            acquire = acquire and failing and self._memory_serves(ordering_key)
+            return await self._memory.put(
+                envelope, acquire=acquire, enforce_limit=enforce_limit
+            )
         try:
-            return await self._durable.put(envelope, claim=claim, bounded=bounded)
-        except MailboxesUnavailable as error:
-            if isinstance(error, MailboxesFull):
+            return await self._durable.put(
+                envelope, acquire=acquire, enforce_limit=enforce_limit
+            )
+        except StoreUnavailable as error:
+            if isinstance(error, StoreFull):
                 self._way_back.wait()
             self._way_back.doubt(envelope)
-            self._go_away(lane)
+            self._go_away(ordering_key)
             # Others that were given up just now may come before it: a sweep will tell.
-            return await self._memory.put(envelope, claim=False, bounded=bounded)
+            return await self._memory.put(
+                envelope, acquire=False, enforce_limit=enforce_limit
+            )
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Remove an update, save the state, go on. See `Mailboxes.commit`."""
-        if self._durable.made(claim):
+        if self._durable.made(lease):
             following = await self._durable.commit(
-                claim, update_id, state, dead=dead, give_back=give_back
+                lease,
+                update_id,
+                state,
+                dead_letter_reason=dead_letter_reason,
+                release=release,
             )
-            self._hold_back((claim,))
+            self._hold_back((lease,))
             return following
-        give_back = give_back or not self._away.has(claim.lane)
+        release = release or not self._away.has(lease.ordering_key)
         following = await self._memory.commit(
-            claim, update_id, state, dead=dead, give_back=give_back
+            lease,
+            update_id,
+            state,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
         )
-        self._way_back.note_done(claim.lane, update_id)
+        self._way_back.note_done(lease.ordering_key, update_id)
         return following
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
         if self._whole and not self._transport.down:
-            return await self._durable.renew(claims)
-        here = [claim for claim in claims if not self._durable.made(claim)]
+            return await self._durable.renew(leases)
+        here = [lease for lease in leases if not self._durable.made(lease)]
         lost = list(await self._memory.renew(here))
         if not self._transport.down:
-            there = [claim for claim in claims if self._durable.made(claim)]
+            there = [lease for lease in leases if self._durable.made(lease)]
             lost += await self._durable.renew(there)
             self._hold_back(there)
         return lost
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost."""
-        if not self._durable.made(claim):
-            await self._memory.release(claim)
-        elif not self._away.has(claim.lane):
-            await self._durable.release(claim)
+        if not self._durable.made(lease):
+            await self._memory.release(lease)
+        elif not self._away.has(lease.ordering_key):
+            await self._durable.release(lease)
 
-    async def waiting(self, limit: int) -> Sequence[str]:
+    async def claimable(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
         if self._whole and not self._transport.down:
-            return await self._durable.waiting(limit)
-        here = await self._memory.waiting(limit)
-        lanes = [lane for lane in here if self._memory_serves(lane)]
-        if len(lanes) < limit and not self._transport.down:
-            lanes += await self._durable.waiting(limit - len(lanes))
-        return lanes
+            return await self._durable.claimable(limit)
+        here = await self._memory.claimable(limit)
+        ordering_keys = [
+            ordering_key for ordering_key in here if self._memory_serves(ordering_key)
+        ]
+        if len(ordering_keys) < limit and not self._transport.down:
+            ordering_keys += await self._durable.claimable(limit - len(ordering_keys))
+        return ordering_keys
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
-        if not self._away.has(lane):
-            if self._memory.holds(lane):  # it comes to Redis first
+        if not self._away.has(ordering_key):
+            if self._memory.holds(ordering_key):  # it comes to Redis first
                 return None
-            return await self._durable.claim(lane)
-        if not self._memory_serves(lane) or not await self._is_left(lane):
+            return await self._durable.acquire(ordering_key)
+        if not self._memory_serves(ordering_key) or not await self._is_left(
+            ordering_key
+        ):
             return None
-        return await self._memory.claim(lane)
+        return await self._memory.acquire(ordering_key)
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
-        if not self._durable.made(claim):
-            await self._memory.note_step(claim, running=running)
-        elif not self._transport.failing_at(shard_number(claim.lane)):
-            await self._durable.note_step(claim, running=running)
+        if not self._durable.made(lease):
+            await self._memory.record_step(lease, running=running)
+        elif not self._transport.failing_at(shard_number(lease.ordering_key)):
+            await self._durable.record_step(lease, running=running)
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        if not self._away.has(letter.lane):
-            with contextlib.suppress(MailboxesUnavailable):
-                await self._durable.bury(letter)
+        if not self._away.has(dead_letter.ordering_key):
+            with contextlib.suppress(StoreUnavailable):
+                await self._durable.add_dead_letter(dead_letter)
                 return
-        await self._memory.bury(letter)
+        await self._memory.add_dead_letter(dead_letter)
         self._find_way_back()
 
     @property
@@ -226,34 +246,34 @@ class FallbackMailboxes:
         """True: all mail is in Redis, and new mail goes there."""
         return not self._away and not self._memory.lanes
 
-    def _memory_serves(self, lane: str) -> bool:
+    def _memory_serves(self, ordering_key: str) -> bool:
         """Tell whether actors may be started from memory for this lane."""
-        return self._away.serves(lane, self._clock.uptime())
+        return self._away.serves(ordering_key, self._clock.uptime())
 
-    async def _is_left(self, lane: str) -> bool:
+    async def _is_left(self, ordering_key: str) -> bool:
         """Tell whether nobody serves a lane from Redis.
 
         A Redis that answers is full: its claims last, and its commits go on.
         """
-        if self._transport.failing_at(shard_number(lane)):
+        if self._transport.failing_at(shard_number(ordering_key)):
             return True
         try:
-            return not await self._durable.holds(lane)
-        except MailboxesUnavailable:
+            return not await self._durable.holds(ordering_key)
+        except StoreUnavailable:
             return True
 
-    def _hold_back(self, claims: Collection[Claim]) -> None:
+    def _hold_back(self, leases: Collection[MailboxLease]) -> None:
         """Keep those from being acted on whose lanes are served from memory."""
         if self._memory.lanes:
-            for claim in claims:
-                if self._memory.is_claimed(claim.lane):
-                    claim.until = 0.0
+            for lease in leases:
+                if self._memory.is_claimed(lease.ordering_key):
+                    lease.expires_at = 0.0
 
-    def _go_away(self, lane: str) -> None:
+    def _go_away(self, ordering_key: str) -> None:
         """Let memory take over for a lane's shard and those that fail with it."""
-        if self._away.has(lane):
+        if self._away.has(ordering_key):
             return
-        beside = self._transport.beside(shard_number(lane))
+        beside = self._transport.beside(shard_number(ordering_key))
         # Not served yet: others that are given up just now may come first.
         self._away.add(beside)
         self._durable.give_up_puts(beside)

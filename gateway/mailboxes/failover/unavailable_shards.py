@@ -23,15 +23,15 @@ class Away:
         """Go through them."""
         return iter(tuple(self._served_from))
 
-    def has(self, lane: str) -> bool:
+    def has(self, ordering_key: str) -> bool:
         """Tell whether a lane's shard is away."""
         if not self._served_from:
             return False
-        return shard_number(lane) in self._served_from
+        return shard_number(ordering_key) in self._served_from
 
-    def serves(self, lane: str, now: float) -> bool:
+    def serves(self, ordering_key: str, now: float) -> bool:
         """Tell whether memory serves a lane by now, by `Clock.uptime`."""
-        return now >= self._served_from.get(shard_number(lane), inf)
+        return now >= self._served_from.get(shard_number(ordering_key), inf)
 
     def add(self, shards: Collection[int]) -> None:
         """Let memory take the updates of more shards; it does not serve them yet."""

@@ -47,27 +47,29 @@ class KeptLetters:
     def all(self) -> Sequence[DeadLetter]:
         """Those that are kept, oldest first."""
         both = merge(self._updates, self._rejected, key=itemgetter(0))
-        return tuple(letter for _, letter in both)
+        return tuple(dead_letter for _, dead_letter in both)
 
-    def keep(self, letter: DeadLetter, now: float) -> None:
+    def keep(self, dead_letter: DeadLetter, now: float) -> None:
         """Keep one more.
 
         Args:
-            letter: the dead letter.
+            dead_letter: the dead letter.
             now: seconds by `Clock.uptime`.
         """
-        kind = self._rejected if letter.reason in REJECTED_REASONS else self._updates
-        kind.keep(letter, now)
+        kind = (
+            self._rejected if dead_letter.reason in REJECTED_REASONS else self._updates
+        )
+        kind.keep(dead_letter, now)
 
     def trim(self, now: float) -> None:
         """Remove those that have been kept for long enough."""
         self._updates.trim(now)
         self._rejected.trim(now)
 
-    def withdraw(self, letter: DeadLetter) -> None:
+    def withdraw(self, dead_letter: DeadLetter) -> None:
         """Remove one, if it is still there."""
-        self._updates.withdraw(letter)
-        self._rejected.withdraw(letter)
+        self._updates.withdraw(dead_letter)
+        self._rejected.withdraw(dead_letter)
 
 
 class _Letters:
@@ -88,10 +90,10 @@ class _Letters:
     def __iter__(self) -> Iterator[tuple[float, DeadLetter]]:
         return iter(self._kept.values())
 
-    def keep(self, letter: DeadLetter, now: float) -> None:
-        self.withdraw(letter)
-        self._kept[id(letter)] = now, letter
-        self._bytes += len(letter.body)
+    def keep(self, dead_letter: DeadLetter, now: float) -> None:
+        self.withdraw(dead_letter)
+        self._kept[id(dead_letter)] = now, dead_letter
+        self._bytes += len(dead_letter.body)
         self.count += 1
         while len(self._kept) > self._most or self._bytes > self._most_bytes:
             self._drop_oldest()
@@ -100,9 +102,9 @@ class _Letters:
         while self._kept and self._oldest <= now - self._seconds:
             self._drop_oldest()
 
-    def withdraw(self, letter: DeadLetter) -> None:
-        if self._kept.pop(id(letter), None) is not None:
-            self._bytes -= len(letter.body)
+    def withdraw(self, dead_letter: DeadLetter) -> None:
+        if self._kept.pop(id(dead_letter), None) is not None:
+            self._bytes -= len(dead_letter.body)
 
     @property
     def _oldest(self) -> float:
@@ -110,5 +112,5 @@ class _Letters:
         return kept_at
 
     def _drop_oldest(self) -> None:
-        _, (_, letter) = self._kept.popitem(last=False)
-        self._bytes -= len(letter.body)
+        _, (_, dead_letter) = self._kept.popitem(last=False)
+        self._bytes -= len(dead_letter.body)

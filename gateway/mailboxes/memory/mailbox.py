@@ -6,8 +6,8 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from gateway.domain.ports import Placed
-from gateway.domain.suspicion import PAUSES, UNSUSPECTED
+from gateway.domain.ports import PutResult
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import Envelope
 
 _update_id = attrgetter("update_id")
@@ -47,15 +47,15 @@ class Mailbox(Struct, eq=False):
     crashes: int = 0
     stage: Stage = Stage.WAITING
 
-    def add(self, envelope: Envelope, limit: int | None) -> Placed:
+    def add(self, envelope: Envelope, limit: int | None) -> PutResult:
         """Put an update in its place, unless `limit` updates are there already."""
         place = bisect_left(self.mail, envelope.update_id, key=_update_id)
         if self._is_at(place, envelope.update_id):
-            return Placed.ALREADY
+            return PutResult.DUPLICATE
         if limit is not None and len(self.mail) >= limit:
-            return Placed.FULL
+            return PutResult.FULL
         self.mail.insert(place, envelope)
-        return Placed.STORED
+        return PutResult.STORED
 
     def take(self, update_id: int) -> Envelope | None:
         """Remove an update. None: it is not there."""
@@ -73,15 +73,15 @@ class Mailbox(Struct, eq=False):
             return 0.0
         self.deaths += 1
         self.crashes += self.stage is Stage.RUNNING
-        beyond = self.deaths - UNSUSPECTED
+        beyond = self.deaths - MAX_UNSUSPECTED_LOSSES
         if beyond <= 0 or self.crashes:
             return 0.0
-        return PAUSES[min(beyond, len(PAUSES)) - 1]
+        return SUSPECT_PAUSES[min(beyond, len(SUSPECT_PAUSES)) - 1]
 
     def begin(self) -> None:
         """Note that there is a new owner, who has not begun with the head yet."""
         self._look_at_head()
-        suspected = self.deaths > UNSUSPECTED
+        suspected = self.deaths > MAX_UNSUSPECTED_LOSSES
         self.stage = Stage.QUEUED if suspected else Stage.WAITING
 
     def clear(self) -> None:

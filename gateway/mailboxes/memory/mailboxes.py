@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator, Sequence
 from heapq import merge
 from itertools import chain, islice
 
-from gateway.domain.errors import ClaimLost
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
-from gateway.domain.suspicion import UNSUSPECTED
+from gateway.domain.errors import LeaseLost
+from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import Tokens
 from gateway.mailboxes.memory.dead_letters import IN_MEMORY, KeptLetters
@@ -46,7 +46,7 @@ class MemoryMailboxes:
         limit: int,
         sessions: int,
         lease_seconds: float = LEASE_SECONDS,
-        letters: DeadLetterLimits = IN_MEMORY,
+        dead_letters: DeadLetterLimits = IN_MEMORY,
     ) -> None:
         self._clock = clock
         self._limit = limit
@@ -57,9 +57,9 @@ class MemoryMailboxes:
         # every entry that was deleted there before.
         self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = States(sessions)
-        self.letters = KeptLetters(letters)
+        self.letters = KeptLetters(dead_letters)
         """The dead letters."""
-        self.queued = 0
+        self.in_memory = 0
         """How many updates lie in mailboxes."""
         self._tokens = Tokens()
 
@@ -108,158 +108,162 @@ class MemoryMailboxes:
         return self.letters.rejected
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `Mailboxes.put`."""
-        lane = envelope.lane
-        mailbox = self._mailbox(lane)
+        ordering_key = envelope.ordering_key
+        mailbox = self._mailbox(ordering_key)
         if mailbox is not None:
-            placed = mailbox.add(envelope, self._limit if bounded else None)
-            if placed is Placed.STORED:
-                self.queued += 1
-            return placed
+            result = mailbox.add(envelope, self._limit if enforce_limit else None)
+            if result is PutResult.STORED:
+                self.in_memory += 1
+            return result
         mailbox = Mailbox([envelope], suspect=envelope.update_id)
-        self.queued += 1
-        if claim:
-            return self._lend(lane, mailbox)
-        self._leave(lane, mailbox)
-        return Placed.STORED
+        self.in_memory += 1
+        if acquire:
+            return self._lend(ordering_key, mailbox)
+        self._leave(ordering_key, mailbox)
+        return PutResult.STORED
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Remove an update, save the state, go on. See `Mailboxes.commit`.
 
         The lease may have run out, as long as nobody else claimed the lane.
         """
-        mailbox = self._held(claim)
+        mailbox = self._held(lease)
         if mailbox is None:
-            raise ClaimLost("the claim's token is not the lane's current one")
+            raise LeaseLost("the claim's token is not the lane's current one")
         done = mailbox.take(update_id)
         if done is not None:
-            self.queued -= 1
-            if dead:
-                letter = give_up(done, dead, self._clock.now())
-                self.letters.keep(letter, self._clock.uptime())
+            self.in_memory -= 1
+            if dead_letter_reason:
+                dead_letter = give_up(done, dead_letter_reason, self._clock.now())
+                self.letters.keep(dead_letter, self._clock.uptime())
         now = self._clock.uptime()
-        self._states.save(claim.lane, state, now)
+        self._states.save(lease.ordering_key, state, now)
         if mailbox.deaths:
             mailbox.clear()
-        if mailbox.mail and not give_back:
-            claim.until = mailbox.due = now + self._lease_seconds
+        if mailbox.mail and not release:
+            lease.expires_at = mailbox.due = now + self._lease_seconds
             return mailbox.mail[0]
-        del self._claimed[claim.lane]
+        del self._claimed[lease.ordering_key]
         if mailbox.mail:
-            self._leave(claim.lane, mailbox)
+            self._leave(lease.ordering_key, mailbox)
         return None
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
         until = self._clock.uptime() + self._lease_seconds
         lost = []
-        for claim in claims:
-            mailbox = self._held(claim)
+        for lease in leases:
+            mailbox = self._held(lease)
             if mailbox is None:
-                lost.append(claim)
+                lost.append(lease)
             else:
-                claim.until = mailbox.due = until
+                lease.expires_at = mailbox.due = until
         return lost
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost."""
-        mailbox = self._held(claim)
+        mailbox = self._held(lease)
         if mailbox is not None:
-            del self._claimed[claim.lane]
-            self._leave(claim.lane, mailbox)
+            del self._claimed[lease.ordering_key]
+            self._leave(lease.ordering_key, mailbox)
 
-    async def waiting(self, limit: int) -> Sequence[str]:
+    async def claimable(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim, longest waiting first."""
         now = self._clock.uptime()
         self.letters.trim(now)
         claimed = self._claimed.items()
-        ended = sorted((box.due, lane) for lane, box in claimed if box.due <= now)
+        ended = sorted(
+            (box.due, ordering_key) for ordering_key, box in claimed if box.due <= now
+        )
         # Lazy: there may be very many of them, and only the first ones are wanted.
-        unclaimed = ((box.due, lane) for lane, box in self._unclaimed.items())
+        unclaimed = (
+            (box.due, ordering_key) for ordering_key, box in self._unclaimed.items()
+        )
         longest_first = merge(ended, unclaimed)
-        return [lane for _, lane in islice(longest_first, limit)]
+        return [ordering_key for _, ordering_key in islice(longest_first, limit)]
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
-        mailbox = self._unclaimed.pop(lane, None)
+        mailbox = self._unclaimed.pop(ordering_key, None)
         if mailbox is None:
-            mailbox = self._claimed.get(lane)
+            mailbox = self._claimed.get(ordering_key)
             if mailbox is None or mailbox.due > self._clock.uptime():
                 return None
             if mailbox.token and (pause := mailbox.count_death()):
                 mailbox.token = ""
                 mailbox.due = self._clock.uptime() + pause
                 return None
-        return self._lend(lane, mailbox)
+        return self._lend(ordering_key, mailbox)
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
-        mailbox = self._held(claim)
-        if mailbox is not None and mailbox.deaths > UNSUSPECTED:
+        mailbox = self._held(lease)
+        if mailbox is not None and mailbox.deaths > MAX_UNSUSPECTED_LOSSES:
             mailbox.stage = Stage.RUNNING if running else Stage.WAITING
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        self.letters.keep(letter, self._clock.uptime())
+        self.letters.keep(dead_letter, self._clock.uptime())
 
     def __iter__(self) -> Iterator[str]:
         """Go through the lanes that have mail."""
         return chain(self._claimed, self._unclaimed)
 
-    def holds(self, lane: str) -> bool:
+    def holds(self, ordering_key: str) -> bool:
         """Tell whether a lane has mail here."""
-        return self._mailbox(lane) is not None
+        return self._mailbox(ordering_key) is not None
 
-    def is_claimed(self, lane: str) -> bool:
+    def is_claimed(self, ordering_key: str) -> bool:
         """Tell whether somebody works on a lane here."""
-        mailbox = self._claimed.get(lane)
+        mailbox = self._claimed.get(ordering_key)
         return mailbox is not None and bool(mailbox.token)
 
-    def mail(self, lane: str) -> Sequence[Envelope]:
+    def mail(self, ordering_key: str) -> Sequence[Envelope]:
         """Give what a lane's mailbox holds, lowest `update_id` first."""
-        mailbox = self._mailbox(lane)
+        mailbox = self._mailbox(ordering_key)
         return tuple(mailbox.mail) if mailbox is not None else ()
 
-    def withdraw(self, lane: str, update_id: int) -> None:
+    def withdraw(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that is elsewhere now. Its lane is one that waits."""
-        mailbox = self._mailbox(lane)
+        mailbox = self._mailbox(ordering_key)
         if mailbox is None or mailbox.take(update_id) is None:
             return
-        self.queued -= 1
+        self.in_memory -= 1
         if not mailbox.mail:
-            self._claimed.pop(lane, None)
-            self._unclaimed.pop(lane, None)
+            self._claimed.pop(ordering_key, None)
+            self._unclaimed.pop(ordering_key, None)
 
-    def _mailbox(self, lane: str) -> Mailbox | None:
-        return self._claimed.get(lane) or self._unclaimed.get(lane)
+    def _mailbox(self, ordering_key: str) -> Mailbox | None:
+        return self._claimed.get(ordering_key) or self._unclaimed.get(ordering_key)
 
-    def _held(self, claim: Claim) -> Mailbox | None:
+    def _held(self, lease: MailboxLease) -> Mailbox | None:
         """Give the claim's mailbox, if its token is the lane's current one."""
-        mailbox = self._claimed.get(claim.lane)
+        mailbox = self._claimed.get(lease.ordering_key)
         if mailbox is None or not mailbox.token:
             return None
-        return mailbox if mailbox.token == claim.token else None
+        return mailbox if mailbox.token == lease.token else None
 
-    def _lend(self, lane: str, mailbox: Mailbox) -> Claim:
+    def _lend(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
         """Make a new claim of a lane, which ends the one before it."""
         now = self._clock.uptime()
         mailbox.begin()
         mailbox.token = self._tokens.make()
         mailbox.due = now + self._lease_seconds
-        self._claimed[lane] = mailbox
-        state = self._states.get(lane, now)
-        return Claim(
-            lane,
+        self._claimed[ordering_key] = mailbox
+        state = self._states.get(ordering_key, now)
+        return MailboxLease(
+            ordering_key,
             mailbox.token,
             state,
             mailbox.mail[0],
@@ -268,7 +272,7 @@ class MemoryMailboxes:
             crashes=mailbox.crashes,
         )
 
-    def _leave(self, lane: str, mailbox: Mailbox) -> None:
+    def _leave(self, ordering_key: str, mailbox: Mailbox) -> None:
         """Let a lane wait unclaimed, behind all others."""
         mailbox.due = self._clock.uptime()
-        self._unclaimed[lane] = mailbox
+        self._unclaimed[ordering_key] = mailbox

@@ -5,7 +5,7 @@ from itertools import islice
 
 from msgspec import Struct
 
-from gateway.domain.user_state import KEPT_SECONDS
+from gateway.domain.user_state import STATE_TTL
 
 
 class _Kept(Struct, eq=False, gc=False):  # part of no circle; spares the collector
@@ -33,19 +33,19 @@ class States:
         """Give the number of states, those included that expired a moment ago."""
         return len(self._kept)
 
-    def get(self, lane: str, now: float) -> bytes | None:
+    def get(self, ordering_key: str, now: float) -> bytes | None:
         """Give the state of a lane. None: there is none any more."""
-        kept = self._kept.get(lane)
+        kept = self._kept.get(ordering_key)
         return kept.state if kept is not None and kept.until > now else None
 
-    def save(self, lane: str, state: bytes, now: float) -> None:
+    def save(self, ordering_key: str, state: bytes, now: float) -> None:
         """Save a state, and let go of surplus and expired ones.
 
         Of two at most: only one is added, so they still become fewer, and no one save
         pays for all the users of a day.
         """
-        self._kept[lane] = _Kept(state, now + KEPT_SECONDS)
-        self._kept.move_to_end(lane)
+        self._kept[ordering_key] = _Kept(state, now + STATE_TTL)
+        self._kept.move_to_end(ordering_key)
         for oldest in list(islice(self._kept, 2)):
             if len(self._kept) > self._most or self._kept[oldest].until <= now:
                 del self._kept[oldest]

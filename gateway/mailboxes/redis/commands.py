@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
-from gateway.domain.ports import Claim
-from gateway.domain.suspicion import PAUSES, UNSUSPECTED
+from gateway.domain.ports import MailboxLease
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.domain.user_state import KEPT_SECONDS
+from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.keys import Shard, shard_of
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.serialization import (
@@ -20,9 +20,9 @@ from gateway.mailboxes.serialization import (
 )
 from gateway.mailboxes.signatures import StoreSignatures
 
-_KEPT_SECONDS = b"%d" % KEPT_SECONDS
+_KEPT_SECONDS = b"%d" % STATE_TTL
 
-_PAUSES = tuple(round(seconds * 1000) for seconds in PAUSES)
+_PAUSES = tuple(round(seconds * 1000) for seconds in SUSPECT_PAUSES)
 
 PROBE_MS = 1000
 """How long a probe's key lives. Nobody reads it."""
@@ -118,75 +118,77 @@ class Commands:
         limit: int,
         lease_seconds: float,
         signatures: StoreSignatures,
-        letters: DeadLetterLimits,
+        dead_letters: DeadLetterLimits,
     ) -> None:
         self._scripts = scripts
         self._signatures = signatures
         # As bytes, once: to pack a number costs half a microsecond.
         self._limit = b"%d" % limit
         self._lease = b"%d" % int(lease_seconds * 1000)
-        self._most_updates = b"%d" % letters.updates
-        self._most_rejected = b"%d" % letters.rejected
-        self._retention = b"%d" % letters.milliseconds
+        self._most_updates = b"%d" % dead_letters.updates
+        self._most_rejected = b"%d" % dead_letters.rejected
+        self._retention = b"%d" % dead_letters.milliseconds
 
-    def put(self, envelope: Envelope, token: str, *, bounded: bool) -> Command:
+    def put(self, envelope: Envelope, token: str, *, enforce_limit: bool) -> Command:
         """Append an update; claim the lane if there is a token."""
         return self._on_lane(
             self._scripts.put.sha,
-            envelope.lane,
+            envelope.ordering_key,
             *(envelope.update_id, encode_envelope(envelope, self._signatures), token),
-            *(self._lease, self._limit if bounded else b"0"),
+            *(self._lease, self._limit if enforce_limit else b"0"),
         )
 
     def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        give_back: bool,
-        dead: str,
+        release: bool,
+        dead_letter_reason: str,
         now: float,
     ) -> Command:
         """Remove a finished update and save the state."""
-        lane = claim.lane.encode()
-        shard = shard_of(lane)
-        stream, most = self._stream_of(shard, dead)
+        ordering_key = lease.ordering_key.encode()
+        shard = shard_of(ordering_key)
+        stream, most = self._stream_of(shard, dead_letter_reason)
         return Command(
             shard.number,
             (
                 *(b"EVALSHA", self._scripts.commit.sha, b"5"),
-                *(shard.mail(lane), shard.state(lane)),
+                *(shard.mail(ordering_key), shard.state(ordering_key)),
                 *(shard.pending, shard.claims, stream),
-                *(lane, update_id, claim.token),
-                *(self._signatures.seal_state(lane, state), _KEPT_SECONDS),
-                b"0" if give_back else self._lease,
-                *(dead, repr(now) if dead else b"", most),
+                *(ordering_key, update_id, lease.token),
+                *(self._signatures.seal_state(ordering_key, state), _KEPT_SECONDS),
+                b"0" if release else self._lease,
+                *(dead_letter_reason, repr(now) if dead_letter_reason else b"", most),
                 self._retention,
             ),
         )
 
-    def claim(self, lane: str, token: str) -> Command:
+    def claim(self, ordering_key: str, token: str) -> Command:
         """Claim a waiting lane."""
         sha = self._scripts.claim.sha
-        return self._on_lane(sha, lane, token, self._lease, UNSUSPECTED, *_PAUSES)
+        return self._on_lane(
+            sha, ordering_key, token, self._lease, MAX_UNSUSPECTED_LOSSES, *_PAUSES
+        )
 
-    def step(self, claim: Claim, *, running: bool) -> Command:
+    def step(self, lease: MailboxLease, *, running: bool) -> Command:
         """Note that a step of a suspected update begins or ends."""
-        shard = shard_of(claim.lane.encode())
+        shard = shard_of(lease.ordering_key.encode())
         call = (b"EVALSHA", self._scripts.step.sha, 2, shard.pending, shard.claims)
         stage = b"+" if running else b""
-        arguments = (claim.lane, claim.token, stage, UNSUSPECTED)
+        arguments = (lease.ordering_key, lease.token, stage, MAX_UNSUSPECTED_LOSSES)
         return Command(shard.number, (*call, *arguments))
 
-    def renew(self, shard: Shard, claims: Sequence[Claim]) -> Command:
+    def renew(self, shard: Shard, leases: Sequence[MailboxLease]) -> Command:
         """Extend the leases of claims of one shard."""
-        pairs = ((claim.lane, claim.token) for claim in claims)
+        pairs = ((lease.ordering_key, lease.token) for lease in leases)
         return self._renew(shard, self._lease, *chain.from_iterable(pairs))
 
-    def release(self, lane: str, token: str) -> Command:
+    def release(self, ordering_key: str, token: str) -> Command:
         """Give a lane back."""
-        return self._renew(shard_of(lane.encode()), 0, lane, token)
+        return self._renew(shard_of(ordering_key.encode()), 0, ordering_key, token)
 
     def waiting(self, shard: Shard, limit: int, marker: str, *, trim: bool) -> Command:
         """List the waiting lanes of a shard.
@@ -202,17 +204,26 @@ class Commands:
         age = self._retention if trim else b"0"
         return Command(shard.number, (*call, limit, marker, age))
 
-    def bury(self, letter: DeadLetter) -> Command:
+    def add_dead_letter(self, dead_letter: DeadLetter) -> Command:
         """Keep a dead letter."""
-        shard = shard_of(letter.lane.encode())
-        stream, most = self._stream_of(shard, letter.reason)
-        call = (b"EVALSHA", self._scripts.bury.sha, b"1", stream, most, self._retention)
-        fields = encode_letter(letter, self._signatures)
+        shard = shard_of(dead_letter.ordering_key.encode())
+        stream, most = self._stream_of(shard, dead_letter.reason)
+        call = (
+            b"EVALSHA",
+            self._scripts.add_dead_letter.sha,
+            b"1",
+            stream,
+            most,
+            self._retention,
+        )
+        fields = encode_letter(dead_letter, self._signatures)
         return Command(shard.number, (*call, *fields))
 
-    def reject(self, lane: str, token: str, stored: bytes, now: float) -> Command:
+    def reject(
+        self, ordering_key: str, token: str, stored: bytes, now: float
+    ) -> Command:
         """Move a forged update to the rejected letters, and ask for the next one."""
-        key = lane.encode()
+        key = ordering_key.encode()
         shard = shard_of(key)
         keys = (shard.mail(key), shard.pending, shard.claims, shard.rejected)
         return Command(
@@ -228,18 +239,18 @@ class Commands:
         """Find out whether a shard takes what needs memory."""
         return Command(shard.number, (b"SET", shard.probe, b"", b"PX", PROBE_MS))
 
-    def count(self, lane: str) -> Command:
+    def count(self, ordering_key: str) -> Command:
         """Count the updates of a lane."""
-        key = lane.encode()
+        key = ordering_key.encode()
         shard = shard_of(key)
         return Command(shard.number, (b"ZCARD", shard.mail(key)))
 
-    def withdraw(self, lane: str, update_id: int) -> Command:
+    def withdraw(self, ordering_key: str, update_id: int) -> Command:
         """Remove an update that was done elsewhere.
 
         An empty mailbox is left to the next claim of the lane.
         """
-        key = lane.encode()
+        key = ordering_key.encode()
         shard = shard_of(key)
         call = (b"ZREMRANGEBYSCORE", shard.mail(key))
         return Command(shard.number, (*call, update_id, update_id))
@@ -250,12 +261,12 @@ class Commands:
             return shard.rejected, self._most_rejected
         return shard.dead, self._most_updates
 
-    def _on_lane(self, sha: bytes, lane: str, *arguments: Argument) -> Command:
-        key = lane.encode()
+    def _on_lane(self, sha: bytes, ordering_key: str, *arguments: Argument) -> Command:
+        key = ordering_key.encode()
         shard = shard_of(key)
         keys = (shard.mail(key), shard.state(key), shard.pending, shard.claims)
         return Command(shard.number, (b"EVALSHA", sha, b"4", *keys, key, *arguments))
 
-    def _renew(self, shard: Shard, lease: bytes | int, *claims: str) -> Command:
+    def _renew(self, shard: Shard, lease: bytes | int, *leases: str) -> Command:
         call = (b"EVALSHA", self._scripts.renew.sha, 2, shard.pending, shard.claims)
-        return Command(shard.number, (*call, lease, *claims))
+        return Command(shard.number, (*call, lease, *leases))

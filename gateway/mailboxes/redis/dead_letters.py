@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from msgspec import Struct
 
-from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.redis.client.cluster import ClusterTransport
@@ -174,7 +174,7 @@ class DeadLetters:
             place: where the dead letter lies.
             envelope: the update, which arrived at `REPLAYED`.
         """
-        await self._ask(self._commands.put(envelope, "", bounded=False))
+        await self._ask(self._commands.put(envelope, "", enforce_limit=False))
         await self.delete(place)
 
     async def _page(self, start: Place, first: str) -> _Page:
@@ -202,7 +202,7 @@ class DeadLetters:
             async with asyncio.timeout(PATIENCE):
                 return await command.reply
         except TimeoutError:
-            raise MailboxesUnavailable("Redis does not answer") from None
+            raise StoreUnavailable("Redis does not answer") from None
 
 
 class _Walk:
@@ -230,10 +230,10 @@ class _Walk:
     async def _turn_page(self) -> None:
         page = await self._read(self._start, self._first)
         self._ended = len(page) < PAGE
-        for place, letter in page:
+        for place, dead_letter in page:
             self._first = f"({place.entry}"  # behind this one
-            if self._reason in {None, letter.reason}:
-                self._found.append(_summary(place, letter))
+            if self._reason in {None, dead_letter.reason}:
+                self._found.append(_summary(place, dead_letter))
 
 
 async def _walk_on(heads: list[tuple[Place, Summary, _Walk]], walk: _Walk) -> None:
@@ -243,5 +243,11 @@ async def _walk_on(heads: list[tuple[Place, Summary, _Walk]], walk: _Walk) -> No
         heappush(heads, (summary.place, summary, walk))
 
 
-def _summary(place: Place, letter: DeadLetter) -> Summary:
-    return Summary(place, letter.update_id, letter.lane, letter.reason, letter.time)
+def _summary(place: Place, dead_letter: DeadLetter) -> Summary:
+    return Summary(
+        place,
+        dead_letter.update_id,
+        dead_letter.ordering_key,
+        dead_letter.reason,
+        dead_letter.dead_lettered_at,
+    )

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.commands import Command, Commands, Submits, look_at
 
@@ -53,12 +53,14 @@ class Asking:
         self._timers: dict[Command, asyncio.TimerHandle] = {}
         """Those who wait on after that have a timer each."""
 
-    async def ask(self, command: Command, lane: str = "", token: str = "") -> Any:  # noqa: ANN401 - as Redis answers
+    async def ask(
+        self, command: Command, ordering_key: str = "", token: str = ""
+    ) -> Any:  # noqa: ANN401 - as Redis answers
         """Ask until the answer is there.
 
         Args:
             command: what to ask.
-            lane: the lane that it may claim.
+            ordering_key: the lane that it may claim.
             token: the claim's token. Empty: it claims nothing.
 
         Raises:
@@ -67,11 +69,13 @@ class Asking:
         self._transport.submit(command)
         try:
             return await command.reply
-        except (asyncio.CancelledError, MailboxesUnavailable):
-            self.let_go(lane, token)
+        except (asyncio.CancelledError, StoreUnavailable):
+            self.let_go(ordering_key, token)
             raise
 
-    async def patiently(self, command: Command, lane: str = "", token: str = "") -> Any:  # noqa: ANN401 - as Redis answers
+    async def patiently(
+        self, command: Command, ordering_key: str = "", token: str = ""
+    ) -> Any:  # noqa: ANN401 - as Redis answers
         """Do the same, as long as the patience lasts.
 
         A Redis that answers others is overloaded, not gone: nothing is won if memory
@@ -81,7 +85,7 @@ class Asking:
             MailboxesUnavailable: it did not, or Redis is full.
         """
         if self._patience is None:
-            return await self.ask(command, lane, token)
+            return await self.ask(command, ordering_key, token)
         loop = asyncio.get_running_loop()
         now = loop.time()
         until = now + self._patience
@@ -89,7 +93,7 @@ class Asking:
         if self._timer is None:
             self._timer = loop.call_at(until, self._look_at_longest)
         try:
-            return await self.ask(command, lane, token)
+            return await self.ask(command, ordering_key, token)
         finally:
             self._patient.pop(command, None)
             if (timer := self._timers.pop(command, None)) is not None:
@@ -101,11 +105,11 @@ class Asking:
             if command.shard in shards:
                 _end(command)
 
-    def let_go(self, lane: str, token: str) -> None:
+    def let_go(self, ordering_key: str, token: str) -> None:
         """Give back what a command may have claimed whose caller went away."""
         if not token:
             return
-        command = self._commands.release(lane, token)
+        command = self._commands.release(ordering_key, token)
         command.reply.add_done_callback(look_at)
         # Later the lease has run out.
         loop = asyncio.get_running_loop()
@@ -143,4 +147,4 @@ class Asking:
 
 def _end(command: Command) -> None:
     if not command.reply.done():
-        command.reply.set_exception(MailboxesUnavailable("Redis does not answer"))
+        command.reply.set_exception(StoreUnavailable("Redis does not answer"))

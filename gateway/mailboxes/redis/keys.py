@@ -55,35 +55,35 @@ class Shard(NamedTuple):
     mail_prefix: bytes
     state_prefix: bytes
 
-    def mail(self, lane: bytes) -> bytes:
+    def mail(self, ordering_key: bytes) -> bytes:
         """Give the key of a lane's mailbox."""
-        return self.mail_prefix + lane
+        return self.mail_prefix + ordering_key
 
-    def state(self, lane: bytes) -> bytes:
+    def state(self, ordering_key: bytes) -> bytes:
         """Give the key of a lane's state."""
-        return self.state_prefix + lane
+        return self.state_prefix + ordering_key
 
 
 def _shard(number: int) -> Shard:
-    pending, claims, dead, rejected, marker, probe, mail, state = (
+    pending, leases, dead, rejected, marker, probe, mail, state = (
         b"%b:{%d}" % (kind, number)
         for kind in (b"p", b"c", b"d", b"r", b"k", b"w", b"m", b"s")
     )
     prefixes = mail + b":", state + b":"
-    return Shard(number, pending, claims, dead, rejected, marker, probe, *prefixes)
+    return Shard(number, pending, leases, dead, rejected, marker, probe, *prefixes)
 
 
 ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))
 
 
-def shard_of(lane: bytes) -> Shard:
+def shard_of(ordering_key: bytes) -> Shard:
     """Give the shard that a lane belongs to."""
-    return ALL_SHARDS[crc32(lane) % SHARDS]
+    return ALL_SHARDS[crc32(ordering_key) % SHARDS]
 
 
-def shard_number(lane: str) -> int:
+def shard_number(ordering_key: str) -> int:
     """Give the number of the shard that a lane belongs to."""
-    return shard_of(lane.encode()).number
+    return shard_of(ordering_key.encode()).number
 
 
 def slot_of(shard: int) -> int:

@@ -61,12 +61,12 @@ class Sweep:
     @property
     def lanes(self) -> int:
         """How many lanes had mail, claimed or not."""
-        return sum(lanes for lanes, _, _ in self._counts.values())
+        return sum(ordering_keys for ordering_keys, _, _ in self._counts.values())
 
     @property
     def letters(self) -> int:
         """How many dead letters there were."""
-        return sum(letters for _, letters, _ in self._counts.values())
+        return sum(dead_letters for _, dead_letters, _ in self._counts.values())
 
     @property
     def rejected(self) -> int:
@@ -85,7 +85,7 @@ class Sweep:
             self._plenty = len(found) > PLENTY
         found.sort()
         self.longest_wait = -found[0][0] / 1000 if found else 0.0
-        return [lane for _, lane in found[:limit]]
+        return [ordering_key for _, ordering_key in found[:limit]]
 
     async def _find_in(
         self, shards: Sequence[Shard], limit: int
@@ -106,13 +106,17 @@ class Sweep:
         found = []
         markers = []
         for command in self._readable(commands):
-            seen, count, letters, rejected, now, lanes = command.reply.result()
-            self._counts[command.shard] = count, letters, rejected
+            seen, count, dead_letters, rejected, now, ordering_keys = (
+                command.reply.result()
+            )
+            self._counts[command.shard] = count, dead_letters, rejected
             markers.append((command.shard, seen))
-            for lane, due in zip(lanes[::2], lanes[1::2], strict=True):
+            for ordering_key, due in zip(
+                ordering_keys[::2], ordering_keys[1::2], strict=True
+            ):
                 # Only a stranger writes one that is not UTF-8, which has no mail, or a
                 # time that is no whole number.
-                found.append((float(due) - now, lane.decode(errors="replace")))
+                found.append((float(due) - now, ordering_key.decode(errors="replace")))
         self._recovery.compare(markers)
         return found
 

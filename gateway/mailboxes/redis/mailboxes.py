@@ -17,8 +17,8 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from gateway.domain.errors import ClaimLost, ForgedEntry, MailboxesError
-from gateway.domain.ports import LEASE_SECONDS, Claim, Clock, Placed
+from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
+from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import Tokens
 from gateway.mailboxes.redis.commands import (
@@ -41,7 +41,7 @@ from gateway.mailboxes.serialization import (
 )
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
 
-_PLACED = (Placed.ALREADY, Placed.STORED, Placed.FULL)
+_PLACED = (PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL)
 
 
 class RedisMailboxes:
@@ -71,13 +71,15 @@ class RedisMailboxes:
         patience: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
         learn_time: LearnTime = ignore_time,
-        letters: DeadLetterLimits = PER_SHARD,
+        dead_letters: DeadLetterLimits = PER_SHARD,
     ) -> None:
         self._transport = transport
         self._signatures = signatures
         self._clock = clock
         self._lease_seconds = lease_seconds
-        self._commands = Commands(scripts, limit, lease_seconds, signatures, letters)
+        self._commands = Commands(
+            scripts, limit, lease_seconds, signatures, dead_letters
+        )
         self._asking = Asking(transport, self._commands, clock, patience, lease_seconds)
         self._recovery = Recovery(transport, self._commands, clock, patience)
         self._sweep = Sweep(
@@ -86,7 +88,7 @@ class RedisMailboxes:
         self._tokens = Tokens()
 
     @property
-    def queued(self) -> int:
+    def in_memory(self) -> int:
         """None: all of them survive the end of this process."""
         return 0
 
@@ -111,72 +113,74 @@ class RedisMailboxes:
         return self._sweep.rejected
 
     async def put(
-        self, envelope: Envelope, *, claim: bool = True, bounded: bool = True
-    ) -> Claim | Placed:
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `Mailboxes.put`."""
-        token = self._tokens.make() if claim and not self._recovery.settling else ""
-        command = self._commands.put(envelope, token, bounded=bounded)
-        reply = await self._asking.patiently(command, envelope.lane, token)
+        token = self._tokens.make() if acquire and not self._recovery.settling else ""
+        command = self._commands.put(envelope, token, enforce_limit=enforce_limit)
+        reply = await self._asking.patiently(command, envelope.ordering_key, token)
         if isinstance(reply, int):
-            placed = _PLACED[reply]
+            result = _PLACED[reply]
             # A repeated put may find what it stored itself.
-            if placed is Placed.STORED or (
-                placed is Placed.ALREADY and command.sends > 1
+            if result is PutResult.STORED or (
+                result is PutResult.DUPLICATE and command.sends > 1
             ):
                 self._recovery.keep(envelope, command.shard)
-            return placed
+            return result
         self._recovery.keep(envelope, command.shard)
         if self._recovery.settling:  # it was asked for before
-            self._asking.let_go(envelope.lane, token)
-            return Placed.STORED
+            self._asking.let_go(envelope.ordering_key, token)
+            return PutResult.STORED
         head = envelope
         if len(reply) > 1:
-            lowest = await self._genuine(envelope.lane, token, reply[1])
+            lowest = await self._genuine(envelope.ordering_key, token, reply[1])
             if lowest is None:
-                return Placed.STORED
+                return PutResult.STORED
             head = envelope if lowest.update_id == envelope.update_id else lowest
-        state = self._signatures.open_state(envelope.lane.encode(), reply[0])
-        return Claim(envelope.lane, token, state, head, self._until(command))
+        state = self._signatures.open_state(envelope.ordering_key.encode(), reply[0])
+        return MailboxLease(
+            envelope.ordering_key, token, state, head, self._until(command)
+        )
 
     async def commit(
         self,
-        claim: Claim,
+        lease: MailboxLease,
         update_id: int,
         state: bytes,
         *,
-        dead: str = "",
-        give_back: bool = False,
+        dead_letter_reason: str = "",
+        release: bool = False,
     ) -> Envelope | None:
         """Remove an update, save the state, go on. See `Mailboxes.commit`.
 
         The lease may have run out, as long as nobody else claimed the lane.
         """
         command = self._commands.commit(
-            claim,
+            lease,
             update_id,
             state,
-            give_back=give_back,
-            dead=dead,
+            release=release,
+            dead_letter_reason=dead_letter_reason,
             now=self._clock.now(),
         )
         reply = await self._asking.ask(command)
         # 2: this commit took effect before, which only a repeated one can have done.
         if reply == 0 or (reply == 2 and command.sends == 1):
-            raise ClaimLost("the claim's token is not the lane's current one")
-        self._recovery.forget(claim.lane, update_id, command.shard)
+            raise LeaseLost("the claim's token is not the lane's current one")
+        self._recovery.forget(lease.ordering_key, update_id, command.shard)
         if not isinstance(reply, bytes):
             return None
         if self._recovery.settling:  # a lower one may be on its way
-            self._asking.let_go(claim.lane, claim.token)
+            self._asking.let_go(lease.ordering_key, lease.token)
             return None
-        claim.until = self._until(command)
-        return await self._genuine(claim.lane, claim.token, reply, update_id)
+        lease.expires_at = self._until(command)
+        return await self._genuine(lease.ordering_key, lease.token, reply, update_id)
 
-    async def renew(self, claims: Collection[Claim]) -> Collection[Claim]:
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
-        by_shard: dict[Shard, list[Claim]] = {}
-        for claim in claims:
-            by_shard.setdefault(shard_of(claim.lane.encode()), []).append(claim)
+        by_shard: dict[Shard, list[MailboxLease]] = {}
+        for lease in leases:
+            by_shard.setdefault(shard_of(lease.ordering_key.encode()), []).append(lease)
         asked = [
             (self._commands.renew(shard, of_shard), of_shard)
             for shard, of_shard in by_shard.items()
@@ -184,78 +188,80 @@ class RedisMailboxes:
         # A third of the lease: it is renewed three times before it runs out.
         within = self._lease_seconds / 3
         await ask_all(self._transport, [command for command, _ in asked], within)
-        lost: list[Claim] = []
+        lost: list[MailboxLease] = []
         for command, of_shard in asked:
             if command.reply.cancelled():  # not renewed, but not lost either
                 continue
             gone = set(command.reply.result())
             until = self._until(command)
-            for place, claim in enumerate(of_shard):
+            for place, lease in enumerate(of_shard):
                 if place in gone:
-                    lost.append(claim)
+                    lost.append(lease)
                 else:
-                    claim.until = until
+                    lease.expires_at = until
         return lost
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, lease: MailboxLease) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost.
 
         Nothing is raised if Redis does not answer: the lease runs out then.
         """
-        command = self._commands.release(claim.lane, claim.token)
+        command = self._commands.release(lease.ordering_key, lease.token)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease_seconds):
                 await self._asking.ask(command)
 
-    async def waiting(self, limit: int) -> Sequence[str]:
+    async def claimable(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
-        lanes = await self._sweep.find(limit)
-        return [] if self._recovery.settling else lanes
+        ordering_keys = await self._sweep.find(limit)
+        return [] if self._recovery.settling else ordering_keys
 
-    async def claim(self, lane: str) -> Claim | None:
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a waiting lane. See `Mailboxes.claim`."""
         if self._recovery.settling:
             return None
         token = self._tokens.make()
-        command = self._commands.claim(lane, token)
+        command = self._commands.claim(ordering_key, token)
         try:
             async with asyncio.timeout(self._lease_seconds):
-                reply = await self._asking.ask(command, lane, token)
+                reply = await self._asking.ask(command, ordering_key, token)
         except TimeoutError:
             return None
         if isinstance(reply, int):
             return None
         if self._recovery.settling:  # it was asked for before
-            self._asking.let_go(lane, token)
+            self._asking.let_go(ordering_key, token)
             return None
         state, stored, deaths, crashes = reply
-        head = await self._genuine(lane, token, stored)
+        head = await self._genuine(ordering_key, token, stored)
         if head is None:
             return None
         if not stored.startswith(b"%d " % head.update_id):
             deaths = crashes = 0  # they were counted for one that was rejected
         until = self._until(command)
-        state = self._signatures.open_state(lane.encode(), state)
-        return Claim(lane, token, state, head, until, deaths=deaths, crashes=crashes)
+        state = self._signatures.open_state(ordering_key.encode(), state)
+        return MailboxLease(
+            ordering_key, token, state, head, until, deaths=deaths, crashes=crashes
+        )
 
-    async def note_step(self, claim: Claim, *, running: bool) -> None:
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
-        command = self._commands.step(claim, running=running)
-        with contextlib.suppress(TimeoutError, MailboxesError):
+        command = self._commands.step(lease, running=running)
+        with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(self._lease_seconds / 3):
                 await self._asking.ask(command)
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox.
 
         After a lost answer it may be kept twice.
         """
-        command = self._commands.bury(letter)
+        command = self._commands.add_dead_letter(dead_letter)
         await self._asking.patiently(command)
 
-    def made(self, claim: Claim) -> bool:
+    def made(self, lease: MailboxLease) -> bool:
         """Tell whether a claim was made here."""
-        return self._tokens.made(claim.token)
+        return self._tokens.made(lease.token)
 
     async def probe(self, shards: Collection[int]) -> Collection[int]:
         """Tell which of these shards take updates."""
@@ -269,25 +275,25 @@ class RedisMailboxes:
             if not command.reply.cancelled() and command.reply.exception() is None
         ]
 
-    async def holds(self, lane: str) -> bool:
+    async def holds(self, ordering_key: str) -> bool:
         """Tell whether a lane has mail."""
-        return bool(await self._asking.patiently(self._commands.count(lane)))
+        return bool(await self._asking.patiently(self._commands.count(ordering_key)))
 
-    async def withdraw(self, lane: str, update_id: int) -> None:
+    async def withdraw(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that was done elsewhere."""
-        await self._asking.patiently(self._commands.withdraw(lane, update_id))
+        await self._asking.patiently(self._commands.withdraw(ordering_key, update_id))
 
     def give_up_puts(self, shards: Collection[int]) -> None:
         """Let the puts into these shards fail that still wait for their answer."""
         self._asking.give_up(shards)
 
     async def _genuine(
-        self, lane: str, token: str, stored: bytes, done: int | None = None
+        self, ordering_key: str, token: str, stored: bytes, done: int | None = None
     ) -> Envelope | None:
         """Read the head of a mailbox that we claimed; forged ones are rejected first.
 
         Args:
-            lane: the ordering key.
+            ordering_key: the ordering key.
             token: the token of our claim.
             stored: the head as Redis has it.
             done: the id of an update that was removed just now. A head with that id
@@ -298,17 +304,19 @@ class RedisMailboxes:
         """
         while True:
             try:
-                envelope = decode_envelope(stored, lane, self._signatures)
+                envelope = decode_envelope(stored, ordering_key, self._signatures)
             except ForgedEntry:
                 pass
             else:
                 if envelope.update_id != done:
                     return envelope
-            self._signatures.note_forged(Purpose.MAIL, lane.encode())
-            command = self._commands.reject(lane, token, stored, self._clock.now())
+            self._signatures.note_forged(Purpose.MAIL, ordering_key.encode())
+            command = self._commands.reject(
+                ordering_key, token, stored, self._clock.now()
+            )
             try:
                 async with asyncio.timeout(self._lease_seconds):
-                    reply = await self._asking.ask(command, lane, token)
+                    reply = await self._asking.ask(command, ordering_key, token)
             except TimeoutError:
                 return None
             if not isinstance(reply, bytes):

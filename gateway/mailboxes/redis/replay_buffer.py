@@ -78,16 +78,16 @@ class Recovery:
         """
         kept = self._kept[shard]
         now = self._clock.uptime()
-        kept[envelope.lane, envelope.update_id] = now, envelope
+        kept[envelope.ordering_key, envelope.update_id] = now, envelope
         # Two are let go for one that comes, so that they become fewer.
         for oldest in list(islice(kept, 2)):
             time, _ = kept[oldest]
             if time < now - KEPT_SECONDS:
                 del kept[oldest]
 
-    def forget(self, lane: str, update_id: int, shard: int) -> None:
+    def forget(self, ordering_key: str, update_id: int, shard: int) -> None:
         """Let go of an update that was done."""
-        self._kept[shard].pop((lane, update_id), None)
+        self._kept[shard].pop((ordering_key, update_id), None)
 
     def compare(self, markers: Iterable[tuple[int, bytes]]) -> None:
         """Look at the shards' markers: a new one says that Redis was emptied."""
@@ -123,7 +123,7 @@ class Recovery:
             if not command.reply.done()
         }
         recent = {
-            key: self._commands.put(envelope, "", bounded=False)
+            key: self._commands.put(envelope, "", enforce_limit=False)
             for kept in self._kept
             for key, envelope in self._keep_longer(kept, oldest)
             if key not in putting

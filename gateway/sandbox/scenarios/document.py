@@ -10,7 +10,7 @@ from typing import TypeVar
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 
 T = TypeVar("T")
 
@@ -44,12 +44,14 @@ class Document:
             hint = " (a text that begins with * needs quotes)" if alias else ""
             line = mark.line + 1 if mark else 1
             problem = error.problem or error.context or "is no YAML"
-            raise Faults([f"{self._path}:{line}: {problem}{hint}"]) from None
+            raise ConfigurationError(
+                [f"{self._path}:{line}: {problem}{hint}"]
+            ) from None
         except yaml.YAMLError:
             fault = "has characters that YAML does not allow"
-            raise Faults([f"{self._path}: {fault}"]) from None
+            raise ConfigurationError([f"{self._path}: {fault}"]) from None
         except RecursionError:
-            raise Faults([f"{self._path}: is nested too deeply"]) from None
+            raise ConfigurationError([f"{self._path}: is nested too deeply"]) from None
         return root
 
     def fault(self, node: Node | None, words: str) -> None:

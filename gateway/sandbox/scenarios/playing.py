@@ -107,9 +107,9 @@ def _scene(stage: Stage, name: str) -> list[str]:
     if unseen := person.sight.unseen():
         lines += ["not looked at by any step:", *(f"  {each}" for each in unseen)]
     if entry := stage.last:
-        turn = entry.turn
-        fault = f", {turn.fault}" if turn and turn.fault else ""
+        record = entry.turn
+        fault = f", {record.fault}" if record and record.fault else ""
         outcome = entry.row.outcome or "no outcome yet"
         lines.append(f"the last update: {entry.row.state}, {outcome}{fault}")
-        lines += [f"  {loss}" for loss in turn.losses] if turn else []
+        lines += [f"  {loss}" for loss in record.losses] if record else []
     return lines

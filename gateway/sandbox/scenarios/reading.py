@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.people import LARGEST_ID
 from gateway.sandbox.scenarios.document import Document, line
 from gateway.sandbox.scenarios.scenario import Scenario, Step, User
@@ -38,10 +38,10 @@ def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
             faults.append(f"{path}: {error.strerror}")
         except UnicodeDecodeError:
             faults.append(f"{path}: is not UTF-8")
-        except Faults as error:
-            faults += error.faults
+        except ConfigurationError as error:
+            faults += error.problems
     if faults:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     return scenarios
 
 
@@ -66,7 +66,7 @@ def read_scenario(path: str, text: str) -> Scenario:
     steps = [_step(document, item, names, within) for item in items]
     title = document.read(nodes.get("name"), lambda given: given or Path(path).stem)
     if document.faults:
-        raise Faults(document.faults)
+        raise ConfigurationError(document.faults)
     return Scenario(
         path=path,
         name=title or "",

@@ -15,7 +15,7 @@ from botgateway.chat.v1.reply_pb2 import RouteCall
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.converters import upper_snake
 from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP, read_routes
@@ -47,7 +47,7 @@ def discover() -> list[ServiceDescriptor]:
         else:
             services += file.services_by_name.values()
     if faults:
-        raise Faults(faults)
+        raise ConfigurationError(faults)
     return services
 
 
@@ -119,7 +119,7 @@ class RouteTable:
         """
         able = {route.service for route in self.routes if route.streams}
         if unable := sorted(set(services) - able):
-            raise Faults(
+            raise ConfigurationError(
                 [f"{name}_STREAMING: no rpc of this service streams" for name in unable]
             )
         return RouteTable(self.routes, services)
@@ -192,7 +192,7 @@ def build_routes(services: Iterable[ServiceDescriptor]) -> RouteTable:
             " (botgateway.route.v1.route)"
         )
     if faults:
-        raise Faults(list(dict.fromkeys(faults)))
+        raise ConfigurationError(list(dict.fromkeys(faults)))
     return RouteTable(routes)
 
 

@@ -110,15 +110,15 @@ def messages_in(details: Message) -> Iterator[IncomingMessage]:
 
 
 def _update_json(update: Update) -> UpdateJson:
-    named = update.name and not update.callback_query_id
+    named = update.trigger_name and not update.callback_query_id
     return UpdateJson(
-        kind=update.name if named else update.kind,
-        json=bytes(update.json),
-        message=bytes(update.message_json),
+        kind=update.trigger_name if named else update.update_type,
+        json=bytes(update.payload),
+        message=bytes(update.message_payload),
     )
 
 
 def _details(update: Update) -> Message | None:
-    if update.message is not None or update.details is None:
+    if update.message is not None or update.decode_payload is None:
         return update.message
-    return update.details()
+    return update.decode_payload()

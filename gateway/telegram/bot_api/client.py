@@ -18,8 +18,8 @@ from typing import Any, Self
 import msgspec
 
 from gateway.domain.bot_api_call import Upload
-from gateway.domain.errors import BotApiUnavailable, Unauthorized
-from gateway.domain.messenger import Wait, wait_plainly
+from gateway.domain.errors import BotApiUnavailable, InvalidBotToken
+from gateway.domain.messenger import RetryPause, await_pause
 from gateway.telegram.bot_api.connection import NoAnswer
 from gateway.telegram.bot_api.connection_pool import NotSent, Pool
 from gateway.telegram.bot_api.cooldowns import Holds
@@ -123,7 +123,7 @@ class BotApi:
         files: Mapping[str, Upload] | None = None,
         *,
         patience: float = _PATIENCE,
-        wait: Wait = wait_plainly,
+        wait: RetryPause = await_pause,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and give its result.
 
@@ -152,7 +152,7 @@ class BotApi:
                 return answer.result
             error = refusal(method, answer)
             if not isinstance(error, BotApiUnavailable):
-                self._authorized = not isinstance(error, Unauthorized)
+                self._authorized = not isinstance(error, InvalidBotToken)
                 raise error
             if backoff is None:
                 backoff = Backoff(self._uptime() + patience)
@@ -166,7 +166,7 @@ class BotApi:
         backoff: Backoff,
         retry_after: float,
         files: Mapping[str, Upload] | None,
-        wait: Wait,
+        wait: RetryPause,
     ) -> bool:
         """Wait until a call is to be made again. False: it is not."""
         now = self._uptime()

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import (
-    Blocked,
     BotApiError,
     BotApiUnavailable,
-    Part,
-    Rejected,
-    Unauthorized,
+    CallRejected,
+    InvalidBotToken,
+    RecipientBlocked,
+    RejectedPart,
 )
 
 _HARMLESS = (
@@ -56,10 +56,10 @@ _LOST_BEHIND = b"disconnect/reset before headers"
 
 _SIGNS = (
     # The order matters: "can't parse entities" may name any tag, also "button".
-    (Part.FORMAT, ("can't parse entities",)),
-    (Part.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
+    (RejectedPart.FORMAT, ("can't parse entities",)),
+    (RejectedPart.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
     (
-        Part.EDIT,
+        RejectedPart.EDIT,
         (
             "message to edit not found",
             "message can't be edited",
@@ -67,10 +67,10 @@ _SIGNS = (
             "message_id_invalid",
         ),
     ),
-    (Part.REPLY, ("to be replied not found",)),
-    (Part.TOPIC, ("message thread not found", "topic_deleted")),
+    (RejectedPart.REPLY, ("to be replied not found",)),
+    (RejectedPart.TOPIC, ("message thread not found", "topic_deleted")),
     (
-        Part.TOO_LATE,
+        RejectedPart.TOO_LATE,
         (
             "query is too old",
             "query id is invalid",
@@ -79,9 +79,9 @@ _SIGNS = (
             "user_already_participant",
         ),
     ),
-    (Part.SIZE, ("file is too big",)),
+    (RejectedPart.SIZE, ("file is too big",)),
     (
-        Part.MEDIA,
+        RejectedPart.MEDIA,
         (
             "file identifier",
             "http url",
@@ -212,35 +212,37 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         )
     # A token that is no token at all gives a 404, as an unknown method does.
     if code == 401 or (code == 404 and "method not found" not in description):
-        return Unauthorized(
+        return InvalidBotToken(
             f"{method} failed with {code}: the bot token is wrong;"
             " set TELEGRAM_BOT_TOKEN to the one that BotFather gives"
         )
     if code == 403:
-        return Blocked(f"{method} is forbidden: the bot cannot write to this chat")
+        return RecipientBlocked(
+            f"{method} is forbidden: the bot cannot write to this chat"
+        )
     part = _part(description)
-    if part is Part.OTHER and method in _MEDIA_METHODS:
+    if part is RejectedPart.OTHER and method in _MEDIA_METHODS:
         part = _part_of_media(code, description)
-    return Rejected(method, code, part)
+    return CallRejected(method, code, part)
 
 
-def _part(description: str) -> Part:
+def _part(description: str) -> RejectedPart:
     for part, signs in _SIGNS:
         if any(sign in description for sign in signs):
             return part
-    return Part.OTHER
+    return RejectedPart.OTHER
 
 
-def _part_of_media(code: int, description: str) -> Part:
+def _part_of_media(code: int, description: str) -> RejectedPart:
     """Tell the media from the place that it is sent to.
 
     Files are refused in too many words to list them: what names nothing else means
     the media.
     """
     if code == 413:
-        return Part.SIZE
+        return RejectedPart.SIZE
     if code != 400:
-        return Part.OTHER
+        return RejectedPart.OTHER
     if any(sign in description for sign in _NOT_TO_SEND):
-        return Part.MEDIA
-    return Part.OTHER if _PLACE.search(description) else Part.MEDIA
+        return RejectedPart.MEDIA
+    return RejectedPart.OTHER if _PLACE.search(description) else RejectedPart.MEDIA

@@ -73,18 +73,18 @@ class RetryTurns:
         if self._timer is None:
             self._timer = loop.call_later(INTERVAL_SECONDS, self._tick)
             return
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
+        record: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(record)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within - pause):
-                await turn
+                await record
 
     def give(self) -> None:
         """Give a turn to the retry that waited longest, if there is one."""
         while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else it waits no more
-                turn.set_result(None)
+            record = self._waiting.popleft()
+            if not record.done():  # else it waits no more
+                record.set_result(None)
                 return
 
     def _tick(self) -> None:

@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from gateway.domain.errors import BotApiError, Unauthorized
+from gateway.domain.errors import BotApiError, InvalidBotToken
 from gateway.telegram.bot_api.bot_settings import get_me, set_my_commands
 from gateway.telegram.bot_api.client import BotApi
 
@@ -60,7 +60,7 @@ async def introduce(
             if not known:
                 await set_my_commands(api, commands)
                 introduced = True
-        except Unauthorized as error:
+        except InvalidBotToken as error:
             logger.error("telegram refuses the token", extra={"reason": str(error)})  # noqa: TRY400 - one clear line
         except BotApiError as error:
             what = "bot name not asked for" if introduced else "not introduced yet"

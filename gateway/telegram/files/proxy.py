@@ -23,7 +23,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.domain.errors import BotApiError, Part, Rejected
+from gateway.domain.errors import BotApiError, CallRejected, RejectedPart
 from gateway.telegram.bot_api.client import BotApi
 from gateway.telegram.files.signed_urls import PATH, FileAddresses, Verdict
 
@@ -139,7 +139,9 @@ class Downloads:
             place = msgspec.convert(result, _Place)
         except (BotApiError, msgspec.ValidationError) as error:
             _warn("file not found", error)
-            too_large = isinstance(error, Rejected) and error.part is Part.SIZE
+            too_large = (
+                isinstance(error, CallRejected) and error.part is RejectedPart.SIZE
+            )
             raise _Failed(413 if too_large else 502) from None
         # A local server gives a path on its own disk: it does not serve the files.
         if place.file_path.startswith("/"):

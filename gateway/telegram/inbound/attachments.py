@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
 
-from gateway.domain.errors import Malformed
+from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.content import File
 from gateway.telegram.inbound.payments import PAYMENTS, Payment, contract_payment
 from gateway.telegram.inbound.rich_text import plain_text
@@ -94,7 +94,7 @@ def rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
             return {kind: convert(decoder.decode(json))}
         except (MsgspecError, RecursionError):
             if kind in PAYMENTS:
-                raise Malformed("a payment cannot be read") from None
+                raise MalformedUpdate("a payment cannot be read") from None
     return {"other": contract.OtherAttachment(kind=kind)}
 
 

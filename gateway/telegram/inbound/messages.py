@@ -8,7 +8,7 @@ from botgateway.chat.v1 import message_pb2 as contract
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from gateway.domain.errors import Malformed
+from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.attachments import (
     RARE,
     contract_file,
@@ -85,7 +85,7 @@ def referenced_message(json: Raw) -> contract.ReferencedMessage:
     message = decode_or_none(_message, json)
     content = None
     if message is not None:
-        with contextlib.suppress(Malformed):
+        with contextlib.suppress(MalformedUpdate):
             content = incoming_message(message, with_reply=False)
     if content is None:
         known = decode_or_none(_message_id, json)

@@ -17,7 +17,7 @@ from google.protobuf.message import Message as ContractMessage
 from msgspec import MsgspecError, Raw, structs
 from msgspec.json import Decoder
 
-from gateway.domain.errors import Malformed
+from gateway.domain.errors import MalformedUpdate
 from gateway.domain.update import Update
 from gateway.telegram.inbound.command_parser import split_command
 from gateway.telegram.inbound.content import Message
@@ -78,35 +78,37 @@ class UpdateReader:
             update_id, name, value, kind, happening = _decode(body)
         except (MsgspecError, RecursionError):
             # The foreign error may quote what a user wrote.
-            raise Malformed("not a readable update") from None
+            raise MalformedUpdate("not a readable update") from None
         user = human(happening)
-        lane = lane_of(kind.name, happening, user)
+        ordering_key = lane_of(kind.name, happening, user)
         context = self._context(update_id, happening, user, arrived)
         match happening:
             case Message():
-                update = self._message(happening, value, update_id, lane, context)
+                update = self._message(
+                    happening, value, update_id, ordering_key, context
+                )
             case CallbackQuery():
-                update = _pressed(happening, value, update_id, lane, context)
+                update = _pressed(happening, value, update_id, ordering_key, context)
             case _:
                 useful = happening.urgent_seconds or kind.useful_seconds
                 update = Update(
                     update_id=update_id,
-                    kind=kind.name,
-                    lane=lane,
+                    update_type=kind.name,
+                    ordering_key=ordering_key,
                     context=context,
                     stopped_draft_id=_stopped_draft(happening),
                     event=_event(kind, happening),
-                    name=name,
-                    json=value,
-                    details=_details(name, value),
+                    trigger_name=name,
+                    payload=value,
+                    decode_payload=_details(name, value),
                     query_id=happening.question,
                     reply_chat_id=happening.private_chat,
-                    exempt=kind.exempt,
-                    useful_seconds=useful,
-                    useful_until=arrived + useful if useful else 0,
+                    bypasses_limits=kind.exempt,
+                    ttl_seconds=useful,
+                    answer_deadline=arrived + useful if useful else 0,
                 )
         if context.is_bot and not self._allow_bots and not _is_news(update):
-            return structs.replace(update, unwanted=True)
+            return structs.replace(update, is_unwanted=True)
         return update
 
     def _context(
@@ -140,7 +142,7 @@ class UpdateReader:
         message: Message,
         value: Raw,
         update_id: int,
-        lane: str,
+        ordering_key: str,
         context: RequestContext,
     ) -> Update:
         """Read the content of a message, and whether it is a command."""
@@ -154,19 +156,19 @@ class UpdateReader:
             content, command, arguments = None, "", ""
         return Update(
             update_id=update_id,
-            kind="message",
-            lane=lane,
+            update_type="message",
+            ordering_key=ordering_key,
             context=context,
             message=content,
             ephemeral_message_id=message.ephemeral_message_id,
             command=command,
             arguments=arguments,
-            addressed=addressed,
-            name=name,
-            json=json if name else value,
-            message_json=value if name else Raw(),
-            details=_details(name, json),
-            exempt=name in PAYMENTS,
+            mentions_bot=addressed,
+            trigger_name=name,
+            payload=json if name else value,
+            message_payload=value if name else Raw(),
+            decode_payload=_details(name, json),
+            bypasses_limits=name in PAYMENTS,
         )
 
     def _is_own_words(self, message: Message) -> bool:
@@ -273,8 +275,8 @@ def _is_news(update: Update) -> bool:
     Bots that moderate a chat do much to its members, and a service that counts these
     has to hear of it. Nobody answers that for ever, as two bots do that talk.
     """
-    service_message = update.kind == "message" and not update.speaks
-    return service_message or update.exempt
+    service_message = update.update_type == "message" and not update.expects_reply
+    return service_message or update.bypasses_limits
 
 
 def _details(name: str, json: Raw) -> Callable[[], ContractMessage | None] | None:
@@ -300,24 +302,24 @@ def _pressed(
     query: CallbackQuery,
     value: Raw,
     update_id: int,
-    lane: str,
+    ordering_key: str,
     context: RequestContext,
 ) -> Update:
     """Read a pressed button."""
     return Update(
         update_id=update_id,
-        kind="callback_query",
-        lane=lane,
+        update_type="callback_query",
+        ordering_key=ordering_key,
         context=context,
-        name=GAME if query.game_short_name else "",
-        json=value,
-        details=_details("callback_query", value),
+        trigger_name=GAME if query.game_short_name else "",
+        payload=value,
+        decode_payload=_details("callback_query", value),
         callback_query_id=query.id,
         callback_data=query.data,
         pressed_message_id=query.message.message_id if query.message else 0,
         ephemeral_message_id=query.message.ephemeral_message_id if query.message else 0,
         inline_message_id=query.inline_message_id,
-        useful_seconds=KINDS["callback_query"].useful_seconds,
+        ttl_seconds=KINDS["callback_query"].useful_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message as ContractMessage
 from msgspec import MsgspecError, Raw, Struct, field
 from msgspec.json import Decoder
 
-from gateway.domain.errors import Malformed
+from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.content import Location, Message
 from gateway.telegram.inbound.messages import (
     contract_location,
@@ -184,7 +184,7 @@ def read_details(name: str, json: Raw) -> ContractMessage | None:
         return convert(decoder.decode(json))
     except (MsgspecError, RecursionError):
         # The foreign error may quote what a user wrote.
-        raise Malformed(f"{name} cannot be read") from None
+        raise MalformedUpdate(f"{name} cannot be read") from None
 
 
 def _message(message: _Edited) -> message_pb2.IncomingMessage | None:

@@ -16,7 +16,7 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboard,
 )
 
-from gateway.domain.reply_limits import MOST_BUTTONS
+from gateway.domain.reply_limits import MAX_BUTTONS
 from gateway.telegram.outbound.text_splitting import blank
 from gateway.telegram.outbound.urls import is_address, read_address
 
@@ -69,10 +69,10 @@ def bounded(
     keyboard: InlineKeyboard | ReplyKeyboard, report: Report
 ) -> Iterator[list[Any]]:
     """Give the buttons of each row, as long as there are not too many of them."""
-    left = MOST_BUTTONS
+    left = MAX_BUTTONS
     if len(keyboard.rows) > left:
         report("too_many_buttons")
-    for row in keyboard.rows[:MOST_BUTTONS]:
+    for row in keyboard.rows[:MAX_BUTTONS]:
         if len(row.buttons) > left:
             report("too_many_buttons")
         buttons = list(row.buttons[:left])

@@ -20,7 +20,7 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
 )
 
-from gateway.domain.reply_limits import MOST_RESULT_TEXT
+from gateway.domain.reply_limits import MAX_RESULT_TEXT
 from gateway.telegram.outbound.formatted_text import split_formatted
 from gateway.telegram.outbound.media import CAPTION_LIMIT, is_file_id
 from gateway.telegram.outbound.reply_markup import reply_markup
@@ -178,8 +178,8 @@ def _ending(url: str) -> str:
 
 def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
     """Give as much of a text as one message takes. Empty: nothing would be seen."""
-    text = message.text[:MOST_RESULT_TEXT]
+    text = message.text[:MAX_RESULT_TEXT]
     parts = split_formatted(text, message.format, limit)
-    if len(parts) > 1 or len(message.text) > MOST_RESULT_TEXT:
+    if len(parts) > 1 or len(message.text) > MAX_RESULT_TEXT:
         report("text_too_long")
     return parts[0] if parts else ""

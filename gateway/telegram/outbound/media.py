@@ -11,8 +11,8 @@ from typing import Any
 from botgateway.chat.v1 import reply_pb2 as contract
 from msgspec import Struct, structs
 
-from gateway.domain.bot_api_call import Call, Upload
-from gateway.domain.reply_limits import MOST_MEDIA
+from gateway.domain.bot_api_call import BotApiCall, Upload
+from gateway.domain.reply_limits import MAX_MEDIA
 from gateway.telegram.outbound.urls import is_address, is_private
 
 CAPTION_LIMIT = 1024
@@ -78,10 +78,10 @@ def read_media(
         local_server: the Bot API server is not Telegram's own. It downloads addresses
             from inside the operator's network, so private ones are left out.
     """
-    if len(media) > MOST_MEDIA:
+    if len(media) > MAX_MEDIA:
         report("too_many_media")
     items = []
-    for each in media[:MOST_MEDIA]:
+    for each in media[:MAX_MEDIA]:
         if local_server and each.url and is_private(each.url):
             report("media_url_private")
         elif item := _item(each, report):
@@ -114,7 +114,7 @@ def media_calls(
     groups: Sequence[Sequence[Item]],
     caption: Parameters,
     keyboard: Parameters,
-) -> tuple[list[Call], bool, bool]:
+) -> tuple[list[BotApiCall], bool, bool]:
     """Make the calls that send media.
 
     An album shows a caption under its first file, and has no buttons.
@@ -142,7 +142,7 @@ def media_calls(
     return calls, captioned, buttoned
 
 
-def without_formats(call: Call) -> Call | None:
+def without_formats(call: BotApiCall) -> BotApiCall | None:
     """Take the formats out of an album. None: there are none."""
     media = [
         {name: part for name, part in each.items() if name != "parse_mode"}
@@ -153,7 +153,7 @@ def without_formats(call: Call) -> Call | None:
     return structs.replace(call, parameters={**call.parameters, "media": media})
 
 
-def without_media(call: Call) -> Call | None:
+def without_media(call: BotApiCall) -> BotApiCall | None:
     """Send the caption alone. None: there is none."""
     parameters = call.parameters
     captioned = parameters["media"][0] if "media" in parameters else parameters
@@ -171,14 +171,16 @@ def without_media(call: Call) -> Call | None:
     return structs.replace(call, method="sendMessage", parameters=kept | text, files={})
 
 
-def _call(group: Sequence[Item], caption: Parameters) -> Call:
+def _call(group: Sequence[Item], caption: Parameters) -> BotApiCall:
     if len(group) == 1:
         kind, source = group[0].kind, group[0].source
         parameters = {**caption}
         method = f"send{kind.capitalize()}"
         if isinstance(source, Upload):
-            return Call(method=method, parameters=parameters, files={kind: source})
-        return Call(method=method, parameters={**parameters, kind: source})
+            return BotApiCall(
+                method=method, parameters=parameters, files={kind: source}
+            )
+        return BotApiCall(method=method, parameters={**parameters, kind: source})
     files: dict[str, Upload] = {}
     media: list[Parameters] = []
     for number, item in enumerate(group):
@@ -188,7 +190,7 @@ def _call(group: Sequence[Item], caption: Parameters) -> Call:
             source = f"attach://file{number}"
         media.append({"type": item.kind, "media": source})
     media[0].update(caption)
-    return Call(method="sendMediaGroup", parameters={"media": media}, files=files)
+    return BotApiCall(method="sendMediaGroup", parameters={"media": media}, files=files)
 
 
 def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:

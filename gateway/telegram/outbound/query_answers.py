@@ -17,9 +17,9 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from msgspec import structs
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import Part
-from gateway.domain.reply_limits import MOST_OPTIONS, MOST_RESULTS
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import RejectedPart
+from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
 from gateway.telegram.outbound.inline_results import inline_result
@@ -33,7 +33,7 @@ _DECISIONS = {
     JOIN_DECISION_DECLINE: ("decline", "declineChatJoinRequest"),
 }
 
-_STRIPPED = {Part.FORMAT: "parse_mode", Part.KEYBOARD: "reply_markup"}
+_STRIPPED = {RejectedPart.FORMAT: "parse_mode", RejectedPart.KEYBOARD: "reply_markup"}
 
 Parameters = dict[str, Any]
 Report = Callable[[str], None]
@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 
 def answer_query(
     update: Update, reply: Reply, report: Report
-) -> tuple[list[Call], Sequence[OutgoingMessage]]:
+) -> tuple[list[BotApiCall], Sequence[OutgoingMessage]]:
     """Answer what an update asks.
 
     Args:
@@ -53,21 +53,21 @@ def answer_query(
         The calls, and the messages that are still to be sent.
     """
     messages: Sequence[OutgoingMessage] = reply.messages
-    if update.name == "guest_message":
+    if update.trigger_name == "guest_message":
         return _guest(update, messages[:1], report), messages[1:]
-    answer = _ANSWERS.get(update.name)
+    answer = _ANSWERS.get(update.trigger_name)
     return answer(update, reply, report) if answer else [], messages
 
 
 def chat_of_messages(update: Update) -> int:
     """Give the chat that the messages of a reply go to. 0: none."""
     # In a guest's chat the bot may speak only once, by answering.
-    if update.name == "guest_message":
+    if update.trigger_name == "guest_message":
         return 0
     return update.reply_chat_id or update.context.chat_id
 
 
-def amend_answer(call: Call, rejected: Part) -> Call | None:
+def amend_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     """Take out of all results what Telegram refused. None: nothing can be done."""
     name = _STRIPPED.get(rejected)
     if name is None:
@@ -88,7 +88,7 @@ def _strip(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a result
     return {key: _strip(part, name) for key, part in value.items() if key != name}
 
 
-def _inline(update: Update, reply: Reply, report: Report) -> list[Call]:
+def _inline(update: Update, reply: Reply, report: Report) -> list[BotApiCall]:
     answer = reply.inline_answer
     parameters: Parameters = {
         "inline_query_id": update.query_id,
@@ -102,14 +102,14 @@ def _inline(update: Update, reply: Reply, report: Report) -> list[Call]:
         report("next_offset_too_long")
     elif answer.next_offset:
         parameters["next_offset"] = answer.next_offset
-    return [Call(method="answerInlineQuery", parameters=parameters)]
+    return [BotApiCall(method="answerInlineQuery", parameters=parameters)]
 
 
 def _results(results: Sequence[InlineResult], report: Report) -> list[Parameters]:
-    if len(results) > MOST_RESULTS:
+    if len(results) > MAX_RESULTS:
         report("too_many_results")
     shown: dict[str, Parameters] = {}
-    for result in results[:MOST_RESULTS]:
+    for result in results[:MAX_RESULTS]:
         if result.result_id in shown:
             report("result_id_taken")
         elif (made := inline_result(result, report)) is not None:
@@ -119,7 +119,7 @@ def _results(results: Sequence[InlineResult], report: Report) -> list[Parameters
 
 def _guest(
     update: Update, messages: Sequence[OutgoingMessage], report: Report
-) -> list[Call]:
+) -> list[BotApiCall]:
     """Answer a guest's message by the first message, as a result of its own."""
     for message in messages:
         if not update.query_id:
@@ -133,11 +133,11 @@ def _guest(
             made = inline_result(result, report)
         if made is not None:
             answer = {"guest_query_id": update.query_id, "result": made}
-            return [Call(method="answerGuestQuery", parameters=answer)]
+            return [BotApiCall(method="answerGuestQuery", parameters=answer)]
     return []
 
 
-def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[Call]:
+def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[BotApiCall]:
     answer = reply.pre_checkout_answer
     parameters: Parameters = {
         "pre_checkout_query_id": update.query_id,
@@ -145,15 +145,15 @@ def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[Call]:
     }
     if not answer.ok:
         parameters["error_message"] = _reason(answer.error_message)
-    return [Call(method="answerPreCheckoutQuery", parameters=parameters)]
+    return [BotApiCall(method="answerPreCheckoutQuery", parameters=parameters)]
 
 
-def _shipping(update: Update, reply: Reply, report: Report) -> list[Call]:
+def _shipping(update: Update, reply: Reply, report: Report) -> list[BotApiCall]:
     answer = reply.shipping_answer
     options = []
-    if len(answer.options) > MOST_OPTIONS:
+    if len(answer.options) > MAX_OPTIONS:
         report("too_many_shipping_options")
-    for option in answer.options[:MOST_OPTIONS]:
+    for option in answer.options[:MAX_OPTIONS]:
         if _is_whole(option):
             options.append(_option(option))
         else:
@@ -163,12 +163,12 @@ def _shipping(update: Update, reply: Reply, report: Report) -> list[Call]:
         parameters["shipping_options"] = options
     else:
         parameters["error_message"] = _reason(answer.error_message)
-    return [Call(method="answerShippingQuery", parameters=parameters)]
+    return [BotApiCall(method="answerShippingQuery", parameters=parameters)]
 
 
 def _is_whole(option: ShippingOption) -> bool:
     """Tell whether Telegram would take an option."""
-    if not 0 < len(option.prices) <= MOST_OPTIONS:
+    if not 0 < len(option.prices) <= MAX_OPTIONS:
         return False
     texts = (option.option_id, option.title, *(part.label for part in option.prices))
     return not any(blank(text) for text in texts)
@@ -184,22 +184,22 @@ def _reason(text: str) -> str:
     return APOLOGY if blank(text) else text
 
 
-def _join(update: Update, reply: Reply, _: Report) -> list[Call]:
+def _join(update: Update, reply: Reply, _: Report) -> list[BotApiCall]:
     word, method = _DECISIONS.get(reply.join_decision, ("queue", ""))
     if update.query_id:
         parameters: Parameters = {
             "chat_join_request_query_id": update.query_id,
             "result": word,
         }
-        return [Call(method="answerChatJoinRequestQuery", parameters=parameters)]
+        return [BotApiCall(method="answerChatJoinRequestQuery", parameters=parameters)]
     if not method:
         return []
     context = update.context
     parameters = {"chat_id": context.chat_id, "user_id": context.telegram_user_id}
-    return [Call(method=method, parameters=parameters)]
+    return [BotApiCall(method=method, parameters=parameters)]
 
 
-_ANSWERS: dict[str, Callable[[Update, Reply, Report], list[Call]]] = {
+_ANSWERS: dict[str, Callable[[Update, Reply, Report], list[BotApiCall]]] = {
     "inline_query": _inline,
     "pre_checkout_query": _pre_checkout,
     "shipping_query": _shipping,

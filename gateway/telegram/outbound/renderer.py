@@ -13,8 +13,8 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 
-from gateway.domain.bot_api_call import Call, Upload
-from gateway.domain.reply_limits import MOST_MESSAGES, MOST_TEXT
+from gateway.domain.bot_api_call import BotApiCall, Upload
+from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.outbound.formatted_text import split_formatted
 from gateway.telegram.outbound.media import (
@@ -33,7 +33,7 @@ TEXT_LIMIT = 4096
 ANSWER_LIMIT = 200
 """Bot API, answerCallbackQuery: text."""
 
-MOST_CALLS = MOST_MESSAGES
+MOST_CALLS = MAX_MESSAGES
 """Calls that one reply is turned into. The rest is left out."""
 
 _PRIVATE = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
@@ -48,7 +48,7 @@ def compose(
     report: Callable[[str], None],
     *,
     local_server: bool = False,
-) -> list[Call]:
+) -> list[BotApiCall]:
     """Turn a reply into calls, to be made in this order.
 
     Args:
@@ -63,21 +63,21 @@ def compose(
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
         composer.answer(reply.callback_answer)
-    elif update.name:
+    elif update.trigger_name:
         composer.calls, messages = answer_query(update, reply, report)
-    for message in messages[:MOST_MESSAGES]:
+    for message in messages[:MAX_MESSAGES]:
         if len(composer.calls) > MOST_CALLS:
             break  # what follows would be left out
         composer.add(message)
-    if len(reply.messages) > MOST_MESSAGES or len(composer.calls) > MOST_CALLS:
+    if len(reply.messages) > MAX_MESSAGES or len(composer.calls) > MOST_CALLS:
         report("too_many_messages")
     return composer.calls[:MOST_CALLS]
 
 
-def _plain(update: Update, reply: Reply) -> Call | None:
+def _plain(update: Update, reply: Reply) -> BotApiCall | None:
     """Give the call of the most frequent reply: one short text. None: it is another."""
     messages = reply.messages
-    if update.callback_query_id or update.name or len(messages) != 1:
+    if update.callback_query_id or update.trigger_name or len(messages) != 1:
         return None
     message = messages[0]
     text = message.text
@@ -91,7 +91,7 @@ def _plain(update: Update, reply: Reply) -> Call | None:
     if not (chat := place_of(update)):
         return None
     chat["text"] = text
-    return Call(method="sendMessage", parameters=chat)
+    return BotApiCall(method="sendMessage", parameters=chat)
 
 
 class _Composer:
@@ -100,7 +100,7 @@ class _Composer:
     def __init__(
         self, update: Update, report: Callable[[str], None], *, local_server: bool
     ) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[BotApiCall] = []
         self._report = report
         self._local_server = local_server
         self._callback_query_id = update.callback_query_id
@@ -113,13 +113,15 @@ class _Composer:
         """The same, with how the current message is sent."""
         self._pressed = _pressed(update)
         """The message that can be edited. Empty: none, or its text is taken."""
-        self._text_left = MOST_TEXT
+        self._text_left = MAX_TEXT
         """How many characters the texts of the next messages may have together."""
 
     def answer(self, answer: CallbackAnswer) -> None:
         """Answer the pressed button: Telegram shows a spinner until then."""
         parameters: Parameters = {"callback_query_id": self._callback_query_id}
-        self.calls.append(Call(method="answerCallbackQuery", parameters=parameters))
+        self.calls.append(
+            BotApiCall(method="answerCallbackQuery", parameters=parameters)
+        )
         text = answer.text
         if blank(text):
             return
@@ -222,7 +224,7 @@ class _Composer:
     ) -> None:
         """Add a call that makes a new message."""
         parameters = {**self._to, **content}
-        call = Call(method=method, parameters=parameters, files=files or {})
+        call = BotApiCall(method=method, parameters=parameters, files=files or {})
         self.calls.append(call)
         if "reply_parameters" in self._to:  # the next one is no answer by itself
             self._to = {**self._to}
@@ -232,7 +234,9 @@ class _Composer:
         """Add a call that changes a message."""
         if "ephemeral_message_id" in parameters:
             method = method.replace("editMessage", "editEphemeralMessage")
-        self.calls.append(Call(method=method, parameters=parameters, anew=self._to))
+        self.calls.append(
+            BotApiCall(method=method, parameters=parameters, resend_parameters=self._to)
+        )
 
 
 def place_of(update: Update) -> Parameters:

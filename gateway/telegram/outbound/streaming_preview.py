@@ -17,8 +17,8 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
-from gateway.domain.bot_api_call import Call
-from gateway.domain.errors import BotApiError, BotApiUnavailable, Rejected
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import BotApiError, BotApiUnavailable, CallRejected
 from gateway.domain.update import Update
 from gateway.telegram.outbound.query_answers import chat_of_messages
 from gateway.telegram.outbound.renderer import TEXT_LIMIT, place_of
@@ -44,7 +44,7 @@ already."""
 
 Parameters = dict[str, Any]
 Attempt = Callable[[str, Parameters], Awaitable[Any]]
-Compose = Callable[[Update, Reply], Sequence[Call]]
+Compose = Callable[[Update, Reply], Sequence[BotApiCall]]
 
 
 class TelegramPreview:
@@ -53,7 +53,7 @@ class TelegramPreview:
     Args:
         update: what is answered.
         attempt: makes a call once, and gives its result or raises.
-        compose: turns a reply into calls.
+        finalize: turns a reply into calls.
     """
 
     def __init__(self, update: Update, attempt: Attempt, compose: Compose) -> None:
@@ -78,7 +78,7 @@ class TelegramPreview:
         """A pressed button was answered already."""
 
     @property
-    def seconds(self) -> float:
+    def min_interval(self) -> float:
         """How long to wait from one `show` to the next."""
         if self._drafts:
             return DRAFT_SECONDS
@@ -102,21 +102,23 @@ class TelegramPreview:
         if self._drafts:
             try:
                 await self._attempt("sendMessageDraft", self._draft(text))
-            except Rejected:
-                logger.warning("drafts are refused", extra={"kind": self._update.kind})
+            except CallRejected:
+                logger.warning(
+                    "drafts are refused", extra={"kind": self._update.update_type}
+                )
                 self._drafts = False
             else:
                 return
         await self._show_as_message(text)
 
-    def compose(self, reply: Reply) -> Sequence[Call]:
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
         """Turn the whole answer into calls that put it in the preview's place.
 
         The reply is used up: a copy would hold its files twice.
         """
-        return [structs.replace(it, patience=PATIENCE) for it in self._whole(reply)]
+        return [structs.replace(it, min_patience=PATIENCE) for it in self._whole(reply)]
 
-    def _whole(self, reply: Reply) -> Sequence[Call]:
+    def _whole(self, reply: Reply) -> Sequence[BotApiCall]:
         if self._pressed and not blank(reply.callback_answer.text):
             # The press was answered when the text could be seen.
             reply.messages.add(text=reply.callback_answer.text)
@@ -167,16 +169,16 @@ class TelegramPreview:
             raise
         self._message_id, self._text = int(result["message_id"]), text
 
-    def _delete(self) -> Call:
+    def _delete(self) -> BotApiCall:
         """Take the message away that shows the text."""
         connection = self._update.context.business_connection_id
         if not connection:
-            return Call(method="deleteMessage", parameters=self._shown())
+            return BotApiCall(method="deleteMessage", parameters=self._shown())
         parameters = {
             "business_connection_id": connection,
             "message_ids": [self._message_id],
         }
-        return Call(method="deleteBusinessMessages", parameters=parameters)
+        return BotApiCall(method="deleteBusinessMessages", parameters=parameters)
 
     def _shown(self) -> Parameters:
         """Name the message that shows the text."""

@@ -28,7 +28,7 @@ UPDATES = {
 
 async def answer(dispatch: Dispatch, update: Update) -> str | None:
     """Give the text of the reply; None if there is no route."""
-    match = dispatch.find(update)
+    match = dispatch.route(update)
     return (await match.call("user-7")).messages[0].text if match else None
 
 

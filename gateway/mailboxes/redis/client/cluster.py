@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from gateway.background import BackgroundTasks
-from gateway.domain.errors import MailboxesError
+from gateway.domain.errors import StoreError
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.connection import DEADLINE, Transport
 from gateway.mailboxes.redis.client.connection_factory import Connect, connector
@@ -247,7 +247,7 @@ class ClusterTransport:
                 continue
             command = Command(0, (b"CLUSTER", b"SLOTS"))
             node.submit(command)
-            with contextlib.suppress(TimeoutError, MailboxesError):
+            with contextlib.suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(DEADLINE):
                     self._assign(await command.reply, host)
                 return

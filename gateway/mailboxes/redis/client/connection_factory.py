@@ -9,7 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.config import is_loopback
-from gateway.domain.errors import Faults
+from gateway.domain.errors import ConfigurationError
 from gateway.mailboxes.redis.client.sentinel import SCHEMES, read_sentinel_url
 
 Connect = Callable[[], AbstractConnection]
@@ -78,5 +78,7 @@ def first_connector(url: str) -> Connect:
         connect()
     except (TypeError, ValueError):
         # redis-py takes every word of the query for a setting; its errors quote them.
-        raise Faults(["REDIS_URL: has settings that are none of redis-py"]) from None
+        raise ConfigurationError(
+            ["REDIS_URL: has settings that are none of redis-py"]
+        ) from None
     return connect

@@ -13,7 +13,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from gateway.domain.errors import MailboxesError, MailboxesFull
+from gateway.domain.errors import StoreError, StoreFull
 from gateway.logs import describe
 from gateway.mailboxes.redis.commands import Argument, Command
 
@@ -102,16 +102,16 @@ class Batch:
 
         redis-py takes the code out of the text, so the class is what tells.
         """
-        answer: MailboxesError
+        answer: StoreError
         if not isinstance(error, ResponseError):
             raise error
         if isinstance(error, AskError | TryAgainError):
             self._astray.append((command, error))
             return
         if type(error) is OutOfMemoryError:
-            answer = MailboxesFull("Redis is full")
+            answer = StoreFull("Redis is full")
         elif type(error) is ResponseError and not str(error).startswith(_PASSING):
-            answer = MailboxesError("Redis refused a command")
+            answer = StoreError("Redis refused a command")
             logger.error("redis refused a command", extra={"error": describe(error)})
         else:
             self._refused = error

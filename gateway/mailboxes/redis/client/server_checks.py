@@ -5,7 +5,7 @@ import contextlib
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from gateway.domain.errors import MailboxesUnavailable
+from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection import DEADLINE
 from gateway.mailboxes.redis.client.connection_factory import Connect
 from gateway.mailboxes.redis.client.refusals import explain_refusal
@@ -38,7 +38,7 @@ async def inspect(connect: Connect) -> list[str]:
         return [warning]
     except (RedisError, OSError) as error:
         problem = explain_refusal(error) or "Redis does not answer"
-        raise MailboxesUnavailable(problem) from None
+        raise StoreUnavailable(problem) from None
     finally:
         await connection.disconnect()
     return _warnings(facts)

@@ -29,7 +29,7 @@ class Scripts(Struct, frozen=True):
     claim: Script
     renew: Script
     waiting: Script
-    bury: Script
+    add_dead_letter: Script
     reject: Script
     step: Script
 
