@@ -34,11 +34,11 @@ from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
 from gateway.clock import SystemClock
 from gateway.domain.user_state import RECENT_IDS, STATE_TTL
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.client.pipeline import pack
-from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.pipeline import encode_command
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, StoreSignatures
 from tests.mailboxes.servers import RedisServer
 
@@ -110,8 +110,8 @@ async def _fill(server: RedisServer, users: int) -> None:
     """Write the states: one as a gateway does, the others with what that one holds."""
     clock, scripts = SystemClock(), load_scripts()
     signatures = StoreSignatures([TOKEN])
-    async with ClusterTransport(server.url, scripts, clock) as transport:
-        mailboxes = RedisMailboxes(transport, scripts, clock, signatures, limit=64)
+    async with ClusterClient(server.url, scripts, clock) as transport:
+        mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
         await serve(mailboxes, first_user=FIRST_USER, users=1, remembered=RECENT_IDS)
     for first in range(1, users, _COPIES):
         _copy(server, range(first, min(first + _COPIES, users)), signatures)
@@ -131,18 +131,18 @@ def _copy(server: RedisServer, users: range, signatures: StoreSignatures) -> Non
         socket.create_connection(address, _SEEDING_SECONDS) as connection,
         connection.makefile("rb") as replies,
     ):
-        connection.sendall(pack((b"GET", _state_key(_lane(0)))))
+        connection.sendall(encode_command((b"GET", _state_key(_lane(0)))))
         size = int(replies.readline()[1:])
         state = replies.read(size + 2)[SIGNATURE_BYTES:-2]
         sets = (
             (
                 b"SET",
                 _state_key(ordering_key),
-                signatures.seal_state(ordering_key, state),
+                signatures.sign_state(ordering_key, state),
             )
             for ordering_key in map(_lane, users)
         )
-        copies = (pack((*command, b"EX", STATE_TTL)) for command in sets)
+        copies = (encode_command((*command, b"EX", STATE_TTL)) for command in sets)
         connection.sendall(b"".join(copies))
         if any(replies.readline() != b"+OK\r\n" for _ in users):
             raise RuntimeError("a state was not written")
@@ -153,7 +153,7 @@ def _lane(user: int) -> bytes:
 
 
 def _state_key(ordering_key: bytes) -> bytes:
-    return shard_of(ordering_key).state(ordering_key)
+    return get_shard(ordering_key).state_key(ordering_key)
 
 
 async def _measure(pair: Pair, load: Load, number: int) -> Round:

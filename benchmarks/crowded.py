@@ -15,11 +15,11 @@ from typing import Any
 
 from benchmarks.seeding import serve
 from gateway import app, cli
-from gateway.mailboxes.factory import Store, open_mailboxes
+from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 
 
 @asynccontextmanager
-async def _open_crowded(*given: Any, **more: Any) -> AsyncIterator[Store]:  # noqa: ANN401 - handed on as they are
+async def _open_crowded(*given: Any, **more: Any) -> AsyncIterator[OpenedMailboxes]:  # noqa: ANN401 - handed on as they are
     async with open_mailboxes(*given, **more) as store:
         await serve(
             store.mailboxes,

@@ -5,9 +5,9 @@ from benchmarks.seeding import serve
 from benchmarks.tables import print_table
 from gateway.clock import SystemClock
 from gateway.domain.user_state import STATE_TTL
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.mailboxes.servers import RedisServer
 
@@ -30,9 +30,9 @@ return left .. ' ' .. without
 async def idle_users(server: RedisServer) -> list[str]:
     """Measure and print. Gives what exceeds its limit."""
     clock, scripts = SystemClock(), load_scripts()
-    transport = ClusterTransport(server.url, scripts, clock)
+    transport = ClusterClient(server.url, scripts, clock)
     signatures = StoreSignatures(["the secret of this benchmark"])
-    mailboxes = RedisMailboxes(transport, scripts, clock, signatures, limit=64)
+    mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
     transport.start()
     rows: list[list[object]] = []
     exceeded = []

@@ -66,7 +66,7 @@ async def serve(
         instrumentation: stands around the parts.
 
     Raises:
-        Faults: it cannot start, for example because a port is in use.
+        ConfigurationError: it cannot start, for example because a port is in use.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -110,7 +110,7 @@ async def running(
     The arguments are those of `serve`.
 
     Raises:
-        Faults: it cannot start.
+        ConfigurationError: it cannot start.
     """
     targets = {name: service.target for name, service in services.items()}
     timeouts = {name: service.timeout for name, service in services.items()}
@@ -135,9 +135,9 @@ async def running(
             SystemClock(),
             signatures,
             limit=settings.mailbox_limit,
-            sessions=settings.session_limit,
-            patience=settings.store_patience,
-            letter_seconds=settings.dead_letter_retention,
+            max_sessions=settings.session_limit,
+            put_timeout=settings.store_patience,
+            dead_letter_seconds=settings.dead_letter_retention,
             background=background,
         ) as store,
         AsyncExitStack() as stack,
@@ -156,7 +156,7 @@ async def running(
             signer=ButtonSigner(token),
         )
         parts = Parts(settings, dispatch, api, store, background, instrumentation)
-        parts.show_forged(signatures.forged)
+        parts.show_forged(signatures.forged_counts)
         for name, work in instrumentation.tasks().items():
             stack.push_async_callback(_cancel, background.start(name, work))
         files: Pages = {}

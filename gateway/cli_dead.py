@@ -16,9 +16,9 @@ from gateway.clock import SystemClock
 from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.redis.dead_letters import (
-    DeadLetters,
-    Place,
-    Summary,
+    DeadLetterId,
+    DeadLetterSummary,
+    RedisDeadLetters,
     open_dead_letters,
 )
 from gateway.mailboxes.signatures import StoreSignatures
@@ -28,8 +28,8 @@ from gateway.telegram.inbound.parser import UpdateReader
 def print_letters(reason: str | None, limit: int) -> None:
     """Print the dead letters, oldest first, without their texts."""
 
-    async def show(dead_letters: DeadLetters) -> None:
-        found = await dead_letters.find(reason=reason, limit=limit + 1)
+    async def show(dead_letters: RedisDeadLetters) -> None:
+        found = await dead_letters.list_summaries(reason=reason, limit=limit + 1)
         for summary in found[:limit]:
             click.echo(_line(summary))
         if len(found) > limit:
@@ -47,7 +47,7 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     settings = config.load()
     reader = UpdateReader(settings.bot_id)
 
-    async def replay(dead_letters: DeadLetters) -> None:
+    async def replay(dead_letters: RedisDeadLetters) -> None:
         # Listed to the end first: what fails again comes back at the end.
         await _each(
             await choose(dead_letters),
@@ -65,7 +65,7 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     """
     choose = _selection(ids, every, reason)
 
-    async def delete(dead_letters: DeadLetters) -> None:
+    async def delete(dead_letters: RedisDeadLetters) -> None:
         await _each(
             await choose(dead_letters),
             "deleted",
@@ -77,7 +77,7 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
 
 def _selection(
     ids: Sequence[str], every: bool, reason: str | None
-) -> Callable[[DeadLetters], Awaitable[Sequence[Place]]]:
+) -> Callable[[RedisDeadLetters], Awaitable[Sequence[DeadLetterId]]]:
     """Return how to find the dead letters that the command line names.
 
     Raises:
@@ -87,16 +87,21 @@ def _selection(
         raise click.UsageError("Give ids, or --all, or --reason.")
     places = _places(ids)
 
-    async def choose(dead_letters: DeadLetters) -> Sequence[Place]:
+    async def choose(dead_letters: RedisDeadLetters) -> Sequence[DeadLetterId]:
         if places:
             return places
-        return [found.place for found in await dead_letters.find(reason=reason)]
+        return [
+            found.dead_letter_id
+            for found in await dead_letters.list_summaries(reason=reason)
+        ]
 
     return choose
 
 
 async def _each(
-    places: Sequence[Place], done: str, act: Callable[[Place], Awaitable[bool]]
+    places: Sequence[DeadLetterId],
+    done: str,
+    act: Callable[[DeadLetterId], Awaitable[bool]],
 ) -> None:
     """Do something with each dead letter, and print for how many it succeeded."""
     count = 0
@@ -109,7 +114,7 @@ async def _each(
         sys.exit(1)
 
 
-async def _delete(dead_letters: DeadLetters, place: Place) -> bool:
+async def _delete(dead_letters: RedisDeadLetters, place: DeadLetterId) -> bool:
     """Delete one. False: it was not there, and that was printed."""
     deleted = await dead_letters.delete(place)
     if not deleted:
@@ -118,7 +123,7 @@ async def _delete(dead_letters: DeadLetters, place: Place) -> bool:
 
 
 async def _replay(
-    dead_letters: DeadLetters, place: Place, reader: UpdateReader
+    dead_letters: RedisDeadLetters, place: DeadLetterId, reader: UpdateReader
 ) -> bool:
     """Put one update back. False: that cannot be done, and was said."""
     try:
@@ -144,19 +149,19 @@ async def _replay(
     return True
 
 
-def _places(ids: Sequence[str]) -> list[Place]:
+def _places(ids: Sequence[str]) -> list[DeadLetterId]:
     try:
-        return [Place.parse(each) for each in ids]
+        return [DeadLetterId.parse(each) for each in ids]
     except ValueError:
         raise click.UsageError("An id is one that `dead list` prints.") from None
 
 
-def _line(summary: Summary) -> str:
-    at = datetime.fromtimestamp(summary.time, UTC)
+def _line(summary: DeadLetterSummary) -> str:
+    at = datetime.fromtimestamp(summary.dead_lettered_at, UTC)
     update_id = summary.update_id or "-"
-    ordering_key, reason = _printable(summary.lane), _printable(summary.reason)
+    ordering_key, reason = _printable(summary.ordering_key), _printable(summary.reason)
     told = f"update={update_id} lane={ordering_key} reason={reason}"
-    return f"{summary.place}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
+    return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
 
 
 def _printable(word: str) -> str:
@@ -165,7 +170,7 @@ def _printable(word: str) -> str:
 
 
 def _with_letters(
-    settings: config.Settings, act: Callable[[DeadLetters], Awaitable[None]]
+    settings: config.Settings, act: Callable[[RedisDeadLetters], Awaitable[None]]
 ) -> None:
     url = settings.store_url
     if url is None:

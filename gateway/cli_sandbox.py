@@ -71,7 +71,7 @@ def _require_yaml() -> None:
     """Check that PyYAML is installed: an extra that only scenarios need.
 
     Raises:
-        Faults: it is not.
+        ConfigurationError: it is not.
     """
     try:
         import_module("yaml")

@@ -30,7 +30,7 @@ def run_gateway(
         program: as in `workers.run`.
 
     Raises:
-        Faults: the settings or the routes are wrong, or it cannot start.
+        ConfigurationError: the settings or the routes are wrong, or it cannot start.
     """
     overrides = {} if workers is None else {"workers": workers}
     faults: list[str] = []

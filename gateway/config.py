@@ -270,7 +270,7 @@ def load(overrides: dict[str, Any] | None = None) -> Settings:
         overrides: settings that the command line gives, by field name.
 
     Raises:
-        Faults: everything that is wrong with them.
+        ConfigurationError: everything that is wrong with them.
     """
     return load_with_services((), overrides)[0]
 
@@ -285,7 +285,7 @@ def load_with_services(
         overrides: settings that the command line gives, by field name.
 
     Raises:
-        Faults: everything that is wrong with any of them.
+        ConfigurationError: everything that is wrong with any of them.
     """
     env_file = _env_file()
     secrets_dir = _secrets_dir()
@@ -312,7 +312,7 @@ def _env_file() -> str | None:
     """Name the file with settings, if there is one.
 
     Raises:
-        Faults: it was asked for and is not there, or it cannot be read.
+        ConfigurationError: it was asked for and is not there, or it cannot be read.
     """
     name = os.environ.get("ENV_FILE", ".env")
     if not name or (name == ".env" and not Path(name).exists()):
@@ -330,7 +330,7 @@ def _secrets_dir() -> str | None:
     """Return the directory with a file for each secret, if there is one.
 
     Raises:
-        Faults: it is no directory that can be read, or holds a file that cannot.
+        ConfigurationError: it is no directory that can be read, or holds a file that cannot.
     """
     name = os.environ.get("SECRETS_DIR")
     if not name:

@@ -51,7 +51,7 @@ async def listening(
         counts: what is counted.
 
     Raises:
-        Faults: the port cannot be had.
+        ConfigurationError: the port cannot be had.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -106,7 +106,7 @@ async def reserved(host: str, port: int) -> AsyncIterator[None]:
     that share.
 
     Raises:
-        Faults: the port cannot be had.
+        ConfigurationError: the port cannot be had.
     """
     loop = asyncio.get_running_loop()
     try:

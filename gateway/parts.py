@@ -24,7 +24,7 @@ from gateway.connections import ConnectionCounts
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.logs import dropped_lines, log_turn
-from gateway.mailboxes.factory import Store
+from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
 from gateway.services.router import Dispatch
@@ -87,7 +87,7 @@ class Parts:
         settings: Settings,
         dispatch: Dispatch,
         api: BotApi,
-        store: Store,
+        store: OpenedMailboxes,
         background: BackgroundTasks,
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
     ) -> None:
@@ -123,7 +123,7 @@ class Parts:
         answering = Answering(
             Sessions(services, clock, settings.session_ttl),
             typing,
-            Streaming(messenger, typing, store.stops),
+            Streaming(messenger, typing, store.cancellation_bus),
             clock,
         )
         actor = Actor(
@@ -140,7 +140,7 @@ class Parts:
             mailboxes,
             actor,
             Refusals(delivery, clock=clock, observe=observe),
-            tell_stop=store.stops.publish,
+            tell_stop=store.cancellation_bus.publish,
             clock=clock,
             max_active=settings.max_active_actors,
             background=background,
@@ -197,7 +197,7 @@ class Parts:
     def _health(self) -> dict[str, Any]:
         failing = self._background.failing
         problems = self._problems()
-        bad = self._mailboxes.degraded or self._api.failing or failing or problems
+        bad = self._mailboxes.is_degraded or self._api.failing or failing or problems
         return {
             "status": "degraded" if bad else "ok",
             "version": self._version,
@@ -237,12 +237,12 @@ class Parts:
             (
                 "lanes",
                 "Lanes with updates that are not done, in Redis those of all workers.",
-                lambda: mailboxes.lanes,
+                lambda: mailboxes.mailbox_count,
             ),
             (
                 "degraded",
                 "1: Redis fails, or memory still holds what came in meanwhile.",
-                lambda: mailboxes.degraded,
+                lambda: mailboxes.is_degraded,
             ),
             (
                 "longest_wait_seconds",
@@ -252,13 +252,13 @@ class Parts:
             (
                 "sessions",
                 "Users remembered in this process's memory.",
-                lambda: mailboxes.sessions,
+                lambda: mailboxes.session_count,
             ),
-            ("dead_letters", "Updates given up.", lambda: mailboxes.buried),
+            ("dead_letters", "Updates given up.", lambda: mailboxes.dead_letter_count),
             (
                 "rejected_letters",
                 "Bodies kept that are no update: malformed, or forged in Redis.",
-                lambda: mailboxes.rejected,
+                lambda: mailboxes.rejected_count,
             ),
         ):
             self._metrics.gauge(f"gateway_{name}", meaning, read)

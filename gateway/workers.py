@@ -60,7 +60,7 @@ def run(
         The exit code.
 
     Raises:
-        Faults: it cannot start.
+        ConfigurationError: it cannot start.
     """
     if worker is None and settings.workers > 1:
         return asyncio.run(_supervise(settings, services, program))

@@ -59,7 +59,7 @@ class Actor:
         """Serve a lane until it is empty or wanted back.
 
         Raises:
-            ClaimLost: another worker has the lane; it goes on from the last commit.
+            LeaseLost: another worker has the lane; it goes on from the last commit.
         """
         state = decode_user_state(held.claim.state)
         envelope: Envelope | None = held.claim.next_update

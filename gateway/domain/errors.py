@@ -2,10 +2,10 @@
 
     GatewayError
       Malformed             not an update: into the dead letters
-      ClaimLost             another worker has the lane: drop what is held
-      MailboxesError        the store of the mailboxes refused a request
-        MailboxesUnavailable  try again: it does not answer
-          MailboxesFull       try again: it has no room
+      LeaseLost             another worker has the lane: drop what is held
+      StoreError            the store of the mailboxes refused a request
+        StoreUnavailable      try again: it does not answer
+          StoreFull           try again: it has no room
         ForgedEntry           somebody else wrote it: never processed
       ServiceError          a service did not answer: the user gets an apology
         ServiceTimeout

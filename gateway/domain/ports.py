@@ -72,20 +72,20 @@ class MailboxLease:
         ordering_key: str,
         token: str,
         state: bytes | None,
-        head: Envelope,
-        until: float,
+        next_update: Envelope,
+        expires_at: float,
         *,
-        deaths: int = 0,
-        crashes: int = 0,
+        owner_losses: int = 0,
+        owner_crashes: int = 0,
     ) -> None:
         self.ordering_key = ordering_key
         self.token = token
         self.state = state
-        self.next_update = head
-        self.expires_at = until
-        self.owner_losses = deaths
-        self.owner_crashes = crashes
-        self.is_suspected = deaths > MAX_UNSUSPECTED_LOSSES
+        self.next_update = next_update
+        self.expires_at = expires_at
+        self.owner_losses = owner_losses
+        self.owner_crashes = owner_crashes
+        self.is_suspected = owner_losses > MAX_UNSUSPECTED_LOSSES
         self.is_committing = False
 
     @property
@@ -138,7 +138,7 @@ class MailboxStore(Protocol):
             A claim if the lane was free, else what became of the update.
 
         Raises:
-            MailboxesUnavailable: the store does not answer or is full.
+            StoreUnavailable: the store does not answer or is full.
         """
 
     async def commit(
@@ -166,7 +166,7 @@ class MailboxStore(Protocol):
             any more: it is free, or was given back.
 
         Raises:
-            ClaimLost: the claim's token is not the current one; nothing was changed.
+            LeaseLost: the claim's token is not the current one; nothing was changed.
         """
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:

@@ -11,38 +11,41 @@ from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.messenger import CancellationBus
 from gateway.domain.ports import Clock
-from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
-from gateway.mailboxes.memory.dead_letters import IN_MEMORY
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import (
-    first_connector,
     is_unprotected,
+    make_checked_connection_factory,
 )
-from gateway.mailboxes.redis.client.server_checks import inspect
+from gateway.mailboxes.redis.client.server_checks import check_durability
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.redis.store_clock import StoreClock
-from gateway.mailboxes.serialization import PER_SHARD
+from gateway.mailboxes.serialization import DEFAULT_SHARD_LIMITS
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.mailboxes.stream_cancellation import LocalStops, RedisStops
+from gateway.mailboxes.stream_cancellation import (
+    LocalCancellationBus,
+    RedisCancellationBus,
+)
 
 logger = logging.getLogger(__name__)
 
-Opened = MemoryMailboxes | FallbackMailboxes
+WorkerMailboxes = MemoryMailboxStore | FailoverMailboxStore
 
 
-class Store(NamedTuple):
+class OpenedMailboxes(NamedTuple):
     """What was opened.
 
     Attributes:
         mailboxes: the mailboxes.
-        stops: what goes past them.
+        cancellation_bus: what goes past them.
         clock: tells the time that all gateways with these mailboxes agree on.
     """
 
-    mailboxes: Opened
-    stops: CancellationBus
+    mailboxes: WorkerMailboxes
+    cancellation_bus: CancellationBus
     clock: Clock
 
 
@@ -53,11 +56,11 @@ async def open_mailboxes(
     signatures: StoreSignatures,
     *,
     limit: int,
-    sessions: int,
-    patience: float,
-    letter_seconds: float,
+    max_sessions: int,
+    put_timeout: float,
+    dead_letter_seconds: float,
     background: BackgroundTasks | None = None,
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[OpenedMailboxes]:
     """Open mailboxes inside of the block.
 
     Args:
@@ -65,75 +68,79 @@ async def open_mailboxes(
         clock: this machine's own.
         signatures: signs what is stored in Redis, and verifies what comes back.
         limit: how many updates a mailbox may hold; at least 1.
-        sessions: how many states are kept in memory at most.
-        patience: for how many seconds a put waits for a Redis that fails.
-        letter_seconds: for how long dead letters are kept.
+        max_sessions: how many states are kept in memory at most.
+        put_timeout: for how many seconds a put waits for a Redis that fails.
+        dead_letter_seconds: for how long dead letters are kept.
         background: runs the tasks.
 
     Raises:
-        Faults: the address is wrong.
+        ConfigurationError: the address is wrong.
     """
     store_clock = StoreClock(clock)
-    memory = MemoryMailboxes(
+    memory_store = MemoryMailboxStore(
         clock if url is None else store_clock,
         limit=limit,
-        sessions=sessions,
-        dead_letters=structs.replace(IN_MEMORY, seconds=letter_seconds),
+        max_sessions=max_sessions,
+        dead_letters=structs.replace(
+            DEFAULT_MEMORY_LIMITS, retention_seconds=dead_letter_seconds
+        ),
     )
     try:
         if url is None:
             logger.warning("mailboxes are in memory: a crash loses what is not done")
-            yield Store(memory, LocalStops(), clock)
+            yield OpenedMailboxes(memory_store, LocalCancellationBus(), clock)
         else:
-            await _inspect(url)
+            await _log_durability_warnings(url)
             scripts = load_scripts()
-            transport = ClusterTransport(
+            client = ClusterClient(
                 url,
                 scripts,
                 clock,
-                learn_time=store_clock.learn,
+                on_server_time=store_clock.record_server_time,
                 background=background,
             )
-            durable = RedisMailboxes(
-                transport,
+            redis_store = RedisMailboxStore(
+                client,
                 scripts,
                 store_clock,
                 signatures,
                 limit=limit,
-                patience=patience,
-                learn_time=store_clock.learn,
-                dead_letters=structs.replace(PER_SHARD, seconds=letter_seconds),
+                put_timeout=put_timeout,
+                on_server_time=store_clock.record_server_time,
+                dead_letters=structs.replace(
+                    DEFAULT_SHARD_LIMITS, retention_seconds=dead_letter_seconds
+                ),
             )
             async with (
-                transport,
-                FallbackMailboxes(
-                    durable, memory, transport, clock, background
+                client,
+                FailoverMailboxStore(
+                    redis_store, memory_store, client, clock, background
                 ) as mailboxes,
-                RedisStops(
-                    transport.connect, transport, signatures, background
-                ) as stops,
+                RedisCancellationBus(
+                    client.make_connection, client, signatures, background
+                ) as cancellation_bus,
             ):
                 # Else what comes in now would be judged by this machine's clock, and
                 # a moment later by that of Redis.
-                await transport.attempt()
-                yield Store(mailboxes, stops, store_clock)
+                await client.wait_first_attempt()
+                yield OpenedMailboxes(mailboxes, cancellation_bus, store_clock)
     finally:
-        if memory.in_memory:
+        if memory_store.in_memory:
             logger.error(
-                "stopped before all was done", extra={"updates": memory.in_memory}
+                "stopped before all was done", extra={"updates": memory_store.in_memory}
             )
 
 
-async def _inspect(url: str) -> None:
+async def _log_durability_warnings(url: str) -> None:
     """Warn of what weakens the promise that nothing accepted is lost."""
-    connect = first_connector(url)
+    make_connection = make_checked_connection_factory(url)
     if is_unprotected(url):
         logger.warning(
             "redis has no password: whoever reaches it reads what users wrote, and can"
             " delete it; set one in REDIS_URL"
         )
     try:
-        for warning in await inspect(connect):
+        for warning in await check_durability(make_connection):
             logger.warning("redis weakens the promise", extra={"reason": warning})
     except StoreUnavailable as error:
         logger.warning(

@@ -4,7 +4,7 @@ from itertools import count
 from secrets import token_hex
 
 
-class Tokens:
+class FencingTokenFactory:
     """Makes tokens: random per process and counted within it.
 
     That is unique, and cheaper than a random one per claim.
@@ -14,10 +14,10 @@ class Tokens:
         self._prefix = token_hex(8) + "-"
         self._numbers = count(1)
 
-    def make(self) -> str:
+    def issue(self) -> str:
         """Give a new one."""
         return self._prefix + str(next(self._numbers))
 
-    def made(self, token: str) -> bool:
+    def has_issued(self, token: str) -> bool:
         """Tell whether a token was made here."""
         return token.startswith(self._prefix)

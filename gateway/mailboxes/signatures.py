@@ -41,7 +41,7 @@ class StoreSignatures:
         secrets: the first one signs, and all of them are accepted. None is empty.
 
     Attributes:
-        forged: how many entries were refused, by purpose.
+        forged_counts: how many entries were refused, by purpose.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
@@ -63,7 +63,9 @@ class StoreSignatures:
             ]
             for purpose in Purpose
         }
-        self.forged: Counter[str] = Counter({purpose.value: 0 for purpose in Purpose})
+        self.forged_counts: Counter[str] = Counter(
+            {purpose.value: 0 for purpose in Purpose}
+        )
 
     def sign(self, purpose: Purpose, ordering_key: bytes, content: bytes) -> bytes:
         """Return the signature: `SIGNATURE_BYTES` bytes."""
@@ -83,11 +85,11 @@ class StoreSignatures:
                 return True
         return False
 
-    def seal_state(self, ordering_key: bytes, state: bytes) -> bytes:
+    def sign_state(self, ordering_key: bytes, state: bytes) -> bytes:
         """Return what to store: the signature, then the state."""
         return self.sign(Purpose.STATE, ordering_key, state) + state
 
-    def open_state(self, ordering_key: bytes, stored: bytes | None) -> bytes | None:
+    def verify_state(self, ordering_key: bytes, stored: bytes | None) -> bytes | None:
         """Return a stored state. None: there is none, or it is forged, which is noted.
 
         A forged state is treated as none: the user is resolved again.
@@ -97,12 +99,12 @@ class StoreSignatures:
         signature, state = stored[:SIGNATURE_BYTES], stored[SIGNATURE_BYTES:]
         if self.verify(Purpose.STATE, ordering_key, signature, state):
             return state
-        self.note_forged(Purpose.STATE, ordering_key)
+        self.record_forgery(Purpose.STATE, ordering_key)
         return None
 
-    def note_forged(self, purpose: Purpose, ordering_key: bytes) -> None:
+    def record_forgery(self, purpose: Purpose, ordering_key: bytes) -> None:
         """Count and log an entry that no gateway with our secrets wrote."""
-        self.forged[purpose] += 1
+        self.forged_counts[purpose] += 1
         shown = ordering_key[:_LOGGED_CHARACTERS].decode(errors="replace")
         logger.error(
             "forged entry in redis", extra={"what": purpose.value, "lane": shown}

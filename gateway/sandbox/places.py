@@ -25,7 +25,7 @@ def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, s
         The addresses by the names of the services.
 
     Raises:
-        Faults: a name is unknown, or something is no address.
+        ConfigurationError: a name is unknown, or something is no address.
     """
     targets = {}
     faults = []

@@ -56,7 +56,7 @@ class Recorder:
         api_url: the Bot API that the gateway uses.
 
     Raises:
-        Faults: something of it is not on this machine, or the key is empty.
+        ConfigurationError: something of it is not on this machine, or the key is empty.
     """
 
     def __init__(self, url: str, key: str, api_url: str) -> None:

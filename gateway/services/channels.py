@@ -104,7 +104,7 @@ class Channels:
             interceptors: stand around every call.
 
         Raises:
-            Faults: files that cannot be used.
+            ConfigurationError: files that cannot be used.
         """
         self._targets = targets
         self._credentials = _credentials(tls) if tls else None

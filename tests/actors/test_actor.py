@@ -33,8 +33,8 @@ from gateway.domain.ports import MailboxLease
 from gateway.domain.suspicion import POISON_LOSSES
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import decode_user_state
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
-from gateway.mailboxes.stream_cancellation import LocalStops
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.fakes import (
     FakeClock,
     FakeLease,
@@ -56,11 +56,11 @@ class Stage:
 
     def __init__(self, requests: int = 100) -> None:
         self.clock = FakeClock()
-        self.mailboxes = MemoryMailboxes(self.clock, limit=64, sessions=100)
+        self.mailboxes = MemoryMailboxStore(self.clock, limit=64, max_sessions=100)
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
-        self.stops = LocalStops()
+        self.stops = LocalCancellationBus()
         self.read_at: list[float] = []
         self.useful_seconds = 0.0
         self.claims: list[MailboxLease] = []
@@ -367,7 +367,7 @@ async def test_a_fault_of_our_own_stops_nobody(
         await stage.serve(a_message(1, "secret"), a_message(2, "next"))
     assert stage.messenger.texts == [APOLOGY, "next"]
     assert stage.turns.outcomes == ["crashed", "done"]
-    (dead_letter,) = stage.mailboxes.letters.all
+    (dead_letter,) = stage.mailboxes.dead_letters.entries
     assert (dead_letter.update_id, dead_letter.reason) == (1, "crashed")
     (record,) = caplog.records
     assert vars(record)["request_id"] == "1-1"
@@ -379,7 +379,9 @@ async def test_an_unreadable_envelope_is_buried(stage: Stage) -> None:
     """Without an update there is nobody to apologise to."""
     await stage.serve(Envelope(update_id=3, ordering_key="7", arrived_at=0, body=b"x"))
     assert stage.turns.outcomes == ["crashed"]
-    assert [dead_letter.body for dead_letter in stage.mailboxes.letters.all] == [b"x"]
+    assert [
+        dead_letter.body for dead_letter in stage.mailboxes.dead_letters.entries
+    ] == [b"x"]
 
 
 async def test_an_update_that_was_given_up_can_be_replayed_once() -> None:

@@ -100,7 +100,7 @@ class Gateway:
         self._own.true_time = at
         asked = self._clock.uptime()
         self._own.true_time = at + there + back
-        self._clock.learn(at + there, asked, self._clock.uptime())
+        self._clock.record_server_time(at + there, asked, self._clock.uptime())
 
     def note_arrival(self, at: float) -> float:
         """Give the time that it notes."""

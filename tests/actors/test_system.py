@@ -20,8 +20,8 @@ from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.ports import LEASE_SECONDS, MailboxLease
 from gateway.domain.suspicion import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import Envelope, Update
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
-from gateway.mailboxes.stream_cancellation import LocalStops
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.fakes import (
     FakeClock,
     FakeMessenger,
@@ -33,7 +33,7 @@ from tests.fakes import (
 from tests.waiting import wait_until
 
 
-class DurableMailboxes(MemoryMailboxes):
+class DurableMailboxes(MemoryMailboxStore):
     """Mailboxes that are said to survive this process."""
 
     @property
@@ -46,7 +46,7 @@ class DurableMailboxes(MemoryMailboxes):
         """Forget it."""
 
 
-class AskedMailboxes(MemoryMailboxes):
+class AskedMailboxes(MemoryMailboxStore):
     """Mailboxes that count how often they were asked for those that wait."""
 
     asked = 0
@@ -57,7 +57,7 @@ class AskedMailboxes(MemoryMailboxes):
         return await super().claimable(limit)
 
 
-class LosingMailboxes(MemoryMailboxes):
+class LosingMailboxes(MemoryMailboxStore):
     """Mailboxes in which every claim that is renewed turns out to be lost."""
 
     lost = False
@@ -75,12 +75,12 @@ class House:
         self,
         *,
         max_active: int = 100,
-        mailboxes: MemoryMailboxes | None = None,
+        mailboxes: MemoryMailboxStore | None = None,
         clock: FakeClock | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
-        self.mailboxes = mailboxes or MemoryMailboxes(
-            self.clock, limit=64, sessions=1000
+        self.mailboxes = mailboxes or MemoryMailboxStore(
+            self.clock, limit=64, max_sessions=1000
         )
         self.services = FakeServices()
         self.messenger = FakeMessenger()
@@ -91,7 +91,9 @@ class House:
             Actor(
                 self.mailboxes,
                 self.services,
-                an_answering(self.services, self.messenger, self.clock, LocalStops()),
+                an_answering(
+                    self.services, self.messenger, self.clock, LocalCancellationBus()
+                ),
                 delivery,
                 RateLimit(1000, 1),
                 clock=self.clock,
@@ -99,7 +101,7 @@ class House:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=LocalStops().publish,
+            tell_stop=LocalCancellationBus().publish,
             clock=self.clock,
             max_active=max_active,
         )
@@ -159,7 +161,7 @@ async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {"renew leases", "sweep mailboxes"} <= names
     assert len(names) <= 4
-    assert house.mailboxes.in_memory == house.mailboxes.lanes == 0
+    assert house.mailboxes.in_memory == house.mailboxes.mailbox_count == 0
 
 
 async def test_no_more_actors_run_than_there_are_places() -> None:
@@ -246,7 +248,7 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
 async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
     """Its call is cancelled; the new owner does the update."""
     clock = FakeClock()
-    mailboxes = LosingMailboxes(clock, limit=64, sessions=10)
+    mailboxes = LosingMailboxes(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.system.start()
     await house.accept(1, user=1)
@@ -265,7 +267,7 @@ async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
 async def test_an_actor_that_is_cancelled_before_it_starts_leaves_its_place() -> None:
     """Its task runs no code at all, and a drain does not wait for it."""
     clock = FakeClock()
-    mailboxes = LosingMailboxes(clock, limit=64, sessions=10)
+    mailboxes = LosingMailboxes(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     await house.accept(1, user=1)
     clock.move(LEASE_SECONDS + 1)
@@ -315,7 +317,7 @@ async def test_a_drain_serves_all_that_memory_holds() -> None:
 async def test_a_drain_gives_durable_lanes_back() -> None:
     """Running updates are finished, the rest of the mail waits for other workers."""
     clock = FakeClock()
-    mailboxes = DurableMailboxes(clock, limit=64, sessions=10)
+    mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.system.start()
     for n in range(6):
@@ -432,7 +434,7 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     """Else thousands of them would keep the store busy, all in vain."""
     monkeypatch.setattr(scheduler, "SWEEP_SECONDS", 10**6)
     clock = FakeClock()
-    mailboxes = AskedMailboxes(clock, limit=64, sessions=10)
+    mailboxes = AskedMailboxes(clock, limit=64, max_sessions=10)
     house = House(max_active=1, mailboxes=mailboxes, clock=clock)
     house.system.start()
     house.gate.set()
@@ -477,13 +479,13 @@ async def test_a_user_whose_reply_waited_gives_way_to_those_who_have_no_place() 
     await house.system.drain(5)
 
 
-@pytest.mark.parametrize("store", [MemoryMailboxes, DurableMailboxes])
+@pytest.mark.parametrize("store", [MemoryMailboxStore, DurableMailboxes])
 async def test_a_drain_waits_for_replies_that_are_tried_again(
-    store: type[MemoryMailboxes],
+    store: type[MemoryMailboxStore],
 ) -> None:
     """Whoever did the update again would call its service again."""
     clock = FakeClock()
-    house = House(mailboxes=store(clock, limit=64, sessions=10), clock=clock)
+    house = House(mailboxes=store(clock, limit=64, max_sessions=10), clock=clock)
     house.system.start()
     outage = Outage(house)
     house.gate.set()
@@ -500,7 +502,7 @@ async def test_a_drain_waits_for_replies_that_are_tried_again(
 async def test_a_drain_gives_back_what_still_waits_at_its_end() -> None:
     """Another worker does the update, which counts as no death."""
     clock = FakeClock()
-    mailboxes = DurableMailboxes(clock, limit=64, sessions=10)
+    mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.system.start()
     outage = Outage(house)
@@ -531,7 +533,7 @@ async def test_a_failed_sweep_is_tried_again() -> None:
     """A fault of the store passes; the lanes that waited are found afterwards."""
     clock = FakeClock()
 
-    class Failing(MemoryMailboxes):
+    class Failing(MemoryMailboxStore):
         failures = 1
 
         async def claimable(self, limit: int) -> list[str]:
@@ -540,7 +542,7 @@ async def test_a_failed_sweep_is_tried_again() -> None:
                 raise OSError("gone")
             return list(await super().claimable(limit))
 
-    mailboxes = Failing(clock, limit=64, sessions=10)
+    mailboxes = Failing(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.gate.set()
     house.system.start()
@@ -555,7 +557,7 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     """The lease runs out and a sweep goes on from the last commit."""
     clock = FakeClock()
 
-    class Failing(MemoryMailboxes):
+    class Failing(MemoryMailboxStore):
         failures = 1
 
         async def commit(
@@ -578,7 +580,7 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
                 release=release,
             )
 
-    mailboxes = Failing(clock, limit=64, sessions=10)
+    mailboxes = Failing(clock, limit=64, max_sessions=10)
     house = House(mailboxes=mailboxes, clock=clock)
     house.gate.set()
     house.system.start()
@@ -608,7 +610,7 @@ async def crash(house: House, ordering_key: int) -> None:
     while lease is None:
         house.clock.move(1)
         lease = await house.mailboxes.acquire(str(ordering_key))
-    await MemoryMailboxes.record_step(house.mailboxes, lease, running=True)
+    await MemoryMailboxStore.record_step(house.mailboxes, lease, running=True)
     house.clock.move(4)
 
 
@@ -626,11 +628,11 @@ async def pauses_over(house: House) -> None:
     house.clock.move(SUSPECT_PAUSES[-1])
 
 
-class SlowNotes(MemoryMailboxes):
+class SlowNotes(MemoryMailboxStore):
     """Mailboxes that take their time to note that a step begins."""
 
     def __init__(self, clock: FakeClock) -> None:
-        super().__init__(clock, limit=64, sessions=1000)
+        super().__init__(clock, limit=64, max_sessions=1000)
         self.clock = clock
         self.stepping: set[str] = set()
         self.most = 0
@@ -745,7 +747,7 @@ async def test_a_poison_update_is_given_up_and_the_user_served(
     house.system.start()
     await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
     assert house.order == [("1", 2)]
-    (dead_letter,) = house.mailboxes.letters.all
+    (dead_letter,) = house.mailboxes.dead_letters.entries
     assert (dead_letter.update_id, dead_letter.reason) == (1, "poison")
     await house.system.drain(5)
 
@@ -769,7 +771,7 @@ async def test_an_update_that_may_be_harmless_is_tried_again(
     await house.system.drain(5)
 
 
-class StuckMailboxes(MemoryMailboxes):
+class StuckMailboxes(MemoryMailboxStore):
     """Mailboxes whose commits wait for their store."""
 
     works = asyncio.Event()
@@ -802,7 +804,7 @@ class StuckMailboxes(MemoryMailboxes):
 async def test_actors_that_wait_for_the_store_take_no_place() -> None:
     """Else an outage would end with nobody being served."""
     clock = FakeClock()
-    mailboxes = StuckMailboxes(clock, limit=64, sessions=10)
+    mailboxes = StuckMailboxes(clock, limit=64, max_sessions=10)
     house = House(max_active=2, mailboxes=mailboxes, clock=clock)
     house.gate.set()
     for user in (1, 2):

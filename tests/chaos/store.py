@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.redis.keys import ALL_SHARDS
-from gateway.mailboxes.serialization import decode_letter
+from gateway.mailboxes.serialization import decode_dead_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES
 from tests.chaos.history import History, Left, Waiting
 from tests.mailboxes.servers import RedisServer, WatchedRedis
@@ -69,7 +69,7 @@ class Store:
         with contextlib.suppress(RedisError, OSError):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for shard in ALL_SHARDS:
-                    pipeline.xlen(shard.dead)
+                    pipeline.xlen(shard.dead_letters)
                 return sum(await pipeline.execute())
         return 0
 
@@ -99,10 +99,10 @@ class Store:
         left = Left()
         for shard in ALL_SHARDS:
             left.lanes += await self._redis.zcard(shard.pending)
-            left.lanes += await self._ask("HLEN", shard.claims)
-            for stream in (shard.dead, shard.rejected):
+            left.lanes += await self._ask("HLEN", shard.leases)
+            for stream in (shard.dead_letters, shard.rejected_letters):
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
-                    dead_letter = decode_letter(fields)
+                    dead_letter = decode_dead_letter(fields)
                     left.dead.append((dead_letter.update_id, dead_letter.reason))
         async for key in self._redis.scan_iter(b"m:*", count=1000):
             left.mailboxes += bool(key)

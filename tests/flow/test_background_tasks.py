@@ -12,8 +12,8 @@ import pytest
 from gateway import app
 from gateway.actors.leases import Renewer
 from gateway.actors.scheduler import ActorSystem
-from gateway.mailboxes.redis.client.connection import Transport
-from gateway.mailboxes.stream_cancellation import RedisStops
+from gateway.mailboxes.redis.client.connection import PipelinedConnection
+from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.failing import FAILED, break_once
 from tests.flow.process import ROOT, serving_process
 from tests.flow.test_floods import get
@@ -31,8 +31,10 @@ async def test_every_task_of_a_gateway_survives_a_failure(
         "introduce bot": break_once(monkeypatch, app, "introduce"),
         "renew leases": break_once(monkeypatch, Renewer, "run"),
         "sweep mailboxes": break_once(monkeypatch, ActorSystem, "_sweep_forever"),
-        "listen for stops": break_once(monkeypatch, RedisStops, "_run"),
-        "redis": break_once(monkeypatch, Transport, "_run"),
+        "listen for stops": break_once(
+            monkeypatch, RedisCancellationBus, "_keep_listening"
+        ),
+        "redis": break_once(monkeypatch, PipelinedConnection, "_keep_connected"),
     }
     server = RedisServer(tmp_path, "")
     server.start()

@@ -16,7 +16,7 @@ from gateway import cli
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, encode_user_state
-from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.telegram.messenger import TelegramMessenger
 from tests.flow.process import run
 from tests.flow.world import SECRET, TOKEN, World, world
@@ -171,7 +171,7 @@ async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> N
 
 async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     """Neither by a forged state nor by forged mail, nor when that is replayed."""
-    shard = shard_of(b"7")
+    shard = get_shard(b"7")
     state = encode_user_state(
         UserState(internal_user_id="admin-0001", session_until=9e9)
     )
@@ -180,8 +180,8 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     body += b' "type": "private"}, "text": "canary"}}'
     async with world(redis_url=redis.url) as gateway:
         async with Redis.from_url(redis.url) as stranger:
-            await stranger.set(shard.state(b"7"), state)
-            await stranger.zadd(shard.mail(b"7"), {b"4 0.0 " + body: 4})
+            await stranger.set(shard.state_key(b"7"), state)
+            await stranger.zadd(shard.mailbox_key(b"7"), {b"4 0.0 " + body: 4})
             await stranger.zadd(shard.pending, {b"7": 1})
         await gateway.say("hello")
         await gateway.ended(1)

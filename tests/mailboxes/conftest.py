@@ -38,7 +38,7 @@ def open_store(
     """Give the way to open an empty store of each implementation."""
     if request.param != "adrift":
         # Else mail is not found in a Redis that a busy machine keeps waiting.
-        monkeypatch.setattr(mailbox_scanner, "PATIENCE", LIMIT)
+        monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)
     if request.param == "cluster":

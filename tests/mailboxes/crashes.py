@@ -23,10 +23,10 @@ from gateway.actors.user_actor import Actor
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 from gateway.domain.user_state import decode_user_state
-from gateway.mailboxes.redis.keys import SHARDS, shard_of
+from gateway.mailboxes.redis.keys import SHARD_COUNT, get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
-from gateway.mailboxes.stream_cancellation import LocalStops
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from gateway.telegram.inbound.parser import UpdateReader
 from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport
@@ -87,7 +87,7 @@ class Worker:
         self.transport = WatchedTransport(
             url, scripts, clock, fault.call if fault else None, self._strike
         )
-        mailboxes = RedisMailboxes(
+        mailboxes = RedisMailboxStore(
             self.transport, scripts, clock, SIGNATURES, limit=64, lease_seconds=LEASE
         )
         services = FakeServices()
@@ -98,7 +98,7 @@ class Worker:
             Actor(
                 mailboxes,
                 services,
-                an_answering(services, day.messenger, clock, LocalStops()),
+                an_answering(services, day.messenger, clock, LocalCancellationBus()),
                 delivery,
                 RateLimit(1000, 1),
                 clock=clock,
@@ -106,7 +106,7 @@ class Worker:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=clock, observe=self.turns.append),
-            tell_stop=LocalStops().publish,
+            tell_stop=LocalCancellationBus().publish,
             clock=clock,
             max_active=100,
         )
@@ -212,7 +212,9 @@ class Day:
         await self._post(worker)
         await wait_until(lambda: len(worker.started) == len(LANES))
         # The next sweep begins when the one before has ended.
-        await wait_until(lambda: Call("waiting", SHARDS) in worker.transport.calls)
+        await wait_until(
+            lambda: Call("list_claimable", SHARD_COUNT) in worker.transport.calls
+        )
         until = self.store.clock.uptime() + LEASE
         self.store.clock.move(1)
         leases = worker.system._running  # noqa: SLF001 - nobody else need know
@@ -249,10 +251,10 @@ class Day:
 
     async def _look(self, ordering_key: str) -> tuple[set[int], list[int]]:
         key = ordering_key.encode()
-        shard = shard_of(key)
-        mail = await self.store.ask("ZRANGE", shard.mail(key), 0, -1)
-        stored = await self.store.ask("GET", shard.state(key))
-        state = decode_user_state(SIGNATURES.open_state(key, stored))
+        shard = get_shard(key)
+        mail = await self.store.ask("ZRANGE", shard.mailbox_key(key), 0, -1)
+        stored = await self.store.ask("GET", shard.state_key(key))
+        state = decode_user_state(SIGNATURES.verify_state(key, stored))
         return {int(each.split()[0]) for each in mail}, state.recent_ids
 
     async def _check(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import AsyncFakeSocket, FakeAsyncRedisConnection
 
-from gateway.mailboxes.redis.client.connection_factory import Connect
+from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 
 
 class _FakeTransport(asyncio.Transport):
@@ -55,7 +55,7 @@ class _FakeConnection(FakeAsyncRedisConnection):
         writer.transport = _FakeTransport(socket)  # type: ignore[attr-defined]
 
 
-def fake_connector(server: FakeServer) -> Connect:
+def fake_connector(server: FakeServer) -> ConnectionFactory:
     """Give a way to make connections to a stand-in."""
     return lambda: _FakeConnection(server=server, protocol=2)
 

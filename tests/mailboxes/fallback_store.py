@@ -7,13 +7,13 @@ import pytest
 
 from gateway.domain.ports import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis import executor
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore, opened
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
@@ -31,34 +31,34 @@ class Worker:
     def __init__(self, url: str, clock: FakeClock, patience: float) -> None:
         scripts = load_scripts()
         self.clock = clock
-        self.transport = ClusterTransport(url, scripts, self.clock)
-        self.memory = MemoryMailboxes(
+        self.transport = ClusterClient(url, scripts, self.clock)
+        self.memory = MemoryMailboxStore(
             self.clock,
             limit=LIMIT,
-            sessions=1000,
+            max_sessions=1000,
             lease_seconds=LEASE,
             dead_letters=LETTERS,
         )
-        self.durable = RedisMailboxes(
+        self.durable = RedisMailboxStore(
             self.transport,
             scripts,
             self.clock,
             SIGNATURES,
             limit=LIMIT,
-            patience=patience,
+            put_timeout=patience,
             lease_seconds=LEASE,
             dead_letters=LETTERS,
         )
-        self.mailboxes = FallbackMailboxes(
+        self.mailboxes = FailoverMailboxStore(
             self.durable, self.memory, self.transport, self.clock
         )
 
     async def go_away(self) -> None:
         """Let memory take over for all lanes, and serve them."""
-        await wait_until(lambda: self.transport.failing)
-        self.mailboxes._go_away("")  # noqa: SLF001 - as a put that is given up
-        away = self.mailboxes._away  # noqa: SLF001 - as above
-        await wait_until(lambda: away.serves("", 1e9))
+        await wait_until(lambda: self.transport.is_failing)
+        self.mailboxes._fail_over("")  # noqa: SLF001 - as a put that is given up
+        away = self.mailboxes._unavailable  # noqa: SLF001 - as above
+        await wait_until(lambda: away.memory_may_serve("", 1e9))
         self.clock.move(LEASE_SECONDS + 1)
 
 
@@ -70,7 +70,7 @@ async def worker(
     opened_worker = Worker(url, clock or FakeClock(), patience)
     with pytest.MonkeyPatch.context() as patch:
         # A Redis that does not fail is waited for, however busy the machine is.
-        patch.setattr(executor, "MOST_PATIENCE", LIMIT_OF_WAITING / patience)
+        patch.setattr(executor, "MAX_TIMEOUT_FACTOR", LIMIT_OF_WAITING / patience)
         async with opened_worker.transport, opened_worker.mailboxes:
             yield opened_worker
 
@@ -92,7 +92,10 @@ def ashore(url: str) -> OpenStore:
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
-        async with opened(connector(url)) as store, worker(url, store.clock) as one:
+        async with (
+            opened(make_connection_factory(url)) as store,
+            worker(url, store.clock) as one,
+        ):
             yield AshoreStore(one, store)
 
     return open_store
@@ -116,11 +119,11 @@ class AdriftStore:
 
     async def lanes(self) -> int:
         """Count the lanes of which there is more than a state."""
-        return self._memory.lanes
+        return self._memory.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
-        return self._memory.letters.all
+        return self._memory.dead_letters.entries
 
 
 def adrift() -> OpenStore:

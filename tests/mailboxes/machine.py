@@ -80,13 +80,19 @@ class MailboxMachine(RuleBasedStateMachine):
         """Let some owners of a lane vanish, or none: it takes long to get there."""
         if not tries:
             return multiple()
-        answers = [self.put("7", 2, claim=True, free=False)]
+        answers = [self.put("7", 2, acquire=True, free=False)]
         answers += [self.take_over("7") for _ in range(tries)]
         return multiple(
             *(lease for lease in answers if isinstance(lease, MailboxLease))
         )
 
-    @rule(target=claims, lane=LANES, update_id=IDS, claim=st.booleans(), free=RARELY)
+    @rule(
+        target=claims,
+        ordering_key=LANES,
+        update_id=IDS,
+        acquire=st.booleans(),
+        free=RARELY,
+    )
     def put(
         self, ordering_key: str, update_id: int, acquire: bool, free: bool
     ) -> MailboxLease | MultipleResults[MailboxLease]:
@@ -109,7 +115,7 @@ class MailboxMachine(RuleBasedStateMachine):
             self.due.setdefault(ordering_key, self.now)
         return multiple()
 
-    @rule(target=claims, lane=LANES)
+    @rule(target=claims, ordering_key=LANES)
     def claim(self, ordering_key: str) -> MailboxLease | MultipleResults[MailboxLease]:
         """Claim a lane, whether it is waiting or not."""
         answer = self.call(self.store.mailboxes.acquire(ordering_key))
@@ -123,7 +129,7 @@ class MailboxMachine(RuleBasedStateMachine):
             return multiple()
         return self.claimed(ordering_key, answer)
 
-    @rule(target=claims, lane=LANES)
+    @rule(target=claims, ordering_key=LANES)
     def take_over(
         self, ordering_key: str
     ) -> MailboxLease | MultipleResults[MailboxLease]:
@@ -131,34 +137,36 @@ class MailboxMachine(RuleBasedStateMachine):
         self.time_passes(1.1 * LEASE)
         return self.claim(ordering_key)
 
-    @rule(lane=LANES, running=st.booleans())
+    @rule(ordering_key=LANES, running=st.booleans())
     def note_step_of_owner(self, ordering_key: str, running: bool) -> None:
         """Note that a step begins or ends, as the lane's owner does."""
         if ordering_key in self.owners:
             self.note_step(self.owners[ordering_key], running)
 
-    @rule(claim=claims, running=st.booleans())
+    @rule(lease=claims, running=st.booleans())
     def note_step(self, lease: MailboxLease, running: bool) -> None:
         """Note that a step begins or ends, be the update suspected or not."""
         self.call(self.store.mailboxes.record_step(lease, running=running))
         if self.owners.get(lease.ordering_key) is lease:
             self.stages[lease.ordering_key] = "running" if running else "waiting"
 
-    @rule(claim=claims, dead=REASONS, give_back=RARELY)
+    @rule(lease=claims, dead=REASONS, give_back=RARELY)
     def commit_head(self, lease: MailboxLease, dead: str, give_back: bool) -> None:
         """Finish the update that the claim's owner has most reason to work on."""
         mail = self.mail.get(lease.ordering_key)
         update_id = min(mail) if mail else lease.next_update.update_id
         self.commit(lease, update_id, dead, give_back)
 
-    @rule(claim=claims, update_id=IDS, dead=REASONS, give_back=RARELY)
+    @rule(lease=claims, update_id=IDS, dead=REASONS, give_back=RARELY)
     def commit_any(
         self, lease: MailboxLease, update_id: int, dead: str, give_back: bool
     ) -> None:
         """Finish any update, be it there or not."""
         self.commit(lease, update_id, dead, give_back)
 
-    @rule(claim=claims, lane=LANES, made_up=st.sampled_from([None, "", "made-up"]))
+    @rule(
+        lease=claims, ordering_key=LANES, made_up=st.sampled_from([None, "", "made-up"])
+    )
     def use_a_foreign_token(
         self, lease: MailboxLease, ordering_key: str, made_up: str | None
     ) -> None:
@@ -190,7 +198,7 @@ class MailboxMachine(RuleBasedStateMachine):
         """Renew every claim that was ever given: one per lane can be current."""
         self.renew(self.every_claim)
 
-    @rule(claim=claims)
+    @rule(lease=claims)
     def release(self, lease: MailboxLease) -> None:
         """Give a lane back, or try to under a lost claim."""
         self.call(self.store.mailboxes.release(lease))

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from tests.fakes import FakeClock
 from tests.mailboxes.wire import Wiretap
@@ -23,12 +23,12 @@ class Call(NamedTuple):
     """One of the calls of a store."""
 
     kind: str
-    """put, commit, claim, renew, release, waiting; other: no script."""
+    """put, commit, acquire, renew, release, list_claimable; other: no script."""
     number: int
     """From 0, of the calls of this kind."""
 
 
-class WatchedTransport(ClusterTransport):
+class WatchedTransport(ClusterClient):
     """The product's way to Redis; a test watches one of its commands.
 
     Args:
@@ -58,12 +58,12 @@ class WatchedTransport(ClusterTransport):
         """Called when the watched call is submitted."""
         self.on_answer: Callable[[], None] = lambda: None
         """Called when the watched call is answered, before its caller wakes up."""
-        self._watched: Command | None = None
+        self._watched: RedisCommand | None = None
         self._count: Counter[str] = Counter()
         names = Scripts.__struct_fields__
         self._kinds = {script.sha: name for name, script in zip(names, scripts)}  # noqa: B905 - both are the fields
 
-    def submit(self, command: Command, *, first: bool = False) -> None:
+    def submit(self, command: RedisCommand, *, first: bool = False) -> None:
         """Note the call, and watch it if it is the one."""
         kind = self._kind(command.arguments)
         call = Call(kind, self._count[kind])
@@ -81,7 +81,11 @@ class WatchedTransport(ClusterTransport):
 
     async def pass_by(self, moment: str) -> None:
         """Tell of a moment, if it is one of the watched call."""
-        if self.at is not None and self._watched is not None and self._watched.sends:
+        if (
+            self.at is not None
+            and self._watched is not None
+            and self._watched.send_count
+        ):
             await self.at(moment)
 
 

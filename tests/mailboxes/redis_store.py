@@ -13,13 +13,16 @@ import pytest
 from fakeredis import FakeServer
 
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.client.connection import Transport
-from gateway.mailboxes.redis.client.connection_factory import Connect, connector
-from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.connection import PipelinedConnection
+from gateway.mailboxes.redis.client.connection_factory import (
+    ConnectionFactory,
+    make_connection_factory,
+)
+from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
-from gateway.mailboxes.serialization import decode_letter
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.mailboxes.serialization import decode_dead_letter
 from tests.fakes import FakeClock
 from tests.mailboxes.fake_connection import fake_connector
 from tests.mailboxes.servers import RedisCluster
@@ -93,14 +96,14 @@ class RedisStore:
 
     def __init__(
         self,
-        transport: ClusterTransport,
-        nodes: Sequence[ClusterTransport | Transport],
+        transport: ClusterClient,
+        nodes: Sequence[ClusterClient | PipelinedConnection],
         clock: FakeClock,
     ) -> None:
         self.clock = clock
         self.transport = transport
         self._nodes = nodes
-        self.mailboxes = RedisMailboxes(
+        self.mailboxes = RedisMailboxStore(
             transport,
             load_scripts(),
             clock,
@@ -120,7 +123,7 @@ class RedisStore:
 
     async def ask_nodes(self, *arguments: bytes | str | int) -> list[Any]:
         """Send any command to every node."""
-        commands = [Command(0, arguments) for _ in self._nodes]
+        commands = [RedisCommand(0, arguments) for _ in self._nodes]
         for node, command in zip(self._nodes, commands, strict=True):
             node.submit(command)
         return [await command.reply for command in commands]
@@ -150,7 +153,7 @@ class RedisStore:
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
         dead_letters = [
-            decode_letter(fields)
+            decode_dead_letter(fields)
             for entries in await self.ask_nodes("EVAL", READ_LETTERS, 0)
             for _, fields in entries
         ]
@@ -161,32 +164,32 @@ class RedisStore:
 
 @asynccontextmanager
 async def opened(
-    connect: Connect, kind: type[RedisStore] = RedisStore
+    connect: ConnectionFactory, kind: type[RedisStore] = RedisStore
 ) -> AsyncIterator[RedisStore]:
     """Open an empty store over these connections."""
     clock = FakeClock()
     scripts = load_scripts()
-    async with ClusterTransport("", scripts, clock, lambda _: connect) as transport:
+    async with ClusterClient("", scripts, clock, lambda _: connect) as transport:
         store = kind(transport, [transport], clock)
         await store.ask("FLUSHALL")
         store.start = time.monotonic()
         yield store
 
 
-def node_of(url: str, clock: FakeClock) -> Transport:
+def node_of(url: str, clock: FakeClock) -> PipelinedConnection:
     """Make a way to one node of a Cluster, whatever the others have."""
-    connect, scripts = connector(url), load_scripts()
-    return Transport(connect, scripts, clock, lambda *_: pytest.fail("moved"))
+    connect, scripts = make_connection_factory(url), load_scripts()
+    return PipelinedConnection(connect, scripts, clock, lambda *_: pytest.fail("moved"))
 
 
 @asynccontextmanager
 async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
     """Open an empty store in a Cluster."""
     clock = FakeClock()
-    transport = ClusterTransport(cluster.url, load_scripts(), clock)
+    transport = ClusterClient(cluster.url, load_scripts(), clock)
     nodes = [node_of(node.url, clock) for node in cluster.nodes]
     store = RedisStore(transport, nodes, clock)
-    ways: list[ClusterTransport | Transport] = [transport, *nodes]
+    ways: list[ClusterClient | PipelinedConnection] = [transport, *nodes]
     for way in ways:
         way.start()
     try:
@@ -203,7 +206,7 @@ def redis(url: str) -> OpenStore:
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
-        async with opened(connector(url)) as store:
+        async with opened(make_connection_factory(url)) as store:
             yield store
 
     return open_store

@@ -1,4 +1,4 @@
-"""The implementations of `Mailboxes` that the suite runs over.
+"""The implementations of `MailboxStore` that the suite runs over.
 
 A new implementation gets a `Store` and a line in `STORES`, and has passed when the
 whole suite has.
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.serialization import DeadLetterLimits
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.fakes import FakeClock
@@ -21,7 +21,9 @@ LIMIT = 4
 
 SIGNATURES = StoreSignatures(["the secret of these tests"])
 
-LETTERS = DeadLetterLimits(updates=200, rejected=60, seconds=400 * 86400)
+LETTERS = DeadLetterLimits(
+    max_updates=200, max_rejected=60, retention_seconds=400 * 86400
+)
 """How many dead letters are kept in this suite, and for how long: longer than any order
 of calls that `machine.py` makes up."""
 
@@ -60,12 +62,12 @@ OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 class MemoryStore:
     """Mailboxes in memory."""
 
-    def __init__(self, kind: type[MemoryMailboxes]) -> None:
+    def __init__(self, kind: type[MemoryMailboxStore]) -> None:
         self.clock = FakeClock()
         self.mailboxes = kind(
             self.clock,
             limit=LIMIT,
-            sessions=1000,
+            max_sessions=1000,
             lease_seconds=LEASE,
             dead_letters=LETTERS,
         )
@@ -80,14 +82,14 @@ class MemoryStore:
 
     async def lanes(self) -> int:
         """Count the lanes of which there is more than a state."""
-        return self.mailboxes.lanes
+        return self.mailboxes.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Give the dead letters, oldest first."""
-        return self.mailboxes.letters.all
+        return self.mailboxes.dead_letters.entries
 
 
-def memory(kind: type[MemoryMailboxes] = MemoryMailboxes) -> OpenStore:
+def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
     """Give a way to open mailboxes in memory.
 
     Args:

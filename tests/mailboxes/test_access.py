@@ -13,11 +13,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, DeadLetter
-from gateway.mailboxes.factory import Store, open_mailboxes
-from gateway.mailboxes.failover.mailboxes import FallbackMailboxes
+from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
+from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from gateway.mailboxes.redis.keys import SHARDS, shard_of
+from gateway.mailboxes.redis.keys import SHARD_COUNT, get_shard
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import SIGNATURES, envelope
 from tests.test_deploy import documents, pod
@@ -68,23 +68,25 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
     stopped: list[tuple[str, int]] = []
     async with asyncio.timeout(LIMIT), open_store(server) as store:
         mailboxes = store.mailboxes
-        assert isinstance(mailboxes, FallbackMailboxes)
-        store.stops.listen(
+        assert isinstance(mailboxes, FailoverMailboxStore)
+        store.cancellation_bus.subscribe(
             lambda ordering_key, draft_id: stopped.append((ordering_key, draft_id))
         )
         await serve_updates(mailboxes)
         await reject_forged(server, mailboxes)
         await keep_dead_letters(server, mailboxes)
-        durable = mailboxes._durable  # noqa: SLF001 - what the way back asks
-        assert len(await durable.probe(range(SHARDS))) == SHARDS
-        await durable.withdraw("7", 99)
-        assert not await durable.holds("7")
-        await wait_until(store.stops.listening.is_set)
+        durable = mailboxes._redis_store  # noqa: SLF001 - what the way back asks
+        assert (
+            len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
+        )
+        await durable.remove_update("7", 99)
+        assert not await durable.has_updates("7")
+        await wait_until(store.cancellation_bus.subscribed.is_set)
         async with open_store(server) as other:
-            await wait_until(other.stops.listening.is_set)
-            other.stops.tell("7", 5)
+            await wait_until(other.cancellation_bus.subscribed.is_set)
+            other.cancellation_bus.publish("7", 5)
             await wait_until(lambda: ("7", 5) in stopped)
-        assert not mailboxes.degraded
+        assert not mailboxes.is_degraded
         assert mailboxes.mode == "redis"
 
 
@@ -95,13 +97,13 @@ def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
         SystemClock(),
         SIGNATURES,
         limit=3,
-        sessions=10,
-        patience=5,
-        letter_seconds=60,
+        max_sessions=10,
+        put_timeout=5,
+        dead_letter_seconds=60,
     )
 
 
-async def serve_updates(mailboxes: FallbackMailboxes) -> None:
+async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
     """Put, claim, renew, give back and commit."""
     lease = await mailboxes.put(envelope(1))
     assert isinstance(lease, MailboxLease)
@@ -122,17 +124,19 @@ async def serve_updates(mailboxes: FallbackMailboxes) -> None:
     assert await mailboxes.commit(again, 3, b"state") is None
 
 
-async def reject_forged(server: ShippedRedis, mailboxes: FallbackMailboxes) -> None:
+async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:
     """Move an update that somebody else wrote out of the way."""
     async with Redis.from_url(server.user_url) as stranger:
-        await stranger.zadd(shard_of(b"7").mail(b"7"), {b"5 0.0 {}": 5})
+        await stranger.zadd(get_shard(b"7").mailbox_key(b"7"), {b"5 0.0 {}": 5})
     lease = await mailboxes.put(envelope(6))
     assert isinstance(lease, MailboxLease)
     assert lease.next_update.update_id == 6
     assert await mailboxes.commit(lease, 6, b"state") is None
 
 
-async def keep_dead_letters(server: ShippedRedis, mailboxes: FallbackMailboxes) -> None:
+async def keep_dead_letters(
+    server: ShippedRedis, mailboxes: FailoverMailboxStore
+) -> None:
     """Bury, list, replay and delete."""
     malformed = DeadLetter(
         update_id=0,
@@ -144,7 +148,9 @@ async def keep_dead_letters(server: ShippedRedis, mailboxes: FallbackMailboxes) 
     await mailboxes.add_dead_letter(malformed)
     opening = open_dead_letters(server.user_url, SystemClock(), SIGNATURES)
     async with opening as dead_letters:
-        found = {it.reason: it.place for it in await dead_letters.find()}
+        found = {
+            it.reason: it.dead_letter_id for it in await dead_letters.list_summaries()
+        }
         assert found.keys() == {"crashed", "forged", "malformed"}
         await dead_letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
         assert await dead_letters.delete(found["malformed"])
@@ -222,11 +228,11 @@ async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
         SystemClock(),
         SIGNATURES,
         limit=1,
-        sessions=1,
-        patience=0.1,
-        letter_seconds=60,
+        max_sessions=1,
+        put_timeout=0.1,
+        dead_letter_seconds=60,
     ) as store:
-        assert isinstance(store, Store)
+        assert isinstance(store, OpenedMailboxes)
     warnings = [it for it in caplog.messages if "no password" in it]
     assert len(warnings) == 1
     assert "no-such-host" not in caplog.text

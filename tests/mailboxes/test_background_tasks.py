@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.background import BackgroundTasks
-from gateway.mailboxes.failover.failback import WayBack
+from gateway.mailboxes.failover.failback import Failback
 from gateway.mailboxes.redis.client import cluster, sentinel
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from tests.failing import break_once, failed
@@ -24,11 +24,11 @@ async def test_the_way_back_survives_a_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What memory holds gets to Redis all the same."""
-    probe = break_once(monkeypatch, WayBack, "_probe")
+    probe = break_once(monkeypatch, Failback, "_probe_shards")
     async with worker(redis_server.url) as one:
         await one.memory.put(envelope(1, "7"), acquire=False)
-        one.mailboxes._find_way_back()  # noqa: SLF001 - as the first fault does
-        await wait_until(lambda: not one.memory.lanes)
+        one.mailboxes._start_failback()  # noqa: SLF001 - as the first fault does
+        await wait_until(lambda: not one.memory.mailbox_count)
         assert probe.calls >= 2
     assert failed(caplog) == ["return to redis"]
 
@@ -40,11 +40,11 @@ async def test_who_asks_a_cluster_survives_a_failure(
 ) -> None:
     """The next failing node is found, too."""
     monkeypatch.setattr(cluster, "REFRESH_SECONDS", 0.01)
-    monkeypatch.setattr(ClusterTransport, "failing", True)
-    refresh = break_once(monkeypatch, ClusterTransport, "_refresh")
+    monkeypatch.setattr(ClusterClient, "is_failing", True)
+    refresh = break_once(monkeypatch, ClusterClient, "_refresh_owners")
     url, clock = redis_cluster.url, FakeClock()
-    async with ClusterTransport(url, load_scripts(), clock) as transport:
-        transport._node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
+    async with ClusterClient(url, load_scripts(), clock) as transport:
+        transport._get_node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
         await wait_until(lambda: refresh.calls >= 3)
     assert failed(caplog) == ["ask cluster"]
 
@@ -56,10 +56,10 @@ async def test_who_asks_sentinels_survives_a_failure(
     servers = WatchedRedis(tmp_path)
     servers.start()
     monkeypatch.setattr(sentinel, "WATCH_SECONDS", 0.01)
-    watch = break_once(monkeypatch, MasterConnection, "_watch")
+    watch = break_once(monkeypatch, MasterConnection, "_watch_master")
     tasks = BackgroundTasks()
     try:
-        async with ClusterTransport(
+        async with ClusterClient(
             servers.url, load_scripts(), FakeClock(), background=tasks
         ):
             await wait_until(lambda: watch.calls == 2)

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import LEASE_SECONDS, MailboxLease, PutResult
-from gateway.mailboxes.redis.keys import shard_of, slot_of
-from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
+from gateway.mailboxes.redis.keys import get_shard, get_slot
+from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.mailboxes.servers import RedisCluster
 from tests.mailboxes.stores import envelope
@@ -36,7 +36,7 @@ async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
 
 def slot_of_lane(ordering_key: str) -> int:
     """Give the slot of a lane."""
-    return slot_of(shard_of(ordering_key.encode()).number)
+    return get_slot(get_shard(ordering_key.encode()).number)
 
 
 def lanes_of(node: int, count: int = 20) -> list[str]:
@@ -132,7 +132,7 @@ async def test_what_a_replica_missed_is_put_again(
             await stale
         assert b"role:master" in replica.ask("INFO replication")
         assert list(await store.mailboxes.claimable(100)) == []
-        store.clock.move(SETTLE_SECONDS + 0.1)
+        store.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
         assert {*there} - {*await store.mailboxes.claimable(100)} == {done.ordering_key}
         again = await store.mailboxes.acquire(there[0])
         assert isinstance(again, MailboxLease)

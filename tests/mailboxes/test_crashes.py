@@ -10,11 +10,11 @@ from msgspec import structs
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease
 from gateway.domain.user_state import UserState, encode_user_state
-from gateway.mailboxes.redis.client.connection_factory import connector
-from gateway.mailboxes.redis.client.protocol import Line
-from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.client.protocol import PipelineProtocol
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
 from tests.mailboxes.moments import MOMENTS, Call, WatchedTransport, cancel_at
 from tests.mailboxes.redis_store import RedisStore, opened
@@ -38,7 +38,7 @@ async def live(
     server: RedisServer, fault: Fault | None = None, scripts: Scripts = SCRIPTS
 ) -> Day:
     """Live through a day in an empty Redis."""
-    async with opened(connector(server.url)) as store:
+    async with opened(make_connection_factory(server.url)) as store:
         day = Day(store, server.url, scripts, fault)
         await day.live()
         return day
@@ -53,16 +53,16 @@ async def faults(server: RedisServer, way: str) -> list[Fault]:
     assert {call.kind for worker in day.workers for call in worker.transport.calls} == {
         "put",
         "commit",
-        "claim",
+        "acquire",
         "renew",
         "release",
-        "waiting",
+        "list_claimable",
     }
     found = [
         Fault(worker.number, call, way)
         for worker in day.workers[:2]
         for call in worker.transport.calls
-        if call.kind != "waiting" or call.number == 0
+        if call.kind != "list_claimable" or call.number == 0
     ]
     assert len(found) >= 18
     return found
@@ -85,7 +85,7 @@ class TestEveryCall:
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
             assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                Line
+                PipelineProtocol
             }
         assert "claim lost" not in caplog.messages
         assert "redis is back" in caplog.messages
@@ -100,14 +100,14 @@ class TestEveryCall:
             assert day.workers[fault.worker].struck, fault
             assert day.workers[fault.worker].died.is_set()
             assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                Line
+                PipelineProtocol
             }
 
     @pytest.mark.parametrize(
         ("script", "line", "half"),
         [
             ("commit", b"redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])", b""),
-            ("claim", b"redis.call('GET', KEYS[2])", b"false"),
+            ("acquire", b"redis.call('GET', KEYS[2])", b"false"),
         ],
     )
     async def test_it_is_seen_when_a_script_does_half(
@@ -131,7 +131,7 @@ class Bench:
     def __init__(self, store: RedisStore, transport: WatchedTransport) -> None:
         self.store = store
         self.transport = transport
-        self.mailboxes = RedisMailboxes(
+        self.mailboxes = RedisMailboxStore(
             transport,
             SCRIPTS,
             store.clock,
@@ -190,11 +190,11 @@ def _state(number: int) -> bytes:
 @pytest.fixture
 async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
     """Give mailboxes on a watched way to an empty Redis."""
-    async with opened(connector(redis_server.url)) as store:
+    async with opened(make_connection_factory(redis_server.url)) as store:
         transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
         transport.start()
-        state = SIGNATURES.seal_state(b"neighbour", b"neighbour")
-        await store.ask("SET", shard_of(b"neighbour").state(b"neighbour"), state)
+        state = SIGNATURES.sign_state(b"neighbour", b"neighbour")
+        await store.ask("SET", get_shard(b"neighbour").state_key(b"neighbour"), state)
         yield Bench(store, transport)
         await transport.close()
 
@@ -202,7 +202,7 @@ async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
 @pytest.fixture
 async def day(redis_server: RedisServer) -> AsyncIterator[Day]:
     """Give workers in front of an empty Redis, none of them at work."""
-    async with opened(connector(redis_server.url)) as store:
+    async with opened(make_connection_factory(redis_server.url)) as store:
         yield Day(store, redis_server.url, SCRIPTS)
 
 
@@ -227,8 +227,8 @@ class TestCancelledCallers:
         """What it stored waits for the next sweep, and saw no death."""
         lease = await bench.claimed()
         assert await bench.go_on(lease, 2) == [2, 3]
-        state = SIGNATURES.seal_state(b"7", _state(1))
-        await bench.store.ask("SET", shard_of(b"7").state(b"7"), state)
+        state = SIGNATURES.sign_state(b"7", _state(1))
+        await bench.store.ask("SET", get_shard(b"7").state_key(b"7"), state)
         await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
         if await bench.store.in_memory() == 1:  # the neighbour's
             assert moment == "submitted"
@@ -238,7 +238,7 @@ class TestCancelledCallers:
     async def test_a_claim_gives_the_lane_back(self, bench: Bench, moment: str) -> None:
         """At once, and no death is counted."""
         await bench.mailboxes.release(await bench.claimed())
-        await bench.cancel(bench.mailboxes.acquire("7"), "claim", moment)
+        await bench.cancel(bench.mailboxes.acquire("7"), "acquire", moment)
         assert await bench.serve() == [2, 3]
 
     async def test_a_commit_takes_effect_whole_or_not_at_all(

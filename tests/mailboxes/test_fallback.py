@@ -17,10 +17,10 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.failover.failback import FULL_SECONDS
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
+from gateway.mailboxes.failover.failback import FULL_RETRY_SECONDS
+from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
+from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.fallback_store import Worker, worker
 from tests.mailboxes.redis_store import RedisStore
@@ -49,20 +49,20 @@ async def here(server: RedisServer) -> AsyncIterator[Worker]:
 async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
     """Look into a server from beside."""
     clock = FakeClock()
-    async with ClusterTransport(server.url, load_scripts(), clock) as transport:
+    async with ClusterClient(server.url, load_scripts(), clock) as transport:
         yield RedisStore(transport, [transport], clock)
 
 
 async def ashore(worker: Worker) -> None:
     """Wait until a worker has brought back all it has in memory."""
     mailboxes = worker.mailboxes
-    await wait_until(lambda: mailboxes.mode == "redis" and not mailboxes.degraded)
+    await wait_until(lambda: mailboxes.mode == "redis" and not mailboxes.is_degraded)
 
 
 async def settled(worker: Worker) -> None:
     """Wait until a worker has brought all back and may claim again."""
     await ashore(worker)
-    worker.clock.move(SETTLE_SECONDS + 0.1)
+    worker.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
 
 
 async def claimed(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
@@ -82,7 +82,7 @@ async def test_a_put_outlives_redis(
     for number in range(1, 4):
         assert await here.mailboxes.put(envelope(number)) is PutResult.STORED
     assert here.mailboxes.mode == "memory"
-    assert here.mailboxes.degraded
+    assert here.mailboxes.is_degraded
     assert here.mailboxes.in_memory == 3
     said = [record for record in caplog.records if "memory takes" in record.message]
     assert [record.levelno for record in said] == [logging.ERROR]
@@ -93,8 +93,8 @@ async def test_only_the_first_puts_wait(server: RedisServer) -> None:
     async with worker(server.url, patience=3600) as here:
         server.kill()
         second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
-        await wait_until(lambda: here.transport.failing)
-        here.mailboxes._go_away("7")  # noqa: SLF001 - as the first does
+        await wait_until(lambda: here.transport.is_failing)
+        here.mailboxes._fail_over("7")  # noqa: SLF001 - as the first does
         assert await second is PutResult.STORED
         assert await here.mailboxes.put(envelope(3, "9")) is PutResult.STORED
 
@@ -135,10 +135,10 @@ async def test_what_waits_in_memory_is_brought_to_redis(
     server.start()
     await ashore(here)
     assert here.mailboxes.in_memory == 0
-    assert not here.mailboxes.degraded
+    assert not here.mailboxes.is_degraded
     assert "redis takes updates again" in caplog.messages
     assert await here.mailboxes.put(envelope(9, "9")) is PutResult.STORED
-    here.clock.move(SETTLE_SECONDS + 0.1)
+    here.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
     order = []
     following = await here.mailboxes.commit(first, 1, b"state")
     while following is not None:
@@ -161,13 +161,13 @@ async def test_all_workers_settle_after_an_outage(
         await here.mailboxes.put(envelope(1, "8"))
         there.clock.move(2)
         renewal = asyncio.create_task(there.mailboxes.renew([lease]))
-        await wait_until(lambda: there.transport.failing)
+        await wait_until(lambda: there.transport.is_failing)
         if restart:
             server.start()
         else:
             os.kill(server.pid, signal.SIGCONT)
         await ashore(here)
-        await wait_until(lambda: not there.transport.failing)
+        await wait_until(lambda: not there.transport.is_failing)
         assert await there.mailboxes.put(envelope(2, "8")) is PutResult.STORED
         assert await there.mailboxes.claimable(9) == []
         # What runs keeps its lane, but waits as well; what follows is taken later.
@@ -176,7 +176,7 @@ async def test_all_workers_settle_after_an_outage(
         assert list(await there.mailboxes.renew([lease])) == []
         assert lease.expires_at < there.clock.uptime()
         assert await there.mailboxes.commit(lease, 1, b"state") is None
-        there.clock.move(SETTLE_SECONDS + 0.1)
+        there.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
         assert sorted(await there.mailboxes.claimable(9)) == ["7", "8"]
         other = await there.mailboxes.acquire("8")
         assert isinstance(other, MailboxLease)
@@ -194,7 +194,7 @@ async def test_what_runs_from_memory_is_finished_first(
     assert isinstance(lease, MailboxLease)
     await here.mailboxes.put(envelope(3))
     server.start()
-    await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
+    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - mail is left
     assert await here.mailboxes.put(envelope(2)) is PutResult.STORED
     assert here.mailboxes.in_memory == 3
     assert list(await here.mailboxes.renew([lease])) == []
@@ -218,8 +218,8 @@ async def test_a_lane_is_not_served_from_both(
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
     server.start()
-    await wait_until(lambda: not here.mailboxes._away)  # noqa: SLF001 - mail is left
-    here.clock.move(SETTLE_SECONDS + 0.1)
+    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - mail is left
+    here.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
     assert list(await here.mailboxes.renew([old, lease])) == []
     assert old.expires_at < here.clock.uptime() < lease.expires_at
     await here.mailboxes.commit(lease, 2, b"state")
@@ -239,7 +239,7 @@ async def test_a_commit_does_not_go_on_beside_memory(
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
-    here.transport.listen(print, print)  # as if it had settled at once
+    here.transport.set_health_callbacks(print, print)  # as if it had settled at once
     server.start()
     following = await commit
     assert following is not None
@@ -273,7 +273,7 @@ async def test_a_put_that_was_given_up_leaves_no_claim(
     await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     put = asyncio.create_task(here.mailboxes.put(envelope(1)))
-    await wait_until(lambda: here.transport.failing)
+    await wait_until(lambda: here.transport.is_failing)
     await put
     os.kill(server.pid, signal.SIGCONT)
     await settled(here)
@@ -290,7 +290,7 @@ async def test_nothing_is_lost_if_redis_fails_again(
         await here.mailboxes.put(envelope(number, str(number)))
     for _ in range(3):
         server.start()
-        await wait_until(lambda: not here.transport.failing)
+        await wait_until(lambda: not here.transport.is_failing)
         server.kill()
         await here.mailboxes.put(envelope(99, "99"))
     server.start()
@@ -310,7 +310,7 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
         assert following is not None
         assert list(await here.mailboxes.renew([lease])) == []
         await store.ask("CONFIG", "SET", "maxmemory", "0")
-        here.clock.move(FULL_SECONDS)
+        here.clock.move(FULL_RETRY_SECONDS)
         await ashore(here)
         assert await store.in_memory() == 2
         assert lease.expires_at > here.clock.uptime()
@@ -324,8 +324,8 @@ async def test_a_full_redis_serves_what_it_has_first(
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
         await here.mailboxes.put(envelope(3))
-        here.clock.move(FULL_SECONDS)
-        await wait_until(lambda: here.mailboxes._away.serves("7", 1e9))  # noqa: SLF001 - asked in vain
+        here.clock.move(FULL_RETRY_SECONDS)
+        await wait_until(lambda: here.mailboxes._unavailable.memory_may_serve("7", 1e9))  # noqa: SLF001 - asked in vain
         here.clock.move(LEASE + 1)
         assert list(await here.mailboxes.renew([old])) == []
         assert await here.mailboxes.put(envelope(4, "8")) is PutResult.STORED
@@ -359,14 +359,14 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
     with monkeypatch.context() as patch:
         patch.setattr(here.durable, "put", refuse)
         os.kill(server.pid, signal.SIGCONT)
-        await wait_until(lambda: not here.transport.failing)
-        bringing = here.mailboxes._way_back._bring  # noqa: SLF001 - as its task does
-        here.mailboxes._away.remove(list(here.mailboxes._away))  # noqa: SLF001 - as above
+        await wait_until(lambda: not here.transport.is_failing)
+        bringing = here.mailboxes._failback._migrate_mailboxes  # noqa: SLF001 - as its task does
+        here.mailboxes._unavailable.remove(list(here.mailboxes._unavailable))  # noqa: SLF001 - as above
         with pytest.raises(fault):
             await bringing()
-        await wait_until(lambda: here.mailboxes._away)  # noqa: SLF001 - as above
+        await wait_until(lambda: here.mailboxes._unavailable)  # noqa: SLF001 - as above
         assert here.mailboxes.in_memory == 1
-    here.clock.move(FULL_SECONDS)
+    here.clock.move(FULL_RETRY_SECONDS)
     await ashore(here)
     assert here.mailboxes.in_memory == 0
 
@@ -383,10 +383,10 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
     await here.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
-    assert here.mailboxes.buried == 2
+    assert here.mailboxes.dead_letter_count == 2
     server.start()
     await ashore(here)
-    await wait_until(lambda: not here.memory.letters)
+    await wait_until(lambda: not here.memory.dead_letters)
     async with looked_at(server) as store:
         bodies = [dead_letter.body for dead_letter in await store.dead_letters()]
         assert bodies == [b"?", b"!"]
@@ -397,7 +397,7 @@ async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
     async with worker(server.url, patience=3600) as here:
         server.kill()
         put = asyncio.create_task(here.mailboxes.put(envelope(1)))
-        await wait_until(lambda: here.transport.failing)
+        await wait_until(lambda: here.transport.is_failing)
         server.start()
         await put
         assert here.mailboxes.mode == "redis"
@@ -410,7 +410,7 @@ async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
         server.kill()
         await here.mailboxes.put(envelope(1))
         server.start()
-        await wait_until(lambda: not here.transport.failing)
+        await wait_until(lambda: not here.transport.is_failing)
     assert here.mailboxes.in_memory == 0
     async with looked_at(server) as store:
         assert await store.in_memory() == 1

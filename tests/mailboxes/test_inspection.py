@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.mailboxes.redis.client.connection_factory import connector
-from gateway.mailboxes.redis.client.server_checks import inspect
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.client.server_checks import check_durability
 from tests.mailboxes.servers import RedisServer
 from tests.ports import free_ports
 
@@ -31,7 +31,7 @@ async def test_what_weakens_the_promise_is_told(
     server = RedisServer(tmp_path, options)
     server.start()
     try:
-        warnings = await inspect(connector(server.url))
+        warnings = await check_durability(make_connection_factory(server.url))
     finally:
         server.kill()
     assert len(warnings) == len(says)
@@ -44,7 +44,7 @@ async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
     server.start()
     server.ask("ACL SETUSER default -info")
     try:
-        (warning,) = await inspect(connector(server.url))
+        (warning,) = await check_durability(make_connection_factory(server.url))
     finally:
         server.kill()
     assert "no INFO" in warning
@@ -53,4 +53,6 @@ async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
 async def test_a_server_that_does_not_answer_is_told_apart() -> None:
     """It is no reason to warn of anything."""
     with pytest.raises(StoreUnavailable):
-        await inspect(connector(f"redis://127.0.0.1:{free_ports(1)[0]}"))
+        await check_durability(
+            make_connection_factory(f"redis://127.0.0.1:{free_ports(1)[0]}")
+        )

@@ -10,18 +10,18 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, InvalidResponse
 from redis.exceptions import ConnectionError as Lost
 
-from gateway.mailboxes.redis.client.connection_factory import connector
-from gateway.mailboxes.redis.client.pipeline import pack
-from gateway.mailboxes.redis.client.protocol import Line, open_line
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.client.pipeline import encode_command
+from gateway.mailboxes.redis.client.protocol import PipelineProtocol, attach_protocol
 from tests.mailboxes.servers import RedisServer
 from tests.waiting import wait_until
 
-PING = pack((b"PING",))
+PING = encode_command((b"PING",))
 
 
 async def connected(url: str) -> AbstractConnection:
     """Give a connection."""
-    connection = connector(url)()
+    connection = make_connection_factory(url)()
     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
     return connection
 
@@ -36,7 +36,7 @@ async def connection(redis_server: RedisServer) -> AsyncIterator[AbstractConnect
 
 async def test_redis_py_shows_its_transport(connection: AbstractConnection) -> None:
     """It is no public part of it: were it gone, all would go on, at a higher price."""
-    assert isinstance(open_line(connection, print), Line)
+    assert isinstance(attach_protocol(connection, print), PipelineProtocol)
 
 
 async def test_so_it_does_over_a_socket_file(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ async def test_so_it_does_over_a_socket_file(tmp_path: Path) -> None:
     try:
         connection = await connected(f"unix://{path}")
         replies: list[Any] = []
-        line = open_line(connection, replies.append)
-        assert isinstance(line, Line)
+        line = attach_protocol(connection, replies.append)
+        assert isinstance(line, PipelineProtocol)
         line.send(PING, 1)
         await wait_until(lambda: replies == [b"PONG"])
         await connection.disconnect(nowait=True)
@@ -61,8 +61,13 @@ async def test_answers_come_in_order_and_errors_are_answers(
 ) -> None:
     """A refused command has an answer too, which keeps the others in their places."""
     replies: list[Any] = []
-    line = open_line(connection, replies.append)
-    line.send(PING + pack((b"NONSENSE",)) + pack((b"ECHO", b"x" * 300_000)), 3)
+    line = attach_protocol(connection, replies.append)
+    line.send(
+        PING
+        + encode_command((b"NONSENSE",))
+        + encode_command((b"ECHO", b"x" * 300_000)),
+        3,
+    )
     await wait_until(lambda: len(replies) == 3)
     assert replies[0] == b"PONG"
     assert isinstance(replies[1], Exception)
@@ -79,10 +84,10 @@ async def test_what_the_taker_raises_ends_the_line(
         taken.append(reply)
         raise AuthenticationError
 
-    line = open_line(connection, take)
+    line = attach_protocol(connection, take)
     line.send(PING + PING, 2)
     with pytest.raises(AuthenticationError):
-        await line.run()
+        await line.wait_closed()
     assert taken == [b"PONG"]
 
 
@@ -104,9 +109,9 @@ async def test_a_line_that_breaks_while_nobody_asks_ends_with_the_next_batch(
         port = server.sockets[0].getsockname()[1]
         connection = await connected(f"redis://127.0.0.1:{port}")
         replies: list[Any] = []
-        line = open_line(connection, replies.append)
-        assert isinstance(line, Line)
-        running = asyncio.create_task(line.run())
+        line = attach_protocol(connection, replies.append)
+        assert isinstance(line, PipelineProtocol)
+        running = asyncio.create_task(line.wait_closed())
         line.send(PING, 1)
         await wait_until(lambda: replies == [b"PONG"])
         ends.set()

@@ -9,19 +9,19 @@ from hypothesis.stateful import run_state_machine_as_test
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import Envelope
 from gateway.mailboxes.memory.mailbox import Mailbox
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from tests.mailboxes.machine import machine_over
 from tests.mailboxes.stores import OpenStore, memory
 
 
-class IgnoresTokens(MemoryMailboxes):
+class IgnoresTokens(MemoryMailboxStore):
     """Takes every claim for the current one, which is what I3 forbids."""
 
-    def _held(self, lease: MailboxLease) -> Mailbox | None:
-        return self._claimed.get(lease.ordering_key)
+    def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
+        return self._leased.get(lease.ordering_key)
 
 
-class CommitsUnderAnyToken(MemoryMailboxes):
+class CommitsUnderAnyToken(MemoryMailboxStore):
     """Compares tokens everywhere but in a commit."""
 
     async def commit(
@@ -34,7 +34,7 @@ class CommitsUnderAnyToken(MemoryMailboxes):
         release: bool = False,
     ) -> Envelope | None:
         """Commit under the current token, whatever the claim's is."""
-        mailbox = self._claimed.get(lease.ordering_key)
+        mailbox = self._leased.get(lease.ordering_key)
         token = mailbox.token if mailbox else lease.token
         current = MailboxLease(lease.ordering_key, token, None, lease.next_update, 0)
         following = await super().commit(
@@ -48,18 +48,18 @@ class CommitsUnderAnyToken(MemoryMailboxes):
         return following
 
 
-class ClaimsHeldLanes(MemoryMailboxes):
+class ClaimsHeldLanes(MemoryMailboxStore):
     """Lets a second worker in before the lease has ended, which I6 forbids."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a lane that anybody may hold."""
-        mailbox = self._claimed.get(ordering_key)
+        mailbox = self._leased.get(ordering_key)
         if mailbox is not None:
-            mailbox.due = 0
+            mailbox.claimable_at = 0
         return await super().acquire(ordering_key)
 
 
-class ClaimsWaitingLanesOnPut(MemoryMailboxes):
+class ClaimsWaitingLanesOnPut(MemoryMailboxStore):
     """Lets a put pass by the lanes that wait longer."""
 
     async def put(
@@ -73,7 +73,7 @@ class ClaimsWaitingLanesOnPut(MemoryMailboxes):
         return claimed if isinstance(claimed, MailboxLease) else placed
 
 
-class ServesInOrderOfArrival(MemoryMailboxes):
+class ServesInOrderOfArrival(MemoryMailboxStore):
     """Orders by arrival and not by `update_id`, which I2 forbids."""
 
     async def put(
@@ -84,14 +84,14 @@ class ServesInOrderOfArrival(MemoryMailboxes):
             envelope, acquire=acquire, enforce_limit=enforce_limit
         )
         mailbox = (
-            self._claimed.get(envelope.ordering_key)
-            or self._unclaimed[envelope.ordering_key]
+            self._leased.get(envelope.ordering_key)
+            or self._unleased[envelope.ordering_key]
         )
-        mailbox.mail.sort(key=lambda update: int(update.body))
+        mailbox.updates.sort(key=lambda update: int(update.body))
         return placed
 
 
-class ReplacesWhatIsPutAgain(MemoryMailboxes):
+class ReplacesWhatIsPutAgain(MemoryMailboxStore):
     """Takes an update that is put again for a new one."""
 
     async def put(
@@ -101,23 +101,23 @@ class ReplacesWhatIsPutAgain(MemoryMailboxes):
         placed = await super().put(
             envelope, acquire=acquire, enforce_limit=enforce_limit
         )
-        mailbox = self._claimed.get(envelope.ordering_key)
+        mailbox = self._leased.get(envelope.ordering_key)
         if placed is PutResult.DUPLICATE and mailbox is not None:
-            mailbox.take(envelope.update_id)
+            mailbox.remove(envelope.update_id)
             mailbox.add(envelope, None)
         return placed
 
 
-class LosesMailOnRelease(MemoryMailboxes):
+class LosesMailOnRelease(MemoryMailboxStore):
     """Takes a release for the end of the update, which I1 forbids."""
 
     async def release(self, lease: MailboxLease) -> None:
         """Drop the update that was being worked on."""
-        if self._held(lease) is not None:
+        if self._find_leased_mailbox(lease) is not None:
             await self.commit(lease, lease.next_update.update_id, b"", release=True)
 
 
-class ForgetsTheState(MemoryMailboxes):
+class ForgetsTheState(MemoryMailboxStore):
     """Removes an update without saving what became of it, which I4 forbids."""
 
     async def commit(
@@ -139,7 +139,7 @@ class ForgetsTheState(MemoryMailboxes):
         )
 
 
-class ReportsNoLostClaim(MemoryMailboxes):
+class ReportsNoLostClaim(MemoryMailboxStore):
     """Renews what can be renewed and is silent about the rest."""
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
@@ -148,29 +148,29 @@ class ReportsNoLostClaim(MemoryMailboxes):
         return []
 
 
-class CountsReleasesAsDeaths(MemoryMailboxes):
+class CountsReleasesAsDeaths(MemoryMailboxStore):
     """Takes an owner that gave the lane back for one that vanished."""
 
     async def release(self, lease: MailboxLease) -> None:
         """Leave the lane as a dead owner does."""
-        mailbox = self._held(lease)
+        mailbox = self._find_leased_mailbox(lease)
         if mailbox is not None:
-            mailbox.count_death()
+            mailbox.record_owner_loss()
         await super().release(lease)
 
 
-class ForgetsDeaths(MemoryMailboxes):
+class ForgetsDeaths(MemoryMailboxStore):
     """Lets a poison update end one worker after the other."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim any lane, and count from the start."""
-        mailbox = self._claimed.get(ordering_key)
+        mailbox = self._leased.get(ordering_key)
         if mailbox is not None:
-            mailbox.deaths = 0
+            mailbox.owner_losses = 0
         return await super().acquire(ordering_key)
 
 
-class BlamesWhatWaits(MemoryMailboxes):
+class BlamesWhatWaits(MemoryMailboxStore):
     """Takes a suspect that waits for its service for one that is processed."""
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
@@ -178,7 +178,7 @@ class BlamesWhatWaits(MemoryMailboxes):
         await super().record_step(lease, running=True)
 
 
-class BlamesWhatHasNotBegun(MemoryMailboxes):
+class BlamesWhatHasNotBegun(MemoryMailboxStore):
     """Counts a death of a suspect whose actor had not begun with it."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
@@ -189,18 +189,18 @@ class BlamesWhatHasNotBegun(MemoryMailboxes):
         return lease
 
 
-class LetsNoSuspectPause(MemoryMailboxes):
+class LetsNoSuspectPause(MemoryMailboxStore):
     """Gives a suspect to the next worker at once, however often that goes wrong."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Claim a lane that pauses."""
-        mailbox = self._claimed.get(ordering_key)
+        mailbox = self._leased.get(ordering_key)
         if mailbox is not None and not mailbox.token:
-            mailbox.due = 0
+            mailbox.claimable_at = 0
         return await super().acquire(ordering_key)
 
 
-class ForgetsWhatIsReleased(MemoryMailboxes):
+class ForgetsWhatIsReleased(MemoryMailboxStore):
     """Gives a lane back so that nobody finds it, which I8 forbids."""
 
     async def claimable(self, limit: int) -> list[str]:
@@ -208,7 +208,7 @@ class ForgetsWhatIsReleased(MemoryMailboxes):
         return [
             ordering_key
             for ordering_key in await super().claimable(limit)
-            if ordering_key in self._claimed
+            if ordering_key in self._leased
         ]
 
 
@@ -253,7 +253,7 @@ def test_any_order_of_calls_does_what_the_model_does(
 
 
 @pytest.mark.parametrize("faulty", FAULTY)
-def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxes]) -> None:
+def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxStore]) -> None:
     """The control: the model test fails where a promise is broken."""
     with pytest.raises(AssertionError):
         run_state_machine_as_test(

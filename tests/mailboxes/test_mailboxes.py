@@ -1,4 +1,4 @@
-"""What every implementation of `Mailboxes` promises, one sentence at a time."""
+"""What every implementation of `MailboxStore` promises, one sentence at a time."""
 
 import asyncio
 
@@ -624,7 +624,7 @@ class TestDeadLetters:
         """Of those as many are kept as are allowed, the newest."""
         lease = await claimed(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"", dead_letter_reason="crashed")
-        flood = LETTERS.rejected + LETTERS.updates + 1
+        flood = LETTERS.max_rejected + LETTERS.max_updates + 1
         for number in range(flood):
             await store.mailboxes.add_dead_letter(a_letter("malformed", float(number)))
         dead_letters = await store.dead_letters()
@@ -633,7 +633,7 @@ class TestDeadLetters:
             for dead_letter in dead_letters
             if dead_letter.reason == "malformed"
         ]
-        assert kept == [float(it) for it in range(flood - LETTERS.rejected, flood)]
+        assert kept == [float(it) for it in range(flood - LETTERS.max_rejected, flood)]
         assert [it.update_id for it in dead_letters if it.reason == "crashed"] == [1]
 
     async def test_dead_letters_go_after_their_retention(self, store: Store) -> None:
@@ -641,17 +641,17 @@ class TestDeadLetters:
         lease = await claimed(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"", dead_letter_reason="crashed")
         await store.mailboxes.add_dead_letter(a_letter("malformed", 1.0))
-        await store.pass_time(LETTERS.seconds / 2)
+        await store.pass_time(LETTERS.retention_seconds / 2)
         lease = await claimed(store.mailboxes, 2)
         await store.mailboxes.commit(lease, 2, b"", dead_letter_reason="crashed")
         await store.mailboxes.add_dead_letter(a_letter("malformed", 2.0))
         await store.mailboxes.claimable(1)
         assert len(await store.dead_letters()) == 4
-        await store.pass_time(LETTERS.seconds / 2 + 1)
+        await store.pass_time(LETTERS.retention_seconds / 2 + 1)
         await store.mailboxes.claimable(1)
         reasons = [dead_letter.reason for dead_letter in await store.dead_letters()]
         assert sorted(reasons) == ["crashed", "malformed"]
-        await store.pass_time(LETTERS.seconds)
+        await store.pass_time(LETTERS.retention_seconds)
         await store.mailboxes.claimable(1)
         assert list(await store.dead_letters()) == []
 

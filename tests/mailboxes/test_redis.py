@@ -13,16 +13,19 @@ import pytest
 from gateway.domain.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.user_state import STATE_TTL, UserState, encode_user_state
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.client.connection import MOST_QUEUED
-from gateway.mailboxes.redis.client.connection_factory import connector
-from gateway.mailboxes.redis.client.pipeline import MOST_BYTES
-from gateway.mailboxes.redis.client.server_health import FIRST_DELAY, LONGEST_DELAY
-from gateway.mailboxes.redis.commands import Command
-from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.connection import PURGE_THRESHOLD
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.client.pipeline import MAX_BATCH_BYTES
+from gateway.mailboxes.redis.client.server_health import (
+    MAX_DELAY_SECONDS,
+    MIN_DELAY_SECONDS,
+)
+from gateway.mailboxes.redis.commands import RedisCommand
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
-from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.proxy import Proxy, proxied
 from tests.mailboxes.redis_store import RedisStore, opened
@@ -34,7 +37,7 @@ from tests.waiting import LIMIT, wait_until
 CUTS = ("cut before", "cut after")
 
 LEAST_SECONDS_OF_8_ATTEMPTS = sum(
-    min(FIRST_DELAY * 2**number, LONGEST_DELAY) / 2 for number in range(6)
+    min(MIN_DELAY_SECONDS * 2**number, MAX_DELAY_SECONDS) / 2 for number in range(6)
 )
 """The first pause is none, and each of the others may be cut by half."""
 
@@ -42,7 +45,7 @@ LEAST_SECONDS_OF_8_ATTEMPTS = sum(
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
     """Open an empty store in the shared server."""
-    async with opened(connector(redis_server.url)) as store:
+    async with opened(make_connection_factory(redis_server.url)) as store:
         yield store
 
 
@@ -69,7 +72,7 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def cut(proxy: Proxy) -> AsyncIterator[RedisStore]:
     """Open an empty store behind the proxy."""
-    async with opened(connector(proxy.url)) as store:
+    async with opened(make_connection_factory(proxy.url)) as store:
         yield store
 
 
@@ -238,7 +241,7 @@ class TestLostAnswers:
         words: list[tuple[str, ...]] = [("ECHO", "EVALSHA")]
         words += [("RPUSH", "order", str(number)) for number in range(5)]
         words.append(("LRANGE", "order", "0", "-1"))
-        commands = [Command(0, each) for each in words]
+        commands = [RedisCommand(0, each) for each in words]
         for command in commands:
             cut.transport.submit(command)
         assert await commands[-1].reply == [b"%d" % number for number in range(5)]
@@ -331,18 +334,18 @@ class TestFailingServer:
         self, own_server: RedisServer
     ) -> None:
         """Whoever asks meanwhile waits for the answer."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             lease = await claimed(store, 1, 2)
             own_server.kill()
             commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
             put = asyncio.create_task(store.mailboxes.put(envelope(3)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             own_server.start()
             assert await commit is None  # what follows is taken a moment later
             assert await put is PutResult.STORED
             assert await store.in_memory() == 2
-            assert not store.transport.failing
-            await store.pass_time(SETTLE_SECONDS + 0.1)
+            assert not store.transport.is_failing
+            await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
             again = await store.mailboxes.acquire("7")
             assert isinstance(again, MailboxLease)
             assert (again.next_update.update_id, again.state) == (2, b"state")
@@ -351,23 +354,23 @@ class TestFailingServer:
         self, own_server: RedisServer
     ) -> None:
         """Telegram waits for its answer."""
-        async with opened(connector(own_server.url)) as store:
-            store.mailboxes._asking._patience = 0.2  # noqa: SLF001 - as the app sets it
+        async with opened(make_connection_factory(own_server.url)) as store:
+            store.mailboxes._executor._timeout = 0.2  # noqa: SLF001 - as the app sets it
             own_server.kill()
             with pytest.raises(StoreUnavailable):
                 await store.mailboxes.put(envelope(1))
             own_server.start()
-            await wait_until(lambda: not store.transport.failing)
+            await wait_until(lambda: not store.transport.is_failing)
             assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
 
     async def test_a_server_that_is_silent_is_left_in_time(
         self, own_server: RedisServer
     ) -> None:
         """A stopped server accepts connections all the same, and never answers."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             os.kill(own_server.pid, signal.SIGSTOP)
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             os.kill(own_server.pid, signal.SIGCONT)
             assert isinstance(await put, MailboxLease)
 
@@ -384,9 +387,9 @@ class TestFailingServer:
         port = server.sockets[0].getsockname()[1]
         clock = FakeClock()
         url = f"redis://127.0.0.1:{port}"
-        async with ClusterTransport(url, load_scripts(), clock) as transport:
+        async with ClusterClient(url, load_scripts(), clock) as transport:
             for _ in range(100):
-                transport.submit(Command(0, ("PING",)))
+                transport.submit(RedisCommand(0, ("PING",)))
             began = time.monotonic()
             await wait_until(lambda: attempts >= 8)
         assert time.monotonic() - began >= LEAST_SECONDS_OF_8_ATTEMPTS
@@ -397,10 +400,10 @@ class TestFailingServer:
         self, own_server: RedisServer
     ) -> None:
         """READONLY passes when a failover is over."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             own_server.ask("REPLICAOF 127.0.0.1 1")
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             own_server.ask("REPLICAOF NO ONE")
             assert isinstance(await put, MailboxLease)
 
@@ -411,7 +414,7 @@ class TestFailingServer:
         async with opened(tap.connector(own_server.url)) as store:
             own_server.ask("CONFIG SET min-replicas-to-write 1")
             put = asyncio.create_task(store.mailboxes.put(envelope(1)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             before, began = len(tap.wires), time.monotonic()
             while len(tap.wires) < before + 8:
                 await store.ask("GET", "nothing")
@@ -425,22 +428,22 @@ class TestFailingServer:
         self, own_server: RedisServer
     ) -> None:
         """However long the server is gone."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             own_server.kill()
-            waited_for = Command(0, ("PING",))
+            waited_for = RedisCommand(0, ("PING",))
             store.transport.submit(waited_for)
-            await wait_until(lambda: store.transport.failing)
-            for _ in range(5 * MOST_QUEUED):
-                command = Command(0, ("PING",))
+            await wait_until(lambda: store.transport.is_failing)
+            for _ in range(5 * PURGE_THRESHOLD):
+                command = RedisCommand(0, ("PING",))
                 store.transport.submit(command)
                 command.reply.cancel()
-            assert len(store.transport._owners[0]._queue) <= 2 * MOST_QUEUED  # noqa: SLF001 - its size
+            assert len(store.transport._owners[0]._queue) <= 2 * PURGE_THRESHOLD  # noqa: SLF001 - its size
             own_server.start()
             assert await waited_for.reply == b"PONG"
 
     async def test_a_refused_command_is_an_answer(self, store: RedisStore) -> None:
         """It is not repeated, and the next one is answered as ever."""
-        await store.ask("SET", shard_of(b"7").mail(b"7"), "no sorted set")
+        await store.ask("SET", get_shard(b"7").mailbox_key(b"7"), "no sorted set")
         with pytest.raises(StoreError) as raised:
             await store.mailboxes.put(envelope(1))
         assert not raised.value.retry
@@ -450,7 +453,7 @@ class TestFailingServer:
         self, own_server: RedisServer
     ) -> None:
         """Else nothing would ever get less."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             leases = [
                 await claimed(store, 1, 2, ordering_key=str(n)) for n in range(50)
             ]
@@ -482,7 +485,7 @@ class TestFailingServer:
 
         async with (
             proxied(own_server.port) as proxy,
-            opened(connector(proxy.url)) as store,
+            opened(make_connection_factory(proxy.url)) as store,
         ):
             await store.mailboxes.claimable(1)
             proxy.faults.append("cut after")
@@ -506,7 +509,11 @@ class TestKeys:
         }
         assert lifetimes.keys() == {b"m", b"s", b"p", b"c", b"d"}
         assert STATE_TTL - LIMIT <= lifetimes.pop(b"s") <= STATE_TTL
-        assert LETTERS.seconds - LIMIT <= lifetimes.pop(b"d") <= LETTERS.seconds
+        assert (
+            LETTERS.retention_seconds - LIMIT
+            <= lifetimes.pop(b"d")
+            <= LETTERS.retention_seconds
+        )
         assert set(lifetimes.values()) == {-1}
 
     async def test_an_idle_user_is_one_key_of_at_most_500_bytes(
@@ -577,7 +584,7 @@ class TestGroupCommit:
         )
         assert len(await asyncio.gather(*puts)) == 60
         assert len(tap.wires) == 1
-        assert max(tap.writes[1:]) < MOST_BYTES + 2 * len(large)
+        assert max(tap.writes[1:]) < MAX_BATCH_BYTES + 2 * len(large)
         assert len(tap.writes) > 10
 
 
@@ -625,14 +632,14 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         """In order, and nothing is claimed until every worker has put its own."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             lease = await claimed(store, 1, ordering_key="done")
             await store.mailboxes.commit(lease, 1, b"state")
             lost = await claimed(store, 2, 3)
             own_server.ask("FLUSHALL")
             own_server.kill()
             put = asyncio.create_task(store.mailboxes.put(envelope(4)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             own_server.start()
             assert await put is PutResult.STORED
             assert await store.mailboxes.put(envelope(5)) is PutResult.STORED
@@ -640,7 +647,7 @@ class TestRecovery:
             assert await store.mailboxes.acquire("7") is None
             with pytest.raises(LeaseLost):
                 await store.mailboxes.commit(lost, 2, b"stale")
-            await store.pass_time(SETTLE_SECONDS + 0.1)
+            await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
             assert sorted(await store.mailboxes.claimable(10)) == ["7"]
             again = await store.mailboxes.acquire("7")
             assert isinstance(again, MailboxLease)
@@ -651,7 +658,7 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         """All before is in the file."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             await claimed(store, 1, ordering_key="old")
             await store.pass_time(6)
             await claimed(store, 2, ordering_key="new")
@@ -665,12 +672,12 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         """What came just before it is put again after any time."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             await claimed(store, 1)
             own_server.ask("FLUSHALL")
             own_server.kill()
             put = asyncio.create_task(store.mailboxes.put(envelope(2)))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             store.clock.move(60)
             own_server.start()
             assert await put is PutResult.STORED
@@ -680,18 +687,18 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         """Its claim was not lost, but of what comes next some may be missing yet."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             lease = await claimed(store, 1, 3)
             own_server.kill()
             commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
-            await wait_until(lambda: store.transport.failing)
+            await wait_until(lambda: store.transport.is_failing)
             own_server.start()
             assert await commit is None
-            late = RedisMailboxes(
+            late = RedisMailboxStore(
                 store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
             )
             await late.put(envelope(2), acquire=False)
-            await store.pass_time(SETTLE_SECONDS + 0.1)
+            await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
             again = await store.mailboxes.acquire("7")
             assert isinstance(again, MailboxLease)
             assert (again.next_update.update_id, again.state) == (2, b"state")
@@ -700,13 +707,13 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         """However long the first outage was."""
-        async with opened(connector(own_server.url)) as store:
+        async with opened(make_connection_factory(own_server.url)) as store:
             await claimed(store, 1)
             for _ in range(2):
                 own_server.ask("FLUSHALL")
                 own_server.kill()
                 queued = asyncio.create_task(store.in_memory())
-                await wait_until(lambda: store.transport.failing)
+                await wait_until(lambda: store.transport.is_failing)
                 store.clock.move(60)
                 own_server.start()
                 assert await queued == 1
@@ -718,7 +725,7 @@ class TestRecovery:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Loudly: what they do not remember is lost."""
-        other = RedisMailboxes(
+        other = RedisMailboxStore(
             store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
         )
         workers = (store.mailboxes, other)
@@ -731,7 +738,7 @@ class TestRecovery:
             assert list(await worker.claimable(10)) == []
         messages = caplog.messages
         assert messages.count("redis was emptied: what was not done is lost") == 2
-        await store.pass_time(SETTLE_SECONDS + 0.1)
+        await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
         for worker in workers:
             assert sorted(await worker.claimable(10)) == ["0", "1"]
 

@@ -12,12 +12,12 @@ from redis.exceptions import RedisError
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.client.connection_factory import connector
-from gateway.mailboxes.redis.client.sentinel import PORT, read_sentinel_url
-from gateway.mailboxes.redis.keys import shard_of
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.client.sentinel import DEFAULT_PORT, parse_sentinel_url
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.replay_buffer import SETTLE_SECONDS
+from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.fakes import FakeClock
 from tests.mailboxes.redis_store import RedisStore
 from tests.mailboxes.servers import WatchedRedis
@@ -37,10 +37,10 @@ def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterTransport]]:
+async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterClient]]:
     """Open a store and its way to Redis."""
     clock = FakeClock()
-    async with ClusterTransport(url, load_scripts(), clock) as transport:
+    async with ClusterClient(url, load_scripts(), clock) as transport:
         yield RedisStore(transport, [transport], clock), transport
 
 
@@ -69,12 +69,12 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
         await store.mailboxes.commit(done, 2, b"done")
         watched.kill_master()
         stale = asyncio.create_task(store.mailboxes.commit(leases[0], 2, b"stale"))
-        await wait_until(lambda: transport.failing)
+        await wait_until(lambda: transport.is_failing)
         with pytest.raises(LeaseLost):
             await stale
         assert b"role:master" in watched.replica.ask("INFO replication")
         assert list(await store.mailboxes.claimable(100)) == []
-        store.clock.move(SETTLE_SECONDS + 0.1)
+        store.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
         assert set(await store.mailboxes.claimable(100)) == {*LANES} - {
             done.ordering_key
         }
@@ -101,7 +101,7 @@ async def test_a_master_is_left_before_it_knows_of_its_successor(
         assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
         await asyncio.to_thread(watched.replica.wait_until, "role:master")
 
-        mail = shard_of(LANES[0].encode()).mail(LANES[0].encode()).decode()
+        mail = get_shard(LANES[0].encode()).mailbox_key(LANES[0].encode()).decode()
 
         async def brought() -> bool:
             await store.mailboxes.renew(leases)
@@ -121,7 +121,7 @@ async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> Non
     async with opened(watched.url) as (store, _):
         assert len(await put_all(store, 1)) == len(LANES)
     with pytest.raises(RedisError):
-        await connector(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
+        await make_connection_factory(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
 
 
 async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> None:
@@ -133,14 +133,14 @@ async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> 
 
 def test_all_of_a_url_is_read() -> None:
     """Logins, database and further settings; a Sentinel's port may be left out."""
-    found = read_sentinel_url(
+    found = parse_sentinel_url(
         "rediss+sentinel://user:p%40ss@one:1,two/mail/3"
         "?sentinel_username=su&sentinel_password=sp&ssl_ca_certs=/ca.pem"
     )
-    assert found["sentinels"] == (("one", 1), ("two", PORT))
+    assert found["sentinels"] == (("one", 1), ("two", DEFAULT_PORT))
     assert (found["service"], found["db"]) == ("mail", 3)
     assert (found["username"], found["password"]) == ("user", "p@ss")
-    asking = found["asking"]
+    asking = found["sentinel_options"]
     assert (asking["username"], asking["password"]) == ("su", "sp")
     assert asking["ssl_ca_certs"] == found["ssl_ca_certs"] == "/ca.pem"
     assert asking["ssl"] is True
@@ -149,7 +149,7 @@ def test_all_of_a_url_is_read() -> None:
 
 def test_without_tls_there_is_none() -> None:
     """Neither to the Sentinels nor to the master."""
-    found = read_sentinel_url("redis+sentinel://one/mail")
-    assert found["asking"]["ssl"] is False
+    found = parse_sentinel_url("redis+sentinel://one/mail")
+    assert found["sentinel_options"]["ssl"] is False
     assert "ssl_ca_certs" not in found
-    connector("redis+sentinel://one/mail")()
+    make_connection_factory("redis+sentinel://one/mail")()

@@ -1,6 +1,9 @@
 """How a server is doing, as one connection to it sees it."""
 
-from gateway.mailboxes.redis.client.server_health import CALM_SECONDS, Server
+from gateway.mailboxes.redis.client.server_health import (
+    REFUSAL_MEMORY_SECONDS,
+    ServerHealth,
+)
 from tests.fakes import FakeClock
 
 
@@ -9,19 +12,19 @@ class Fleet:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.master, self.replica = Server(self.clock), Server(self.clock)
+        self.master, self.replica = ServerHealth(self.clock), ServerHealth(self.clock)
         self.restarts: list[float] = []
         self.replica.on_restart = self.restarts.append
-        self.master.greet(b"run_id:one\r\n")
-        self.replica.greet(b"run_id:two\r\n")
+        self.master.record_connection(b"run_id:one\r\n")
+        self.replica.record_connection(b"run_id:two\r\n")
 
     def fail_and_return(self, seconds: float) -> float:
         """Let the master fail for a while. Gives when it had answered last."""
-        answered = self.master.answered
+        answered = self.master.last_answered_at
         self.clock.move(1)
-        self.master.note_failure(TimeoutError())
+        self.master.record_failure(TimeoutError())
         self.clock.move(seconds)
-        self.master.greet(b"run_id:one\r\n")
+        self.master.record_connection(b"run_id:one\r\n")
         return answered
 
 
@@ -32,7 +35,7 @@ def test_who_says_right_after_a_failure_that_another_took_over_had_lost_its_plac
     fleet = Fleet()
     answered = fleet.fail_and_return(10)
     for _ in range(20):  # once for each shard
-        fleet.replica.succeed(fleet.master)
+        fleet.replica.record_takeover(fleet.master)
     assert fleet.restarts == [answered]
 
 
@@ -40,8 +43,8 @@ def test_who_hands_over_in_peace_lost_nothing() -> None:
     """The successor waits until it has all."""
     fleet = Fleet()
     fleet.fail_and_return(10)
-    fleet.clock.move(CALM_SECONDS)
-    fleet.replica.succeed(fleet.master)
+    fleet.clock.move(REFUSAL_MEMORY_SECONDS)
+    fleet.replica.record_takeover(fleet.master)
     assert fleet.restarts == []
 
 
@@ -49,11 +52,11 @@ def test_a_successor_that_nobody_talked_to_tells_at_its_first_word() -> None:
     """It may be the same server, at another address."""
     fleet = Fleet()
     answered = fleet.fail_and_return(10)
-    fresh = Server(fleet.clock)
+    fresh = ServerHealth(fleet.clock)
     fresh.on_restart = fleet.restarts.append
     for _ in range(2):
-        fresh.succeed(fleet.master)
+        fresh.record_takeover(fleet.master)
         assert fleet.restarts == []
-    fresh.greet(b"run_id:three\r\n")
-    fresh.succeed(fleet.master)
+    fresh.record_connection(b"run_id:three\r\n")
+    fresh.record_takeover(fleet.master)
     assert fleet.restarts == [answered]

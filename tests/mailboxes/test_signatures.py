@@ -9,14 +9,14 @@ from gateway.domain.errors import ForgedEntry
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.domain.user_state import UserState, encode_user_state
-from gateway.mailboxes.redis.client.connection_factory import connector
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from gateway.mailboxes.redis.keys import ALL_SHARDS, shard_of
+from gateway.mailboxes.redis.keys import ALL_SHARDS, get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.serialization import (
+    decode_dead_letter,
     decode_envelope,
-    decode_letter,
     encode_envelope,
 )
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
@@ -39,8 +39,8 @@ async def with_store(
     url: str, signatures: StoreSignatures, act: Callable[[RedisStore], Awaitable[None]]
 ) -> None:
     """Run a test with an empty store whose mailboxes have these signatures."""
-    async with opened(connector(url)) as store:
-        store.mailboxes = RedisMailboxes(
+    async with opened(make_connection_factory(url)) as store:
+        store.mailboxes = RedisMailboxStore(
             store.transport,
             load_scripts(),
             store.clock,
@@ -53,7 +53,7 @@ async def with_store(
 
 def mail(ordering_key: bytes = b"7") -> bytes:
     """Return the key of a mailbox."""
-    return shard_of(ordering_key).mail(ordering_key)
+    return get_shard(ordering_key).mailbox_key(ordering_key)
 
 
 async def claim_of(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
@@ -71,9 +71,9 @@ class TestStates:
         [
             ADMIN,
             bytes(SIGNATURE_BYTES) + ADMIN,
-            STRANGER.seal_state(b"7", ADMIN),
-            SIGNATURES.seal_state(b"8", ADMIN),
-            SIGNATURES.seal_state(b"7", ADMIN)[:-1],
+            STRANGER.sign_state(b"7", ADMIN),
+            SIGNATURES.sign_state(b"8", ADMIN),
+            SIGNATURES.sign_state(b"7", ADMIN)[:-1],
             b"",
             b"\x00",
         ],
@@ -86,16 +86,16 @@ class TestStates:
         signatures = StoreSignatures(["the secret of these tests"])
 
         async def act(store: RedisStore) -> None:
-            await store.ask("SET", shard_of(b"7").state(b"7"), stored)
+            await store.ask("SET", get_shard(b"7").state_key(b"7"), stored)
             lease = await store.mailboxes.put(envelope(1))
             assert isinstance(lease, MailboxLease)
             assert lease.state is None
-            assert signatures.forged["state"] == 1
+            assert signatures.forged_counts["state"] == 1
             await store.mailboxes.commit(lease, 1, b"new")
             again = await store.mailboxes.put(envelope(2))
             assert isinstance(again, MailboxLease)
             assert again.state == b"new"
-            assert signatures.forged["state"] == 1
+            assert signatures.forged_counts["state"] == 1
 
         await with_store(redis_server.url, signatures, act)
 
@@ -108,8 +108,8 @@ class TestStates:
             lease = await store.mailboxes.put(envelope(1, "7"))
             assert isinstance(lease, MailboxLease)
             await store.mailboxes.commit(lease, 1, ADMIN)
-            stored = await store.ask("GET", shard_of(b"7").state(b"7"))
-            await store.ask("SET", shard_of(b"8").state(b"8"), stored)
+            stored = await store.ask("GET", get_shard(b"7").state_key(b"7"))
+            await store.ask("SET", get_shard(b"8").state_key(b"8"), stored)
             for ordering_key, state in (("7", ADMIN), ("8", None)):
                 lease = await store.mailboxes.put(envelope(2, ordering_key))
                 assert isinstance(lease, MailboxLease)
@@ -124,7 +124,7 @@ class TestStates:
 
         async def act(store: RedisStore) -> None:
             await store.mailboxes.put(envelope(1), acquire=False)
-            await store.ask("SET", shard_of(b"7").state(b"7"), ADMIN)
+            await store.ask("SET", get_shard(b"7").state_key(b"7"), ADMIN)
             assert (await claim_of(store)).state is None
 
         await with_store(redis_server.url, signatures, act)
@@ -157,7 +157,7 @@ class TestMail:
             head = await met_by(store, way, forged)
             assert head is not None
             assert (head.update_id, head.body) == (3, b"{}")
-            assert signatures.forged["mail"] == 1
+            assert signatures.forged_counts["mail"] == 1
             (dead_letter,) = await store.dead_letters()
             assert (dead_letter.ordering_key, dead_letter.reason) == ("7", "forged")
             assert await store.in_memory() == 1
@@ -171,7 +171,7 @@ class TestMail:
 
         async def act(store: RedisStore) -> None:
             await store.ask("ZADD", mail(), 1, "one", 2, "two")
-            await store.ask("ZADD", shard_of(b"7").pending, 0, "7")
+            await store.ask("ZADD", get_shard(b"7").pending, 0, "7")
             assert await store.mailboxes.acquire("7") is None
             assert await store.lanes() == 0
             assert [it.body for it in await store.dead_letters()] == [b"one", b"two"]
@@ -202,16 +202,16 @@ class TestMail:
 
         async def act(store: RedisStore) -> None:
             await store.ask("ZADD", mail(), 1, "forged")
-            await store.ask("ZADD", shard_of(b"7").pending, 0, "7")
-            asking = store.mailboxes._asking  # noqa: SLF001 - between two of its calls
-            ask = asking.ask
+            await store.ask("ZADD", get_shard(b"7").pending, 0, "7")
+            asking = store.mailboxes._executor  # noqa: SLF001 - between two of its calls
+            ask = asking.execute
 
             async def steal(*given: object) -> object:
-                if await store.ask("HGET", shard_of(b"7").claims, "7"):
-                    await store.ask("HSET", shard_of(b"7").claims, "7", "thief")
+                if await store.ask("HGET", get_shard(b"7").leases, "7"):
+                    await store.ask("HSET", get_shard(b"7").leases, "7", "thief")
                 return await ask(*given)  # type: ignore[arg-type]
 
-            asking.ask = steal  # type: ignore[method-assign, assignment]
+            asking.execute = steal  # type: ignore[method-assign, assignment]
             assert await store.mailboxes.acquire("7") is None
             assert await store.in_memory() == 1
             assert list(await store.dead_letters()) == []
@@ -226,8 +226,8 @@ async def test_no_forged_time_hides_who_waits(
     """Those that wait are found beside a mailbox that waits for a strange time."""
 
     async def act(store: RedisStore) -> None:
-        shard = shard_of(b"7")
-        forged = next(n for n in range(8, 10_000) if shard_of(b"%d" % n) is shard)
+        shard = get_shard(b"7")
+        forged = next(n for n in range(8, 10_000) if get_shard(b"%d" % n) is shard)
         assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("ZADD", shard.pending, due, forged)
         assert set(await store.mailboxes.claimable(10)) == {"7", str(forged)}
@@ -243,7 +243,7 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
     """Somebody else put a value of another type under one of its keys."""
 
     async def act(store: RedisStore) -> None:
-        shard = shard_of(b"7")
+        shard = get_shard(b"7")
         other = next(each for each in ALL_SHARDS if each is not shard)
         assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("LPUSH", other.pending, "x")
@@ -276,9 +276,9 @@ class TestDeadLetters:
         self, redis_server: RedisServer
     ) -> None:
         """Neither one from a mailbox nor one that somebody wrote there."""
-        shard = shard_of(b"7")
+        shard = get_shard(b"7")
         async with (
-            opened(connector(redis_server.url)) as store,
+            opened(make_connection_factory(redis_server.url)) as store,
             open_dead_letters(
                 redis_server.url, FakeClock(), SIGNATURES
             ) as dead_letters,
@@ -286,14 +286,16 @@ class TestDeadLetters:
             await store.ask("ZADD", mail(), 1, FORGED_MAIL["stranger"])
             await store.ask("ZADD", shard.pending, 0, "7")
             await store.mailboxes.acquire("7")
-            fields = ("lane", "7", "reason", "crashed", "time", "1")
-            await store.ask("XADD", shard.dead, "*", *fields, "envelope", "1 0 {}")
-            await store.ask("XADD", shard.dead, "*", "other", "fields")
-            found = await dead_letters.find()
+            fields = ("ordering_key", "7", "reason", "crashed", "time", "1")
+            await store.ask(
+                "XADD", shard.dead_letters, "*", *fields, "envelope", "1 0 {}"
+            )
+            await store.ask("XADD", shard.dead_letters, "*", "other", "fields")
+            found = await dead_letters.list_summaries()
             assert len(found) == 3
             for summary in found:
                 with pytest.raises(ForgedEntry):
-                    await dead_letters.get(summary.place)
+                    await dead_letters.get(summary.dead_letter_id)
 
     @pytest.mark.parametrize("time", ["nan", "inf", "-1e300", "1e300", "soon"])
     @pytest.mark.parametrize("stored", ["  {}", " ", "-1 0 {}", "1_000 0 {}"])
@@ -301,8 +303,17 @@ class TestDeadLetters:
         self, time: str, stored: str
     ) -> None:
         """Each has an id and a time that can be shown."""
-        fields = ("lane", "7", "reason", "crashed", "time", time, "envelope", stored)
-        dead_letter = decode_letter([field.encode() for field in fields])
+        fields = (
+            "ordering_key",
+            "7",
+            "reason",
+            "crashed",
+            "time",
+            time,
+            "envelope",
+            stored,
+        )
+        dead_letter = decode_dead_letter([field.encode() for field in fields])
         assert dead_letter.dead_lettered_at == 0
         assert datetime.fromtimestamp(dead_letter.dead_lettered_at, UTC).year == 1970
 
@@ -311,7 +322,7 @@ class TestDeadLetters:
     ) -> None:
         """From a mailbox, with the signature that it had there."""
         async with (
-            opened(connector(redis_server.url)) as store,
+            opened(make_connection_factory(redis_server.url)) as store,
             open_dead_letters(
                 redis_server.url, FakeClock(), SIGNATURES
             ) as dead_letters,
@@ -319,11 +330,11 @@ class TestDeadLetters:
             lease = await store.mailboxes.put(envelope(5, body=b"text"))
             assert isinstance(lease, MailboxLease)
             await store.mailboxes.commit(lease, 5, b"", dead_letter_reason="poison")
-            (summary,) = await dead_letters.find()
-            got = await dead_letters.get(summary.place)
+            (summary,) = await dead_letters.list_summaries()
+            got = await dead_letters.get(summary.dead_letter_id)
             assert got is not None
             back = envelope(5, body=got.body, arrived=REPLAYED)
-            await dead_letters.replay(summary.place, back)
+            await dead_letters.replay(summary.dead_letter_id, back)
             assert (await claim_of(store)).next_update.body == b"text"
 
 
@@ -336,11 +347,11 @@ class TestSecrets:
         """And what is signed from now on is signed with the current one."""
         before = StoreSignatures(["the previous secret"])
         after = StoreSignatures(["the current secret"])
-        assert signatures.open_state(b"7", before.seal_state(b"7", b"x")) == b"x"
+        assert signatures.verify_state(b"7", before.sign_state(b"7", b"x")) == b"x"
         stored = encode_envelope(envelope(1), before)
         assert decode_envelope(stored, "7", signatures).update_id == 1
-        assert after.open_state(b"7", signatures.seal_state(b"7", b"x")) == b"x"
-        assert before.open_state(b"7", signatures.seal_state(b"7", b"x")) is None
+        assert after.verify_state(b"7", signatures.sign_state(b"7", b"x")) == b"x"
+        assert before.verify_state(b"7", signatures.sign_state(b"7", b"x")) is None
 
     def test_a_signature_for_one_purpose_is_none_for_another(
         self, signatures: StoreSignatures
@@ -372,7 +383,7 @@ class TestSecrets:
         self, signatures: StoreSignatures, caplog: pytest.LogCaptureFixture
     ) -> None:
         """An ordering key that somebody made up may be long."""
-        signatures.open_state(b"9" * 1000, b"what the user wrote, and more of it")
+        signatures.verify_state(b"9" * 1000, b"what the user wrote, and more of it")
         (record,) = caplog.records
         assert record.__dict__["what"] == "state"
         assert record.__dict__["lane"] == "9" * 32

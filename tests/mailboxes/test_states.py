@@ -1,12 +1,12 @@
 """The states in memory: bounded in number and in time."""
 
 from gateway.domain.user_state import STATE_TTL
-from gateway.mailboxes.memory.user_states import States
+from gateway.mailboxes.memory.user_states import UserStateCache
 
 
 def test_the_users_served_longest_ago_are_forgotten_first() -> None:
     """Beyond the bound; a user who came back counts as new."""
-    states = States(2)
+    states = UserStateCache(2)
     states.save("a", b"a1", 0)
     states.save("b", b"b1", 1)
     states.save("a", b"a2", 2)
@@ -21,7 +21,7 @@ def test_the_users_served_longest_ago_are_forgotten_first() -> None:
 
 def test_a_state_ends_with_its_lifetime() -> None:
     """Also while nobody has tidied up."""
-    states = States(10)
+    states = UserStateCache(10)
     states.save("a", b"a1", 0)
     assert states.get("a", STATE_TTL - 1) == b"a1"
     assert states.get("a", STATE_TTL) is None
@@ -29,7 +29,7 @@ def test_a_state_ends_with_its_lifetime() -> None:
 
 def test_expired_states_go_as_others_come() -> None:
     """Two for one, so that they become fewer and no single save is slow."""
-    states = States(1000)
+    states = UserStateCache(1000)
     for number in range(100):
         states.save(f"old {number}", b"", 0)
     for number in range(99):
@@ -40,6 +40,6 @@ def test_expired_states_go_as_others_come() -> None:
 
 def test_the_bound_may_be_zero() -> None:
     """Then nothing is remembered."""
-    states = States(0)
+    states = UserStateCache(0)
     states.save("a", b"a1", 0)
     assert len(states) == 0

@@ -12,8 +12,8 @@ from gateway.actors.scheduler import ActorSystem
 from gateway.actors.user_actor import Actor
 from gateway.clock import SystemClock
 from gateway.domain.update import Envelope, Update
-from gateway.mailboxes.factory import Store, open_mailboxes
-from gateway.mailboxes.redis.store_clock import DRIFT, StoreClock
+from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
+from gateway.mailboxes.redis.store_clock import MAX_DRIFT, StoreClock
 from tests.fakes import (
     FakeClock,
     FakeMessenger,
@@ -39,7 +39,7 @@ def test_the_servers_time_goes_on_without_the_server() -> None:
     """It is reckoned from the uptime: setting the machine's clock changes nothing."""
     own = FakeClock()
     clock = StoreClock(own)
-    clock.learn(5000.0, own.uptime() - 0.002, own.uptime())
+    clock.record_server_time(5000.0, own.uptime() - 0.002, own.uptime())
     assert clock.now() == pytest.approx(5000.001)
     own.move(100)
     own.epoch += HOUR
@@ -50,9 +50,9 @@ def test_an_answer_that_took_long_does_not_spoil_what_is_known() -> None:
     """Half a second on the way says less than a millisecond did."""
     own = FakeClock()
     clock = StoreClock(own)
-    clock.learn(5000.0, own.uptime() - 0.002, own.uptime())
+    clock.record_server_time(5000.0, own.uptime() - 0.002, own.uptime())
     own.move(10)
-    clock.learn(5010.0, own.uptime() - 1, own.uptime())
+    clock.record_server_time(5010.0, own.uptime() - 1, own.uptime())
     assert clock.now() == pytest.approx(5010.001)
 
 
@@ -60,10 +60,10 @@ def test_an_answer_that_took_long_counts_if_what_is_known_is_old() -> None:
     """Clocks come apart, slowly."""
     own = FakeClock()
     clock = StoreClock(own)
-    clock.learn(5000.0, own.uptime() - 0.002, own.uptime())
-    seconds = 0.6 / DRIFT
+    clock.record_server_time(5000.0, own.uptime() - 0.002, own.uptime())
+    seconds = 0.6 / MAX_DRIFT
     own.move(seconds)
-    clock.learn(5000 + seconds, own.uptime() - 1, own.uptime())
+    clock.record_server_time(5000 + seconds, own.uptime() - 1, own.uptime())
     assert clock.now() == pytest.approx(5000.5 + seconds)
 
 
@@ -72,9 +72,9 @@ def test_a_server_whose_clock_was_set_is_believed(step: float) -> None:
     """So is another one that took over."""
     own = FakeClock()
     clock = StoreClock(own)
-    clock.learn(5000.0, own.uptime() - 0.002, own.uptime())
+    clock.record_server_time(5000.0, own.uptime() - 0.002, own.uptime())
     own.move(10)
-    clock.learn(5010.0 + step, own.uptime() - 0.2, own.uptime())
+    clock.record_server_time(5010.0 + step, own.uptime() - 0.2, own.uptime())
     assert clock.now() == pytest.approx(5010.1 + step)
 
 
@@ -90,16 +90,16 @@ class SkewedClock(SystemClock):
 
 
 @asynccontextmanager
-async def store_at(url: str | None, skew: float) -> AsyncIterator[Store]:
+async def store_at(url: str | None, skew: float) -> AsyncIterator[OpenedMailboxes]:
     """Open mailboxes on a machine whose clock is wrong."""
     async with open_mailboxes(
         url,
         SkewedClock(skew),
         SIGNATURES,
         limit=64,
-        sessions=10,
-        patience=10,
-        letter_seconds=LETTERS.seconds,
+        max_sessions=10,
+        put_timeout=10,
+        dead_letter_seconds=LETTERS.retention_seconds,
     ) as store:
         yield store
 
@@ -128,7 +128,7 @@ async def test_a_cluster_tells_one_time(redis_cluster: RedisCluster) -> None:
 class Gateway:
     """The actors of a gateway, with fakes behind them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: OpenedMailboxes) -> None:
         self.clock = store.clock
         self.turns = Turns()
         self.services = FakeServices()
@@ -139,7 +139,9 @@ class Gateway:
             Actor(
                 store.mailboxes,
                 self.services,
-                an_answering(self.services, messenger, self.clock, store.stops),
+                an_answering(
+                    self.services, messenger, self.clock, store.cancellation_bus
+                ),
                 delivery,
                 RateLimit(2, HOUR),
                 clock=self.clock,
@@ -147,7 +149,7 @@ class Gateway:
                 observe=self.turns.append,
             ),
             Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=store.stops.publish,
+            tell_stop=store.cancellation_bus.publish,
             clock=self.clock,
             max_active=10,
         )

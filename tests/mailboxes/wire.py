@@ -11,7 +11,10 @@ from typing import Any
 
 from redis.asyncio.connection import Connection
 
-from gateway.mailboxes.redis.client.connection_factory import Connect, connector
+from gateway.mailboxes.redis.client.connection_factory import (
+    ConnectionFactory,
+    make_connection_factory,
+)
 
 At = Callable[[str], Awaitable[None]]
 """Told of each moment: "sending", "sent", "received". What it raises breaks the
@@ -120,9 +123,11 @@ class Wiretap:
         self.writes: list[int] = []
         """How many bytes each write had. Those of redis-py are left out."""
 
-    def connector(self, url: str, **place: Any) -> Connect:  # noqa: ANN401 - as the product's
+    def connector(self, url: str, **place: Any) -> ConnectionFactory:  # noqa: ANN401 - as the product's
         """Give a way to make connections, as the product's `connector` does."""
-        return connector(url, **place, connection_class=partial(_Tapped, self))
+        return make_connection_factory(
+            url, **place, connection_class=partial(_Tapped, self)
+        )
 
 
 class _Tapped(Connection):

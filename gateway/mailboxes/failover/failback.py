@@ -1,6 +1,6 @@
 """The way back to Redis: what memory holds is brought there.
 
-Concurrency: `take` is one task, started and ended by `FallbackMailboxes`. It touches
+Concurrency: `run` is one task, started and ended by `FailoverMailboxStore`. It touches
 only lanes that wait, and only in shards that are not away: nobody else claims those.
 """
 
@@ -12,27 +12,27 @@ from gateway.domain.errors import StoreFull, StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
 from gateway.logs import describe
-from gateway.mailboxes.failover.unavailable_shards import Away
-from gateway.mailboxes.memory.mailboxes import MemoryMailboxes
-from gateway.mailboxes.redis.client.cluster import ClusterTransport
-from gateway.mailboxes.redis.keys import shard_number
-from gateway.mailboxes.redis.mailboxes import RedisMailboxes
+from gateway.mailboxes.failover.unavailable_shards import UnavailableShards
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.keys import get_shard_number
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.1
 """How often it is tried: many times while Redis settles."""
 
-FULL_SECONDS = 1.0
+FULL_RETRY_SECONDS = 1.0
 """How often a Redis is asked that answers, but takes nothing: it is full."""
 
-MOST_LANES = 1000
+MAX_MIGRATED_MAILBOXES = 1000
 """Lanes brought at a time."""
 
-Key = tuple[str, int]
+UpdateKey = tuple[str, int]
 
 
-class WayBack:
+class Failback:
     """Finds out which shards take updates again, and brings them what is theirs.
 
     Args:
@@ -46,114 +46,127 @@ class WayBack:
 
     def __init__(
         self,
-        durable: RedisMailboxes,
-        memory: MemoryMailboxes,
-        transport: ClusterTransport,
+        redis_store: RedisMailboxStore,
+        memory_store: MemoryMailboxStore,
+        client: ClusterClient,
         clock: Clock,
-        away: Away,
+        unavailable: UnavailableShards,
     ) -> None:
-        self._durable = durable
-        self._memory = memory
-        self._transport = transport
+        self._redis_store = redis_store
+        self._memory_store = memory_store
+        self._client = client
         self._clock = clock
-        self._away = away
-        self._not_before = 0.0
-        self._doubtful: set[Key] = set()
+        self._unavailable = unavailable
+        self._retry_at = 0.0
+        self._uncertain: set[UpdateKey] = set()
         """Updates that went to memory after a put that may have come through."""
-        self._done: list[Key] = []
+        self._done: list[UpdateKey] = []
         """Those of them that were done from memory."""
 
-    def doubt(self, envelope: Envelope) -> None:
+    def record_uncertain_put(self, envelope: Envelope) -> None:
         """Note an update whose put into Redis was given up."""
-        self._doubtful.add((envelope.ordering_key, envelope.update_id))
+        self._uncertain.add((envelope.ordering_key, envelope.update_id))
 
-    def note_done(self, ordering_key: str, update_id: int) -> None:
+    def record_done(self, ordering_key: str, update_id: int) -> None:
         """Note an update that is done: Redis must not serve it again."""
         key = ordering_key, update_id
-        if key in self._doubtful:
-            self._doubtful.discard(key)
+        if key in self._uncertain:
+            self._uncertain.discard(key)
             self._done.append(key)
 
-    def wait(self) -> None:
+    def back_off(self) -> None:
         """Do not try for a while."""
-        self._not_before = self._clock.uptime() + FULL_SECONDS
+        self._retry_at = self._clock.uptime() + FULL_RETRY_SECONDS
 
-    async def take(self) -> None:
+    async def run(self) -> None:
         """Try until nothing is left here."""
-        while self._away or self._memory.lanes or self._done or self._memory.letters:
+        while (
+            self._unavailable
+            or self._memory_store.mailbox_count
+            or self._done
+            or self._memory_store.dead_letters
+        ):
             await asyncio.sleep(PROBE_SECONDS)
-            if self._clock.uptime() < self._not_before:
+            if self._clock.uptime() < self._retry_at:
                 continue
-            if not await self._probe():
+            if not await self._probe_shards():
                 continue
             try:
-                await self._withdraw_done()
-                await self._bring()
-                await self._bring_letters()
+                await self._remove_done_from_redis()
+                await self._migrate_mailboxes()
+                await self._migrate_dead_letters()
             except Exception as error:  # noqa: BLE001 - mail must not be left here
-                self._note(error)
-        self._doubtful.clear()
+                self._handle_error(error)
+        self._uncertain.clear()
 
-    def _note(self, error: Exception) -> None:
+    def _handle_error(self, error: Exception) -> None:
         """Let memory serve what is left here, and try again."""
-        self._away.add({shard_number(ordering_key) for ordering_key in self._memory})
+        self._unavailable.add(
+            {get_shard_number(ordering_key) for ordering_key in self._memory_store}
+        )
         if isinstance(error, StoreFull):
-            self.wait()
+            self.back_off()
         elif not isinstance(error, StoreUnavailable):
-            self.wait()
+            self.back_off()
             logger.error("way back failed", extra={"error": describe(error)})
 
-    async def _probe(self) -> bool:
+    async def _probe_shards(self) -> bool:
         """Find out which shards take updates; let memory serve the others.
 
         Returns:
             True: there may be something to bring.
         """
-        down = self._transport.down
-        answering = [] if down else await self._durable.probe(list(self._away))
-        self._away.remove(answering)
-        for shard in self._away:
+        is_down = self._client.is_down
+        writable = (
+            []
+            if is_down
+            else await self._redis_store.find_writable_shards(list(self._unavailable))
+        )
+        self._unavailable.remove(writable)
+        for shard in self._unavailable:
             # Until then an actor may work under a claim that was made in Redis.
-            leases_end = self._transport.answered(shard) + LEASE_SECONDS
-            self._away.serve(shard, max(leases_end, self._clock.uptime()))
-        if self._away and not down:
-            self.wait()
-        return not down
+            leases_end = self._client.get_last_answer_time(shard) + LEASE_SECONDS
+            self._unavailable.allow_memory(shard, max(leases_end, self._clock.uptime()))
+        if self._unavailable and not is_down:
+            self.back_off()
+        return not is_down
 
-    async def _withdraw_done(self) -> None:
+    async def _remove_done_from_redis(self) -> None:
         """Take out of Redis what was done from memory."""
-        keys = [key for key in self._done if not self._away.has(key[0])]
-        await _all(self._durable.withdraw(*key) for key in keys)
-        withdrawn = set(keys)
-        self._done = [key for key in self._done if key not in withdrawn]
+        keys = [key for key in self._done if not self._unavailable.includes(key[0])]
+        await _await_all(self._redis_store.remove_update(*key) for key in keys)
+        removed = set(keys)
+        self._done = [key for key in self._done if key not in removed]
 
-    async def _bring(self) -> None:
+    async def _migrate_mailboxes(self) -> None:
         """Put what waits in memory into Redis.
 
         Raises:
-            MailboxesError: Redis did not take some of it.
+            StoreError: Redis did not take some of it.
         """
-        ordering_keys = await self._memory.claimable(MOST_LANES)
-        await _all(
-            self._bring_lane(it) for it in ordering_keys if not self._away.has(it)
+        ordering_keys = await self._memory_store.claimable(MAX_MIGRATED_MAILBOXES)
+        await _await_all(
+            self._migrate_mailbox(ordering_key)
+            for ordering_key in ordering_keys
+            if not self._unavailable.includes(ordering_key)
         )
 
-    async def _bring_lane(self, ordering_key: str) -> None:
-        for envelope in self._memory.mail(ordering_key):
-            self.doubt(envelope)
-            await self._durable.put(envelope, acquire=False, enforce_limit=False)
-            self._doubtful.discard((ordering_key, envelope.update_id))
-            self._memory.withdraw(ordering_key, envelope.update_id)
+    async def _migrate_mailbox(self, ordering_key: str) -> None:
+        for envelope in self._memory_store.list_updates(ordering_key):
+            self.record_uncertain_put(envelope)
+            await self._redis_store.put(envelope, acquire=False, enforce_limit=False)
+            self._uncertain.discard((ordering_key, envelope.update_id))
+            self._memory_store.remove_update(ordering_key, envelope.update_id)
 
-    async def _bring_letters(self) -> None:
-        for dead_letter in self._memory.letters.all:
-            if not self._away.has(dead_letter.ordering_key):
-                await self._durable.add_dead_letter(dead_letter)
-                self._memory.letters.withdraw(dead_letter)
+    async def _migrate_dead_letters(self) -> None:
+        for dead_letter in self._memory_store.dead_letters.entries:
+            if not self._unavailable.includes(dead_letter.ordering_key):
+                await self._redis_store.add_dead_letter(dead_letter)
+                self._memory_store.dead_letters.remove(dead_letter)
 
 
-async def _all(waits: Iterable[Awaitable[None]]) -> None:
+async def _await_all(awaitables: Iterable[Awaitable[None]]) -> None:
     """Wait for the end of all, and then raise what one of them raised."""
-    for fault in await asyncio.gather(*waits, return_exceptions=True):
-        if fault is not None:
-            raise fault
+    for error in await asyncio.gather(*awaitables, return_exceptions=True):
+        if error is not None:
+            raise error

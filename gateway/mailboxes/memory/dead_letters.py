@@ -8,109 +8,117 @@ from operator import itemgetter
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.serialization import REJECTED_REASONS, DeadLetterLimits
 
-IN_MEMORY = DeadLetterLimits(updates=1000, rejected=100)
+DEFAULT_MEMORY_LIMITS = DeadLetterLimits(max_updates=1000, max_rejected=100)
 """How many are kept by default."""
 
-UPDATES_BYTES = 16 << 20
+MAX_UPDATES_BYTES = 16 << 20
 """How many bytes of bodies the updates may hold together; again the oldest go first."""
 
-REJECTED_BYTES = 2 << 20
+MAX_REJECTED_BYTES = 2 << 20
 """The same for what never was an update."""
 
 
-class KeptLetters:
+class MemoryDeadLetters:
     """The dead letters of one process, as long as it lives.
 
     Args:
         limits: how many are kept, and for how long.
     """
 
-    def __init__(self, limits: DeadLetterLimits = IN_MEMORY) -> None:
-        self._updates = _Letters(limits.updates, UPDATES_BYTES, limits.seconds)
-        self._rejected = _Letters(limits.rejected, REJECTED_BYTES, limits.seconds)
+    def __init__(self, limits: DeadLetterLimits = DEFAULT_MEMORY_LIMITS) -> None:
+        self._updates = _BoundedDeadLetters(
+            limits.max_updates, MAX_UPDATES_BYTES, limits.retention_seconds
+        )
+        self._rejected = _BoundedDeadLetters(
+            limits.max_rejected, MAX_REJECTED_BYTES, limits.retention_seconds
+        )
 
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._updates) + len(self._rejected)
 
     @property
-    def updates(self) -> int:
+    def update_count(self) -> int:
         """How many updates there were, those included that are gone."""
-        return self._updates.count
+        return self._updates.added_count
 
     @property
-    def rejected(self) -> int:
+    def rejected_count(self) -> int:
         """How many there were that never were updates, as above."""
-        return self._rejected.count
+        return self._rejected.added_count
 
     @property
-    def all(self) -> Sequence[DeadLetter]:
+    def entries(self) -> Sequence[DeadLetter]:
         """Those that are kept, oldest first."""
         both = merge(self._updates, self._rejected, key=itemgetter(0))
         return tuple(dead_letter for _, dead_letter in both)
 
-    def keep(self, dead_letter: DeadLetter, now: float) -> None:
+    def add(self, dead_letter: DeadLetter, now: float) -> None:
         """Keep one more.
 
         Args:
             dead_letter: the dead letter.
             now: seconds by `Clock.uptime`.
         """
-        kind = (
+        group = (
             self._rejected if dead_letter.reason in REJECTED_REASONS else self._updates
         )
-        kind.keep(dead_letter, now)
+        group.add(dead_letter, now)
 
-    def trim(self, now: float) -> None:
+    def remove_expired(self, now: float) -> None:
         """Remove those that have been kept for long enough."""
-        self._updates.trim(now)
-        self._rejected.trim(now)
+        self._updates.remove_expired(now)
+        self._rejected.remove_expired(now)
 
-    def withdraw(self, dead_letter: DeadLetter) -> None:
+    def remove(self, dead_letter: DeadLetter) -> None:
         """Remove one, if it is still there."""
-        self._updates.withdraw(dead_letter)
-        self._rejected.withdraw(dead_letter)
+        self._updates.remove(dead_letter)
+        self._rejected.remove(dead_letter)
 
 
-class _Letters:
+class _BoundedDeadLetters:
     """The dead letters of one kind."""
 
-    def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._seconds = seconds
-        self._kept: OrderedDict[int, tuple[float, DeadLetter]] = OrderedDict()
+    def __init__(
+        self, max_count: int, max_bytes: int, retention_seconds: float
+    ) -> None:
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._retention_seconds = retention_seconds
+        self._entries: OrderedDict[int, tuple[float, DeadLetter]] = OrderedDict()
         """By identity, since two may be equal; with the time of their arrival."""
-        self._bytes = 0
-        self.count = 0
+        self._total_bytes = 0
+        self.added_count = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[tuple[float, DeadLetter]]:
-        return iter(self._kept.values())
+        return iter(self._entries.values())
 
-    def keep(self, dead_letter: DeadLetter, now: float) -> None:
-        self.withdraw(dead_letter)
-        self._kept[id(dead_letter)] = now, dead_letter
-        self._bytes += len(dead_letter.body)
-        self.count += 1
-        while len(self._kept) > self._most or self._bytes > self._most_bytes:
-            self._drop_oldest()
+    def add(self, dead_letter: DeadLetter, now: float) -> None:
+        self.remove(dead_letter)
+        self._entries[id(dead_letter)] = now, dead_letter
+        self._total_bytes += len(dead_letter.body)
+        self.added_count += 1
+        while (
+            len(self._entries) > self._max_count or self._total_bytes > self._max_bytes
+        ):
+            self._remove_oldest()
 
-    def trim(self, now: float) -> None:
-        while self._kept and self._oldest <= now - self._seconds:
-            self._drop_oldest()
+    def remove_expired(self, now: float) -> None:
+        while self._entries and self._oldest_time <= now - self._retention_seconds:
+            self._remove_oldest()
 
-    def withdraw(self, dead_letter: DeadLetter) -> None:
-        if self._kept.pop(id(dead_letter), None) is not None:
-            self._bytes -= len(dead_letter.body)
+    def remove(self, dead_letter: DeadLetter) -> None:
+        if self._entries.pop(id(dead_letter), None) is not None:
+            self._total_bytes -= len(dead_letter.body)
 
     @property
-    def _oldest(self) -> float:
-        kept_at, _ = next(iter(self._kept.values()))
-        return kept_at
+    def _oldest_time(self) -> float:
+        added_at, _ = next(iter(self._entries.values()))
+        return added_at
 
-    def _drop_oldest(self) -> None:
-        _, (_, dead_letter) = self._kept.popitem(last=False)
-        self._bytes -= len(dead_letter.body)
+    def _remove_oldest(self) -> None:
+        _, (_, dead_letter) = self._entries.popitem(last=False)
+        self._total_bytes -= len(dead_letter.body)

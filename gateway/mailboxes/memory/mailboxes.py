@@ -20,23 +20,26 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.fencing_tokens import Tokens
-from gateway.mailboxes.memory.dead_letters import IN_MEMORY, KeptLetters
-from gateway.mailboxes.memory.mailbox import Mailbox, Stage
-from gateway.mailboxes.memory.user_states import States
-from gateway.mailboxes.serialization import DeadLetterLimits, give_up
+from gateway.mailboxes.fencing_tokens import FencingTokenFactory
+from gateway.mailboxes.memory.dead_letters import (
+    DEFAULT_MEMORY_LIMITS,
+    MemoryDeadLetters,
+)
+from gateway.mailboxes.memory.mailbox import Mailbox, SuspectStage
+from gateway.mailboxes.memory.user_states import UserStateCache
+from gateway.mailboxes.serialization import DeadLetterLimits, make_dead_letter
 
 
-class MemoryMailboxes:
-    """The `Mailboxes` of one process, in its memory.
+class MemoryMailboxStore:
+    """The `MailboxStore` of one process, in its memory.
 
     Args:
         clock: measures leases and lifetimes.
         limit: how many updates a mailbox may hold; at least 1.
-        sessions: how many states are kept at most; those of the users who were served
+        session_count: how many states are kept at most; those of the users who were served
             longest ago go first.
         lease_seconds: how long a claim lasts without being renewed.
-        letters: how many dead letters are kept, and for how long.
+        dead_letters: how many dead letters are kept, and for how long.
     """
 
     def __init__(
@@ -44,32 +47,32 @@ class MemoryMailboxes:
         clock: Clock,
         *,
         limit: int,
-        sessions: int,
+        max_sessions: int,
         lease_seconds: float = LEASE_SECONDS,
-        dead_letters: DeadLetterLimits = IN_MEMORY,
+        dead_letters: DeadLetterLimits = DEFAULT_MEMORY_LIMITS,
     ) -> None:
         self._clock = clock
         self._limit = limit
         self._lease_seconds = lease_seconds
-        self._claimed: dict[str, Mailbox] = {}
-        # In the order of `due`: a lane that is left goes to the end. An ordered
+        self._leased: dict[str, Mailbox] = {}
+        # In the order of `claimable_at`: a lane that is left goes to the end. An ordered
         # dictionary, because a plain one that is taken from at the front walks over
         # every entry that was deleted there before.
-        self._unclaimed: OrderedDict[str, Mailbox] = OrderedDict()
-        self._states = States(sessions)
-        self.letters = KeptLetters(dead_letters)
+        self._unleased: OrderedDict[str, Mailbox] = OrderedDict()
+        self._states = UserStateCache(max_sessions)
+        self.dead_letters = MemoryDeadLetters(dead_letters)
         """The dead letters."""
         self.in_memory = 0
         """How many updates lie in mailboxes."""
-        self._tokens = Tokens()
+        self._tokens = FencingTokenFactory()
 
     @property
-    def lanes(self) -> int:
+    def mailbox_count(self) -> int:
         """How many lanes have mail, claimed or not."""
-        return len(self._claimed) + len(self._unclaimed)
+        return len(self._leased) + len(self._unleased)
 
     @property
-    def sessions(self) -> int:
+    def session_count(self) -> int:
         """How many states are kept."""
         return len(self._states)
 
@@ -77,10 +80,12 @@ class MemoryMailboxes:
     def longest_wait(self) -> float:
         """For how many seconds the lane that waits longest has been waiting."""
         now = self._clock.uptime()
-        due = min((mailbox.due for mailbox in self._claimed.values()), default=now)
-        for mailbox in islice(self._unclaimed.values(), 1):
-            due = min(due, mailbox.due)
-        return max(0.0, now - due)
+        claimable_at = min(
+            (mailbox.claimable_at for mailbox in self._leased.values()), default=now
+        )
+        for mailbox in islice(self._unleased.values(), 1):
+            claimable_at = min(claimable_at, mailbox.claimable_at)
+        return max(0.0, now - claimable_at)
 
     @property
     def mode(self) -> str:
@@ -88,7 +93,7 @@ class MemoryMailboxes:
         return "memory"
 
     @property
-    def degraded(self) -> bool:
+    def is_degraded(self) -> bool:
         """False: this is how it was configured."""
         return False
 
@@ -98,31 +103,31 @@ class MemoryMailboxes:
         return ""
 
     @property
-    def buried(self) -> int:
+    def dead_letter_count(self) -> int:
         """How many dead letters there were, those included that are gone."""
-        return self.letters.updates
+        return self.dead_letters.update_count
 
     @property
-    def rejected(self) -> int:
+    def rejected_count(self) -> int:
         """How many bodies there were that are no update, as above."""
-        return self.letters.rejected
+        return self.dead_letters.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `Mailboxes.put`."""
+        """Append an update to its mailbox. See `MailboxStore.put`."""
         ordering_key = envelope.ordering_key
-        mailbox = self._mailbox(ordering_key)
+        mailbox = self._find_mailbox(ordering_key)
         if mailbox is not None:
             result = mailbox.add(envelope, self._limit if enforce_limit else None)
             if result is PutResult.STORED:
                 self.in_memory += 1
             return result
-        mailbox = Mailbox([envelope], suspect=envelope.update_id)
+        mailbox = Mailbox([envelope], suspect_id=envelope.update_id)
         self.in_memory += 1
         if acquire:
-            return self._lend(ordering_key, mailbox)
-        self._leave(ordering_key, mailbox)
+            return self._grant_lease(ordering_key, mailbox)
+        self._make_claimable(ordering_key, mailbox)
         return PutResult.STORED
 
     async def commit(
@@ -134,145 +139,150 @@ class MemoryMailboxes:
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove an update, save the state, go on. See `Mailboxes.commit`.
+        """Remove an update, save the state, go on. See `MailboxStore.commit`.
 
         The lease may have run out, as long as nobody else claimed the lane.
         """
-        mailbox = self._held(lease)
+        mailbox = self._find_leased_mailbox(lease)
         if mailbox is None:
             raise LeaseLost("the claim's token is not the lane's current one")
-        done = mailbox.take(update_id)
-        if done is not None:
+        finished = mailbox.remove(update_id)
+        if finished is not None:
             self.in_memory -= 1
             if dead_letter_reason:
-                dead_letter = give_up(done, dead_letter_reason, self._clock.now())
-                self.letters.keep(dead_letter, self._clock.uptime())
+                dead_letter = make_dead_letter(
+                    finished, dead_letter_reason, self._clock.now()
+                )
+                self.dead_letters.add(dead_letter, self._clock.uptime())
         now = self._clock.uptime()
         self._states.save(lease.ordering_key, state, now)
-        if mailbox.deaths:
-            mailbox.clear()
-        if mailbox.mail and not release:
-            lease.expires_at = mailbox.due = now + self._lease_seconds
-            return mailbox.mail[0]
-        del self._claimed[lease.ordering_key]
-        if mailbox.mail:
-            self._leave(lease.ordering_key, mailbox)
+        if mailbox.owner_losses:
+            mailbox.clear_suspicion()
+        if mailbox.updates and not release:
+            lease.expires_at = mailbox.claimable_at = now + self._lease_seconds
+            return mailbox.updates[0]
+        del self._leased[lease.ordering_key]
+        if mailbox.updates:
+            self._make_claimable(lease.ordering_key, mailbox)
         return None
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
-        until = self._clock.uptime() + self._lease_seconds
+        expires_at = self._clock.uptime() + self._lease_seconds
         lost = []
         for lease in leases:
-            mailbox = self._held(lease)
+            mailbox = self._find_leased_mailbox(lease)
             if mailbox is None:
                 lost.append(lease)
             else:
-                lease.expires_at = mailbox.due = until
+                lease.expires_at = mailbox.claimable_at = expires_at
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
         """Give a lane back with its mail. Without effect if the claim was lost."""
-        mailbox = self._held(lease)
+        mailbox = self._find_leased_mailbox(lease)
         if mailbox is not None:
-            del self._claimed[lease.ordering_key]
-            self._leave(lease.ordering_key, mailbox)
+            del self._leased[lease.ordering_key]
+            self._make_claimable(lease.ordering_key, mailbox)
 
     async def claimable(self, limit: int) -> Sequence[str]:
         """List lanes with mail that anybody may claim, longest waiting first."""
         now = self._clock.uptime()
-        self.letters.trim(now)
-        claimed = self._claimed.items()
-        ended = sorted(
-            (box.due, ordering_key) for ordering_key, box in claimed if box.due <= now
+        self.dead_letters.remove_expired(now)
+        leased = self._leased.items()
+        expired = sorted(
+            (mailbox.claimable_at, ordering_key)
+            for ordering_key, mailbox in leased
+            if mailbox.claimable_at <= now
         )
         # Lazy: there may be very many of them, and only the first ones are wanted.
-        unclaimed = (
-            (box.due, ordering_key) for ordering_key, box in self._unclaimed.items()
+        unleased = (
+            (mailbox.claimable_at, ordering_key)
+            for ordering_key, mailbox in self._unleased.items()
         )
-        longest_first = merge(ended, unclaimed)
+        longest_first = merge(expired, unleased)
         return [ordering_key for _, ordering_key in islice(longest_first, limit)]
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane. See `Mailboxes.claim`."""
-        mailbox = self._unclaimed.pop(ordering_key, None)
+        """Claim a waiting lane. See `MailboxStore.acquire`."""
+        mailbox = self._unleased.pop(ordering_key, None)
         if mailbox is None:
-            mailbox = self._claimed.get(ordering_key)
-            if mailbox is None or mailbox.due > self._clock.uptime():
+            mailbox = self._leased.get(ordering_key)
+            if mailbox is None or mailbox.claimable_at > self._clock.uptime():
                 return None
-            if mailbox.token and (pause := mailbox.count_death()):
+            if mailbox.token and (pause := mailbox.record_owner_loss()):
                 mailbox.token = ""
-                mailbox.due = self._clock.uptime() + pause
+                mailbox.claimable_at = self._clock.uptime() + pause
                 return None
-        return self._lend(ordering_key, mailbox)
+        return self._grant_lease(ordering_key, mailbox)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
-        mailbox = self._held(lease)
-        if mailbox is not None and mailbox.deaths > MAX_UNSUSPECTED_LOSSES:
-            mailbox.stage = Stage.RUNNING if running else Stage.WAITING
+        """Note whether a suspected update is processed. See `MailboxStore.record_step`."""
+        mailbox = self._find_leased_mailbox(lease)
+        if mailbox is not None and mailbox.owner_losses > MAX_UNSUSPECTED_LOSSES:
+            mailbox.stage = SuspectStage.RUNNING if running else SuspectStage.WAITING
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox."""
-        self.letters.keep(dead_letter, self._clock.uptime())
+        self.dead_letters.add(dead_letter, self._clock.uptime())
 
     def __iter__(self) -> Iterator[str]:
         """Go through the lanes that have mail."""
-        return chain(self._claimed, self._unclaimed)
+        return chain(self._leased, self._unleased)
 
-    def holds(self, ordering_key: str) -> bool:
+    def has_updates(self, ordering_key: str) -> bool:
         """Tell whether a lane has mail here."""
-        return self._mailbox(ordering_key) is not None
+        return self._find_mailbox(ordering_key) is not None
 
-    def is_claimed(self, ordering_key: str) -> bool:
+    def is_leased(self, ordering_key: str) -> bool:
         """Tell whether somebody works on a lane here."""
-        mailbox = self._claimed.get(ordering_key)
+        mailbox = self._leased.get(ordering_key)
         return mailbox is not None and bool(mailbox.token)
 
-    def mail(self, ordering_key: str) -> Sequence[Envelope]:
+    def list_updates(self, ordering_key: str) -> Sequence[Envelope]:
         """Give what a lane's mailbox holds, lowest `update_id` first."""
-        mailbox = self._mailbox(ordering_key)
-        return tuple(mailbox.mail) if mailbox is not None else ()
+        mailbox = self._find_mailbox(ordering_key)
+        return tuple(mailbox.updates) if mailbox is not None else ()
 
-    def withdraw(self, ordering_key: str, update_id: int) -> None:
+    def remove_update(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that is elsewhere now. Its lane is one that waits."""
-        mailbox = self._mailbox(ordering_key)
-        if mailbox is None or mailbox.take(update_id) is None:
+        mailbox = self._find_mailbox(ordering_key)
+        if mailbox is None or mailbox.remove(update_id) is None:
             return
         self.in_memory -= 1
-        if not mailbox.mail:
-            self._claimed.pop(ordering_key, None)
-            self._unclaimed.pop(ordering_key, None)
+        if not mailbox.updates:
+            self._leased.pop(ordering_key, None)
+            self._unleased.pop(ordering_key, None)
 
-    def _mailbox(self, ordering_key: str) -> Mailbox | None:
-        return self._claimed.get(ordering_key) or self._unclaimed.get(ordering_key)
+    def _find_mailbox(self, ordering_key: str) -> Mailbox | None:
+        return self._leased.get(ordering_key) or self._unleased.get(ordering_key)
 
-    def _held(self, lease: MailboxLease) -> Mailbox | None:
+    def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
         """Give the claim's mailbox, if its token is the lane's current one."""
-        mailbox = self._claimed.get(lease.ordering_key)
+        mailbox = self._leased.get(lease.ordering_key)
         if mailbox is None or not mailbox.token:
             return None
         return mailbox if mailbox.token == lease.token else None
 
-    def _lend(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
+    def _grant_lease(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
         """Make a new claim of a lane, which ends the one before it."""
         now = self._clock.uptime()
-        mailbox.begin()
-        mailbox.token = self._tokens.make()
-        mailbox.due = now + self._lease_seconds
-        self._claimed[ordering_key] = mailbox
+        mailbox.record_new_owner()
+        mailbox.token = self._tokens.issue()
+        mailbox.claimable_at = now + self._lease_seconds
+        self._leased[ordering_key] = mailbox
         state = self._states.get(ordering_key, now)
         return MailboxLease(
             ordering_key,
             mailbox.token,
             state,
-            mailbox.mail[0],
-            mailbox.due,
-            deaths=mailbox.deaths,
-            crashes=mailbox.crashes,
+            mailbox.updates[0],
+            mailbox.claimable_at,
+            owner_losses=mailbox.owner_losses,
+            owner_crashes=mailbox.owner_crashes,
         )
 
-    def _leave(self, ordering_key: str, mailbox: Mailbox) -> None:
+    def _make_claimable(self, ordering_key: str, mailbox: Mailbox) -> None:
         """Let a lane wait unclaimed, behind all others."""
-        mailbox.due = self._clock.uptime()
-        self._unclaimed[ordering_key] = mailbox
+        mailbox.claimable_at = self._clock.uptime()
+        self._unleased[ordering_key] = mailbox

@@ -38,54 +38,72 @@ from zlib import crc32
 
 from redis.crc import key_slot
 
-SHARDS = 64
+SHARD_COUNT = 64
 """Never changes: a lane's mail has to be found again."""
 
 
-class Shard(NamedTuple):
+class ShardKeys(NamedTuple):
     """The keys that the lanes of a shard share."""
 
     number: int
     pending: bytes
-    claims: bytes
-    dead: bytes
-    rejected: bytes
-    marker: bytes
-    probe: bytes
-    mail_prefix: bytes
+    leases: bytes
+    dead_letters: bytes
+    rejected_letters: bytes
+    generation: bytes
+    write_probe: bytes
+    mailbox_prefix: bytes
     state_prefix: bytes
 
-    def mail(self, ordering_key: bytes) -> bytes:
+    def mailbox_key(self, ordering_key: bytes) -> bytes:
         """Give the key of a lane's mailbox."""
-        return self.mail_prefix + ordering_key
+        return self.mailbox_prefix + ordering_key
 
-    def state(self, ordering_key: bytes) -> bytes:
+    def state_key(self, ordering_key: bytes) -> bytes:
         """Give the key of a lane's state."""
         return self.state_prefix + ordering_key
 
 
-def _shard(number: int) -> Shard:
-    pending, leases, dead, rejected, marker, probe, mail, state = (
+def _make_shard_keys(number: int) -> ShardKeys:
+    (
+        pending,
+        leases,
+        dead_letters,
+        rejected_letters,
+        generation,
+        write_probe,
+        mailbox,
+        state,
+    ) = (
         b"%b:{%d}" % (kind, number)
         for kind in (b"p", b"c", b"d", b"r", b"k", b"w", b"m", b"s")
     )
-    prefixes = mail + b":", state + b":"
-    return Shard(number, pending, leases, dead, rejected, marker, probe, *prefixes)
+    prefixes = mailbox + b":", state + b":"
+    return ShardKeys(
+        number,
+        pending,
+        leases,
+        dead_letters,
+        rejected_letters,
+        generation,
+        write_probe,
+        *prefixes,
+    )
 
 
-ALL_SHARDS = tuple(_shard(number) for number in range(SHARDS))
+ALL_SHARDS = tuple(_make_shard_keys(number) for number in range(SHARD_COUNT))
 
 
-def shard_of(ordering_key: bytes) -> Shard:
+def get_shard(ordering_key: bytes) -> ShardKeys:
     """Give the shard that a lane belongs to."""
-    return ALL_SHARDS[crc32(ordering_key) % SHARDS]
+    return ALL_SHARDS[crc32(ordering_key) % SHARD_COUNT]
 
 
-def shard_number(ordering_key: str) -> int:
+def get_shard_number(ordering_key: str) -> int:
     """Give the number of the shard that a lane belongs to."""
-    return shard_of(ordering_key.encode()).number
+    return get_shard(ordering_key.encode()).number
 
 
-def slot_of(shard: int) -> int:
+def get_slot(shard: int) -> int:
     """Give the slot of a Redis Cluster that a shard is in."""
     return key_slot(ALL_SHARDS[shard].pending)

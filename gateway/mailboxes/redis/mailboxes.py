@@ -20,32 +20,32 @@ from collections.abc import Collection, Sequence
 from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.fencing_tokens import Tokens
+from gateway.mailboxes.fencing_tokens import FencingTokenFactory
 from gateway.mailboxes.redis.commands import (
-    Command,
-    Commands,
-    Submits,
-    ask_all,
-    look_at,
+    CommandFactory,
+    RedisClient,
+    RedisCommand,
+    consume_exception,
+    execute_all,
 )
-from gateway.mailboxes.redis.executor import Asking
-from gateway.mailboxes.redis.keys import ALL_SHARDS, Shard, shard_of
+from gateway.mailboxes.redis.executor import CommandExecutor
+from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys, get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.mailbox_scanner import Sweep
-from gateway.mailboxes.redis.replay_buffer import Recovery
-from gateway.mailboxes.redis.store_clock import LearnTime, ignore_time
+from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
+from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
+from gateway.mailboxes.redis.store_clock import ServerTimeCallback, ignore_server_time
 from gateway.mailboxes.serialization import (
-    PER_SHARD,
+    DEFAULT_SHARD_LIMITS,
     DeadLetterLimits,
     decode_envelope,
 )
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
 
-_PLACED = (PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL)
+_PUT_RESULTS = (PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL)
 
 
-class RedisMailboxes:
-    """The `Mailboxes` of all workers that use the same Redis.
+class RedisMailboxStore:
+    """The `MailboxStore` of all workers that use the same Redis.
 
     Args:
         transport: the way to Redis.
@@ -62,30 +62,32 @@ class RedisMailboxes:
 
     def __init__(  # noqa: PLR0913 - by name, and most have a default
         self,
-        transport: Submits,
+        client: RedisClient,
         scripts: Scripts,
         clock: Clock,
         signatures: StoreSignatures,
         *,
         limit: int,
-        patience: float | None = None,
+        put_timeout: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
-        learn_time: LearnTime = ignore_time,
-        dead_letters: DeadLetterLimits = PER_SHARD,
+        on_server_time: ServerTimeCallback = ignore_server_time,
+        dead_letters: DeadLetterLimits = DEFAULT_SHARD_LIMITS,
     ) -> None:
-        self._transport = transport
+        self._client = client
         self._signatures = signatures
         self._clock = clock
         self._lease_seconds = lease_seconds
-        self._commands = Commands(
+        self._commands = CommandFactory(
             scripts, limit, lease_seconds, signatures, dead_letters
         )
-        self._asking = Asking(transport, self._commands, clock, patience, lease_seconds)
-        self._recovery = Recovery(transport, self._commands, clock, patience)
-        self._sweep = Sweep(
-            transport, self._commands, self._recovery, clock, learn_time
+        self._executor = CommandExecutor(
+            client, self._commands, clock, put_timeout, lease_seconds
         )
-        self._tokens = Tokens()
+        self._replay_buffer = ReplayBuffer(client, self._commands, clock, put_timeout)
+        self._scanner = MailboxScanner(
+            client, self._commands, self._replay_buffer, clock, on_server_time
+        )
+        self._tokens = FencingTokenFactory()
 
     @property
     def in_memory(self) -> int:
@@ -95,51 +97,59 @@ class RedisMailboxes:
     @property
     def longest_wait(self) -> float:
         """For how many seconds the lane that waits longest waited at the last sweep."""
-        return self._sweep.longest_wait
+        return self._scanner.longest_wait
 
     @property
-    def lanes(self) -> int:
+    def mailbox_count(self) -> int:
         """How many lanes of all workers had mail at the last sweep."""
-        return self._sweep.lanes
+        return self._scanner.mailbox_count
 
     @property
-    def buried(self) -> int:
+    def dead_letter_count(self) -> int:
         """How many dead letters were kept at the last sweep."""
-        return self._sweep.letters
+        return self._scanner.dead_letter_count
 
     @property
-    def rejected(self) -> int:
+    def rejected_count(self) -> int:
         """How many rejected letters were kept at the last sweep."""
-        return self._sweep.rejected
+        return self._scanner.rejected_count
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Append an update to its mailbox. See `Mailboxes.put`."""
-        token = self._tokens.make() if acquire and not self._recovery.settling else ""
+        """Append an update to its mailbox. See `MailboxStore.put`."""
+        token = (
+            self._tokens.issue()
+            if acquire and not self._replay_buffer.is_paused
+            else ""
+        )
         command = self._commands.put(envelope, token, enforce_limit=enforce_limit)
-        reply = await self._asking.patiently(command, envelope.ordering_key, token)
+        reply = await self._executor.execute_with_timeout(
+            command, envelope.ordering_key, token
+        )
         if isinstance(reply, int):
-            result = _PLACED[reply]
+            result = _PUT_RESULTS[reply]
             # A repeated put may find what it stored itself.
             if result is PutResult.STORED or (
-                result is PutResult.DUPLICATE and command.sends > 1
+                result is PutResult.DUPLICATE and command.send_count > 1
             ):
-                self._recovery.keep(envelope, command.shard)
+                self._replay_buffer.add(envelope, command.shard)
             return result
-        self._recovery.keep(envelope, command.shard)
-        if self._recovery.settling:  # it was asked for before
-            self._asking.let_go(envelope.ordering_key, token)
+        self._replay_buffer.add(envelope, command.shard)
+        if self._replay_buffer.is_paused:  # it was asked for before
+            self._executor.release_orphaned_lease(envelope.ordering_key, token)
             return PutResult.STORED
         head = envelope
         if len(reply) > 1:
-            lowest = await self._genuine(envelope.ordering_key, token, reply[1])
+            lowest = await self._read_genuine_update(
+                envelope.ordering_key, token, reply[1]
+            )
             if lowest is None:
                 return PutResult.STORED
             head = envelope if lowest.update_id == envelope.update_id else lowest
-        state = self._signatures.open_state(envelope.ordering_key.encode(), reply[0])
+        state = self._signatures.verify_state(envelope.ordering_key.encode(), reply[0])
         return MailboxLease(
-            envelope.ordering_key, token, state, head, self._until(command)
+            envelope.ordering_key, token, state, head, self._compute_lease_end(command)
         )
 
     async def commit(
@@ -151,7 +161,7 @@ class RedisMailboxes:
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove an update, save the state, go on. See `Mailboxes.commit`.
+        """Remove an update, save the state, go on. See `MailboxStore.commit`.
 
         The lease may have run out, as long as nobody else claimed the lane.
         """
@@ -163,42 +173,48 @@ class RedisMailboxes:
             dead_letter_reason=dead_letter_reason,
             now=self._clock.now(),
         )
-        reply = await self._asking.ask(command)
+        reply = await self._executor.execute(command)
         # 2: this commit took effect before, which only a repeated one can have done.
-        if reply == 0 or (reply == 2 and command.sends == 1):
+        if reply == 0 or (reply == 2 and command.send_count == 1):
             raise LeaseLost("the claim's token is not the lane's current one")
-        self._recovery.forget(lease.ordering_key, update_id, command.shard)
+        self._replay_buffer.remove(lease.ordering_key, update_id, command.shard)
         if not isinstance(reply, bytes):
             return None
-        if self._recovery.settling:  # a lower one may be on its way
-            self._asking.let_go(lease.ordering_key, lease.token)
+        if self._replay_buffer.is_paused:  # a lower one may be on its way
+            self._executor.release_orphaned_lease(lease.ordering_key, lease.token)
             return None
-        lease.expires_at = self._until(command)
-        return await self._genuine(lease.ordering_key, lease.token, reply, update_id)
+        lease.expires_at = self._compute_lease_end(command)
+        return await self._read_genuine_update(
+            lease.ordering_key, lease.token, reply, update_id
+        )
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend the leases of these claims. Returns those that were lost."""
-        by_shard: dict[Shard, list[MailboxLease]] = {}
+        by_shard: dict[ShardKeys, list[MailboxLease]] = {}
         for lease in leases:
-            by_shard.setdefault(shard_of(lease.ordering_key.encode()), []).append(lease)
-        asked = [
+            by_shard.setdefault(get_shard(lease.ordering_key.encode()), []).append(
+                lease
+            )
+        requests = [
             (self._commands.renew(shard, of_shard), of_shard)
             for shard, of_shard in by_shard.items()
         ]
         # A third of the lease: it is renewed three times before it runs out.
-        within = self._lease_seconds / 3
-        await ask_all(self._transport, [command for command, _ in asked], within)
+        max_seconds = self._lease_seconds / 3
+        await execute_all(
+            self._client, [command for command, _ in requests], max_seconds
+        )
         lost: list[MailboxLease] = []
-        for command, of_shard in asked:
+        for command, of_shard in requests:
             if command.reply.cancelled():  # not renewed, but not lost either
                 continue
-            gone = set(command.reply.result())
-            until = self._until(command)
-            for place, lease in enumerate(of_shard):
-                if place in gone:
+            lost_indexes = set(command.reply.result())
+            expires_at = self._compute_lease_end(command)
+            for index, lease in enumerate(of_shard):
+                if index in lost_indexes:
                     lost.append(lease)
                 else:
-                    lease.expires_at = until
+                    lease.expires_at = expires_at
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
@@ -209,47 +225,53 @@ class RedisMailboxes:
         command = self._commands.release(lease.ordering_key, lease.token)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._lease_seconds):
-                await self._asking.ask(command)
+                await self._executor.execute(command)
 
     async def claimable(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim. See `Mailboxes.waiting`."""
-        ordering_keys = await self._sweep.find(limit)
-        return [] if self._recovery.settling else ordering_keys
+        """List lanes with mail that anybody may claim. See `MailboxStore.claimable`."""
+        ordering_keys = await self._scanner.find_claimable(limit)
+        return [] if self._replay_buffer.is_paused else ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane. See `Mailboxes.claim`."""
-        if self._recovery.settling:
+        """Claim a waiting lane. See `MailboxStore.acquire`."""
+        if self._replay_buffer.is_paused:
             return None
-        token = self._tokens.make()
-        command = self._commands.claim(ordering_key, token)
+        token = self._tokens.issue()
+        command = self._commands.acquire(ordering_key, token)
         try:
             async with asyncio.timeout(self._lease_seconds):
-                reply = await self._asking.ask(command, ordering_key, token)
+                reply = await self._executor.execute(command, ordering_key, token)
         except TimeoutError:
             return None
         if isinstance(reply, int):
             return None
-        if self._recovery.settling:  # it was asked for before
-            self._asking.let_go(ordering_key, token)
+        if self._replay_buffer.is_paused:  # it was asked for before
+            self._executor.release_orphaned_lease(ordering_key, token)
             return None
-        state, stored, deaths, crashes = reply
-        head = await self._genuine(ordering_key, token, stored)
+        state, stored, losses, crashes = reply
+        head = await self._read_genuine_update(ordering_key, token, stored)
         if head is None:
             return None
         if not stored.startswith(b"%d " % head.update_id):
-            deaths = crashes = 0  # they were counted for one that was rejected
-        until = self._until(command)
-        state = self._signatures.open_state(ordering_key.encode(), state)
+            losses = crashes = 0  # they were counted for one that was rejected
+        expires_at = self._compute_lease_end(command)
+        state = self._signatures.verify_state(ordering_key.encode(), state)
         return MailboxLease(
-            ordering_key, token, state, head, until, deaths=deaths, crashes=crashes
+            ordering_key,
+            token,
+            state,
+            head,
+            expires_at,
+            owner_losses=losses,
+            owner_crashes=crashes,
         )
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note whether a suspected update is processed. See `Mailboxes.note_step`."""
-        command = self._commands.step(lease, running=running)
+        """Note whether a suspected update is processed. See `MailboxStore.record_step`."""
+        command = self._commands.record_step(lease, running=running)
         with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(self._lease_seconds / 3):
-                await self._asking.ask(command)
+                await self._executor.execute(command)
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Keep a dead letter that never was in a mailbox.
@@ -257,38 +279,48 @@ class RedisMailboxes:
         After a lost answer it may be kept twice.
         """
         command = self._commands.add_dead_letter(dead_letter)
-        await self._asking.patiently(command)
+        await self._executor.execute_with_timeout(command)
 
-    def made(self, lease: MailboxLease) -> bool:
+    def has_granted(self, lease: MailboxLease) -> bool:
         """Tell whether a claim was made here."""
-        return self._tokens.made(lease.token)
+        return self._tokens.has_issued(lease.token)
 
-    async def probe(self, shards: Collection[int]) -> Collection[int]:
+    async def find_writable_shards(self, shards: Collection[int]) -> Collection[int]:
         """Tell which of these shards take updates."""
-        commands = [self._commands.probe(ALL_SHARDS[number]) for number in shards]
-        await ask_all(self._transport, commands, self._lease_seconds / 3)
+        commands = [self._commands.probe_shard(ALL_SHARDS[number]) for number in shards]
+        await execute_all(self._client, commands, self._lease_seconds / 3)
         for command in commands:
-            look_at(command.reply)
+            consume_exception(command.reply)
         return [
             command.shard
             for command in commands
             if not command.reply.cancelled() and command.reply.exception() is None
         ]
 
-    async def holds(self, ordering_key: str) -> bool:
+    async def has_updates(self, ordering_key: str) -> bool:
         """Tell whether a lane has mail."""
-        return bool(await self._asking.patiently(self._commands.count(ordering_key)))
+        return bool(
+            await self._executor.execute_with_timeout(
+                self._commands.count_updates(ordering_key)
+            )
+        )
 
-    async def withdraw(self, ordering_key: str, update_id: int) -> None:
+    async def remove_update(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that was done elsewhere."""
-        await self._asking.patiently(self._commands.withdraw(ordering_key, update_id))
+        await self._executor.execute_with_timeout(
+            self._commands.remove_update(ordering_key, update_id)
+        )
 
-    def give_up_puts(self, shards: Collection[int]) -> None:
+    def fail_pending_puts(self, shards: Collection[int]) -> None:
         """Let the puts into these shards fail that still wait for their answer."""
-        self._asking.give_up(shards)
+        self._executor.fail_pending(shards)
 
-    async def _genuine(
-        self, ordering_key: str, token: str, stored: bytes, done: int | None = None
+    async def _read_genuine_update(
+        self,
+        ordering_key: str,
+        token: str,
+        stored: bytes,
+        removed_id: int | None = None,
     ) -> Envelope | None:
         """Read the head of a mailbox that we claimed; forged ones are rejected first.
 
@@ -296,7 +328,7 @@ class RedisMailboxes:
             ordering_key: the ordering key.
             token: the token of our claim.
             stored: the head as Redis has it.
-            done: the id of an update that was removed just now. A head with that id
+            removed_id: the id of an update that was removed just now. A head with that id
                 lies under a false score, from which no commit would remove it.
 
         Returns:
@@ -308,26 +340,26 @@ class RedisMailboxes:
             except ForgedEntry:
                 pass
             else:
-                if envelope.update_id != done:
+                if envelope.update_id != removed_id:
                     return envelope
-            self._signatures.note_forged(Purpose.MAIL, ordering_key.encode())
-            command = self._commands.reject(
+            self._signatures.record_forgery(Purpose.MAIL, ordering_key.encode())
+            command = self._commands.reject_forged(
                 ordering_key, token, stored, self._clock.now()
             )
             try:
                 async with asyncio.timeout(self._lease_seconds):
-                    reply = await self._asking.ask(command, ordering_key, token)
+                    reply = await self._executor.execute(command, ordering_key, token)
             except TimeoutError:
                 return None
             if not isinstance(reply, bytes):
                 return None
             stored = reply
 
-    def _until(self, command: Command) -> float:
+    def _compute_lease_end(self, command: RedisCommand) -> float:
         """Give the end of the lease: counted from before the request was sent.
 
         While Redis settles it has run out, though it has not: the actor waits then.
         """
-        if self._recovery.settling:
+        if self._replay_buffer.is_paused:
             return 0.0
-        return command.sent + self._lease_seconds
+        return command.sent_at + self._lease_seconds

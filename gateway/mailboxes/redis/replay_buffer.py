@@ -6,7 +6,7 @@ claiming anything. Meanwhile nothing is claimed, so that all workers have put th
 before the first update of any lane is taken: the order of a lane is that of its ids.
 
 The same moment is left after an outage in which workers took updates into their memory:
-each brings them to Redis first, see `fallback.py`.
+each brings them to Redis first, see `failover/mailboxes.py`.
 
 What was not lost is there already. What this worker has done is not put again: if Redis
 lost that, it lost both the update and the commit.
@@ -19,15 +19,20 @@ from itertools import islice
 
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
-from gateway.mailboxes.redis.commands import Command, Commands, Submits, look_at
-from gateway.mailboxes.redis.keys import SHARDS
+from gateway.mailboxes.redis.commands import (
+    CommandFactory,
+    RedisClient,
+    RedisCommand,
+    consume_exception,
+)
+from gateway.mailboxes.redis.keys import SHARD_COUNT
 
 logger = logging.getLogger(__name__)
 
-KEPT_SECONDS = 5
+REPLAY_WINDOW_SECONDS = 5
 """How long an accepted update is kept: Redis writes its file once a second."""
 
-SETTLE_SECONDS = 2.0
+REPLAY_PAUSE_SECONDS = 2.0
 """For so long nothing is claimed, while all workers put again what they kept.
 
 They see a server again at different times: an attempt to connect takes a second at
@@ -35,110 +40,118 @@ most, the pause between two of them a quarter.
 """
 
 
-Key = tuple[str, int]
+UpdateKey = tuple[str, int]
 """Lane and update_id."""
 
-Kept = OrderedDict[Key, tuple[float, Envelope]]
+AcceptedUpdates = OrderedDict[UpdateKey, tuple[float, Envelope]]
 """When what was accepted, in this order."""
 
 
-class Recovery:
+class ReplayBuffer:
     """Keeps what was accepted lately."""
 
     def __init__(
         self,
-        transport: Submits,
-        commands: Commands,
+        client: RedisClient,
+        commands: CommandFactory,
         clock: Clock,
-        patience: float | None,
+        put_timeout: float | None,
     ) -> None:
-        self._transport = transport
-        self._patience = patience
+        self._client = client
+        self._put_timeout = put_timeout
         self._commands = commands
         self._clock = clock
         # By shard, so that one that is away holds up the letting go of no other; in the
         # order of their times. Ordered dictionaries, because a plain one that is taken
         # from at the front walks over all that was deleted there before.
-        self._kept: list[Kept] = [OrderedDict() for _ in range(SHARDS)]
-        self._putting: dict[Key, Command] = {}
-        self._settled_at = 0.0
-        self._markers: dict[int, bytes] = {}
-        transport.listen(self.begin, self._note_return)
+        self._accepted: list[AcceptedUpdates] = [
+            OrderedDict() for _ in range(SHARD_COUNT)
+        ]
+        self._replaying: dict[UpdateKey, RedisCommand] = {}
+        self._paused_until = 0.0
+        self._generations: dict[int, bytes] = {}
+        client.set_health_callbacks(self.replay, self._pause_after_outage)
 
     @property
-    def settling(self) -> bool:
+    def is_paused(self) -> bool:
         """True: nothing may be claimed."""
-        return self._clock.uptime() < self._settled_at
+        return self._clock.uptime() < self._paused_until
 
-    def keep(self, envelope: Envelope, shard: int) -> None:
+    def add(self, envelope: Envelope, shard: int) -> None:
         """Keep an update that was accepted into a shard.
 
         Those of the same shard that came just before an outage were kept until now:
         it is over, and what was lost is being put again already.
         """
-        kept = self._kept[shard]
+        accepted = self._accepted[shard]
         now = self._clock.uptime()
-        kept[envelope.ordering_key, envelope.update_id] = now, envelope
+        accepted[envelope.ordering_key, envelope.update_id] = now, envelope
         # Two are let go for one that comes, so that they become fewer.
-        for oldest in list(islice(kept, 2)):
-            time, _ = kept[oldest]
-            if time < now - KEPT_SECONDS:
-                del kept[oldest]
+        for oldest in list(islice(accepted, 2)):
+            time, _ = accepted[oldest]
+            if time < now - REPLAY_WINDOW_SECONDS:
+                del accepted[oldest]
 
-    def forget(self, ordering_key: str, update_id: int, shard: int) -> None:
+    def remove(self, ordering_key: str, update_id: int, shard: int) -> None:
         """Let go of an update that was done."""
-        self._kept[shard].pop((ordering_key, update_id), None)
+        self._accepted[shard].pop((ordering_key, update_id), None)
 
-    def compare(self, markers: Iterable[tuple[int, bytes]]) -> None:
+    def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
         """Look at the shards' markers: a new one says that Redis was emptied."""
-        changed = False
-        for shard, marker in markers:
-            changed |= self._markers.get(shard, marker) != marker
-            self._markers[shard] = marker
-        if changed:
+        was_emptied = False
+        for shard, generation in generations:
+            was_emptied |= self._generations.get(shard, generation) != generation
+            self._generations[shard] = generation
+        if was_emptied:
             logger.error("redis was emptied: what was not done is lost")
-            self.begin(self._clock.uptime())
+            self.replay(self._clock.uptime())
 
-    def _settle(self) -> None:
+    def _pause_leasing(self) -> None:
         """Claim nothing for a while."""
-        self._settled_at = self._clock.uptime() + SETTLE_SECONDS
+        self._paused_until = self._clock.uptime() + REPLAY_PAUSE_SECONDS
 
-    def _note_return(self, seconds: float) -> None:
+    def _pause_after_outage(self, outage_seconds: float) -> None:
         """Settle after an outage that was long enough for puts to be given up."""
-        if self._patience is not None and seconds >= self._patience:
-            self._settle()
+        if self._put_timeout is not None and outage_seconds >= self._put_timeout:
+            self._pause_leasing()
 
-    def begin(self, answered: float) -> None:
+    def replay(self, last_answer_time: float) -> None:
         """Put again what was accepted lately, and claim nothing for a while.
 
         Args:
-            answered: when the Redis that lost its last moments answered last.
+            last_answer_time: when the Redis that lost its last moments answered last.
         """
-        self._settle()
-        oldest = answered - KEPT_SECONDS
+        self._pause_leasing()
+        oldest = last_answer_time - REPLAY_WINDOW_SECONDS
         # From before, and on their way still: that server was not the last to fail.
-        putting = {
+        replaying = {
             key: command
-            for key, command in self._putting.items()
+            for key, command in self._replaying.items()
             if not command.reply.done()
         }
         recent = {
             key: self._commands.put(envelope, "", enforce_limit=False)
-            for kept in self._kept
-            for key, envelope in self._keep_longer(kept, oldest)
-            if key not in putting
+            for accepted in self._accepted
+            for key, envelope in self._restart_window(accepted, oldest)
+            if key not in replaying
         }
-        self._putting = putting | recent
-        logger.warning("putting updates again", extra={"updates": len(self._putting)})
+        self._replaying = replaying | recent
+        logger.warning("putting updates again", extra={"updates": len(self._replaying)})
         for command in reversed(recent.values()):
-            command.reply.add_done_callback(look_at)
-            self._transport.submit(command, first=True)
+            command.reply.add_done_callback(consume_exception)
+            self._client.submit(command, first=True)
 
-    def _keep_longer(self, kept: Kept, oldest: float) -> list[tuple[Key, Envelope]]:
+    def _restart_window(
+        self, accepted: AcceptedUpdates, oldest: float
+    ) -> list[tuple[UpdateKey, Envelope]]:
         """Keep what came since then as if it came now: it may be lost once more."""
         now = self._clock.uptime()
-        again = [(key, it) for key, (time, it) in kept.items() if time >= oldest]
-        for key, envelope in again:
-            kept[key] = now, envelope
-            kept.move_to_end(key)
-        return again
+        recent = [
+            (key, envelope)
+            for key, (time, envelope) in accepted.items()
+            if time >= oldest
+        ]
+        for key, envelope in recent:
+            accepted[key] = now, envelope
+            accepted.move_to_end(key)
+        return recent

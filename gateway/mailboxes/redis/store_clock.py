@@ -16,18 +16,18 @@ from collections.abc import Callable
 
 from gateway.domain.ports import Clock
 
-LearnTime = Callable[[float, float, float], None]
-"""Takes what a server said when it was asked for the time: see `StoreClock.learn`."""
+ServerTimeCallback = Callable[[float, float, float], None]
+"""Takes what a server said when it was asked for the time: see `StoreClock.record_server_time`."""
 
 TIME_SHARD = 0
 """The shard whose server tells the time."""
 
-DRIFT = 0.001
+MAX_DRIFT = 0.001
 """By so many seconds per second two clocks may come apart. A clock that is being
 corrected runs up to 0.0005 too fast or too slow."""
 
 
-def ignore_time(server_time: float, asked: float, answered: float) -> None:
+def ignore_server_time(server_time: float, asked_at: float, answered_at: float) -> None:
     """Do nothing: for those who do not judge by the server's time."""
 
 
@@ -41,23 +41,25 @@ class StoreClock:
         own: the clock of this machine.
     """
 
-    def __init__(self, own: Clock) -> None:
-        self._own = own
-        self.uptime = own.uptime
+    def __init__(self, local_clock: Clock) -> None:
+        self._local_clock = local_clock
+        self.uptime = local_clock.uptime
         """Tells the seconds since this machine's start, suspension included."""
         self._offset: float | None = None
         """The server's time at this machine's uptime 0, in seconds since the epoch."""
-        self._error = 0.0
+        self._max_error = 0.0
         """By how many seconds that may be wrong."""
         self._learned_at = 0.0
 
     def now(self) -> float:
         """Give seconds since the epoch, by the server's clock."""
         if self._offset is None:
-            return self._own.now()
+            return self._local_clock.now()
         return self.uptime() + self._offset
 
-    def learn(self, server_time: float, asked: float, answered: float) -> None:
+    def record_server_time(
+        self, server_time: float, asked_at: float, answered_at: float
+    ) -> None:
         """Take note of what the server said when it was asked for the time.
 
         It looked at its clock at some moment between the question and the answer. So
@@ -66,14 +68,14 @@ class StoreClock:
 
         Args:
             server_time: the answer, in seconds since the epoch.
-            asked: this machine's uptime when the question was sent.
-            answered: this machine's uptime when the answer was there.
+            asked_at: this machine's uptime when the question was sent.
+            answered_at: this machine's uptime when the answer was there.
         """
-        error = (answered - asked) / 2
-        offset = server_time - (asked + answered) / 2
+        error = (answered_at - asked_at) / 2
+        offset = server_time - (asked_at + answered_at) / 2
         if self._offset is not None:
-            known_error = self._error + DRIFT * (answered - self._learned_at)
+            known_error = self._max_error + MAX_DRIFT * (answered_at - self._learned_at)
             agrees = abs(offset - self._offset) <= known_error + error
             if agrees and error > known_error:
                 return
-        self._offset, self._error, self._learned_at = offset, error, answered
+        self._offset, self._max_error, self._learned_at = offset, error, answered_at

@@ -34,7 +34,7 @@ class Document:
         """Read the structure. None: there is nothing in the file.
 
         Raises:
-            Faults: it is no YAML.
+            ConfigurationError: it is no YAML.
         """
         try:
             root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -27,7 +27,7 @@ def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
     """Read files.
 
     Raises:
-        Faults: all that is wrong with all of them.
+        ConfigurationError: all that is wrong with all of them.
     """
     scenarios = []
     faults: list[str] = []
@@ -49,7 +49,7 @@ def read_scenario(path: str, text: str) -> Scenario:
     """Read the text of a file.
 
     Raises:
-        Faults: all that is wrong with it.
+        ConfigurationError: all that is wrong with it.
     """
     document = Document(path)
     root = document.compose(text)

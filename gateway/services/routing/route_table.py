@@ -33,7 +33,7 @@ def discover() -> list[ServiceDescriptor]:
     have no `__init__.py`.
 
     Raises:
-        Faults: modules that cannot be imported.
+        ConfigurationError: modules that cannot be imported.
     """
     faults = []
     services: list[ServiceDescriptor] = []
@@ -115,7 +115,7 @@ class RouteTable:
         """Give the table in which these services stream what they can.
 
         Raises:
-            Faults: services that have no rpc that streams.
+            ConfigurationError: services that have no rpc that streams.
         """
         able = {route.service for route in self.routes if route.streams}
         if unable := sorted(set(services) - able):
@@ -175,7 +175,7 @@ def build_routes(services: Iterable[ServiceDescriptor]) -> RouteTable:
     """Make the table of all routes of these services.
 
     Raises:
-        Faults: everything that is wrong with them, at once.
+        ConfigurationError: everything that is wrong with them, at once.
     """
     faults: list[str] = []
     routes: list[Route] = []

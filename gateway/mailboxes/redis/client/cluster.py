@@ -22,13 +22,23 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreError
 from gateway.domain.ports import Clock
-from gateway.mailboxes.redis.client.connection import DEADLINE, Transport
-from gateway.mailboxes.redis.client.connection_factory import Connect, connector
+from gateway.mailboxes.redis.client.connection import (
+    BATCH_TIMEOUT_SECONDS,
+    PipelinedConnection,
+)
+from gateway.mailboxes.redis.client.connection_factory import (
+    ConnectionFactory,
+    make_connection_factory,
+)
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
-from gateway.mailboxes.redis.commands import Command
-from gateway.mailboxes.redis.keys import SHARDS, slot_of
+from gateway.mailboxes.redis.commands import RedisCommand
+from gateway.mailboxes.redis.keys import SHARD_COUNT, get_slot
 from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.store_clock import TIME_SHARD, LearnTime, ignore_time
+from gateway.mailboxes.redis.store_clock import (
+    TIME_SHARD,
+    ServerTimeCallback,
+    ignore_server_time,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +48,22 @@ REFRESH_SECONDS = 0.25
 RETRY_SECONDS = 0.02
 """After so long a command is repeated whose slot is on the move."""
 
-BOUNCES = 5
+MAX_REDIRECTS = 5
 """So often a command is sent on at once. Nodes may disagree for a while."""
 
-Address = tuple[str, int]
+NodeAddress = tuple[str, int]
 
 
-class ClusterTransport:
+class ClusterClient:
     """The connections to all nodes that have a shard.
 
     Args:
-        url: the server, its Sentinels, or any node of the Cluster; see `connector`.
+        url: the server, its Sentinels, or any node of the Cluster; see `make_connection_factory`.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
-        connector: gives the way to make connections to the URL, or to another host and
+        make_factory: gives the way to make connections to the URL, or to another host and
             port with the URL's settings.
-        learn_time: is told the time of the server that has `TIME_SHARD`, whenever a
+        on_server_time: is told the time of the server that has `TIME_SHARD`, whenever a
             connection to it was made.
         background: runs the tasks.
     """
@@ -63,59 +73,59 @@ class ClusterTransport:
         url: str,
         scripts: Scripts,
         clock: Clock,
-        connector: Callable[..., Connect] = connector,
-        learn_time: LearnTime = ignore_time,
+        make_factory: Callable[..., ConnectionFactory] = make_connection_factory,
+        on_server_time: ServerTimeCallback = ignore_server_time,
         background: BackgroundTasks | None = None,
     ) -> None:
         self._url = url
         self._background = background or BackgroundTasks()
-        self._learn_time = learn_time
-        self._connector = connector
+        self._on_server_time = on_server_time
+        self._make_factory = make_factory
         self._on_restart: Callable[[float], None] = lambda _: None
-        self._on_return: Callable[[float], None] = lambda _: None
+        self._on_recovery: Callable[[float], None] = lambda _: None
         self._scripts = scripts
         self._clock = clock
         self._seed_host = urlsplit(url).hostname or "localhost"
-        self._seed = self._transport(self._seed_host)
-        self._nodes: dict[Address, Transport] = {}
-        self._owners: list[Transport] = [self._seed] * SHARDS
-        self._last = [self._seed.server] * SHARDS
+        self._seed = self._open_node(self._seed_host)
+        self._nodes: dict[NodeAddress, PipelinedConnection] = {}
+        self._owners: list[PipelinedConnection] = [self._seed] * SHARD_COUNT
+        self._last_owners = [self._seed.health] * SHARD_COUNT
         """Who was last known to have a shard; those are not forgotten for the URL."""
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refresh_task: asyncio.Task[None] | None = None
 
     @property
-    def failing(self) -> bool:
+    def is_failing(self) -> bool:
         """True: some shard cannot be reached."""
-        return any(owner.server.failing for owner in self._owners)
+        return any(owner.health.is_failing for owner in self._owners)
 
     @property
     def problem(self) -> str:
         """What an operator has to mend, in words. Empty: nothing is known."""
-        problems = (owner.server.problem for owner in self._owners)
+        problems = (owner.health.problem for owner in self._owners)
         return next(filter(None, problems), "")
 
     @property
-    def down(self) -> bool:
+    def is_down(self) -> bool:
         """True: no shard can be reached."""
-        return not any(owner.server.reachable for owner in self._owners)
+        return not any(owner.health.is_connected for owner in self._owners)
 
-    def answered(self, shard: int) -> float:
+    def get_last_answer_time(self, shard: int) -> float:
         """Tell when the node of a shard answered last.
 
         While it does not fail, any of them: the shard may have been on another.
         """
-        last = self._last[shard]
-        if last.failing:
-            return last.answered
+        last = self._last_owners[shard]
+        if last.is_failing:
+            return last.last_answered_at
         nodes = self._nodes.values()
-        return max(node.server.answered for node in (self._seed, *nodes))
+        return max(node.health.last_answered_at for node in (self._seed, *nodes))
 
-    def failing_at(self, shard: int) -> bool:
+    def is_shard_failing(self, shard: int) -> bool:
         """Tell whether the node of a shard fails."""
-        return self._owners[shard].server.failing
+        return self._owners[shard].health.is_failing
 
     @property
-    def nodes(self) -> int:
+    def node_count(self) -> int:
         """How many nodes have a shard, as far as known."""
         return len(set(self._owners))
 
@@ -132,44 +142,44 @@ class ClusterTransport:
         """Start to connect."""
         self._seed.start()
 
-    async def attempt(self) -> None:
+    async def wait_first_attempt(self) -> None:
         """Wait until the first attempt to connect has ended, well or badly."""
-        await self._seed.attempted.wait()
+        await self._seed.first_attempt_ended.wait()
 
-    def beside(self, shard: int) -> list[int]:
+    def list_shards_on_same_node(self, shard: int) -> list[int]:
         """List the shards that are on the node of this one, itself included."""
         owner = self._owners[shard]
-        return [other for other in range(SHARDS) if self._owners[other] is owner]
+        return [other for other in range(SHARD_COUNT) if self._owners[other] is owner]
 
     async def close(self) -> None:
         """End all connections. Whoever still waits for an answer is cancelled."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        if self._refresh_task is not None:
+            self._refresh_task.cancel()
+            await asyncio.gather(self._refresh_task, return_exceptions=True)
         for node in (self._seed, *self._nodes.values()):
             await node.close()
 
-    def connect(self) -> AbstractConnection:
+    def make_connection(self) -> AbstractConnection:
         """Make a further connection, not yet connected, to a node that answers."""
         nodes = (self._seed, *self._nodes.values())
-        answering = (node for node in nodes if node.server.reachable)
-        return next(answering, self._seed).connect()
+        connected = (node for node in nodes if node.health.is_connected)
+        return next(connected, self._seed).make_connection()
 
-    def listen(
-        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    def set_health_callbacks(
+        self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Ask to be told how the nodes are doing. See `Submits.listen`."""
-        self._on_restart, self._on_return = on_restart, on_return
+        """Ask to be told how the nodes are doing. See `RedisClient.set_health_callbacks`."""
+        self._on_restart, self._on_recovery = on_restart, on_recovery
         for node in (self._seed, *self._nodes.values()):
-            self._listen(node)
+            self._watch_health(node)
 
-    def submit(self, command: Command, *, first: bool = False) -> None:
-        """Send a command to the node that has its shard. See `Submits.submit`."""
+    def submit(self, command: RedisCommand, *, first: bool = False) -> None:
+        """Send a command to the node that has its shard. See `RedisClient.submit`."""
         self._owners[command.shard].submit(command, first=first)
 
-    def _transport(self, asked_host: str, **place: Any) -> Transport:  # noqa: ANN401 - as connector
-        redirect = partial(self._redirect, asked_host)
-        make = self._connector(self._url, **place)
+    def _open_node(self, asked_host: str, **address: Any) -> PipelinedConnection:  # noqa: ANN401 - as the factory
+        redirect = partial(self._redirect_command, asked_host)
+        make = self._make_factory(self._url, **address)
 
         def connect() -> AbstractConnection:
             connection = make()
@@ -177,93 +187,97 @@ class ClusterTransport:
                 connection.background = self._background
             return connection
 
-        transport = Transport(
+        node = PipelinedConnection(
             connect, self._scripts, self._clock, redirect, self._background
         )
-        self._listen(transport)
+        self._watch_health(node)
 
-        def learn_time(server_time: float, asked: float, answered: float) -> None:
-            if self._owners[TIME_SHARD] is transport:
-                self._learn_time(server_time, asked, answered)
+        def report_server_time(
+            server_time: float, asked_at: float, answered_at: float
+        ) -> None:
+            if self._owners[TIME_SHARD] is node:
+                self._on_server_time(server_time, asked_at, answered_at)
 
-        transport.learn_time = learn_time
-        return transport
+        node.on_server_time = report_server_time
+        return node
 
-    def _listen(self, node: Transport) -> None:
-        def restarted(answered: float) -> None:
+    def _watch_health(self, node: PipelinedConnection) -> None:
+        def report_restart(last_answer_time: float) -> None:
             # Else others have its shards, and know more.
-            if node in self._owners or node.server in self._last:
-                self._on_restart(answered)
+            if node in self._owners or node.health in self._last_owners:
+                self._on_restart(last_answer_time)
 
-        node.listen(restarted, self._on_return)
+        node.set_health_callbacks(report_restart, self._on_recovery)
 
-    def _give(self, shard: int, owner: Transport) -> None:
+    def _set_owner(self, shard: int, owner: PipelinedConnection) -> None:
         """Note that a node has a shard."""
-        last, self._last[shard] = self._last[shard], owner.server
+        last, self._last_owners[shard] = self._last_owners[shard], owner.health
         self._owners[shard] = owner
-        owner.server.succeed(last)
+        owner.health.record_takeover(last)
 
-    def _node(self, address: Address) -> Transport:
+    def _get_node(self, address: NodeAddress) -> PipelinedConnection:
         """Give the connection to a node."""
         node = self._nodes.get(address)
         if node is None:
             host, port = address
-            node = self._nodes[address] = self._transport(host, host=host, port=port)
+            node = self._nodes[address] = self._open_node(host, host=host, port=port)
             node.start()
-        if self._refreshing is None:
-            self._refreshing = self._background.start(
-                "ask cluster", self._refresh_forever, longest_pause=DEADLINE
+        if self._refresh_task is None:
+            self._refresh_task = self._background.start(
+                "ask cluster",
+                self._keep_refreshing,
+                longest_pause=BATCH_TIMEOUT_SECONDS,
             )
         return node
 
-    def _redirect(
-        self, asked_host: str, command: Command, error: AskError | TryAgainError
+    def _redirect_command(
+        self, asked_host: str, command: RedisCommand, error: AskError | TryAgainError
     ) -> None:
         """Send a command on to the node that has its shard now, or will have it soon.
 
         While a slot moves, neither node can run a script over all of its keys.
         """
         if isinstance(error, MovedError):
-            owner = self._node((error.host or asked_host, error.port))
-            self._give(command.shard, owner)
-            if command.sends <= BOUNCES:
+            owner = self._get_node((error.host or asked_host, error.port))
+            self._set_owner(command.shard, owner)
+            if command.send_count <= MAX_REDIRECTS:
                 owner.submit(command)
                 return
         loop = asyncio.get_running_loop()
         loop.call_later(RETRY_SECONDS, self.submit, command)
 
-    async def _refresh_forever(self) -> None:
+    async def _keep_refreshing(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            if self.failing:
-                await self._refresh()
-                self._reroute()
+            if self.is_failing:
+                await self._refresh_owners()
+                self._resubmit_unsent()
 
-    async def _refresh(self) -> None:
+    async def _refresh_owners(self) -> None:
         """Ask who has which shard; begin anew at the URL if nobody answers."""
         for (host, _), node in list(self._nodes.items()):
             # One that fails because it refuses may know more: it answers this always.
-            if not node.server.reachable:
+            if not node.health.is_connected:
                 continue
-            command = Command(0, (b"CLUSTER", b"SLOTS"))
+            command = RedisCommand(0, (b"CLUSTER", b"SLOTS"))
             node.submit(command)
             with contextlib.suppress(TimeoutError, StoreError):
-                async with asyncio.timeout(DEADLINE):
-                    self._assign(await command.reply, host)
+                async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
+                    self._set_owners(await command.reply, host)
                 return
         # All addresses may have changed; the name in the URL leads to the new ones.
-        self._owners = [self._seed] * SHARDS
+        self._owners = [self._seed] * SHARD_COUNT
 
-    def _assign(self, ranges: Sequence[Any], asked_host: str) -> None:
+    def _set_owners(self, ranges: Sequence[Any], asked_host: str) -> None:
         """Take over who has which shard, from the reply to CLUSTER SLOTS."""
         for first, last, (host, port, *_), *_ in ranges:
             address = (host.decode() if host else asked_host, port)
-            for shard in range(SHARDS):
-                if first <= slot_of(shard) <= last:
-                    self._give(shard, self._node(address))
+            for shard in range(SHARD_COUNT):
+                if first <= get_slot(shard) <= last:
+                    self._set_owner(shard, self._get_node(address))
 
-    def _reroute(self) -> None:
+    def _resubmit_unsent(self) -> None:
         """Hand over what waits for a node that does not have its shard any more."""
         for node in (self._seed, *self._nodes.values()):
-            for command in node.withdraw():
+            for command in node.take_unsent():
                 self.submit(command)

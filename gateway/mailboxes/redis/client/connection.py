@@ -22,25 +22,29 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from gateway.background import BackgroundTasks
 from gateway.domain.ports import Clock
-from gateway.mailboxes.redis.client.pipeline import Batch, Redirect, pack
-from gateway.mailboxes.redis.client.protocol import Line, open_line
-from gateway.mailboxes.redis.client.server_health import Server
-from gateway.mailboxes.redis.commands import Command
+from gateway.mailboxes.redis.client.pipeline import (
+    CommandBatch,
+    RedirectCallback,
+    encode_command,
+)
+from gateway.mailboxes.redis.client.protocol import PipelineProtocol, attach_protocol
+from gateway.mailboxes.redis.client.server_health import ServerHealth
+from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.store_clock import LearnTime, ignore_time
+from gateway.mailboxes.redis.store_clock import ServerTimeCallback, ignore_server_time
 
-DEADLINE = 1.0
+BATCH_TIMEOUT_SECONDS = 1.0
 """Seconds within which a batch is answered; else the connection is taken for dead."""
 
-MOST_QUEUED = 1000
+PURGE_THRESHOLD = 1000
 """If nothing is sent, more are looked through for those that nobody waits for."""
 
 
-class Transport:
+class PipelinedConnection:
     """A connection that is made again whenever it breaks.
 
     Args:
-        connect: makes a connection object, not yet connected.
+        make_connection: makes a connection object, not yet connected.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
         redirect: takes a command whose slot of a Cluster is elsewhere or on the move.
@@ -49,45 +53,52 @@ class Transport:
 
     def __init__(
         self,
-        connect: Callable[[], AbstractConnection],
+        make_connection: Callable[[], AbstractConnection],
         scripts: Scripts,
         clock: Clock,
-        redirect: Redirect,
+        redirect: RedirectCallback,
         background: BackgroundTasks | None = None,
     ) -> None:
-        self.connect = connect
+        self.make_connection = make_connection
         self._background = background or BackgroundTasks()
         self._clock = clock
         self._redirect = redirect
-        self.learn_time: LearnTime = ignore_time
+        self.on_server_time: ServerTimeCallback = ignore_server_time
         """Is told the server's time whenever a connection was made."""
-        self._hello = b"".join(
+        self._handshake = b"".join(
             (
-                pack((b"TIME",)),  # first: its answer tells how long the way takes
-                pack((b"INFO", b"server")),
-                *(pack((b"SCRIPT", b"LOAD", script.source)) for script in scripts),
+                encode_command(
+                    (b"TIME",)
+                ),  # first: its answer tells how long the way takes
+                encode_command((b"INFO", b"server")),
+                *(
+                    encode_command((b"SCRIPT", b"LOAD", script.source))
+                    for script in scripts
+                ),
             )
         )
-        self._hellos = len(tuple(scripts))
-        self._queue: deque[Command] = deque()
-        self._batch: Batch | None = None
+        self._script_count = len(tuple(scripts))
+        self._queue: deque[RedisCommand] = deque()
+        self._batch: CommandBatch | None = None
         """What is under way."""
-        self._line: Line | None = None
-        self._sends_soon = False
-        self._sent = 0.0
+        self._protocol: PipelineProtocol | None = None
+        self._is_send_scheduled = False
+        self._sent_at = 0.0
         """When the batch was sent, by the time of the event loop."""
-        self._deadline: asyncio.Timeout
+        self._batch_timeout: asyncio.Timeout
         self._watchdog: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self.attempted = asyncio.Event()
+        self.first_attempt_ended = asyncio.Event()
         """The first attempt to connect has ended, well or badly."""
-        self.server = Server(clock)
+        self.health = ServerHealth(clock)
         """How the server is doing."""
-        self._looked_through = MOST_QUEUED
+        self._purge_length = PURGE_THRESHOLD
 
     def start(self) -> None:
         """Start to connect."""
-        self._task = self._background.start("redis", self._run, longest_pause=DEADLINE)
+        self._task = self._background.start(
+            "redis", self._keep_connected, longest_pause=BATCH_TIMEOUT_SECONDS
+        )
 
     async def close(self) -> None:
         """End the connection. Whoever still waits for an answer is cancelled."""
@@ -97,112 +108,116 @@ class Transport:
         for command in self._queue:
             command.reply.cancel()
 
-    def listen(
-        self, on_restart: Callable[[float], None], on_return: Callable[[float], None]
+    def set_health_callbacks(
+        self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Ask to be told how the server is doing. See `Submits.listen`."""
-        self.server.on_restart, self.server.on_return = on_restart, on_return
+        """Ask to be told how the server is doing. See `RedisClient.set_health_callbacks`."""
+        self.health.on_restart, self.health.on_recovery = on_restart, on_recovery
 
-    def submit(self, command: Command, *, first: bool = False) -> None:
-        """Send a command with the next batch. See `Submits.submit`."""
+    def submit(self, command: RedisCommand, *, first: bool = False) -> None:
+        """Send a command with the next batch. See `RedisClient.submit`."""
         if first:
             self._queue.appendleft(command)
         else:
             self._queue.append(command)
-        self._send_soon()
-        if self.server.failing and len(self._queue) > self._looked_through:
-            self._queue.extend(self.withdraw())
-            self._looked_through = 2 * len(self._queue) + MOST_QUEUED
+        self._schedule_send()
+        if self.health.is_failing and len(self._queue) > self._purge_length:
+            self._queue.extend(self.take_unsent())
+            self._purge_length = 2 * len(self._queue) + PURGE_THRESHOLD
 
-    def withdraw(self) -> list[Command]:
+    def take_unsent(self) -> list[RedisCommand]:
         """Take back what was not sent yet, and is still waited for."""
-        withdrawn = [command for command in self._queue if not command.reply.done()]
+        unsent = [command for command in self._queue if not command.reply.done()]
         self._queue.clear()
-        return withdrawn
+        return unsent
 
-    async def _run(self) -> None:
+    async def _keep_connected(self) -> None:
         while True:
-            connection = self.connect()
+            connection = self.make_connection()
             try:
-                await self._serve(connection)
+                await self._connect_and_serve(connection)
             except Exception as error:  # noqa: BLE001 - no error may end the transport
-                self.server.note_failure(error)
+                self.health.record_failure(error)
             finally:
-                self.attempted.set()
+                self.first_attempt_ended.set()
                 if self._batch is not None:
                     self._queue.extendleft(reversed(self._batch.unanswered))
-                self._line = self._batch = None
+                self._protocol = self._batch = None
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(self.server.pause())
+            await asyncio.sleep(self.health.next_retry_delay())
 
-    async def _serve(self, connection: AbstractConnection) -> None:
+    async def _connect_and_serve(self, connection: AbstractConnection) -> None:
         """Connect and answer commands, until something fails."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
-            asked = self._clock.uptime()
-            await connection.send_packed_command(self._hello, check_health=False)
+            asked_at = self._clock.uptime()
+            await connection.send_packed_command(self._handshake, check_health=False)
             with contextlib.suppress(ResponseError):  # not everybody may ask
-                self._note_time(asked, *await connection.read_response())
+                self._report_server_time(asked_at, *await connection.read_response())
             info = b""
             with contextlib.suppress(ResponseError):  # as above
                 info = await connection.read_response()
-            for _ in range(self._hellos):
+            for _ in range(self._script_count):
                 await connection.read_response()
-        self.server.greet(info)
-        self.attempted.set()
-        async with asyncio.timeout(None) as self._deadline:
-            self._line = open_line(connection, self._take)
-            self._send_soon()
-            await self._line.run()
+        self.health.record_connection(info)
+        self.first_attempt_ended.set()
+        async with asyncio.timeout(None) as self._batch_timeout:
+            self._protocol = attach_protocol(connection, self._handle_reply)
+            self._schedule_send()
+            await self._protocol.wait_closed()
 
-    def _note_time(self, asked: float, seconds: bytes, microseconds: bytes) -> None:
+    def _report_server_time(
+        self, asked_at: float, seconds: bytes, microseconds: bytes
+    ) -> None:
         server_time = int(seconds) + int(microseconds) / 1e6
-        self.learn_time(server_time, asked, self._clock.uptime())
+        self.on_server_time(server_time, asked_at, self._clock.uptime())
 
-    def _send_soon(self) -> None:
+    def _schedule_send(self) -> None:
         """Send what waits at the end of this turn, unless a batch is under way."""
-        if self._line is None or self._batch is not None or self._sends_soon:
+        if self._protocol is None or self._batch is not None or self._is_send_scheduled:
             return
-        self._sends_soon = True
-        asyncio.get_running_loop().call_soon(self._send)
+        self._is_send_scheduled = True
+        asyncio.get_running_loop().call_soon(self._send_batch)
 
-    def _send(self) -> None:
+    def _send_batch(self) -> None:
         """Send a batch."""
-        self._sends_soon = False
-        if self._line is None:
+        self._is_send_scheduled = False
+        if self._protocol is None:
             return
         loop = asyncio.get_running_loop()
-        self._sent = loop.time()
+        self._sent_at = loop.time()
         if self._watchdog is None:
-            self._watchdog = loop.call_later(DEADLINE, self._watch)
+            self._watchdog = loop.call_later(
+                BATCH_TIMEOUT_SECONDS, self._check_batch_timeout
+            )
         # Known before it is filled: whatever goes wrong, the watchdog sees it.
-        batch = self._batch = Batch()
+        batch = self._batch = CommandBatch()
         packed = batch.fill(self._queue, self._clock.uptime())
         if packed:
-            self._line.send(packed, len(batch))
+            self._protocol.send(packed, len(batch))
         else:
             self._batch = None
 
-    def _watch(self) -> None:
+    def _check_batch_timeout(self) -> None:
         """End the connection if the batch is late. One timer does for many batches."""
         self._watchdog = None
         if self._batch is None:
             return
         loop = asyncio.get_running_loop()
-        end = self._sent + DEADLINE
+        end = self._sent_at + BATCH_TIMEOUT_SECONDS
         if end <= loop.time():
-            self._deadline.reschedule(end)
+            self._batch_timeout.reschedule(end)
         else:
-            self._watchdog = loop.call_at(end, self._watch)
+            self._watchdog = loop.call_at(end, self._check_batch_timeout)
 
-    def _take(self, reply: Any) -> None:  # noqa: ANN401 - as Redis answers
+    def _handle_reply(self, reply: Any) -> None:  # noqa: ANN401 - as Redis answers
         """Hand out the next answer. What is raised ends the connection."""
         batch = self._batch
         if batch is None:
             raise InvalidResponse("an answer that nobody asked for")
-        if batch.take(reply):
+        if batch.handle_reply(reply):
             batch.finish(self._redirect)
             self._batch = None
-            self.server.note_answers()
+            self.health.record_answers()
             if self._queue:
-                self._send_soon()
+                self._schedule_send()

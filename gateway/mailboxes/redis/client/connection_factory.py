@@ -10,26 +10,30 @@ from redis.backoff import NoBackoff
 
 from gateway.config import is_loopback
 from gateway.domain.errors import ConfigurationError
-from gateway.mailboxes.redis.client.sentinel import SCHEMES, read_sentinel_url
+from gateway.mailboxes.redis.client.sentinel import SENTINEL_SCHEMES, parse_sentinel_url
 
-Connect = Callable[[], AbstractConnection]
+ConnectionFactory = Callable[[], AbstractConnection]
 """Makes a connection object, not yet connected."""
 
 
-def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's options
+def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # noqa: ANN401 - redis-py's options
     """Give a way to make connections.
 
     Args:
         url: redis://, rediss:// or unix://, as redis-py reads it, or that of Sentinels,
-            see `read_sentinel_url`.
-        place: the host and port to connect to in place of the URL's.
+            see `parse_sentinel_url`.
+        address: the host and port to connect to in place of the URL's.
 
     Raises:
         ValueError: it is no such URL. The text does not quote it.
     """
-    parse = read_sentinel_url if urlsplit(url).scheme in SCHEMES else parse_url
-    options: dict[str, Any] = {**parse(url), **place}
-    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    parse = (
+        parse_sentinel_url if urlsplit(url).scheme in SENTINEL_SCHEMES else parse_url
+    )
+    options: dict[str, Any] = {**parse(url), **address}
+    connection_class: type[AbstractConnection] = options.pop(
+        "connection_class", Connection
+    )
     # redis-py's own deadlines and repetitions take seconds per call where a server
     # refuses, and a minute where it is silent.
     options |= {
@@ -42,43 +46,43 @@ def connector(url: str, **place: Any) -> Connect:  # noqa: ANN401 - redis-py's o
         "decode_responses": False,
         "driver_info": None,
     }
-    return lambda: kind(**options)
+    return lambda: connection_class(**options)
 
 
 def is_unprotected(url: str) -> bool:
     """Return whether a Redis elsewhere is spoken to without a password or TLS.
 
     Args:
-        url: one that `connector` takes.
+        url: one that `make_connection_factory` takes.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "redis+sentinel"}:
         return False
-    sentinel = parts.scheme in SCHEMES
+    has_sentinels = parts.scheme in SENTINEL_SCHEMES
     options: dict[str, Any] = dict(
-        read_sentinel_url(url) if sentinel else parse_url(url)
+        parse_sentinel_url(url) if has_sentinels else parse_url(url)
     )
     if options.get("password"):
         return False
-    if sentinel:
+    if has_sentinels:
         hosts = [host for host, _ in options["sentinels"]]
     else:
         hosts = [options.get("host", "localhost")]
     return not all(map(is_loopback, hosts))
 
 
-def first_connector(url: str) -> Connect:
+def make_checked_connection_factory(url: str) -> ConnectionFactory:
     """Do the same for a URL that nothing is known of yet.
 
     Raises:
-        Faults: it cannot be used.
+        ConfigurationError: it cannot be used.
     """
     try:
-        connect = connector(url)
-        connect()
+        make_connection = make_connection_factory(url)
+        make_connection()
     except (TypeError, ValueError):
         # redis-py takes every word of the query for a setting; its errors quote them.
         raise ConfigurationError(
             ["REDIS_URL: has settings that are none of redis-py"]
         ) from None
-    return connect
+    return make_connection

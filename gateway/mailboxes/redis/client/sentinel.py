@@ -25,11 +25,11 @@ from redis.exceptions import RedisError
 
 from gateway.background import BackgroundTasks
 
-SCHEMES = ("redis+sentinel", "rediss+sentinel")
-PORT = 26379
+SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
+DEFAULT_PORT = 26379
 """The port of a Sentinel that has none in the URL: Redis' own default."""
 
-ANSWER_SECONDS = 0.3
+SENTINEL_TIMEOUT_SECONDS = 0.3
 """For so long a Sentinel is asked. Two that are silent leave time for a third one."""
 
 WATCH_SECONDS = 0.5
@@ -51,16 +51,16 @@ class MasterConnection(Connection):
         *,
         sentinels: tuple[tuple[str, int], ...],
         service: str,
-        asking: Mapping[str, Any],
+        sentinel_options: Mapping[str, Any],
         **options: Any,  # noqa: ANN401 - redis-py's options
     ) -> None:
         super().__init__(**options)
         self._sentinels = sentinels
         self._service = service
-        self._asking = asking
+        self._sentinel_options = sentinel_options
         self.background = BackgroundTasks()
         """Runs the task that asks; whoever made the connection may set another one."""
-        self._watching: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Ask for the master, and connect to it.
@@ -68,37 +68,37 @@ class MasterConnection(Connection):
         Raises:
             RedisError: there is none, or it cannot be reached.
         """
-        async with self._sentinels_open() as sentinels:
-            self.host, self.port = await self._find(sentinels)
+        async with self._open_sentinels() as sentinels:
+            self.host, self.port = await self._find_master(sentinels)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
-        self._watching = self.background.start("ask sentinels", self._watch)
+        self._watch_task = self.background.start("ask sentinels", self._watch_master)
 
     async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
         """End the connection."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+        watch_task, self._watch_task = self._watch_task, None
+        if watch_task is not None:
+            watch_task.cancel()
+            await asyncio.gather(watch_task, return_exceptions=True)
         await super().disconnect(*args, **options)
 
-    async def _watch(self) -> None:
+    async def _watch_master(self) -> None:
         """End the connection when there is another master."""
         master = self.host, self.port
-        async with self._sentinels_open() as sentinels:
+        async with self._open_sentinels() as sentinels:
             while master == (self.host, self.port):
                 await asyncio.sleep(WATCH_SECONDS)
                 with contextlib.suppress(RedisError):  # they may be about to choose one
-                    master = await self._find(sentinels)
+                    master = await self._find_master(sentinels)
         # Not by `disconnect`: redis-py would make the same connection again, unasked.
         if self._writer is not None:
             self._writer.close()
 
     @contextlib.asynccontextmanager
-    async def _sentinels_open(self) -> AsyncIterator[Sequence[Sentinel]]:
+    async def _open_sentinels(self) -> AsyncIterator[Sequence[Sentinel]]:
         """Give a client of each Sentinel. It connects when it is asked."""
         sentinels = [
-            Sentinel([place], sentinel_kwargs=self._asking)  # type: ignore[no-untyped-call]  # redis-py
-            for place in self._sentinels
+            Sentinel([address], sentinel_kwargs=self._sentinel_options)  # type: ignore[no-untyped-call]  # redis-py
+            for address in self._sentinels
         ]
         try:
             yield sentinels
@@ -106,12 +106,12 @@ class MasterConnection(Connection):
             for sentinel in sentinels:
                 await sentinel.aclose()
 
-    async def _find(self, sentinels: Sequence[Sentinel]) -> tuple[str, int]:
+    async def _find_master(self, sentinels: Sequence[Sentinel]) -> tuple[str, int]:
         """Ask one Sentinel after the other. redis-py stops at one that refuses."""
         for sentinel in sentinels:
             with contextlib.suppress(RedisError):
-                found: tuple[str, int] = await sentinel.discover_master(self._service)
-                return found
+                address: tuple[str, int] = await sentinel.discover_master(self._service)
+                return address
         raise MasterNotFoundError("no Sentinel knows the master")
 
 
@@ -119,7 +119,7 @@ class SecureMasterConnection(MasterConnection, SSLConnection):
     """The same over TLS."""
 
 
-def read_sentinel_url(url: str) -> dict[str, Any]:
+def parse_sentinel_url(url: str) -> dict[str, Any]:
     """Read redis+sentinel://user:password@host:port,host:port/service/database.
 
     What follows a "?" are redis-py's settings, as in its own URLs, and the Sentinels'
@@ -138,28 +138,30 @@ def read_sentinel_url(url: str) -> dict[str, Any]:
     master = f"{scheme}://{login}{at}master/{database}?{parts.query}"
     options: dict[str, Any] = dict(parse_url(master))
     del options["host"]
-    secure = options.pop("connection_class", Connection) is SSLConnection
-    asking = {name: value for name, value in options.items() if name.startswith("ssl")}
+    has_tls = options.pop("connection_class", Connection) is SSLConnection
+    sentinel_options = {
+        name: value for name, value in options.items() if name.startswith("ssl")
+    }
     for name in ("username", "password"):
         if (value := options.pop(f"sentinel_{name}", None)) is not None:
-            asking[name] = value
-    asking |= {
-        "ssl": secure,
+            sentinel_options[name] = value
+    sentinel_options |= {
+        "ssl": has_tls,
         "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": ANSWER_SECONDS,
-        "socket_connect_timeout": ANSWER_SECONDS,
+        "socket_timeout": SENTINEL_TIMEOUT_SECONDS,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_SECONDS,
         # As to the master: nothing is said but the question.
         "protocol": 2,
         "driver_info": None,
     }
     return options | {
-        "connection_class": SecureMasterConnection if secure else MasterConnection,
-        "sentinels": tuple(_address(host) for host in hosts.split(",")),
+        "connection_class": SecureMasterConnection if has_tls else MasterConnection,
+        "sentinels": tuple(_parse_address(host) for host in hosts.split(",")),
         "service": service,
-        "asking": asking,
+        "sentinel_options": sentinel_options,
     }
 
 
-def _address(text: str) -> tuple[str, int]:
+def _parse_address(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
-    return parts.hostname or "localhost", parts.port or PORT
+    return parts.hostname or "localhost", parts.port or DEFAULT_PORT

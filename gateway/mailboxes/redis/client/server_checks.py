@@ -6,30 +6,32 @@ import contextlib
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.mailboxes.redis.client.connection import DEADLINE
-from gateway.mailboxes.redis.client.connection_factory import Connect
+from gateway.mailboxes.redis.client.connection import BATCH_TIMEOUT_SECONDS
+from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 from gateway.mailboxes.redis.client.refusals import explain_refusal
 
-OLDEST = (7, 0)
+MIN_REDIS_VERSION = (7, 0)
 """Before, an error inside of a script did not tell its kind."""
 
 
-async def inspect(connect: Connect) -> list[str]:
+async def check_durability(make_connection: ConnectionFactory) -> list[str]:
     """Ask a server for its settings. Returns one warning for each that weakens us.
 
     Raises:
-        MailboxesUnavailable: it does not answer, or refuses; says what to do then.
+        StoreUnavailable: it does not answer, or refuses; says what to do then.
     """
-    connection = connect()
+    connection = make_connection()
     try:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             await connection.send_command("INFO")
-            facts = _read_info(await connection.read_response())
+            settings = _parse_info(await connection.read_response())
             await connection.send_command("CONFIG", "GET", "appendfsync")
             # Hosted servers tell nobody.
             with contextlib.suppress(ResponseError, ValueError):
-                _, facts["appendfsync"] = map(_text, await connection.read_response())
+                _, settings["appendfsync"] = map(
+                    _decode, await connection.read_response()
+                )
     except NoPermissionError:
         warning = (
             "Redis gives its user no INFO: nobody notices that another process answers,"
@@ -41,39 +43,39 @@ async def inspect(connect: Connect) -> list[str]:
         raise StoreUnavailable(problem) from None
     finally:
         await connection.disconnect()
-    return _warnings(facts)
+    return _list_warnings(settings)
 
 
-def _warnings(facts: dict[str, str]) -> list[str]:
+def _list_warnings(settings: dict[str, str]) -> list[str]:
     warnings = []
-    version = facts.get("redis_version", "0.0")
-    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+    version = settings.get("redis_version", "0.0")
+    if tuple(map(int, version.split(".")[:2])) < MIN_REDIS_VERSION:
         warnings.append(f"Redis {version} is older than 7.0 and not supported")
-    policy = facts.get("maxmemory_policy", "")
+    policy = settings.get("maxmemory_policy", "")
     if policy != "noeviction":
         warnings.append(
             f"Redis evicts keys when it is full (maxmemory-policy {policy}): accepted"
             " updates can be lost; set noeviction"
         )
-    if facts.get("aof_enabled") != "1":
+    if settings.get("aof_enabled") != "1":
         warnings.append(
             "Redis keeps no append-only file: a restart of it loses accepted updates;"
             " set appendonly yes"
         )
-    elif facts.get("appendfsync") == "no":
+    elif settings.get("appendfsync") == "no":
         warnings.append(
             "Redis leaves it to the system when its file is written: a crash of its"
             " host can lose half a minute; set appendfsync everysec"
         )
-    if facts.get("role") == "slave":
+    if settings.get("role") == "slave":
         warnings.append("Redis is a replica and takes no updates")
     return warnings
 
 
-def _read_info(reply: bytes) -> dict[str, str]:
-    lines = _text(reply).splitlines()
+def _parse_info(reply: bytes) -> dict[str, str]:
+    lines = _decode(reply).splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def _text(value: bytes) -> str:
+def _decode(value: bytes) -> str:
     return value.decode()

@@ -1,24 +1,24 @@
--- Removes a finished update, saves the state, and gives the next update.
--- KEYS  1 mail  2 state  3 pending  4 claims  5 dead letters
--- ARGV  1 lane  2 update_id  3 token  4 state  5 lifetime of the state in s
---       6 lease in ms (0: give the lane back)
+-- Removes a finished update, saves the state, and returns the next update.
+-- KEYS  1 mailbox  2 state  3 pending  4 leases  5 dead letters
+-- ARGV  1 ordering key  2 update_id  3 token  4 state  5 lifetime of the state in s
+--       6 lease in ms (0: release it)
 --       7 reason for a dead letter ('': none)  8 its time  9 how many of them are kept
 --       10 for how many ms
--- Gives 0 not our claim; 2 not our claim any more, but this very commit took effect;
---       1 lane left; else the next update
+-- Returns 0 not our lease; 2 not our lease any more, but this very commit took effect;
+--       1 empty or released; else the next update
 if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3] then
   return redis.call('GET', KEYS[2]) == ARGV[4] and 2 or 0
 end
-local letter
+local dead_letter
 if ARGV[7] ~= '' then
-  letter = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2], 'BYSCORE')[1]
+  dead_letter = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2], 'BYSCORE')[1]
 end
 -- First of all writes, because it frees: a full Redis lets the others pass then.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
-if letter then
+if dead_letter then
   redis.call('XADD', KEYS[5], 'MAXLEN', ARGV[9], '*',
-    'lane', ARGV[1], 'reason', ARGV[7], 'time', ARGV[8], 'envelope', letter)
+    'ordering_key', ARGV[1], 'reason', ARGV[7], 'time', ARGV[8], 'envelope', dead_letter)
   redis.call('PEXPIRE', KEYS[5], ARGV[10])
 end
 local head = redis.call('ZRANGE', KEYS[1], 0, 0)[1]

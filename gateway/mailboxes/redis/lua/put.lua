@@ -1,13 +1,13 @@
--- Appends an update to its mailbox, unless its id is there, and claims a free lane.
--- KEYS  1 mail  2 state  3 pending  4 claims
--- ARGV  1 lane  2 update_id  3 envelope  4 token ('': do not claim)  5 lease in ms
+-- Appends an update to its mailbox, unless its id is there, and acquires the lease of an empty one.
+-- KEYS  1 mailbox  2 state  3 pending  4 leases
+-- ARGV  1 ordering key  2 update_id  3 envelope  4 token ('': acquire no lease)  5 lease in ms
 --       6 how many updates the mailbox may hold (0: any number)
--- Gives 0 already there, 1 stored, 2 full;
---       claimed: {state, the head unless it is this update}
-local held = redis.call('ZCARD', KEYS[1])
-if held > 0 and redis.call('ZCOUNT', KEYS[1], ARGV[2], ARGV[2]) > 0 then
+-- Returns 0 already there, 1 stored, 2 full;
+--       acquired: {state, the head unless it is this update}
+local count = redis.call('ZCARD', KEYS[1])
+if count > 0 and redis.call('ZCOUNT', KEYS[1], ARGV[2], ARGV[2]) > 0 then
   if ARGV[4] == '' or redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[4] then return 0 end
-  -- Our own claim, whose answer was lost. The lease starts anew, as in every repetition.
+  -- Our own lease, whose answer was lost. It starts anew, as in every repetition.
   -- The first write of a script has to be one that frees: a full Redis lets the rest pass.
   redis.call('ZREM', KEYS[3], '')
   local time = redis.call('TIME')
@@ -15,14 +15,14 @@ if held > 0 and redis.call('ZCOUNT', KEYS[1], ARGV[2], ARGV[2]) > 0 then
   redis.call('ZADD', KEYS[3], 'XX', now + ARGV[5], ARGV[1])
   return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}
 end
-if ARGV[6] ~= '0' and held >= tonumber(ARGV[6]) then return 2 end
+if ARGV[6] ~= '0' and count >= tonumber(ARGV[6]) then return 2 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
-local due = now
-if ARGV[4] ~= '' then due = now + ARGV[5] end
--- A lane that has mail is never claimed here: it has an owner or waits for a sweep.
-if redis.call('ZADD', KEYS[3], 'NX', due, ARGV[1]) == 0 or ARGV[4] == '' then return 1 end
+local claimable_at = now
+if ARGV[4] ~= '' then claimable_at = now + ARGV[5] end
+-- The lease of a mailbox with updates is never acquired here: it has an owner or waits for a sweep.
+if redis.call('ZADD', KEYS[3], 'NX', claimable_at, ARGV[1]) == 0 or ARGV[4] == '' then return 1 end
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[4])
-if held == 0 then return {redis.call('GET', KEYS[2])} end
+if count == 0 then return {redis.call('GET', KEYS[2])} end
 return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}

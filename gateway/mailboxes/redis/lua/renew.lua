@@ -1,16 +1,16 @@
--- Extends leases of one shard, or gives the lanes back.
--- KEYS  1 pending  2 claims
--- ARGV  1 lease in ms (0: give back), then lane, token, lane, token, ...
--- Gives the places in the list, from 0, of the claims that are not current any more
+-- Extends leases of one shard, or releases them.
+-- KEYS  1 pending  2 leases
+-- ARGV  1 lease in ms (0: release), then ordering key, token, ordering key, token, ...
+-- Returns the places in the list, from 0, of the leases that are lost
 local time = redis.call('TIME')
-local due = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+local claimable_at = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
 redis.call('ZREM', KEYS[1], '') -- frees nothing, but a full Redis lets the others pass then
 local lost = {}
 for i = 2, #ARGV, 2 do
   if redis.call('HGET', KEYS[2], ARGV[i]) ~= ARGV[i + 1] then
     lost[#lost + 1] = (i - 2) / 2
   else
-    redis.call('ZADD', KEYS[1], 'XX', due, ARGV[i])
+    redis.call('ZADD', KEYS[1], 'XX', claimable_at, ARGV[i])
     if ARGV[1] == '0' then redis.call('HDEL', KEYS[2], ARGV[i]) end
   end
 end

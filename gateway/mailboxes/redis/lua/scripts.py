@@ -26,12 +26,12 @@ class Scripts(Struct, frozen=True):
 
     put: Script
     commit: Script
-    claim: Script
+    acquire: Script
     renew: Script
-    waiting: Script
+    list_claimable: Script
     add_dead_letter: Script
-    reject: Script
-    step: Script
+    reject_forged: Script
+    record_step: Script
 
     def __iter__(self) -> Iterator[Script]:
         """Go through all of them."""
@@ -40,10 +40,10 @@ class Scripts(Struct, frozen=True):
 
 def load_scripts() -> Scripts:
     """Read the scripts from the files beside this one."""
-    return Scripts(*(_load(name) for name in Scripts.__struct_fields__))
+    return Scripts(*(_load_script(name) for name in Scripts.__struct_fields__))
 
 
-def _load(name: str) -> Script:
+def _load_script(name: str) -> Script:
     source = Path(__file__).with_name(f"{name}.lua").read_bytes()
     # Redis names scripts by this hash; nothing depends on its strength.
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())

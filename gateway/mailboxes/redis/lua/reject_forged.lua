@@ -1,13 +1,13 @@
 -- Moves a forged member of a mailbox to the rejected letters; returns the next update.
--- KEYS  1 mail  2 pending  3 claims  4 rejected letters
--- ARGV  1 lane  2 token  3 member  4 reason  5 its time  6 how many letters are kept
+-- KEYS  1 mailbox  2 pending  3 leases  4 rejected letters
+-- ARGV  1 ordering key  2 token  3 member  4 reason  5 its time  6 how many letters are kept
 --       7 for how many ms  8 lease in ms
--- Returns 0 not our claim; 1 the mailbox is empty, and the lane free; else the next update
+-- Returns 0 not our lease; 1 the mailbox is empty, and has no lease; else the next update
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 0 end
 -- The first write frees memory, so that a full Redis accepts the others.
 if redis.call('ZREM', KEYS[1], ARGV[3]) == 1 then
   redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[6], '*',
-    'lane', ARGV[1], 'reason', ARGV[4], 'time', ARGV[5], 'envelope', ARGV[3])
+    'ordering_key', ARGV[1], 'reason', ARGV[4], 'time', ARGV[5], 'envelope', ARGV[3])
   redis.call('PEXPIRE', KEYS[4], ARGV[7])
 end
 local head = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
