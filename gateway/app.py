@@ -35,10 +35,10 @@ from gateway.services.channels import Channels, Tls
 from gateway.services.router import Dispatch
 from gateway.services.routing.route_table import RouteTable
 from gateway.supervisor import SPARE_SECONDS, end_with_parent
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.bot_api.startup_sync import introduce
-from gateway.telegram.files.proxy import Downloads
-from gateway.telegram.files.signed_urls import FileAddresses
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.startup_sync import sync_bot_profile
+from gateway.telegram.files.proxy import FileProxy
+from gateway.telegram.files.signed_urls import SignedFileUrls
 from gateway.whole import WholeHealth, remove_sockets, socket_of_whole
 
 logger = logging.getLogger(__name__)
@@ -124,10 +124,10 @@ async def running(
     signatures = StoreSignatures(settings.store_secrets)
     async with (
         Channels(targets, _tls(settings), instrumentation.interceptors()) as channels,
-        BotApi(
+        BotApiClient(
             token,
             settings.api_url,
-            connections=shares.bot_api,
+            max_connections=shares.bot_api,
             observe_request=instrumentation.request_observer(),
         ) as api,
         open_mailboxes(
@@ -145,7 +145,7 @@ async def running(
         # The process above the workers, which serves the files, knows no store.
         now = store.clock.now if worker is None else time.time
         addresses = file_addresses(settings, now)
-        fill = addresses.fill if addresses else None
+        fill = addresses.add_urls if addresses else None
         dispatch = Dispatch(
             table,
             channels,
@@ -170,7 +170,7 @@ async def running(
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = background.start(
             "introduce bot",
-            partial(introduce, api, table.commands, parts.learn_name),
+            partial(sync_bot_profile, api, table.commands, parts.learn_name),
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
@@ -185,7 +185,7 @@ async def running(
 
 def file_addresses(
     settings: Settings, now: Callable[[], float]
-) -> FileAddresses | None:
+) -> SignedFileUrls | None:
     """Make the signer of the files' addresses. None: FILES_URL is not set.
 
     Args:
@@ -195,12 +195,12 @@ def file_addresses(
     if not settings.files_address:
         return None
     token = settings.telegram_bot_token.get_secret_value()
-    return FileAddresses(token, settings.files_address, now)
+    return SignedFileUrls(token, settings.files_address, now)
 
 
 @contextlib.asynccontextmanager
 async def file_pages(
-    settings: Settings, api: BotApi, now: Callable[[], float] = time.time
+    settings: Settings, api: BotApiClient, now: Callable[[], float] = time.time
 ) -> AsyncIterator[Pages]:
     """Serve files to services; no page unless FILES_URL is set."""
     addresses = file_addresses(settings, now)
@@ -209,8 +209,8 @@ async def file_pages(
         return
     token = settings.telegram_bot_token.get_secret_value()
     source = f"{settings.api_url}/file/bot{token}"
-    async with Downloads(api, source, addresses) as downloads:
-        yield downloads.pages
+    async with FileProxy(api, source, addresses) as downloads:
+        yield downloads.endpoints
 
 
 def _own_pages(
@@ -251,7 +251,7 @@ def _public_pages(
         whole = socket_of_whole(worker.parent)
         health = WholeHealth(whole, parts.ops.answer_status).pages
     return listening(
-        around({**parts.webhook.pages, **health}),
+        around({**parts.webhook.endpoints, **health}),
         settings.host,
         settings.port,
         shared=worker is not None,

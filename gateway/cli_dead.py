@@ -22,7 +22,7 @@ from gateway.mailboxes.redis.dead_letters import (
     open_dead_letters,
 )
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.inbound.parser import UpdateParser
 
 
 def print_letters(reason: str | None, limit: int) -> None:
@@ -45,7 +45,7 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     """
     choose = _selection(ids, every, reason)
     settings = config.load()
-    reader = UpdateReader(settings.bot_id)
+    reader = UpdateParser(settings.bot_id)
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
         # Listed to the end first: what fails again comes back at the end.
@@ -123,7 +123,7 @@ async def _delete(dead_letters: RedisDeadLetters, place: DeadLetterId) -> bool:
 
 
 async def _replay(
-    dead_letters: RedisDeadLetters, place: DeadLetterId, reader: UpdateReader
+    dead_letters: RedisDeadLetters, place: DeadLetterId, reader: UpdateParser
 ) -> bool:
     """Put one update back. False: that cannot be done, and was said."""
     try:
@@ -135,7 +135,7 @@ async def _replay(
         click.echo(f"{place}: there is no such dead letter", err=True)
         return False
     try:
-        update = reader.read(dead_letter.body, REPLAYED)
+        update = reader.parse(dead_letter.body, REPLAYED)
     except Exception:  # noqa: BLE001 - whatever trips the reader would trip a worker
         click.echo(f"{place}: still cannot be read, and stays", err=True)
         return False

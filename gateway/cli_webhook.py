@@ -10,19 +10,19 @@ from gateway import config
 from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import build_routes, discover
 from gateway.telegram.bot_api import bot_settings
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.inbound.update_types import allowed_updates
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.inbound.update_types import list_allowed_updates
 
 
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
     settings = config.load()
-    kinds = allowed_updates(build_routes(discover()).updates)
+    kinds = list_allowed_updates(build_routes(discover()).updates)
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)
 
-    async def change(api: BotApi) -> None:
+    async def change(api: BotApiClient) -> None:
         current = (await bot_settings.get_webhook_info(api)).url
         if current not in {"", url} and not force:
             raise ConfigurationError(
@@ -45,7 +45,7 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
 def print_webhook() -> None:
     """Print where updates are sent now, and how that goes."""
 
-    async def show(api: BotApi) -> None:
+    async def show(api: BotApiClient) -> None:
         info = await bot_settings.get_webhook_info(api)
         click.echo(f"url:                  {info.url or '(none)'}")
         click.echo(f"pending updates:      {info.pending_update_count}")
@@ -63,7 +63,7 @@ def print_webhook() -> None:
 def delete_webhook(*, drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
 
-    async def change(api: BotApi) -> None:
+    async def change(api: BotApiClient) -> None:
         await bot_settings.delete_webhook(
             api, drop_pending_updates=drop_pending_updates
         )
@@ -73,11 +73,11 @@ def delete_webhook(*, drop_pending_updates: bool) -> None:
 
 
 def _with_api(
-    settings: config.Settings, act: Callable[[BotApi], Awaitable[None]]
+    settings: config.Settings, act: Callable[[BotApiClient], Awaitable[None]]
 ) -> None:
     async def run() -> None:
         token = settings.telegram_bot_token.get_secret_value()
-        async with BotApi(token, settings.api_url) as api:
+        async with BotApiClient(token, settings.api_url) as api:
             await act(api)
 
     asyncio.run(run())

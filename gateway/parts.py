@@ -28,8 +28,8 @@ from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
 from gateway.services.router import Dispatch
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.webhook import Webhook
 
@@ -86,7 +86,7 @@ class Parts:
         self,
         settings: Settings,
         dispatch: Dispatch,
-        api: BotApi,
+        api: BotApiClient,
         store: OpenedMailboxes,
         background: BackgroundTasks,
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
@@ -99,7 +99,7 @@ class Parts:
         self._named = asyncio.Event()
         self.phase = "starting"
         """Why the gateway as a whole is not ready. Empty: it is."""
-        self._reader = reader = UpdateReader(
+        self._reader = reader = UpdateParser(
             settings.bot_id, allow_bots=settings.allow_bots
         )
         self._mailboxes = mailboxes = store.mailboxes
@@ -109,7 +109,7 @@ class Parts:
             TelegramMessenger(
                 api,
                 observe_call=metrics.observe_call,
-                count_reply_fault=instrumentation.around_count_reply_fault(
+                count_dropped_part=instrumentation.around_count_reply_fault(
                     metrics.count_reply_fault
                 ),
                 local_server=settings.uses_local_server,
@@ -133,7 +133,7 @@ class Parts:
             delivery,
             RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
-            read=reader.read,
+            read=reader.parse,
             observe=observe,
         )
         self.system = ActorSystem(
@@ -147,10 +147,10 @@ class Parts:
         )
         self.webhook = Webhook(
             secrets=settings.webhook_secrets,
-            read=reader.read,
+            parse=reader.parse,
             accept=instrumentation.around_accept(self.system.accept),
-            bury=mailboxes.add_dead_letter,
-            observe=observe,
+            add_dead_letter=mailboxes.add_dead_letter,
+            record_update=observe,
             clock=clock,
         )
         self.ops = Ops(health=self._health, ready=self._ready, metrics=metrics.page)
@@ -186,18 +186,18 @@ class Parts:
             log_turn(record)
 
     def _ready(self) -> dict[str, Any]:
-        reason = self.phase or ("" if self._api.authorized else "bot token")
+        reason = self.phase or ("" if self._api.is_authorized else "bot token")
         # A Bot API that fails is named, and no reason to be unready: it fails for all
         # gateways at once, and without any that is ready Telegram would get no 200.
         return {"ready": not reason, "reason": reason, "bot_api": self._bot_api()}
 
     def _bot_api(self) -> str:
-        return "failing" if self._api.failing else "ok"
+        return "failing" if self._api.is_failing else "ok"
 
     def _health(self) -> dict[str, Any]:
         failing = self._background.failing
         problems = self._problems()
-        bad = self._mailboxes.is_degraded or self._api.failing or failing or problems
+        bad = self._mailboxes.is_degraded or self._api.is_failing or failing or problems
         return {
             "status": "degraded" if bad else "ok",
             "version": self._version,
@@ -211,7 +211,7 @@ class Parts:
 
     def _problems(self) -> list[str]:
         """Say in words what an operator has to mend. Empty: nothing."""
-        token = "" if self._api.authorized else _REFUSED
+        token = "" if self._api.is_authorized else _REFUSED
         return [it for it in (token, self._mailboxes.problem) if it]
 
     def _add_gauges(self) -> None:
@@ -222,7 +222,7 @@ class Parts:
             (
                 "bot_api_failing",
                 "1: all requests of the last seconds failed.",
-                lambda: self._api.failing,
+                lambda: self._api.is_failing,
             ),
             (
                 "waiting_replies",

@@ -29,7 +29,7 @@ from gateway.ops import listening, listening_on_socket, reserved
 from gateway.parts import add_process_counters
 from gateway.services.routing.route_table import RouteTable
 from gateway.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 from gateway.whole import Whole, socket_of_whole, socket_of_worker
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -100,7 +100,7 @@ async def _supervise(
         with _on_signals(workers):
             async with (
                 reserved(settings.host, settings.port),
-                BotApi(
+                BotApiClient(
                     settings.telegram_bot_token.get_secret_value(), settings.api_url
                 ) as api,
                 app.file_pages(settings, api) as files,

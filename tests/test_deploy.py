@@ -16,7 +16,7 @@ import pytest
 
 from gateway.config import Settings
 from gateway.services.routing.route_table import build_routes, discover
-from gateway.telegram.webhook import PATH
+from gateway.telegram.webhook import WEBHOOK_PATH
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SPARE_SECONDS = 5
@@ -152,7 +152,7 @@ def test_probes_services_and_scrapes_go_to_ports_that_are_open() -> None:
     assert port["targetPort"] == "http"
     (rule,) = manifests()["Ingress", "gateway"]["spec"]["rules"]
     (path,) = rule["http"]["paths"]
-    assert path["path"] == PATH
+    assert path["path"] == WEBHOOK_PATH
     assert path["backend"]["service"] == {
         "name": "gateway",
         "port": {"name": port["name"]},
@@ -267,7 +267,7 @@ def test_nginx_waits_longer_than_a_gateway_for_redis() -> None:
     lines = filter(None, map(str.strip, text.splitlines()))
     assert [line for line in lines if line[-1] not in ";{}"] == []
     patience = Settings.model_fields["store_patience"].default
-    webhook = text.partition(f"location = {PATH} {{")[2].partition("}")[0]
+    webhook = text.partition(f"location = {WEBHOOK_PATH} {{")[2].partition("}")[0]
     (wait,) = re.findall(r"proxy_read_timeout (\d+)s;", webhook)
     assert float(wait) > patience + 1
     (compose,) = documents("compose.yaml")

@@ -12,14 +12,14 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RejectedPart
 from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.update import Update
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.renderer import compose, place_of
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.renderer import build_chat_parameters, render
 from gateway.telegram.outbound.streaming_preview import TelegramPreview
 
 logger = logging.getLogger(__name__)
 
-_AMENDMENTS = 2
+_MAX_DEGRADATIONS = 2
 """A call may have more than one fault, such as its format and its keyboard."""
 
 
@@ -30,7 +30,7 @@ class TelegramMessenger:
         api: the bot's client.
         observe_call: called with the method and the seconds of each call, in which
             its retries and the pauses before them are included.
-        count_reply_fault: called with a word for each part of a reply that had to be
+        count_dropped_part: called with a word for each part of a reply that had to be
             left out.
         local_server: the Bot API server is not Telegram's own: it must not be sent to
             private addresses.
@@ -38,15 +38,15 @@ class TelegramMessenger:
 
     def __init__(
         self,
-        api: BotApi,
+        api: BotApiClient,
         *,
         observe_call: Callable[[str, float], None],
-        count_reply_fault: Callable[[str], None],
+        count_dropped_part: Callable[[str], None],
         local_server: bool = False,
     ) -> None:
         self._api = api
         self._observe_call = observe_call
-        self._count_reply_fault = count_reply_fault
+        self._count_dropped_part = count_dropped_part
         self._local_server = local_server
 
     def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
@@ -55,19 +55,24 @@ class TelegramMessenger:
         A pressed button is always answered, also by an empty reply; so is every other
         question to which Telegram waits for an answer.
         """
-        faults: list[str] = []
-        calls = compose(update, reply, faults.append, local_server=self._local_server)
-        if faults:
-            self._tell(faults, update)
+        dropped_parts: list[str] = []
+        calls = render(
+            update, reply, dropped_parts.append, local_server=self._local_server
+        )
+        if dropped_parts:
+            self._tell(dropped_parts, update)
         return calls
 
-    def _tell(self, faults: list[str], update: Update) -> None:
+    def _tell(self, dropped_parts: list[str], update: Update) -> None:
         """Count and log what was left out of a reply."""
-        for fault in faults:
-            self._count_reply_fault(fault)
+        for dropped_part in dropped_parts:
+            self._count_dropped_part(dropped_part)
         logger.warning(
             "parts of a reply left out",
-            extra={"request_id": update.context.request_id, "faults": Counter(faults)},
+            extra={
+                "request_id": update.context.request_id,
+                "faults": Counter(dropped_parts),
+            },
         )
 
     async def send(
@@ -83,10 +88,10 @@ class TelegramMessenger:
             wait: awaits the pauses between the attempts.
 
         Raises:
-            Blocked: this user cannot be reached.
+            RecipientBlocked: this user cannot be reached.
             BotApiError: the Bot API did not take it, or nobody knows whether it did.
         """
-        for amendments in range(_AMENDMENTS + 1):
+        for amendments in range(_MAX_DEGRADATIONS + 1):
             start = time.perf_counter()
             try:
                 await self._api.call(
@@ -97,23 +102,23 @@ class TelegramMessenger:
                     wait=wait,
                 )
             except CallRejected as rejected:
-                if amendments == _AMENDMENTS:
+                if amendments == _MAX_DEGRADATIONS:
                     raise
                 _log_refusal(call, rejected)
-                if _expired(call, rejected):
+                if _is_too_late(call, rejected):
                     return
-                amended = amend(call, rejected.part)
-                if amended is None:
+                degraded = degrade(call, rejected.part)
+                if degraded is None:
                     raise
             else:
                 return
             finally:
                 self._observe_call(call.method, time.perf_counter() - start)
-            call = amended
+            call = degraded
 
     def preview(self, update: Update) -> TelegramPreview:
         """Prepare to show the answer to an update while it is being written."""
-        return TelegramPreview(update, self._attempt, self.render)
+        return TelegramPreview(update, self._call_once, self.render)
 
     async def show_typing(self, update: Update) -> None:
         """Show that the bot is typing, for 5 s (Bot API, sendChatAction).
@@ -123,14 +128,14 @@ class TelegramMessenger:
         """
         if update.ephemeral_message_id:
             return  # all the others in the group would see it
-        place = place_of(update)
-        place.pop("direct_messages_topic_id", None)  # only messages have one
-        await self._attempt("sendChatAction", {**place, "action": "typing"})
+        chat_parameters = build_chat_parameters(update)
+        chat_parameters.pop("direct_messages_topic_id", None)  # only messages have one
+        await self._call_once("sendChatAction", {**chat_parameters, "action": "typing"})
 
-    async def _attempt(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
+    async def _call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
         start = time.perf_counter()
         try:
-            return await self._api.attempt(method, parameters)
+            return await self._api.call_once(method, parameters)
         finally:
             self._observe_call(method, time.perf_counter() - start)
 
@@ -142,7 +147,9 @@ def _log_refusal(call: BotApiCall, rejected: CallRejected) -> None:
     )
 
 
-def _expired(call: BotApiCall, rejected: CallRejected) -> bool:
+def _is_too_late(call: BotApiCall, rejected: CallRejected) -> bool:
     """Tell whether nobody waits for an answer any more, or it was given already."""
-    answers = ("answer", "approveChatJoinRequest", "declineChatJoinRequest")
-    return rejected.part is RejectedPart.TOO_LATE and call.method.startswith(answers)
+    answer_methods = ("answer", "approveChatJoinRequest", "declineChatJoinRequest")
+    return rejected.part is RejectedPart.TOO_LATE and call.method.startswith(
+        answer_methods
+    )

@@ -133,7 +133,7 @@ def _handler(serve: Callable[..., Any], request: type[Any]) -> Any:  # noqa: ANN
 
 
 RESET = -1
-"""A connection that breaks: see `BotApi.fault`."""
+"""A connection that breaks: see `BotApiClient.fault`."""
 
 
 class _SendMessage(msgspec.Struct):

@@ -28,7 +28,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
 ) -> None:
     """It is seen in log, metrics and health while it runs, and users are served."""
     broken = {
-        "introduce bot": break_once(monkeypatch, app, "introduce"),
+        "introduce bot": break_once(monkeypatch, app, "sync_bot_profile"),
         "renew leases": break_once(monkeypatch, Renewer, "run"),
         "sweep mailboxes": break_once(monkeypatch, ActorSystem, "_sweep_forever"),
         "listen for stops": break_once(

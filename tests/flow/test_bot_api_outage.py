@@ -100,7 +100,7 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
     gateway: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Updates are taken all the same, so the gateway stays ready; it heals alone."""
-    monkeypatch.setattr(health, "FAILING_SECONDS", 0.1)
+    monkeypatch.setattr(health, "FAILING_AFTER_SECONDS", 0.1)
 
     async def seen() -> tuple[str, str]:
         answer = json.loads((await gateway.get("/health", ops=True))[1])

@@ -11,7 +11,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
-from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.outbound.renderer import render
 from tests.flow.backend import gate
 from tests.flow.world import SECRET, World, world
 from tests.waiting import wait_until
@@ -177,9 +177,9 @@ async def test_a_fault_of_our_own_is_apologised_for(
     ) -> Sequence[BotApiCall]:
         if "boom" in str(reply):
             raise ZeroDivisionError("boom")
-        return compose(update, reply, report, **how)
+        return render(update, reply, report, **how)
 
-    monkeypatch.setattr("gateway.telegram.messenger.compose", crash_on_boom)
+    monkeypatch.setattr("gateway.telegram.messenger.render", crash_on_boom)
     await gateway.say("boom")
     await gateway.say("next")
     await gateway.ended(2)

@@ -53,7 +53,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.sandbox.ordinary_updates import MAKERS
-from gateway.telegram.inbound.update_types import KINDS
+from gateway.telegram.inbound.update_types import UPDATE_TYPES
 from tests.flow.world import UPDATES, World, world
 from tests.services.every_kind import TYPES, EveryKind, every_kind, rpc_name
 
@@ -353,10 +353,10 @@ async def gateway(service: EveryKind) -> AsyncIterator[World]:
 
 def test_the_table_names_every_kind() -> None:
     """All 27 of Bot API 10.3, but the two that other triggers serve."""
-    assert KINDS.keys() - {"message", "callback_query"} == ROWS.keys() - {
+    assert UPDATE_TYPES.keys() - {"message", "callback_query"} == ROWS.keys() - {
         "hologram_call"
     }
-    assert len(KINDS) == 27
+    assert len(UPDATE_TYPES) == 27
     payments = {"successful_payment", "refunded_payment"}
     assert TYPES.keys() - ROWS.keys() - CONTENTS.keys() == payments | {
         "game_short_name"
@@ -755,8 +755,8 @@ async def test_nobody_is_told_of_a_failure_who_did_not_speak_to_the_bot(
 _BY_OTHER_DOORS = {"message", "callback_query", "stopped_message_generation"}
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - _BY_OTHER_DOORS))
+@pytest.mark.parametrize("kind", sorted(UPDATE_TYPES.keys() - _BY_OTHER_DOORS))
 def test_what_the_sandbox_makes_by_hand_can_be_read(kind: str) -> None:
     """Nothing has to be added to an ordinary update."""
     made = MAKERS[kind](PERSON, GROUP, 1)
-    KINDS[kind].decoder.decode(json.dumps(made))
+    UPDATE_TYPES[kind].decoder.decode(json.dumps(made))

@@ -27,7 +27,7 @@ from gateway.mailboxes.redis.keys import SHARD_COUNT, get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
-from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.inbound.parser import UpdateParser
 from tests.fakes import FakeMessenger, FakeServices, an_answering
 from tests.mailboxes.moments import Call, WatchedTransport
 from tests.mailboxes.redis_store import RedisStore
@@ -49,7 +49,7 @@ IN_FLIGHT = {13, 22}
 
 _ALL = [number for row in zip(*LANES.values(), strict=True) for number in row]
 
-_read = UpdateReader(bot_id=7).read
+_read = UpdateParser(bot_id=7).parse
 
 
 class Fault(NamedTuple):

@@ -17,9 +17,13 @@ from gateway.sandbox.markup import Parsed, Unparsable
 from gateway.sandbox.markup_html import parse_html
 from gateway.sandbox.markup_markdown import parse_markdown_v2
 from gateway.sandbox.markup_markdown_legacy import parse_markdown
-from gateway.telegram.outbound.formatted_text import split_formatted
-from gateway.telegram.outbound.text_splitting import blank, split, units
-from gateway.telegram.outbound.urls import read_address
+from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.text_splitting import (
+    count_utf16_units,
+    is_blank,
+    split_text,
+)
+from gateway.telegram.outbound.urls import parse_url
 from tests import tdlib
 
 PARSERS: dict[str, Callable[[str], Parsed]] = {
@@ -83,7 +87,7 @@ def compare_links(link: str) -> str:
         kept = check_link_in_sandbox(link)
     except BadLink:
         kept = ""
-    address = read_address(link)
+    address = parse_url(link)
     if (address is not None) != bool(expected):
         return "other judgement of the renderer"
     if address is not None and not expected.lower().startswith(address.scheme):
@@ -96,15 +100,15 @@ def compare_links(link: str) -> str:
 
 def compare_parts(text: str, mode: str, limit: int) -> str:
     """Say how Telegram would show the parts of a text that it takes as a whole."""
-    parts = split_formatted(text, FORMATS[mode], limit)
-    if any(units(part) > limit for part in parts):
+    parts = split_formatted_text(text, FORMATS[mode], limit)
+    if any(count_utf16_units(part) > limit for part in parts):
         return "too long"
     try:
         whole = seen(text, mode)
     except tdlib.Refused:
         # It is sent as plain text, and nothing may be added to it.
-        return "both refuse it" if parts == split(text, limit) else "marks added"
-    if parts == split(text, limit) != [text]:
+        return "both refuse it" if parts == split_text(text, limit) else "marks added"
+    if parts == split_text(text, limit) != [text]:
         return "given up"
     try:
         shown = [each for part in parts for each in seen(part, mode)]
@@ -119,11 +123,11 @@ def seen(text: str, mode: str) -> list[tuple[str, list[str]]]:
     """Give each visible character as TDLib shows it: with its marks."""
     visible, entities = tdlib.parse(text, mode)
     spans = [(each.pop("offset"), each.pop("length"), str(each)) for each in entities]
-    marks: list[list[str]] = [[] for _ in range(units(visible))]
+    marks: list[list[str]] = [[] for _ in range(count_utf16_units(visible))]
     for start, length, mark in sorted(spans, key=itemgetter(2)):
         for position in range(start, start + length):
             marks[position].append(mark)
-    blanks = {character for character in set(visible) if blank(character)}
+    blanks = {character for character in set(visible) if is_blank(character)}
     characters = []
     position = 0
     for character in visible:

@@ -13,7 +13,7 @@ from gateway.telegram.bot_api.bot_settings import (
     set_my_commands,
     set_webhook,
 )
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 
 TOKEN = "4711:account-token"
 
@@ -25,15 +25,15 @@ def simulator() -> Simulator:
 
 
 @pytest.fixture
-async def api(simulator: Simulator) -> AsyncIterator[BotApi]:
+async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
     """Give a client of it."""
-    async with simulator.serve() as url, BotApi(TOKEN, url) as api:
+    async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
         yield api
 
 
 @pytest.mark.parametrize("body", ['{"ok": true}', '{"ok": true, "result": 1}'])
 async def test_an_answer_of_something_else_is_an_error_of_ours(
-    api: BotApi, simulator: Simulator, body: str
+    api: BotApiClient, simulator: Simulator, body: str
 ) -> None:
     """A captive portal or a wrong address may answer anything."""
     simulator.fail("getMe", 200, body=body)
@@ -41,12 +41,14 @@ async def test_an_answer_of_something_else_is_an_error_of_ours(
         await get_me(api)
 
 
-async def test_the_bot_knows_its_name(api: BotApi) -> None:
+async def test_the_bot_knows_its_name(api: BotApiClient) -> None:
     """Commands in groups may name it."""
     assert await get_me(api) == (4711, "sandbox_bot")
 
 
-async def test_the_command_menu_is_published(api: BotApi, simulator: Simulator) -> None:
+async def test_the_command_menu_is_published(
+    api: BotApiClient, simulator: Simulator
+) -> None:
     """In the order given."""
     await set_my_commands(api, [("start", "Start the bot"), ("help", "Show help")])
     assert simulator.sent[-1].parameters["commands"] == [
@@ -56,7 +58,7 @@ async def test_the_command_menu_is_published(api: BotApi, simulator: Simulator) 
 
 
 async def test_the_webhook_is_set_shown_and_deleted(
-    api: BotApi, simulator: Simulator
+    api: BotApiClient, simulator: Simulator
 ) -> None:
     """Updates that wait are only dropped when asked for."""
     simulator.webhook["pending_update_count"] = 3

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from gateway.sandbox.links import BadLink, check_link
-from gateway.telegram.outbound.urls import is_address, is_private, read_address
+from gateway.telegram.outbound.urls import is_complete_url, is_private_url, parse_url
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, compare_links, make_link
 
@@ -29,7 +29,7 @@ from tests.tdlib.comparison import AGREED, compare_links, make_link
 def test_what_tdlib_takes_is_taken(link: str) -> None:
     """Spaces in a path and a scheme that is not written, too."""
     assert tdlib.check_link(link)
-    assert read_address(link)
+    assert parse_url(link)
     assert check_link(link)
 
 
@@ -53,7 +53,7 @@ def test_what_tdlib_takes_is_taken(link: str) -> None:
 def test_what_tdlib_refuses_is_refused(link: str) -> None:
     """Each would cost the whole keyboard."""
     assert not tdlib.check_link(link)
-    assert read_address(link) is None
+    assert parse_url(link) is None
     with pytest.raises(BadLink):
         check_link(link)
 
@@ -72,10 +72,10 @@ def test_gateway_and_simulator_agree_with_tdlib() -> None:
 
 def test_an_address_names_its_scheme() -> None:
     """Where Telegram downloads it, nothing is made up."""
-    assert is_address("HTTPS://a.b", "http", "https")
-    assert not is_address("a.b/c", "http", "https")
-    assert not is_address("tg://a", "http", "https")
-    assert not is_address("http://a.b", "https")
+    assert is_complete_url("HTTPS://a.b", "http", "https")
+    assert not is_complete_url("a.b/c", "http", "https")
+    assert not is_complete_url("tg://a", "http", "https")
+    assert not is_complete_url("http://a.b", "https")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_address_names_its_scheme() -> None:
 )
 def test_private_addresses_are_known(address: str) -> None:
     """In every notation that connecting takes."""
-    assert is_private(address)
+    assert is_private_url(address)
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_private_addresses_are_known(address: str) -> None:
 )
 def test_addresses_on_the_internet_are_not_private(address: str) -> None:
     """Names are not looked up."""
-    assert not is_private(address)
+    assert not is_private_url(address)

@@ -19,8 +19,8 @@ from gateway.domain.errors import (
     RejectedPart,
 )
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.bot_api.responses import Answer, read_answer, refusal
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.responses import ApiResponse, build_error, parse_response
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until
 
@@ -71,13 +71,13 @@ async def naps(clock: FakeClock) -> Naps:
 
 
 @pytest.fixture
-async def api(url: str, clock: FakeClock, naps: Naps) -> AsyncIterator[BotApi]:
+async def api(url: str, clock: FakeClock, naps: Naps) -> AsyncIterator[BotApiClient]:
     """Give a client of the simulator."""
-    async with BotApi(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
+    async with BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
         yield api
 
 
-async def test_a_call_gives_the_result(api: BotApi, simulator: Simulator) -> None:
+async def test_a_call_gives_the_result(api: BotApiClient, simulator: Simulator) -> None:
     """Parameters arrive as they are."""
     text = 'ä \U0001f642 " \\ \n.'
     message = await api.call("sendMessage", {"chat_id": -(2**51), "text": text})
@@ -130,7 +130,7 @@ async def test_a_call_gives_the_result(api: BotApi, simulator: Simulator) -> Non
     ],
 )
 async def test_a_refusal_says_what_was_at_fault(
-    api: BotApi,
+    api: BotApiClient,
     simulator: Simulator,
     status: int,
     description: str,
@@ -142,7 +142,7 @@ async def test_a_refusal_says_what_was_at_fault(
         await api.call("sendMessage", HELLO)
     assert (caught.value.part, caught.value.status) == (fault, status)
     assert len(simulator.sent) == 1
-    assert api.authorized
+    assert api.is_authorized
 
 
 MEDIA_REFUSALS = [
@@ -182,8 +182,8 @@ MEDIA_REFUSALS = [
 @pytest.mark.parametrize("description", MEDIA_REFUSALS)
 def test_what_names_nothing_else_means_the_media(method: str, description: str) -> None:
     """Its text is sent alone then. Other methods are not refused for media."""
-    answer = Answer(error_code=400, description=f"Bad Request: {description}")
-    error = refusal(method, answer)
+    answer = ApiResponse(error_code=400, description=f"Bad Request: {description}")
+    error = build_error(method, answer)
     assert isinstance(error, CallRejected)
     assert error.part is RejectedPart.MEDIA
 
@@ -213,7 +213,9 @@ def test_what_names_something_else_does_not_mean_the_media(
     code: int, description: str, part: RejectedPart
 ) -> None:
     """The text alone would be refused for it just as well."""
-    error = refusal("sendPhoto", Answer(error_code=code, description=description))
+    error = build_error(
+        "sendPhoto", ApiResponse(error_code=code, description=description)
+    )
     assert isinstance(error, CallRejected)
     assert error.part is part
 
@@ -228,7 +230,7 @@ def test_what_names_something_else_does_not_mean_the_media(
     ],
 )
 async def test_a_forbidden_chat_is_blocked(
-    api: BotApi, simulator: Simulator, description: str
+    api: BotApiClient, simulator: Simulator, description: str
 ) -> None:
     """Until the user or an administrator acts."""
     simulator.fail(status=403, description=description)
@@ -246,24 +248,24 @@ async def test_a_forbidden_chat_is_blocked(
     ],
 )
 async def test_a_wrong_token_shows_until_it_works(
-    api: BotApi, simulator: Simulator, status: int, description: str
+    api: BotApiClient, simulator: Simulator, status: int, description: str
 ) -> None:
     """Readiness hangs on it."""
-    assert api.authorized
+    assert api.is_authorized
     simulator.fail(status=status, description=description)
     with pytest.raises(InvalidBotToken):
         await api.call("sendMessage", HELLO)
-    assert not api.authorized
+    assert not api.is_authorized
     simulator.fail(status=500)
     with pytest.raises(BotApiUnavailable):
         await api.call("sendMessage", HELLO, patience=0)
-    assert not api.authorized
+    assert not api.is_authorized
     await api.call("sendMessage", HELLO)
-    assert api.authorized
+    assert api.is_authorized
 
 
 async def test_an_edit_that_changes_nothing_succeeds(
-    api: BotApi, simulator: Simulator
+    api: BotApiClient, simulator: Simulator
 ) -> None:
     """The message looks the way it should."""
     await api.call("sendMessage", HELLO)
@@ -274,33 +276,35 @@ async def test_an_edit_that_changes_nothing_succeeds(
 class TestAttempts:
     """Calls that nobody needs: what is shown of an answer while it is written."""
 
-    async def test_one_is_made_once(self, api: BotApi, simulator: Simulator) -> None:
+    async def test_one_is_made_once(
+        self, api: BotApiClient, simulator: Simulator
+    ) -> None:
         """The next one is newer anyway."""
         simulator.fail(status=502, times=5)
         with pytest.raises(BotApiUnavailable):
-            await api.attempt("sendMessage", HELLO)
+            await api.call_once("sendMessage", HELLO)
         assert len(simulator.sent) == 1
 
     async def test_a_refused_draft_holds_nothing_back(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """The message that it is a draft of goes out at once."""
         simulator.fail(status=429, retry_after=20)
         with pytest.raises(BotApiUnavailable) as caught:
-            await api.attempt("sendMessageDraft", {**HELLO, "draft_id": 5})
+            await api.call_once("sendMessageDraft", {**HELLO, "draft_id": 5})
         assert caught.value.retry_after == 20
         await api.call("sendMessage", HELLO)
         assert naps.seconds == []
 
     async def test_a_refused_edit_holds_its_chat_back(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """Whoever can wait for so long gets through; others fail at once."""
         message = await api.call("sendMessage", HELLO)
         edit = {**HELLO, "message_id": message["message_id"], "text": "more"}
         simulator.fail(status=429, retry_after=137)
         with pytest.raises(BotApiUnavailable):
-            await api.attempt("editMessageText", edit)
+            await api.call_once("editMessageText", edit)
         with pytest.raises(BotApiUnavailable):
             await api.call("editMessageText", edit, patience=120)
         assert naps.seconds == []
@@ -313,7 +317,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("status", [500, 503])
     async def test_a_failing_server_is_asked_until_it_works(
-        self, api: BotApi, simulator: Simulator, naps: Naps, status: int
+        self, api: BotApiClient, simulator: Simulator, naps: Naps, status: int
     ) -> None:
         """After pauses that grow, each a little longer or shorter than the rule."""
         simulator.fail(status=status, times=7)
@@ -324,10 +328,12 @@ class TestRetries:
         assert len(set(naps.seconds[-3:])) == 3
 
     async def test_each_call_that_succeeds_lets_a_retry_go_ahead(
-        self, api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+        self, api: BotApiClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """So those that waited follow each other as fast as the server answers."""
-        monkeypatch.setattr("gateway.telegram.bot_api.retries.INTERVAL_SECONDS", 10**6)
+        monkeypatch.setattr(
+            "gateway.telegram.bot_api.retries.RETRY_INTERVAL_SECONDS", 10**6
+        )
         simulator.fail(status=500, times=20)
         calls = (api.call("sendMessage", HELLO, patience=10**6) for _ in range(20))
         async with asyncio.timeout(LIMIT):
@@ -335,7 +341,7 @@ class TestRetries:
         assert len(simulator.messages(1)) == 20
 
     async def test_it_is_not_asked_beyond_the_patience(
-        self, api: BotApi, simulator: Simulator, clock: FakeClock
+        self, api: BotApiClient, simulator: Simulator, clock: FakeClock
     ) -> None:
         """The error says that it may work later."""
         simulator.fail(status=500, times=100)
@@ -347,7 +353,7 @@ class TestRetries:
         assert simulator.messages(1) == []
 
     async def test_a_call_without_patience_is_made_once(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """REPLY_PATIENCE=0 means just that."""
         simulator.fail(status=500)
@@ -358,7 +364,7 @@ class TestRetries:
     @pytest.mark.parametrize("status", [502, 504, 520, 524])
     @pytest.mark.parametrize("body", [None, "<html>Bad Gateway</html>", "", "[]"])
     async def test_what_a_proxy_passed_on_is_not_sent_again(
-        self, api: BotApi, simulator: Simulator, status: int, body: str | None
+        self, api: BotApiClient, simulator: Simulator, status: int, body: str | None
     ) -> None:
         """The server behind it may have carried it out before it went away."""
         simulator.fail(status=status, body=body)
@@ -372,7 +378,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("body", ["<html>Busy</html>", "", "[]", '{"ok":'])
     async def test_what_a_proxy_refuses_itself_is_sent_again(
-        self, api: BotApi, simulator: Simulator, body: str
+        self, api: BotApiClient, simulator: Simulator, body: str
     ) -> None:
         """An error of a proxy need not be JSON: its status is enough."""
         simulator.fail(status=503, body=body)
@@ -381,14 +387,14 @@ class TestRetries:
 
     @pytest.mark.parametrize("status", [403, 404, 408])
     async def test_a_refusal_in_front_of_the_bot_api_blames_neither_user_nor_token(
-        self, api: BotApi, simulator: Simulator, status: int
+        self, api: BotApiClient, simulator: Simulator, status: int
     ) -> None:
         """A firewall that refuses all calls does not mean that all users blocked us."""
         simulator.fail(status=status, body="<html>nginx</html>", times=2)
         with pytest.raises(BotApiUnavailable) as caught:
             await api.call("sendMessage", HELLO, patience=0)
         assert not caught.value.maybe_applied
-        assert api.authorized
+        assert api.is_authorized
         await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
 
@@ -400,7 +406,7 @@ class TestRetries:
         ],
     )
     async def test_an_error_for_what_was_carried_out_is_final(
-        self, api: BotApi, simulator: Simulator, words: str
+        self, api: BotApiClient, simulator: Simulator, words: str
     ) -> None:
         """A moderator would delete the message again and again."""
         simulator.fail(status=500, description=f"Internal Server Error: {words}")
@@ -410,7 +416,7 @@ class TestRetries:
         assert len(simulator.sent) == 1
 
     async def test_what_was_lost_behind_envoy_is_not_sent_again(
-        self, api: BotApi, simulator: Simulator
+        self, api: BotApiClient, simulator: Simulator
     ) -> None:
         """Its 503 comes also where the server behind it had the request."""
         words = "upstream connect error or disconnect/reset before headers"
@@ -421,7 +427,7 @@ class TestRetries:
         assert len(simulator.sent) == 1
 
     async def test_a_garbled_success_is_not_repeated_for_a_message(
-        self, api: BotApi, simulator: Simulator
+        self, api: BotApiClient, simulator: Simulator
     ) -> None:
         """The message is there, whatever the body says."""
         simulator.fail(status=200, body="<html>Sign in to this network</html>", times=2)
@@ -430,7 +436,7 @@ class TestRetries:
         assert len(simulator.messages(1)) == 1
 
     async def test_a_connection_that_breaks_is_made_anew_where_that_is_harmless(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """The first request may have been carried out; twice is as good as once."""
         simulator.fail(status=500, drop=True)
@@ -439,7 +445,7 @@ class TestRetries:
         assert len(naps.seconds) == 1
 
     async def test_a_message_is_not_sent_twice_when_its_connection_breaks(
-        self, api: BotApi, simulator: Simulator
+        self, api: BotApiClient, simulator: Simulator
     ) -> None:
         """Nobody can tell whether it arrived, and reading it twice is worse."""
         simulator.fail("sendMessage", 200, drop=True)
@@ -469,7 +475,7 @@ class TestRetries:
                 await back.wait()
 
         serving: list[asyncio.Task[None]] = []
-        async with BotApi(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
+        async with BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
             await api.call("sendMessage", HELLO, patience=120)
         done.set()
         await asyncio.gather(*serving)
@@ -481,13 +487,13 @@ class TestRetries:
     ) -> None:
         """It may be on its way, and nobody wants to read it twice."""
         simulator.fail(status=200, delay=30, times=2)
-        async with BotApi(TOKEN, url, seconds=1, sleep=naps) as api:
+        async with BotApiClient(TOKEN, url, request_timeout=1, sleep=naps) as api:
             with pytest.raises(BotApiUnavailable):
                 await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.sent) == 1
 
     async def test_what_may_be_done_twice_is_repeated_after_a_timeout(
-        self, url: str, api: BotApi, simulator: Simulator, naps: Naps
+        self, url: str, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """The second time it makes no difference."""
         calls: dict[str, dict[str, Any]] = {
@@ -502,7 +508,7 @@ class TestRetries:
         simulator.sent.clear()
         for method in calls:
             simulator.fail(method, 200, delay=30)
-        async with BotApi(TOKEN, url, seconds=2, sleep=naps) as hasty:
+        async with BotApiClient(TOKEN, url, request_timeout=2, sleep=naps) as hasty:
             await asyncio.gather(*(hasty.call(*call) for call in calls.items()))
         sent = [call.method for call in simulator.sent]
         assert sorted(sent) == sorted([*calls, *calls])
@@ -516,7 +522,9 @@ class TestRetries:
         # The server waits for an HTTP request, the client for a TLS handshake.
         async with raw_server(b"", requests) as url:
             address = url.replace("http:", "https:")
-            async with BotApi(TOKEN, address, uptime=clock.uptime, sleep=naps) as api:
+            async with BotApiClient(
+                TOKEN, address, uptime=clock.uptime, sleep=naps
+            ) as api:
                 with pytest.raises(BotApiUnavailable):
                     await api.call("sendMessage", HELLO, patience=2)
         assert len(naps.seconds) >= 2
@@ -529,7 +537,7 @@ class TestRetries:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"
         async with (
             raw_server(head + b'{"ok":true', requests) as url,
-            BotApi(TOKEN, url, uptime=clock.uptime, sleep=naps) as api,
+            BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=naps) as api,
         ):
             with pytest.raises(BotApiUnavailable):
                 await api.call("sendMessage", HELLO, patience=120)
@@ -540,13 +548,13 @@ class TestRetries:
 
     async def test_uploads_that_wait_do_not_fill_the_memory(
         self,
-        api: BotApi,
+        api: BotApiClient,
         simulator: Simulator,
         naps: Naps,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Beyond a bound a file is given up at once; messages wait all the same."""
-        monkeypatch.setattr("gateway.telegram.bot_api.client._MOST_WAITING_BYTES", 100)
+        monkeypatch.setattr("gateway.telegram.bot_api.client._MAX_WAITING_BYTES", 100)
         simulator.fail(status=500, times=3)
         naps.allowed.clear()
         document = {"chat_id": 1, "document": "attach://file"}
@@ -570,7 +578,7 @@ class TestTooManyRequests:
     """A 429 holds back its own chat and no other."""
 
     async def test_the_call_waits_as_long_as_telegram_says(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """And is then made once more."""
         simulator.fail(retry_after=7)
@@ -579,7 +587,7 @@ class TestTooManyRequests:
         assert [call.status for call in simulator.sent] == [429, 200]
 
     async def test_it_waits_as_often_as_telegram_says(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """A second 429 is no reason to give up, nor is a fifth."""
         for seconds in (2, 9, 1, 30, 5):
@@ -589,7 +597,7 @@ class TestTooManyRequests:
         assert len(simulator.messages(1)) == 1
 
     async def test_one_chat_waits_while_another_goes_through(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """Also calls of the same chat that come later."""
         naps.allowed.clear()
@@ -607,7 +615,7 @@ class TestTooManyRequests:
         assert len(simulator.messages(1)) == 2
 
     async def test_a_long_wait_fails_at_once_until_its_end(
-        self, api: BotApi, simulator: Simulator, naps: Naps, clock: FakeClock
+        self, api: BotApiClient, simulator: Simulator, naps: Naps, clock: FakeClock
     ) -> None:
         """The chat gets no further request before Telegram allows it."""
         simulator.fail(retry_after=121)
@@ -620,7 +628,7 @@ class TestTooManyRequests:
         await api.call("sendMessage", HELLO)
 
     async def test_a_longer_wait_told_meanwhile_holds_the_first_call_too(
-        self, api: BotApi, simulator: Simulator, naps: Naps, clock: FakeClock
+        self, api: BotApiClient, simulator: Simulator, naps: Naps, clock: FakeClock
     ) -> None:
         """Two calls were under way to the chat when it was held back."""
         naps.allowed.clear()
@@ -639,7 +647,7 @@ class TestTooManyRequests:
         assert [call.status for call in simulator.sent] == [429, 429, 200, 200]
 
     async def test_calls_without_a_chat_hold_back_no_other(
-        self, api: BotApi, simulator: Simulator, naps: Naps
+        self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """Each of them waits for itself."""
         simulator.fail(retry_after=31)
@@ -662,7 +670,7 @@ class TestTooManyRequests:
         self, header: str, body: bytes, seconds: float
     ) -> None:
         """A proxy may give a header only, or nothing."""
-        assert read_answer(429, header, body).parameters.retry_after == seconds
+        assert parse_response(429, header, body).parameters.retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -670,11 +678,11 @@ class TestTooManyRequests:
 )
 def test_any_body_is_read(body: bytes) -> None:
     """A proxy may answer anything."""
-    assert read_answer(502, "", body).error_code == 502
+    assert parse_response(502, "", body).error_code == 502
 
 
 async def test_a_group_is_followed_under_its_new_id(
-    api: BotApi, simulator: Simulator
+    api: BotApiClient, simulator: Simulator
 ) -> None:
     """At once, and by all later calls."""
     group = {**HELLO, "chat_id": -5}
@@ -686,10 +694,10 @@ async def test_a_group_is_followed_under_its_new_id(
 
 
 async def test_only_the_newest_moves_are_remembered(
-    api: BotApi, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    api: BotApiClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A group that moved long ago is followed anew."""
-    monkeypatch.setattr("gateway.telegram.bot_api.client._MOVED_LIMIT", 2)
+    monkeypatch.setattr("gateway.telegram.bot_api.client._MAX_MIGRATIONS", 2)
     action = {"action": "typing"}
     for group in (-1, -2, -3):
         simulator.fail(migrate_to_chat_id=-1001, chat_id=group, times=2)
@@ -734,7 +742,7 @@ async def errors_of(url: str, seconds: float = 5) -> BotApiError:
     async def sleep(_: float) -> None:
         pass
 
-    async with BotApi(TOKEN, url, seconds=seconds, sleep=sleep) as api:
+    async with BotApiClient(TOKEN, url, request_timeout=seconds, sleep=sleep) as api:
         assert SECRET not in repr(api)
         with pytest.raises(BotApiError) as caught:
             await api.call("getMe", {}, patience=0)

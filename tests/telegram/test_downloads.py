@@ -14,10 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.files import proxy as module
-from gateway.telegram.files.proxy import MOST_DOWNLOADS, MOST_PER_ADDRESS, Downloads
-from gateway.telegram.files.signed_urls import LIFETIME_SECONDS, FileAddresses, Verdict
+from gateway.telegram.files.proxy import (
+    MAX_DOWNLOADS,
+    MAX_DOWNLOADS_PER_CLIENT,
+    FileProxy,
+)
+from gateway.telegram.files.signed_urls import (
+    URL_TTL_SECONDS,
+    SignatureCheck,
+    SignedFileUrls,
+)
 from tests.fakes import FakeClock
 from tests.waiting import wait_until, wait_until_found
 
@@ -34,7 +42,9 @@ async def no_sleep(seconds: float) -> None:
 class Place:
     """A gateway's files, and who asks for them."""
 
-    def __init__(self, addresses: FileAddresses, client: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, addresses: SignedFileUrls, client: aiohttp.ClientSession
+    ) -> None:
         self.addresses = addresses
         self.client = client
 
@@ -42,7 +52,7 @@ class Place:
         self, url: str = "", method: str = "GET", **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Ask for a file; gives status, body and headers."""
-        url = url or self.addresses.address(FILE)
+        url = url or self.addresses.build_url(FILE)
         async with self.client.request(
             method, url, headers=headers, allow_redirects=False
         ) as response:
@@ -63,18 +73,18 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
         pauses.move(seconds)
 
     async with (
-        BotApi(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
+        BotApiClient(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
         aiohttp.ClientSession() as client,
     ):
-        addresses = FileAddresses(TOKEN, "", clock.now)
+        addresses = SignedFileUrls(TOKEN, "", clock.now)
         source = f"{api_url}/file/bot{TOKEN}"
-        async with Downloads(api, source, addresses) as downloads:
+        async with FileProxy(api, source, addresses) as downloads:
             app.router.add_get("/files/{rest:.*}", downloads.handle)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             try:
-                yield Place(FileAddresses(TOKEN, url, clock.now), client)
+                yield Place(SignedFileUrls(TOKEN, url, clock.now), client)
             finally:
                 await runner.cleanup()
 
@@ -149,8 +159,8 @@ async def test_a_part_is_passed_on(
 
 async def test_an_address_ends_after_an_hour(place: Place, clock: FakeClock) -> None:
     """And says that it did, to who had it."""
-    url = place.addresses.address(FILE)
-    clock.move(LIFETIME_SECONDS)
+    url = place.addresses.build_url(FILE)
+    clock.move(URL_TTL_SECONDS)
     assert (await place.get(url))[0] == 200
     clock.move(1.5)
     assert (await place.get(url))[:2] == (410, b"")
@@ -158,7 +168,7 @@ async def test_an_address_ends_after_an_hour(place: Place, clock: FakeClock) -> 
 
 async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) -> None:
     """Whatever is wrong with it, Telegram is not asked."""
-    good = place.addresses.address(FILE)
+    good = place.addresses.build_url(FILE)
     start, _, end = good.rpartition("/")
     prefix, _, signature = start.rpartition("/")
     expiry, _, signed = signature.partition("-")
@@ -182,17 +192,17 @@ async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) 
 @given(st.text(), st.text())
 def test_any_signature_is_judged(signature: str, file_id: str) -> None:
     """None makes the check fail."""
-    addresses = FileAddresses(TOKEN, "http://files", lambda: 0.0)
-    assert addresses.check(signature, file_id) is Verdict.WRONG
+    addresses = SignedFileUrls(TOKEN, "http://files", lambda: 0.0)
+    assert addresses.check_signature(signature, file_id) is SignatureCheck.INVALID
 
 
 def test_another_bot_signs_otherwise() -> None:
     """The key is made of the token, and the token is in no address."""
-    one, other = (FileAddresses(f"{n}:key", "http://f", lambda: 0.0) for n in (1, 2))
-    signature, file_id = one.address(FILE).rsplit("/", 2)[1:]
-    assert one.check(signature, file_id) is Verdict.GOOD
-    assert other.check(signature, file_id) is Verdict.WRONG
-    assert "key" not in one.address(FILE)
+    one, other = (SignedFileUrls(f"{n}:key", "http://f", lambda: 0.0) for n in (1, 2))
+    signature, file_id = one.build_url(FILE).rsplit("/", 2)[1:]
+    assert one.check_signature(signature, file_id) is SignatureCheck.VALID
+    assert other.check_signature(signature, file_id) is SignatureCheck.INVALID
+    assert "key" not in one.build_url(FILE)
 
 
 FAILURES: dict[str, tuple[dict[str, Any], int]] = {
@@ -357,14 +367,14 @@ async def test_no_more_is_passed_on_than_was_declared(
     chunked: bool,
 ) -> None:
     """Nor more than Telegram's own limit; whoever asked sees that it was not all."""
-    monkeypatch.setattr(module, "MOST_BYTES", most)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", most)
     async with telegram(clock, "endless") as (source, place):
         source.declared, source.chunked = declared, chunked
         if not chunked:
             assert (await place.get())[:2] == (502, b"")
             return
         got = bytearray()
-        async with place.client.get(place.addresses.address(FILE)) as response:
+        async with place.client.get(place.addresses.build_url(FILE)) as response:
             with pytest.raises(aiohttp.ClientError):
                 await read_into(got, response)
         assert len(got) <= (declared or most)
@@ -388,7 +398,7 @@ async def test_a_download_that_drips_ends(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However regularly its pieces come, it gives its place to others."""
-    monkeypatch.setattr(module, "TOTAL_SECONDS", 0.3)
+    monkeypatch.setattr(module, "MAX_DOWNLOAD_SECONDS", 0.3)
     async with telegram(clock, "dripping") as (source, place):
         with pytest.raises(aiohttp.ClientError):
             await place.get()
@@ -404,8 +414,8 @@ async def test_one_address_cannot_take_all_places(clock: FakeClock) -> None:
         aiohttp.ClientSession(connector=connector) as neighbour,
     ):
         source.chunked, source.size = True, 10**9
-        url = place.addresses.address(FILE)
-        running = [await place.client.get(url) for _ in range(MOST_PER_ADDRESS)]
+        url = place.addresses.build_url(FILE)
+        running = [await place.client.get(url) for _ in range(MAX_DOWNLOADS_PER_CLIENT)]
         status, body, headers = await place.get()
         assert (status, body, headers["Retry-After"]) == (503, b"", "1")
         async with neighbour.get(url) as response:
@@ -426,10 +436,10 @@ async def test_who_reads_slowly_slows_telegram_down(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest of the file stays where it is; who leaves ends it."""
-    monkeypatch.setattr(module, "MOST_BYTES", 100_000_000)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 100_000_000)
     async with telegram(clock, "endless") as (source, place):
         source.size = 100_000_000
-        url = place.addresses.address(FILE)
+        url = place.addresses.build_url(FILE)
         async with place.client.get(url) as response:
             await response.content.read(10)
             sent = -1
@@ -445,7 +455,7 @@ async def test_a_silent_download_ends(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gives its place to others."""
-    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "IDLE_TIMEOUT_SECONDS", 0.2)
     async with telegram(clock, "waiting") as (_, place):
         with pytest.raises(aiohttp.ClientError):
             await place.get()
@@ -454,13 +464,15 @@ async def test_a_silent_download_ends(
 async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> None:
     """Those that run are not disturbed, and their end makes room."""
     async with telegram(clock, "waiting") as (source, place), AsyncExitStack() as stack:
-        url = place.addresses.address(FILE)
+        url = place.addresses.build_url(FILE)
         responses = []
-        for number in range(MOST_DOWNLOADS // MOST_PER_ADDRESS):
+        for number in range(MAX_DOWNLOADS // MAX_DOWNLOADS_PER_CLIENT):
             connector = aiohttp.TCPConnector(local_addr=(f"127.0.1.{number + 1}", 0))
             session = aiohttp.ClientSession(connector=connector)
             client = await stack.enter_async_context(session)
-            responses += [await client.get(url) for _ in range(MOST_PER_ADDRESS)]
+            responses += [
+                await client.get(url) for _ in range(MAX_DOWNLOADS_PER_CLIENT)
+            ]
         status, body, headers = await place.get()
         assert (status, body, headers["Retry-After"]) == (503, b"", "1")
         for response in responses:
@@ -472,7 +484,7 @@ async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> No
                 return response.status == 200
 
         source.until.set()
-        await wait_until(lambda: source.ended == MOST_DOWNLOADS)
+        await wait_until(lambda: source.ended == MAX_DOWNLOADS)
         assert await has_room()
 
 
@@ -487,7 +499,7 @@ async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> No
 )
 def test_every_file_of_a_message_gets_its_address(field: str) -> None:
     """Whatever kind of attachment it is; what is no file gets none."""
-    addresses = FileAddresses(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    addresses = SignedFileUrls(TOKEN, "http://gateway:9000", lambda: 1000.0)
     message = contract.IncomingMessage()
     attachment = getattr(message, field)
     attachment.SetInParent()
@@ -498,7 +510,7 @@ def test_every_file_of_a_message_gets_its_address(field: str) -> None:
     ]
     for name in files:
         getattr(attachment, name).file_id = name
-    addresses.fill(message)
+    addresses.add_urls(message)
     for name in files:
         url: str = getattr(attachment, name).url
         assert url.startswith("http://gateway:9000/files/4600-")
@@ -508,9 +520,9 @@ def test_every_file_of_a_message_gets_its_address(field: str) -> None:
 
 def test_the_files_of_an_answered_message_get_addresses_too() -> None:
     """Whoever answers a picture with "translate" means the picture."""
-    addresses = FileAddresses(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    addresses = SignedFileUrls(TOKEN, "http://gateway:9000", lambda: 1000.0)
     message = contract.IncomingMessage(text="translate")
     answered = message.reply_to_message.content
     answered.document.file.file_id = "f"
-    addresses.fill(message)
+    addresses.add_urls(message)
     assert answered.document.file.url.startswith("http://gateway:9000/files/4600-")

@@ -12,8 +12,8 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.outbound.formatted_text import split_formatted
-from gateway.telegram.outbound.text_splitting import blank, split
+from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.text_splitting import is_blank, split_text
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, FORMATS, compare_parts
 from tests.tdlib.texts import TextMaker
@@ -22,12 +22,12 @@ from tests.telegram.test_text import utf16
 
 def split_html(text: str, limit: int) -> list[str]:
     """Cut a text in HTML."""
-    return split_formatted(text, TEXT_FORMAT_HTML, limit)
+    return split_formatted_text(text, TEXT_FORMAT_HTML, limit)
 
 
 def split_markdown(text: str, limit: int = 100) -> list[str]:
     """Cut a text in MarkdownV2."""
-    return split_formatted(text, TEXT_FORMAT_MARKDOWN_V2, limit)
+    return split_formatted_text(text, TEXT_FORMAT_MARKDOWN_V2, limit)
 
 
 @pytest.mark.parametrize("mode", FORMATS)
@@ -61,7 +61,9 @@ def test_a_text_that_telegram_refuses_is_cut_as_it_is(mode: str) -> None:
             if "emoji" in str(error) or "Unicode" in str(error) or "span" in str(error):
                 continue
             refused += 1
-            assert split_formatted(text, FORMATS[mode], 150) == split(text, 150), text
+            assert split_formatted_text(text, FORMATS[mode], 150) == split_text(
+                text, 150
+            ), text
     assert refused > 500
 
 
@@ -112,7 +114,7 @@ def test_a_carriage_return_behind_an_expandable_quote_is_no_part_of_it() -> None
     text = ">" + "a " * 60 + "||\r"
     with pytest.raises(tdlib.Refused):
         tdlib.parse(text, "MarkdownV2")
-    assert split_markdown(text) == split(text, 100)
+    assert split_markdown(text) == split_text(text, 100)
 
 
 def test_markdown_without_visible_text_is_not_sent() -> None:
@@ -124,7 +126,7 @@ def test_markdown_without_visible_text_is_not_sent() -> None:
 def test_plain_text_is_cut_without_a_look_at_marks() -> None:
     """It has none."""
     text = "*" * 150
-    parts = split_formatted(text, TEXT_FORMAT_UNSPECIFIED, 100)
+    parts = split_formatted_text(text, TEXT_FORMAT_UNSPECIFIED, 100)
     assert parts == ["*" * 100, "*" * 50]
 
 
@@ -139,7 +141,7 @@ def test_a_bracket_in_an_attribute_is_no_end_of_its_tag() -> None:
 def test_a_text_with_too_many_marks_is_cut_as_it_is() -> None:
     """Nobody would see them: Telegram shows 100 of a message."""
     text = "<b>x</b>" * 10_001
-    assert split_html(text, 4096) == split(text, 4096)
+    assert split_html(text, 4096) == split_text(text, 4096)
 
 
 class Reader(HTMLParser):
@@ -164,7 +166,7 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Note each visible character with the tags above it."""
         marks = tuple(self._open)
-        blanks = {character for character in set(data) if blank(character)}
+        blanks = {character for character in set(data) if is_blank(character)}
         self.seen += [
             (character, marks) for character in data if character not in blanks
         ]
@@ -201,7 +203,7 @@ def test_html_stays_well_formed_in_every_part(html: str) -> None:
 def test_what_is_not_telegrams_html_is_cut_as_it_is(html: str) -> None:
     """It will be sent as plain text, so nothing may be added to it."""
     text = html.format("word " * 2000)
-    assert split_html(text, 4096) == split(text, 4096)
+    assert split_html(text, 4096) == split_text(text, 4096)
 
 
 def test_html_without_visible_text_is_not_sent() -> None:

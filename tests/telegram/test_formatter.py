@@ -36,9 +36,9 @@ from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.outbound import renderer
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.renderer import compose
-from gateway.telegram.outbound.text_splitting import blank
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.renderer import render
+from gateway.telegram.outbound.text_splitting import is_blank
 from tests.telegram.test_text import TEXTS, assert_nothing_lost, utf16
 
 CHAT = 4711
@@ -105,7 +105,7 @@ def composed(
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Compose a reply; give methods with parameters, and what was reported."""
     reported: list[str] = []
-    calls = compose(
+    calls = render(
         update, Reply(messages=messages, callback_answer=answer), reported.append
     )
     return [(call.method, call.parameters) for call in calls], reported
@@ -157,14 +157,14 @@ def assert_takes(call: BotApiCall) -> None:
     assert parameters.get("chat_id") or parameters["inline_message_id"]
     if call.method in {"sendMessage", "editMessageText"}:
         assert 1 <= utf16(parameters["text"]) <= 4096
-        assert not blank(parameters["text"])
+        assert not is_blank(parameters["text"])
     assert utf16(parameters.get("caption", "")) <= 1024
     if "reply_markup" in parameters:
         rows = parameters["reply_markup"]["inline_keyboard"]
         assert rows
         assert all(rows)
         for button in (button for row in rows for button in row):
-            assert not blank(button["text"])
+            assert not is_blank(button["text"])
             assert len(button) == 2
             assert 1 <= len(button.get("callback_data", "1").encode()) <= 64
 
@@ -172,10 +172,10 @@ def assert_takes(call: BotApiCall) -> None:
 @given(UPDATES, REPLIES)
 def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> None:
     """Whatever a service replies, and however a call is amended."""
-    for call in compose(update, reply, lambda _: None):
+    for call in render(update, reply, lambda _: None):
         assert_takes(call)
         for fault in RejectedPart:
-            if amended := amend(call, fault):
+            if amended := degrade(call, fault):
                 assert_takes(amended)
 
 
@@ -209,7 +209,7 @@ def test_a_pressed_button_is_answered_once_and_first(
     update: Update, reply: Reply
 ) -> None:
     """The spinner ends before anything else is sent; other updates have none."""
-    methods = [call.method for call in compose(update, reply, lambda _: None)]
+    methods = [call.method for call in render(update, reply, lambda _: None)]
     answers = ["answerCallbackQuery"] if update.callback_query_id else []
     assert methods[: len(answers)] == answers
     assert methods.count("answerCallbackQuery") == len(answers)
@@ -255,12 +255,12 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
     update = structs.replace(press(), context=context)
     photo = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
     calls = [
-        *compose(
+        *render(
             structs.replace(message_update(), context=context),
             Reply(messages=[OutgoingMessage(text="Hi")]),
             pytest.fail,
         ),
-        *compose(
+        *render(
             update,
             Reply(
                 messages=[
@@ -284,7 +284,7 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
         ("sendPhoto", 77),
         ("sendMediaGroup", 77),
     ]
-    anew = amend(calls[2], RejectedPart.EDIT)
+    anew = degrade(calls[2], RejectedPart.EDIT)
     assert anew is not None
     assert anew.parameters["direct_messages_topic_id"] == 77
 
@@ -340,8 +340,8 @@ class TestEphemeral:
             ("editEphemeralMessageText", {**shown, "text": "New"}),
             ("sendMessage", {**new, "text": "More"}),
         ]
-        whole = compose(self.asked(press()), Reply(messages=[edit]), pytest.fail)
-        anew = amend(whole[1], RejectedPart.EDIT)
+        whole = render(self.asked(press()), Reply(messages=[edit]), pytest.fail)
+        anew = degrade(whole[1], RejectedPart.EDIT)
         assert anew == BotApiCall(
             method="sendMessage", parameters={**new, "text": "New"}
         )
@@ -517,7 +517,7 @@ class TestMedia:
             rendered += len(text)
             return [text[:limit]]
 
-        monkeypatch.setattr(renderer, "split_formatted", count)
+        monkeypatch.setattr(renderer, "split_formatted_text", count)
         bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
         _, reported = composed(message_update(), *[bold] * 100)
         assert rendered == MAX_TEXT
@@ -533,7 +533,7 @@ class TestMedia:
             rendered.append(text)
             return [text[:limit]] * 60
 
-        monkeypatch.setattr(renderer, "split_formatted", count)
+        monkeypatch.setattr(renderer, "split_formatted_text", count)
         calls, reported = composed(message_update(), *[OutgoingMessage(text="x")] * 50)
         assert (len(calls), reported) == (100, ["too_many_messages"])
         assert len(rendered) == 2
@@ -667,7 +667,7 @@ class TestAmend:
 
     def sent(self, update: Update, message: OutgoingMessage) -> BotApiCall:
         """Compose the call that Telegram will refuse."""
-        return compose(update, Reply(messages=[message]), lambda _: None)[-1]
+        return render(update, Reply(messages=[message]), lambda _: None)[-1]
 
     def test_the_part_at_fault_is_taken_out(self) -> None:
         """The rest stays as it is, and each part is taken out once."""
@@ -682,20 +682,20 @@ class TestAmend:
             (RejectedPart.KEYBOARD, "reply_markup"),
             (RejectedPart.TOPIC, "message_thread_id"),
         ]:
-            amended = amend(call, fault)
+            amended = degrade(call, fault)
             assert amended is not None
             assert {**call.parameters} == {
                 **amended.parameters,
                 part: call.parameters[part],
             }
             assert part not in amended.parameters
-            assert amend(amended, fault) is None
+            assert degrade(amended, fault) is None
 
     def test_a_caption_loses_its_format_too(self) -> None:
         """It is plain text then."""
         media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
         message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
-        amended = amend(self.sent(message_update(), message), RejectedPart.FORMAT)
+        amended = degrade(self.sent(message_update(), message), RejectedPart.FORMAT)
         photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
         assert amended == BotApiCall(method="sendPhoto", parameters=photo)
 
@@ -717,14 +717,14 @@ class TestAmend:
         if topic:
             expected["message_thread_id"] = topic
         edit = self.sent(press(topic=topic), message)
-        assert amend(edit, RejectedPart.EDIT) == BotApiCall(
+        assert degrade(edit, RejectedPart.EDIT) == BotApiCall(
             method="sendMessage", parameters=expected
         )
         # An edit that lost its format first still knows its topic.
-        plain = amend(edit, RejectedPart.FORMAT)
+        plain = degrade(edit, RejectedPart.FORMAT)
         assert plain is not None
         del expected["parse_mode"]
-        assert amend(plain, RejectedPart.EDIT) == BotApiCall(
+        assert degrade(plain, RejectedPart.EDIT) == BotApiCall(
             method="sendMessage", parameters=expected
         )
 
@@ -734,12 +734,12 @@ class TestAmend:
     ) -> None:
         """Without its keyboard it would remove the old one."""
         message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
-        assert amend(self.sent(press(), message), fault) is None
+        assert degrade(self.sent(press(), message), fault) is None
 
     def test_an_inline_message_cannot_be_sent_anew(self) -> None:
         """There is no chat to send it to."""
         message = OutgoingMessage(text="new", edit=True)
-        assert amend(self.sent(inline_press(), message), RejectedPart.EDIT) is None
+        assert degrade(self.sent(inline_press(), message), RejectedPart.EDIT) is None
 
     @pytest.mark.parametrize(
         "fault", [RejectedPart.OTHER, RejectedPart.TOO_LATE, RejectedPart.EDIT]
@@ -747,4 +747,4 @@ class TestAmend:
     def test_other_faults_are_final(self, fault: RejectedPart) -> None:
         """Nothing can be taken out that would help."""
         call = self.sent(message_update(), OutgoingMessage(text="Hi"))
-        assert amend(call, fault) is None
+        assert degrade(call, fault) is None

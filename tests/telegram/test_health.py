@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from gateway.telegram.bot_api.health import (
-    FAILING_SECONDS,
-    REMEMBERED_SECONDS,
+    FAILING_AFTER_SECONDS,
+    FAILURE_MEMORY_SECONDS,
     BotApiHealth,
 )
 from tests.fakes import FakeClock
@@ -26,26 +26,26 @@ def health(clock: FakeClock) -> BotApiHealth:
 
 def fail(health: BotApiHealth, clock: FakeClock, seconds: float) -> None:
     """Let requests fail for some seconds."""
-    health.note(works=False)
+    health.record_request(succeeded=False)
     clock.move(seconds)
-    health.note(works=False)
+    health.record_request(succeeded=False)
 
 
 def test_it_fails_once_all_requests_have_failed_for_some_seconds(
     health: BotApiHealth, clock: FakeClock
 ) -> None:
     """One failure is no outage, and the first success ends it."""
-    assert not health.failing
-    fail(health, clock, FAILING_SECONDS - 0.1)
-    assert not health.failing
+    assert not health.is_failing
+    fail(health, clock, FAILING_AFTER_SECONDS - 0.1)
+    assert not health.is_failing
     clock.move(0.1)
-    assert not health.failing  # no request has failed since
-    health.note(works=False)
-    assert health.failing
-    health.note(works=True)
-    assert not health.failing
-    health.note(works=False)
-    assert not health.failing
+    assert not health.is_failing  # no request has failed since
+    health.record_request(succeeded=False)
+    assert health.is_failing
+    health.record_request(succeeded=True)
+    assert not health.is_failing
+    health.record_request(succeeded=False)
+    assert not health.is_failing
 
 
 def test_a_success_in_between_is_no_outage(
@@ -53,24 +53,24 @@ def test_a_success_in_between_is_no_outage(
 ) -> None:
     """A chat for which every call fails does not make the Bot API fail."""
     for _ in range(100):
-        health.note(works=False)
-        clock.move(FAILING_SECONDS / 2)
-        health.note(works=True)
-        health.note(works=False)
-        assert not health.failing
+        health.record_request(succeeded=False)
+        clock.move(FAILING_AFTER_SECONDS / 2)
+        health.record_request(succeeded=True)
+        health.record_request(succeeded=False)
+        assert not health.is_failing
 
 
 def test_without_requests_nothing_is_known(
     health: BotApiHealth, clock: FakeClock
 ) -> None:
     """At night nobody writes, and no success could end the alarm."""
-    fail(health, clock, FAILING_SECONDS)
-    clock.move(REMEMBERED_SECONDS - 1)
-    assert health.failing
+    fail(health, clock, FAILING_AFTER_SECONDS)
+    clock.move(FAILURE_MEMORY_SECONDS - 1)
+    assert health.is_failing
     clock.move(1)
-    assert not health.failing
-    health.note(works=False)
-    assert not health.failing
+    assert not health.is_failing
+    health.record_request(succeeded=False)
+    assert not health.is_failing
 
 
 def test_the_log_says_when_it_begins_and_when_it_ends(
@@ -79,12 +79,12 @@ def test_the_log_says_when_it_begins_and_when_it_ends(
     """Once each, however many requests fail."""
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            fail(health, clock, FAILING_SECONDS)
-            fail(health, clock, FAILING_SECONDS)
+            fail(health, clock, FAILING_AFTER_SECONDS)
+            fail(health, clock, FAILING_AFTER_SECONDS)
             for _ in range(3):
-                health.note(works=True)
-            fail(health, clock, FAILING_SECONDS / 2)
-            health.note(works=True)
+                health.record_request(succeeded=True)
+            fail(health, clock, FAILING_AFTER_SECONDS / 2)
+            health.record_request(succeeded=True)
     said = [record.msg for record in caplog.records]
     fails, works = (
         "the Bot API fails: replies wait and are tried again",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.telegram.bot_api.cooldowns import LONGEST_HOLD, Holds
+from gateway.telegram.bot_api.cooldowns import MAX_COOLDOWN_SECONDS, ChatCooldowns
 from tests.fakes import FakeClock
 
 
@@ -13,14 +13,16 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def holds(clock: FakeClock) -> Holds:
+def holds(clock: FakeClock) -> ChatCooldowns:
     """Give an empty table."""
-    return Holds(clock.uptime)
+    return ChatCooldowns(clock.uptime)
 
 
-def test_a_chat_waits_for_its_own_hold_only(holds: Holds, clock: FakeClock) -> None:
+def test_a_chat_waits_for_its_own_hold_only(
+    holds: ChatCooldowns, clock: FakeClock
+) -> None:
     """Other chats are not held back."""
-    holds.hold(1, 5)
+    holds.start(1, 5)
     assert holds.seconds_left(2) == 0
     assert holds.seconds_left(1) == 5
     clock.move(2)
@@ -29,28 +31,30 @@ def test_a_chat_waits_for_its_own_hold_only(holds: Holds, clock: FakeClock) -> N
     assert holds.seconds_left(1) == 0
 
 
-def test_no_hold_lasts_for_ever(holds: Holds) -> None:
+def test_no_hold_lasts_for_ever(holds: ChatCooldowns) -> None:
     """Whatever was asked for."""
-    holds.hold(1, 10**9)
-    assert holds.seconds_left(1) == LONGEST_HOLD
+    holds.start(1, 10**9)
+    assert holds.seconds_left(1) == MAX_COOLDOWN_SECONDS
 
 
-def test_a_hold_is_never_cut_short(holds: Holds) -> None:
+def test_a_hold_is_never_cut_short(holds: ChatCooldowns) -> None:
     """A late answer with a shorter wait changes nothing."""
-    holds.hold(1, 20)
-    holds.hold(1, 5)
+    holds.start(1, 20)
+    holds.start(1, 5)
     assert holds.seconds_left(1) == 20
 
 
-def test_the_table_forgets_what_has_ended(holds: Holds, clock: FakeClock) -> None:
+def test_the_table_forgets_what_has_ended(
+    holds: ChatCooldowns, clock: FakeClock
+) -> None:
     """It holds what is held back now, and no more than its limit of that."""
     for chat in range(50_000):
-        holds.hold(chat, 5)
+        holds.start(chat, 5)
         clock.move(0.1)
         assert len(holds) <= 51
     for chat in range(50_000):
-        holds.hold(chat, 5)
+        holds.start(chat, 5)
     assert len(holds) == 10_000
     clock.move(5)
-    holds.hold(1, 0)
+    holds.start(1, 0)
     assert len(holds) == 0

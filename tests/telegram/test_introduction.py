@@ -3,8 +3,8 @@
 import asyncio
 
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.bot_api.startup_sync import introduce
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from tests.waiting import wait_until
 
 TOKEN = "4711:account-token"
@@ -15,9 +15,9 @@ async def test_a_new_name_is_learned_while_the_gateway_runs() -> None:
     """And the menu is not published again for it."""
     simulator = Simulator(TOKEN)
     names: list[str] = []
-    async with simulator.serve() as url, BotApi(TOKEN, url) as api:
+    async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
         task = asyncio.create_task(
-            introduce(api, [("start", "Go")], names.append, name_seconds=0)
+            sync_bot_profile(api, [("start", "Go")], names.append, username_ttl=0)
         )
         try:
             await wait_until(lambda: names == ["sandbox_bot"])

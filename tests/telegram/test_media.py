@@ -27,9 +27,9 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.sandbox.albums import album
 from gateway.sandbox.rules import Upload as Received
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.media import PHOTO_BYTES, UPLOAD_BYTES
-from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.media import MAX_PHOTO_BYTES, MAX_UPLOAD_BYTES
+from gateway.telegram.outbound.renderer import render
 from tests.telegram.test_formatter import CHAT, OK_BUTTON, OK_MARKUP, keyboard
 from tests.telegram.test_formatter import message_update as update
 
@@ -50,7 +50,7 @@ KINDS = st.sampled_from(
 def sent(*messages: OutgoingMessage) -> tuple[list[BotApiCall], list[str]]:
     """Compose a reply; give the calls and what was reported."""
     reported: list[str] = []
-    return compose(update(), Reply(messages=messages), reported.append), reported
+    return render(update(), Reply(messages=messages), reported.append), reported
 
 
 def sources(calls: list[BotApiCall]) -> list[tuple[str, str]]:
@@ -135,14 +135,14 @@ def test_a_caption_is_under_the_first_of_an_album() -> None:
         ],
     }
     assert not reported
-    amended = amend(call, RejectedPart.FORMAT)
+    amended = degrade(call, RejectedPart.FORMAT)
     assert amended
     assert amended.parameters["media"][0] == {
         "type": "photo",
         "media": "photo-0",
         "caption": "<b>We</b>",
     }
-    assert amend(amended, RejectedPart.FORMAT) is None
+    assert degrade(amended, RejectedPart.FORMAT) is None
 
 
 @pytest.mark.parametrize(("text", "buttons"), [("x" * 1025, False), ("Yes?", True)])
@@ -202,7 +202,7 @@ def test_an_upload_has_a_name(
 
 @pytest.mark.parametrize(
     ("kind", "limit"),
-    [(MEDIA_KIND_PHOTO, PHOTO_BYTES), (MEDIA_KIND_DOCUMENT, UPLOAD_BYTES)],
+    [(MEDIA_KIND_PHOTO, MAX_PHOTO_BYTES), (MEDIA_KIND_DOCUMENT, MAX_UPLOAD_BYTES)],
 )
 def test_an_upload_over_the_limit_is_left_out(
     kind: "MediaKind.ValueType", limit: int
@@ -261,7 +261,7 @@ def test_a_local_server_is_not_sent_to_private_addresses(*, local_server: bool) 
     far = Media(kind=MEDIA_KIND_PHOTO, url="https://example.com/far.jpg")
     reply = Reply(messages=[OutgoingMessage(text="Look", media=[near, far])])
     reported: list[str] = []
-    calls = compose(update(), reply, reported.append, local_server=local_server)
+    calls = render(update(), reply, reported.append, local_server=local_server)
     urls = [call.parameters["photo"] for call in calls]
     assert urls == ([far.url] if local_server else [near.url, far.url])
     assert reported == (["media_url_private"] if local_server else [])

@@ -23,7 +23,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RecipientBlocked
 from gateway.domain.update import Update
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.messenger import TelegramMessenger
 
 TOKEN = "4711:AA-token"
@@ -52,12 +52,12 @@ def press(message_id: int) -> Update:
 class Desk:
     """A messenger with its Bot API, and what it observed."""
 
-    def __init__(self, simulator: Simulator, api: BotApi) -> None:
+    def __init__(self, simulator: Simulator, api: BotApiClient) -> None:
         self.simulator = simulator
         self.timed: list[str] = []
         self.faults: list[str] = []
         self.messenger = TelegramMessenger(
-            api, observe_call=self._observe, count_reply_fault=self.faults.append
+            api, observe_call=self._observe, count_dropped_part=self.faults.append
         )
 
     def _observe(self, method: str, seconds: float) -> None:
@@ -82,7 +82,7 @@ async def desk() -> AsyncIterator[Desk]:
     async def sleep(_: float) -> None:
         pass
 
-    async with simulator.serve() as url, BotApi(TOKEN, url, sleep=sleep) as api:
+    async with simulator.serve() as url, BotApiClient(TOKEN, url, sleep=sleep) as api:
         yield Desk(simulator, api)
 
 

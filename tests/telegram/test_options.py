@@ -15,9 +15,9 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RejectedPart
 from gateway.domain.update import Update
-from gateway.telegram.bot_api.responses import read_answer, refusal
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.bot_api.responses import build_error, parse_response
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.renderer import render
 from tests.telegram.test_formatter import (
     CHAT,
     composed,
@@ -158,10 +158,10 @@ def test_an_edit_takes_none_of_it_and_its_substitute_all() -> None:
         text="a", edit=True, silent=True, protect_content=True, reply_to_message_id=9
     )
     reply = Reply(messages=[message])
-    edit = compose(business(press(topic=5)), reply, lambda _: None)[-1]
+    edit = render(business(press(topic=5)), reply, lambda _: None)[-1]
     place = {"chat_id": CHAT, "business_connection_id": "b-1", "text": "a"}
     assert edit.parameters == {**place, "message_id": 12}
-    assert amend(edit, RejectedPart.EDIT) == BotApiCall(
+    assert degrade(edit, RejectedPart.EDIT) == BotApiCall(
         method="sendMessage",
         parameters={
             **place,
@@ -177,10 +177,10 @@ def test_a_message_that_is_gone_is_not_answered() -> None:
     """In another topic Telegram refuses the answer in spite of what was asked."""
     said = b'{"ok":false,"error_code":400,"description":'
     said += b'"Bad Request: message to be replied not found"}'
-    error = refusal("sendMessage", read_answer(400, "", said))
+    error = build_error("sendMessage", parse_response(400, "", said))
     assert isinstance(error, CallRejected)
     reply = Reply(messages=[OutgoingMessage(text="a", reply_to_message_id=9)])
-    (call,) = compose(message_update(), reply, lambda _: None)
-    amended = amend(call, error.part)
+    (call,) = render(message_update(), reply, lambda _: None)
+    amended = degrade(call, error.part)
     assert amended is not None
     assert amended.parameters == {"chat_id": CHAT, "text": "a"}

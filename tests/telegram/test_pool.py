@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.telegram.bot_api import connection
-from gateway.telegram.bot_api.connection import NoAnswer, Response
-from gateway.telegram.bot_api.connection_pool import NotSent, Pool
+from gateway.telegram.bot_api.connection import Response, ResponseLost
+from gateway.telegram.bot_api.connection_pool import ConnectionPool, RequestNotSent
 from tests.waiting import LIMIT, wait_until
 
 CERTIFICATES = Path(__file__).parent.parent / "services" / "certificates"
@@ -110,10 +110,15 @@ async def serving(
 
 
 @asynccontextmanager
-async def pool_of(url: str, **changes: Any) -> AsyncIterator[Pool]:  # noqa: ANN401 - as they are
+async def pool_of(url: str, **changes: Any) -> AsyncIterator[ConnectionPool]:  # noqa: ANN401 - as they are
     """Give a pool, which is closed at the end."""
-    defaults = {"limit": 9, "seconds": 5, "connect_seconds": 5, "idle_seconds": 30}
-    pool = Pool(url, **{**defaults, **changes})
+    defaults = {
+        "max_requests": 9,
+        "request_timeout": 5,
+        "connect_timeout": 5,
+        "idle_timeout": 30,
+    }
+    pool = ConnectionPool(url, **{**defaults, **changes})
     yield pool
     await pool.close()
 
@@ -141,11 +146,13 @@ def answering(*pieces: bytes) -> Talk:
     return talk
 
 
-async def outcome(pool: Pool, body: bytes = b"{}") -> Response | type[Exception]:
+async def outcome(
+    pool: ConnectionPool, body: bytes = b"{}"
+) -> Response | type[Exception]:
     """Post, and give the answer or the kind of the error."""
     try:
         return await pool.post("getMe", body)
-    except (NotSent, NoAnswer) as raised:
+    except (RequestNotSent, ResponseLost) as raised:
         error = raised
     assert TOKEN not in "".join(traceback.format_exception(error)) + repr(pool)
     return type(error)
@@ -277,7 +284,7 @@ class TestAnswers:
         """The server closes in the middle of it."""
         talk = answering(answer)
         async with serving(talk) as server, pool_of(server.url) as pool:
-            assert await outcome(pool) is NoAnswer
+            assert await outcome(pool) is ResponseLost
             assert len(server.bodies) == 1
 
     async def test_an_answer_that_breaks_off_is_none(self) -> None:
@@ -292,7 +299,7 @@ class TestAnswers:
             line.writer.transport.abort()
 
         async with serving(talk) as server, pool_of(server.url) as pool:
-            assert await outcome(pool) is NoAnswer
+            assert await outcome(pool) is ResponseLost
 
     @pytest.mark.parametrize(
         "answer",
@@ -313,14 +320,17 @@ class TestAnswers:
         self, answer: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """At once, and the next request is not harmed."""
-        monkeypatch.setattr(connection, "_ANSWER_LIMIT", 100_000)
+        monkeypatch.setattr(connection, "_MAX_RESPONSE_BYTES", 100_000)
 
         async def talk(line: Line) -> None:
             await line.serve(OK if len(server.lines) > 1 else answer)
 
-        async with serving(talk) as server, pool_of(server.url, seconds=60) as pool:
+        async with (
+            serving(talk) as server,
+            pool_of(server.url, request_timeout=60) as pool,
+        ):
             async with asyncio.timeout(LIMIT):
-                assert await outcome(pool) is NoAnswer
+                assert await outcome(pool) is ResponseLost
             assert await outcome(pool) == (200, "", b"{}")
             await wait_until(lambda: server.lines[0].ended)
 
@@ -373,7 +383,10 @@ class TestKeeping:
     async def test_a_connection_outlives_the_deadlines_of_its_requests(self) -> None:
         """They end with their answers."""
         loop = asyncio.get_running_loop()
-        async with serving() as server, pool_of(server.url, seconds=1.5) as pool:
+        async with (
+            serving() as server,
+            pool_of(server.url, request_timeout=1.5) as pool,
+        ):
             start = loop.time()
             while loop.time() < start + 2:
                 assert await outcome(pool) == (200, "", b"{}")
@@ -383,7 +396,7 @@ class TestKeeping:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What came before on the connection does not count."""
-        monkeypatch.setattr(connection, "_ANSWER_LIMIT", len(OK))
+        monkeypatch.setattr(connection, "_MAX_RESPONSE_BYTES", len(OK))
 
         async def talk(line: Line) -> None:
             while True:
@@ -405,7 +418,7 @@ class TestKeeping:
 
     async def test_an_idle_connection_is_closed_in_time(self) -> None:
         """Those that are used are not."""
-        async with serving() as server, pool_of(server.url, idle_seconds=1.5) as pool:
+        async with serving() as server, pool_of(server.url, idle_timeout=1.5) as pool:
             await asyncio.gather(*(pool.post("getMe", b"{}") for _ in range(3)))
             while server.open > 1:
                 await pool.post("getMe", b"{}")
@@ -426,7 +439,7 @@ class TestKeeping:
             await pool.post("getMe", b"{}")
             # The client has not been told when it writes.
             server.lines[0].writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-            assert await outcome(pool) is NoAnswer
+            assert await outcome(pool) is ResponseLost
             assert await outcome(pool) == (200, "", b"{}")
         assert len(server.lines) == 2
 
@@ -467,14 +480,14 @@ class TestTurns:
 
     async def test_requests_wait_in_turn(self) -> None:
         """Who came first goes first."""
-        async with serving() as server, pool_of(server.url, limit=1) as pool:
+        async with serving() as server, pool_of(server.url, max_requests=1) as pool:
             bodies = [b"%d" % number for number in range(20)]
             await asyncio.gather(*(pool.post("getMe", body) for body in bodies))
             assert server.bodies == bodies
 
     async def test_no_connection_more_is_opened(self) -> None:
         """However many want one."""
-        async with serving() as server, pool_of(server.url, limit=3) as pool:
+        async with serving() as server, pool_of(server.url, max_requests=3) as pool:
             await asyncio.gather(*(pool.post("getMe", b"{}") for _ in range(20)))
             assert len(server.lines) == 3
 
@@ -482,19 +495,19 @@ class TestTurns:
         """Whatever happens to a request, its turn ends."""
         async with (
             serving(answering(b"")) as server,
-            pool_of(server.url, limit=1) as pool,
+            pool_of(server.url, max_requests=1) as pool,
         ):
             outcomes = await asyncio.gather(*(outcome(pool) for _ in range(4)))
-        assert outcomes == [NoAnswer] * 4
+        assert outcomes == [ResponseLost] * 4
 
     async def test_who_waits_too_long_has_sent_nothing(self) -> None:
         """The request may be repeated."""
         async with (
             serving(hang) as server,
-            pool_of(server.url, limit=1, seconds=1) as pool,
+            pool_of(server.url, max_requests=1, request_timeout=1) as pool,
         ):
             outcomes = await asyncio.gather(outcome(pool), outcome(pool))
-            assert list(outcomes) == [NoAnswer, NotSent]
+            assert list(outcomes) == [ResponseLost, RequestNotSent]
 
 
 class TestEnds:
@@ -508,8 +521,11 @@ class TestEnds:
             await line.say(OK[:-1])
             await line.reader.read()
 
-        async with serving(talk) as server, pool_of(server.url, seconds=0.5) as pool:
-            assert await outcome(pool) is NoAnswer
+        async with (
+            serving(talk) as server,
+            pool_of(server.url, request_timeout=0.5) as pool,
+        ):
+            assert await outcome(pool) is ResponseLost
             await wait_until(lambda: not server.open)
 
     async def test_each_request_of_a_connection_has_its_own_deadline(self) -> None:
@@ -522,10 +538,13 @@ class TestEnds:
             await line.reader.read()
 
         loop = asyncio.get_running_loop()
-        async with serving(talk) as server, pool_of(server.url, seconds=1.5) as pool:
+        async with (
+            serving(talk) as server,
+            pool_of(server.url, request_timeout=1.5) as pool,
+        ):
             assert await outcome(pool) == (200, "", b"{}")
             start = loop.time()
-            assert await outcome(pool) is NoAnswer
+            assert await outcome(pool) is ResponseLost
             assert loop.time() >= start + 1.5
         assert len(server.lines) == 1
 
@@ -533,8 +552,8 @@ class TestEnds:
         """The server waits for a request, the client for a TLS handshake."""
         async with serving(hang) as server:
             url = server.url.replace("http:", "https:")
-            async with pool_of(url, connect_seconds=0.1) as pool:
-                assert await outcome(pool) is NotSent
+            async with pool_of(url, connect_timeout=0.1) as pool:
+                assert await outcome(pool) is RequestNotSent
 
     async def test_a_refused_connection_has_sent_nothing(self) -> None:
         """Nor one to a host without a name."""
@@ -542,7 +561,7 @@ class TestEnds:
             pass
         for url in (gone.url, "http://host.invalid/", "http://x..y/", "ftp://x/"):
             async with pool_of(url) as pool:
-                assert await outcome(pool) is NotSent
+                assert await outcome(pool) is RequestNotSent
 
     async def test_another_address_of_the_host_is_tried(
         self, monkeypatch: pytest.MonkeyPatch
@@ -598,11 +617,11 @@ class TestEnds:
             raise socket.gaierror
 
         monkeypatch.setattr(loop, "getaddrinfo", look_up)
-        async with pool_of("http://host.invalid/", connect_seconds=0.05) as pool:
-            assert await outcome(pool) is NotSent
+        async with pool_of("http://host.invalid/", connect_timeout=0.05) as pool:
+            assert await outcome(pool) is RequestNotSent
             fails.set()
-            assert await outcome(pool) is NotSent
-            assert await outcome(pool) is NotSent
+            assert await outcome(pool) is RequestNotSent
+            assert await outcome(pool) is RequestNotSent
         gc.collect()  # a task whose error nobody read says so when it goes
         assert len(begun) == 2
 
@@ -615,7 +634,7 @@ class TestEnds:
                 await line.say(OK)
             await line.reader.read()
 
-        async with serving(talk) as server, pool_of(server.url, limit=1) as pool:
+        async with serving(talk) as server, pool_of(server.url, max_requests=1) as pool:
             task = asyncio.create_task(pool.post("getMe", b"{}"))
             await wait_until(lambda: server.bodies)
             task.cancel()
@@ -638,7 +657,7 @@ class TestEnds:
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "ca.pem"))
         async with (
             serving(talk, a_server_context() if tls else None) as server,
-            pool_of(server.url, limit=2) as pool,
+            pool_of(server.url, max_requests=2) as pool,
         ):
             for turns in range(60):
                 bodies = [b"%03d" % (3 * turns + number) for number in range(3)]
@@ -671,17 +690,17 @@ class TestEnds:
             assert server.open == 2
             await pool.close()
             await wait_until(lambda: not server.open)
-            assert await under_way is NoAnswer
-            assert await outcome(pool) is NotSent
+            assert await under_way is ResponseLost
+            assert await outcome(pool) is RequestNotSent
 
     async def test_closing_ends_what_waits(self) -> None:
         """It gets no connection any more."""
-        async with serving(hang) as server, pool_of(server.url, limit=1) as pool:
+        async with serving(hang) as server, pool_of(server.url, max_requests=1) as pool:
             posts = [asyncio.create_task(outcome(pool)) for _ in range(3)]
             await wait_until(lambda: server.open)
             await pool.close()
             outcomes = await asyncio.gather(*posts)
-            assert outcomes == [NoAnswer, NotSent, NotSent]
+            assert outcomes == [ResponseLost, RequestNotSent, RequestNotSent]
             assert len(server.lines) == 1
 
     async def test_closing_while_a_connection_is_opened_leaves_none(self) -> None:
@@ -690,7 +709,7 @@ class TestEnds:
             opening = asyncio.create_task(outcome(pool))
             await asyncio.sleep(0)
             await pool.close()
-            assert await opening is NotSent
+            assert await opening is RequestNotSent
         assert server.bodies == []
 
 
@@ -767,7 +786,7 @@ class TestTls:
             serving(tls=a_server_context()) as server,
             pool_of(server.url) as pool,
         ):
-            assert await outcome(pool) is NotSent
+            assert await outcome(pool) is RequestNotSent
         assert server.bodies == []
 
     @pytest.mark.usefixtures("_trusted")
@@ -777,7 +796,7 @@ class TestTls:
             serving(tls=a_server_context(), host="127.0.0.2") as server,
             pool_of(server.url) as pool,
         ):
-            assert await outcome(pool) is NotSent
+            assert await outcome(pool) is RequestNotSent
         assert server.bodies == []
 
 
@@ -797,8 +816,8 @@ async def test_the_token_is_in_no_log() -> None:
     loop.slow_callback_duration = 0
     async with serving(answering(b"garbage\r\n\r\n")) as server:
         async with pool_of(server.url) as pool:
-            assert await outcome(pool) is NoAnswer
-            assert await outcome(pool, b"0" * 8_000_000) is NoAnswer
+            assert await outcome(pool) is ResponseLost
+            assert await outcome(pool, b"0" * 8_000_000) is ResponseLost
         url = server.url.replace("http:", "https:")
-        async with pool_of(url, connect_seconds=0.1) as pool:
-            assert await outcome(pool) is NotSent
+        async with pool_of(url, connect_timeout=0.1) as pool:
+            assert await outcome(pool) is RequestNotSent

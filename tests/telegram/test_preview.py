@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiUnavailable, CallRejected, RejectedPart
 from gateway.domain.update import Update
-from gateway.telegram.outbound.renderer import TEXT_LIMIT, compose
+from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, render
 from gateway.telegram.outbound.streaming_preview import (
-    DRAFT_SECONDS,
-    EDIT_SECONDS,
-    PATIENCE,
-    SLOW_EDIT_SECONDS,
+    DRAFT_INTERVAL_SECONDS,
+    EDIT_INTERVAL_SECONDS,
+    FINAL_PATIENCE_SECONDS,
+    SLOW_EDIT_INTERVAL_SECONDS,
     TelegramPreview,
 )
-from gateway.telegram.outbound.text_splitting import units
+from gateway.telegram.outbound.text_splitting import count_utf16_units
 
 PRIVATE = RequestContext(chat_id=7, chat_type=CHAT_TYPE_PRIVATE)
 GROUP = RequestContext(
@@ -67,7 +67,7 @@ class Telegram:
 
 
 def _compose(update: Update, reply: Reply) -> list[BotApiCall]:
-    return compose(update, reply, pytest.fail)
+    return render(update, reply, pytest.fail)
 
 
 def say(text: str, **fields: Any) -> Reply:  # noqa: ANN401 - fields of OutgoingMessage
@@ -88,7 +88,7 @@ async def test_a_private_chat_gets_drafts_that_can_be_stopped(
     preview = telegram.preview(PRIVATE)
     await preview.show("one")
     await preview.show("one two")
-    assert preview.min_interval == DRAFT_SECONDS
+    assert preview.min_interval == DRAFT_INTERVAL_SECONDS
     draft = {"chat_id": 7, "draft_id": 11, "can_stop": True, "keep_on_stop": True}
     assert telegram.calls == [
         ("sendMessageDraft", {**draft, "text": "one"}),
@@ -104,7 +104,7 @@ async def test_a_group_gets_a_message_that_is_edited(telegram: Telegram) -> None
     preview = telegram.preview(GROUP)
     await preview.show("one")
     await preview.show("one two")
-    assert preview.min_interval == EDIT_SECONDS
+    assert preview.min_interval == EDIT_INTERVAL_SECONDS
     assert telegram.calls == [
         ("sendMessage", {"chat_id": -100, "message_thread_id": 3, "text": "one"}),
         ("editMessageText", {"chat_id": -100, "message_id": 50, "text": "one two"}),
@@ -148,7 +148,8 @@ async def test_a_preview_in_direct_messages_stays_in_its_topic(
 
 
 @pytest.mark.parametrize(
-    ("context", "slower"), [(GROUP, SLOW_EDIT_SECONDS), (BUSINESS, EDIT_SECONDS)]
+    ("context", "slower"),
+    [(GROUP, SLOW_EDIT_INTERVAL_SECONDS), (BUSINESS, EDIT_INTERVAL_SECONDS)],
 )
 async def test_in_a_group_a_long_answer_is_edited_less_often(
     telegram: Telegram, context: RequestContext, slower: float
@@ -159,7 +160,7 @@ async def test_in_a_group_a_long_answer_is_edited_less_often(
     for number in range(8):
         await preview.show(f"text {number}")
         paces.append(preview.min_interval)
-    assert paces == [EDIT_SECONDS] * 5 + [slower] * 3
+    assert paces == [EDIT_INTERVAL_SECONDS] * 5 + [slower] * 3
 
 
 async def test_a_message_that_shows_the_text_already_is_left_alone(
@@ -183,7 +184,7 @@ async def test_where_drafts_are_refused_a_message_is_edited(
     await preview.show("two")
     methods = [method for method, _ in telegram.calls]
     assert methods == ["sendMessageDraft", "sendMessage", "editMessageText"]
-    assert preview.min_interval == EDIT_SECONDS
+    assert preview.min_interval == EDIT_INTERVAL_SECONDS
 
 
 async def test_a_draft_that_only_came_too_often_is_tried_again(
@@ -312,7 +313,9 @@ async def test_the_whole_answer_waits_out_what_its_edits_earned(
     """Minutes, where another message would be given up."""
     preview = telegram.preview(GROUP)
     await preview.show("one")
-    assert {call.min_patience for call in preview.finalize(say("whole"))} == {PATIENCE}
+    assert {call.min_patience for call in preview.finalize(say("whole"))} == {
+        FINAL_PATIENCE_SECONDS
+    }
 
 
 async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(
@@ -342,7 +345,7 @@ async def test_a_long_text_is_shown_by_its_last_part(
     telegram = Telegram()
     await telegram.preview(context).show(text)
     [(_, parameters)] = telegram.calls
-    assert units(parameters["text"]) <= TEXT_LIMIT
+    assert count_utf16_units(parameters["text"]) <= MAX_TEXT_LENGTH
     assert text.strip().endswith(parameters["text"].strip())
 
 
@@ -350,7 +353,7 @@ async def test_a_long_text_is_shown_by_its_last_part(
     ("context", "fields"),
     [
         (GROUP, {"reply_chat_id": 7}),
-        (GROUP, {"name": "guest_message"}),
+        (GROUP, {"trigger_name": "guest_message"}),
         (RequestContext(), {}),
     ],
     ids=["a request to join", "a guest's chat", "no chat"],

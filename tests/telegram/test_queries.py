@@ -47,8 +47,8 @@ from gateway.domain.errors import RejectedPart
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
 from gateway.sandbox import query_rules
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.renderer import render
 
 ANNA, FANS = 5510000001, -1002100000077
 URL = "https://example.com/a"
@@ -73,7 +73,7 @@ def an_update(kind: str, **fields: Any) -> Update:  # noqa: ANN401 - any field
 def composed(update: Update, reply: Reply) -> tuple[list[BotApiCall], Counter[str]]:
     """Compose a reply; gives the calls and what was left out."""
     faults: Counter[str] = Counter()
-    calls = compose(update, reply, lambda fault: faults.update([fault]))
+    calls = render(update, reply, lambda fault: faults.update([fault]))
     return calls, faults
 
 
@@ -331,13 +331,13 @@ class TestInline:
         results = [an_article(str(n), format=TEXT_FORMAT_HTML) for n in range(2)]
         reply = Reply(inline_answer=InlineAnswer(results=results))
         [call], _ = composed(an_update("inline_query"), reply)
-        amended = amend(call, RejectedPart.FORMAT)
+        amended = degrade(call, RejectedPart.FORMAT)
         assert amended is not None
         assert "parse_mode" not in str(amended.parameters)
         query_rules.results(amended.parameters)
-        assert amend(amended, RejectedPart.FORMAT) is None
-        assert amend(call, RejectedPart.KEYBOARD) is None
-        assert amend(call, RejectedPart.TOPIC) is None
+        assert degrade(amended, RejectedPart.FORMAT) is None
+        assert degrade(call, RejectedPart.KEYBOARD) is None
+        assert degrade(call, RejectedPart.TOPIC) is None
 
 
 class TestPayments:

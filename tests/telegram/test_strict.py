@@ -38,9 +38,9 @@ from gateway.sandbox.presses import Press, Presses
 from gateway.sandbox.rules import Refused
 from gateway.sandbox.sender import Pace
 from gateway.sandbox.webhook import Webhook
-from gateway.telegram.bot_api.responses import read_answer, refusal
-from gateway.telegram.outbound.degrade import amend
-from gateway.telegram.outbound.renderer import compose
+from gateway.telegram.bot_api.responses import build_error, parse_response
+from gateway.telegram.outbound.degrade import degrade
+from gateway.telegram.outbound.renderer import render
 from tests.telegram.test_formatter import MEDIA
 from tests.telegram.test_text import TEXTS
 
@@ -190,7 +190,7 @@ def test_no_call_is_refused_whatever_a_service_replies(
         pressed_message_id=telegram.shown.get(context.chat_id, 0) if pressed else 0,
         inline_message_id="" if context.chat_id or not pressed else "AAQ",
     )
-    for call in compose(update, Reply(messages=sent), lambda _: None):
+    for call in render(update, Reply(messages=sent), lambda _: None):
         refused = telegram.call(call.method, call.parameters)
         assert not refused or "message is not modified" in refused
 
@@ -210,12 +210,12 @@ def test_an_edit_of_what_is_gone_is_taken_as_a_new_message(gone: bool) -> None:
     message = OutgoingMessage(
         text="new", edit=True, protect_content=True, reply_to_message_id=55
     )
-    call = compose(update, Reply(messages=[message]), lambda _: None)[-1]
+    call = render(update, Reply(messages=[message]), lambda _: None)[-1]
     said = telegram.call(call.method, call.parameters)
     assert bool(said) == gone
     if gone:
         body = b'{"ok":false,"error_code":400,"description":"%s"}' % said.encode()
-        error = refusal(call.method, read_answer(400, "", body))
-        amended = amend(call, error.part)  # type: ignore[attr-defined]  # a Rejected
+        error = build_error(call.method, parse_response(400, "", body))
+        amended = degrade(call, error.part)  # type: ignore[attr-defined]  # a Rejected
         assert amended is not None
         assert telegram.call(amended.method, amended.parameters) == ""

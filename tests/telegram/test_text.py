@@ -7,8 +7,13 @@ from botgateway.chat.v1.reply_pb2 import TEXT_FORMAT_HTML, TEXT_FORMAT_MARKDOWN_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.outbound.formatted_text import split_formatted
-from gateway.telegram.outbound.text_splitting import blank, shorten, split, units
+from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.text_splitting import (
+    count_utf16_units,
+    is_blank,
+    split_text,
+    truncate,
+)
 
 FAMILY = "👨‍👩‍👧‍👦"
 FLAG = "🇩🇪"
@@ -33,23 +38,23 @@ def assert_nothing_lost(text: str, parts: list[str]) -> None:
     for part in parts:
         start = text.find(part, position)
         assert start >= 0
-        assert blank(text[position:start])
+        assert is_blank(text[position:start])
         position = start + len(part)
-    assert blank(text[position:])
+    assert is_blank(text[position:])
 
 
 @given(TEXTS, st.sampled_from([1024, 4096]))
 def test_parts_fit_and_lose_nothing(text: str, limit: int) -> None:
     """Whatever the text: parts of the right length that together are the text."""
-    parts = split(text, limit)
-    assert all(1 <= utf16(part) <= limit and not blank(part) for part in parts)
+    parts = split_text(text, limit)
+    assert all(1 <= utf16(part) <= limit and not is_blank(part) for part in parts)
     assert_nothing_lost(text, parts)
 
 
 @given(TEXTS)
 def test_units_are_utf16_code_units(text: str) -> None:
     """A character beyond the BMP counts as two."""
-    assert units(text) == utf16(text)
+    assert count_utf16_units(text) == utf16(text)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_units_are_utf16_code_units(text: str) -> None:
 )
 def test_a_cut_is_where_a_reader_expects_it(text: str, parts: list[str]) -> None:
     """Ten units a part: paragraphs before lines before words before characters."""
-    assert split(text, 10) == parts
+    assert split_text(text, 10) == parts
 
 
 @pytest.mark.parametrize("emoji", [FAMILY, SCOTLAND, FLAG, "👍🏽", "e\u0301"])
@@ -89,7 +94,7 @@ def test_an_emoji_is_never_cut_in_pieces(emoji: str) -> None:
     """Hard cuts fall between emoji, wherever the limit is."""
     for limit in range(utf16(emoji), 3 * utf16(emoji)):
         assert all(
-            part == emoji * part.count(emoji) for part in split(emoji * 9, limit)
+            part == emoji * part.count(emoji) for part in split_text(emoji * 9, limit)
         )
 
 
@@ -116,22 +121,22 @@ def test_a_huge_text_is_cut_in_linear_time(unit: str) -> None:
     """A million characters without a good place to cut take a moment, not minutes."""
     text = unit * (1_000_000 // len(unit))
     start = time.thread_time()
-    split(text, 4096)
-    split_formatted(text, TEXT_FORMAT_HTML, 4096)
-    split_formatted(text, TEXT_FORMAT_MARKDOWN_V2, 4096)
+    split_text(text, 4096)
+    split_formatted_text(text, TEXT_FORMAT_HTML, 4096)
+    split_formatted_text(text, TEXT_FORMAT_MARKDOWN_V2, 4096)
     assert time.thread_time() - start < 40  # of the processor; else it takes hours
 
 
 @pytest.mark.parametrize("empty", ["", " \n\t\r", "\u200b\ufeff", "\u2800\xa0\u3000"])
 def test_what_telegram_takes_for_empty_is_blank(empty: str) -> None:
     """Spaces, controls and characters without a shape cannot be sent alone."""
-    assert blank(empty)
-    assert not blank(empty + "." + empty)
+    assert is_blank(empty)
+    assert not is_blank(empty + "." + empty)
 
 
 @given(TEXTS, st.integers(1, 300))
 def test_a_shortened_text_is_a_start_of_it(text: str, limit: int) -> None:
     """Shortening only takes away from the end."""
-    start = shorten(text, limit)
+    start = truncate(text, limit)
     assert text.startswith(start)
     assert utf16(start) <= limit

@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import MalformedUpdate
 from gateway.domain.update import Update
-from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.inbound.service_contents import SERVICE_CONTENTS
 
 FILES = {
@@ -49,21 +49,21 @@ PERSON = {"id": ANNA, "is_bot": False, "first_name": "Anna"}
 PRIVATE = {"id": ANNA, "type": "private"}
 
 
-def reader(username: str = "marmot_desk_bot") -> UpdateReader:
+def reader(username: str = "marmot_desk_bot") -> UpdateParser:
     """Make a reader that knows the bot's name."""
-    made = UpdateReader(bot_id=7400000001)
+    made = UpdateParser(bot_id=7400000001)
     made.bot_username = username
     return made
 
 
 def read(**parts: object) -> Update:
     """Read an update made of these parts."""
-    return reader().read(json.dumps({"update_id": 7} | parts).encode(), ARRIVED)
+    return reader().parse(json.dumps({"update_id": 7} | parts).encode(), ARRIVED)
 
 
 def read_message(**fields: object) -> Update:
     """Read a message of a private chat with these fields in it."""
-    return reader().read(body(**fields), ARRIVED)
+    return reader().parse(body(**fields), ARRIVED)
 
 
 def body(**fields: object) -> bytes:
@@ -161,7 +161,7 @@ class TestRealUpdates:
     @pytest.mark.parametrize("name", sorted(TABLE))
     def test_every_real_update_is_read(self, name: str) -> None:
         """Kind, order, user, chat, content and event are as the table says."""
-        update = reader().read(FILES[name], ARRIVED)
+        update = reader().parse(FILES[name], ARRIVED)
         row = TABLE[name]._replace(lane=str(TABLE[name].lane))
         assert row == (
             update.update_type,
@@ -184,7 +184,7 @@ class TestContext:
 
     def test_the_human_is_described_as_telegram_does(self) -> None:
         """Name, username and language come from the sender."""
-        context = reader().read(FILES["message_text"], ARRIVED).context
+        context = reader().parse(FILES["message_text"], ARRIVED).context
         assert (context.first_name, context.username, context.language_code) == (
             "Anna",
             "anna_example",
@@ -253,7 +253,7 @@ class TestContext:
         self, name: str, message_id: int
     ) -> None:
         """A service can answer it, whatever the kind of the update."""
-        assert reader().read(FILES[name], ARRIVED).context.message_id == message_id
+        assert reader().parse(FILES[name], ARRIVED).context.message_id == message_id
 
     def test_a_bot_is_no_human(self) -> None:
         """The sender says so itself, or the business account that it writes for."""
@@ -314,7 +314,7 @@ class TestContext:
     )
     def test_topics_of_private_chats_are_kept(self, name: str, topic: int) -> None:
         """Private chats have topics too."""
-        context = reader().read(FILES[name], ARRIVED).context
+        context = reader().parse(FILES[name], ARRIVED).context
         assert context.message_thread_id == topic
 
     @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ class TestContext:
         self, name: str, seconds: int
     ) -> None:
         """A button press has no time; that of its message is not it."""
-        context = reader().read(FILES[name], ARRIVED).context
+        context = reader().parse(FILES[name], ARRIVED).context
         assert context.send_time.ToSeconds() == seconds
         assert context.send_time.nanos == 0
 
@@ -430,9 +430,9 @@ class TestKinds:
         [(kind, content)] = update.items()
         content = content | {"from": {"id": 9, "is_bot": True, "first_name": "B"}}
         body = json.dumps({"update_id": 7, kind: content}).encode()
-        assert reader().read(body, ARRIVED).is_unwanted is unwanted
-        allowing = UpdateReader(bot_id=7400000001, allow_bots=True)
-        assert not allowing.read(body, ARRIVED).is_unwanted
+        assert reader().parse(body, ARRIVED).is_unwanted is unwanted
+        allowing = UpdateParser(bot_id=7400000001, allow_bots=True)
+        assert not allowing.parse(body, ARRIVED).is_unwanted
 
     @pytest.mark.parametrize(
         ("name", "seconds"),
@@ -449,7 +449,7 @@ class TestKinds:
         self, name: str, seconds: float
     ) -> None:
         """Nobody waits for the answer to an old query."""
-        assert reader().read(FILES[name], ARRIVED).ttl_seconds == seconds
+        assert reader().parse(FILES[name], ARRIVED).ttl_seconds == seconds
 
     def test_of_two_kinds_the_first_known_one_counts(self) -> None:
         """Telegram sends one; what a stranger sends is still read in one way."""
@@ -508,7 +508,7 @@ class TestDetails:
     def test_a_message_and_a_button_have_no_name(self) -> None:
         """They are routed by what they say, and their JSON is that of the kind."""
         for name in ("message_text", "message_photo_caption", "callback_query_message"):
-            update = reader().read(FILES[name], ARRIVED)
+            update = reader().parse(FILES[name], ARRIVED)
             assert (update.trigger_name, bytes(update.message_payload)) == ("", b"")
             assert (
                 json.loads(bytes(update.payload))
@@ -553,7 +553,7 @@ class TestDetails:
     )
     def test_the_business_connection_is_told(self, name: str, connection: str) -> None:
         """On whose behalf the bot speaks."""
-        context = reader().read(FILES[name], ARRIVED).context
+        context = reader().parse(FILES[name], ARRIVED).context
         assert context.business_connection_id == connection
 
     def test_a_button_under_a_business_message_names_the_connection(self) -> None:
@@ -590,19 +590,19 @@ class TestButtons:
 
     def test_a_pressed_button_names_its_message(self) -> None:
         """The query is answered, the message may be edited."""
-        update = reader().read(FILES["callback_query_message"], ARRIVED)
+        update = reader().parse(FILES["callback_query_message"], ARRIVED)
         assert update.callback_query_id == "23665271850000001"
         assert update.callback_data == "cf:7781:1"
         assert (update.pressed_message_id, update.inline_message_id) == (1198, "")
 
     def test_a_message_too_old_to_be_seen_is_named_too(self) -> None:
         """Telegram still tells the chat and the number."""
-        update = reader().read(FILES["callback_query_inaccessible_message"], ARRIVED)
+        update = reader().parse(FILES["callback_query_inaccessible_message"], ARRIVED)
         assert (update.callback_data, update.pressed_message_id) == ("menu:old", 12)
 
     def test_an_inline_message_has_no_chat(self) -> None:
         """It has an id of its own."""
-        update = reader().read(FILES["callback_query_inline_message"], ARRIVED)
+        update = reader().parse(FILES["callback_query_inline_message"], ARRIVED)
         assert update.inline_message_id == "BAAAAMotAAKInvAlIdInLiNe0x"
         assert update.pressed_message_id == 0
 
@@ -668,7 +668,7 @@ class TestCommands:
     def test_our_name_is_ours_in_any_case(self, name: str) -> None:
         """Names of bots have no case."""
         for known in ("marmot_desk_bot", "MARMOT_desk_bot"):
-            update = reader(known).read(body(text=f"/report@{name} x"), ARRIVED)
+            update = reader(known).parse(body(text=f"/report@{name} x"), ARRIVED)
             assert (update.command, update.arguments) == ("report", "x")
             assert update.mentions_bot
 
@@ -689,8 +689,8 @@ class TestCommands:
 
     def test_while_our_name_is_unknown_every_name_is_ours(self) -> None:
         """Better to answer once too often than to be deaf at the start."""
-        made = UpdateReader(bot_id=1)
-        update = made.read(body(text="/report@other_bot x"), ARRIVED)
+        made = UpdateParser(bot_id=1)
+        update = made.parse(body(text="/report@other_bot x"), ARRIVED)
         assert (update.command, update.mentions_bot) == ("report", True)
 
 
@@ -896,7 +896,7 @@ class TestContent:
 
     def test_a_caption_is_the_text_of_its_photo(self) -> None:
         """With its entities."""
-        message = content(reader().read(FILES["message_photo_caption"], ARRIVED))
+        message = content(reader().parse(FILES["message_photo_caption"], ARRIVED))
         assert message.text == "Broken lid, see the corner. More: example.com/r/7"
         assert [(e.type, e.offset, e.length) for e in message.entities] == [
             ("url", 34, 15)
@@ -933,7 +933,9 @@ class TestContent:
 
     def test_offsets_stay_in_utf16_units(self) -> None:
         """They are Telegram's own, and so is the text they point into."""
-        message = content(reader().read(FILES["message_group_entities_emoji"], ARRIVED))
+        message = content(
+            reader().parse(FILES["message_group_entities_emoji"], ARRIVED)
+        )
         units = message.text.encode("utf-16-le")
         bold = next(e for e in message.entities if e.type == "bold")
         marked = units[bold.offset * 2 : (bold.offset + bold.length) * 2]
@@ -941,14 +943,14 @@ class TestContent:
 
     def test_replies_and_albums_are_told(self) -> None:
         """Which message is answered, and which album a photo is part of."""
-        contact = content(reader().read(FILES["message_contact"], ARRIVED))
+        contact = content(reader().parse(FILES["message_contact"], ARRIVED))
         assert contact.reply_to_message_id == 1199
-        item = content(reader().read(FILES["message_album_item"], ARRIVED))
+        item = content(reader().parse(FILES["message_album_item"], ARRIVED))
         assert item.media_group_id == "14000000000000123"
 
     def test_edits_are_not_heard_twice(self) -> None:
         """Only what is new is a message; an edit has none."""
-        assert reader().read(FILES["edited_message"], ARRIVED).message is None
+        assert reader().parse(FILES["edited_message"], ARRIVED).message is None
 
 
 DEEP = 100_000
@@ -1155,8 +1157,8 @@ class TestNulls:
             return
         (kind,) = plain.keys() - {"update_id"}
         changed = plain | {kind: add_nulls(plain[kind])}
-        expected = reader().read(FILES[name], ARRIVED)
-        update = reader().read(json.dumps(changed).encode(), ARRIVED)
+        expected = reader().parse(FILES[name], ARRIVED)
+        update = reader().parse(json.dumps(changed).encode(), ARRIVED)
         assert update.context == expected.context
         assert (update.update_type, update.trigger_name) == (
             expected.update_type,
@@ -1232,18 +1234,18 @@ class TestMalformed:
     def test_junk_is_malformed(self, junk: bytes) -> None:
         """No other error gets out."""
         with pytest.raises(MalformedUpdate):
-            reader().read(junk, ARRIVED)
+            reader().parse(junk, ARRIVED)
 
     def test_what_is_not_utf8_is_replaced(self) -> None:
         """The data of a button is chosen by whoever presses it, and not checked."""
-        update = reader().read(
+        update = reader().parse(
             b'{"update_id":7,"callback_query":{"id":"q","data":"a\xff\xc3(",'
             b'"from":{"id":5},"inline_message_id":"AA"}}',
             ARRIVED,
         )
         assert update.callback_query_id == "q"
         assert update.callback_data == "a\ufffd\ufffd("
-        update = reader().read(b'{"update_id":7,"hologram":"\xff"}', ARRIVED)
+        update = reader().parse(b'{"update_id":7,"hologram":"\xff"}', ARRIVED)
         assert (update.update_type, bytes(update.payload)) == (
             "unknown",
             '"\ufffd"'.encode(),
@@ -1251,7 +1253,7 @@ class TestMalformed:
 
     def test_the_largest_number_is_taken(self) -> None:
         """Numbers below 2**53 survive every JSON library."""
-        update = reader().read(b'{"update_id":9007199254740991}', ARRIVED)
+        update = reader().parse(b'{"update_id":9007199254740991}', ARRIVED)
         assert update.update_id == 2**53 - 1
 
     @pytest.mark.parametrize(
@@ -1313,7 +1315,7 @@ KINDS = sorted(
 def assert_update_or_malformed(junk: bytes) -> None:
     """Read it; any other error than Malformed fails the test."""
     try:
-        update = reader().read(junk, ARRIVED)
+        update = reader().parse(junk, ARRIVED)
     except MalformedUpdate:
         return
     assert update.ordering_key
@@ -1345,7 +1347,7 @@ def test_any_unknown_kind_keeps_its_name_and_the_bytes_that_came(
     assume(name not in {*KINDS, "update_id"})
     value = json.dumps(content, separators=(" , ", " : "))
     posted = f'{{"update_id": 7, {json.dumps(name)}: {value}}}'.encode()
-    update = reader().read(posted, ARRIVED)
+    update = reader().parse(posted, ARRIVED)
     assert (update.update_type, update.trigger_name) == ("unknown", name)
     assert bytes(update.payload) == value.encode()
     assert update.ordering_key
@@ -1383,4 +1385,4 @@ def test_depth_is_malformed_or_read_at_every_level(part: str) -> None:
         nested = b"[" * depth + b"]" * depth
         message = body().replace(b'"message": {', b'"message": {"%b": {"x": %b}, ')
         with contextlib.suppress(MalformedUpdate):
-            reader().read(message % (part.encode(), nested), ARRIVED)
+            reader().parse(message % (part.encode(), nested), ARRIVED)

@@ -11,8 +11,8 @@ import pytest
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, CallRejected
 from gateway.sandbox.simulator import Simulator
-from gateway.telegram.bot_api.client import BotApi
-from gateway.telegram.bot_api.multipart import Uploads
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.multipart import MultipartClient
 from tests.waiting import LIMIT
 
 TOKEN = "4711:AA-secret-of-this-bot"
@@ -32,11 +32,11 @@ def simulator() -> Simulator:
 
 
 @pytest.fixture
-async def api(simulator: Simulator) -> AsyncIterator[BotApi]:
+async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
     """Give a client of the simulator."""
     async with (
         simulator.serve() as url,
-        BotApi(TOKEN, url, sleep=no_sleep) as api,
+        BotApiClient(TOKEN, url, sleep=no_sleep) as api,
     ):
         yield api
 
@@ -45,7 +45,7 @@ async def api(simulator: Simulator) -> AsyncIterator[BotApi]:
     "name", ["invoice.pdf", 'a"b\r\nc\\d.txt', "Rechnung № 12 — ä🙂.pdf"]
 )
 async def test_a_file_arrives_as_it_is(
-    api: BotApi, simulator: Simulator, name: str
+    api: BotApiClient, simulator: Simulator, name: str
 ) -> None:
     """Byte for byte, with its parameters; no name breaks the form."""
     file = Upload(content=CONTENT, file_name=name, mime_type="application/pdf\r\nX: y")
@@ -64,12 +64,14 @@ async def test_a_file_arrives_as_it_is(
         assert await response.read() == CONTENT
 
 
-def api_url(api: BotApi) -> str:
+def api_url(api: BotApiClient) -> str:
     """Give the address that a client was made with."""
-    return api._address.partition("/bot")[0]  # noqa: SLF001 - only the simulator's port
+    return api._base_url.partition("/bot")[0]  # noqa: SLF001 - only the simulator's port
 
 
-async def test_an_album_of_uploads_arrives(api: BotApi, simulator: Simulator) -> None:
+async def test_an_album_of_uploads_arrives(
+    api: BotApiClient, simulator: Simulator
+) -> None:
     """Each file where its name says."""
     files = {
         f"file{n}": Upload(content=b"x" * (n + 1), file_name=f"{n}.jpg")
@@ -87,7 +89,7 @@ FILE = {"photo": Upload(content=CONTENT, file_name="a.jpg")}
 
 @pytest.mark.parametrize("status", [429, 500])
 async def test_an_upload_is_repeated_where_that_is_safe(
-    api: BotApi, simulator: Simulator, status: int
+    api: BotApiClient, simulator: Simulator, status: int
 ) -> None:
     """The whole of it."""
     simulator.fail("sendPhoto", status)
@@ -97,7 +99,7 @@ async def test_an_upload_is_repeated_where_that_is_safe(
 
 
 async def test_a_doubtful_upload_is_not_repeated(
-    api: BotApi, simulator: Simulator
+    api: BotApiClient, simulator: Simulator
 ) -> None:
     """It may be there already: a message that is sent twice is read twice."""
     simulator.fail("sendPhoto", 200, drop=True)
@@ -107,7 +109,7 @@ async def test_a_doubtful_upload_is_not_repeated(
 
 
 async def test_an_upload_that_is_refused_says_so(
-    api: BotApi, simulator: Simulator
+    api: BotApiClient, simulator: Simulator
 ) -> None:
     """As other calls do."""
     simulator.fail("sendPhoto", 400)
@@ -142,10 +144,10 @@ async def raw_server(answer: bytes) -> AsyncIterator[str]:
 async def test_a_silent_link_is_given_up() -> None:
     """Long before the time that so large a file may take."""
     async with raw_server(b"") as url:
-        uploads = Uploads(url, silence=0.3)
+        uploads = MultipartClient(url, idle_timeout=0.3)
         answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), LIMIT)
         await uploads.close()
-    assert (answer.ok, answer.doubtful) == (False, True)
+    assert (answer.ok, answer.maybe_applied) == (False, True)
 
 
 async def test_a_slow_link_is_not_given_up() -> None:
@@ -174,7 +176,7 @@ async def test_a_slow_link_is_not_given_up() -> None:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        uploads = Uploads(f"http://127.0.0.1:{port}/", silence=2)
+        uploads = MultipartClient(f"http://127.0.0.1:{port}/", idle_timeout=2)
         answer = await uploads.post("sendDocument", {}, LARGE)
         await uploads.close()
     assert answer.ok
@@ -185,11 +187,11 @@ async def test_an_answer_before_the_end_of_a_file_counts() -> None:
     body = b'{"ok":false,"error_code":413,"description":"Request Entity Too Large"}'
     head = f"HTTP/1.1 413 Too Large\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with raw_server(head + body) as url:
-        uploads = Uploads(url, silence=5)
+        uploads = MultipartClient(url, idle_timeout=5)
         answer = await asyncio.wait_for(uploads.post("sendDocument", {}, LARGE), LIMIT)
         await uploads.close()
     assert answer.error_code == 413
-    assert not answer.doubtful
+    assert not answer.maybe_applied
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ async def test_nothing_of_an_upload_is_told(log: pytest.LogCaptureFixture) -> No
     """Neither the token nor the file is in an error or in the log."""
     file = {"document": Upload(content=b"canary", file_name="canary.txt")}
     for url in ("http://127.0.0.1:1", "http://[", "http://a..b"):
-        async with BotApi(TOKEN, url, sleep=no_sleep) as api:
+        async with BotApiClient(TOKEN, url, sleep=no_sleep) as api:
             with pytest.raises(BotApiUnavailable) as caught:
                 await api.call("sendDocument", {"chat_id": 7}, file, patience=0)
         error: BaseException | None = caught.value

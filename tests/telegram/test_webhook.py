@@ -19,7 +19,7 @@ from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.logs import RateLimitedLog
 from gateway.ops import choosing
 from gateway.telegram import webhook
-from gateway.telegram.inbound.parser import UpdateReader
+from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until
@@ -57,22 +57,22 @@ class Gateway:
         self.bury_fault: Exception | None = None
         self.read_fault: Exception | None = None
         self.port = 0
-        self._reader = UpdateReader(bot_id=7)
+        self._reader = UpdateParser(bot_id=7)
         self.webhook = Webhook(
             secrets=[SECRET, PREVIOUS_SECRET],
-            read=self.read,
+            parse=self.read,
             accept=self.accept,
-            bury=self.add_dead_letter,
-            observe=self.turns.append,
+            add_dead_letter=self.add_dead_letter,
+            record_update=self.turns.append,
             clock=self.clock,
-            body_seconds=body_seconds,
+            body_timeout=body_seconds,
         )
 
     def read(self, body: bytes, arrived: float) -> Update:
         """Read as the gateway does."""
         if self.read_fault:
             raise self.read_fault
-        return self._reader.read(body, arrived)
+        return self._reader.parse(body, arrived)
 
     async def accept(self, envelope: Envelope) -> None:
         """Keep the update, or fail as told."""
@@ -95,7 +95,7 @@ class Gateway:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Listen on a free port."""
-        take = choosing(self.webhook.pages)
+        take = choosing(self.webhook.endpoints)
 
         async def count(request: web.BaseRequest) -> web.StreamResponse:
             self.begun += 1
@@ -407,10 +407,10 @@ class TestSecret:
         with pytest.raises(ValueError, match="empty secret"):
             Webhook(
                 secrets=secrets,
-                read=gateway.read,
+                parse=gateway.read,
                 accept=gateway.accept,
-                bury=gateway.add_dead_letter,
-                observe=gateway.turns.append,
+                add_dead_letter=gateway.add_dead_letter,
+                record_update=gateway.turns.append,
                 clock=gateway.clock,
             )
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.domain.errors import BotApiUnavailable
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 
 _T = TypeVar("_T")
 
@@ -32,30 +32,32 @@ class WebhookInfo(Struct):
     allowed_updates: list[str] = []
 
 
-class _Me(Struct):
+class _BotUser(Struct):
     id: int
     username: str
 
 
-async def get_me(api: BotApi) -> tuple[int, str]:
+async def get_me(api: BotApiClient) -> tuple[int, str]:
     """Give the bot's user id and its @name without the at sign."""
-    me = _converted(await api.call("getMe", {}), _Me)
+    me = _convert_result(await api.call("getMe", {}), _BotUser)
     return me.id, me.username
 
 
-async def set_my_commands(api: BotApi, commands: Iterable[tuple[str, str]]) -> None:
+async def set_my_commands(
+    api: BotApiClient, commands: Iterable[tuple[str, str]]
+) -> None:
     """Publish the command menu, as names without a slash with descriptions."""
     menu = [{"command": name, "description": text} for name, text in commands]
     await api.call("setMyCommands", {"commands": menu})
 
 
-async def get_webhook_info(api: BotApi) -> WebhookInfo:
+async def get_webhook_info(api: BotApiClient) -> WebhookInfo:
     """Tell where updates are sent, and how that goes."""
-    return _converted(await api.call("getWebhookInfo", {}), WebhookInfo)
+    return _convert_result(await api.call("getWebhookInfo", {}), WebhookInfo)
 
 
 async def set_webhook(
-    api: BotApi,
+    api: BotApiClient,
     url: str,
     secret_token: str,
     *,
@@ -83,20 +85,22 @@ async def set_webhook(
     await api.call("setWebhook", parameters)
 
 
-async def delete_webhook(api: BotApi, *, drop_pending_updates: bool = False) -> None:
+async def delete_webhook(
+    api: BotApiClient, *, drop_pending_updates: bool = False
+) -> None:
     """Have no more updates sent; they are kept unless they are dropped."""
     parameters = {"drop_pending_updates": drop_pending_updates}
     await api.call("deleteWebhook", parameters)
 
 
-def _converted(result: object, shape: type[_T]) -> _T:
+def _convert_result(result: object, result_type: type[_T]) -> _T:
     """Read a result.
 
     Raises:
         BotApiUnavailable: it is not what the Bot API gives.
     """
     try:
-        return msgspec.convert(result, shape)
+        return msgspec.convert(result, result_type)
     except msgspec.ValidationError:
-        fault = BotApiUnavailable("the answer is not the Bot API's")
-    raise fault
+        error = BotApiUnavailable("the answer is not the Bot API's")
+    raise error

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to the Bot API, for one request after the other.
 
 Concurrency: all of it runs in the event loop's own callbacks. A connection has one
-exchange at a time, a request and its answer, and is `ready` before and after. Whatever
+exchange at a time, a request and its answer, and is `is_ready` before and after. Whatever
 goes wrong ends the connection, so that no answer meets another's request.
 
 Answers are parsed by httptools, which is llhttp, the parser of Node.js. It calls the
@@ -14,12 +14,12 @@ from typing import NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-_HEAD_LIMIT = 64 * 1024
-_ANSWER_LIMIT = 16 * 1024 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """Bytes of an answer, with its head. Those of the Bot API have some thousands."""
 
 
-class NoAnswer(Exception):
+class ResponseLost(Exception):
     """Some of the request may have been sent, and no whole answer came."""
 
 
@@ -59,27 +59,27 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         """Set for the deadline of this exchange or of one before it: nearly all end in
         time, so that a timer for each would cost more than it does."""
-        self._received = 0
+        self._received_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._status = 0
-        self._complete = False
-        self._reusable = True
+        self._is_complete = False
+        self._is_reusable = True
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """True: a request may be sent."""
         return (
             self._exchange is None
-            and self._reusable
+            and self._is_reusable
             and not self._transport.is_closing()
         )
 
     def send(self, request: bytes, deadline: float) -> asyncio.Future[Response]:
-        """Send a request, head and body. The connection must be `ready`.
+        """Send a request, head and body. The connection must be `is_ready`.
 
-        Whoever does not wait for the answer to its end must call `end`, and so must who
-        finds the connection not `ready` after it.
+        Whoever does not wait for the answer to its end must call `abort`, and so must who
+        finds the connection not `is_ready` after it.
 
         Args:
             request: the bytes.
@@ -87,21 +87,21 @@ class Connection(asyncio.BufferedProtocol):
                 time.
 
         Raises:
-            NoAnswer: by the future.
+            ResponseLost: by the future.
         """
         self._exchange = self._loop.create_future()
         self._deadline = deadline
         if self._timer is None or deadline < self._timer.when():
             self._set_timer()
-        self._received = 0
+        self._received_bytes = 0
         self._transport.write(request)
         return self._exchange
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """Close the connection now; an exchange under way gets no answer."""
-        self._reusable = False
+        self._is_reusable = False
         self._transport.abort()
-        self._fail()
+        self._fail_exchange()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -114,40 +114,40 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Parse a piece of an answer."""
         if self._exchange is None:
-            self.end()  # Nobody asked.
+            self.abort()  # Nobody asked.
             return
-        self._received += nbytes
+        self._received_bytes += nbytes
         try:
             self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade):
             # If the answer is complete already, it is what came after it.
-            self._reusable = False
-        if self._complete:
+            self._is_reusable = False
+        if self._is_complete:
             # What is still unsent would be taken for the next request.
-            self._reusable &= not self._transport.get_write_buffer_size()
-            self._succeed()
-        elif not self._reusable or self._received > (
-            _ANSWER_LIMIT if self._status else _HEAD_LIMIT
+            self._is_reusable &= not self._transport.get_write_buffer_size()
+            self._deliver_response()
+        elif not self._is_reusable or self._received_bytes > (
+            _MAX_RESPONSE_BYTES if self._status else _MAX_HEAD_BYTES
         ):
-            self.end()
+            self.abort()
 
     def eof_received(self) -> None:
         """Note that the server closes; what is still to come says `connection_lost`."""
-        self._reusable = False
+        self._is_reusable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give an answer that ends with its connection; any other is lost."""
-        self._reusable = False
+        self._is_reusable = False
         if self._timer is not None:
             self._timer.cancel()
         if exc is None and self._status and not self._has_length():
-            self._succeed()
-        self._fail()
+            self._deliver_response()
+        self._fail_exchange()
         self._on_lost(self)
 
     def on_message_begin(self) -> None:
         """Refuse a second answer to one request."""
-        if self._complete:
+        if self._is_complete:
             raise HttpParserError
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -168,8 +168,8 @@ class Connection(asyncio.BufferedProtocol):
             self._status = 0
             self._headers.clear()
         else:
-            self._complete = True
-            self._reusable &= self._parser.should_keep_alive()
+            self._is_complete = True
+            self._is_reusable &= self._parser.should_keep_alive()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -184,29 +184,29 @@ class Connection(asyncio.BufferedProtocol):
         if self._loop.time() < self._deadline:
             self._set_timer()
         else:
-            self.end()
+            self.abort()
 
     def _has_length(self) -> bool:
         lengths = (b"content-length", b"transfer-encoding")
         return any(name.lower() in lengths for name, _ in self._headers)
 
-    def _succeed(self) -> None:
+    def _deliver_response(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and not exchange.done():
-            retry_after = "" if self._status == 200 else self._retry_after()
+            retry_after = "" if self._status == 200 else self._find_retry_after()
             body = b"".join(self._body)
             exchange.set_result(Response(self._status, retry_after, body))
         self._headers.clear()
         self._body.clear()
         self._status = 0
-        self._complete = False
+        self._is_complete = False
 
-    def _fail(self) -> None:
+    def _fail_exchange(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and not exchange.done():
-            exchange.set_exception(NoAnswer())
+            exchange.set_exception(ResponseLost())
 
-    def _retry_after(self) -> str:
+    def _find_retry_after(self) -> str:
         for name, value in self._headers:
             if name.lower() == b"retry-after":
                 return value.decode("latin-1")

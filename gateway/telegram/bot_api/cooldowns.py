@@ -5,14 +5,14 @@ A 429 holds back its own chat and no other.
 
 from collections.abc import Callable
 
-LONGEST_HOLD = 3600.0
+MAX_COOLDOWN_SECONDS = 3600.0
 """Whatever was asked for, a chat is tried again after an hour."""
 
-_LIMIT = 10_000
+_MAX_COOLDOWNS = 10_000
 """Chats in the table. Beyond it the oldest hold is forgotten: it earns another 429."""
 
 
-class Holds:
+class ChatCooldowns:
     """Until when chats are held back.
 
     Args:
@@ -21,30 +21,32 @@ class Holds:
 
     def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
-        self._until: dict[int, float] = {}
+        self._ends_at: dict[int, float] = {}
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._ends_at)
 
-    def hold(self, chat_id: int, seconds: float) -> None:
+    def start(self, chat_id: int, seconds: float) -> None:
         """Hold a chat back from now on; a longer hold stays as it is."""
         now = self._uptime()
-        until = max(self._until.pop(chat_id, 0), now + min(seconds, LONGEST_HOLD))
-        self._until[chat_id] = until
+        ends_at = max(
+            self._ends_at.pop(chat_id, 0), now + min(seconds, MAX_COOLDOWN_SECONDS)
+        )
+        self._ends_at[chat_id] = ends_at
         # Holds end roughly in the order in which they began.
-        while self._until:
-            oldest = next(iter(self._until))
-            if len(self._until) <= _LIMIT and self._until[oldest] > now:
+        while self._ends_at:
+            oldest = next(iter(self._ends_at))
+            if len(self._ends_at) <= _MAX_COOLDOWNS and self._ends_at[oldest] > now:
                 break
-            del self._until[oldest]
+            del self._ends_at[oldest]
 
     def seconds_left(self, chat_id: int) -> float:
         """Give how many seconds a chat is still held back. 0: it is not."""
-        until = self._until.get(chat_id)
-        if until is None:
+        ends_at = self._ends_at.get(chat_id)
+        if ends_at is None:
             return 0
-        left = until - self._uptime()
-        if left <= 0:
-            del self._until[chat_id]
+        seconds_left = ends_at - self._uptime()
+        if seconds_left <= 0:
+            del self._ends_at[chat_id]
             return 0
-        return left
+        return seconds_left

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-FAILING_SECONDS = 3.0
+FAILING_AFTER_SECONDS = 3.0
 """Requests fail for so long, and none succeeds, before the Bot API counts as failing:
 a single request may meet a fault of its own."""
 
-REMEMBERED_SECONDS = 60.0
+FAILURE_MEMORY_SECONDS = 60.0
 """So long after the last failure nothing is known any more."""
 
 
@@ -26,37 +26,43 @@ class BotApiHealth:
 
     def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
-        self._first: float | None = None
+        self._first_failure_at: float | None = None
         """When the first request failed after the last that succeeded."""
-        self._last = 0.0
-        self._told = False
+        self._last_failure_at = 0.0
+        self._is_failure_logged = False
 
     @property
-    def failing(self) -> bool:
+    def is_failing(self) -> bool:
         """True: requests have failed for some seconds, and none has succeeded."""
-        if self._first is None or self._last - self._first < FAILING_SECONDS:
+        if (
+            self._first_failure_at is None
+            or self._last_failure_at - self._first_failure_at < FAILING_AFTER_SECONDS
+        ):
             return False
-        return self._uptime() - self._last < REMEMBERED_SECONDS
+        return self._uptime() - self._last_failure_at < FAILURE_MEMORY_SECONDS
 
-    def note(self, *, works: bool) -> None:
+    def record_request(self, *, succeeded: bool) -> None:
         """Note what a request met.
 
         Args:
-            works: the Bot API answered; a refusal of the call is an answer too.
+            succeeded: the Bot API answered; a refusal of the call is an answer too.
         """
-        if not works:
-            self._note_failure()
-        elif self._first is not None:
-            self._first = None
-            if self._told:
-                self._told = False
+        if not succeeded:
+            self._record_failure()
+        elif self._first_failure_at is not None:
+            self._first_failure_at = None
+            if self._is_failure_logged:
+                self._is_failure_logged = False
                 logger.info("the Bot API works again")
 
-    def _note_failure(self) -> None:
+    def _record_failure(self) -> None:
         now = self._uptime()
-        if self._first is None or now - self._last >= REMEMBERED_SECONDS:
-            self._first = now
-        self._last = now
-        if not self._told and self.failing:
-            self._told = True
+        if (
+            self._first_failure_at is None
+            or now - self._last_failure_at >= FAILURE_MEMORY_SECONDS
+        ):
+            self._first_failure_at = now
+        self._last_failure_at = now
+        if not self._is_failure_logged and self.is_failing:
+            self._is_failure_logged = True
             logger.error("the Bot API fails: replies wait and are tried again")

@@ -17,29 +17,29 @@ import aiohttp
 import msgspec
 
 from gateway.domain.bot_api_call import Upload
-from gateway.telegram.bot_api.responses import Answer, read_answer
+from gateway.telegram.bot_api.responses import ApiResponse, parse_response
 
-_PIECE_BYTES = 64 * 1024
-_BYTES_A_SECOND = 100_000
+_CHUNK_BYTES = 64 * 1024
+_MIN_BYTES_PER_SECOND = 100_000
 """A link that is slower than this, 50 MB in 500 s, is given up: the user's next update
 waits for the upload."""
 _CONNECT_SECONDS = 5.0
-_QUOTES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A", 0: "%00"}
+_ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A", 0: "%00"}
 """HTML: multipart/form-data encoding algorithm. Everything else is UTF-8 as it is."""
 
 
-class Uploads:
+class MultipartClient:
     """Posts forms. Its connections are made by the first of them.
 
     Args:
-        address: where the methods are, with a slash at its end.
-        silence: seconds without a piece that went out, or until the answer, after which
+        base_url: where the methods are, with a slash at its end.
+        idle_timeout: seconds without a piece that went out, or until the answer, after which
             a request is given up. So long, and longer with more to send, it may take.
     """
 
-    def __init__(self, address: str, *, silence: float) -> None:
-        self._address = address
-        self._silence = silence
+    def __init__(self, base_url: str, *, idle_timeout: float) -> None:
+        self._base_url = base_url
+        self._idle_timeout = idle_timeout
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -49,21 +49,21 @@ class Uploads:
 
     async def post(
         self, method: str, parameters: Mapping[str, Any], files: Mapping[str, Upload]
-    ) -> Answer:
+    ) -> ApiResponse:
         """Call a method. Nothing is repeated here."""
-        form = _Form(parameters, files)
+        body = _MultipartBody(parameters, files)
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         try:
             async with (
-                asyncio.timeout(self._silence) as silence,
+                asyncio.timeout(self._idle_timeout) as idle_timeout,
                 self._session.post(
-                    self._address + method,
-                    data=self._pieces(form, silence),
-                    headers=form.headers,
+                    self._base_url + method,
+                    data=self._iterate_chunks(body, idle_timeout),
+                    headers=body.headers,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
-                        total=self._silence + form.size / _BYTES_A_SECOND,
+                        total=self._idle_timeout + body.size / _MIN_BYTES_PER_SECOND,
                         sock_connect=_CONNECT_SECONDS,
                     ),
                 ) as response,
@@ -75,27 +75,27 @@ class Uploads:
             ValueError,
         ):
             # There was no connection. ValueError: a host name that cannot be one.
-            return Answer()
+            return ApiResponse()
         except (TimeoutError, aiohttp.ClientError, OSError):
             # There was one, and the request may have been read before it broke.
-            return Answer(doubtful=True)
+            return ApiResponse(maybe_applied=True)
         retry_after = response.headers.get("Retry-After", "")
-        return read_answer(response.status, retry_after, content)
+        return parse_response(response.status, retry_after, content)
 
-    async def _pieces(
-        self, form: "_Form", silence: asyncio.Timeout
+    async def _iterate_chunks(
+        self, body: "_MultipartBody", idle_timeout: asyncio.Timeout
     ) -> AsyncIterator[memoryview]:
         """Give the body. Who asks for the next piece has got rid of the one before."""
         loop = asyncio.get_running_loop()
-        for part in form.parts:
-            whole = memoryview(part)
-            for start in range(0, len(whole), _PIECE_BYTES):
-                if not silence.expired():
-                    silence.reschedule(loop.time() + self._silence)
-                yield whole[start : start + _PIECE_BYTES]
+        for part in body.parts:
+            content = memoryview(part)
+            for start in range(0, len(content), _CHUNK_BYTES):
+                if not idle_timeout.expired():
+                    idle_timeout.reschedule(loop.time() + self._idle_timeout)
+                yield content[start : start + _CHUNK_BYTES]
 
 
-class _Form:
+class _MultipartBody:
     """The body of a request, in parts: heads in between the contents of files."""
 
     def __init__(
@@ -106,13 +106,13 @@ class _Form:
         for name, value in parameters.items():
             field = f'Content-Disposition: form-data; name="{name}"\r\n\r\n'
             self.parts.append(f"--{boundary}\r\n{field}".encode())
-            self.parts += [_as_text(value), b"\r\n"]
+            self.parts += [_encode_value(value), b"\r\n"]
         for name, file in files.items():
             # A MIME type of somebody else must not end its line.
             kind = "".join(file.mime_type.split()) or "application/octet-stream"
             field = (
                 f'Content-Disposition: form-data; name="{name}"; '
-                f'filename="{file.file_name.translate(_QUOTES)}"\r\n'
+                f'filename="{file.file_name.translate(_ESCAPES)}"\r\n'
                 f"Content-Type: {kind}\r\n\r\n"
             )
             self.parts.append(f"--{boundary}\r\n{field}".encode())
@@ -125,6 +125,6 @@ class _Form:
         }
 
 
-def _as_text(value: object) -> bytes:
+def _encode_value(value: object) -> bytes:
     """Write a parameter as a form has it: text as it is, all else as JSON."""
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)

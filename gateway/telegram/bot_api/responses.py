@@ -20,7 +20,7 @@ from gateway.domain.errors import (
     RejectedPart,
 )
 
-_HARMLESS = (
+_IDEMPOTENT_PREFIXES = (
     "answer",
     "approve",
     "decline",
@@ -35,26 +35,26 @@ _HARMLESS = (
 A message that is sent twice is read twice: there is no idempotency key.
 """
 
-_PASSED_ON = frozenset({502, 504, 520, 524})
+_UPSTREAM_ERRORS = frozenset({502, 504, 520, 524})
 """A server in front asked the one behind, and got no answer that it understood (RFC
 9110), or none in time; 520 and 524 are Cloudflare's words for that. The Bot API itself
 answers none of them (telegram-bot-api: every 5xx of its own is a 500), so the request
 may have been carried out. Any other 5xx is an answer instead of carrying it out."""
 
-_CARRIED_OUT = ("immediately deleted", "request aborted")
+_APPLIED_PHRASES = ("immediately deleted", "request aborted")
 """A 500 of the Bot API for a message that was sent and is gone already, or for a call
 that was on its way when the server shut down (telegram-bot-api, delete_message; TDLib,
 request_aborted_error)."""
 
-_REFUSED_IN_FRONT = frozenset({403, 404, 408})
+_PROXY_REJECTIONS = frozenset({403, 404, 408})
 """Statuses of a proxy, a firewall or a wrong path in front of the Bot API. Unless the
 Bot API itself gave one as `error_code`, it speaks neither of the user nor of the token,
 and the call was not carried out."""
 
-_LOST_BEHIND = b"disconnect/reset before headers"
+_UPSTREAM_RESET = b"disconnect/reset before headers"
 """Envoy answers 503 also where the server behind it got the request and went away."""
 
-_SIGNS = (
+_ERROR_PATTERNS = (
     # The order matters: "can't parse entities" may name any tag, also "button".
     (RejectedPart.FORMAT, ("can't parse entities",)),
     (RejectedPart.KEYBOARD, ("reply markup", "reply_markup", "keyboard", "button")),
@@ -109,21 +109,25 @@ _MEDIA_METHODS = frozenset(
     }
 )
 
-_NOT_TO_SEND = ("not enough rights to send", "chat_send_", "restricted receiving of")
+_FORBIDDEN_MEDIA_PHRASES = (
+    "not enough rights to send",
+    "chat_send_",
+    "restricted receiving of",
+)
 """Media of this kind is not wanted in the chat; a text may be."""
 
-_PLACE = re.compile(
+_TARGET = re.compile(
     r"chat|channel|peer|topic|thread|repl(?:y|ied)|user_|\buser\b|business|write access"
 )
 """What else a media method may be refused for: where it sends, and what it answers."""
 
 
-class _Parameters(Struct, frozen=True):
+class _ResponseParameters(Struct, frozen=True):
     retry_after: float = 0
     migrate_to_chat_id: int = 0
 
 
-class Answer(Struct):
+class ApiResponse(Struct):
     """The answer to one request, or what is known where none came.
 
     Attributes:
@@ -132,40 +136,42 @@ class Answer(Struct):
         error_code: Telegram's code, or the HTTP status. 0: no answer came.
         description: Telegram's words for the fault.
         parameters: how long to wait, or the chat's new id.
-        doubtful: it is not ok, and yet the request may have been carried out.
-        foreign: it is not ok, and not the Bot API's: something in front of it answered.
+        maybe_applied: it is not ok, and yet the request may have been carried out.
+        is_from_proxy: it is not ok, and not the Bot API's: something in front of it answered.
     """
 
     ok: bool = False
     result: Any = None
     error_code: int = 0
     description: str = ""
-    parameters: _Parameters = _Parameters()
-    doubtful: bool = False
-    foreign: bool = False
+    parameters: _ResponseParameters = _ResponseParameters()
+    maybe_applied: bool = False
+    is_from_proxy: bool = False
 
     @property
-    def not_modified(self) -> bool:
+    def is_not_modified(self) -> bool:
         """True: the message to edit looks the way it should already."""
         return "message is not modified" in self.description.lower()
 
     @property
-    def transient(self) -> bool:
+    def is_transient(self) -> bool:
         """True: the same call may work a moment later."""
-        if self.foreign and self.error_code in _REFUSED_IN_FRONT:
+        if self.is_from_proxy and self.error_code in _PROXY_REJECTIONS:
             return True
         return self.error_code < 400 or self.error_code >= 500
 
 
-def held_back(seconds: float) -> Answer:
+def build_cooldown_response(seconds: float) -> ApiResponse:
     """Give the answer to a call whose chat is held back by an earlier 429."""
-    return Answer(error_code=429, parameters=_Parameters(retry_after=seconds))
+    return ApiResponse(
+        error_code=429, parameters=_ResponseParameters(retry_after=seconds)
+    )
 
 
-_decoder = msgspec.json.Decoder(Answer)
+_decoder = msgspec.json.Decoder(ApiResponse)
 
 
-def read_answer(status: int, retry_after: str, body: bytes) -> Answer:
+def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
     """Read an HTTP response; what is not the Bot API's has no more than its status.
 
     Args:
@@ -174,41 +180,44 @@ def read_answer(status: int, retry_after: str, body: bytes) -> Answer:
         body: the body; errors of proxies are seldom JSON.
     """
     try:
-        answer = _decoder.decode(body)
+        response = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        answer = Answer()
-    if answer.ok:
-        return answer
-    answer.foreign = not answer.error_code
-    answer.error_code = answer.error_code or status
-    answer.doubtful = _is_doubtful(status, answer, body)
-    if answer.error_code == 429 and answer.parameters.retry_after <= 0:
+        response = ApiResponse()
+    if response.ok:
+        return response
+    response.is_from_proxy = not response.error_code
+    response.error_code = response.error_code or status
+    response.maybe_applied = _may_be_applied(status, response, body)
+    if response.error_code == 429 and response.parameters.retry_after <= 0:
         # The header may also be a date, which Telegram never sends.
         seconds = float(retry_after) if retry_after.isdecimal() else 1.0
-        answer.parameters = _Parameters(retry_after=seconds)
-    return answer
+        response.parameters = _ResponseParameters(retry_after=seconds)
+    return response
 
 
-def _is_doubtful(status: int, answer: Answer, body: bytes) -> bool:
+def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:
     if status < 300:  # unreadable, but a success: it was most likely one
         return True
-    if answer.error_code in _PASSED_ON or status in _PASSED_ON:
+    if response.error_code in _UPSTREAM_ERRORS or status in _UPSTREAM_ERRORS:
         return True
-    description = answer.description.lower()
-    if answer.error_code >= 500 and any(it in description for it in _CARRIED_OUT):
+    description = response.description.lower()
+    if response.error_code >= 500 and any(
+        phrase in description for phrase in _APPLIED_PHRASES
+    ):
         return True
-    return _LOST_BEHIND in body
+    return _UPSTREAM_RESET in body
 
 
-def refusal(method: str, answer: Answer) -> BotApiError:
+def build_error(method: str, response: ApiResponse) -> BotApiError:
     """Give the error for an answer that is not ok."""
-    code = answer.error_code
-    description = answer.description.lower()
-    if code == 429 or answer.transient:
+    code = response.error_code
+    description = response.description.lower()
+    if code == 429 or response.is_transient:
         return BotApiUnavailable(
             f"{method} failed with {code or 'no answer'}",
-            answer.parameters.retry_after,
-            maybe_applied=answer.doubtful and not method.startswith(_HARMLESS),
+            response.parameters.retry_after,
+            maybe_applied=response.maybe_applied
+            and not method.startswith(_IDEMPOTENT_PREFIXES),
         )
     # A token that is no token at all gives a 404, as an unknown method does.
     if code == 401 or (code == 404 and "method not found" not in description):
@@ -220,20 +229,20 @@ def refusal(method: str, answer: Answer) -> BotApiError:
         return RecipientBlocked(
             f"{method} is forbidden: the bot cannot write to this chat"
         )
-    part = _part(description)
+    part = _find_rejected_part(description)
     if part is RejectedPart.OTHER and method in _MEDIA_METHODS:
-        part = _part_of_media(code, description)
+        part = _find_rejected_media_part(code, description)
     return CallRejected(method, code, part)
 
 
-def _part(description: str) -> RejectedPart:
-    for part, signs in _SIGNS:
-        if any(sign in description for sign in signs):
+def _find_rejected_part(description: str) -> RejectedPart:
+    for part, phrases in _ERROR_PATTERNS:
+        if any(phrase in description for phrase in phrases):
             return part
     return RejectedPart.OTHER
 
 
-def _part_of_media(code: int, description: str) -> RejectedPart:
+def _find_rejected_media_part(code: int, description: str) -> RejectedPart:
     """Tell the media from the place that it is sent to.
 
     Files are refused in too many words to list them: what names nothing else means
@@ -243,6 +252,6 @@ def _part_of_media(code: int, description: str) -> RejectedPart:
         return RejectedPart.SIZE
     if code != 400:
         return RejectedPart.OTHER
-    if any(sign in description for sign in _NOT_TO_SEND):
+    if any(phrase in description for phrase in _FORBIDDEN_MEDIA_PHRASES):
         return RejectedPart.MEDIA
-    return RejectedPart.OTHER if _PLACE.search(description) else RejectedPart.MEDIA
+    return RejectedPart.OTHER if _TARGET.search(description) else RejectedPart.MEDIA

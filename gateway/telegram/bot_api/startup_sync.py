@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 
 from gateway.domain.errors import BotApiError, InvalidBotToken
 from gateway.telegram.bot_api.bot_settings import get_me, set_my_commands
-from gateway.telegram.bot_api.client import BotApi
+from gateway.telegram.bot_api.client import BotApiClient
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
 
-NAME_SECONDS = 600.0
+USERNAME_TTL_SECONDS = 600.0
 """How long a name is good. Its owner may change it at any time, and no update tells.
 
 Until then commands in groups that name the bot anew are taken for another bot's. One
@@ -27,12 +27,12 @@ not all of them ask at once.
 """
 
 
-async def introduce(
-    api: BotApi,
+async def sync_bot_profile(
+    api: BotApiClient,
     commands: Iterable[tuple[str, str]],
-    learn: Callable[[str], None],
+    set_username: Callable[[str], None],
     *,
-    name_seconds: float = NAME_SECONDS,
+    username_ttl: float = USERNAME_TTL_SECONDS,
 ) -> None:
     """Try until it works, and again whenever the token was refused meanwhile.
 
@@ -42,28 +42,30 @@ async def introduce(
     Args:
         api: the bot's client.
         commands: names without a slash with their descriptions.
-        learn: called with the bot's @name, without the at sign.
-        name_seconds: for how many seconds the name is good, about.
+        set_username: called with the bot's @name, without the at sign.
+        username_ttl: for how many seconds the name is good, about.
     """
-    pause = _FIRST_PAUSE
+    pause = _FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
-    introduced = False
-    name_until = 0.0
+    is_menu_published = False
+    username_expires_at = 0.0
     while True:
         try:
-            known = introduced and api.authorized
-            if not known or loop.time() >= name_until:
+            is_synced = is_menu_published and api.is_authorized
+            if not is_synced or loop.time() >= username_expires_at:
                 _, username = await get_me(api)
-                learn(username)
+                set_username(username)
                 spread = random.uniform(1, 1.2)  # noqa: S311 - it guards no secret
-                name_until = loop.time() + name_seconds * spread
-            if not known:
+                username_expires_at = loop.time() + username_ttl * spread
+            if not is_synced:
                 await set_my_commands(api, commands)
-                introduced = True
+                is_menu_published = True
         except InvalidBotToken as error:
             logger.error("telegram refuses the token", extra={"reason": str(error)})  # noqa: TRY400 - one clear line
         except BotApiError as error:
-            what = "bot name not asked for" if introduced else "not introduced yet"
-            logger.warning(what, extra={"error": str(error)})
+            event = (
+                "bot name not asked for" if is_menu_published else "not introduced yet"
+            )
+            logger.warning(event, extra={"error": str(error)})
         await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, _MAX_PAUSE_SECONDS)

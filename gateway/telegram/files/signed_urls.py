@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from botgateway.chat.v1.message_pb2 import File, IncomingMessage
 
-LIFETIME_SECONDS = 3600
+URL_TTL_SECONDS = 3600
 """How long an address is good."""
 
-PATH = "/files"
+FILES_PATH = "/files"
 """The addresses are under this path, as PATH/{expiry}-{signature}/{file_id}."""
 
-_FILES = {
+_FILE_FIELDS = {
     attachment.name: tuple(
         field.name
         for field in attachment.message_type.fields
@@ -32,15 +32,15 @@ _FILES = {
 """The fields that are files, by the attachments that have them."""
 
 
-class Verdict(Enum):
+class SignatureCheck(Enum):
     """What is to be said of a signature."""
 
-    GOOD = "good"
-    WRONG = "wrong"
+    VALID = "good"
+    INVALID = "wrong"
     EXPIRED = "expired"
 
 
-class FileAddresses:
+class SignedFileUrls:
     """Signs addresses, and checks them.
 
     Args:
@@ -55,26 +55,26 @@ class FileAddresses:
         self._url = url
         self._now = now
 
-    def fill(self, message: IncomingMessage) -> None:
+    def add_urls(self, message: IncomingMessage) -> None:
         """Put the addresses of its files into a message, and of the one it answers."""
         if message.HasField("reply_to_message"):
-            self.fill(message.reply_to_message.content)
+            self.add_urls(message.reply_to_message.content)
         kind = message.WhichOneof("attachment")
         if kind is None:
             return
-        for name in _FILES[kind]:
+        for name in _FILE_FIELDS[kind]:
             attachment = getattr(message, kind)
             if attachment.HasField(name):
                 file = getattr(attachment, name)
-                file.url = self.address(file.file_id)
+                file.url = self.build_url(file.file_id)
 
-    def address(self, file_id: str) -> str:
+    def build_url(self, file_id: str) -> str:
         """Give an address that is good from now on."""
-        expiry = str(int(self._now()) + LIFETIME_SECONDS)
+        expiry = str(int(self._now()) + URL_TTL_SECONDS)
         signature = self._sign(expiry, file_id)
-        return f"{self._url}{PATH}/{expiry}-{signature}/{quote(file_id, safe='')}"
+        return f"{self._url}{FILES_PATH}/{expiry}-{signature}/{quote(file_id, safe='')}"
 
-    def check(self, signature: str, file_id: str) -> Verdict:
+    def check_signature(self, signature: str, file_id: str) -> SignatureCheck:
         """Judge an address.
 
         Args:
@@ -84,15 +84,19 @@ class FileAddresses:
         expiry, _, signed = signature.partition("-")
         expected = self._sign(expiry, file_id)
         # Of bytes, because it takes no text with other letters than those of English.
-        if not hmac.compare_digest(_bytes(signed), expected.encode()):
-            return Verdict.WRONG
-        return Verdict.GOOD if self._now() <= int(expiry) else Verdict.EXPIRED
+        if not hmac.compare_digest(_encode(signed), expected.encode()):
+            return SignatureCheck.INVALID
+        return (
+            SignatureCheck.VALID
+            if self._now() <= int(expiry)
+            else SignatureCheck.EXPIRED
+        )
 
     def _sign(self, expiry: str, file_id: str) -> str:
-        signature = hmac.digest(self._key, _bytes(f"{expiry}/{file_id}"), sha256)
+        signature = hmac.digest(self._key, _encode(f"{expiry}/{file_id}"), sha256)
         return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
 
 
-def _bytes(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     # What came over HTTP may hold anything.
     return text.encode("utf-8", "surrogatepass")

@@ -15,12 +15,12 @@ from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.content import File
-from gateway.telegram.inbound.payments import PAYMENTS, Payment, contract_payment
+from gateway.telegram.inbound.payments import PAYMENT_FIELDS, Payment, convert_payment
 from gateway.telegram.inbound.rich_text import plain_text
 from gateway.telegram.inbound.schema import Chat, Date, Int32, Int64
 
 
-class _Option(Struct):
+class _PollOption(Struct):
     text: str
     voter_count: Int32 = 0
 
@@ -28,7 +28,7 @@ class _Option(Struct):
 class _Poll(Struct):
     id: str
     question: str
-    options: tuple[_Option, ...]
+    options: tuple[_PollOption, ...]
     total_voter_count: Int32 = 0
     is_closed: bool = False
     is_anonymous: bool = False
@@ -41,7 +41,7 @@ class _Story(Struct):
     id: Int64
 
 
-class _Task(Struct):
+class _ChecklistTask(Struct):
     id: Int64
     text: str
     completion_date: Date = 0
@@ -49,7 +49,7 @@ class _Task(Struct):
 
 class _Checklist(Struct):
     title: str
-    tasks: tuple[_Task, ...]
+    tasks: tuple[_ChecklistTask, ...]
 
 
 class _Game(Struct):
@@ -77,28 +77,28 @@ class _LivePhoto(File, kw_only=True):
     photo: tuple[File, ...] = ()
 
 
-def rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
+def decode_rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
     """Give an attachment under its name in the contract.
 
     Args:
-        kind: one of `RARE`, which is its name in the message.
+        kind: one of `RARE_ATTACHMENTS`, which is its name in the message.
         json: what stands under it.
 
     Raises:
-        Malformed: a payment has a part of a wrong type.
+        MalformedUpdate: a payment has a part of a wrong type.
     """
-    reader = _READERS.get(kind)
-    if reader is not None:
-        decoder, convert = reader
+    decoder_and_converter = _DECODERS.get(kind)
+    if decoder_and_converter is not None:
+        decoder, convert = decoder_and_converter
         try:
             return {kind: convert(decoder.decode(json))}
         except (MsgspecError, RecursionError):
-            if kind in PAYMENTS:
+            if kind in PAYMENT_FIELDS:
                 raise MalformedUpdate("a payment cannot be read") from None
     return {"other": contract.OtherAttachment(kind=kind)}
 
 
-def contract_file(file: File) -> contract.File:
+def convert_file(file: File) -> contract.File:
     """Give a file as services see it."""
     return contract.File(
         file_id=file.file_id,
@@ -109,12 +109,12 @@ def contract_file(file: File) -> contract.File:
     )
 
 
-def largest(sizes: Sequence[File]) -> File:
+def find_largest_size(sizes: Sequence[File]) -> File:
     """Give the largest size of a photo, of which there is at least one."""
     return max(sizes, key=lambda size: size.width * size.height)
 
 
-def _poll(poll: _Poll) -> contract.Poll:
+def _convert_poll(poll: _Poll) -> contract.Poll:
     return contract.Poll(
         poll_id=poll.id,
         question=poll.question,
@@ -130,30 +130,30 @@ def _poll(poll: _Poll) -> contract.Poll:
     )
 
 
-def _story(story: _Story) -> contract.Story:
+def _convert_story(story: _Story) -> contract.Story:
     return contract.Story(chat_id=story.chat.id, story_id=story.id)
 
 
-def _checklist(checklist: _Checklist) -> contract.Checklist:
+def _convert_checklist(checklist: _Checklist) -> contract.Checklist:
     return contract.Checklist(
-        title=checklist.title, tasks=[_task(task) for task in checklist.tasks]
+        title=checklist.title, tasks=[_convert_task(task) for task in checklist.tasks]
     )
 
 
-def _task(task: _Task) -> contract.ChecklistTask:
-    done = task.completion_date
+def _convert_task(task: _ChecklistTask) -> contract.ChecklistTask:
+    completed_at = task.completion_date
     return contract.ChecklistTask(
         task_id=task.id,
         text=task.text,
-        completion_time=Timestamp(seconds=done) if done else None,
+        completion_time=Timestamp(seconds=completed_at) if completed_at else None,
     )
 
 
-def _game(game: _Game) -> contract.Game:
+def _convert_game(game: _Game) -> contract.Game:
     return contract.Game(title=game.title, description=game.description)
 
 
-def _invoice(invoice: _Invoice) -> contract.Invoice:
+def _convert_invoice(invoice: _Invoice) -> contract.Invoice:
     return contract.Invoice(
         title=invoice.title,
         description=invoice.description,
@@ -162,31 +162,31 @@ def _invoice(invoice: _Invoice) -> contract.Invoice:
     )
 
 
-def _paid_media(media: _PaidMedia) -> contract.PaidMedia:
+def _convert_paid_media(media: _PaidMedia) -> contract.PaidMedia:
     return contract.PaidMedia(star_count=media.star_count, count=len(media.paid_media))
 
 
-def _rich_message(message: _RichMessage) -> contract.RichMessage:
+def _convert_rich_message(message: _RichMessage) -> contract.RichMessage:
     return contract.RichMessage(text=plain_text(message.blocks))
 
 
-def _live_photo(photo: _LivePhoto) -> contract.LivePhoto:
-    still = contract_file(largest(photo.photo)) if photo.photo else None
-    return contract.LivePhoto(photo=still, video=contract_file(photo))
+def _convert_live_photo(photo: _LivePhoto) -> contract.LivePhoto:
+    still_photo = convert_file(find_largest_size(photo.photo)) if photo.photo else None
+    return contract.LivePhoto(photo=still_photo, video=convert_file(photo))
 
 
-_READERS: dict[str, tuple[Decoder[Any], Callable[[Any], object]]] = {
-    "poll": (Decoder(_Poll), _poll),
-    "story": (Decoder(_Story), _story),
-    "checklist": (Decoder(_Checklist), _checklist),
-    "game": (Decoder(_Game), _game),
-    "invoice": (Decoder(_Invoice), _invoice),
-    "paid_media": (Decoder(_PaidMedia), _paid_media),
-    "live_photo": (Decoder(_LivePhoto), _live_photo),
-    "rich_message": (Decoder(_RichMessage), _rich_message),
-    "successful_payment": (Decoder(Payment), contract_payment),
-    "refunded_payment": (Decoder(Payment), contract_payment),
+_DECODERS: dict[str, tuple[Decoder[Any], Callable[[Any], object]]] = {
+    "poll": (Decoder(_Poll), _convert_poll),
+    "story": (Decoder(_Story), _convert_story),
+    "checklist": (Decoder(_Checklist), _convert_checklist),
+    "game": (Decoder(_Game), _convert_game),
+    "invoice": (Decoder(_Invoice), _convert_invoice),
+    "paid_media": (Decoder(_PaidMedia), _convert_paid_media),
+    "live_photo": (Decoder(_LivePhoto), _convert_live_photo),
+    "rich_message": (Decoder(_RichMessage), _convert_rich_message),
+    "successful_payment": (Decoder(Payment), convert_payment),
+    "refunded_payment": (Decoder(Payment), convert_payment),
 }
 
-RARE = (*_READERS, "giveaway", "giveaway_winners")
+RARE_ATTACHMENTS = (*_DECODERS, "giveaway", "giveaway_winners")
 """What a message may carry besides what `messages.py` converts, by Telegram's names."""

@@ -7,7 +7,7 @@ _COMMAND = re.compile(
 )
 
 
-def split_command(text: str) -> tuple[str, str, str]:
+def parse_command(text: str) -> tuple[str, str, str]:
     """Split "/name@bot arguments"; three empty strings for text that is no command."""
     match = _COMMAND.fullmatch(text) if text.startswith("/") else None
     if match is None:

@@ -2,7 +2,7 @@
 
 from msgspec import Raw, Struct
 
-from gateway.telegram.inbound.schema import Int32, Int64, Posted, User
+from gateway.telegram.inbound.schema import Int32, Int64, MessageHeader, User
 
 
 class Entity(Struct, kw_only=True):
@@ -74,7 +74,7 @@ class MessageId(Struct):
     message_id: Int64
 
 
-class Message(Posted, kw_only=True):
+class Message(MessageHeader, kw_only=True):
     """A message with its content. `Raw` parts are read only where there are some."""
 
     text: str = ""

@@ -1,22 +1,22 @@
 """Who acted, and the order that an update belongs to."""
 
-from gateway.telegram.inbound.headers import Poll, PollAnswer
-from gateway.telegram.inbound.schema import Happening, User
+from gateway.telegram.inbound.headers import PollAnswerHeader, PollHeader
+from gateway.telegram.inbound.schema import UpdateHeader, User
 
-_STAND_INS = frozenset({1087968824, 136817688, 777000})
+_PLACEHOLDER_USER_IDS = frozenset({1087968824, 136817688, 777000})
 """Senders that stand for an anonymous admin, a channel, and an automatic forward.
 
 Many people have them in common (Bot API: Message.from).
 """
 
 
-def human(happening: Happening) -> User | None:
+def find_human_sender(header: UpdateHeader) -> User | None:
     """Give the human who acted; None for stand-ins."""
-    user = happening.actor
-    return None if user is None or user.id in _STAND_INS else user
+    user = header.effective_user
+    return None if user is None or user.id in _PLACEHOLDER_USER_IDS else user
 
 
-def lane_of(kind: str, happening: Happening, user: User | None) -> str:
+def find_ordering_key(update_type: str, header: UpdateHeader, user: User | None) -> str:
     """Give the order that the update belongs to.
 
     One human has one lane over all chats. A private chat has the id of its user, so
@@ -24,7 +24,7 @@ def lane_of(kind: str, happening: Happening, user: User | None) -> str:
     """
     if user is not None:
         return str(user.id)
-    if isinstance(happening, Poll | PollAnswer):
-        return f"poll:{happening.poll_id}"
-    chat = happening.place
-    return f"kind:{kind}" if chat is None else str(chat.id)
+    if isinstance(header, PollHeader | PollAnswerHeader):
+        return f"poll:{header.poll_id}"
+    chat = header.effective_chat
+    return f"kind:{update_type}" if chat is None else str(chat.id)

@@ -19,38 +19,38 @@ from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
 from gateway.domain.update import Update
-from gateway.telegram.inbound.command_parser import split_command
+from gateway.telegram.inbound.command_parser import parse_command
 from gateway.telegram.inbound.content import Message
 from gateway.telegram.inbound.headers import (
-    Guess,
-    Membership,
-    StoppedGeneration,
+    ChatMemberHeader,
+    StoppedGenerationHeader,
+    UnknownHeader,
 )
-from gateway.telegram.inbound.messages import incoming_message
-from gateway.telegram.inbound.ordering import human, lane_of
-from gateway.telegram.inbound.payloads import READERS, read_details
-from gateway.telegram.inbound.payments import PAYMENTS
-from gateway.telegram.inbound.people import chat_type, contract_chat
-from gateway.telegram.inbound.references import user_or_none
+from gateway.telegram.inbound.messages import convert_message
+from gateway.telegram.inbound.ordering import find_human_sender, find_ordering_key
+from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS, decode_payload
+from gateway.telegram.inbound.payments import PAYMENT_FIELDS
+from gateway.telegram.inbound.people import convert_chat, convert_chat_type
+from gateway.telegram.inbound.references import decode_user_or_none
 from gateway.telegram.inbound.schema import (
     CallbackQuery,
     Chat,
-    Happening,
+    UpdateHeader,
     UpdateId,
     User,
 )
 from gateway.telegram.inbound.service_contents import (
-    GAME,
-    NAMED_ATTACHMENTS,
+    GAME_FIELD,
+    ROUTABLE_ATTACHMENTS,
     find_service_content,
 )
-from gateway.telegram.inbound.update_types import KINDS, UNKNOWN, Kind
+from gateway.telegram.inbound.update_types import UNKNOWN_TYPE, UPDATE_TYPES, UpdateType
 
-_outside = Decoder(dict[str, Raw])
-_update_id = Decoder(UpdateId)
+_fields_decoder = Decoder(dict[str, Raw])
+_update_id_decoder = Decoder(UpdateId)
 
 
-class UpdateReader:
+class UpdateParser:
     """Reads what Telegram posts, as far as the gateway needs it.
 
     Attributes:
@@ -63,81 +63,83 @@ class UpdateReader:
         self._allow_bots = allow_bots
         self.bot_username = ""
 
-    def read(self, body: bytes, arrived: float) -> Update:
+    def parse(self, body: bytes, arrived_at: float) -> Update:
         """Read one update.
 
         Args:
             body: what Telegram posted.
-            arrived: when it did, in seconds since the epoch.
+            arrived_at: when it did, in seconds since the epoch.
 
         Raises:
-            Malformed: it is not an update, or one of a known kind in which a part that
+            MalformedUpdate: it is not an update, or one of a known kind in which a part that
                 is read at once has a wrong type. An unknown kind may hold anything.
         """
         try:
-            update_id, name, value, kind, happening = _decode(body)
+            update_id, name, value, update_type, header = _decode_update(body)
         except (MsgspecError, RecursionError):
             # The foreign error may quote what a user wrote.
             raise MalformedUpdate("not a readable update") from None
-        user = human(happening)
-        ordering_key = lane_of(kind.name, happening, user)
-        context = self._context(update_id, happening, user, arrived)
-        match happening:
+        user = find_human_sender(header)
+        ordering_key = find_ordering_key(update_type.name, header, user)
+        context = self._build_context(update_id, header, user, arrived_at)
+        match header:
             case Message():
-                update = self._message(
-                    happening, value, update_id, ordering_key, context
+                update = self._parse_message(
+                    header, value, update_id, ordering_key, context
                 )
             case CallbackQuery():
-                update = _pressed(happening, value, update_id, ordering_key, context)
+                update = _parse_callback_query(
+                    header, value, update_id, ordering_key, context
+                )
             case _:
-                useful = happening.urgent_seconds or kind.useful_seconds
+                ttl_seconds = header.ttl_seconds or update_type.ttl_seconds
                 update = Update(
                     update_id=update_id,
-                    update_type=kind.name,
+                    update_type=update_type.name,
                     ordering_key=ordering_key,
                     context=context,
-                    stopped_draft_id=_stopped_draft(happening),
-                    event=_event(kind, happening),
+                    stopped_draft_id=_find_stopped_draft(header),
+                    event=_detect_event(update_type, header),
                     trigger_name=name,
                     payload=value,
-                    decode_payload=_details(name, value),
-                    query_id=happening.question,
-                    reply_chat_id=happening.private_chat,
-                    bypasses_limits=kind.exempt,
-                    ttl_seconds=useful,
-                    answer_deadline=arrived + useful if useful else 0,
+                    decode_payload=_make_payload_decoder(name, value),
+                    query_id=header.pending_query_id,
+                    reply_chat_id=header.reply_chat_id,
+                    bypasses_limits=update_type.bypasses_limits,
+                    ttl_seconds=ttl_seconds,
+                    answer_deadline=arrived_at + ttl_seconds if ttl_seconds else 0,
                 )
-        if context.is_bot and not self._allow_bots and not _is_news(update):
+        if context.is_bot and not self._allow_bots and not _is_notification(update):
             return structs.replace(update, is_unwanted=True)
         return update
 
-    def _context(
-        self, update_id: int, happening: Happening, user: User | None, arrived: float
+    def _build_context(
+        self, update_id: int, header: UpdateHeader, user: User | None, arrived_at: float
     ) -> RequestContext:
         """Say who acted, where and when."""
         context = RequestContext()
         context.request_id = f"{self._bot_id}-{update_id}"
         context.update_id = update_id
-        context.send_time.seconds = happening.time or int(arrived)
-        if (chat := happening.place) is not None:
-            _name_chat(context, chat)
+        context.send_time.seconds = header.occurred_at or int(arrived_at)
+        if (chat := header.effective_chat) is not None:
+            _set_chat(context, chat)
         if user is not None:
-            _name_user(context, user)
-            if user.is_bot or happening.by_bot:
+            _set_user(context, user)
+            if user.is_bot or header.is_by_bot:
                 context.is_bot = True
-        if thread_id := happening.topic:
+        if thread_id := header.topic_id:
             context.message_thread_id = thread_id
-        if business := happening.business:
-            context.business_connection_id = business
-        if message_id := happening.about_message:
+        if connection_id := header.connection_id:
+            context.business_connection_id = connection_id
+        if message_id := header.effective_message_id:
             context.message_id = message_id
-        if topic := happening.direct_messages:
+        if topic := header.direct_messages_topic_id:
             context.direct_messages_topic_id = topic
-        if (represented := happening.represented_chat) is not None:
-            context.sender_chat.CopyFrom(contract_chat(represented))
+        if (represented_chat := header.represented_chat) is not None:
+            context.sender_chat.CopyFrom(convert_chat(represented_chat))
         return context
 
-    def _message(
+    def _parse_message(
         self,
         message: Message,
         value: Raw,
@@ -146,13 +148,15 @@ class UpdateReader:
         context: RequestContext,
     ) -> Update:
         """Read the content of a message, and whether it is a command."""
-        content = incoming_message(message)
-        name, json = _named_content(message, value, content)
+        content = convert_message(message)
+        name, json = _find_named_content(message, value, content)
         command = bot = arguments = ""
-        if self._is_own_words(message):
-            command, bot, arguments = split_command(message.text)
-        addressed = bot != "" and self._is_ours(bot)
-        if bot and not addressed:  # for another bot of the group: none of our business
+        if self._is_written_by_sender(message):
+            command, bot, arguments = parse_command(message.text)
+        mentions_bot = bot != "" and self._is_own_username(bot)
+        if (
+            bot and not mentions_bot
+        ):  # for another bot of the group: none of our business
             content, command, arguments = None, "", ""
         return Update(
             update_id=update_id,
@@ -163,15 +167,15 @@ class UpdateReader:
             ephemeral_message_id=message.ephemeral_message_id,
             command=command,
             arguments=arguments,
-            mentions_bot=addressed,
+            mentions_bot=mentions_bot,
             trigger_name=name,
             payload=json if name else value,
             message_payload=value if name else Raw(),
-            decode_payload=_details(name, json),
-            bypasses_limits=name in PAYMENTS,
+            decode_payload=_make_payload_decoder(name, json),
+            bypasses_limits=name in PAYMENT_FIELDS,
         )
 
-    def _is_own_words(self, message: Message) -> bool:
+    def _is_written_by_sender(self, message: Message) -> bool:
         """Tell whether the sender wrote it, or this bot for the sender.
 
         Else somebody else, or another bot in its inline mode, would choose the command.
@@ -180,17 +184,17 @@ class UpdateReader:
             return False
         if not message.via_bot:
             return True
-        bot = user_or_none(message.via_bot)
+        bot = decode_user_or_none(message.via_bot)
         return bot is not None and bot.id == self._bot_id
 
-    def _is_ours(self, bot: str) -> bool:
+    def _is_own_username(self, bot: str) -> bool:
         return not self.bot_username or bot.lower() == self.bot_username.lower()
 
 
-def _name_chat(context: RequestContext, chat: Chat) -> None:
+def _set_chat(context: RequestContext, chat: Chat) -> None:
     """Say where it happened. Most chats are private and have nothing but an id."""
     context.chat_id = chat.id
-    context.chat_type = chat_type(chat)
+    context.chat_type = convert_chat_type(chat)
     if chat.title:
         context.chat_title = chat.title
     if chat.username and chat.type != "private":
@@ -201,7 +205,7 @@ def _name_chat(context: RequestContext, chat: Chat) -> None:
         context.chat_is_direct_messages = True
 
 
-def _name_user(context: RequestContext, user: User) -> None:
+def _set_user(context: RequestContext, user: User) -> None:
     """Say who acted."""
     context.telegram_user_id = user.id
     context.language_code = user.language_code
@@ -213,7 +217,7 @@ def _name_user(context: RequestContext, user: User) -> None:
         context.is_premium = True
 
 
-def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:
+def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader]:
     """Decode the number, the kind's key, and what stands under it.
 
     Raises:
@@ -226,50 +230,58 @@ def _decode(body: bytes) -> tuple[int, str, Raw, Kind, Happening]:
         # What the client of a user put into a button or an invoice is passed on as it
         # is (telegram-bot-api, Client.cpp: json_store_callback_query_payload).
         body = body.decode(errors="replace").encode()
-    keys = _outside.decode(body)
-    update_id = _update_id.decode(keys.get("update_id", b""))
+    keys = _fields_decoder.decode(body)
+    update_id = _update_id_decoder.decode(keys.get("update_id", b""))
     for name, value in keys.items():
-        kind = KINDS.get(name)
-        if kind is not None:
+        update_type = UPDATE_TYPES.get(name)
+        if update_type is not None:
             if b"null" in body:
-                value = _without_nulls(value)  # noqa: PLW2901 - it says the same
-            return update_id, name, value, kind, kind.decoder.decode(value)
+                value = _remove_nulls(value)  # noqa: PLW2901 - it says the same
+            return (
+                update_id,
+                name,
+                value,
+                update_type,
+                update_type.decoder.decode(value),
+            )
     for name, value in keys.items():
         if name != "update_id":
-            return update_id, name, value, UNKNOWN, _guess(value)
-    return update_id, "", Raw(), UNKNOWN, Guess()
+            return update_id, name, value, UNKNOWN_TYPE, _decode_unknown(value)
+    return update_id, "", Raw(), UNKNOWN_TYPE, UnknownHeader()
 
 
-def _without_nulls(json: Raw) -> Raw:
+def _remove_nulls(json: Raw) -> Raw:
     """Leave out the fields that are null: they say no more than absent ones.
 
     Telegram sends none, but what passes updates on may write them again.
     """
     try:
-        return Raw(msgspec.json.encode(_drop_nulls(msgspec.json.decode(json))))
+        return Raw(msgspec.json.encode(_remove_nulls_from(msgspec.json.decode(json))))
     except (MsgspecError, OverflowError, RecursionError):
         return json  # whatever is wrong with it is found when it is read
 
 
-def _drop_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _remove_nulls_from(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         return {
-            name: _drop_nulls(part) for name, part in value.items() if part is not None
+            name: _remove_nulls_from(part)
+            for name, part in value.items()
+            if part is not None
         }
     if isinstance(value, list):
-        return [_drop_nulls(part) for part in value]
+        return [_remove_nulls_from(part) for part in value]
     return value
 
 
-def _guess(value: Raw) -> Happening:
+def _decode_unknown(value: Raw) -> UpdateHeader:
     """Look for who and where in an unknown kind; it need not say it as others do."""
     try:
-        return UNKNOWN.decoder.decode(value)
+        return UNKNOWN_TYPE.decoder.decode(value)
     except MsgspecError:
-        return Guess()
+        return UnknownHeader()
 
 
-def _is_news(update: Update) -> bool:
+def _is_notification(update: Update) -> bool:
     """Tell whether an update tells of what was done, and not of what was said.
 
     Bots that moderate a chat do much to its members, and a service that counts these
@@ -279,12 +291,14 @@ def _is_news(update: Update) -> bool:
     return service_message or update.bypasses_limits
 
 
-def _details(name: str, json: Raw) -> Callable[[], ContractMessage | None] | None:
+def _make_payload_decoder(
+    name: str, json: Raw
+) -> Callable[[], ContractMessage | None] | None:
     """Give what reads the type that belongs to a name. None: there is no such type."""
-    return partial(read_details, name, json) if name in READERS else None
+    return partial(decode_payload, name, json) if name in PAYLOAD_DECODERS else None
 
 
-def _named_content(
+def _find_named_content(
     message: Message, value: Raw, content: IncomingMessage | None
 ) -> tuple[str, Raw]:
     """Give the name of what a message tells of, and what stands there. Empty: none."""
@@ -292,13 +306,13 @@ def _named_content(
         return "", Raw()
     if content is None:
         return find_service_content(value)
-    for name in NAMED_ATTACHMENTS:
+    for name in ROUTABLE_ATTACHMENTS:
         if json := getattr(message, name):
             return name, json
     return "", Raw()
 
 
-def _pressed(
+def _parse_callback_query(
     query: CallbackQuery,
     value: Raw,
     update_id: int,
@@ -311,32 +325,32 @@ def _pressed(
         update_type="callback_query",
         ordering_key=ordering_key,
         context=context,
-        trigger_name=GAME if query.game_short_name else "",
+        trigger_name=GAME_FIELD if query.game_short_name else "",
         payload=value,
-        decode_payload=_details("callback_query", value),
+        decode_payload=_make_payload_decoder("callback_query", value),
         callback_query_id=query.id,
         callback_data=query.data,
         pressed_message_id=query.message.message_id if query.message else 0,
         ephemeral_message_id=query.message.ephemeral_message_id if query.message else 0,
         inline_message_id=query.inline_message_id,
-        ttl_seconds=KINDS["callback_query"].useful_seconds,
+        ttl_seconds=UPDATE_TYPES["callback_query"].ttl_seconds,
     )
 
 
-def _stopped_draft(happening: Happening) -> int:
+def _find_stopped_draft(header: UpdateHeader) -> int:
     """Give the draft that the user stopped. 0: none."""
-    return happening.draft_id if isinstance(happening, StoppedGeneration) else 0
+    return header.draft_id if isinstance(header, StoppedGenerationHeader) else 0
 
 
-def _event(kind: Kind, happening: Happening) -> "Event.ValueType":
+def _detect_event(update_type: UpdateType, header: UpdateHeader) -> "Event.ValueType":
     """Tell whether the user of a private chat blocked or unblocked the bot."""
     if (
-        kind.name != "my_chat_member"
-        or not isinstance(happening, Membership)
-        or happening.chat.type != "private"
+        update_type.name != "my_chat_member"
+        or not isinstance(header, ChatMemberHeader)
+        or header.chat.type != "private"
     ):
         return EVENT_UNSPECIFIED
-    match happening.old_chat_member.status, happening.new_chat_member.status:
+    match header.old_chat_member.status, header.new_chat_member.status:
         case _, "kicked":
             return EVENT_USER_BLOCKED_BOT
         case "kicked", "member":

@@ -15,21 +15,21 @@ from msgspec.json import Decoder
 from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.content import Location, Message
 from gateway.telegram.inbound.messages import (
-    contract_location,
-    incoming_message,
-    referenced_message,
+    convert_location,
+    convert_message,
+    decode_referenced_message,
 )
 from gateway.telegram.inbound.payments import (
-    Address,
-    Order,
-    order_info,
-    shipping_address,
+    OrderInfo,
+    ShippingAddress,
+    convert_order_info,
+    convert_shipping_address,
 )
-from gateway.telegram.inbound.people import contract_user
+from gateway.telegram.inbound.people import convert_user
 from gateway.telegram.inbound.schema import Date, Int32, Int64, User
 
 
-class _Edited(Message, kw_only=True):
+class _EditedMessage(Message, kw_only=True):
     edit_date: Date = 0
 
 
@@ -39,7 +39,7 @@ class _Reaction(Struct):
     custom_emoji_id: str = ""
 
 
-class _Reactions(Struct):
+class _MessageReaction(Struct):
     message_id: Int64
     old_reaction: tuple[_Reaction, ...]
     new_reaction: tuple[_Reaction, ...]
@@ -58,25 +58,25 @@ class _InlineQuery(Struct):
     location: Location | None = None
 
 
-class _ChosenResult(Struct):
+class _ChosenInlineResult(Struct):
     result_id: str
     query: str
     inline_message_id: str = ""
 
 
-class _PreCheckout(Struct):
+class _PreCheckoutQuery(Struct):
     id: str
     currency: str
     total_amount: Int64
     invoice_payload: str
     shipping_option_id: str = ""
-    order_info: Order | None = None
+    order_info: OrderInfo | None = None
 
 
-class _Shipping(Struct):
+class _ShippingQuery(Struct):
     id: str
     invoice_payload: str
-    shipping_address: Address
+    shipping_address: ShippingAddress
 
 
 class _CallbackQuery(Struct):
@@ -123,63 +123,63 @@ class _ChatShared(Struct):
     username: str = ""
 
 
-class _WriteAccess(Struct):
+class _WriteAccessAllowed(Struct):
     from_request: bool = False
     web_app_name: str = ""
     from_attachment_menu: bool = False
 
 
-class _ForumTopic(Struct):
+class _ForumTopicCreated(Struct):
     name: str
     icon_color: Int32 = 0
     icon_custom_emoji_id: str = ""
 
 
-class _ProximityAlert(Struct):
+class _ProximityAlertTriggered(Struct):
     traveler: User
     watcher: User
     distance: Int32
 
 
-class _Boosts(Struct):
+class _ChatBoostAdded(Struct):
     boost_count: Int32
 
 
-class _InviteLink(Struct):
+class _ChatInviteLink(Struct):
     invite_link: str
     name: str = ""
 
 
-class _JoinRequest(Struct):
+class _ChatJoinRequest(Struct):
     user_chat_id: Int64
     bio: str = ""
-    invite_link: _InviteLink | None = None
+    invite_link: _ChatInviteLink | None = None
 
 
-class _Member(Struct):
+class _ChatMember(Struct):
     status: str
     user: User
 
 
-class _Membership(Struct):
-    old: _Member = field(name="old_chat_member")
-    new: _Member = field(name="new_chat_member")
+class _ChatMemberUpdate(Struct):
+    old_member: _ChatMember = field(name="old_chat_member")
+    new_member: _ChatMember = field(name="new_chat_member")
 
 
-def read_details(name: str, json: Raw) -> ContractMessage | None:
+def decode_payload(name: str, json: Raw) -> ContractMessage | None:
     """Read what an update holds, as the type of chat/v1 that belongs to its kind.
 
     Args:
-        name: one of `READERS`.
+        name: one of `PAYLOAD_DECODERS`.
         json: what stands under that name, in the update or in its message.
 
     Returns:
         None for a service message, which has no content.
 
     Raises:
-        Malformed: a part that is read has a wrong type.
+        MalformedUpdate: a part that is read has a wrong type.
     """
-    decoder, convert = READERS[name]
+    decoder, convert = PAYLOAD_DECODERS[name]
     try:
         return convert(decoder.decode(json))
     except (MsgspecError, RecursionError):
@@ -187,22 +187,26 @@ def read_details(name: str, json: Raw) -> ContractMessage | None:
         raise MalformedUpdate(f"{name} cannot be read") from None
 
 
-def _message(message: _Edited) -> message_pb2.IncomingMessage | None:
-    content = incoming_message(message)
+def _convert_edited_message(
+    message: _EditedMessage,
+) -> message_pb2.IncomingMessage | None:
+    content = convert_message(message)
     if content is not None and message.edit_date:
         content.edit_time.seconds = message.edit_date
     return content
 
 
-def _reactions(reactions: _Reactions) -> update_pb2.MessageReaction:
+def _convert_message_reaction(
+    reactions: _MessageReaction,
+) -> update_pb2.MessageReaction:
     return update_pb2.MessageReaction(
         message_id=reactions.message_id,
-        old_reactions=[_reaction(each) for each in reactions.old_reaction],
-        new_reactions=[_reaction(each) for each in reactions.new_reaction],
+        old_reactions=[_convert_reaction(each) for each in reactions.old_reaction],
+        new_reactions=[_convert_reaction(each) for each in reactions.new_reaction],
     )
 
 
-def _reaction(reaction: _Reaction) -> update_pb2.Reaction:
+def _convert_reaction(reaction: _Reaction) -> update_pb2.Reaction:
     match reaction.type:
         case "emoji":
             return update_pb2.Reaction(emoji=reaction.emoji)
@@ -214,22 +218,24 @@ def _reaction(reaction: _Reaction) -> update_pb2.Reaction:
             return update_pb2.Reaction()
 
 
-def _poll_answer(answer: _PollAnswer) -> update_pb2.PollAnswer:
+def _convert_poll_answer(answer: _PollAnswer) -> update_pb2.PollAnswer:
     return update_pb2.PollAnswer(poll_id=answer.poll_id, option_ids=answer.option_ids)
 
 
-def _inline_query(query: _InlineQuery) -> update_pb2.InlineQuery:
-    place = query.location
+def _convert_inline_query(query: _InlineQuery) -> update_pb2.InlineQuery:
+    location = query.location
     return update_pb2.InlineQuery(
         inline_query_id=query.id,
         query=query.query,
         offset=query.offset,
         chat_type=query.chat_type,
-        location=None if place is None else contract_location(place),
+        location=None if location is None else convert_location(location),
     )
 
 
-def _chosen_result(result: _ChosenResult) -> update_pb2.ChosenInlineResult:
+def _convert_chosen_inline_result(
+    result: _ChosenInlineResult,
+) -> update_pb2.ChosenInlineResult:
     return update_pb2.ChosenInlineResult(
         result_id=result.result_id,
         query=result.query,
@@ -237,18 +243,20 @@ def _chosen_result(result: _ChosenResult) -> update_pb2.ChosenInlineResult:
     )
 
 
-def _callback_query(query: _CallbackQuery) -> update_pb2.CallbackQuery:
+def _convert_callback_query(query: _CallbackQuery) -> update_pb2.CallbackQuery:
     return update_pb2.CallbackQuery(
         callback_query_id=query.id,
         data=query.data,
-        message=referenced_message(query.message).content if query.message else None,
+        message=decode_referenced_message(query.message).content
+        if query.message
+        else None,
         inline_message_id=query.inline_message_id,
         game_short_name=query.game_short_name,
         chat_instance=query.chat_instance,
     )
 
 
-def _business_connection(
+def _convert_business_connection(
     connection: _BusinessConnection,
 ) -> update_pb2.BusinessConnection:
     return update_pb2.BusinessConnection(
@@ -259,11 +267,11 @@ def _business_connection(
     )
 
 
-def _web_app_data(data: _WebAppData) -> update_pb2.WebAppData:
+def _convert_web_app_data(data: _WebAppData) -> update_pb2.WebAppData:
     return update_pb2.WebAppData(data=data.data, button_text=data.button_text)
 
 
-def _users_shared(shared: _UsersShared) -> update_pb2.UsersShared:
+def _convert_users_shared(shared: _UsersShared) -> update_pb2.UsersShared:
     return update_pb2.UsersShared(
         request_id=shared.request_id,
         users=[
@@ -278,7 +286,7 @@ def _users_shared(shared: _UsersShared) -> update_pb2.UsersShared:
     )
 
 
-def _chat_shared(shared: _ChatShared) -> update_pb2.ChatShared:
+def _convert_chat_shared(shared: _ChatShared) -> update_pb2.ChatShared:
     return update_pb2.ChatShared(
         request_id=shared.request_id,
         chat_id=shared.chat_id,
@@ -287,28 +295,28 @@ def _chat_shared(shared: _ChatShared) -> update_pb2.ChatShared:
     )
 
 
-def _new_members(users: tuple[User, ...]) -> update_pb2.NewChatMembers:
-    members = [contract_user(user) for user in users]
+def _convert_new_members(users: tuple[User, ...]) -> update_pb2.NewChatMembers:
+    members = [convert_user(user) for user in users]
     return update_pb2.NewChatMembers(members=members)
 
 
-def _left_member(user: User) -> update_pb2.LeftChatMember:
-    return update_pb2.LeftChatMember(member=contract_user(user))
+def _convert_left_member(user: User) -> update_pb2.LeftChatMember:
+    return update_pb2.LeftChatMember(member=convert_user(user))
 
 
-def _new_title(title: str) -> update_pb2.NewChatTitle:
+def _convert_new_title(title: str) -> update_pb2.NewChatTitle:
     return update_pb2.NewChatTitle(title=title)
 
 
-def _pinned(message: Raw) -> update_pb2.PinnedMessage:
-    return update_pb2.PinnedMessage(message=referenced_message(message))
+def _convert_pinned_message(message: Raw) -> update_pb2.PinnedMessage:
+    return update_pb2.PinnedMessage(message=decode_referenced_message(message))
 
 
-def _migration(chat_id: int) -> update_pb2.ChatMigration:
+def _convert_migration(chat_id: int) -> update_pb2.ChatMigration:
     return update_pb2.ChatMigration(chat_id=chat_id)
 
 
-def _write_access(access: _WriteAccess) -> update_pb2.WriteAccessAllowed:
+def _convert_write_access(access: _WriteAccessAllowed) -> update_pb2.WriteAccessAllowed:
     return update_pb2.WriteAccessAllowed(
         from_request=access.from_request,
         web_app_name=access.web_app_name,
@@ -316,7 +324,7 @@ def _write_access(access: _WriteAccess) -> update_pb2.WriteAccessAllowed:
     )
 
 
-def _forum_topic(topic: _ForumTopic) -> update_pb2.ForumTopicCreated:
+def _convert_forum_topic(topic: _ForumTopicCreated) -> update_pb2.ForumTopicCreated:
     return update_pb2.ForumTopicCreated(
         name=topic.name,
         icon_color=topic.icon_color,
@@ -324,19 +332,23 @@ def _forum_topic(topic: _ForumTopic) -> update_pb2.ForumTopicCreated:
     )
 
 
-def _proximity_alert(alert: _ProximityAlert) -> update_pb2.ProximityAlertTriggered:
+def _convert_proximity_alert(
+    alert: _ProximityAlertTriggered,
+) -> update_pb2.ProximityAlertTriggered:
     return update_pb2.ProximityAlertTriggered(
-        traveler=contract_user(alert.traveler),
-        watcher=contract_user(alert.watcher),
+        traveler=convert_user(alert.traveler),
+        watcher=convert_user(alert.watcher),
         distance_meters=alert.distance,
     )
 
 
-def _boosts(boosts: _Boosts) -> update_pb2.ChatBoostAdded:
+def _convert_boost_added(boosts: _ChatBoostAdded) -> update_pb2.ChatBoostAdded:
     return update_pb2.ChatBoostAdded(boost_count=boosts.boost_count)
 
 
-def _pre_checkout(query: _PreCheckout) -> update_pb2.PreCheckoutQuery:
+def _convert_pre_checkout_query(
+    query: _PreCheckoutQuery,
+) -> update_pb2.PreCheckoutQuery:
     order = query.order_info
     return update_pb2.PreCheckoutQuery(
         pre_checkout_query_id=query.id,
@@ -344,19 +356,19 @@ def _pre_checkout(query: _PreCheckout) -> update_pb2.PreCheckoutQuery:
         total_amount=query.total_amount,
         invoice_payload=query.invoice_payload,
         shipping_option_id=query.shipping_option_id,
-        order_info=None if order is None else order_info(order),
+        order_info=None if order is None else convert_order_info(order),
     )
 
 
-def _shipping(query: _Shipping) -> update_pb2.ShippingQuery:
+def _convert_shipping_query(query: _ShippingQuery) -> update_pb2.ShippingQuery:
     return update_pb2.ShippingQuery(
         shipping_query_id=query.id,
         invoice_payload=query.invoice_payload,
-        shipping_address=shipping_address(query.shipping_address),
+        shipping_address=convert_shipping_address(query.shipping_address),
     )
 
 
-def _join_request(request: _JoinRequest) -> update_pb2.JoinRequest:
+def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.JoinRequest:
     link = request.invite_link
     return update_pb2.JoinRequest(
         bio=request.bio,
@@ -366,15 +378,15 @@ def _join_request(request: _JoinRequest) -> update_pb2.JoinRequest:
     )
 
 
-def _membership(change: _Membership) -> update_pb2.Membership:
+def _convert_membership(change: _ChatMemberUpdate) -> update_pb2.Membership:
     return update_pb2.Membership(
-        telegram_user_id=change.new.user.id,
-        old_status=change.old.status,
-        new_status=change.new.status,
+        telegram_user_id=change.new_member.user.id,
+        old_status=change.old_member.status,
+        new_status=change.new_member.status,
     )
 
 
-_MESSAGES = (
+_MESSAGE_TYPES = (
     "edited_message",
     "channel_post",
     "edited_channel_post",
@@ -383,36 +395,42 @@ _MESSAGES = (
     "guest_message",
 )
 
-_MESSAGE_READER = (Decoder(_Edited), _message)
-_MEMBERSHIP_READER = (Decoder(_Membership), _membership)
-_MIGRATION_READER = (Decoder(Int64), _migration)
-_Reader = tuple[Decoder[Any], Callable[[Any], ContractMessage | None]]
+_MESSAGE_DECODER = (Decoder(_EditedMessage), _convert_edited_message)
+_MEMBERSHIP_DECODER = (Decoder(_ChatMemberUpdate), _convert_membership)
+_MIGRATION_DECODER = (Decoder(Int64), _convert_migration)
+_DecoderAndConverter = tuple[Decoder[Any], Callable[[Any], ContractMessage | None]]
 
-READERS: dict[str, _Reader] = {
-    "message_reaction": (Decoder(_Reactions), _reactions),
-    "poll_answer": (Decoder(_PollAnswer), _poll_answer),
-    "inline_query": (Decoder(_InlineQuery), _inline_query),
-    "chosen_inline_result": (Decoder(_ChosenResult), _chosen_result),
-    "pre_checkout_query": (Decoder(_PreCheckout), _pre_checkout),
-    "shipping_query": (Decoder(_Shipping), _shipping),
-    "chat_join_request": (Decoder(_JoinRequest), _join_request),
-    "my_chat_member": _MEMBERSHIP_READER,
-    "chat_member": _MEMBERSHIP_READER,
-    "callback_query": (Decoder(_CallbackQuery), _callback_query),
-    "business_connection": (Decoder(_BusinessConnection), _business_connection),
-    "web_app_data": (Decoder(_WebAppData), _web_app_data),
-    "users_shared": (Decoder(_UsersShared), _users_shared),
-    "chat_shared": (Decoder(_ChatShared), _chat_shared),
-    "new_chat_members": (Decoder(tuple[User, ...]), _new_members),
-    "left_chat_member": (Decoder(User), _left_member),
-    "new_chat_title": (Decoder(str), _new_title),
-    "pinned_message": (Decoder(Raw), _pinned),
-    "migrate_to_chat_id": _MIGRATION_READER,
-    "migrate_from_chat_id": _MIGRATION_READER,
-    "write_access_allowed": (Decoder(_WriteAccess), _write_access),
-    "forum_topic_created": (Decoder(_ForumTopic), _forum_topic),
-    "proximity_alert_triggered": (Decoder(_ProximityAlert), _proximity_alert),
-    "boost_added": (Decoder(_Boosts), _boosts),
-    **dict.fromkeys(_MESSAGES, _MESSAGE_READER),
+PAYLOAD_DECODERS: dict[str, _DecoderAndConverter] = {
+    "message_reaction": (Decoder(_MessageReaction), _convert_message_reaction),
+    "poll_answer": (Decoder(_PollAnswer), _convert_poll_answer),
+    "inline_query": (Decoder(_InlineQuery), _convert_inline_query),
+    "chosen_inline_result": (
+        Decoder(_ChosenInlineResult),
+        _convert_chosen_inline_result,
+    ),
+    "pre_checkout_query": (Decoder(_PreCheckoutQuery), _convert_pre_checkout_query),
+    "shipping_query": (Decoder(_ShippingQuery), _convert_shipping_query),
+    "chat_join_request": (Decoder(_ChatJoinRequest), _convert_join_request),
+    "my_chat_member": _MEMBERSHIP_DECODER,
+    "chat_member": _MEMBERSHIP_DECODER,
+    "callback_query": (Decoder(_CallbackQuery), _convert_callback_query),
+    "business_connection": (Decoder(_BusinessConnection), _convert_business_connection),
+    "web_app_data": (Decoder(_WebAppData), _convert_web_app_data),
+    "users_shared": (Decoder(_UsersShared), _convert_users_shared),
+    "chat_shared": (Decoder(_ChatShared), _convert_chat_shared),
+    "new_chat_members": (Decoder(tuple[User, ...]), _convert_new_members),
+    "left_chat_member": (Decoder(User), _convert_left_member),
+    "new_chat_title": (Decoder(str), _convert_new_title),
+    "pinned_message": (Decoder(Raw), _convert_pinned_message),
+    "migrate_to_chat_id": _MIGRATION_DECODER,
+    "migrate_from_chat_id": _MIGRATION_DECODER,
+    "write_access_allowed": (Decoder(_WriteAccessAllowed), _convert_write_access),
+    "forum_topic_created": (Decoder(_ForumTopicCreated), _convert_forum_topic),
+    "proximity_alert_triggered": (
+        Decoder(_ProximityAlertTriggered),
+        _convert_proximity_alert,
+    ),
+    "boost_added": (Decoder(_ChatBoostAdded), _convert_boost_added),
+    **dict.fromkeys(_MESSAGE_TYPES, _MESSAGE_DECODER),
 }
 """How each kind of update, and each content of messages, is read that has a type."""

@@ -5,11 +5,11 @@ from msgspec import Struct
 
 from gateway.telegram.inbound.schema import Int64
 
-PAYMENTS = frozenset({"successful_payment", "refunded_payment"})
+PAYMENT_FIELDS = frozenset({"successful_payment", "refunded_payment"})
 """The parts of a message that tell of one."""
 
 
-class Address(Struct):
+class ShippingAddress(Struct):
     """Where to ship to."""
 
     country_code: str
@@ -20,13 +20,13 @@ class Address(Struct):
     post_code: str
 
 
-class Order(Struct):
+class OrderInfo(Struct):
     """What a user says about an order."""
 
     name: str = ""
     phone_number: str = ""
     email: str = ""
-    shipping_address: Address | None = None
+    shipping_address: ShippingAddress | None = None
 
 
 class Payment(Struct):
@@ -38,10 +38,10 @@ class Payment(Struct):
     telegram_payment_charge_id: str
     provider_payment_charge_id: str = ""
     shipping_option_id: str = ""
-    order_info: Order | None = None
+    order_info: OrderInfo | None = None
 
 
-def contract_payment(payment: Payment) -> contract.Payment:
+def convert_payment(payment: Payment) -> contract.Payment:
     """Give a payment as services see it."""
     order = payment.order_info
     return contract.Payment(
@@ -51,22 +51,22 @@ def contract_payment(payment: Payment) -> contract.Payment:
         telegram_payment_charge_id=payment.telegram_payment_charge_id,
         provider_payment_charge_id=payment.provider_payment_charge_id,
         shipping_option_id=payment.shipping_option_id,
-        order_info=None if order is None else order_info(order),
+        order_info=None if order is None else convert_order_info(order),
     )
 
 
-def order_info(order: Order) -> contract.OrderInfo:
+def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
     """Give what a user says about an order."""
-    where = order.shipping_address
+    address = order.shipping_address
     return contract.OrderInfo(
         name=order.name,
         phone_number=order.phone_number,
         email=order.email,
-        shipping_address=None if where is None else shipping_address(where),
+        shipping_address=None if address is None else convert_shipping_address(address),
     )
 
 
-def shipping_address(address: Address) -> contract.ShippingAddress:
+def convert_shipping_address(address: ShippingAddress) -> contract.ShippingAddress:
     """Give an address."""
     return contract.ShippingAddress(
         country_code=address.country_code,

@@ -20,16 +20,16 @@ _CHAT_TYPES = {
 }
 
 
-def chat_type(chat: Chat) -> "ChatType.ValueType":
+def convert_chat_type(chat: Chat) -> "ChatType.ValueType":
     """Convert the type of a chat; one that Telegram invented later is unspecified."""
     return _CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
 
 
-def contract_chat(chat: Chat) -> contract.Chat:
+def convert_chat(chat: Chat) -> contract.Chat:
     """Convert a chat."""
     return contract.Chat(
         id=chat.id,
-        type=chat_type(chat),
+        type=convert_chat_type(chat),
         title=chat.title,
         username=chat.username,
         is_forum=chat.is_forum,
@@ -37,7 +37,7 @@ def contract_chat(chat: Chat) -> contract.Chat:
     )
 
 
-def contract_user(user: User) -> contract.User:
+def convert_user(user: User) -> contract.User:
     """Convert a user."""
     return contract.User(
         id=user.id,

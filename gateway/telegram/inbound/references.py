@@ -14,7 +14,7 @@ from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
 
 from gateway.telegram.inbound.content import Entity
-from gateway.telegram.inbound.people import contract_chat, contract_user
+from gateway.telegram.inbound.people import convert_chat, convert_user
 from gateway.telegram.inbound.schema import Chat, Date, Int32, Int64, User
 
 _T = TypeVar("_T")
@@ -46,11 +46,11 @@ class _ExternalReply(Struct):
     message_id: Int64 = 0
 
 
-_origin = Decoder(_Origin)
-_quote = Decoder(_Quote)
-_external_reply = Decoder(_ExternalReply)
-_user = Decoder(User)
-_fields = Decoder(dict[str, Raw])
+_origin_decoder = Decoder(_Origin)
+_quote_decoder = Decoder(_Quote)
+_external_reply_decoder = Decoder(_ExternalReply)
+_user_decoder = Decoder(User)
+_fields_decoder = Decoder(dict[str, Raw])
 
 
 def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
@@ -61,62 +61,62 @@ def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
         return None
 
 
-def timestamp(seconds: int) -> Timestamp | None:
+def convert_timestamp(seconds: int) -> Timestamp | None:
     """Convert seconds since the epoch; None for 0, which stands for "not known"."""
     return Timestamp(seconds=seconds) if seconds else None
 
 
-def message_origin(json: Raw) -> contract.MessageOrigin:
+def decode_message_origin(json: Raw) -> contract.MessageOrigin:
     """Convert a MessageOrigin; an empty one if it cannot be read."""
-    origin = decode_or_none(_origin, json)
+    origin = decode_or_none(_origin_decoder, json)
     if origin is None:
         return contract.MessageOrigin()
     chat = origin.sender_chat or origin.chat
     return contract.MessageOrigin(
         type=origin.type,
-        send_time=timestamp(origin.date),
-        sender_user=contract_user(origin.sender_user) if origin.sender_user else None,
+        send_time=convert_timestamp(origin.date),
+        sender_user=convert_user(origin.sender_user) if origin.sender_user else None,
         sender_user_name=origin.sender_user_name,
-        sender_chat=contract_chat(chat) if chat else None,
+        sender_chat=convert_chat(chat) if chat else None,
         message_id=origin.message_id,
         author_signature=origin.author_signature,
     )
 
 
-def text_quote(json: Raw) -> contract.TextQuote | None:
+def decode_text_quote(json: Raw) -> contract.TextQuote | None:
     """Convert a TextQuote; None if it cannot be read."""
-    quote = decode_or_none(_quote, json)
+    quote = decode_or_none(_quote_decoder, json)
     if quote is None:
         return None
     return contract.TextQuote(
         text=quote.text,
-        entities=[contract_entity(entity) for entity in quote.entities],
+        entities=[convert_entity(entity) for entity in quote.entities],
         position=quote.position,
         is_manual=quote.is_manual,
     )
 
 
-def external_reply(json: Raw) -> contract.ExternalReply | None:
+def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
     """Convert an ExternalReplyInfo; None if it cannot be read."""
-    reply = decode_or_none(_external_reply, json)
+    reply = decode_or_none(_external_reply_decoder, json)
     if reply is None:
         return None
-    fields = decode_or_none(_fields, json) or {}
+    fields = decode_or_none(_fields_decoder, json) or {}
     return contract.ExternalReply(
-        origin=message_origin(reply.origin),
-        chat=contract_chat(reply.chat) if reply.chat else None,
+        origin=decode_message_origin(reply.origin),
+        chat=convert_chat(reply.chat) if reply.chat else None,
         message_id=reply.message_id,
-        kind=next((name for name in _ATTACHMENTS if name in fields), ""),
+        kind=next((name for name in _ATTACHMENT_FIELDS if name in fields), ""),
     )
 
 
-def user_or_none(json: Raw) -> context_pb2.User | None:
+def decode_user_or_none(json: Raw) -> context_pb2.User | None:
     """Convert a User; None if it cannot be read."""
-    user = decode_or_none(_user, json)
-    return None if user is None else contract_user(user)
+    user = decode_or_none(_user_decoder, json)
+    return None if user is None else convert_user(user)
 
 
-def contract_entity(entity: Entity) -> contract.MessageEntity:
+def convert_entity(entity: Entity) -> contract.MessageEntity:
     """Convert a marked part of a text."""
     return contract.MessageEntity(
         type=entity.type,
@@ -129,7 +129,7 @@ def contract_entity(entity: Entity) -> contract.MessageEntity:
     )
 
 
-_ATTACHMENTS = (
+_ATTACHMENT_FIELDS = (
     "animation",
     "audio",
     "live_photo",

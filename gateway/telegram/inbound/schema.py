@@ -45,7 +45,7 @@ class DirectMessagesTopic(Struct):
     topic_id: Int64
 
 
-class Happening(Struct, kw_only=True):
+class UpdateHeader(Struct, kw_only=True):
     """What stands under the key of an update's kind.
 
     The properties give the same four answers for every kind. Who and where stand in
@@ -57,32 +57,32 @@ class Happening(Struct, kw_only=True):
     date: Date = 0
 
     @property
-    def actor(self) -> User | None:
+    def effective_user(self) -> User | None:
         """Who acted."""
         return self.user
 
     @property
-    def place(self) -> Chat | None:
+    def effective_chat(self) -> Chat | None:
         """The chat in which it happened."""
         return self.chat
 
     @property
-    def time(self) -> int:
+    def occurred_at(self) -> int:
         """When it happened, in seconds since the epoch. 0: Telegram does not say."""
         return self.date
 
     @property
-    def topic(self) -> int:
+    def topic_id(self) -> int:
         """The topic of the chat. 0: none."""
         return 0
 
     @property
-    def business(self) -> str:
+    def connection_id(self) -> str:
         """The business connection that the chat belongs to. Empty: none."""
         return ""
 
     @property
-    def by_bot(self) -> bool:
+    def is_by_bot(self) -> bool:
         """True: a bot did it, whoever is named as the actor."""
         return False
 
@@ -92,22 +92,22 @@ class Happening(Struct, kw_only=True):
         return None
 
     @property
-    def direct_messages(self) -> int:
+    def direct_messages_topic_id(self) -> int:
         """The topic of a channel's direct messages. 0: none."""
         return 0
 
     @property
-    def about_message(self) -> int:
+    def effective_message_id(self) -> int:
         """The message that it is about, by its id in the chat. 0: none."""
         return 0
 
     @property
-    def question(self) -> str:
+    def pending_query_id(self) -> str:
         """The id of a query that has to be answered. Empty: none."""
         return ""
 
     @property
-    def private_chat(self) -> int:
+    def reply_chat_id(self) -> int:
         """The private chat that messages in answer to it go to. 0: not a special one.
 
         It exists: whoever pays has spoken to the bot, and who wants to join a chat can
@@ -116,18 +116,18 @@ class Happening(Struct, kw_only=True):
         return 0
 
     @property
-    def urgent_seconds(self) -> float:
+    def ttl_seconds(self) -> float:
         """How long an answer is of use, if this one is more urgent than its kind."""
         return 0
 
 
-class FromUser(Happening):
+class SenderHeader(UpdateHeader):
     """Something that a user asks for or did."""
 
     user: User = field(name="from")
 
 
-class Posted(Happening, kw_only=True):
+class MessageHeader(UpdateHeader, kw_only=True):
     """A message or post, without its content."""
 
     message_id: Int64
@@ -142,7 +142,7 @@ class Posted(Happening, kw_only=True):
     sender_business_bot: Raw = Raw()
 
     @property
-    def by_bot(self) -> bool:
+    def is_by_bot(self) -> bool:
         """True: a bot wrote it on behalf of the owner of a business account."""
         return bool(self.sender_business_bot)
 
@@ -152,23 +152,23 @@ class Posted(Happening, kw_only=True):
         return self.sender_chat
 
     @property
-    def direct_messages(self) -> int:
+    def direct_messages_topic_id(self) -> int:
         """The topic of a channel's direct messages. 0: none."""
         topic = self.direct_messages_topic
         return topic.topic_id if topic else 0
 
     @property
-    def about_message(self) -> int:
+    def effective_message_id(self) -> int:
         """Its own id. 0: it is an ephemeral message."""
         return self.message_id
 
     @property
-    def business(self) -> str:
+    def connection_id(self) -> str:
         """The business connection that the chat belongs to. Empty: none."""
         return self.business_connection_id
 
     @property
-    def topic(self) -> int:
+    def topic_id(self) -> int:
         """The topic of the chat. 0: none.
 
         In a supergroup without topics a chain of replies has a thread too, which no
@@ -177,58 +177,58 @@ class Posted(Happening, kw_only=True):
         return self.message_thread_id if self.is_topic_message else 0
 
 
-class Edited(Posted):
+class EditedMessageHeader(MessageHeader):
     """A message or post that was edited, without its content."""
 
     edit_date: Date = 0
 
     @property
-    def time(self) -> int:
+    def occurred_at(self) -> int:
         """When it was edited."""
         return self.edit_date or self.date
 
 
-class GuestMessage(Posted):
+class GuestMessageHeader(MessageHeader):
     """A message in a chat that the bot is not in, without its content."""
 
     guest_query_id: str = ""
 
     @property
-    def question(self) -> str:
+    def pending_query_id(self) -> str:
         """Under which the bot may answer once."""
         return self.guest_query_id
 
 
-class CallbackQuery(FromUser, kw_only=True):
+class CallbackQuery(SenderHeader, kw_only=True):
     """A pressed button, under a message or under an inline message."""
 
     id: str
-    message: Posted | None = None
+    message: MessageHeader | None = None
     inline_message_id: str = ""
     data: str = ""
     game_short_name: str = ""
 
     @property
-    def place(self) -> Chat | None:
+    def effective_chat(self) -> Chat | None:
         """The chat of the message, also if the message is too old to be seen."""
         return self.message.chat if self.message else None
 
     @property
-    def topic(self) -> int:
+    def topic_id(self) -> int:
         """The topic of the chat. 0: none."""
-        return self.message.topic if self.message else 0
+        return self.message.topic_id if self.message else 0
 
     @property
-    def direct_messages(self) -> int:
+    def direct_messages_topic_id(self) -> int:
         """The topic of a channel's direct messages. 0: none."""
-        return self.message.direct_messages if self.message else 0
+        return self.message.direct_messages_topic_id if self.message else 0
 
     @property
-    def about_message(self) -> int:
+    def effective_message_id(self) -> int:
         """The message under which the button is. 0: it is an inline message."""
         return self.message.message_id if self.message else 0
 
     @property
-    def business(self) -> str:
+    def connection_id(self) -> str:
         """The business connection that the chat belongs to. Empty: none."""
-        return self.message.business if self.message else ""
+        return self.message.connection_id if self.message else ""

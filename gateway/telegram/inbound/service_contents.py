@@ -8,10 +8,10 @@ other content.
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from gateway.telegram.inbound.payments import PAYMENTS
+from gateway.telegram.inbound.payments import PAYMENT_FIELDS
 from gateway.telegram.inbound.references import decode_or_none
 
-_fields = Decoder(dict[str, Raw])
+_fields_decoder = Decoder(dict[str, Raw])
 
 
 def find_service_content(json: Raw) -> tuple[str, Raw]:
@@ -26,9 +26,11 @@ def find_service_content(json: Raw) -> tuple[str, Raw]:
     Returns:
         The name of the field and what stands in it. Empty: there is none.
     """
-    fields = decode_or_none(_fields, json) or {}
-    known = next((name for name in fields if name in SERVICE_CONTENTS), "")
-    name = known or next((name for name in fields if name not in _ATTRIBUTES), "")
+    fields = decode_or_none(_fields_decoder, json) or {}
+    known_name = next((name for name in fields if name in SERVICE_CONTENTS), "")
+    name = known_name or next(
+        (name for name in fields if name not in _NON_CONTENT_FIELDS), ""
+    )
     return name, fields.get(name, Raw())
 
 
@@ -91,13 +93,13 @@ SERVICE_CONTENTS = frozenset(
 )
 """Bot API 10.3: the fields of Message that tell of something that happened."""
 
-GAME = "game_short_name"
+GAME_FIELD = "game_short_name"
 """What stands in the press of a button of a game, which has no data."""
 
-NAMED_ATTACHMENTS = (*PAYMENTS, "giveaway", "giveaway_winners")
+ROUTABLE_ATTACHMENTS = (*PAYMENT_FIELDS, "giveaway", "giveaway_winners")
 """Attachments that a route may name, too; without one they go where texts go."""
 
-_ATTRIBUTES = frozenset(
+_NON_CONTENT_FIELDS = frozenset(
     {
         "message_id",
         "message_thread_id",

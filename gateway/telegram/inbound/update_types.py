@@ -7,122 +7,133 @@ from msgspec.json import Decoder
 
 from gateway.telegram.inbound.content import Message
 from gateway.telegram.inbound.headers import (
-    BusinessConnection,
-    ByUser,
-    ChatBoost,
-    DeletedMessages,
-    Guess,
-    JoinRequest,
-    Membership,
-    PaymentQuery,
-    Poll,
-    PollAnswer,
-    Purchase,
-    Query,
-    ReactionChange,
-    ReactionCount,
-    RemovedChatBoost,
-    StoppedGeneration,
-    Subscription,
+    AccountHeader,
+    BusinessConnectionHeader,
+    ChatBoostHeader,
+    ChatMemberHeader,
+    DeletedMessagesHeader,
+    JoinRequestHeader,
+    PaymentQueryHeader,
+    PollAnswerHeader,
+    PollHeader,
+    PurchaseHeader,
+    QueryHeader,
+    ReactionCountHeader,
+    ReactionHeader,
+    RemovedChatBoostHeader,
+    StoppedGenerationHeader,
+    SubscriptionHeader,
+    UnknownHeader,
 )
 from gateway.telegram.inbound.schema import (
     CallbackQuery,
-    Edited,
-    FromUser,
-    GuestMessage,
-    Happening,
-    Posted,
+    EditedMessageHeader,
+    GuestMessageHeader,
+    MessageHeader,
+    SenderHeader,
+    UpdateHeader,
 )
 from gateway.telegram.inbound.service_contents import (
-    GAME,
-    NAMED_ATTACHMENTS,
+    GAME_FIELD,
+    ROUTABLE_ATTACHMENTS,
     SERVICE_CONTENTS,
 )
 
 
-class Kind(Struct, frozen=True):
+class UpdateType(Struct, frozen=True):
     """What the gateway knows of a kind of update.
 
     Attributes:
         name: Telegram's name, which is the key in the update.
         decoder: reads what stands under that key.
-        exempt: True: never limited and never refused.
-        useful_seconds: how long after its arrival an answer is of use. 0: without
+        bypasses_limits: True: never limited and never refused.
+        ttl_seconds: how long after its arrival an answer is of use. 0: without
             limit.
     """
 
     name: str
-    decoder: Decoder[Happening]
-    exempt: bool = False
-    useful_seconds: float = 0
+    decoder: Decoder[UpdateHeader]
+    bypasses_limits: bool = False
+    ttl_seconds: float = 0
 
 
-ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+OPT_IN_TYPES = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 """Kinds that Telegram does not send unless it is asked to (Bot API: setWebhook)."""
 
 
-def _kind(
+def _make_type(
     name: str,
-    shape: type[Happening],
+    header_class: type[UpdateHeader],
     *,
-    exempt: bool = False,
-    useful_seconds: float = 0,
-) -> Kind:
-    return Kind(name, Decoder(shape), exempt, useful_seconds)
+    bypasses_limits: bool = False,
+    ttl_seconds: float = 0,
+) -> UpdateType:
+    return UpdateType(name, Decoder(header_class), bypasses_limits, ttl_seconds)
 
 
-UNKNOWN = _kind("unknown", Guess)
+UNKNOWN_TYPE = _make_type("unknown", UnknownHeader)
 """A kind that is not in the list."""
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        _kind("message", Message),
-        _kind("edited_message", Edited),
-        _kind("channel_post", Posted),
-        _kind("edited_channel_post", Edited),
-        _kind("business_connection", BusinessConnection),
-        _kind("business_message", Posted),
-        _kind("edited_business_message", Edited),
-        _kind("deleted_business_messages", DeletedMessages),
-        _kind("guest_message", GuestMessage),
-        _kind("message_reaction", ReactionChange),
-        _kind("message_reaction_count", ReactionCount),
+UPDATE_TYPES = {
+    update_type.name: update_type
+    for update_type in (
+        _make_type("message", Message),
+        _make_type("edited_message", EditedMessageHeader),
+        _make_type("channel_post", MessageHeader),
+        _make_type("edited_channel_post", EditedMessageHeader),
+        _make_type("business_connection", BusinessConnectionHeader),
+        _make_type("business_message", MessageHeader),
+        _make_type("edited_business_message", EditedMessageHeader),
+        _make_type("deleted_business_messages", DeletedMessagesHeader),
+        _make_type("guest_message", GuestMessageHeader),
+        _make_type("message_reaction", ReactionHeader),
+        _make_type("message_reaction_count", ReactionCountHeader),
         # Telegram itself keeps these three no longer than that.
-        _kind("inline_query", Query, useful_seconds=30),
-        _kind("callback_query", CallbackQuery, useful_seconds=150),
-        _kind("shipping_query", PaymentQuery, exempt=True, useful_seconds=150),
+        _make_type("inline_query", QueryHeader, ttl_seconds=30),
+        _make_type("callback_query", CallbackQuery, ttl_seconds=150),
+        _make_type(
+            "shipping_query", PaymentQueryHeader, bypasses_limits=True, ttl_seconds=150
+        ),
         # Bot API: answerPreCheckoutQuery.
-        _kind("pre_checkout_query", PaymentQuery, exempt=True, useful_seconds=10),
-        _kind("chosen_inline_result", FromUser),
-        _kind("purchased_paid_media", Purchase, exempt=True),
-        _kind("poll", Poll),
-        _kind("poll_answer", PollAnswer),
-        _kind("my_chat_member", Membership, exempt=True),
-        _kind("chat_member", Membership, exempt=True),
-        _kind("chat_join_request", JoinRequest, exempt=True),
-        _kind("chat_boost", ChatBoost),
-        _kind("removed_chat_boost", RemovedChatBoost),
-        _kind("managed_bot", ByUser),
-        _kind("subscription", Subscription, exempt=True),
-        _kind("stopped_message_generation", StoppedGeneration, exempt=True),
+        _make_type(
+            "pre_checkout_query",
+            PaymentQueryHeader,
+            bypasses_limits=True,
+            ttl_seconds=10,
+        ),
+        _make_type("chosen_inline_result", SenderHeader),
+        _make_type("purchased_paid_media", PurchaseHeader, bypasses_limits=True),
+        _make_type("poll", PollHeader),
+        _make_type("poll_answer", PollAnswerHeader),
+        _make_type("my_chat_member", ChatMemberHeader, bypasses_limits=True),
+        _make_type("chat_member", ChatMemberHeader, bypasses_limits=True),
+        _make_type("chat_join_request", JoinRequestHeader, bypasses_limits=True),
+        _make_type("chat_boost", ChatBoostHeader),
+        _make_type("removed_chat_boost", RemovedChatBoostHeader),
+        _make_type("managed_bot", AccountHeader),
+        _make_type("subscription", SubscriptionHeader, bypasses_limits=True),
+        _make_type(
+            "stopped_message_generation", StoppedGenerationHeader, bypasses_limits=True
+        ),
     )
 }
 
 
-def allowed_updates(routed: Iterable[str]) -> list[str]:
+def list_allowed_updates(routed_types: Iterable[str]) -> list[str]:
     """Give what setWebhook has to ask for, so that every route gets its updates.
 
     Args:
-        routed: the kinds that routes name.
+        routed_types: the kinds that routes name.
 
     Returns:
         Nothing, which is the default, as long as that is enough: a list of names
         leaves out the kinds that Telegram invents later. Contents of messages and
         pressed buttons come with those and are not named.
     """
-    wanted = ON_REQUEST.intersection(routed)
-    if not wanted:
+    opted_in = OPT_IN_TYPES.intersection(routed_types)
+    if not opted_in:
         return []
-    named = set(routed) - SERVICE_CONTENTS.union(NAMED_ATTACHMENTS, [GAME])
-    return sorted((KINDS.keys() - ON_REQUEST) | wanted | named)
+    named = set(routed_types) - SERVICE_CONTENTS.union(
+        ROUTABLE_ATTACHMENTS, [GAME_FIELD]
+    )
+    return sorted((UPDATE_TYPES.keys() - OPT_IN_TYPES) | opted_in | named)

@@ -9,10 +9,10 @@ from msgspec import structs
 
 from gateway.domain.bot_api_call import TEXT_EDITS, BotApiCall
 from gateway.domain.errors import RejectedPart
-from gateway.telegram.outbound.media import without_formats, without_media
-from gateway.telegram.outbound.query_answers import amend_answer
+from gateway.telegram.outbound.media import remove_media, remove_parse_modes
+from gateway.telegram.outbound.query_answers import degrade_answer
 
-_PARTS = {
+_PARAMETERS_BY_PART = {
     RejectedPart.FORMAT: "parse_mode",
     RejectedPart.KEYBOARD: "reply_markup",
     RejectedPart.TOPIC: "message_thread_id",
@@ -25,35 +25,35 @@ _KEYBOARD_EDITS = frozenset(
 )
 
 
-def amend(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
+def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     """Change what Telegram refused in a call. None: nothing can be done."""
     if rejected is RejectedPart.EDIT:
-        return _send_anew(call)
+        return _convert_edit_to_send(call)
     if rejected is RejectedPart.FORMAT and call.method == "sendMediaGroup":
-        return without_formats(call)
+        return remove_parse_modes(call)
     if call.method.startswith("answer"):
-        return amend_answer(call, rejected)
+        return degrade_answer(call, rejected)
     is_text = call.method in {"sendMessage", *TEXT_EDITS}
     if rejected in {RejectedPart.MEDIA, RejectedPart.SIZE} and not is_text:
-        return without_media(call)
-    part = _PARTS.get(rejected)
+        return remove_media(call)
+    part = _PARAMETERS_BY_PART.get(rejected)
     # An edit of the keyboard alone without its keyboard would remove the old one.
     if part not in call.parameters or call.method in _KEYBOARD_EDITS:
         return None
-    return structs.replace(call, parameters=_without(part, call.parameters))
+    return structs.replace(call, parameters=_remove_parameter(part, call.parameters))
 
 
-def _send_anew(call: BotApiCall) -> BotApiCall | None:
+def _convert_edit_to_send(call: BotApiCall) -> BotApiCall | None:
     if call.method not in TEXT_EDITS or not call.chat_id:
         return None
     parameters = call.parameters
     for name in ("message_id", "ephemeral_message_id", "receiver_user_id"):
-        parameters = _without(name, parameters)
+        parameters = _remove_parameter(name, parameters)
     parameters |= call.resend_parameters or {}
     return structs.replace(
         call, method="sendMessage", parameters=parameters, resend_parameters=None
     )
 
 
-def _without(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _remove_parameter(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {each: value for each, value in parameters.items() if each != name}

@@ -17,60 +17,60 @@ from botgateway.chat.v1.reply_pb2 import (
 
 from gateway.telegram.outbound.html_marks import find_html_marks
 from gateway.telegram.outbound.markdown_marks import find_markdown_marks
-from gateway.telegram.outbound.marks import Mark, NotInFormat, OpenMark, SpanList
+from gateway.telegram.outbound.marks import InvalidFormat, Mark, OpenMark, SpanList
 from gateway.telegram.outbound.text_splitting import (
-    blank,
-    find_good_end,
-    find_reach,
-    find_whole_end,
-    split,
-    units,
+    count_utf16_units,
+    find_break,
+    find_grapheme_boundary,
+    find_limit_end,
+    is_blank,
+    split_text,
 )
 
-_FINDERS: dict["TextFormat.ValueType", Callable[[str], SpanList]] = {
+_MARK_FINDERS: dict["TextFormat.ValueType", Callable[[str], SpanList]] = {
     TEXT_FORMAT_HTML: find_html_marks,
     TEXT_FORMAT_MARKDOWN_V2: find_markdown_marks,
 }
 
-_SEPARATED = frozenset("_`|")
+_REPEATABLE_CHARACTERS = frozenset("_`|")
 """Marks that are read in pairs or threes. Between two of them, one from the text and
 one that is added, stands a carriage return, which Telegram takes out again."""
 
 _TAG = re.compile(r"<[^<>]*+>")
 
-_TRIES = 8
+_MAX_ATTEMPTS = 8
 """How often a part is made shorter to make room for the marks that it has to close."""
 
 
-def split_formatted(
+def split_formatted_text(
     text: str, text_format: "TextFormat.ValueType", limit: int
 ) -> list[str]:
-    """Cut a text of any format where `split` does, with each part well-formed.
+    """Cut a text of any format where `split_text` does, with each part well-formed.
 
     Args:
         text: with its marks.
         text_format: how it is marked up.
         limit: the length of a part in UTF-16 code units, with its marks.
     """
-    find = _FINDERS.get(text_format)
+    find = _MARK_FINDERS.get(text_format)
     if find is None:
-        return split(text, limit)
-    if units(text) <= limit and _is_seen(text, text_format):
+        return split_text(text, limit)
+    if count_utf16_units(text) <= limit and _has_visible_text(text, text_format):
         return [text]
     try:
-        return _Splitter(text, find(text), limit).split()
-    except NotInFormat:
-        return split(text, limit)
+        return _FormattedTextSplitter(text, find(text), limit).split()
+    except InvalidFormat:
+        return split_text(text, limit)
 
 
-def _is_seen(text: str, text_format: "TextFormat.ValueType") -> bool:
+def _has_visible_text(text: str, text_format: "TextFormat.ValueType") -> bool:
     """Tell whether a user will see something, as far as it is easy to tell."""
     if text_format == TEXT_FORMAT_HTML:
-        return not blank(_TAG.sub("", text))
+        return not is_blank(_TAG.sub("", text))
     return any(map(str.isalnum, text[:64]))
 
 
-class _Splitter:
+class _FormattedTextSplitter:
     """Cuts one text."""
 
     def __init__(self, text: str, spans: SpanList, limit: int) -> None:
@@ -83,64 +83,66 @@ class _Splitter:
         parts = []
         start = 0
         while start < len(self._text):
-            part, end = self._next_part(start)
-            if not blank(self._visible(start, end)):
+            part, end = self._build_next_part(start)
+            if not is_blank(self._extract_visible_text(start, end)):
                 parts.append(part)
             start = end
         return parts
 
-    def _next_part(self, start: int) -> tuple[str, int]:
+    def _build_next_part(self, start: int) -> tuple[str, int]:
         """Give the part that begins there, and where its text ends.
 
         Raises:
-            NotInFormat: its marks alone are longer than a message.
+            InvalidFormat: its marks alone are longer than a message.
         """
-        marks = self._marks_at(start)
-        opening = _join(*(mark.opening for mark in marks))
-        room = self._limit - units(opening)
-        for _ in range(_TRIES):
-            if room <= 0:
+        marks = self._find_open_marks(start)
+        opening = _join_parts(*(mark.opening for mark in marks))
+        available = self._limit - count_utf16_units(opening)
+        for _ in range(_MAX_ATTEMPTS):
+            if available <= 0:
                 break
-            end = self._find_end(start, room)
-            part = _join(opening, self._text[start:end])
+            end = self._find_split_position(start, available)
+            part = _join_parts(opening, self._text[start:end])
             if end < len(self._text):
-                part = self._close(part, start, end)
-            excess = units(part) - self._limit
+                part = self._close_marks(part, start, end)
+            excess = count_utf16_units(part) - self._limit
             if excess <= 0:
                 return part, end
-            room = min(room, units(self._text[start:end])) - excess
-        raise NotInFormat
+            available = (
+                min(available, count_utf16_units(self._text[start:end])) - excess
+            )
+        raise InvalidFormat
 
-    def _find_end(self, start: int, room: int) -> int:
+    def _find_split_position(self, start: int, available: int) -> int:
         """Find where to cut, outside of marks and of what is seen as one character."""
         text = self._text
-        end = find_reach(text, start, room)
+        end = find_limit_end(text, start, available)
         if end == len(text):
             return end
         if end == start:
-            raise NotInFormat
+            raise InvalidFormat
         # The white space of a tag at the start is no end of a word: cut hard instead.
-        for find in (find_good_end, find_whole_end):
-            outside = self._outside_spans(start, find(text, start, end))
+        for find in (find_break, find_grapheme_boundary):
+            outside = self._move_before_spans(start, find(text, start, end))
             if outside > start:
                 return outside
-        outside = self._outside_spans(start, end)
+        outside = self._move_before_spans(start, end)
         if outside > start:
             return outside
-        raise NotInFormat
+        raise InvalidFormat
 
-    def _outside_spans(self, start: int, end: int) -> int:
+    def _move_before_spans(self, start: int, end: int) -> int:
         """Move a cut back so that it is in no mark, nor behind one that opens."""
         index = bisect_left(self._starts, end) - 1
         while index >= 0 and end > start:
             span = self._spans[index]
-            if span.end < end or (span.end == end and not span.opens):
+            if span.end < end or (span.end == end and not span.is_opening):
                 break
             end = span.start
             index -= 1
         return end
 
-    def _marks_at(self, position: int) -> list[Mark]:
+    def _find_open_marks(self, position: int) -> list[Mark]:
         """Give the marks that are open there, the outermost first."""
         index = bisect_right(self._starts, position - 1) - 1
         innermost: OpenMark | None = (
@@ -149,54 +151,63 @@ class _Splitter:
         marks: list[Mark] = []
         while innermost is not None:
             if len(marks) >= self._limit:
-                raise NotInFormat
+                raise InvalidFormat
             marks.append(innermost.mark)
             innermost = innermost.outer
         return marks[::-1]
 
-    def _close(self, part: str, start: int, end: int) -> str:
+    def _close_marks(self, part: str, start: int, end: int) -> str:
         """Close what is open at the end of a part."""
-        marks = self._marks_at(end)
+        marks = self._find_open_marks(end)
         if not marks:
             return part
-        closing = _join(*(_closing(mark, marks[0]) for mark in reversed(marks)))
-        behind = ""
-        if any(mark.quote for mark in marks):
+        closing = _join_parts(
+            *(_build_closing(mark, marks[0]) for mark in reversed(marks))
+        )
+        trailing = ""
+        if any(mark.is_quote for mark in marks):
             # The end of its last line ends a quote, and all has to be closed in it.
-            length = end - self._last_visible_end(start, end)
-            part, behind = part[: len(part) - length], part[len(part) - length :]
-            behind = behind.replace("\r", "")  # nobody would see it
-        return _join(part, closing) + behind
+            length = end - self._find_last_visible_end(start, end)
+            part, trailing = part[: len(part) - length], part[len(part) - length :]
+            trailing = trailing.replace("\r", "")  # nobody would see it
+        return _join_parts(part, closing) + trailing
 
-    def _last_visible_end(self, start: int, end: int) -> int:
+    def _find_last_visible_end(self, start: int, end: int) -> int:
         """Find where the white space at the end of a piece begins."""
         stripped = start + len(self._text[start:end].rstrip("\r\n"))
         index = bisect_left(self._starts, stripped) - 1
         return max(stripped, self._spans[index].end) if index >= 0 else stripped
 
-    def _visible(self, start: int, end: int) -> str:
+    def _extract_visible_text(self, start: int, end: int) -> str:
         """Give what a user sees of a piece."""
-        seen = []
+        pieces = []
         position = start
         index = bisect_left(self._starts, start)
         while index < len(self._spans) and self._spans[index].start < end:
             span = self._spans[index]
-            seen += [self._text[position : span.start], span.visible]
+            pieces += [self._text[position : span.start], span.visible_text]
             position = span.end
             index += 1
-        return "".join([*seen, self._text[position:end]])
+        return "".join([*pieces, self._text[position:end]])
 
 
-def _closing(mark: Mark, outermost: Mark) -> str:
+def _build_closing(mark: Mark, outermost: Mark) -> str:
     """Give what closes a mark. A quote that stands in another mark needs a line end."""
-    return f"{mark.closing}\n" if mark.quote and mark is not outermost else mark.closing
+    return (
+        f"{mark.closing}\n" if mark.is_quote and mark is not outermost else mark.closing
+    )
 
 
-def _join(*parts: str) -> str:
+def _join_parts(*parts: str) -> str:
     """Put parts together so that no two marks become another one."""
     joined = ""
     for part in parts:
-        if part and joined and part[0] == joined[-1] and part[0] in _SEPARATED:
+        if (
+            part
+            and joined
+            and part[0] == joined[-1]
+            and part[0] in _REPEATABLE_CHARACTERS
+        ):
             joined += "\r"
         joined += part
     return joined

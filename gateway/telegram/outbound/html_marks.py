@@ -2,7 +2,13 @@
 
 import re
 
-from gateway.telegram.outbound.marks import Mark, NotInFormat, OpenMark, Span, SpanList
+from gateway.telegram.outbound.marks import (
+    InvalidFormat,
+    Mark,
+    OpenMark,
+    Span,
+    SpanList,
+)
 
 _SPACE = r"[ \t\r\n\x00\x0b]"
 # All of it possessive (+): what has no end is not tried again letter by letter.
@@ -18,7 +24,7 @@ _CHARACTER = re.compile(
 )
 _SPECIAL = re.compile("[<&]")
 
-_TAGS = frozenset(
+_KNOWN_TAGS = frozenset(
     {
         "b",
         "strong",
@@ -39,14 +45,14 @@ _TAGS = frozenset(
         "blockquote",
     }
 )
-_NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
+_NAMED_CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
 
 
 def find_html_marks(text: str) -> SpanList:
     """Find the tags and the characters that are written as entities.
 
     Raises:
-        NotInFormat: a tag is unknown, not closed or wrongly nested.
+        InvalidFormat: a tag is unknown, not closed or wrongly nested.
     """
     spans = SpanList()
     innermost: OpenMark | None = None
@@ -57,38 +63,40 @@ def find_html_marks(text: str) -> SpanList:
             character = _CHARACTER.match(text, start)
             position = character.end() if character else start + 1
             if character:
-                spans.add(Span(start, position, innermost, _decode(character)))
+                spans.add(
+                    Span(start, position, innermost, _decode_character(character))
+                )
         elif text.startswith("/", start + 1):
-            innermost, position = _close(text, start, innermost)
+            innermost, position = _close_tag(text, start, innermost)
             spans.add(Span(start, position, innermost))
         else:
             tag = _START_TAG.match(text, start)
-            if not tag or tag[1].lower() not in _TAGS:
-                raise NotInFormat
+            if not tag or tag[1].lower() not in _KNOWN_TAGS:
+                raise InvalidFormat
             innermost = OpenMark(Mark(tag[0], f"</{tag[1]}>"), innermost)
             position = tag.end()
-            spans.add(Span(start, position, innermost, opens=True))
+            spans.add(Span(start, position, innermost, is_opening=True))
     if innermost is not None:
-        raise NotInFormat
+        raise InvalidFormat
     return spans
 
 
-def _close(
+def _close_tag(
     text: str, start: int, innermost: OpenMark | None
 ) -> tuple[OpenMark | None, int]:
     tag = _END_TAG.match(text, start)
     if not tag or innermost is None:
-        raise NotInFormat
+        raise InvalidFormat
     closing = f"</{tag[1]}>".lower()
     if tag[1] and closing != innermost.mark.closing.lower():
-        raise NotInFormat
+        raise InvalidFormat
     return innermost.outer, tag.end()
 
 
-def _decode(character: re.Match[str]) -> str:
+def _decode_character(character: re.Match[str]) -> str:
     """Give the character that an entity stands for; the entity if there is none."""
     if character[1]:
-        return _NAMED[character[1]]
+        return _NAMED_CHARACTERS[character[1]]
     code = int(character[2]) if character[2] else int(character[3], 16)
     surrogate = 0xD800 <= code < 0xE000
     valid = 0 < code < 0x10FFFF and not surrogate

@@ -17,10 +17,10 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.reply_limits import MAX_BUTTONS
-from gateway.telegram.outbound.text_splitting import blank
-from gateway.telegram.outbound.urls import is_address, read_address
+from gateway.telegram.outbound.text_splitting import is_blank
+from gateway.telegram.outbound.urls import is_complete_url, parse_url
 
-_DATA_BYTES = 64
+_MAX_CALLBACK_DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data. What is longer and can be kept has a
 short key in its place already."""
 
@@ -32,14 +32,14 @@ _STYLES = {
 """Bot API, InlineKeyboardButton and KeyboardButton: style. "link" is only for the
 buttons of rich messages (RichMessageButton)."""
 
-_ROW_LENGTH = 8
+_MAX_ROW_LENGTH = 8
 """Telegram's apps show so many inline buttons in a row; it names no limit itself."""
 
-Report = Callable[[str], None]
+ReportDropped = Callable[[str], None]
 
 
-def inline_keyboard(
-    keyboard: InlineKeyboard, context: RequestContext, report: Report
+def build_inline_keyboard(
+    keyboard: InlineKeyboard, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
     """Give the parameter `reply_markup`; nothing if no button is left.
 
@@ -48,97 +48,99 @@ def inline_keyboard(
     Args:
         keyboard: what the service wants.
         context: where it will be shown.
-        report: called with the fault of each button that is left out.
+        report_dropped: called with the fault of each button that is left out.
     """
     rows = []
-    for buttons in bounded(keyboard, report):
+    for buttons in limit_buttons(keyboard, report_dropped):
         row = []
         for button in buttons:
-            if fault := _fault(button, context):
-                report(fault)
+            if problem := _find_problem(button, context):
+                report_dropped(problem)
             else:
-                row.append(_button(button, report))
+                row.append(_build_button(button, report_dropped))
         rows += [
-            row[start : start + _ROW_LENGTH]
-            for start in range(0, len(row), _ROW_LENGTH)
+            row[start : start + _MAX_ROW_LENGTH]
+            for start in range(0, len(row), _MAX_ROW_LENGTH)
         ]
     return {"reply_markup": {"inline_keyboard": rows}} if rows else {}
 
 
-def bounded(
-    keyboard: InlineKeyboard | ReplyKeyboard, report: Report
+def limit_buttons(
+    keyboard: InlineKeyboard | ReplyKeyboard, report_dropped: ReportDropped
 ) -> Iterator[list[Any]]:
     """Give the buttons of each row, as long as there are not too many of them."""
-    left = MAX_BUTTONS
-    if len(keyboard.rows) > left:
-        report("too_many_buttons")
+    remaining = MAX_BUTTONS
+    if len(keyboard.rows) > remaining:
+        report_dropped("too_many_buttons")
     for row in keyboard.rows[:MAX_BUTTONS]:
-        if len(row.buttons) > left:
-            report("too_many_buttons")
-        buttons = list(row.buttons[:left])
-        left -= len(buttons)
+        if len(row.buttons) > remaining:
+            report_dropped("too_many_buttons")
+        buttons = list(row.buttons[:remaining])
+        remaining -= len(buttons)
         yield buttons
 
 
-def takes_web_apps(context: RequestContext) -> bool:
+def allows_web_apps(context: RequestContext) -> bool:
     """Tell whether a button may open a web app there.
 
     Bot API, InlineKeyboardButton and KeyboardButton: web_app.
     """
-    private = context.chat_type == CHAT_TYPE_PRIVATE
-    return private and not context.business_connection_id
+    is_private = context.chat_type == CHAT_TYPE_PRIVATE
+    return is_private and not context.business_connection_id
 
 
-def style(button: Button | ReplyButton, report: Report) -> dict[str, Any]:
+def build_style(
+    button: Button | ReplyButton, report_dropped: ReportDropped
+) -> dict[str, Any]:
     """Give what a button looks like; nothing where it is left to the app."""
     wanted: ButtonStyle.ValueType = button.style
     if wanted == BUTTON_STYLE_UNSPECIFIED:
         return {}
     if wanted not in _STYLES:
-        report("button_style_unsupported")
+        report_dropped("button_style_unsupported")
         return {}
     return {"style": _STYLES[wanted]}
 
 
-def _fault(button: Button, context: RequestContext) -> str:
+def _find_problem(button: Button, context: RequestContext) -> str:
     """Say in a word why Telegram would refuse the button. Empty: it is fine."""
-    if blank(button.text):
+    if is_blank(button.text):
         return "button_without_text"
     match button.WhichOneof("action"):
         case "callback_data" if button.callback_data:
-            too_long = len(button.callback_data.encode()) > _DATA_BYTES
+            too_long = len(button.callback_data.encode()) > _MAX_CALLBACK_DATA_BYTES
             return "button_data_too_long" if too_long else ""
         case "url" if button.url:
-            valid = read_address(button.url) is not None
+            valid = parse_url(button.url) is not None
             return "" if valid else "button_url_invalid"
         case "web_app_url" if button.web_app_url:
-            return web_app_fault(button.web_app_url, context)
+            return find_web_app_problem(button.web_app_url, context)
         case "route":
             # One that names an rpc which can be called is callback data by now.
             return "button_route_invalid"
     return "button_without_action"
 
 
-def web_app_fault(url: str, context: RequestContext) -> str:
+def find_web_app_problem(url: str, context: RequestContext) -> str:
     """Say in a word why a button cannot open a web app. Empty: it can."""
-    if not takes_web_apps(context):
+    if not allows_web_apps(context):
         return "button_web_app_outside_private_chat"
-    return "" if is_address(url, "https") else "button_url_invalid"
+    return "" if is_complete_url(url, "https") else "button_url_invalid"
 
 
-def _button(button: Button, report: Report) -> dict[str, Any]:
-    shown: dict[str, Any] = {"text": button.text}
+def _build_button(button: Button, report_dropped: ReportDropped) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"text": button.text}
     if button.callback_data:
-        shown["callback_data"] = button.callback_data
+        parameters["callback_data"] = button.callback_data
     elif button.url:
-        shown["url"] = button.url
+        parameters["url"] = button.url
     else:
-        shown["web_app"] = {"url": button.web_app_url}
+        parameters["web_app"] = {"url": button.web_app_url}
     if button.style:
-        shown |= style(button, report)
+        parameters |= build_style(button, report_dropped)
     if icon := button.icon_custom_emoji_id:
         if icon.isascii() and icon.isdecimal() and int(icon[:20]) < 2**63:
-            shown["icon_custom_emoji_id"] = icon
+            parameters["icon_custom_emoji_id"] = icon
         else:
-            report("button_icon_invalid")
-    return shown
+            report_dropped("button_icon_invalid")
+    return parameters

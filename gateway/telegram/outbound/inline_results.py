@@ -21,21 +21,21 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.reply_limits import MAX_RESULT_TEXT
-from gateway.telegram.outbound.formatted_text import split_formatted
-from gateway.telegram.outbound.media import CAPTION_LIMIT, is_file_id
-from gateway.telegram.outbound.reply_markup import reply_markup
-from gateway.telegram.outbound.send_options import parse_mode, previews
-from gateway.telegram.outbound.text_splitting import blank
-from gateway.telegram.outbound.urls import is_address
+from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.media import MAX_CAPTION_LENGTH, is_file_id
+from gateway.telegram.outbound.reply_markup import build_reply_markup
+from gateway.telegram.outbound.send_options import build_link_previews, build_parse_mode
+from gateway.telegram.outbound.text_splitting import is_blank
+from gateway.telegram.outbound.urls import is_complete_url
 
 Parameters = dict[str, Any]
-Report = Callable[[str], None]
+ReportDropped = Callable[[str], None]
 
-_TEXT_LIMIT = 4096
-_ID_BYTES = 64
+_MAX_TEXT_LENGTH = 4096
+_MAX_ID_BYTES = 64
 """Bot API, InlineQueryResult: id."""
 
-_MEDIA = {
+_MEDIA_TYPES = {
     MEDIA_KIND_PHOTO: "photo",
     MEDIA_KIND_VOICE: "voice",
     MEDIA_KIND_AUDIO: "audio",
@@ -44,131 +44,147 @@ _MEDIA = {
     MEDIA_KIND_STICKER: "sticker",
 }
 
-_TITLED = frozenset({"document", "voice", "audio", "video"})
+_TYPES_WITH_TITLE = frozenset({"document", "voice", "audio", "video"})
 """Kinds of media whose results need a title."""
-_DESCRIBED = frozenset({"photo", "document", "video"})
+_TYPES_WITH_DESCRIPTION = frozenset({"photo", "document", "video"})
 """Kinds of media whose results may have a description."""
-_DOCUMENTS = {"pdf": "application/pdf", "zip": "application/zip"}
+_DOCUMENT_MIME_TYPES = {"pdf": "application/pdf", "zip": "application/zip"}
 """The kinds of files that an address may lead to."""
 
 _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 
 
-def inline_result(result: InlineResult, report: Report) -> Parameters | None:
+def build_inline_result(
+    result: InlineResult, report_dropped: ReportDropped
+) -> Parameters | None:
     """Give a result as Telegram takes it; None if it would refuse it.
 
     Args:
         result: what the service wants.
-        report: called with a word for everything that is left out.
+        report_dropped: called with a word for everything that is left out.
     """
     message = result.message
-    if blank(result.result_id) or len(result.result_id.encode()) > _ID_BYTES:
-        report("result_id_invalid")
+    if is_blank(result.result_id) or len(result.result_id.encode()) > _MAX_ID_BYTES:
+        report_dropped("result_id_invalid")
         return None
-    content = _media(result, report) if message.media else _article(result, report)
+    content = (
+        _build_media(result, report_dropped)
+        if message.media
+        else _build_article(result, report_dropped)
+    )
     if content is None:
         return None
     # They may be shown in any chat: web apps are for private ones only.
-    markup = reply_markup(message, _ANY_CHAT, report)
+    markup = build_reply_markup(message, _ANY_CHAT, report_dropped)
     return {"id": result.result_id, **content, **markup}
 
 
 def _untitled(result: InlineResult) -> bool:
     """Tell whether the title is empty for Telegram, which strips all white space."""
-    return blank(result.title) or result.title.isspace()
+    return is_blank(result.title) or result.title.isspace()
 
 
-def _article(result: InlineResult, report: Report) -> Parameters | None:
+def _build_article(
+    result: InlineResult, report_dropped: ReportDropped
+) -> Parameters | None:
     message = result.message
-    text = _fitting(message, _TEXT_LIMIT, report)
+    text = _fit_text(message, _MAX_TEXT_LENGTH, report_dropped)
     if _untitled(result) or not text:
-        report("result_without_title" if _untitled(result) else "result_empty")
+        report_dropped("result_without_title" if _untitled(result) else "result_empty")
         return None
-    [preview] = previews(message, 1, report)
-    content = {"message_text": text, **parse_mode(message), **preview}
-    shown = {"type": "article", "title": result.title, "input_message_content": content}
+    [preview] = build_link_previews(message, 1, report_dropped)
+    content = {"message_text": text, **build_parse_mode(message), **preview}
+    parameters = {
+        "type": "article",
+        "title": result.title,
+        "input_message_content": content,
+    }
     if result.description:
-        shown["description"] = result.description
-    if thumbnail := _thumbnail(result, report):
-        shown["thumbnail_url"] = thumbnail
-    return shown
+        parameters["description"] = result.description
+    if thumbnail := _choose_thumbnail(result, report_dropped):
+        parameters["thumbnail_url"] = thumbnail
+    return parameters
 
 
-def _media(result: InlineResult, report: Report) -> Parameters | None:
+def _build_media(
+    result: InlineResult, report_dropped: ReportDropped
+) -> Parameters | None:
     message, media = result.message, result.message.media[0]
     if len(message.media) > 1:
-        report("result_with_several_media")
-    kind = _MEDIA.get(media.kind, "document")
+        report_dropped("result_with_several_media")
+    kind = _MEDIA_TYPES.get(media.kind, "document")
     if media.file_id:
         if not is_file_id(media.file_id):
-            report("media_file_id_invalid")
+            report_dropped("media_file_id_invalid")
             return None
-        source = f"{_stem(kind)}_file_id"
-        shown: Parameters | None = {"type": kind, source: media.file_id}
+        source = f"{_find_field_prefix(kind)}_file_id"
+        parameters: Parameters | None = {"type": kind, source: media.file_id}
     else:
-        shown = _at_address(kind, media, _thumbnail(result, report))
-    if shown is None:
-        report("result_media_unsupported")
+        parameters = _build_media_from_url(
+            kind, media, _choose_thumbnail(result, report_dropped)
+        )
+    if parameters is None:
+        report_dropped("result_media_unsupported")
         return None
     # Bot API, InlineQueryResultCachedAudio: the title is the one of the file.
-    has_title = kind == "audio" and "audio_file_id" in shown
-    if kind in _TITLED and _untitled(result) and not has_title:
-        report("result_without_title")
+    has_title = kind == "audio" and "audio_file_id" in parameters
+    if kind in _TYPES_WITH_TITLE and _untitled(result) and not has_title:
+        report_dropped("result_without_title")
         return None
     if result.title and kind != "sticker" and not has_title:
-        shown["title"] = result.title
-    if result.description and kind in _DESCRIBED:
-        shown["description"] = result.description
-    if caption := _fitting(message, CAPTION_LIMIT, report):
+        parameters["title"] = result.title
+    if result.description and kind in _TYPES_WITH_DESCRIPTION:
+        parameters["description"] = result.description
+    if caption := _fit_text(message, MAX_CAPTION_LENGTH, report_dropped):
         if kind == "sticker":
-            report("result_caption_unsupported")
+            report_dropped("result_caption_unsupported")
         else:
-            shown |= {"caption": caption, **parse_mode(message)}
-    return shown
+            parameters |= {"caption": caption, **build_parse_mode(message)}
+    return parameters
 
 
-def _at_address(kind: str, media: Media, thumbnail: str) -> Parameters | None:
+def _build_media_from_url(kind: str, media: Media, thumbnail: str) -> Parameters | None:
     """Give what Telegram has to know of a file that it downloads itself."""
     url = media.url
-    ending = _ending(url)
-    if kind == "sticker" or not is_address(url, "http", "https"):
+    extension = _find_extension(url)
+    if kind == "sticker" or not is_complete_url(url, "http", "https"):
         return None
-    if kind == "mpeg4_gif" and ending == "gif":
+    if kind == "mpeg4_gif" and extension == "gif":
         kind = "gif"
-    shown = {"type": kind, f"{_stem(kind)}_url": url}
+    parameters = {"type": kind, f"{_find_field_prefix(kind)}_url": url}
     if kind in {"gif", "mpeg4_gif"} and not thumbnail:
         # Telegram takes the animation itself for that.
         mime_type = "image/gif" if kind == "gif" else "video/mp4"
-        return shown | {"thumbnail_url": url, "thumbnail_mime_type": mime_type}
+        return parameters | {"thumbnail_url": url, "thumbnail_mime_type": mime_type}
     if kind == "photo":
-        return shown | {"thumbnail_url": thumbnail or url}
+        return parameters | {"thumbnail_url": thumbnail or url}
     if kind == "video":
         # The picture is required, and a video is none.
-        shown |= {"thumbnail_url": thumbnail, "mime_type": "video/mp4"}
-        return shown if thumbnail else None
+        parameters |= {"thumbnail_url": thumbnail, "mime_type": "video/mp4"}
+        return parameters if thumbnail else None
     if kind == "document":
-        shown |= {"mime_type": _DOCUMENTS.get(ending, "")}
-        if not shown["mime_type"]:
+        parameters |= {"mime_type": _DOCUMENT_MIME_TYPES.get(extension, "")}
+        if not parameters["mime_type"]:
             return None
     if thumbnail and kind not in {"voice", "audio"}:
-        shown["thumbnail_url"] = thumbnail
-    return shown
+        parameters["thumbnail_url"] = thumbnail
+    return parameters
 
 
-def _thumbnail(result: InlineResult, report: Report) -> str:
+def _choose_thumbnail(result: InlineResult, report_dropped: ReportDropped) -> str:
     url = result.thumbnail_url
-    if not url or is_address(url, "http", "https"):
+    if not url or is_complete_url(url, "http", "https"):
         return url
-    report("thumbnail_url_invalid")
+    report_dropped("thumbnail_url_invalid")
     return ""
 
 
-def _stem(kind: str) -> str:
+def _find_field_prefix(kind: str) -> str:
     """Give the word for a kind that Telegram's field names begin with."""
     return kind.removesuffix("_gif")
 
 
-def _ending(url: str) -> str:
+def _find_extension(url: str) -> str:
     """Give what the path of an address ends with, such as "pdf"."""
     try:
         return urlsplit(url).path.rpartition(".")[2].lower()
@@ -176,10 +192,12 @@ def _ending(url: str) -> str:
         return ""
 
 
-def _fitting(message: OutgoingMessage, limit: int, report: Report) -> str:
+def _fit_text(
+    message: OutgoingMessage, limit: int, report_dropped: ReportDropped
+) -> str:
     """Give as much of a text as one message takes. Empty: nothing would be seen."""
     text = message.text[:MAX_RESULT_TEXT]
-    parts = split_formatted(text, message.format, limit)
+    parts = split_formatted_text(text, message.format, limit)
     if len(parts) > 1 or len(message.text) > MAX_RESULT_TEXT:
-        report("text_too_long")
+        report_dropped("text_too_long")
     return parts[0] if parts else ""

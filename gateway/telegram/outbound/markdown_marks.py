@@ -2,7 +2,13 @@
 
 import re
 
-from gateway.telegram.outbound.marks import Mark, NotInFormat, OpenMark, Span, SpanList
+from gateway.telegram.outbound.marks import (
+    InvalidFormat,
+    Mark,
+    OpenMark,
+    Span,
+    SpanList,
+)
 
 _SPECIAL = re.compile(r"[\\_*\[\]()~`>#+\-=|{}.!\n]")
 _SPECIAL_IN_CODE = re.compile(r"[\\`]")
@@ -16,12 +22,12 @@ def find_markdown_marks(text: str) -> SpanList:
     """Find the marks and the escaped characters.
 
     Raises:
-        NotInFormat: a reserved character is not escaped, or a mark not closed.
+        InvalidFormat: a reserved character is not escaped, or a mark not closed.
     """
-    return _Reader(text).read()
+    return _MarkdownScanner(text).scan()
 
 
-class _Reader:
+class _MarkdownScanner:
     """Goes through a text once; each step moves `_position` on."""
 
     def __init__(self, text: str) -> None:
@@ -30,91 +36,100 @@ class _Reader:
         self._innermost: OpenMark | None = None
         self._spans = SpanList()
         self._quote: Mark | None = None
-        self._line_starts = True
+        self._is_line_start = True
         """A quote may begin here."""
 
-    def read(self) -> SpanList:
-        while special := self._next_special():
+    def scan(self) -> SpanList:
+        while special := self._find_special():
             literal = self._text[self._position : special.start()]
             if literal.strip("\r"):
-                self._line_starts = False
+                self._is_line_start = False
             self._position = special.start()
-            self._step(special[0])
+            self._read_special(special[0])
         self._end_quote(len(self._text))
         if self._innermost is not None:
-            raise NotInFormat
+            raise InvalidFormat
         return self._spans
 
-    def _next_special(self) -> re.Match[str] | None:
-        special = _SPECIAL_IN_CODE if self._in_code() else _SPECIAL
+    def _find_special(self) -> re.Match[str] | None:
+        special = _SPECIAL_IN_CODE if self._is_in_code() else _SPECIAL
         return special.search(self._text, self._position)
 
-    def _in_code(self) -> bool:
+    def _is_in_code(self) -> bool:
         return self._innermost is not None and self._innermost.mark.opening[0] == "`"
 
-    def _step(self, character: str) -> None:
+    def _read_special(self, character: str) -> None:
         if character == "\\":
             self._read_escape()
         elif character == "\n":
             self._read_line_end()
-        elif character == "]" and self._innermost and self._opened() in {"[", "!["}:
+        elif (
+            character == "]"
+            and self._innermost
+            and self._find_innermost_opening() in {"[", "!["}
+        ):
             self._end_link(self._innermost)
-        elif character == ">" and self._line_starts:
+        elif character == ">" and self._is_line_start:
             self._read_quote()
-        elif not self._ends_innermost():
+        elif not self._try_end_innermost():
             self._start_mark()
 
-    def _opened(self) -> str:
+    def _find_innermost_opening(self) -> str:
         return self._innermost.mark.opening if self._innermost else ""
 
     def _read_escape(self) -> None:
         position = self._position
         escaped = self._text[position + 1 : position + 2]
         if not "\x00" < escaped < "\x7f":
-            self._line_starts = False
+            self._is_line_start = False
             self._position += 1
             return
         if escaped != "\r":
-            self._line_starts = escaped == "\n"
-        self._add(2, escaped)
+            self._is_line_start = escaped == "\n"
+        self._add_span(2, escaped)
 
     def _read_line_end(self) -> None:
         if self._quote is not None and not self._text.startswith(
             ">", self._position + 1
         ):
             self._end_quote(self._position)
-            self._add(1, "\n")
+            self._add_span(1, "\n")
         else:
             self._position += 1
-        self._line_starts = True
+        self._is_line_start = True
 
     def _read_quote(self) -> None:
         if self._quote is not None:
-            self._add(1, "")
+            self._add_span(1, "")
             return
-        self._quote = Mark(">", "", quote=True)
-        self._open(self._quote, 1)
+        self._quote = Mark(">", "", is_quote=True)
+        self._open_mark(self._quote, 1)
 
     def _end_quote(self, position: int) -> None:
         """End the quote that is open, if there is one, at the end of its last line."""
         if self._quote is None:
             return
         innermost, last = self._innermost, self._spans[-1]
-        behind = self._text[last.end : position]
+        trailing = self._text[last.end : position]
         allowed = {""} if position == len(self._text) else {"", "\r"}
-        if innermost and self._opened() == "||" and last.opens and behind in allowed:
+        if (
+            innermost
+            and self._find_innermost_opening() == "||"
+            and last.is_opening
+            and trailing in allowed
+        ):
             # A quote whose last line ends with this mark can be expanded.
             innermost = innermost.outer
             self._quote.closing = "||"
         if innermost is None or innermost.mark is not self._quote:
-            raise NotInFormat
+            raise InvalidFormat
         self._innermost = innermost.outer
         self._quote = None
 
-    def _ends_innermost(self) -> bool:
+    def _try_end_innermost(self) -> bool:
         """End the innermost mark, if it ends here."""
         innermost = self._innermost
-        if innermost is None or innermost.mark.quote:
+        if innermost is None or innermost.mark.is_quote:
             return False
         closing = innermost.mark.closing
         if not self._text.startswith(closing, self._position):
@@ -123,13 +138,13 @@ class _Reader:
         if closing == "_" and self._text.startswith("__", self._position):
             return False
         self._innermost = innermost.outer
-        self._add(len(closing), "")
+        self._add_span(len(closing), "")
         return True
 
     def _start_mark(self) -> None:
         mark = _MARK.match(self._text, self._position)
         if not mark:
-            raise NotInFormat
+            raise InvalidFormat
         end = mark.end()
         opening = mark[0]
         if opening == "```":
@@ -141,7 +156,7 @@ class _Reader:
             new_line = _NEW_LINE.match(self._text, end)
             end = new_line.end() if new_line else end
         closing = "]" if opening in {"[", "!["} else mark[0]
-        self._open(Mark(opening, closing), end - self._position)
+        self._open_mark(Mark(opening, closing), end - self._position)
 
     def _end_link(self, link: OpenMark) -> None:
         mark = link.mark
@@ -149,15 +164,15 @@ class _Reader:
         if address:
             mark.closing = f"]{address[0]}"
         elif mark.opening == "![" or self._text.startswith("(", self._position + 1):
-            raise NotInFormat
+            raise InvalidFormat
         self._innermost = link.outer
-        self._add(len(mark.closing), "")
+        self._add_span(len(mark.closing), "")
 
-    def _open(self, mark: Mark, length: int) -> None:
+    def _open_mark(self, mark: Mark, length: int) -> None:
         self._innermost = OpenMark(mark, self._innermost)
         start, self._position = self._position, self._position + length
-        self._spans.add(Span(start, self._position, self._innermost, opens=True))
+        self._spans.add(Span(start, self._position, self._innermost, is_opening=True))
 
-    def _add(self, length: int, visible: str) -> None:
+    def _add_span(self, length: int, visible_text: str) -> None:
         start, self._position = self._position, self._position + length
-        self._spans.add(Span(start, self._position, self._innermost, visible))
+        self._spans.add(Span(start, self._position, self._innermost, visible_text))

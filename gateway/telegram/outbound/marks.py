@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class NotInFormat(Exception):
+class InvalidFormat(Exception):
     """Telegram refuses the text in its format."""
 
 
@@ -13,15 +13,15 @@ class Mark:
     Attributes:
         opening: what opens it again in another message.
         closing: what closes it. For a link it is known only when its end was read.
-        quote: a quote of MarkdownV2: it has no mark at its end, but ends with its line.
+        is_quote: a quote of MarkdownV2: it has no mark at its end, but ends with its line.
     """
 
-    __slots__ = ("closing", "opening", "quote")
+    __slots__ = ("closing", "is_quote", "opening")
 
-    def __init__(self, opening: str, closing: str, *, quote: bool = False) -> None:
+    def __init__(self, opening: str, closing: str, *, is_quote: bool = False) -> None:
         self.opening = opening
         self.closing = closing
-        self.quote = quote
+        self.is_quote = is_quote
 
 
 class OpenMark(NamedTuple):
@@ -38,22 +38,22 @@ class Span(NamedTuple):
         start: its first position.
         end: the position behind it.
         innermost: the marks that are open behind it.
-        visible: what a user sees of it. Empty: nothing, it is a mark.
-        opens: it opens a mark.
+        visible_text: what a user sees of it. Empty: nothing, it is a mark.
+        is_opening: it opens a mark.
     """
 
     start: int
     end: int
     innermost: OpenMark | None
-    visible: str = ""
-    opens: bool = False
+    visible_text: str = ""
+    is_opening: bool = False
 
 
-MOST_MARKS = 10_000
+MAX_MARKS = 10_000
 """Telegram shows 100 marks of a message. A text that has more of them than 100 messages
 could show is not worth the time that reading them takes."""
 
-MOST_SPANS = 100_000
+MAX_SPANS = 100_000
 """The same for marks and escaped characters together."""
 
 
@@ -62,15 +62,15 @@ class SpanList(list[Span]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._marks = 0
+        self._mark_count = 0
 
     def add(self, span: Span) -> None:
         """Append a span.
 
         Raises:
-            NotInFormat: there are too many.
+            InvalidFormat: there are too many.
         """
-        self._marks += span.opens
-        if self._marks > MOST_MARKS or len(self) >= MOST_SPANS:
-            raise NotInFormat
+        self._mark_count += span.is_opening
+        if self._mark_count > MAX_MARKS or len(self) >= MAX_SPANS:
+            raise InvalidFormat
         self.append(span)

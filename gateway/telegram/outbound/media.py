@@ -13,20 +13,20 @@ from msgspec import Struct, structs
 
 from gateway.domain.bot_api_call import BotApiCall, Upload
 from gateway.domain.reply_limits import MAX_MEDIA
-from gateway.telegram.outbound.urls import is_address, is_private
+from gateway.telegram.outbound.urls import is_complete_url, is_private_url
 
-CAPTION_LIMIT = 1024
+MAX_CAPTION_LENGTH = 1024
 """Bot API, sendPhoto and others: caption. In UTF-16 code units."""
 
-ALBUM_LIMIT = 10
+MAX_ALBUM_ITEMS = 10
 """Bot API, sendMediaGroup: media."""
 
-UPLOAD_BYTES = 50_000_000
-PHOTO_BYTES = 10_000_000
+MAX_UPLOAD_BYTES = 50_000_000
+MAX_PHOTO_BYTES = 10_000_000
 """Bot API, sendDocument and sendPhoto: 50 MB and 10 MB. What an MB is, it does not say;
 this is the smaller one."""
 
-_KINDS = {
+_KIND_NAMES = {
     contract.MEDIA_KIND_PHOTO: "photo",
     contract.MEDIA_KIND_VOICE: "voice",
     contract.MEDIA_KIND_AUDIO: "audio",
@@ -35,10 +35,10 @@ _KINDS = {
     contract.MEDIA_KIND_STICKER: "sticker",
 }
 
-_ALBUMS = {"photo": 1, "video": 1, "document": 2, "audio": 3}
+_ALBUM_GROUPS = {"photo": 1, "video": 1, "document": 2, "audio": 3}
 """Which kinds go into an album together. The others go into none."""
 
-_NAMES = {
+_DEFAULT_FILE_NAMES = {
     "photo": "photo.jpg",
     "voice": "voice.ogg",
     "audio": "audio.mp3",
@@ -52,7 +52,7 @@ _FILE_ID = re.compile(r"[A-Za-z0-9_-]+")
 Parameters = dict[str, Any]
 
 
-class Item(Struct, frozen=True):
+class MediaItem(Struct, frozen=True):
     """One file to send.
 
     Attributes:
@@ -64,27 +64,27 @@ class Item(Struct, frozen=True):
     source: str | Upload
 
 
-def read_media(
+def parse_media(
     media: Sequence[contract.Media],
-    report: Callable[[str], None],
+    report_dropped: Callable[[str], None],
     *,
     local_server: bool = False,
-) -> list[Item]:
+) -> list[MediaItem]:
     """Read what is to be sent, in its order.
 
     Args:
         media: of one message.
-        report: called with a word for everything that has to be left out.
+        report_dropped: called with a word for everything that has to be left out.
         local_server: the Bot API server is not Telegram's own. It downloads addresses
             from inside the operator's network, so private ones are left out.
     """
     if len(media) > MAX_MEDIA:
-        report("too_many_media")
+        report_dropped("too_many_media")
     items = []
     for each in media[:MAX_MEDIA]:
-        if local_server and each.url and is_private(each.url):
-            report("media_url_private")
-        elif item := _item(each, report):
+        if local_server and each.url and is_private_url(each.url):
+            report_dropped("media_url_private")
+        elif item := _parse_item(each, report_dropped):
             items.append(item)
     return items
 
@@ -97,21 +97,23 @@ def is_file_id(text: str) -> bool:
     return _FILE_ID.fullmatch(text) is not None
 
 
-def in_albums(items: Iterable[Item]) -> list[list[Item]]:
+def group_into_albums(items: Iterable[MediaItem]) -> list[list[MediaItem]]:
     """Put neighbours together that make an album; the others stay alone."""
-    groups: list[list[Item]] = []
+    groups: list[list[MediaItem]] = []
     for item in items:
         group = groups[-1] if groups else []
-        joins = group and _ALBUMS.get(group[0].kind) == _ALBUMS.get(item.kind, 0)
-        if joins and len(group) < ALBUM_LIMIT:
+        fits_album = group and _ALBUM_GROUPS.get(group[0].kind) == _ALBUM_GROUPS.get(
+            item.kind, 0
+        )
+        if fits_album and len(group) < MAX_ALBUM_ITEMS:
             group.append(item)
         else:
             groups.append([item])
     return groups
 
 
-def media_calls(
-    groups: Sequence[Sequence[Item]],
+def build_media_calls(
+    groups: Sequence[Sequence[MediaItem]],
     caption: Parameters,
     keyboard: Parameters,
 ) -> tuple[list[BotApiCall], bool, bool]:
@@ -128,21 +130,21 @@ def media_calls(
         The calls, and whether caption and keyboard are in them.
     """
     has_album = any(len(group) > 1 for group in groups)
-    bearer = groups[0] if has_album else groups[-1]
-    captioned = bool(caption) and bearer[0].kind != "sticker"
+    caption_group = groups[0] if has_album else groups[-1]
+    has_caption = bool(caption) and caption_group[0].kind != "sticker"
     if has_album and keyboard:
-        captioned = False  # the text is what the buttons can stand under
+        has_caption = False  # the text is what the buttons can stand under
     calls = [
-        _call(group, caption if captioned and group is bearer else {})
+        _build_call(group, caption if has_caption and group is caption_group else {})
         for group in groups
     ]
-    buttoned = len(groups[-1]) == 1 and captioned == bool(caption)
-    if buttoned:
+    has_keyboard = len(groups[-1]) == 1 and has_caption == bool(caption)
+    if has_keyboard:
         calls[-1].parameters.update(keyboard)
-    return calls, captioned, buttoned
+    return calls, has_caption, has_keyboard
 
 
-def without_formats(call: BotApiCall) -> BotApiCall | None:
+def remove_parse_modes(call: BotApiCall) -> BotApiCall | None:
     """Take the formats out of an album. None: there are none."""
     media = [
         {name: part for name, part in each.items() if name != "parse_mode"}
@@ -153,15 +155,15 @@ def without_formats(call: BotApiCall) -> BotApiCall | None:
     return structs.replace(call, parameters={**call.parameters, "media": media})
 
 
-def without_media(call: BotApiCall) -> BotApiCall | None:
+def remove_media(call: BotApiCall) -> BotApiCall | None:
     """Send the caption alone. None: there is none."""
     parameters = call.parameters
-    captioned = parameters["media"][0] if "media" in parameters else parameters
-    if "caption" not in captioned:
+    caption_item = parameters["media"][0] if "media" in parameters else parameters
+    if "caption" not in caption_item:
         return None
-    text = {"text": captioned["caption"]}
-    if "parse_mode" in captioned:
-        text["parse_mode"] = captioned["parse_mode"]
+    text = {"text": caption_item["caption"]}
+    if "parse_mode" in caption_item:
+        text["parse_mode"] = caption_item["parse_mode"]
     kind = call.method.removeprefix("send").lower()
     kept = {
         name: value
@@ -171,7 +173,7 @@ def without_media(call: BotApiCall) -> BotApiCall | None:
     return structs.replace(call, method="sendMessage", parameters=kept | text, files={})
 
 
-def _call(group: Sequence[Item], caption: Parameters) -> BotApiCall:
+def _build_call(group: Sequence[MediaItem], caption: Parameters) -> BotApiCall:
     if len(group) == 1:
         kind, source = group[0].kind, group[0].source
         parameters = {**caption}
@@ -193,37 +195,43 @@ def _call(group: Sequence[Item], caption: Parameters) -> BotApiCall:
     return BotApiCall(method="sendMediaGroup", parameters={"media": media}, files=files)
 
 
-def _item(media: contract.Media, report: Callable[[str], None]) -> Item | None:
-    kind = _KINDS.get(media.kind, "document")
+def _parse_item(
+    media: contract.Media, report_dropped: Callable[[str], None]
+) -> MediaItem | None:
+    kind = _KIND_NAMES.get(media.kind, "document")
     if media.WhichOneof("source") == "upload":
-        return _upload(kind, media.upload, report)
+        return _parse_upload(kind, media.upload, report_dropped)
     source = media.file_id or media.url
     if not source:
-        report("media_without_source")
+        report_dropped("media_without_source")
         return None
-    if media.url and not is_address(media.url, "http", "https"):
-        report("media_url_invalid")
+    if media.url and not is_complete_url(media.url, "http", "https"):
+        report_dropped("media_url_invalid")
         return None
     if media.file_id and not is_file_id(media.file_id):
-        report("media_file_id_invalid")
+        report_dropped("media_file_id_invalid")
         return None
-    return Item(kind, source)
+    return MediaItem(kind, source)
 
 
-def _upload(
-    kind: str, upload: contract.Upload, report: Callable[[str], None]
-) -> Item | None:
+def _parse_upload(
+    kind: str, upload: contract.Upload, report_dropped: Callable[[str], None]
+) -> MediaItem | None:
     content = upload.content  # each reading makes a copy
     if not content:
-        report("media_without_source")
+        report_dropped("media_without_source")
         return None
-    if len(content) > (PHOTO_BYTES if kind == "photo" else UPLOAD_BYTES):
-        report("upload_too_large")
+    if len(content) > (MAX_PHOTO_BYTES if kind == "photo" else MAX_UPLOAD_BYTES):
+        report_dropped("upload_too_large")
         return None
-    name = upload.file_name or _NAMES.get(kind) or _name_of(upload.mime_type)
+    name = (
+        upload.file_name
+        or _DEFAULT_FILE_NAMES.get(kind)
+        or _choose_file_name(upload.mime_type)
+    )
     file = Upload(content=content, file_name=name, mime_type=upload.mime_type)
-    return Item(kind, file)
+    return MediaItem(kind, file)
 
 
-def _name_of(mime_type: str) -> str:
+def _choose_file_name(mime_type: str) -> str:
     return "file" + (mimetypes.guess_extension(mime_type) or "")

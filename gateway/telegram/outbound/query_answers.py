@@ -22,44 +22,47 @@ from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
 from gateway.domain.update import Update
 from gateway.domain.wording import APOLOGY
-from gateway.telegram.outbound.inline_results import inline_result
-from gateway.telegram.outbound.text_splitting import blank
+from gateway.telegram.outbound.inline_results import build_inline_result
+from gateway.telegram.outbound.text_splitting import is_blank
 
-_OFFSET_BYTES = 64
+_MAX_OFFSET_BYTES = 64
 """Bot API, answerInlineQuery: next_offset."""
 
-_DECISIONS = {
+_JOIN_DECISIONS = {
     JOIN_DECISION_APPROVE: ("approve", "approveChatJoinRequest"),
     JOIN_DECISION_DECLINE: ("decline", "declineChatJoinRequest"),
 }
 
-_STRIPPED = {RejectedPart.FORMAT: "parse_mode", RejectedPart.KEYBOARD: "reply_markup"}
+_REMOVABLE_FIELDS = {
+    RejectedPart.FORMAT: "parse_mode",
+    RejectedPart.KEYBOARD: "reply_markup",
+}
 
 Parameters = dict[str, Any]
-Report = Callable[[str], None]
+ReportDropped = Callable[[str], None]
 
 
 def answer_query(
-    update: Update, reply: Reply, report: Report
+    update: Update, reply: Reply, report_dropped: ReportDropped
 ) -> tuple[list[BotApiCall], Sequence[OutgoingMessage]]:
     """Answer what an update asks.
 
     Args:
         update: of a kind that is routed by its name; most ask nothing.
         reply: what the service wants.
-        report: called with a word for everything that is left out.
+        report_dropped: called with a word for everything that is left out.
 
     Returns:
         The calls, and the messages that are still to be sent.
     """
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.trigger_name == "guest_message":
-        return _guest(update, messages[:1], report), messages[1:]
-    answer = _ANSWERS.get(update.trigger_name)
-    return answer(update, reply, report) if answer else [], messages
+        return _answer_guest_message(update, messages[:1], report_dropped), messages[1:]
+    answer = _ANSWER_BUILDERS.get(update.trigger_name)
+    return answer(update, reply, report_dropped) if answer else [], messages
 
 
-def chat_of_messages(update: Update) -> int:
+def find_reply_chat_id(update: Update) -> int:
     """Give the chat that the messages of a reply go to. 0: none."""
     # In a guest's chat the bot may speak only once, by answering.
     if update.trigger_name == "guest_message":
@@ -67,129 +70,143 @@ def chat_of_messages(update: Update) -> int:
     return update.reply_chat_id or update.context.chat_id
 
 
-def amend_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
+def degrade_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     """Take out of all results what Telegram refused. None: nothing can be done."""
-    name = _STRIPPED.get(rejected)
+    name = _REMOVABLE_FIELDS.get(rejected)
     if name is None:
         return None
     parameters = dict(call.parameters)
     if "results" in parameters:
-        parameters["results"] = [_strip(each, name) for each in parameters["results"]]
+        parameters["results"] = [
+            _remove_field(each, name) for each in parameters["results"]
+        ]
     elif "result" in parameters:
-        parameters["result"] = _strip(parameters["result"], name)
+        parameters["result"] = _remove_field(parameters["result"], name)
     if parameters == call.parameters:
         return None
     return structs.replace(call, parameters=parameters)
 
 
-def _strip(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a result
+def _remove_field(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a result
     if not isinstance(value, dict):
         return value
-    return {key: _strip(part, name) for key, part in value.items() if key != name}
+    return {
+        key: _remove_field(part, name) for key, part in value.items() if key != name
+    }
 
 
-def _inline(update: Update, reply: Reply, report: Report) -> list[BotApiCall]:
+def _answer_inline_query(
+    update: Update, reply: Reply, report_dropped: ReportDropped
+) -> list[BotApiCall]:
     answer = reply.inline_answer
     parameters: Parameters = {
         "inline_query_id": update.query_id,
-        "results": _results(answer.results, report),
+        "results": _build_results(answer.results, report_dropped),
         # Telegram's own default is 300 seconds.
         "cache_time": max(0, answer.cache_seconds),
     }
     if answer.personal:
         parameters["is_personal"] = True
-    if len(answer.next_offset.encode()) > _OFFSET_BYTES:
-        report("next_offset_too_long")
+    if len(answer.next_offset.encode()) > _MAX_OFFSET_BYTES:
+        report_dropped("next_offset_too_long")
     elif answer.next_offset:
         parameters["next_offset"] = answer.next_offset
     return [BotApiCall(method="answerInlineQuery", parameters=parameters)]
 
 
-def _results(results: Sequence[InlineResult], report: Report) -> list[Parameters]:
+def _build_results(
+    results: Sequence[InlineResult], report_dropped: ReportDropped
+) -> list[Parameters]:
     if len(results) > MAX_RESULTS:
-        report("too_many_results")
-    shown: dict[str, Parameters] = {}
+        report_dropped("too_many_results")
+    results_by_id: dict[str, Parameters] = {}
     for result in results[:MAX_RESULTS]:
-        if result.result_id in shown:
-            report("result_id_taken")
-        elif (made := inline_result(result, report)) is not None:
-            shown[result.result_id] = made
-    return list(shown.values())
+        if result.result_id in results_by_id:
+            report_dropped("result_id_taken")
+        elif (built := build_inline_result(result, report_dropped)) is not None:
+            results_by_id[result.result_id] = built
+    return list(results_by_id.values())
 
 
-def _guest(
-    update: Update, messages: Sequence[OutgoingMessage], report: Report
+def _answer_guest_message(
+    update: Update, messages: Sequence[OutgoingMessage], report_dropped: ReportDropped
 ) -> list[BotApiCall]:
     """Answer a guest's message by the first message, as a result of its own."""
     for message in messages:
         if not update.query_id:
-            report("no_chat")
+            report_dropped("no_chat")
             continue
         # Telegram asks for a title, which nobody sees.
         result = InlineResult(result_id="answer", title="answer", message=message)
-        made = inline_result(result, report)
-        if made is None and message.media:  # there is one answer, or its text is lost
+        built = build_inline_result(result, report_dropped)
+        if built is None and message.media:  # there is one answer, or its text is lost
             del result.message.media[:]
-            made = inline_result(result, report)
-        if made is not None:
-            answer = {"guest_query_id": update.query_id, "result": made}
+            built = build_inline_result(result, report_dropped)
+        if built is not None:
+            answer = {"guest_query_id": update.query_id, "result": built}
             return [BotApiCall(method="answerGuestQuery", parameters=answer)]
     return []
 
 
-def _pre_checkout(update: Update, reply: Reply, _: Report) -> list[BotApiCall]:
+def _answer_pre_checkout_query(
+    update: Update, reply: Reply, _: ReportDropped
+) -> list[BotApiCall]:
     answer = reply.pre_checkout_answer
     parameters: Parameters = {
         "pre_checkout_query_id": update.query_id,
         "ok": answer.ok,
     }
     if not answer.ok:
-        parameters["error_message"] = _reason(answer.error_message)
+        parameters["error_message"] = _choose_reason(answer.error_message)
     return [BotApiCall(method="answerPreCheckoutQuery", parameters=parameters)]
 
 
-def _shipping(update: Update, reply: Reply, report: Report) -> list[BotApiCall]:
+def _answer_shipping_query(
+    update: Update, reply: Reply, report_dropped: ReportDropped
+) -> list[BotApiCall]:
     answer = reply.shipping_answer
     options = []
     if len(answer.options) > MAX_OPTIONS:
-        report("too_many_shipping_options")
+        report_dropped("too_many_shipping_options")
     for option in answer.options[:MAX_OPTIONS]:
-        if _is_whole(option):
-            options.append(_option(option))
+        if _is_complete(option):
+            options.append(_build_option(option))
         else:
-            report("shipping_option_incomplete")
+            report_dropped("shipping_option_incomplete")
     parameters: Parameters = {"shipping_query_id": update.query_id, "ok": bool(options)}
     if options:
         parameters["shipping_options"] = options
     else:
-        parameters["error_message"] = _reason(answer.error_message)
+        parameters["error_message"] = _choose_reason(answer.error_message)
     return [BotApiCall(method="answerShippingQuery", parameters=parameters)]
 
 
-def _is_whole(option: ShippingOption) -> bool:
+def _is_complete(option: ShippingOption) -> bool:
     """Tell whether Telegram would take an option."""
     if not 0 < len(option.prices) <= MAX_OPTIONS:
         return False
     texts = (option.option_id, option.title, *(part.label for part in option.prices))
-    return not any(blank(text) for text in texts)
+    return not any(is_blank(text) for text in texts)
 
 
-def _option(option: ShippingOption) -> Parameters:
+def _build_option(option: ShippingOption) -> Parameters:
     prices = [{"label": part.label, "amount": part.amount} for part in option.prices]
     return {"id": option.option_id, "title": option.title, "prices": prices}
 
 
-def _reason(text: str) -> str:
+def _choose_reason(text: str) -> str:
     """Give the reason that the user sees; Telegram does not decline without one."""
-    return APOLOGY if blank(text) else text
+    return APOLOGY if is_blank(text) else text
 
 
-def _join(update: Update, reply: Reply, _: Report) -> list[BotApiCall]:
-    word, method = _DECISIONS.get(reply.join_decision, ("queue", ""))
+def _answer_join_request(
+    update: Update, reply: Reply, _: ReportDropped
+) -> list[BotApiCall]:
+    decision, method = _JOIN_DECISIONS.get(reply.join_decision, ("queue", ""))
     if update.query_id:
         parameters: Parameters = {
             "chat_join_request_query_id": update.query_id,
-            "result": word,
+            "result": decision,
         }
         return [BotApiCall(method="answerChatJoinRequestQuery", parameters=parameters)]
     if not method:
@@ -199,10 +216,12 @@ def _join(update: Update, reply: Reply, _: Report) -> list[BotApiCall]:
     return [BotApiCall(method=method, parameters=parameters)]
 
 
-_ANSWERS: dict[str, Callable[[Update, Reply, Report], list[BotApiCall]]] = {
-    "inline_query": _inline,
-    "pre_checkout_query": _pre_checkout,
-    "shipping_query": _shipping,
-    "chat_join_request": _join,
+_ANSWER_BUILDERS: dict[
+    str, Callable[[Update, Reply, ReportDropped], list[BotApiCall]]
+] = {
+    "inline_query": _answer_inline_query,
+    "pre_checkout_query": _answer_pre_checkout_query,
+    "shipping_query": _answer_shipping_query,
+    "chat_join_request": _answer_join_request,
 }
 """How each kind is answered that asks something."""

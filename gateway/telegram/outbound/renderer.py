@@ -16,36 +16,44 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.bot_api_call import BotApiCall, Upload
 from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT
 from gateway.domain.update import Update
-from gateway.telegram.outbound.formatted_text import split_formatted
+from gateway.telegram.outbound.formatted_text import split_formatted_text
 from gateway.telegram.outbound.media import (
-    CAPTION_LIMIT,
-    in_albums,
-    media_calls,
-    read_media,
+    MAX_CAPTION_LENGTH,
+    build_media_calls,
+    group_into_albums,
+    parse_media,
 )
-from gateway.telegram.outbound.query_answers import answer_query, chat_of_messages
-from gateway.telegram.outbound.reply_markup import for_edit, reply_markup
-from gateway.telegram.outbound.send_options import options, parse_mode, previews
-from gateway.telegram.outbound.text_splitting import blank, shorten, units
+from gateway.telegram.outbound.query_answers import answer_query, find_reply_chat_id
+from gateway.telegram.outbound.reply_markup import build_reply_markup, limit_to_edit
+from gateway.telegram.outbound.send_options import (
+    build_link_previews,
+    build_parse_mode,
+    build_send_options,
+)
+from gateway.telegram.outbound.text_splitting import (
+    count_utf16_units,
+    is_blank,
+    truncate,
+)
 
-TEXT_LIMIT = 4096
+MAX_TEXT_LENGTH = 4096
 """Bot API, sendMessage: text. This and the next one count UTF-16 code units."""
-ANSWER_LIMIT = 200
+MAX_CALLBACK_ANSWER_LENGTH = 200
 """Bot API, answerCallbackQuery: text."""
 
-MOST_CALLS = MAX_MESSAGES
+MAX_CALLS = MAX_MESSAGES
 """Calls that one reply is turned into. The rest is left out."""
 
-_PRIVATE = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
+_PRIVATE_CHAT = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
 
 Parameters = dict[str, Any]
 Files = dict[str, Upload]
 
 
-def compose(
+def render(
     update: Update,
     reply: Reply,
-    report: Callable[[str], None],
+    report_dropped: Callable[[str], None],
     *,
     local_server: bool = False,
 ) -> list[BotApiCall]:
@@ -54,27 +62,27 @@ def compose(
     Args:
         update: what the reply answers.
         reply: what the service wants the user to see.
-        report: called with a word for everything that had to be left out.
-        local_server: the Bot API server is not Telegram's own; see `read_media`.
+        report_dropped: called with a word for everything that had to be left out.
+        local_server: the Bot API server is not Telegram's own; see `parse_media`.
     """
-    if call := _plain(update, reply):
+    if call := _render_plain_text(update, reply):
         return [call]
-    composer = _Composer(update, report, local_server=local_server)
+    renderer = _Renderer(update, report_dropped, local_server=local_server)
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
-        composer.answer(reply.callback_answer)
+        renderer.add_callback_answer(reply.callback_answer)
     elif update.trigger_name:
-        composer.calls, messages = answer_query(update, reply, report)
+        renderer.calls, messages = answer_query(update, reply, report_dropped)
     for message in messages[:MAX_MESSAGES]:
-        if len(composer.calls) > MOST_CALLS:
+        if len(renderer.calls) > MAX_CALLS:
             break  # what follows would be left out
-        composer.add(message)
-    if len(reply.messages) > MAX_MESSAGES or len(composer.calls) > MOST_CALLS:
-        report("too_many_messages")
-    return composer.calls[:MOST_CALLS]
+        renderer.add_message(message)
+    if len(reply.messages) > MAX_MESSAGES or len(renderer.calls) > MAX_CALLS:
+        report_dropped("too_many_messages")
+    return renderer.calls[:MAX_CALLS]
 
 
-def _plain(update: Update, reply: Reply) -> BotApiCall | None:
+def _render_plain_text(update: Update, reply: Reply) -> BotApiCall | None:
     """Give the call of the most frequent reply: one short text. None: it is another."""
     messages = reply.messages
     if update.callback_query_id or update.trigger_name or len(messages) != 1:
@@ -82,83 +90,91 @@ def _plain(update: Update, reply: Reply) -> BotApiCall | None:
     message = messages[0]
     text = message.text
     # No character has more than two units.
-    if len(text) > TEXT_LIMIT // 2 or blank(text):
+    if len(text) > MAX_TEXT_LENGTH // 2 or is_blank(text):
         return None
     # The text was seen, so it is all that is set. A field that is new in the contract
     # is not passed over in this way.
     if len(message.ListFields()) != 1 or len(reply.ListFields()) != 1:
         return None
-    if not (chat := place_of(update)):
+    if not (chat := build_chat_parameters(update)):
         return None
     chat["text"] = text
     return BotApiCall(method="sendMessage", parameters=chat)
 
 
-class _Composer:
+class _Renderer:
     """Collects the calls of one reply."""
 
     def __init__(
-        self, update: Update, report: Callable[[str], None], *, local_server: bool
+        self,
+        update: Update,
+        report_dropped: Callable[[str], None],
+        *,
+        local_server: bool,
     ) -> None:
         self.calls: list[BotApiCall] = []
-        self._report = report
+        self._report_dropped = report_dropped
         self._local_server = local_server
         self._callback_query_id = update.callback_query_id
         # Whoever is written to elsewhere is written to in a private chat.
-        elsewhere = update.reply_chat_id
-        self._context = _PRIVATE if elsewhere else update.context
-        self._chat = place_of(update)
+        reply_chat_id = update.reply_chat_id
+        self._context = _PRIVATE_CHAT if reply_chat_id else update.context
+        self._chat_parameters = build_chat_parameters(update)
         """Where new messages go. Empty: nowhere."""
-        self._to = self._chat
+        self._send_parameters = self._chat_parameters
         """The same, with how the current message is sent."""
-        self._pressed = _pressed(update)
+        self._edit_target = _find_edit_target(update)
         """The message that can be edited. Empty: none, or its text is taken."""
-        self._text_left = MAX_TEXT
+        self._remaining_characters = MAX_TEXT
         """How many characters the texts of the next messages may have together."""
 
-    def answer(self, answer: CallbackAnswer) -> None:
+    def add_callback_answer(self, answer: CallbackAnswer) -> None:
         """Answer the pressed button: Telegram shows a spinner until then."""
         parameters: Parameters = {"callback_query_id": self._callback_query_id}
         self.calls.append(
             BotApiCall(method="answerCallbackQuery", parameters=parameters)
         )
         text = answer.text
-        if blank(text):
+        if is_blank(text):
             return
-        if units(text) > ANSWER_LIMIT:
-            if self._chat:
-                self.add(OutgoingMessage(text=text))
+        if count_utf16_units(text) > MAX_CALLBACK_ANSWER_LENGTH:
+            if self._chat_parameters:
+                self.add_message(OutgoingMessage(text=text))
                 return
-            self._report("answer_too_long")
-            text = shorten(text, ANSWER_LIMIT - 1) + "…"
+            self._report_dropped("answer_too_long")
+            text = truncate(text, MAX_CALLBACK_ANSWER_LENGTH - 1) + "…"
         parameters["text"] = text
         if answer.show_alert:
             parameters["show_alert"] = True
 
-    def add(self, message: OutgoingMessage) -> None:
+    def add_message(self, message: OutgoingMessage) -> None:
         """Add the calls that one message takes."""
-        markup = reply_markup(message, self._context, self._report)
-        how = options(message, self._report)
-        self._to = {**self._chat, **how} if how else self._chat
-        parts = self._parts(message)
+        markup = build_reply_markup(message, self._context, self._report_dropped)
+        send_options = build_send_options(message, self._report_dropped)
+        self._send_parameters = (
+            {**self._chat_parameters, **send_options}
+            if send_options
+            else self._chat_parameters
+        )
+        parts = self._split_text(message)
         if message.media and self._add_media(message, parts, markup):
             return
-        target = self._pressed if message.edit else {}
+        target = self._edit_target if message.edit else {}
         if parts:
             self._add_text(message, parts, markup, target)
         elif target:
-            self._edit_keyboard(target, markup)
+            self._add_keyboard_edit(target, markup)
         else:
-            self._report("message_empty")
+            self._report_dropped("message_empty")
 
-    def _parts(self, message: OutgoingMessage) -> list[str]:
+    def _split_text(self, message: OutgoingMessage) -> list[str]:
         """Split the text of a message into what fits into one message each."""
         text = message.text
-        if len(text) > self._text_left:
-            self._report("text_too_long")
-            text = text[: self._text_left]
-        self._text_left -= len(text)
-        return split_formatted(text, message.format, TEXT_LIMIT)
+        if len(text) > self._remaining_characters:
+            self._report_dropped("text_too_long")
+            text = text[: self._remaining_characters]
+        self._remaining_characters -= len(text)
+        return split_formatted_text(text, message.format, MAX_TEXT_LENGTH)
 
     def _add_text(
         self,
@@ -168,80 +184,96 @@ class _Composer:
         target: Parameters,
     ) -> None:
         """Add a text in its parts; the first one edits the target, if there is one."""
-        if not self._chat and (not target or len(parts) > 1):
-            self._report("no_chat")
+        if not self._chat_parameters and (not target or len(parts) > 1):
+            self._report_dropped("no_chat")
             parts = parts[:1] if target else []
-        shown = previews(message, len(parts), self._report)
-        for number, (part, preview) in enumerate(zip(parts, shown, strict=True), 1):
-            content = {"text": part, **parse_mode(message), **preview}
+        link_previews = build_link_previews(message, len(parts), self._report_dropped)
+        for number, (part, preview) in enumerate(
+            zip(parts, link_previews, strict=True), 1
+        ):
+            content = {"text": part, **build_parse_mode(message), **preview}
             is_last = number == len(parts)
             if target:
-                content |= for_edit(markup, self._report) if is_last else {}
-                self._edit("editMessageText", {**target, **content})
+                content |= (
+                    limit_to_edit(markup, self._report_dropped) if is_last else {}
+                )
+                self._add_edit_call("editMessageText", {**target, **content})
                 # A second text would replace the first one.
-                target = self._pressed = {}
+                target = self._edit_target = {}
             else:
-                self._send("sendMessage", {**content, **markup} if is_last else content)
+                self._add_send_call(
+                    "sendMessage", {**content, **markup} if is_last else content
+                )
 
-    def _edit_keyboard(self, target: Parameters, markup: Parameters) -> None:
+    def _add_keyboard_edit(self, target: Parameters, markup: Parameters) -> None:
         """Add the edit of a keyboard alone; without one it takes the old one away."""
-        keyboard = for_edit(markup, self._report)
+        keyboard = limit_to_edit(markup, self._report_dropped)
         # What an edit cannot carry does not mean that the old buttons should go.
         if keyboard or not markup:
-            self._edit("editMessageReplyMarkup", {**target, **keyboard})
+            self._add_edit_call("editMessageReplyMarkup", {**target, **keyboard})
 
     def _add_media(
         self, message: OutgoingMessage, parts: list[str], markup: Parameters
     ) -> bool:
         """Add media and its text. False: there is nothing to send it from."""
-        items = read_media(message.media, self._report, local_server=self._local_server)
+        items = parse_media(
+            message.media, self._report_dropped, local_server=self._local_server
+        )
         if not items:
             return False
-        if not self._chat:
-            self._report("no_chat")
+        if not self._chat_parameters:
+            self._report_dropped("no_chat")
             return True
         caption: Parameters = {}
-        if parts and units(message.text) <= CAPTION_LIMIT:
-            caption = {"caption": message.text, **parse_mode(message)}
+        if parts and count_utf16_units(message.text) <= MAX_CAPTION_LENGTH:
+            caption = {"caption": message.text, **build_parse_mode(message)}
         album = message.album
-        if album and "ephemeral_message_parameters" in self._to:
-            self._report("album_unsupported_here")  # sendMediaGroup knows no receiver
+        if album and "ephemeral_message_parameters" in self._send_parameters:
+            self._report_dropped(
+                "album_unsupported_here"
+            )  # sendMediaGroup knows no receiver
             album = False
-        groups = in_albums(items) if album else [[item] for item in items]
+        groups = group_into_albums(items) if album else [[item] for item in items]
         # Buttons stand under the last thing that is sent.
-        under = {} if parts and not caption else markup
-        calls, captioned, buttoned = media_calls(groups, caption, under)
+        keyboard = {} if parts and not caption else markup
+        calls, has_caption, has_keyboard = build_media_calls(groups, caption, keyboard)
         for call in calls:
-            self._send(call.method, call.parameters, call.files)
-        if parts and not captioned:
+            self._add_send_call(call.method, call.parameters, call.files)
+        if parts and not has_caption:
             self._add_text(message, parts, markup, target={})
-        elif markup and not buttoned:
-            self._report("album_with_keyboard")
+        elif markup and not has_keyboard:
+            self._report_dropped("album_with_keyboard")
         return True
 
-    def _send(
+    def _add_send_call(
         self, method: str, content: Parameters, files: Files | None = None
     ) -> None:
         """Add a call that makes a new message."""
-        parameters = {**self._to, **content}
+        parameters = {**self._send_parameters, **content}
         call = BotApiCall(method=method, parameters=parameters, files=files or {})
         self.calls.append(call)
-        if "reply_parameters" in self._to:  # the next one is no answer by itself
-            self._to = {**self._to}
-            del self._to["reply_parameters"]
+        if (
+            "reply_parameters" in self._send_parameters
+        ):  # the next one is no answer by itself
+            self._send_parameters = {**self._send_parameters}
+            del self._send_parameters["reply_parameters"]
 
-    def _edit(self, method: str, parameters: Parameters) -> None:
+    def _add_edit_call(self, method: str, parameters: Parameters) -> None:
         """Add a call that changes a message."""
         if "ephemeral_message_id" in parameters:
             method = method.replace("editMessage", "editEphemeralMessage")
         self.calls.append(
-            BotApiCall(method=method, parameters=parameters, resend_parameters=self._to)
+            BotApiCall(
+                method=method,
+                parameters=parameters,
+                resend_parameters=self._send_parameters,
+            )
         )
 
 
-def place_of(update: Update) -> Parameters:
+def build_chat_parameters(update: Update) -> Parameters:
     """Name the chat, topic and account for new messages. Empty: there is none."""
-    context, chat_id = update.context, chat_of_messages(update)
+    context, chat_id = update.context, find_reply_chat_id(update)
     if not chat_id:
         return {}
     chat: Parameters = {"chat_id": chat_id}
@@ -254,14 +286,14 @@ def place_of(update: Update) -> Parameters:
     if context.business_connection_id:
         chat["business_connection_id"] = context.business_connection_id
     if update.ephemeral_message_id:
-        receiver = _receiver(update)
+        receiver = _build_receiver(update)
         if receiver is None:
             return {}
         chat["ephemeral_message_parameters"] = receiver
     return chat
 
 
-def _receiver(update: Update) -> Parameters | None:
+def _build_receiver(update: Update) -> Parameters | None:
     """Say who alone sees the answer to an ephemeral message.
 
     Bot API, sendMessage: ephemeral_message_parameters. None: nobody is known, and what
@@ -276,7 +308,7 @@ def _receiver(update: Update) -> Parameters | None:
     return receiver
 
 
-def _pressed(update: Update) -> Parameters:
+def _find_edit_target(update: Update) -> Parameters:
     """Name the message whose button was pressed. Empty: there is none."""
     if update.inline_message_id:
         return {"inline_message_id": update.inline_message_id}

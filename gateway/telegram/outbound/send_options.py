@@ -11,80 +11,84 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
 )
 
-from gateway.telegram.outbound.inline_keyboard import Report
-from gateway.telegram.outbound.urls import is_address
+from gateway.telegram.outbound.inline_keyboard import ReportDropped
+from gateway.telegram.outbound.urls import is_complete_url
 
-_MESSAGE_IDS = range(1, 2**31)
+_VALID_MESSAGE_IDS = range(1, 2**31)
 """What Telegram numbers the messages of a chat with."""
 
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
-_SIZES = {
+_PREVIEW_SIZES = {
     LINK_PREVIEW_SIZE_SMALL: "prefer_small_media",
     LINK_PREVIEW_SIZE_LARGE: "prefer_large_media",
 }
 
 
-def options(message: OutgoingMessage, report: Report) -> dict[str, Any]:
+def build_send_options(
+    message: OutgoingMessage, report_dropped: ReportDropped
+) -> dict[str, Any]:
     """Give the parameters that all methods which send something have in common.
 
     Bot API, sendMessage: reply_parameters, disable_notification, protect_content. Only
     the first of several messages answers another one.
     """
-    chosen: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     if message.silent:
-        chosen["disable_notification"] = True
+        parameters["disable_notification"] = True
     if message.protect_content:
-        chosen["protect_content"] = True
+        parameters["protect_content"] = True
     if message.reply_to_message_id:
-        if message.reply_to_message_id in _MESSAGE_IDS:
-            chosen["reply_parameters"] = {
+        if message.reply_to_message_id in _VALID_MESSAGE_IDS:
+            parameters["reply_parameters"] = {
                 "message_id": message.reply_to_message_id,
                 "allow_sending_without_reply": True,
             }
         else:
-            report("reply_to_message_id_invalid")
-    return chosen
+            report_dropped("reply_to_message_id_invalid")
+    return parameters
 
 
-def parse_mode(message: OutgoingMessage) -> dict[str, Any]:
+def build_parse_mode(message: OutgoingMessage) -> dict[str, Any]:
     """Give the parameter `parse_mode`; nothing for plain text."""
     mode = _PARSE_MODES.get(message.format)
     return {"parse_mode": mode} if mode else {}
 
 
-def previews(
-    message: OutgoingMessage, parts: int, report: Report
+def build_link_previews(
+    message: OutgoingMessage, part_count: int, report_dropped: ReportDropped
 ) -> list[dict[str, Any]]:
     """Give for each part of a text the parameter `link_preview_options`.
 
     A link that the service names is previewed once: above the first part or below the
     last one.
     """
-    if not parts or not message.HasField("link_preview"):
-        return [{}] * parts
+    if not part_count or not message.HasField("link_preview"):
+        return [{}] * part_count
     wanted = message.link_preview
     if wanted.disabled:
-        return [_NO_PREVIEW] * parts
-    shown = {"link_preview_options": _preview(wanted, report)}
-    if "url" not in shown["link_preview_options"]:
-        return [shown if shown["link_preview_options"] else {}] * parts
-    others = [_NO_PREVIEW] * (parts - 1)
-    return [shown, *others] if wanted.above_text else [*others, shown]
+        return [_DISABLED_PREVIEW] * part_count
+    enabled = {"link_preview_options": _build_link_preview(wanted, report_dropped)}
+    if "url" not in enabled["link_preview_options"]:
+        return [enabled if enabled["link_preview_options"] else {}] * part_count
+    others = [_DISABLED_PREVIEW] * (part_count - 1)
+    return [enabled, *others] if wanted.above_text else [*others, enabled]
 
 
-_NO_PREVIEW: dict[str, Any] = {"link_preview_options": {"is_disabled": True}}
+_DISABLED_PREVIEW: dict[str, Any] = {"link_preview_options": {"is_disabled": True}}
 
 
-def _preview(wanted: LinkPreview, report: Report) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
+def _build_link_preview(
+    wanted: LinkPreview, report_dropped: ReportDropped
+) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
     if wanted.url:
-        if is_address(wanted.url, "http", "https"):
-            chosen["url"] = wanted.url
+        if is_complete_url(wanted.url, "http", "https"):
+            parameters["url"] = wanted.url
         else:
-            report("link_preview_url_invalid")
-    if wanted.size in _SIZES:
-        chosen[_SIZES[wanted.size]] = True
+            report_dropped("link_preview_url_invalid")
+    if wanted.size in _PREVIEW_SIZES:
+        parameters[_PREVIEW_SIZES[wanted.size]] = True
     if wanted.above_text:
-        chosen["show_above_text"] = True
-    return chosen
+        parameters["show_above_text"] = True
+    return parameters

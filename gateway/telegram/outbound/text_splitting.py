@@ -18,34 +18,34 @@ _VISIBLE = re.compile(
 TDLib, misc.cpp: clean_input_string and is_empty_string.
 """
 
-_GRAPHEME_LENGTH = 64
+_MAX_GRAPHEME_LENGTH = 64
 """How far back a cut looks for the start of what is seen as one character.
 
 A family of emoji has about ten code points; more than this is play with accents.
 """
 
-_JOINER = "\u200d"
+_ZERO_WIDTH_JOINER = "\u200d"
 
 
-def units(text: str) -> int:
+def count_utf16_units(text: str) -> int:
     """Give the length in UTF-16 code units."""
     if text.isascii():
         return len(text)
     return len(text.encode("utf-16-le")) // 2
 
 
-def blank(text: str) -> bool:
+def is_blank(text: str) -> bool:
     """Tell whether Telegram takes the text for empty and refuses to send it."""
     return not _VISIBLE.search(text)
 
 
-def shorten(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """Give the longest start of the text within the limit, without a broken emoji."""
-    end = find_reach(text, 0, limit)
-    return text[: find_whole_end(text, 0, end)]
+    end = find_limit_end(text, 0, limit)
+    return text[: find_grapheme_boundary(text, 0, end)]
 
 
-def split(text: str, limit: int) -> list[str]:
+def split_text(text: str, limit: int) -> list[str]:
     """Cut a text at the ends of paragraphs, lines or words, as late as possible.
 
     White space stays at the end of the part before it. Without any of these ends the
@@ -55,20 +55,20 @@ def split(text: str, limit: int) -> list[str]:
         text: any text.
         limit: the length of a part in UTF-16 code units.
     """
-    return [part for part in _pieces(text, limit) if not blank(part)]
+    return [part for part in _iterate_parts(text, limit) if not is_blank(part)]
 
 
-def _pieces(text: str, limit: int) -> Iterator[str]:
+def _iterate_parts(text: str, limit: int) -> Iterator[str]:
     start = 0
     while start < len(text):
-        end = find_reach(text, start, limit)
+        end = find_limit_end(text, start, limit)
         if end < len(text):
-            end = find_good_end(text, start, end)
+            end = find_break(text, start, end)
         yield text[start:end]
         start = end
 
 
-def find_reach(text: str, start: int, limit: int) -> int:
+def find_limit_end(text: str, start: int, limit: int) -> int:
     """Find the last position that is within the limit from the start."""
     window = text[start : start + limit]
     if not window.isascii():
@@ -78,7 +78,7 @@ def find_reach(text: str, start: int, limit: int) -> int:
     return start + len(window)
 
 
-def find_good_end(text: str, start: int, end: int) -> int:
+def find_break(text: str, start: int, end: int) -> int:
     """Find where to cut, at the end at the latest and always behind the start."""
     window = text[start:end]
     # A paragraph or line that ends early would make many short messages.
@@ -90,33 +90,37 @@ def find_good_end(text: str, start: int, end: int) -> int:
         return end
     word = window.rsplit(None, 1)[-1]
     head = window[: -len(word)]
-    return end - len(word) if not blank(head) else find_whole_end(text, start, end)
+    return (
+        end - len(word)
+        if not is_blank(head)
+        else find_grapheme_boundary(text, start, end)
+    )
 
 
-def find_whole_end(text: str, start: int, end: int) -> int:
+def find_grapheme_boundary(text: str, start: int, end: int) -> int:
     """Move a cut back so that it does not fall into a visible character."""
-    for position in range(end, max(start, end - _GRAPHEME_LENGTH), -1):
-        if position == len(text) or not _inside(text, start, position):
+    for position in range(end, max(start, end - _MAX_GRAPHEME_LENGTH), -1):
+        if position == len(text) or not _is_inside_grapheme(text, start, position):
             return position
     return end
 
 
-def _inside(text: str, start: int, position: int) -> bool:
+def _is_inside_grapheme(text: str, start: int, position: int) -> bool:
     """Tell whether the characters around the position are seen as one."""
     before, after = text[position - 1], text[position]
-    if _is_flag_letter(before) and _is_flag_letter(after):
+    if _is_regional_indicator(before) and _is_regional_indicator(after):
         first = position
-        while first > start and _is_flag_letter(text[first - 1]):
+        while first > start and _is_regional_indicator(text[first - 1]):
             first -= 1
         return (position - first) % 2 == 1
     return (
-        _JOINER in {before, after}
+        _ZERO_WIDTH_JOINER in {before, after}
         or unicodedata.category(after).startswith("M")
         or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin colours
         or "\U000e0020" <= after <= "\U000e007f"  # the letters in flags of regions
     )
 
 
-def _is_flag_letter(character: str) -> bool:
+def _is_regional_indicator(character: str) -> bool:
     """Regional indicators: two of them are a flag."""
     return "\U0001f1e6" <= character <= "\U0001f1ff"

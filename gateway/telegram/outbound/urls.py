@@ -31,22 +31,22 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Each of them leads to the IPv4 address in its last 32 bits (RFC 6052)."""
 
 
-class Address(Struct, frozen=True):
+class ParsedUrl(Struct, frozen=True):
     """An address that TDLib can read.
 
     Attributes:
         scheme: "http", "https", "tg", "ton" or "tonsite". An address without a scheme
             is taken for "http".
         host: the name or the IP address, an IPv6 one without its brackets.
-        complete: the scheme is written out.
+        has_scheme: the scheme is written out.
     """
 
     scheme: str
     host: str
-    complete: bool
+    has_scheme: bool
 
 
-def read_address(text: str) -> Address | None:
+def parse_url(text: str) -> ParsedUrl | None:
     """Read an address. None: TDLib refuses it as a link."""
     app = _APP_LINK.match(text)
     rest = text[app.end() :] if app else text
@@ -62,27 +62,27 @@ def read_address(text: str) -> Address | None:
     ipv6 = _IPV6.fullmatch(host)
     if app:
         plain = not (protocol or user or port or ipv6)
-        return _app_address(app[1].lower(), host) if plain else None
+        return _parse_app_link(app[1].lower(), host) if plain else None
     if ipv6:
-        return Address(scheme, ipv6[1], bool(protocol))
-    return Address(scheme, host, bool(protocol)) if "." in host else None
+        return ParsedUrl(scheme, ipv6[1], bool(protocol))
+    return ParsedUrl(scheme, host, bool(protocol)) if "." in host else None
 
 
-def is_address(text: str, *schemes: str) -> bool:
+def is_complete_url(text: str, *schemes: str) -> bool:
     """Tell whether a text is a complete address of one of these schemes."""
-    address = read_address(text)
-    return address is not None and address.complete and address.scheme in schemes
+    parsed = parse_url(text)
+    return parsed is not None and parsed.has_scheme and parsed.scheme in schemes
 
 
-def is_private(text: str) -> bool:
+def is_private_url(text: str) -> bool:
     """Tell whether an address leads into a network that is not the Internet.
 
     Only what is written is looked at: nobody is asked which IP address a name has.
     """
-    address = read_address(text)
-    if address is None:
+    parsed = parse_url(text)
+    if parsed is None:
         return True
-    host = _plain_host(address.host)
+    host = _normalize_host(parsed.host)
     if host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES)):
         return True
     try:
@@ -92,11 +92,11 @@ def is_private(text: str) -> bool:
     except (ValueError, OSError):
         return False  # a name
     if isinstance(ip, ipaddress.IPv6Address):
-        ip = _embedded_ipv4(ip) or ip
+        ip = _extract_embedded_ipv4(ip) or ip
     return not ip.is_global
 
 
-def _plain_host(host: str) -> str:
+def _normalize_host(host: str) -> str:
     """Write a host in the way in which those that connect to it read it.
 
     They decode percent signs, and take full-width digits and dots for plain ones
@@ -106,7 +106,7 @@ def _plain_host(host: str) -> str:
     return plain.rstrip(".").lower()
 
 
-def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def _extract_embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """Return the IPv4 address that an IPv6 one leads to. None: it leads to no such."""
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
@@ -120,13 +120,13 @@ def _split_authority(authority: str) -> tuple[str, str, int] | None:
         The port is 0 where there is none. None: one of them is not allowed.
     """
     port = 0
-    mark = max(authority.rfind(each) for each in ":]@")
-    if mark > 0 and authority[mark] == ":":
-        digits = _PORT.fullmatch(authority, mark + 1)
+    separator = max(authority.rfind(each) for each in ":]@")
+    if separator > 0 and authority[separator] == ":":
+        digits = _PORT.fullmatch(authority, separator + 1)
         port = int(digits[1]) if digits else 0
         if not 0 < port < 65536:
             return None
-        authority = authority[:mark]
+        authority = authority[:separator]
     user, _, host = authority.rpartition("@")
     if host.startswith("[") and host.endswith("]"):
         return (user, host, port) if _is_ipv6(host) else None
@@ -135,13 +135,13 @@ def _split_authority(authority: str) -> tuple[str, str, int] | None:
 
 
 def _is_ipv6(host: str) -> bool:
-    written = _IPV6.fullmatch(host)
+    literal = _IPV6.fullmatch(host)
     try:
-        return written is not None and bool(ipaddress.IPv6Address(written[1]))
+        return literal is not None and bool(ipaddress.IPv6Address(literal[1]))
     except ValueError:
         return False
 
 
-def _app_address(scheme: str, host: str) -> Address | None:
+def _parse_app_link(scheme: str, host: str) -> ParsedUrl | None:
     allowed = _SITE_HOST if scheme == "tonsite" else _APP_HOST
-    return Address(scheme, host, complete=True) if allowed.fullmatch(host) else None
+    return ParsedUrl(scheme, host, has_scheme=True) if allowed.fullmatch(host) else None
