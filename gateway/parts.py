@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from gateway.actors.rate_limit import RateLimit
-from gateway.actors.replies.overflow import Refusals
-from gateway.actors.replies.reply_sender import Delivery
-from gateway.actors.replies.service_call import Answering
-from gateway.actors.replies.streaming import Streaming
-from gateway.actors.replies.typing_indicator import Typing
-from gateway.actors.scheduler import ActorSystem
-from gateway.actors.session import Sessions
-from gateway.actors.user_actor import Actor
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.replies.service_call import ServiceCaller
+from gateway.actors.replies.streaming import StreamRunner
+from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.session import SessionResolver
+from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
 from gateway.config import Settings
 from gateway.connections import ConnectionCounts
@@ -115,32 +115,32 @@ class Parts:
                 local_server=settings.uses_local_server,
             )
         )
-        observe = instrumentation.around_observe(self._observe)
-        delivery = Delivery(
+        observe_update = instrumentation.around_observe(self._observe)
+        reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
-        typing = Typing(messenger)
-        answering = Answering(
-            Sessions(services, clock, settings.session_ttl),
-            typing,
-            Streaming(messenger, typing, store.cancellation_bus),
+        typing_indicator = TypingIndicator(messenger)
+        service_caller = ServiceCaller(
+            SessionResolver(services, clock, settings.session_ttl),
+            typing_indicator,
+            StreamRunner(messenger, typing_indicator, store.cancellation_bus),
             clock,
         )
-        actor = Actor(
+        actor = UserActor(
             mailboxes,
             services,
-            answering,
-            delivery,
-            RateLimit(settings.rate_limit_requests, settings.rate_limit_window),
+            service_caller,
+            reply_sender,
+            RateLimiter(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
-            read=reader.parse,
-            observe=observe,
+            parse_update=reader.parse,
+            observe_update=observe_update,
         )
-        self.system = ActorSystem(
+        self.system = ActorScheduler(
             mailboxes,
             actor,
-            Refusals(delivery, clock=clock, observe=observe),
-            tell_stop=store.cancellation_bus.publish,
+            OverflowNotifier(reply_sender, clock=clock, observe_update=observe_update),
+            publish_cancellation=store.cancellation_bus.publish,
             clock=clock,
             max_active=settings.max_active_actors,
             background=background,
@@ -148,9 +148,9 @@ class Parts:
         self.webhook = Webhook(
             secrets=settings.webhook_secrets,
             parse=reader.parse,
-            accept=instrumentation.around_accept(self.system.accept),
+            accept=instrumentation.around_accept(self.system.enqueue),
             add_dead_letter=mailboxes.add_dead_letter,
-            record_update=observe,
+            record_update=observe_update,
             clock=clock,
         )
         self.ops = Ops(health=self._health, ready=self._ready, metrics=metrics.page)
@@ -203,7 +203,7 @@ class Parts:
             "version": self._version,
             "mailboxes": self._mailboxes.mode,
             "bot_api": self._bot_api(),
-            "active_actors": self.system.active,
+            "active_actors": self.system.active_actors,
             "queued_updates": self._mailboxes.in_memory,
             "failing_tasks": failing,
             "problems": problems,
@@ -218,7 +218,7 @@ class Parts:
         add_process_counters(self._metrics, self.connection_counts, self._background)
         system, mailboxes = self.system, self._mailboxes
         for name, meaning, read in (
-            ("active_actors", "Lanes served here.", lambda: system.active),
+            ("active_actors", "Lanes served here.", lambda: system.active_actors),
             (
                 "bot_api_failing",
                 "1: all requests of the last seconds failed.",

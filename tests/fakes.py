@@ -8,10 +8,10 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
-from gateway.actors.replies.service_call import Answering
-from gateway.actors.replies.streaming import Streaming
-from gateway.actors.replies.typing_indicator import Typing
-from gateway.actors.session import Sessions
+from gateway.actors.replies.service_call import ServiceCaller
+from gateway.actors.replies.streaming import StreamRunner
+from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.session import SessionResolver
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.messenger import CancellationBus, RetryPause, await_pause
 from gateway.domain.ports import Clock, MailboxLease
@@ -159,9 +159,9 @@ class FakeServices:
         values = ":".join(call.parameters.values())
         return "" if call.method == "NoSuch" else f"{call.method}:{values}"
 
-    def sign_callback_data(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, scope: str) -> str:
         """Sign data that begins with "PAY" with the place; no other is to be signed."""
-        return f"{data}~{place}" if data.startswith("PAY") else data
+        return f"{data}~{scope}" if data.startswith("PAY") else data
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id, or fail as told."""
@@ -258,18 +258,18 @@ class FakeLease:
     """A lease that lasts, and notes how often it was asked."""
 
     def __init__(self, lease: MailboxLease) -> None:
-        self.claim = lease
+        self.mailbox_lease = lease
         self.holds = 0
         self.give_back_after = 10**9
 
-    async def hold(self) -> None:
+    async def ensure_valid(self) -> None:
         """Count."""
         self.holds += 1
 
-    async def wait(self, pause: Awaitable[None]) -> None:
+    async def await_pause(self, pause: Awaitable[None]) -> None:
         """Await the pause."""
         await pause
-        await self.hold()
+        await self.ensure_valid()
 
     async def begin_step(self) -> None:
         """Note nothing."""
@@ -277,7 +277,7 @@ class FakeLease:
     async def end_step(self) -> None:
         """Note nothing."""
 
-    def wanted_back(self, handled: int) -> bool:
+    def should_release(self, handled: int) -> bool:
         """Want it back as told."""
         return handled >= self.give_back_after
 
@@ -296,12 +296,12 @@ def an_answering(
     messenger: FakeMessenger,
     clock: Clock,
     stops: CancellationBus,
-) -> Answering:
+) -> ServiceCaller:
     """Put together what asks the services."""
-    typing = Typing(messenger)
-    return Answering(
-        Sessions(services, clock, 3600),
+    typing = TypingIndicator(messenger)
+    return ServiceCaller(
+        SessionResolver(services, clock, 3600),
         typing,
-        Streaming(messenger, typing, stops),
+        StreamRunner(messenger, typing, stops),
         clock,
     )

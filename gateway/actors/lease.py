@@ -6,14 +6,14 @@ from typing import Protocol
 from gateway.domain.ports import MailboxLease
 
 
-class Lease(Protocol):
+class ActorLease(Protocol):
     """A claim that somebody keeps alive."""
 
     @property
-    def claim(self) -> MailboxLease:
+    def mailbox_lease(self) -> MailboxLease:
         """The claim."""
 
-    async def hold(self) -> None:
+    async def ensure_valid(self) -> None:
         """Return when the lease is known to last: at once in the usual case.
 
         Awaited before every call with an effect. Whoever lost the lane meanwhile is
@@ -21,8 +21,8 @@ class Lease(Protocol):
         others now.
         """
 
-    async def wait(self, pause: Awaitable[None]) -> None:
-        """Await the pause before a reply is sent again, then return as `hold` does.
+    async def await_pause(self, pause: Awaitable[None]) -> None:
+        """Await the pause before a reply is sent again, then return as `ensure_valid` does.
 
         The actor takes no place meanwhile.
         """
@@ -33,5 +33,5 @@ class Lease(Protocol):
     async def end_step(self) -> None:
         """Note that a suspected update is not processed any more, if it was."""
 
-    def wanted_back(self, handled: int) -> bool:
+    def should_release(self, handled: int) -> bool:
         """Tell whether the lane is to be given back after so many updates."""

@@ -1,6 +1,6 @@
 """Keeps the leases of running actors alive.
 
-Concurrency: one task, `run`, started and cancelled by the system. Actors wait in `hold`
+Concurrency: one task, `run`, started and cancelled by the system. Actors wait in `ensure_valid`
 for its next round. An actor whose lane was lost is cancelled from here.
 """
 
@@ -12,49 +12,51 @@ from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, MailboxStor
 
 logger = logging.getLogger(__name__)
 
-RENEW_SECONDS = 1.0
+RENEW_INTERVAL_SECONDS = 1.0
 """Leases older than this are renewed, this often: twice in vain is survived."""
 
 
-class Renewer:
+class LeaseRenewer:
     """Renews the leases of those claims that have a task."""
 
     def __init__(
         self,
         mailboxes: MailboxStore,
         clock: Clock,
-        running: Mapping[MailboxLease, asyncio.Task[None]],
+        actor_tasks: Mapping[MailboxLease, asyncio.Task[None]],
     ) -> None:
         self._mailboxes = mailboxes
         self._clock = clock
-        self._running = running
+        self._actor_tasks = actor_tasks
         self._renewed = asyncio.Event()
 
     async def run(self) -> None:
         """Renew for ever."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            await self._renew(self._clock.uptime() + LEASE_SECONDS - RENEW_SECONDS)
+            await asyncio.sleep(RENEW_INTERVAL_SECONDS)
+            await self._renew_expiring_by(
+                self._clock.uptime() + LEASE_SECONDS - RENEW_INTERVAL_SECONDS
+            )
 
-    async def renew_ended(self) -> None:
+    async def renew_expired(self) -> None:
         """Renew at once the leases that have run out already, if there are any."""
-        await self._renew(self._clock.uptime())
+        await self._renew_expiring_by(self._clock.uptime())
 
     def lasts(self, lease: MailboxLease) -> bool:
         """Tell whether the claim's lease has not run out."""
         return self._clock.uptime() < lease.expires_at
 
-    async def hold(self, lease: MailboxLease) -> None:
+    async def ensure_valid(self, lease: MailboxLease) -> None:
         """Return when the claim's lease lasts: at once unless it has run out."""
         while not self.lasts(lease):
             await self._renewed.wait()
 
-    async def _renew(self, until: float) -> None:
+    async def _renew_expiring_by(self, deadline: float) -> None:
         """Renew the leases that end by then."""
-        due = [lease for lease in self._running if lease.expires_at <= until]
+        due = [lease for lease in self._actor_tasks if lease.expires_at <= deadline]
         lost = await self._mailboxes.renew(due) if due else ()
         for lease in lost:
-            task = self._running.get(lease)
+            task = self._actor_tasks.get(lease)
             # A commit that frees the lane may be what the renewal came after.
             if task is not None and not task.done() and not lease.is_committing:
                 logger.warning("claim lost", extra={"lane": lease.ordering_key})

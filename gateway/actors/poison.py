@@ -14,56 +14,56 @@ from collections import deque
 
 from gateway.domain.ports import MailboxLease, MailboxStore
 
-GROUP = 16
+MAX_CONCURRENT_SUSPECTS = 16
 """So many suspects take a step at the same time in a worker. If it ends then, each of
 them has seen a crash, and takes its further steps alone."""
 
 
-class Probation:
+class SuspectStepLimiter:
     """Who may take a step now."""
 
     def __init__(self, mailboxes: MailboxStore) -> None:
         self._mailboxes = mailboxes
         self._queue: deque[tuple[MailboxLease, asyncio.Future[None]]] = deque()
-        self._stepping: set[MailboxLease] = set()
+        self._running: set[MailboxLease] = set()
 
     async def begin_step(self, lease: MailboxLease) -> None:
         """Wait until a suspected update may take a step, and note that it begins."""
-        if lease in self._stepping:
+        if lease in self._running:
             return
-        record = asyncio.get_running_loop().create_future()
-        self._queue.append((lease, record))
-        self._admit()
-        await record
+        permission = asyncio.get_running_loop().create_future()
+        self._queue.append((lease, permission))
+        self._start_waiting_steps()
+        await permission
         await self._mailboxes.record_step(lease, running=True)
 
     async def end_step(self, lease: MailboxLease) -> None:
         """Note that the step ended, if there is one, and let others take theirs."""
-        if lease in self._stepping:
+        if lease in self._running:
             await self._mailboxes.record_step(lease, running=False)
             self.remove(lease)
 
     def remove(self, lease: MailboxLease) -> None:
         """Let others take their steps: this update takes none any more."""
-        if lease in self._stepping:
-            self._stepping.remove(lease)
-            self._admit()
+        if lease in self._running:
+            self._running.remove(lease)
+            self._start_waiting_steps()
 
-    def _admit(self) -> None:
+    def _start_waiting_steps(self) -> None:
         while self._queue:
-            lease, record = self._queue[0]
-            if not record.cancelled():
-                if not self._fits(lease):
+            lease, permission = self._queue[0]
+            if not permission.cancelled():
+                if not self._can_start(lease):
                     return
-                self._stepping.add(lease)
-                record.set_result(None)
+                self._running.add(lease)
+                permission.set_result(None)
             self._queue.popleft()
 
-    def _fits(self, lease: MailboxLease) -> bool:
+    def _can_start(self, lease: MailboxLease) -> bool:
         """Tell whether an update may take a step beside those that do so now."""
-        if not self._stepping:
+        if not self._running:
             return True
-        alone = lease.owner_crashes or any(
-            other.owner_crashes for other in self._stepping
+        must_run_alone = lease.owner_crashes or any(
+            other.owner_crashes for other in self._running
         )
-        return not alone and len(self._stepping) < GROUP
+        return not must_run_alone and len(self._running) < MAX_CONCURRENT_SUSPECTS

@@ -71,12 +71,12 @@ class ServiceRouter(Protocol):
     def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would."""
 
-    def sign_callback_data(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, scope: str) -> str:
         """Give the data of a button as it goes out, signed if its route wants that.
 
         Args:
             data: the data of a button.
-            place: where the button will be: see `place_of_buttons`.
+            scope: where the button will be: see `place_of_buttons`.
         """
 
     async def resolve_user(self, update: Update) -> str:

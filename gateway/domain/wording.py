@@ -1,3 +1,3 @@
 """What the gateway says of its own accord in more than one room."""
 
-APOLOGY = "Something went wrong on our side. Please try again in a minute."
+APOLOGY_TEXT = "Something went wrong on our side. Please try again in a minute."

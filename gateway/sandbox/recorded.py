@@ -42,9 +42,9 @@ class RecordedServices:
         """Give the data of a button that calls an rpc."""
         return self._services.encode_callback_data(call)
 
-    def sign_callback_data(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, scope: str) -> str:
         """Give the data of a button as it goes out."""
-        return self._services.sign_callback_data(data, place)
+        return self._services.sign_callback_data(data, scope)
 
     async def resolve_user(self, update: Update) -> str:
         """Give the internal user id of the update's human."""

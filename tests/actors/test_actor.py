@@ -15,10 +15,14 @@ from botgateway.route.v1.event_pb2 import (
 )
 from msgspec import structs
 
-from gateway.actors.rate_limit import RateLimit
-from gateway.actors.replies.reply_sender import Delivery
-from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
-from gateway.actors.user_actor import Actor
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.replies.user_notices import (
+    APOLOGY_TEXT,
+    RATE_LIMITED_TEXT,
+    UNKNOWN_COMMAND_TEXT,
+)
+from gateway.actors.user_actor import UserActor
 from gateway.domain.errors import (
     BotApiUnavailable,
     CallRejected,
@@ -65,15 +69,15 @@ class Stage:
         self.useful_seconds = 0.0
         self.claims: list[MailboxLease] = []
         """Under which updates were served."""
-        self.actor = Actor(
+        self.actor = UserActor(
             self.mailboxes,
             self.services,
             an_answering(self.services, self.messenger, self.clock, self.stops),
-            Delivery(self.messenger, self.services, self.clock, patience=PATIENCE),
-            RateLimit(requests, 1),
+            ReplySender(self.messenger, self.services, self.clock, patience=PATIENCE),
+            RateLimiter(requests, 1),
             clock=self.clock,
-            read=self.read,
-            observe=self.turns.append,
+            parse_update=self.read,
+            observe_update=self.turns.append,
         )
 
     def read(self, body: bytes, arrived: float) -> Update:
@@ -92,7 +96,7 @@ class Stage:
             await self.mailboxes.put(envelope)
         self.claims.append(lease)
         held = FakeLease(lease)
-        await self.actor.run(held)
+        await self.actor.serve_mailbox(held)
         return held
 
 
@@ -291,7 +295,7 @@ async def test_a_failing_service_earns_an_apology(
 
     stage.services.answer = fail
     await stage.serve(a_message(1), a_message(2, callback="CONNECT:5"))
-    assert stage.messenger.texts == [APOLOGY, APOLOGY]
+    assert stage.messenger.texts == [APOLOGY_TEXT, APOLOGY_TEXT]
     assert [call.method for call in stage.messenger.sent] == [
         "sendMessage",
         "answerCallbackQuery",
@@ -303,7 +307,7 @@ async def test_a_flood_earns_one_notice_per_window() -> None:
     """The first passes, the second is told, the rest is silent until the next one."""
     stage = Stage(requests=1)
     await stage.serve(*(a_message(n) for n in range(1, 6)))
-    assert stage.messenger.texts == ["hello", SLOW_DOWN]
+    assert stage.messenger.texts == ["hello", RATE_LIMITED_TEXT]
     assert stage.turns.outcomes == ["done"] + ["limited"] * 4
 
 
@@ -311,7 +315,7 @@ async def test_a_limited_button_is_answered_every_time() -> None:
     """The notice is the answer to the press; later presses end their spinner."""
     stage = Stage(requests=1)
     await stage.serve(*(a_message(n, callback="CONNECT:5") for n in (1, 2, 3)))
-    assert stage.messenger.texts == ["", "pressed", SLOW_DOWN, ""]
+    assert stage.messenger.texts == ["", "pressed", RATE_LIMITED_TEXT, ""]
 
 
 async def test_payments_and_membership_are_never_limited() -> None:
@@ -340,7 +344,11 @@ async def test_an_unknown_command_or_button_gets_a_hint(stage: Stage) -> None:
         a_message(4, command="nope", chat_type=CHAT_TYPE_SUPERGROUP, addressed=True),
     )
     assert stage.turns.outcomes == ["unknown", "unknown", "unrouted", "unknown"]
-    assert stage.messenger.texts == [HINT, HINT, HINT]
+    assert stage.messenger.texts == [
+        UNKNOWN_COMMAND_TEXT,
+        UNKNOWN_COMMAND_TEXT,
+        UNKNOWN_COMMAND_TEXT,
+    ]
 
 
 async def test_a_button_that_waited_too_long_is_dropped(stage: Stage) -> None:
@@ -365,7 +373,7 @@ async def test_a_fault_of_our_own_stops_nobody(
     stage.services.answer = crash_once
     with caplog.at_level(logging.ERROR):
         await stage.serve(a_message(1, "secret"), a_message(2, "next"))
-    assert stage.messenger.texts == [APOLOGY, "next"]
+    assert stage.messenger.texts == [APOLOGY_TEXT, "next"]
     assert stage.turns.outcomes == ["crashed", "done"]
     (dead_letter,) = stage.mailboxes.dead_letters.entries
     assert (dead_letter.update_id, dead_letter.reason) == (1, "crashed")
@@ -398,7 +406,12 @@ async def test_an_update_that_was_given_up_can_be_replayed_once() -> None:
     await stage.serve(a_message(4), a_message(5, arrived=stage.clock.now() + 1))
     await stage.serve(REPLAY)
     assert stage.turns.outcomes == ["crashed", "done", "limited", "done", "duplicate"]
-    assert stage.messenger.texts == [APOLOGY, "read again", SLOW_DOWN, "hello"]
+    assert stage.messenger.texts == [
+        APOLOGY_TEXT,
+        "read again",
+        RATE_LIMITED_TEXT,
+        "hello",
+    ]
 
 
 async def test_a_replayed_update_never_waited() -> None:
@@ -426,7 +439,7 @@ async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
         assert isinstance(lease, MailboxLease)
         lease.owner_losses, lease.is_suspected = deaths, deaths > 0
         seen.append(lease.state)
-        await stage.actor.run(FakeLease(lease))
+        await stage.actor.serve_mailbox(FakeLease(lease))
     last = await stage.mailboxes.put(a_message(4))
     assert isinstance(last, MailboxLease)
     assert len({*seen, last.state}) == 4
@@ -580,7 +593,7 @@ async def test_a_lost_claim_ends_the_actor_without_a_trace(stage: Stage) -> None
     taken = await stage.mailboxes.acquire("7")
     assert taken is not None
     with pytest.raises(LeaseLost):
-        await stage.actor.run(FakeLease(lease))
+        await stage.actor.serve_mailbox(FakeLease(lease))
     assert stage.turns == []
     assert stage.mailboxes.in_memory == 1
 
@@ -593,7 +606,7 @@ async def test_a_lane_is_given_back_when_it_is_wanted(stage: Stage) -> None:
         await stage.mailboxes.put(a_message(n))
     held = FakeLease(lease)
     held.give_back_after = 2
-    await stage.actor.run(held)
+    await stage.actor.serve_mailbox(held)
     assert stage.turns.outcomes == ["done", "done"]
     assert list(await stage.mailboxes.claimable(5)) == ["7"]
 

@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.actors.replies.callback_data import look_up, prepare
-from gateway.actors.replies.user_notices import HINT
+from gateway.actors.replies.callback_data import (
+    expand_callback_data,
+    prepare_callback_data,
+)
+from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
 from tests.actors.test_actor import Stage
@@ -39,7 +42,7 @@ def data_of(reply: Reply) -> list[str]:
 def prepared(state: UserState, *data: str) -> list[str]:
     """Give what buttons with this data get."""
     reply = reply_with(*(Button(text="A", callback_data=each) for each in data))
-    prepare(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     return data_of(reply)
 
 
@@ -66,7 +69,7 @@ def test_every_button_stands_for_its_data(data: list[str]) -> None:
     stored = decode_user_state(encode_user_state(state))
     for key, each in zip(keys, data, strict=True):
         assert len(key.encode()) <= 64
-        assert look_up(pressed(key), stored).callback_data == each
+        assert expand_callback_data(pressed(key), stored).callback_data == each
 
 
 def test_a_repetition_has_the_same_buttons_and_takes_no_more_room() -> None:
@@ -92,8 +95,8 @@ def test_one_reply_never_drives_out_its_own_buttons() -> None:
     keys = prepared(state, *data)
     assert keys[4:] == data[4:]
     for key, each in zip(keys[:4], data[:4], strict=True):
-        assert look_up(pressed(key), state).callback_data == each
-    assert look_up(pressed(old), state).callback_data == old
+        assert expand_callback_data(pressed(key), state).callback_data == each
+    assert expand_callback_data(pressed(old), state).callback_data == old
     assert prepared(state, LONG) == [old]
 
 
@@ -107,10 +110,12 @@ def test_a_button_names_its_rpc() -> None:
         Button(text="C", route=RouteCall(method="NoSuch")),
     )
     state = UserState()
-    prepare(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     first, second, third = data_of(reply)
     assert first == "A.B:7"
-    assert look_up(pressed(second), state).callback_data == "A.B:" + "7" * 70
+    assert (
+        expand_callback_data(pressed(second), state).callback_data == "A.B:" + "7" * 70
+    )
     assert third == ""
     last = reply.messages[0].keyboard.rows[2].buttons[0]
     assert last.WhichOneof("action") == "route"
@@ -122,9 +127,11 @@ def test_buttons_of_inline_results_are_prepared_too() -> None:
     result = InlineResult(result_id="1", message=message)
     reply = Reply(inline_answer=InlineAnswer(results=[result]))
     state = UserState()
-    prepare(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
-    assert look_up(pressed(shown.callback_data), state).callback_data == LONG
+    assert (
+        expand_callback_data(pressed(shown.callback_data), state).callback_data == LONG
+    )
 
 
 def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
@@ -143,7 +150,7 @@ def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
         message = reply.messages[0]
         result = InlineResult(result_id="1", message=message)
         reply.inline_answer.results.append(result)
-        prepare(reply, answered, UserState(), FakeServices())
+        prepare_callback_data(reply, answered, UserState(), FakeServices())
         assert data_of(reply) == [f"PAY~{place}"]
         shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
         assert shown.callback_data == "PAY~"
@@ -155,10 +162,10 @@ def test_data_that_does_not_fit_with_its_signature_is_kept_with_it() -> None:
     data = f"PAY{'x' * 60}"
     (key,) = prepared(state, data)
     assert len(key) <= 64
-    assert look_up(pressed(key), state).callback_data == f"{data}~7:"
+    assert expand_callback_data(pressed(key), state).callback_data == f"{data}~7:"
     most = f"PAY{'x' * 1021}"
     (key,) = prepared(state, most)
-    assert look_up(pressed(key), state).callback_data == f"{most}~7:"
+    assert expand_callback_data(pressed(key), state).callback_data == f"{most}~7:"
 
 
 def test_data_without_room_is_not_left_unsigned() -> None:
@@ -189,4 +196,4 @@ async def test_a_long_button_reaches_its_route() -> None:
     # Another user, such as a member of the same group, has no such data.
     await stage.serve(a_message(3, callback=key, user=8))
     assert stage.turns.outcomes == ["done", "done", "unknown"]
-    assert stage.messenger.texts[-1] == HINT
+    assert stage.messenger.texts[-1] == UNKNOWN_COMMAND_TEXT

@@ -8,7 +8,7 @@ from typing import cast
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-from gateway.actors.replies.reply_sender import LARGE_REPLY
+from gateway.actors.replies.reply_sender import LARGE_REPLY_BYTES
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.update import Update
@@ -65,7 +65,7 @@ async def test_what_was_sent_is_let_go_of() -> None:
     """Of a reply nothing is left but the calls that are still to be made."""
     stage = Stage()
     messenger = Watching()
-    stage.actor._delivery._messenger = messenger  # noqa: SLF001 - in place of its fake
+    stage.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
 
     async def answer(update: Update) -> Reply:
         return cast("Reply", WatchedReply())
@@ -94,8 +94,8 @@ async def test_others_go_on_while_a_large_reply_is_composed() -> None:
     """Its markup may take seconds to read."""
     stage = Stage()
     messenger = Composing()
-    stage.actor._delivery._messenger = messenger  # noqa: SLF001 - in place of its fake
-    text = "*" * (LARGE_REPLY + 1)
+    stage.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
+    text = "*" * (LARGE_REPLY_BYTES + 1)
 
     async def answer(update: Update) -> Reply:
         return Reply(messages=[OutgoingMessage(text=text)])

@@ -10,7 +10,12 @@ from botgateway.chat.v1.reply_pb2 import (
     ShippingAnswer,
 )
 
-from gateway.actors.replies.user_notices import APOLOGY, BUSY, excuse, notice
+from gateway.actors.replies.user_notices import (
+    APOLOGY_TEXT,
+    BUSY_TEXT,
+    build_error_reply,
+    build_notice,
+)
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
 
@@ -56,24 +61,24 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
 )
 def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
     """In the field of the reply that Telegram shows there."""
-    assert notice(update, "sorry") == reply
+    assert build_notice(update, "sorry") == reply
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, APOLOGY),
-        (0.2, BUSY.format(time="a second")),
-        (30.5, BUSY.format(time="31 seconds")),
-        (91, BUSY.format(time="2 minutes")),
-        (5401, BUSY.format(time="2 hours")),
-        (48 * 3600, BUSY.format(time="48 hours")),
-        (1e12, APOLOGY),
+        (0, APOLOGY_TEXT),
+        (0.2, BUSY_TEXT.format(time="a second")),
+        (30.5, BUSY_TEXT.format(time="31 seconds")),
+        (91, BUSY_TEXT.format(time="2 minutes")),
+        (5401, BUSY_TEXT.format(time="2 hours")),
+        (48 * 3600, BUSY_TEXT.format(time="48 hours")),
+        (1e12, APOLOGY_TEXT),
     ],
 )
 def test_a_user_is_told_when_to_come_back(seconds: float, words: str) -> None:
     """As people say it; what no service can mean is left out."""
-    reply = excuse(
+    reply = build_error_reply(
         an_update("message"), ServiceFailed("text: RESOURCE_EXHAUSTED", "", seconds)
     )
     assert [message.text for message in reply.messages] == [words]

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.actors.rate_limit import CLOCK_TOLERANCE, LONGEST_OVERTAKING, RateLimit
+from gateway.actors.rate_limit import (
+    CLOCK_TOLERANCE_SECONDS,
+    MAX_OVERTAKING_SECONDS,
+    RateLimiter,
+)
 from gateway.domain.user_state import UserState
 from gateway.mailboxes.redis.store_clock import StoreClock
 from tests.ideal_bucket import IdealBucket
@@ -14,51 +18,51 @@ START = 1_790_000_000.0
 
 def test_one_message_a_second_always_passes() -> None:
     """Arrivals exactly a window apart are never limited, however long it goes on."""
-    limit, state = RateLimit(1, 1), UserState()
-    assert all(limit.allows(state, START + n) for n in range(10_000))
+    limit, state = RateLimiter(1, 1), UserState()
+    assert all(limit.try_acquire(state, START + n) for n in range(10_000))
 
 
 def test_the_bucket_lets_a_burst_of_its_size_through() -> None:
     """Three requests per window allow three at once, not four."""
-    limit, state = RateLimit(3, 60), UserState()
-    judged = [limit.allows(state, START) for _ in range(4)]
+    limit, state = RateLimiter(3, 60), UserState()
+    judged = [limit.try_acquire(state, START) for _ in range(4)]
     assert judged == [True, True, True, False]
-    assert not limit.allows(state, START + 19)
-    assert limit.allows(state, START + 20)
+    assert not limit.try_acquire(state, START + 19)
+    assert limit.try_acquire(state, START + 20)
 
 
 def test_a_backlog_is_judged_by_arrival() -> None:
     """Updates that arrived in time pass, whenever they are worked on."""
-    limit, state = RateLimit(1, 1), UserState()
-    assert limit.allows(state, START)
-    assert limit.allows(state, START + 1)
-    assert not limit.allows(state, START + 1.5)
+    limit, state = RateLimiter(1, 1), UserState()
+    assert limit.try_acquire(state, START)
+    assert limit.try_acquire(state, START + 1)
+    assert not limit.try_acquire(state, START + 1.5)
 
 
 def test_an_album_counts_once() -> None:
     """All parts of an allowed album pass, and none of a limited one."""
-    limit, state = RateLimit(1, 1), UserState()
-    assert all(limit.allows(state, START, "a") for _ in range(10))
-    assert not any(limit.allows(state, START + 0.1, "b") for _ in range(10))
-    assert limit.allows(state, START + 1.1)
+    limit, state = RateLimiter(1, 1), UserState()
+    assert all(limit.try_acquire(state, START, "a") for _ in range(10))
+    assert not any(limit.try_acquire(state, START + 0.1, "b") for _ in range(10))
+    assert limit.try_acquire(state, START + 1.1)
 
 
 def test_an_arrival_from_the_past_gives_no_tokens_back() -> None:
     """Two queues of one user may deliver out of order; that fills no bucket."""
-    limit, state = RateLimit(1, 1), UserState()
-    assert limit.allows(state, START + LONGEST_OVERTAKING)
-    assert not limit.allows(state, START)
-    assert not limit.allows(state, START + LONGEST_OVERTAKING + 0.5)
+    limit, state = RateLimiter(1, 1), UserState()
+    assert limit.try_acquire(state, START + MAX_OVERTAKING_SECONDS)
+    assert not limit.try_acquire(state, START)
+    assert not limit.try_acquire(state, START + MAX_OVERTAKING_SECONDS + 0.5)
 
 
 @pytest.mark.parametrize("step", [3, 30, 3600])
 def test_a_clock_that_was_set_back_limits_nobody(step: float) -> None:
     """Nobody can tell how much time went by, so the user gets what may be due."""
-    limit, state = RateLimit(1, 1), UserState()
-    assert limit.allows(state, START + step)
-    assert limit.allows(state, START)
-    assert not limit.allows(state, START + 0.5)
-    assert limit.allows(state, START + 1)
+    limit, state = RateLimiter(1, 1), UserState()
+    assert limit.try_acquire(state, START + step)
+    assert limit.try_acquire(state, START)
+    assert not limit.try_acquire(state, START + 0.5)
+    assert limit.try_acquire(state, START + 1)
 
 
 @pytest.mark.parametrize("skew", [-3600, -30, 30, 3600])
@@ -66,9 +70,9 @@ def test_gateways_whose_clocks_differ_limit_no_user_who_is_slow_enough(
     skew: float,
 ) -> None:
     """Also if neither of them ever learned the time of the store."""
-    limit, state = RateLimit(1, 1), UserState()
+    limit, state = RateLimiter(1, 1), UserState()
     arrivals = [START + 3 * n + (skew if n % 2 else 0) for n in range(100)]
-    assert all(limit.allows(state, arrived) for arrived in arrivals)
+    assert all(limit.try_acquire(state, arrived) for arrived in arrivals)
 
 
 class SkewedClock:
@@ -108,7 +112,7 @@ class Gateway:
         return self._clock.now()
 
 
-_WAY = st.floats(0, 0.9 * CLOCK_TOLERANCE)
+_WAY = st.floats(0, 0.9 * CLOCK_TOLERANCE_SECONDS)
 """Seconds. By half of both ways together a gateway may be wrong."""
 
 _GAP = st.just(1.0) | st.floats(0.1, 3)
@@ -131,7 +135,7 @@ def test_no_skew_of_clocks_limits_users_more_than_they_deserve(
 ) -> None:
     """At no time more are refused than by a bucket that knows the true time."""
     limit, state, ideal = (
-        RateLimit(requests, window),
+        RateLimiter(requests, window),
         UserState(),
         IdealBucket(requests, window),
     )
@@ -143,16 +147,16 @@ def test_no_skew_of_clocks_limits_users_more_than_they_deserve(
         gateway = gateways[number % len(gateways)]
         gateway.ask_for_time(at, there, back)
         at += gap * window / requests
-        refused += not limit.allows(state, gateway.note_arrival(at))
+        refused += not limit.try_acquire(state, gateway.note_arrival(at))
         deserved += not ideal.allows(at)
         assert refused <= deserved
 
 
 def test_the_notice_is_due_once_per_window() -> None:
     """A flood earns one notice per window."""
-    limit, state = RateLimit(1, 10), UserState()
+    limit, state = RateLimiter(1, 10), UserState()
     times = [START + n for n in range(25)]
-    assert [t - START for t in times if limit.notices(state, t)] == [0, 10, 20]
+    assert [t - START for t in times if limit.should_notify(state, t)] == [0, 10, 20]
 
 
 @given(
@@ -164,9 +168,9 @@ def test_no_span_of_time_lets_more_through_than_the_bucket_allows(
     requests: int, window: float, offsets: list[float]
 ) -> None:
     """In any span at most the bucket and what flowed in meanwhile get through."""
-    limit, state = RateLimit(requests, window), UserState()
-    passed = [t for t in sorted(offsets) if limit.allows(state, START + t)]
+    limit, state = RateLimiter(requests, window), UserState()
+    passed = [t for t in sorted(offsets) if limit.try_acquire(state, START + t)]
     for first in range(len(passed)):
         for last in range(first, len(passed)):
-            span = passed[last] - passed[first] + CLOCK_TOLERANCE
+            span = passed[last] - passed[first] + CLOCK_TOLERANCE_SECONDS
             assert last - first + 1 <= requests + span * requests / window + 1e-3

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.actors.replies import stream_buffer, streaming
-from gateway.actors.replies.streaming import Streaming
-from gateway.actors.replies.typing_indicator import Typing
-from gateway.actors.replies.user_notices import APOLOGY
+from gateway.actors.replies.streaming import StreamRunner
+from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.replies.user_notices import APOLOGY_TEXT
 from gateway.domain.errors import (
     BotApiUnavailable,
     CallRejected,
@@ -154,7 +154,7 @@ async def test_the_whole_answer_does_not_wait_for_ever(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that hangs is given up."""
-    monkeypatch.setattr(streaming, "LAST_CALL_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "LAST_PREVIEW_SECONDS", 0.05)
 
     async def hangs(_: str) -> None:
         await asyncio.Event().wait()
@@ -267,13 +267,13 @@ async def test_a_stop_that_came_before_the_answer_was_begun_anew_counts(
     await stage.serve(a_message(1, "hi"))
     assert stage.turns.outcomes == ["stopped"]
     assert stage.services.calls == []
-    monkeypatch.setattr(streaming, "MOST_MISSED", 1)
+    monkeypatch.setattr(streaming, "MAX_EARLY_STOPS", 1)
     stage.stops.publish("7", 2)
     stage.stops.publish("7", 3)
     service.ends()
     await stage.serve(a_message(2, "hi"), a_message(3, "hi"))
     assert stage.turns.outcomes == ["stopped", "done", "stopped"]
-    monkeypatch.setattr(streaming, "MISSED", -1)
+    monkeypatch.setattr(streaming, "EARLY_STOP_SECONDS", -1)
     stage.stops.publish("7", 4)
     service.ends()
     await stage.serve(a_message(4, "hi"))
@@ -297,7 +297,7 @@ async def test_a_stop_of_another_answer_does_nothing(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("error", "words", "outcome"),
     [
-        (ServiceUnavailable("text: UNAVAILABLE"), APOLOGY, "service_unavailable"),
+        (ServiceUnavailable("text: UNAVAILABLE"), APOLOGY_TEXT, "service_unavailable"),
         (ServiceFailed("text: ABORTED", "No more tokens."), "No more tokens.", None),
     ],
 )
@@ -316,14 +316,14 @@ async def test_a_service_that_fails_at_once_is_excused(stage: Stage) -> None:
     """There is nothing to keep."""
     async with answering(stage) as service:
         service.ends(ServiceUnavailable("text: UNAVAILABLE"))
-    assert stage.messenger.texts == [APOLOGY]
+    assert stage.messenger.texts == [APOLOGY_TEXT]
 
 
 async def test_an_endless_answer_is_cut_off(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A service that lost its way must not fill the memory."""
-    monkeypatch.setattr(streaming, "MOST_CHARACTERS", 10)
+    monkeypatch.setattr(streaming, "MAX_CHARACTERS", 10)
     async with answering(stage) as service:
         service.pieces.put_nowait("12345678")
         service.pieces.put_nowait("12345678")
@@ -367,9 +367,12 @@ async def test_an_answer_that_begins_anew_can_be_stopped(stage: Stage) -> None:
     assert update is not None
     match = stage.services.route(update)
     assert match is not None
-    streams = Streaming(stage.messenger, Typing(stage.messenger), stage.stops)
+    streams = StreamRunner(
+        stage.messenger, TypingIndicator(stage.messenger), stage.stops
+    )
     old, new = (
-        asyncio.create_task(streams.follow(match, update, "u", held)) for _ in range(2)
+        asyncio.create_task(streams.run_stream(match, update, "u", held))
+        for _ in range(2)
     )
     await service.says("one", "two")
     old.cancel()

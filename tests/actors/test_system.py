@@ -8,13 +8,13 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
 from gateway.actors import scheduler
-from gateway.actors.poison import GROUP
-from gateway.actors.rate_limit import RateLimit
-from gateway.actors.replies.overflow import Refusals
-from gateway.actors.replies.reply_sender import Delivery
-from gateway.actors.replies.user_notices import SLOW_DOWN
-from gateway.actors.scheduler import FAIR_TURNS, ActorSystem
-from gateway.actors.user_actor import Actor
+from gateway.actors.poison import MAX_CONCURRENT_SUSPECTS
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT
+from gateway.actors.scheduler import MAX_CONSECUTIVE_UPDATES, ActorScheduler
+from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.messenger import RetryPause, await_pause
 from gateway.domain.ports import LEASE_SECONDS, MailboxLease
@@ -85,23 +85,25 @@ class House:
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
-        delivery = Delivery(self.messenger, self.services, self.clock, patience=120)
-        self.system = ActorSystem(
+        delivery = ReplySender(self.messenger, self.services, self.clock, patience=120)
+        self.system = ActorScheduler(
             self.mailboxes,
-            Actor(
+            UserActor(
                 self.mailboxes,
                 self.services,
                 an_answering(
                     self.services, self.messenger, self.clock, LocalCancellationBus()
                 ),
                 delivery,
-                RateLimit(1000, 1),
+                RateLimiter(1000, 1),
                 clock=self.clock,
-                read=lambda body, arrived: pytest.fail("read again"),
-                observe=self.turns.append,
+                parse_update=lambda body, arrived: pytest.fail("read again"),
+                observe_update=self.turns.append,
             ),
-            Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=LocalCancellationBus().publish,
+            OverflowNotifier(
+                delivery, clock=self.clock, observe_update=self.turns.append
+            ),
+            publish_cancellation=LocalCancellationBus().publish,
             clock=self.clock,
             max_active=max_active,
         )
@@ -126,7 +128,7 @@ class House:
 
     async def accept(self, update_id: int, user: int, *, exempt: bool = False) -> None:
         """Accept an update of a user."""
-        await self.system.accept(a_message(update_id, user=user, exempt=exempt))
+        await self.system.enqueue(a_message(update_id, user=user, exempt=exempt))
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
     for n in range(500):
         await house.accept(n + 1, user=n)
     await wait_until(lambda: len(house.turns) == 500)
-    await wait_until(lambda: house.system.active == 0)
+    await wait_until(lambda: house.system.active_actors == 0)
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {"renew leases", "sweep mailboxes"} <= names
     assert len(names) <= 4
@@ -184,12 +186,14 @@ async def test_a_busy_user_gives_way_to_those_who_wait() -> None:
     """After sixteen updates in a row the next waiting lane gets the place."""
     house = House(max_active=1)
     house.system.start()
-    for n in range(FAIR_TURNS + 4):
+    for n in range(MAX_CONSECUTIVE_UPDATES + 4):
         await house.accept(n + 1, user=1)
     await house.accept(100, user=2)
     house.gate.set()
-    await wait_until(lambda: len(house.turns) == FAIR_TURNS + 5)
-    assert [ordering_key for ordering_key, _ in house.order].index("2") == FAIR_TURNS
+    await wait_until(lambda: len(house.turns) == MAX_CONSECUTIVE_UPDATES + 5)
+    assert [ordering_key for ordering_key, _ in house.order].index(
+        "2"
+    ) == MAX_CONSECUTIVE_UPDATES
     await house.system.drain(5)
 
 
@@ -198,7 +202,7 @@ async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
     for n in range(70):
         await house.accept(n + 1, user=1)
     await wait_until(lambda: len(house.messenger.sent) == 1)
-    assert house.messenger.texts == [SLOW_DOWN]
+    assert house.messenger.texts == [RATE_LIMITED_TEXT]
     assert house.turns.outcomes == ["refused"] * 6
     await house.accept(100, user=1, exempt=True)
     assert house.mailboxes.in_memory == 65
@@ -210,7 +214,7 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> Non
         envelope = a_message(n + 1, user=1)
         assert envelope.update is not None
         update = structs.replace(envelope.update, is_unwanted=True)
-        await house.system.accept(structs.replace(envelope, update=update))
+        await house.system.enqueue(structs.replace(envelope, update=update))
     for n in range(70):
         await house.accept(n + 101, user=2)
     await wait_until(lambda: house.messenger.sent)
@@ -237,7 +241,7 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
         await wait_until(
             lambda at=before: all(  # type: ignore[misc]  # bound at its definition
                 lease.expires_at > at + 2
-                for lease in house.system._running  # noqa: SLF001 - the lease itself
+                for lease in house.system._actor_tasks  # noqa: SLF001 - the lease itself
             ),
         )
     house.gate.set()
@@ -255,7 +259,7 @@ async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
     await wait_until(lambda: house.order)
     clock.move(2.5)
     await wait_until(lambda: mailboxes.lost)
-    await wait_until(lambda: house.system.active == 0)
+    await wait_until(lambda: house.system.active_actors == 0)
     assert house.turns == []
     house.gate.set()
     clock.move(3)
@@ -271,9 +275,9 @@ async def test_an_actor_that_is_cancelled_before_it_starts_leaves_its_place() ->
     house = House(mailboxes=mailboxes, clock=clock)
     await house.accept(1, user=1)
     clock.move(LEASE_SECONDS + 1)
-    await house.system._renewer.renew_ended()  # noqa: SLF001 - before the actor's turn
+    await house.system._renewer.renew_expired()  # noqa: SLF001 - before the actor's turn
     assert mailboxes.lost
-    await wait_until(lambda: house.system.active == 0)
+    await wait_until(lambda: house.system.active_actors == 0)
     house.gate.set()
     house.system.start()
     await wait_until(lambda: house.turns.outcomes == ["done"])
@@ -291,7 +295,7 @@ async def test_an_effect_waits_for_a_lease_that_ran_out(house: House) -> None:
 
     house.services.resolve_user = slow_session  # type: ignore[method-assign]  # a fake
     await house.accept(1, user=1)
-    await wait_until(lambda: house.system.active == 1)
+    await wait_until(lambda: house.system.active_actors == 1)
     house.clock.move(3.5)
     release.set()
     await asyncio.sleep(0)
@@ -339,7 +343,7 @@ async def test_a_drain_is_bounded() -> None:
     await house.accept(1, user=1)
     await wait_until(lambda: house.order)
     assert await house.system.drain(0.05) == 1
-    assert house.system.active == 0
+    assert house.system.active_actors == 0
     assert list(await house.mailboxes.claimable(5)) == ["1"]
 
 
@@ -352,7 +356,7 @@ async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
     await wait_until(lambda: len(house.order) == 2)
     assert await house.system.drain(0.05) == 2
     await asyncio.sleep(0)
-    assert house.system.active == 0
+    assert house.system.active_actors == 0
     assert len(house.order) == 2
     assert house.mailboxes.in_memory == 10
 
@@ -417,8 +421,8 @@ async def test_replies_that_wait_are_bounded_and_what_comes_meanwhile_is_kept() 
     for n in range(20):
         await house.accept(n + 1, user=n)
     await wait_until(lambda: house.system.waiting_replies == 6)
-    await house.system._sweep()  # noqa: SLF001 - it would start what there is room for
-    assert house.system.active == outage.waits == 6
+    await house.system._scan_mailboxes()  # noqa: SLF001 - it would start what there is room for
+    assert house.system.active_actors == outage.waits == 6
     assert house.mailboxes.in_memory == 20
     outage.over.set()
     await wait_until(lambda: len(house.turns) == 20)
@@ -432,7 +436,7 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else thousands of them would keep the store busy, all in vain."""
-    monkeypatch.setattr(scheduler, "SWEEP_SECONDS", 10**6)
+    monkeypatch.setattr(scheduler, "SCAN_SECONDS", 10**6)
     clock = FakeClock()
     mailboxes = AskedMailboxes(clock, limit=64, max_sessions=10)
     house = House(max_active=1, mailboxes=mailboxes, clock=clock)
@@ -453,8 +457,8 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     monkeypatch.setattr(house.messenger, "send", try_until_over)
     for n in range(3):
         await house.accept(n + 1, user=n)
-    await wait_until(lambda: house.system.active == 2)
-    await house.system._sweep()  # noqa: SLF001 - from now on all places are known to be taken
+    await wait_until(lambda: house.system.active_actors == 2)
+    await house.system._scan_mailboxes()  # noqa: SLF001 - from now on all places are known to be taken
     asked, before = mailboxes.asked, tries
     await wait_until(lambda: tries > before + 100)
     assert mailboxes.asked == asked
@@ -523,7 +527,7 @@ async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> N
         await house.accept(n + 1, user=n)
     await wait_until(lambda: len(house.order) == 20)
     house.clock.move(4)
-    await house.system._sweep()  # noqa: SLF001 - before the renewer gets its turn
+    await house.system._scan_mailboxes()  # noqa: SLF001 - before the renewer gets its turn
     house.gate.set()
     await wait_until(lambda: len(house.turns) == 20)
     assert len(house.order) == 20
@@ -585,7 +589,7 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     house.gate.set()
     house.system.start()
     await house.accept(1, user=5)
-    await wait_until(lambda: not mailboxes.failures and not house.system.active)
+    await wait_until(lambda: not mailboxes.failures and not house.system.active_actors)
     assert house.turns == []
     clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
@@ -624,7 +628,7 @@ async def put_unclaimed(house: House, ordering_keys: Iterable[int]) -> None:
 
 async def pauses_over(house: House) -> None:
     """Let the deaths be counted, and the pauses that follow pass."""
-    await house.system._sweep()  # noqa: SLF001 - what its task does
+    await house.system._scan_mailboxes()  # noqa: SLF001 - what its task does
     house.clock.move(SUSPECT_PAUSES[-1])
 
 
@@ -679,10 +683,10 @@ async def test_suspects_take_steps_in_groups_and_wait_for_services_all_at_once()
     await put_unclaimed(house, range(101, 111))
     house.system.start()
     await wait_until(lambda: len(house.running) == 10)  # all that are not suspected
-    await wait_until(lambda: mailboxes.most == GROUP)
+    await wait_until(lambda: mailboxes.most == MAX_CONCURRENT_SUSPECTS)
     mailboxes.go_on.set()
     await wait_until(lambda: len(house.running) == 50)
-    assert mailboxes.most == GROUP
+    assert mailboxes.most == MAX_CONCURRENT_SUSPECTS
     house.gate.set()
     await wait_until(lambda: house.turns.outcomes == ["done"] * 50)
     await house.system.drain(5)
@@ -697,7 +701,7 @@ async def test_after_a_crash_a_suspect_takes_its_steps_alone() -> None:
     await crash(house, 10)
     await pauses_over(house)
     house.system.start()
-    await wait_until(lambda: house.system.active == 20)
+    await wait_until(lambda: house.system.active_actors == 20)
     mailboxes.go_on.set()
     house.gate.set()
     await wait_until(lambda: house.turns.outcomes == ["done"] * 20)
@@ -715,9 +719,9 @@ async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() ->
     await crash(house, 1)
     await crash(house, 2)
     house.system.start()
-    await wait_until(lambda: house.system.active == 2 and mailboxes.stepping)
+    await wait_until(lambda: house.system.active_actors == 2 and mailboxes.stepping)
     (stepping,) = mailboxes.stepping
-    for lease, task in house.system._running.items():  # noqa: SLF001 - as the renewer
+    for lease, task in house.system._actor_tasks.items():  # noqa: SLF001 - as the renewer
         if lease.ordering_key == stepping:
             task.cancel()
     await wait_until(lambda: len(mailboxes.stepping) == 2)
@@ -812,7 +816,7 @@ async def test_actors_that_wait_for_the_store_take_no_place() -> None:
     await wait_until(lambda: len(house.order) == 2)
     await house.accept(3, user=3)
     clock.move(LEASE_SECONDS + 1)
-    await house.system._sweep()  # noqa: SLF001 - what its task does
+    await house.system._scan_mailboxes()  # noqa: SLF001 - what its task does
     await wait_until(lambda: house.turns.outcomes == ["done"])
     mailboxes.works.set()
     await house.system.drain(5)

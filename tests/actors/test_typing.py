@@ -9,9 +9,9 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, CHAT_TYPE_SUPERGRO
 from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
 
 from gateway.actors.replies.typing_indicator import (
-    REPEAT_SECONDS,
-    SILENCE_SECONDS,
-    Typing,
+    DELAY_SECONDS,
+    REPEAT_INTERVAL_SECONDS,
+    TypingIndicator,
 )
 from gateway.domain.errors import CallRejected
 from gateway.domain.errors import RejectedPart as Fault
@@ -35,7 +35,7 @@ class Scene:
     """A messenger, and what shows the typing."""
 
     messenger: FakeMessenger
-    typing: Typing
+    typing: TypingIndicator
 
     def match(self, update: Update, *, shows: bool = True) -> FakeMatch:
         """Give a route."""
@@ -48,7 +48,7 @@ class Scene:
 def scene() -> Scene:
     """Give a scene."""
     messenger = FakeMessenger()
-    return Scene(messenger, Typing(messenger))
+    return Scene(messenger, TypingIndicator(messenger))
 
 
 def the_update(envelope: Envelope) -> Update:
@@ -60,8 +60,8 @@ def the_update(envelope: Envelope) -> Update:
 async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
     """And leaves nothing behind."""
     update = the_update(a_message(1))
-    with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(SILENCE_SECONDS - 0.1)
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS - 0.1)
     await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
     assert len(asyncio.all_tasks()) == 1
@@ -70,8 +70,8 @@ async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
 async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
     """Telegram forgets it after five seconds."""
     update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
-    with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(SILENCE_SECONDS + 2 * REPEAT_SECONDS + 0.1)
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS + 2 * REPEAT_INTERVAL_SECONDS + 0.1)
     await asyncio.sleep(LONG)
     assert scene.messenger.typed == [3, 3, 3]
     assert len(asyncio.all_tasks()) == 1
@@ -80,16 +80,16 @@ async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) ->
 async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
     """Whoever came later is shown nothing earlier, and is not forgotten."""
     first, second, third = (the_update(a_message(it, user=it)) for it in (1, 2, 3))
-    half = SILENCE_SECONDS / 2
-    with scene.typing.begin(scene.match(first), first):
+    half = DELAY_SECONDS / 2
+    with scene.typing.show_during_call(scene.match(first), first):
         await asyncio.sleep(half)
         with (
-            scene.typing.begin(scene.match(second), second),
-            scene.typing.begin(scene.match(third), third) as wait,
+            scene.typing.show_during_call(scene.match(second), second),
+            scene.typing.show_during_call(scene.match(third), third) as wait,
         ):
             await asyncio.sleep(half + 0.1)
             assert scene.messenger.typed == [1]
-            wait.end()
+            wait.cancel()
             await asyncio.sleep(half)
             assert scene.messenger.typed == [1, 2]
 
@@ -98,8 +98,8 @@ async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     """Nobody is told, and it is not tried again for this update."""
     scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
     update = the_update(a_message(1))
-    with scene.typing.begin(scene.match(update), update):
-        await asyncio.sleep(SILENCE_SECONDS + 0.1)
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS + 0.1)
         assert len(asyncio.all_tasks()) == 1
         scene.messenger.typing_failure = None
         await asyncio.sleep(LONG)
@@ -119,7 +119,7 @@ async def test_where_nobody_waits_nothing_is_shown(
 ) -> None:
     """Telegram would refuse it, or nobody would see it."""
     update = the_update(envelope)
-    with scene.typing.begin(scene.match(update), update):
+    with scene.typing.show_during_call(scene.match(update), update):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
 
@@ -127,6 +127,6 @@ async def test_where_nobody_waits_nothing_is_shown(
 async def test_a_route_may_not_want_it(scene: Scene) -> None:
     """`no_typing` of the route."""
     update = the_update(a_message(1))
-    with scene.typing.begin(scene.match(update, shows=False), update):
+    with scene.typing.show_during_call(scene.match(update, shows=False), update):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway import cli
 from gateway.actors import user_actor
-from gateway.actors.replies.callback_data import prepare
+from gateway.actors.replies.callback_data import prepare_callback_data
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 from gateway.services.router import Dispatch
@@ -25,7 +25,7 @@ POISON_CALL = "the update whose call ends its worker"
 
 EXIT_CODE = 66
 
-_find, _prepare, _call = Dispatch.route, prepare, Rpc.__call__
+_find, _prepare, _call = Dispatch.route, prepare_callback_data, Rpc.__call__
 
 
 def _end_for(update: Update, text: str) -> None:
@@ -52,6 +52,6 @@ async def _call_or_end(rpc: Rpc, update: Update, *rest: Any) -> Any:  # noqa: AN
 
 if __name__ == "__main__":
     Dispatch.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
-    vars(user_actor)["prepare"] = _prepare_or_end
+    vars(user_actor)["prepare_callback_data"] = _prepare_or_end
     Rpc.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     cli.main()

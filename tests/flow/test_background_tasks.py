@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway import app
-from gateway.actors.leases import Renewer
-from gateway.actors.scheduler import ActorSystem
+from gateway.actors.leases import LeaseRenewer
+from gateway.actors.scheduler import ActorScheduler
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.failing import FAILED, break_once
@@ -29,8 +29,8 @@ async def test_every_task_of_a_gateway_survives_a_failure(
     """It is seen in log, metrics and health while it runs, and users are served."""
     broken = {
         "introduce bot": break_once(monkeypatch, app, "sync_bot_profile"),
-        "renew leases": break_once(monkeypatch, Renewer, "run"),
-        "sweep mailboxes": break_once(monkeypatch, ActorSystem, "_sweep_forever"),
+        "renew leases": break_once(monkeypatch, LeaseRenewer, "run"),
+        "sweep mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
         "listen for stops": break_once(
             monkeypatch, RedisCancellationBus, "_keep_listening"
         ),

@@ -17,7 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
 )
 
-from gateway.actors.replies.user_notices import HINT
+from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer
 from tests.services.every_kind import EveryKind, every_kind
@@ -63,7 +63,7 @@ async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
             assert request.target_user_id == LONG
             assert request.context.telegram_user_id == 7
             assert sorted(second.outcomes()) == ["done", "unknown"]
-            assert HINT in second.answers()
+            assert UNKNOWN_COMMAND_TEXT in second.answers()
             assert LONG not in str(second.log())
     finally:
         server.kill()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.actors.scheduler import ActorSystem
+from gateway.actors.scheduler import ActorScheduler
 from tests.flow.backend import gate
 from tests.flow.world import World, world
 from tests.mailboxes.servers import RedisServer
@@ -153,13 +153,13 @@ async def test_sigterm_gives_lanes_back(
 ) -> None:
     """The end of a process leaves what waits to the others."""
     until = asyncio.Event()
-    drain = ActorSystem.drain
+    drain = ActorScheduler.drain
 
-    async def drain_while_one_is_served(system: ActorSystem, seconds: float) -> int:
+    async def drain_while_one_is_served(system: ActorScheduler, seconds: float) -> int:
         asyncio.get_running_loop().call_soon(until.set)
         return await drain(system, seconds)
 
-    monkeypatch.setattr(ActorSystem, "drain", drain_while_one_is_served)
+    monkeypatch.setattr(ActorScheduler, "drain", drain_while_one_is_served)
     async with world(**address(server)) as first:
         gate(first.backend, until, {7})
         for text in ("one", "two", "three"):

@@ -8,7 +8,11 @@ import grpc
 import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-from gateway.actors.replies.user_notices import APOLOGY, HINT, SLOW_DOWN
+from gateway.actors.replies.user_notices import (
+    APOLOGY_TEXT,
+    RATE_LIMITED_TEXT,
+    UNKNOWN_COMMAND_TEXT,
+)
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import render
@@ -87,7 +91,7 @@ async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
             await gateway.post(body.replace(b"?", b"\xff\xc3("))
         await gateway.ended(3)
         assert gateway.outcomes() == ["unknown", "limited", "limited"]
-        assert gateway.answers() == [HINT, SLOW_DOWN, ""]
+        assert gateway.answers() == [UNKNOWN_COMMAND_TEXT, RATE_LIMITED_TEXT, ""]
         assert not any(line["level"] == "error" for line in gateway.log())
         _, page = await gateway.get("/metrics", ops=True)
         assert "gateway_dead_letters 0.0" in page
@@ -99,12 +103,12 @@ async def test_a_flood_is_told_once_to_slow_down() -> None:
         for n in range(5):
             await gateway.say(str(n))
         await gateway.ended(5)
-        assert gateway.texts() == ["echo: 0", SLOW_DOWN]
+        assert gateway.texts() == ["echo: 0", RATE_LIMITED_TEXT]
         assert gateway.outcomes() == ["done"] + ["limited"] * 4
         await gateway.press("CONNECT:1", user=8)
         await gateway.press("CONNECT:2", user=8)
         await gateway.ended(7)
-        assert gateway.answers() == ["", SLOW_DOWN]
+        assert gateway.answers() == ["", RATE_LIMITED_TEXT]
 
 
 @pytest.mark.parametrize(
@@ -123,8 +127,8 @@ async def test_a_failing_service_earns_an_apology(
     await gateway.say("hi")
     await gateway.press("SKIP:9")
     await gateway.ended(2)
-    assert gateway.texts() == [APOLOGY]
-    assert gateway.answers() == [APOLOGY]
+    assert gateway.texts() == [APOLOGY_TEXT]
+    assert gateway.answers() == [APOLOGY_TEXT]
     assert gateway.outcomes() == [outcome, outcome]
 
 
@@ -138,7 +142,7 @@ async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
         await gateway.say("next")
         await gateway.ended(2)
         assert gateway.outcomes() == ["service_timeout", "done"]
-        assert gateway.texts() == [APOLOGY, "echo: next"]
+        assert gateway.texts() == [APOLOGY_TEXT, "echo: next"]
 
 
 async def test_a_failing_bot_api_delays_the_reply(gateway: World) -> None:
@@ -184,7 +188,7 @@ async def test_a_fault_of_our_own_is_apologised_for(
     await gateway.say("next")
     await gateway.ended(2)
     assert gateway.outcomes() == ["crashed", "done"]
-    assert gateway.texts() == [APOLOGY, "echo: next"]
+    assert gateway.texts() == [APOLOGY_TEXT, "echo: next"]
     (line,) = [line for line in gateway.log() if line["message"] == "fault in an actor"]
     assert line["request_id"] == "7400000001-1001"
     assert line["error"].startswith("ZeroDivisionError")
@@ -214,8 +218,8 @@ async def test_an_unknown_command_or_button_gets_a_hint(gateway: World) -> None:
     await gateway.say("/nope")
     await gateway.press("NOPE:1")
     await gateway.ended(2)
-    assert gateway.texts() == [HINT]
-    assert gateway.answers() == [HINT]
+    assert gateway.texts() == [UNKNOWN_COMMAND_TEXT]
+    assert gateway.answers() == [UNKNOWN_COMMAND_TEXT]
     assert gateway.outcomes() == ["unknown", "unknown"]
 
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
-from gateway.actors.rate_limit import RateLimit
-from gateway.actors.replies.overflow import Refusals
-from gateway.actors.replies.reply_sender import Delivery
-from gateway.actors.scheduler import ActorSystem
-from gateway.actors.user_actor import Actor
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.user_actor import UserActor
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 from gateway.domain.user_state import decode_user_state
@@ -92,21 +92,21 @@ class Worker:
         )
         services = FakeServices()
         services.answer = self._serve
-        delivery = Delivery(day.messenger, services, clock, patience=120)
-        self.system = ActorSystem(
+        delivery = ReplySender(day.messenger, services, clock, patience=120)
+        self.system = ActorScheduler(
             mailboxes,
-            Actor(
+            UserActor(
                 mailboxes,
                 services,
                 an_answering(services, day.messenger, clock, LocalCancellationBus()),
                 delivery,
-                RateLimit(1000, 1),
+                RateLimiter(1000, 1),
                 clock=clock,
-                read=_read,
-                observe=self.turns.append,
+                parse_update=_read,
+                observe_update=self.turns.append,
             ),
-            Refusals(delivery, clock=clock, observe=self.turns.append),
-            tell_stop=LocalCancellationBus().publish,
+            OverflowNotifier(delivery, clock=clock, observe_update=self.turns.append),
+            publish_cancellation=LocalCancellationBus().publish,
             clock=clock,
             max_active=100,
         )
@@ -217,7 +217,7 @@ class Day:
         )
         until = self.store.clock.uptime() + LEASE
         self.store.clock.move(1)
-        leases = worker.system._running  # noqa: SLF001 - nobody else need know
+        leases = worker.system._actor_tasks  # noqa: SLF001 - nobody else need know
         await wait_until(lambda: all(lease.expires_at > until for lease in leases))
         worker.held[11].set()
         worker.held[21].set()
@@ -227,14 +227,14 @@ class Day:
     async def _go_on(self, worker: Worker) -> None:
         """Serve all that is left."""
         await self._post(worker)
-        while await self.store.lanes() or worker.system.active:
+        while await self.store.lanes() or worker.system.active_actors:
             await asyncio.sleep(0.005)
         assert await worker.system.drain(1) == 0
 
     async def _post(self, worker: Worker) -> None:
         """Post what is left, in order, as Telegram does: until it is accepted."""
         while self._left:
-            await worker.system.accept(self._left[0])
+            await worker.system.enqueue(self._left[0])
             self._left.popleft()
 
     async def _audit(self) -> None:

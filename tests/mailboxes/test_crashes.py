@@ -29,8 +29,8 @@ SCRIPTS = load_scripts()
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep often; renew whatever is older than no time at all."""
-    monkeypatch.setattr("gateway.actors.scheduler.SWEEP_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.actors.leases.RENEW_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.actors.scheduler.SCAN_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.actors.leases.RENEW_INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr("gateway.actors.leases.LEASE_SECONDS", LEASE)
 
 
@@ -277,13 +277,13 @@ class TestCancelledCallers:
         self, worker: Worker, moment: str
     ) -> None:
         """Its update is served at once: a lease outlasts the limit of any waiting."""
-        accept = worker.system.accept(message(11))
+        accept = worker.system.enqueue(message(11))
         request = cancel_at(worker.transport, "put", moment, accept)
         await asyncio.gather(request, return_exceptions=True)
         assert request.cancelled()
-        await worker.system.accept(message(11))  # as Telegram does
+        await worker.system.enqueue(message(11))  # as Telegram does
         await wait_until(lambda: worker.turns)
-        await wait_until(lambda: not worker.system.active)
+        await wait_until(lambda: not worker.system.active_actors)
         assert worker.started == [11]
 
 
@@ -312,10 +312,10 @@ class TestRenewals:
         worker.transport.watch = Call("renew", 0)
         worker.transport.on_submit = worker.held[11].set
         worker.transport.at = cut_then_delay
-        await worker.system.accept(message(11))
+        await worker.system.enqueue(message(11))
         await wait_until(lambda: worker.started)
         day.store.clock.move(1)
-        await wait_until(lambda: not worker.system.active)
+        await wait_until(lambda: not worker.system.active_actors)
         assert worker.transport.calls.index(Call("commit", 0)) > 0
         assert batches >= 2
         assert [record.outcome for record in worker.turns] == ["done"]

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.actors.rate_limit import RateLimit
-from gateway.actors.replies.overflow import Refusals
-from gateway.actors.replies.reply_sender import Delivery
-from gateway.actors.scheduler import ActorSystem
-from gateway.actors.user_actor import Actor
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.user_actor import UserActor
 from gateway.clock import SystemClock
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
@@ -133,23 +133,25 @@ class Gateway:
         self.turns = Turns()
         self.services = FakeServices()
         messenger = FakeMessenger()
-        delivery = Delivery(messenger, self.services, self.clock, patience=120)
-        self.system = ActorSystem(
+        delivery = ReplySender(messenger, self.services, self.clock, patience=120)
+        self.system = ActorScheduler(
             store.mailboxes,
-            Actor(
+            UserActor(
                 store.mailboxes,
                 self.services,
                 an_answering(
                     self.services, messenger, self.clock, store.cancellation_bus
                 ),
                 delivery,
-                RateLimit(2, HOUR),
+                RateLimiter(2, HOUR),
                 clock=self.clock,
-                read=lambda body, arrived: read_update(int(body)),
-                observe=self.turns.append,
+                parse_update=lambda body, arrived: read_update(int(body)),
+                observe_update=self.turns.append,
             ),
-            Refusals(delivery, clock=self.clock, observe=self.turns.append),
-            tell_stop=store.cancellation_bus.publish,
+            OverflowNotifier(
+                delivery, clock=self.clock, observe_update=self.turns.append
+            ),
+            publish_cancellation=store.cancellation_bus.publish,
             clock=self.clock,
             max_active=10,
         )
@@ -157,7 +159,7 @@ class Gateway:
     async def serve(self, update_id: int, user: int) -> str:
         """Accept an update and wait for its outcome."""
         done = len(self.turns) + 1
-        await self.system.accept(
+        await self.system.enqueue(
             a_message(update_id, user=user, arrived=self.clock.now())
         )
         await wait_until(lambda: len(self.turns) == done)

@@ -45,7 +45,7 @@ from hypothesis import strategies as st
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.update import Update
-from gateway.domain.wording import APOLOGY
+from gateway.domain.wording import APOLOGY_TEXT
 from gateway.sandbox import query_rules
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
@@ -350,8 +350,8 @@ class TestPayments:
         assert answer_to(query, good) == {"pre_checkout_query_id": "q", "ok": True}
         why = PreCheckoutAnswer(error_message="sold out")
         for reply, reason in (
-            (Reply(), APOLOGY),
-            (Reply(pre_checkout_answer=PreCheckoutAnswer()), APOLOGY),
+            (Reply(), APOLOGY_TEXT),
+            (Reply(pre_checkout_answer=PreCheckoutAnswer()), APOLOGY_TEXT),
             (Reply(pre_checkout_answer=why), "sold out"),
         ):
             parameters = answer_to(query, reply)
@@ -375,7 +375,7 @@ class TestPayments:
         ]
         assert faults == {"shipping_option_incomplete": 1}
         for answer, reason in (
-            (ShippingAnswer(options=[bad]), APOLOGY),
+            (ShippingAnswer(options=[bad]), APOLOGY_TEXT),
             (ShippingAnswer(error_message="too far"), "too far"),
         ):
             parameters = answer_to(query, Reply(shipping_answer=answer))

@@ -14,13 +14,13 @@ from gateway.domain.services import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.update import Update
 from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
 
-DATA_BYTES = 64
+MAX_CALLBACK_DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data."""
-LONGEST_DATA = 1024
+MAX_BUTTON_DATA_BYTES = 1024
 """Bytes; what the contract allows."""
 
 
-def prepare(
+def prepare_callback_data(
     reply: Reply, update: Update, state: UserState, services: ServiceRouter
 ) -> None:
     """Give the buttons of a reply data that Telegram takes.
@@ -35,8 +35,8 @@ def prepare(
         state: keeps what is too long for a button.
         services: put data together, and sign it.
     """
-    kept: set[str] = set()
-    for keyboard, place in _keyboards(reply, update):
+    stored_keys: set[str] = set()
+    for keyboard, scope in _iter_keyboards(reply, update):
         for row in keyboard.rows:
             for button in row.buttons:
                 if button.HasField("route") and (
@@ -44,10 +44,15 @@ def prepare(
                 ):
                     button.callback_data = data
                 if data := button.callback_data:
-                    _fit(button, services.sign_callback_data(data, place), state, kept)
+                    _set_callback_data(
+                        button,
+                        services.sign_callback_data(data, scope),
+                        state,
+                        stored_keys,
+                    )
 
 
-def look_up(update: Update, state: UserState) -> Update:
+def expand_callback_data(update: Update, state: UserState) -> Update:
     """Give a pressed button the data that its key stands for, if that is known."""
     if not update.callback_data.startswith(PAYLOAD_KEY_PREFIX):
         return update
@@ -55,17 +60,19 @@ def look_up(update: Update, state: UserState) -> Update:
     return update if data is None else structs.replace(update, callback_data=data)
 
 
-def _keyboards(reply: Reply, update: Update) -> Iterator[tuple[InlineKeyboard, str]]:
+def _iter_keyboards(
+    reply: Reply, update: Update
+) -> Iterator[tuple[InlineKeyboard, str]]:
     """Give the keyboards of a reply, each with the place in which it will be."""
     for message in reply.messages:
         if message.HasField("keyboard"):
-            yield message.keyboard, _place_of_messages(update)
+            yield message.keyboard, _get_message_scope(update)
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
             yield result.message.keyboard, INLINE_SCOPE
 
 
-def _place_of_messages(update: Update) -> str:
+def _get_message_scope(update: Update) -> str:
     """Give the place to which the messages of a reply go."""
     if update.update_type == "guest_message":  # the answer is an inline message
         return INLINE_SCOPE
@@ -75,18 +82,23 @@ def _place_of_messages(update: Update) -> str:
     return button_scope(context.chat_id, context.business_connection_id)
 
 
-def _fit(button: Button, signed: str, state: UserState, kept: set[str]) -> None:
+def _set_callback_data(
+    button: Button, signed: str, state: UserState, stored_keys: set[str]
+) -> None:
     """Put the data into the button, or a key to it."""
     data = button.callback_data
     # A character takes four bytes at most: most data need not be encoded to be counted.
-    if len(signed) * 4 > DATA_BYTES and len(signed.encode()) > DATA_BYTES:
-        if len(data.encode()) > LONGEST_DATA:
+    if (
+        len(signed) * 4 > MAX_CALLBACK_DATA_BYTES
+        and len(signed.encode()) > MAX_CALLBACK_DATA_BYTES
+    ):
+        if len(data.encode()) > MAX_BUTTON_DATA_BYTES:
             return
-        if not (key := state.store_payload(signed, beside=kept)):
+        if not (key := state.store_payload(signed, beside=stored_keys)):
             # Without its signature the data might fit, but would call nothing.
             button.callback_data = signed
             return
-        kept.add(key)
+        stored_keys.add(key)
         signed = key
     if signed != data:
         button.callback_data = signed

@@ -16,7 +16,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
-from gateway.actors.lease import Lease
+from gateway.actors.lease import ActorLease
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import (
     BotApiError,
@@ -32,12 +32,12 @@ from gateway.domain.update import Update
 
 logger = logging.getLogger(__name__)
 
-LARGE_REPLY = 8 * 2**10
+LARGE_REPLY_BYTES = 8 * 2**10
 """Bytes. Markup costs up to 8 us a character to read: a larger reply may hold the event
 loop for longer than other users should wait."""
 
 
-class Delivery:
+class ReplySender:
     """Sends replies, one message after the other.
 
     Args:
@@ -65,7 +65,7 @@ class Delivery:
         update: Update,
         reply: Reply,
         record: ProcessingRecord,
-        held: Lease | None,
+        lease: ActorLease | None,
         internal_user_id: str = "",
         preview: StreamingPreview | None = None,
     ) -> None:
@@ -75,41 +75,43 @@ class Delivery:
             update: what the reply answers.
             reply: what to send.
             record: notes the outcome and the time it took.
-            held: held before each call. None: the update is not in a mailbox, and
+            lease: held before each call. None: the update is not in a mailbox, and
                 nothing is retried.
             internal_user_id: who the user is, for the report of a failed delivery.
             preview: what the user sees of it already. None: nothing.
         """
-        if reply.ByteSize() > LARGE_REPLY:
-            composed = await asyncio.to_thread(self._compose, update, reply, preview)
+        if reply.ByteSize() > LARGE_REPLY_BYTES:
+            rendered = await asyncio.to_thread(
+                self._render_calls, update, reply, preview
+            )
         else:
-            composed = self._compose(update, reply, preview)
-        calls = deque(composed)
-        del composed
+            rendered = self._render_calls(update, reply, preview)
+        calls = deque(rendered)
+        del rendered
         del reply  # its files are in the calls, which are let go of one by one
-        if await self._reaches(update, calls, record, held):
+        if await self._send_calls(update, calls, record, lease):
             return
-        _note(record, Outcome.BLOCKED)
+        _set_outcome(record, Outcome.BLOCKED)
         # The chat of a business account is between its owner and a customer.
-        private = update.context.chat_type == CHAT_TYPE_PRIVATE
-        if private and not update.context.business_connection_id:
-            if held is not None:
-                await held.hold()
-            await self._report_failure(update, record, internal_user_id)
+        is_private = update.context.chat_type == CHAT_TYPE_PRIVATE
+        if is_private and not update.context.business_connection_id:
+            if lease is not None:
+                await lease.ensure_valid()
+            await self._report_delivery_failure(update, record, internal_user_id)
 
-    def _compose(
+    def _render_calls(
         self, update: Update, reply: Reply, preview: StreamingPreview | None
     ) -> Sequence[BotApiCall]:
         if preview is None:
             return self._messenger.render(update, reply)
         return preview.finalize(reply)
 
-    async def _reaches(
+    async def _send_calls(
         self,
         update: Update,
         calls: deque[BotApiCall],
         record: ProcessingRecord,
-        held: Lease | None,
+        lease: ActorLease | None,
     ) -> bool:
         """Make the calls. False: the user cannot be reached."""
         in_doubt = False
@@ -117,17 +119,17 @@ class Delivery:
             call = calls.popleft()
             start = self._clock.uptime()
             try:
-                if held is None:
+                if lease is None:
                     await self._messenger.send(call)
                 else:
-                    await held.hold()
-                    patience = self._patience_for(call, update)
-                    await self._messenger.send(call, patience, held.wait)
+                    await lease.ensure_valid()
+                    patience = self._get_patience(call, update)
+                    await self._messenger.send(call, patience, lease.await_pause)
                 in_doubt = False
             except RecipientBlocked:
                 return False
             except BotApiError as error:
-                _note(record, Outcome.SEND_FAILED)
+                _set_outcome(record, Outcome.SEND_FAILED)
                 record.error = str(error)
                 logger.error(  # noqa: TRY400 - our own errors need no traceback
                     "reply not sent",
@@ -143,7 +145,7 @@ class Delivery:
                 record.telegram_seconds += self._clock.uptime() - start
         return True
 
-    def _patience_for(self, call: BotApiCall, update: Update) -> float:
+    def _get_patience(self, call: BotApiCall, update: Update) -> float:
         """Give for how many seconds a call is retried.
 
         Telegram takes the answer to a query for a while only; messages have no end.
@@ -152,7 +154,7 @@ class Delivery:
             return self._patience
         return min(self._patience, max(0, update.answer_deadline - self._clock.now()))
 
-    async def _report_failure(
+    async def _report_delivery_failure(
         self, update: Update, record: ProcessingRecord, internal_user_id: str
     ) -> None:
         """Tell the service that keeps track of it that a user cannot be reached."""
@@ -161,13 +163,13 @@ class Delivery:
         context = RequestContext()
         context.CopyFrom(update.context)
         context.request_id += "-undelivered"
-        failed = structs.replace(update, context=context)
-        match = self._services.route_event(failed, EVENT_DELIVERY_FAILED)
-        if match is None:
+        failed_update = structs.replace(update, context=context)
+        bound_call = self._services.route_event(failed_update, EVENT_DELIVERY_FAILED)
+        if bound_call is None:
             return
         start = self._clock.uptime()
         try:
-            await match.call(internal_user_id)
+            await bound_call.call(internal_user_id)
         except ServiceError as error:
             logger.warning(
                 "failed delivery not reported",
@@ -177,7 +179,7 @@ class Delivery:
             record.service_seconds += self._clock.uptime() - start
 
 
-def _note(record: ProcessingRecord, outcome: Outcome) -> None:
+def _set_outcome(record: ProcessingRecord, outcome: Outcome) -> None:
     """Note a failed send, unless something worse is noted already."""
     if record.outcome is Outcome.DONE:
         record.outcome = outcome

@@ -3,11 +3,11 @@
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
-from gateway.actors.lease import Lease
-from gateway.actors.replies.streaming import Streaming
-from gateway.actors.replies.typing_indicator import Typing
-from gateway.actors.replies.user_notices import excuse
-from gateway.actors.session import Sessions, end_session, user_of
+from gateway.actors.lease import ActorLease
+from gateway.actors.replies.streaming import StreamRunner
+from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.replies.user_notices import build_error_reply
+from gateway.actors.session import SessionResolver, end_session, get_internal_user_id
 from gateway.domain.errors import ServiceError
 from gateway.domain.messenger import StreamingPreview
 from gateway.domain.ports import Clock
@@ -16,46 +16,52 @@ from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState
 
-Answer = tuple[Reply, StreamingPreview | None]
+ReplyWithPreview = tuple[Reply, StreamingPreview | None]
 """What the user gets, and what of it the user sees already."""
 
 
-class Answering:
+class ServiceCaller:
     """Asks services. Their answers come at once, or piece by piece."""
 
     def __init__(
-        self, sessions: Sessions, typing: Typing, streaming: Streaming, clock: Clock
+        self,
+        session_resolver: SessionResolver,
+        typing_indicator: TypingIndicator,
+        stream_runner: StreamRunner,
+        clock: Clock,
     ) -> None:
-        self._sessions = sessions
-        self._typing = typing
-        self._streaming = streaming
+        self._session_resolver = session_resolver
+        self._typing_indicator = typing_indicator
+        self._stream_runner = stream_runner
         self._clock = clock
 
-    async def ask(
+    async def call_service(
         self,
-        match: BoundCall,
+        bound_call: BoundCall,
         update: Update,
         state: UserState,
         record: ProcessingRecord,
-        held: Lease,
-    ) -> Answer | None:
+        lease: ActorLease,
+    ) -> ReplyWithPreview | None:
         """Ask the service of a route. None: nothing is sent."""
-        record.route = match.route
-        await self._sessions.open(update, state, record, held)
-        await held.hold()
+        record.route = bound_call.route
+        await self._session_resolver.ensure_session(update, state, record, lease)
+        await lease.ensure_valid()
         start = self._clock.uptime()
-        user_id = user_of(update, state)
-        answer: Answer
+        user_id = get_internal_user_id(update, state)
+        answer: ReplyWithPreview
         try:
-            if match.is_streaming:
-                answer = await self._follow(match, update, user_id, record, held)
+            if bound_call.is_streaming:
+                answer = await self._call_streaming(
+                    bound_call, update, user_id, record, lease
+                )
             else:
-                with self._typing.begin(match, update):
-                    answer = await match.call(user_id), None
+                with self._typing_indicator.show_during_call(bound_call, update):
+                    answer = await bound_call.call(user_id), None
         except ServiceError as error:
-            _note(record, error)
+            _record_error(record, error)
             # Nobody waits for an answer to an event.
-            return None if update.event else (excuse(update, error), None)
+            return None if update.event else (build_error_reply(update, error), None)
         finally:
             record.service_seconds += self._clock.uptime() - start
         if answer[0].end_session:
@@ -63,25 +69,27 @@ class Answering:
         # Whoever blocked the bot cannot be written to.
         return None if update.event == EVENT_USER_BLOCKED_BOT else answer
 
-    async def _follow(
+    async def _call_streaming(
         self,
-        match: BoundCall,
+        bound_call: BoundCall,
         update: Update,
         user_id: str,
         record: ProcessingRecord,
-        held: Lease,
-    ) -> Answer:
+        lease: ActorLease,
+    ) -> ReplyWithPreview:
         """Show an answer while it is being written; what there is of it stays."""
-        streamed = await self._streaming.follow(match, update, user_id, held)
-        reply = streamed.reply
-        if streamed.stopped:
+        result = await self._stream_runner.run_stream(
+            bound_call, update, user_id, lease
+        )
+        reply = result.reply
+        if result.stopped:
             record.outcome = Outcome.STOPPED
-        if streamed.error is not None:
-            _note(record, streamed.error)
-            reply.MergeFrom(excuse(update, streamed.error))
-        return reply, streamed.preview
+        if result.error is not None:
+            _record_error(record, result.error)
+            reply.MergeFrom(build_error_reply(update, result.error))
+        return reply, result.preview
 
 
-def _note(record: ProcessingRecord, error: ServiceError) -> None:
+def _record_error(record: ProcessingRecord, error: ServiceError) -> None:
     record.outcome = error.outcome
     record.error = str(error)

@@ -2,7 +2,7 @@
 
 Concurrency: two tasks per streamed answer, both children of its actor. One reads the
 pieces as they come; the other shows the newest text, one call at a time, so that
-a slow Bot API skips texts and never makes a queue of them. Neither outlives `follow`.
+a slow Bot API skips texts and never makes a queue of them. Neither outlives `run_stream`.
 
 - The end: when the last piece was read, the call that is on its way is waited for, for
   a moment, because a draft that arrives behind the whole answer would stay beside it.
@@ -18,9 +18,9 @@ from math import inf
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import Struct
 
-from gateway.actors.lease import Lease
-from gateway.actors.replies.stream_buffer import Growing
-from gateway.actors.replies.typing_indicator import Typing
+from gateway.actors.lease import ActorLease
+from gateway.actors.replies.stream_buffer import StreamBuffer
+from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.messenger import CancellationBus, Messenger, StreamingPreview
 from gateway.domain.services import BoundCall
@@ -29,30 +29,30 @@ from gateway.logs import describe
 
 logger = logging.getLogger(__name__)
 
-MOST_CHARACTERS = 400_000
+MAX_CHARACTERS = 400_000
 """Of one answer. A service that writes more has lost its way: the call is cancelled."""
 
-SLOWEST_SECONDS = 8.0
+MAX_INTERVAL_SECONDS = 8.0
 """From one call to the next after refusals, unless Telegram asks for more."""
 
-RECOVERY = 0.9
+BACKOFF_DECAY = 0.9
 """What a call that works makes of the time between calls that a refusal doubled."""
 
-MISSED = 60.0
+EARLY_STOP_SECONDS = 60.0
 """For how many seconds a stop is remembered that stopped nothing here. The answer of a
 worker that died is begun anew within 5 s."""
 
-MOST_MISSED = 1000
+MAX_EARLY_STOPS = 1000
 """So many of them are remembered."""
 
-Key = tuple[str, int]
+StreamKey = tuple[str, int]
 """The lane of an answer, and its draft."""
 
-LAST_CALL_SECONDS = 5.0
+LAST_PREVIEW_SECONDS = 5.0
 """How long the whole answer waits for the call before it."""
 
 
-class Streamed(Struct, frozen=True):
+class StreamResult(Struct, frozen=True):
     """What became of a streamed answer.
 
     Attributes:
@@ -68,128 +68,150 @@ class Streamed(Struct, frozen=True):
     error: ServiceError | None = None
 
 
-class Streaming:
+class StreamRunner:
     """The streamed answers that are under way here."""
 
     def __init__(
-        self, messenger: Messenger, typing: Typing, stops: CancellationBus
+        self,
+        messenger: Messenger,
+        typing_indicator: TypingIndicator,
+        cancellation_bus: CancellationBus,
     ) -> None:
         self._messenger = messenger
-        self._typing = typing
-        self._stoppable: dict[Key, asyncio.Task[Reply | None]] = {}
-        self._missed: dict[Key, float] = {}
+        self._typing_indicator = typing_indicator
+        self._read_tasks: dict[StreamKey, asyncio.Task[Reply | None]] = {}
+        self._early_stops: dict[StreamKey, float] = {}
         """Stops of what is not written here, oldest first, by the loop's time."""
-        stops.subscribe(self._stop)
+        cancellation_bus.subscribe(self._stop)
 
-    async def follow(
-        self, match: BoundCall, update: Update, internal_user_id: str, held: Lease
-    ) -> Streamed:
+    async def run_stream(
+        self,
+        bound_call: BoundCall,
+        update: Update,
+        internal_user_id: str,
+        lease: ActorLease,
+    ) -> StreamResult:
         """Ask the service, and show its answer while it is being written."""
-        text = Growing()
+        buffer = StreamBuffer()
         preview = self._messenger.preview(update)
         key = update.ordering_key, update.update_id
         if self._was_stopped(key):
-            return Streamed(Reply(), preview, stopped=True)
-        with self._typing.begin(match, update) as wait:
+            return StreamResult(Reply(), preview, stopped=True)
+        with self._typing_indicator.show_during_call(
+            bound_call, update
+        ) as pending_indicator:
 
             def write(piece: str) -> None:
-                wait.end()
-                text.add(piece)
-                if text.length > MOST_CHARACTERS:
+                pending_indicator.cancel()
+                buffer.append(piece)
+                if buffer.length > MAX_CHARACTERS:
                     logger.warning(
                         "streamed answer cut off",
                         extra={"request_id": update.context.request_id},
                     )
-                    reading.cancel()
+                    read_task.cancel()
 
-            reading = asyncio.create_task(
-                match.stream(internal_user_id, write), name="read answer"
+            read_task = asyncio.create_task(
+                bound_call.stream(internal_user_id, write), name="read answer"
             )
-            showing = asyncio.create_task(
-                _show(text, preview, held), name="show answer"
+            show_task = asyncio.create_task(
+                _show_preview(buffer, preview, lease), name="show answer"
             )
-            self._stoppable[key] = reading
+            self._read_tasks[key] = read_task
             try:
-                await asyncio.wait([reading])
-                text.end()
-                await asyncio.wait([showing], timeout=LAST_CALL_SECONDS)
+                await asyncio.wait([read_task])
+                buffer.close()
+                await asyncio.wait([show_task], timeout=LAST_PREVIEW_SECONDS)
             finally:
                 # After a lost claim the same answer may have begun anew here.
-                if self._stoppable.get(key) is reading:
-                    del self._stoppable[key]
-                for task in (reading, showing):
+                if self._read_tasks.get(key) is read_task:
+                    del self._read_tasks[key]
+                for task in (read_task, show_task):
                     task.cancel()
-                await asyncio.gather(reading, showing, return_exceptions=True)
-        if not showing.cancelled() and (fault := showing.exception()):
+                await asyncio.gather(read_task, show_task, return_exceptions=True)
+        if not show_task.cancelled() and (preview_error := show_task.exception()):
             logger.error(
                 "fault in a preview",
                 extra={
                     "request_id": update.context.request_id,
-                    "error": describe(fault),
+                    "error": describe(preview_error),
                 },
             )
-        return _streamed(reading, text, preview)
+        return _build_result(read_task, buffer, preview)
 
     def _stop(self, ordering_key: str, draft_id: int) -> None:
         """Stop an answer, if it is being written here."""
         key = ordering_key, draft_id
-        if (reading := self._stoppable.get(key)) is not None:
-            reading.cancel()
+        if (read_task := self._read_tasks.get(key)) is not None:
+            read_task.cancel()
             return
         # Its worker may just have died: whoever begins anew has to know.
-        self._missed[key] = now = asyncio.get_running_loop().time()
-        while self._missed:
-            oldest = next(iter(self._missed))
-            if len(self._missed) <= MOST_MISSED and self._missed[oldest] > now - MISSED:
+        self._early_stops[key] = now = asyncio.get_running_loop().time()
+        while self._early_stops:
+            oldest = next(iter(self._early_stops))
+            if (
+                len(self._early_stops) <= MAX_EARLY_STOPS
+                and self._early_stops[oldest] > now - EARLY_STOP_SECONDS
+            ):
                 break
-            del self._missed[oldest]
+            del self._early_stops[oldest]
 
-    def _was_stopped(self, key: Key) -> bool:
+    def _was_stopped(self, key: StreamKey) -> bool:
         """Tell whether an answer was stopped before it began here."""
-        missed = self._missed.pop(key, -inf)
-        return missed > asyncio.get_running_loop().time() - MISSED
+        stopped_at = self._early_stops.pop(key, -inf)
+        return stopped_at > asyncio.get_running_loop().time() - EARLY_STOP_SECONDS
 
 
-async def _show(text: Growing, preview: StreamingPreview, held: Lease) -> None:
+async def _show_preview(
+    buffer: StreamBuffer, preview: StreamingPreview, lease: ActorLease
+) -> None:
     """Show the newest text, until it is whole."""
-    pace = preview.min_interval
+    interval = preview.min_interval
     loop = asyncio.get_running_loop()
-    while await text.grown():
-        await held.hold()
-        begun = loop.time()
-        length = text.length
+    while await buffer.wait_for_more():
+        await lease.ensure_valid()
+        started_at = loop.time()
+        length = buffer.length
         try:
-            await preview.show(str(text))
+            await preview.show(str(buffer))
         except BotApiUnavailable as error:
-            pace = min(2 * pace, SLOWEST_SECONDS)
-            again = loop.time() + max(pace, error.retry_after)
+            interval = min(2 * interval, MAX_INTERVAL_SECONDS)
+            next_call_at = loop.time() + max(interval, error.retry_after)
         except BotApiError:
             return
         else:
-            text.shown = length
-            pace = max(pace * RECOVERY, preview.min_interval)
-            again = begun + pace
-        await text.ended_by(again)
+            buffer.shown_length = length
+            interval = max(interval * BACKOFF_DECAY, preview.min_interval)
+            next_call_at = started_at + interval
+        await buffer.wait_until_closed(next_call_at)
 
 
-def _streamed(
-    reading: asyncio.Task[Reply | None], text: Growing, preview: StreamingPreview
-) -> Streamed:
+def _build_result(
+    read_task: asyncio.Task[Reply | None],
+    buffer: StreamBuffer,
+    preview: StreamingPreview,
+) -> StreamResult:
     """Say what became of an answer.
 
     Raises:
         Exception: a fault of our own.
     """
-    if reading.cancelled():
-        overlong = text.length > MOST_CHARACTERS
-        kept = str(text) if overlong else str(text)[: text.shown]
-        return Streamed(_plain(kept), preview, stopped=not overlong)
-    error = reading.exception()
+    if read_task.cancelled():
+        is_too_long = buffer.length > MAX_CHARACTERS
+        visible_text = (
+            str(buffer) if is_too_long else str(buffer)[: buffer.shown_length]
+        )
+        return StreamResult(
+            _build_text_reply(visible_text), preview, stopped=not is_too_long
+        )
+    error = read_task.exception()
     if isinstance(error, ServiceError):
-        return Streamed(_plain(str(text)), preview, error=error)
-    reply = reading.result()
-    return Streamed(_plain(str(text)) if reply is None else reply, preview)
+        return StreamResult(_build_text_reply(str(buffer)), preview, error=error)
+    reply = read_task.result()
+    return StreamResult(
+        _build_text_reply(str(buffer)) if reply is None else reply, preview
+    )
 
 
-def _plain(text: str) -> Reply:
+def _build_text_reply(text: str) -> Reply:
     return Reply(messages=[OutgoingMessage(text=text)] if text.strip() else [])

@@ -2,7 +2,7 @@
 
 Concurrency: one timer for all calls of services, because nearly all end before it has
 to do anything. Only for one that lasts longer a task shows the typing, again and again
-until `end` cancels it, or until Telegram does not want to. Nothing waits for it, and
+until `cancel` ends it, or until Telegram does not want to. Nothing waits for it, and
 nothing of it is an error.
 """
 
@@ -16,14 +16,14 @@ from gateway.domain.messenger import Messenger
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 
-SILENCE_SECONDS = 0.7
+DELAY_SECONDS = 0.7
 """A service that answers sooner makes nobody wonder."""
 
-REPEAT_SECONDS = 4.0
+REPEAT_INTERVAL_SECONDS = 4.0
 """What is shown ends by itself after 5 s (Bot API, sendChatAction)."""
 
 
-class Typing:
+class TypingIndicator:
     """Begins to show that the bot is typing.
 
     Args:
@@ -35,71 +35,75 @@ class Typing:
     def __init__(
         self,
         messenger: Messenger,
-        silence: float = SILENCE_SECONDS,
-        repeat: float = REPEAT_SECONDS,
+        delay: float = DELAY_SECONDS,
+        repeat_interval: float = REPEAT_INTERVAL_SECONDS,
     ) -> None:
         self._messenger = messenger
-        self._silence = silence
-        self._repeat = repeat
-        self._silent: dict[Wait, float] = {}
+        self._delay = delay
+        self._repeat_interval = repeat_interval
+        self._pending: dict[PendingIndicator, float] = {}
         """Who is shown nothing yet, and when that changes, the soonest first."""
         self._timer: asyncio.TimerHandle | None = None
         """Set for the first of them, or for one that is gone by now."""
 
-    def begin(self, match: BoundCall, update: Update) -> "Wait":
+    def show_during_call(
+        self, bound_call: BoundCall, update: Update
+    ) -> "PendingIndicator":
         """Wait for a service from now on, until the end of the `with` block."""
-        wait = Wait(self._messenger, update, self._repeat, self._silent)
-        says_something = update.message is not None or update.callback_query_id
+        indicator = PendingIndicator(
+            self._messenger, update, self._repeat_interval, self._pending
+        )
+        is_from_user = update.message is not None or update.callback_query_id
         context = update.context
         if (
-            match.shows_typing
-            and says_something
+            bound_call.shows_typing
+            and is_from_user
             and context.chat_id
             and context.chat_type != CHAT_TYPE_CHANNEL
         ):
             loop = asyncio.get_running_loop()
-            self._silent[wait] = end = loop.time() + self._silence
+            self._pending[indicator] = due_at = loop.time() + self._delay
             if self._timer is None:
-                self._timer = loop.call_at(end, self._show_longest)
-        return wait
+                self._timer = loop.call_at(due_at, self._show_due)
+        return indicator
 
-    def _show_longest(self) -> None:
+    def _show_due(self) -> None:
         """Begin to show the typing to those who wait longest."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        for wait, end in list(self._silent.items()):
-            if end > loop.time():
-                self._timer = loop.call_at(end, self._show_longest)
+        for indicator, due_at in list(self._pending.items()):
+            if due_at > loop.time():
+                self._timer = loop.call_at(due_at, self._show_due)
                 return
-            del self._silent[wait]
-            wait.show()
+            del self._pending[indicator]
+            indicator.show()
 
 
-class Wait:
+class PendingIndicator:
     """A user waits for a service."""
 
-    __slots__ = ("_messenger", "_repeat", "_silent", "_task", "_update")
+    __slots__ = ("_messenger", "_pending", "_repeat_interval", "_task", "_update")
 
     def __init__(
         self,
         messenger: Messenger,
         update: Update,
-        repeat: float,
-        silent: "dict[Wait, float]",
+        repeat_interval: float,
+        pending: "dict[PendingIndicator, float]",
     ) -> None:
         self._messenger = messenger
         self._update = update
-        self._repeat = repeat
-        self._silent = silent
+        self._repeat_interval = repeat_interval
+        self._pending = pending
         self._task: asyncio.Task[None] | None = None
 
     def show(self) -> None:
         """Show the typing from now on."""
-        self._task = asyncio.create_task(self._show(), name="typing")
+        self._task = asyncio.create_task(self._show_repeatedly(), name="typing")
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """The service answered, or will not."""
-        self._silent.pop(self, None)
+        self._pending.pop(self, None)
         if self._task is not None:
             self._task.cancel()
 
@@ -107,12 +111,12 @@ class Wait:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.cancel()
 
-    async def _show(self) -> None:
+    async def _show_repeatedly(self) -> None:
         try:
             while True:
                 await self._messenger.show_typing(self._update)
-                await asyncio.sleep(self._repeat)
+                await asyncio.sleep(self._repeat_interval)
         except BotApiError:
             return

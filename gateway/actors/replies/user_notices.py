@@ -14,23 +14,23 @@ from gateway.domain import wording
 from gateway.domain.errors import ServiceError
 from gateway.domain.update import Update
 
-SLOW_DOWN = "You're sending messages too fast, please slow down 🙂"
-APOLOGY = wording.APOLOGY
-BUSY = "Too much at once. Please try again in {time}."
-HINT = "I don't know that one. Send /help to see what I can do."
+RATE_LIMITED_TEXT = "You're sending messages too fast, please slow down 🙂"
+APOLOGY_TEXT = wording.APOLOGY_TEXT
+BUSY_TEXT = "Too much at once. Please try again in {time}."
+UNKNOWN_COMMAND_TEXT = "I don't know that one. Send /help to see what I can do."
 
-LONGEST_SECONDS = 48 * 3600
+MAX_RETRY_AFTER_SECONDS = 48 * 3600
 """A service that asks for more does not mean it."""
 
 _UNITS = (
     (90, 1, "seconds"),
     (90 * 60, 60, "minutes"),
-    (LONGEST_SECONDS, 3600, "hours"),
+    (MAX_RETRY_AFTER_SECONDS, 3600, "hours"),
 )
 """Up to so many seconds, a unit of so many, and its name."""
 
 
-def notice(update: Update, text: str) -> Reply:
+def build_notice(update: Update, text: str) -> Reply:
     """Say something to the user, in the way that fits the update.
 
     After a pressed button it is the answer to the press, before a payment the reason
@@ -51,16 +51,16 @@ def notice(update: Update, text: str) -> Reply:
             return Reply()
 
 
-def excuse(update: Update, error: ServiceError) -> Reply:
+def build_error_reply(update: Update, error: ServiceError) -> Reply:
     """Say why there is no answer: in the service's own words, if it has any."""
-    return notice(update, error.user_message or _own_words(error))
+    return build_notice(update, error.user_message or _default_error_text(error))
 
 
-def _own_words(error: ServiceError) -> str:
+def _default_error_text(error: ServiceError) -> str:
     seconds = error.retry_after
-    if not 0 < seconds <= LONGEST_SECONDS:
-        return APOLOGY
+    if not 0 < seconds <= MAX_RETRY_AFTER_SECONDS:
+        return APOLOGY_TEXT
     if seconds <= 1:
-        return BUSY.format(time="a second")
-    unit, name = next((unit, name) for most, unit, name in _UNITS if seconds <= most)
-    return BUSY.format(time=f"{math.ceil(seconds / unit)} {name}")
+        return BUSY_TEXT.format(time="a second")
+    unit, name = next((unit, name) for limit, unit, name in _UNITS if seconds <= limit)
+    return BUSY_TEXT.format(time=f"{math.ceil(seconds / unit)} {name}")

@@ -21,7 +21,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
 from gateway.domain.update import Update
-from gateway.domain.wording import APOLOGY
+from gateway.domain.wording import APOLOGY_TEXT
 from gateway.telegram.outbound.inline_results import build_inline_result
 from gateway.telegram.outbound.text_splitting import is_blank
 
@@ -196,7 +196,7 @@ def _build_option(option: ShippingOption) -> Parameters:
 
 def _choose_reason(text: str) -> str:
     """Give the reason that the user sees; Telegram does not decline without one."""
-    return APOLOGY if is_blank(text) else text
+    return APOLOGY_TEXT if is_blank(text) else text
 
 
 def _answer_join_request(
