@@ -31,8 +31,8 @@ from gateway.mailboxes.signatures import StoreSignatures
 from gateway.ops import Pages, listening, listening_on_socket
 from gateway.parts import Parts
 from gateway.services.button_signatures import ButtonSigner
-from gateway.services.channels import Channels, Tls
-from gateway.services.router import Dispatch
+from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
 from gateway.supervisor import SPARE_SECONDS, end_with_parent
 from gateway.telegram.bot_api.client import BotApiClient
@@ -115,7 +115,9 @@ async def running(
     targets = {name: service.target for name, service in services.items()}
     timeouts = {name: service.timeout for name, service in services.items()}
     stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
-    table = table.streaming([name for name, it in services.items() if it.streaming])
+    table = table.with_streaming(
+        [name for name, it in services.items() if it.streaming]
+    )
     token = settings.telegram_bot_token.get_secret_value()
     background = BackgroundTasks()
     if settings.sends_token_in_clear:
@@ -123,7 +125,9 @@ async def running(
     shares = share_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
-        Channels(targets, _tls(settings), instrumentation.interceptors()) as channels,
+        ServiceChannels(
+            targets, _tls(settings), instrumentation.interceptors()
+        ) as channels,
         BotApiClient(
             token,
             settings.api_url,
@@ -146,7 +150,7 @@ async def running(
         now = store.clock.now if worker is None else time.time
         addresses = file_addresses(settings, now)
         fill = addresses.add_urls if addresses else None
-        dispatch = Dispatch(
+        dispatch = GrpcServiceRouter(
             table,
             channels,
             timeouts,
@@ -170,7 +174,7 @@ async def running(
         stack.push_async_callback(parts.system.drain, settings.drain_timeout)
         introduction = background.start(
             "introduce bot",
-            partial(sync_bot_profile, api, table.commands, parts.learn_name),
+            partial(sync_bot_profile, api, table.menu_commands, parts.learn_name),
         )
         stack.push_async_callback(_cancel, introduction)
         await parts.name_known(NAME_SECONDS)
@@ -260,13 +264,13 @@ def _public_pages(
     )
 
 
-def _tls(settings: Settings) -> Tls | None:
+def _tls(settings: Settings) -> TlsFiles | None:
     if not settings.services_tls:
         return None
-    return Tls(
-        ca=settings.services_tls_ca_file,
-        certificate=settings.services_tls_certificate_file,
-        key=settings.services_tls_key_file,
+    return TlsFiles(
+        ca_file=settings.services_tls_ca_file,
+        certificate_file=settings.services_tls_certificate_file,
+        key_file=settings.services_tls_key_file,
     )
 
 

@@ -38,10 +38,16 @@ def serve(workers: int | None, worker: Path | None) -> None:
 @click.option("--lock", is_flag=True, help="Print what routes.lock should hold.")
 def routes(lock: bool) -> None:
     """Print the route table."""
-    from gateway.services.routing.route_table import build_routes, discover
+    from gateway.services.routing.route_table import (
+        build_route_table,
+        discover_services,
+    )
 
-    table = build_routes(discover())
-    click.echo(table.lock_text() if lock else "\n".join(table.lines()), nl=not lock)
+    table = build_route_table(discover_services())
+    click.echo(
+        table.format_lock_file() if lock else "\n".join(table.format_lines()),
+        nl=not lock,
+    )
 
 
 _own = click.option(

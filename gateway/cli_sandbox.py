@@ -9,7 +9,7 @@ from gateway.domain.errors import ConfigurationError
 from gateway.sandbox import launch
 from gateway.sandbox.parts import Secrets
 from gateway.sandbox.places import read_targets
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.routing.route_table import build_route_table, discover_services
 
 
 def run_sandbox(
@@ -24,7 +24,7 @@ def run_sandbox(
     secret: str | None,
 ) -> int:
     """Run the sandbox; gives the exit code."""
-    services = build_routes(discover()).services
+    services = build_route_table(discover_services()).service_names
     run = launch.run_sandbox(
         services,
         port,
@@ -49,7 +49,7 @@ def play_scenarios(
     faults: list[str] = []
     scenarios = []
     targets: dict[str, str] = {}
-    services = build_routes(discover()).services
+    services = build_route_table(discover_services()).service_names
     try:
         scenarios = read_scenarios(files)
     except ConfigurationError as error:

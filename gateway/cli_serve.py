@@ -7,7 +7,7 @@ from gateway import config
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.logs import start_logging
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.workers import SERVE, run
 
 
@@ -37,8 +37,8 @@ def run_gateway(
     table = None
     names: tuple[str, ...] = ()
     try:
-        table = build_routes(discover())
-        names = table.services
+        table = build_route_table(discover_services())
+        names = table.service_names
     except ConfigurationError as error:
         faults += error.problems
     try:

@@ -8,7 +8,7 @@ import click
 
 from gateway import config
 from gateway.domain.errors import ConfigurationError
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.update_types import list_allowed_updates
@@ -17,7 +17,7 @@ from gateway.telegram.inbound.update_types import list_allowed_updates
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
     settings = config.load()
-    kinds = list_allowed_updates(build_routes(discover()).updates)
+    kinds = list_allowed_updates(build_route_table(discover_services()).update_types)
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)

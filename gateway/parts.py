@@ -27,7 +27,7 @@ from gateway.logs import dropped_lines, log_turn
 from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.metrics import Metrics, ProcessMetrics
 from gateway.ops import Ops
-from gateway.services.router import Dispatch
+from gateway.services.router import GrpcServiceRouter
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.messenger import TelegramMessenger
@@ -85,7 +85,7 @@ class Parts:
     def __init__(
         self,
         settings: Settings,
-        dispatch: Dispatch,
+        dispatch: GrpcServiceRouter,
         api: BotApiClient,
         store: OpenedMailboxes,
         background: BackgroundTasks,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Settings
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.webhook import WEBHOOK_PATH
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -91,7 +91,7 @@ def test_every_manifest_is_in_the_plan() -> None:
 def test_only_settings_are_set_and_every_service_has_a_target() -> None:
     """A misspelt name would be silence."""
     settings = {name.upper() for name in Settings.model_fields}
-    services = build_routes(discover()).services
+    services = build_route_table(discover_services()).service_names
     targets = {f"{name}_TARGET" for name in services}
     timeouts = {f"{name}_TIMEOUT" for name in services}
     for environment in environments():

@@ -76,7 +76,7 @@ class ServiceRouter(Protocol):
 
         Args:
             data: the data of a button.
-            scope: where the button will be: see `place_of_buttons`.
+            scope: where the button will be: see `button_scope`.
         """
 
     async def resolve_user(self, update: Update) -> str:

@@ -17,7 +17,7 @@ from grpc import aio
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
-from gateway.services.reply_size import ANSWER_BYTES
+from gateway.services.reply_size import MAX_REPLY_BYTES
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -43,7 +43,7 @@ _SERVICE_CONFIG = {
     "connectionScaling": {"maxConnectionsPerSubchannel": 10},
 }
 
-_OPTIONS = (
+_CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # After a restart a service is found again within about a second; gRPC's own
@@ -62,37 +62,37 @@ _OPTIONS = (
     # Also the TCP user timeout: a machine that vanished is given up after 5 s without
     # an acknowledgement, where the default of 20 s fails every second call meanwhile.
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", ANSWER_BYTES),
+    ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     # Services are inside: a proxy in the environment leads to the outside.
     ("grpc.enable_http_proxy", 0),
 )
 
 
-CLOSE_SECONDS = 1.0
+CLOSE_GRACE_SECONDS = 1.0
 """How long closing waits for calls. None should be left: the actors ended before."""
 
 
-class Tls(Struct, frozen=True, kw_only=True):
+class TlsFiles(Struct, frozen=True, kw_only=True):
     """PEM files.
 
     Attributes:
-        ca: the authorities that sign the services' certificates. None: gRPC's own.
-        certificate: the gateway's certificate chain, for mutual TLS.
-        key: the private key of that certificate.
+        ca_file: the authorities that sign the services' certificates. None: gRPC's own.
+        certificate_file: the gateway's certificate chain, for mutual TLS.
+        key_file: the private key of that certificate.
     """
 
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
 
-class Channels:
+class ServiceChannels:
     """The channels, by service. Open inside of an `async with` block."""
 
     def __init__(
         self,
         targets: Mapping[str, str],
-        tls: Tls | None = None,
+        tls: TlsFiles | None = None,
         interceptors: Sequence[aio.ClientInterceptor] = (),
     ) -> None:
         """Take the targets; nothing is opened yet.
@@ -107,72 +107,80 @@ class Channels:
             ConfigurationError: files that cannot be used.
         """
         self._targets = targets
-        self._credentials = _credentials(tls) if tls else None
+        self._credentials = _load_credentials(tls) if tls else None
         self._interceptors = interceptors
         self._channels: dict[str, aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
         """Make the channels. They connect when the first call needs them."""
         self._channels = {
-            target: self._open(target) for target in set(self._targets.values())
+            target: self._open_channel(target) for target in set(self._targets.values())
         }
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the channels; calls that still run after a grace are cancelled."""
-        closing = (channel.close(CLOSE_SECONDS) for channel in self._channels.values())
+        closing = (
+            channel.close(CLOSE_GRACE_SECONDS) for channel in self._channels.values()
+        )
         await asyncio.gather(*closing)
 
     def __getitem__(self, service: str) -> aio.Channel:
         """Give the channel of a service."""
         return self._channels[self._targets[service]]
 
-    def _open(self, target: str) -> aio.Channel:
+    def _open_channel(self, target: str) -> aio.Channel:
         if self._credentials:
             return aio.secure_channel(
                 target,
                 self._credentials,
-                _OPTIONS,
+                _CHANNEL_OPTIONS,
                 interceptors=self._interceptors,
             )
-        return aio.insecure_channel(target, _OPTIONS, interceptors=self._interceptors)
+        return aio.insecure_channel(
+            target, _CHANNEL_OPTIONS, interceptors=self._interceptors
+        )
 
 
-def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
     """Read the files, once they are known to be good.
 
     gRPC takes anything and fails every call later, so Python's own TLS reads first.
     """
-    faults = []
-    trial = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    problems = []
+    test_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if tls.ca:
-            trial.load_verify_locations(tls.ca)
+        if tls.ca_file:
+            test_context.load_verify_locations(tls.ca_file)
     except OSError as error:
-        faults.append(f"{tls.ca} is no file of TLS authorities: {_reason(error)}")
-    try:
-        if tls.certificate and tls.key:
-            # The empty password keeps OpenSSL from asking for one on the terminal.
-            trial.load_cert_chain(tls.certificate, tls.key, password="")
-        elif tls.certificate or tls.key:
-            faults.append("a TLS certificate and its key go together: one is missing")
-    except OSError as error:
-        faults.append(
-            f"{tls.certificate} and {tls.key} are no TLS certificate and its key:"
-            f" {_reason(error)}"
+        problems.append(
+            f"{tls.ca_file} is no file of TLS authorities: {_get_reason(error)}"
         )
-    if faults:
-        raise ConfigurationError(faults)
+    try:
+        if tls.certificate_file and tls.key_file:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            test_context.load_cert_chain(
+                tls.certificate_file, tls.key_file, password=""
+            )
+        elif tls.certificate_file or tls.key_file:
+            problems.append("a TLS certificate and its key go together: one is missing")
+    except OSError as error:
+        problems.append(
+            f"{tls.certificate_file} and {tls.key_file} are no TLS certificate and its key:"
+            f" {_get_reason(error)}"
+        )
+    if problems:
+        raise ConfigurationError(problems)
     return grpc.ssl_channel_credentials(
-        root_certificates=_read(tls.ca),
-        private_key=_read(tls.key),
-        certificate_chain=_read(tls.certificate),
+        root_certificates=_read_file(tls.ca_file),
+        private_key=_read_file(tls.key_file),
+        certificate_chain=_read_file(tls.certificate_file),
     )
 
 
-def _reason(error: OSError) -> str:
+def _get_reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _read(path: Path | None) -> bytes | None:
+def _read_file(path: Path | None) -> bytes | None:
     return path.read_bytes() if path else None

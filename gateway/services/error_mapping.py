@@ -13,10 +13,10 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 
-_DETAILS = "grpc-status-details-bin"
+_DETAILS_KEY = "grpc-status-details-bin"
 """Where a service puts a google.rpc.Status, in the trailers (AIP-193)."""
 
-_KINDS = {
+_ERROR_CLASSES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ServiceTimeout,
     grpc.StatusCode.UNAVAILABLE: ServiceUnavailable,
     # By the service: a call that our side cancels raises CancelledError instead.
@@ -24,34 +24,34 @@ _KINDS = {
 }
 
 
-def refusal(error: aio.AioRpcError, route: str) -> ServiceError:
+def to_service_error(error: aio.AioRpcError, route: str) -> ServiceError:
     """Turn a status into our error.
 
     What its details say may quote the user: it stays out, but for the text that is
     meant for the user.
     """
     code = error.code()
-    kind = _KINDS.get(code, ServiceFailed)
-    told, retry_seconds = _details(error)
+    error_class = _ERROR_CLASSES.get(code, ServiceFailed)
+    user_message, retry_after = _read_details(error)
     if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-        retry_seconds = 0
-    return kind(f"{route}: {code.name}", told, retry_seconds)
+        retry_after = 0
+    return error_class(f"{route}: {code.name}", user_message, retry_after)
 
 
-def _details(error: aio.AioRpcError) -> tuple[str, float]:
+def _read_details(error: aio.AioRpcError) -> tuple[str, float]:
     """Give the text for the user and the seconds to wait; empty and 0 if not there."""
-    told, retry_seconds = "", 0.0
+    user_message, retry_after = "", 0.0
     try:
         for key, value in error.trailing_metadata() or ():
-            if key != _DETAILS or not isinstance(value, bytes):
+            if key != _DETAILS_KEY or not isinstance(value, bytes):
                 continue
             for detail in Status.FromString(value).details:
                 if detail.TypeName() == LocalizedMessage.DESCRIPTOR.full_name:
                     message = LocalizedMessage.FromString(detail.value)
-                    told = message.message.strip()
+                    user_message = message.message.strip()
                 elif detail.TypeName() == RetryInfo.DESCRIPTOR.full_name:
                     delay = RetryInfo.FromString(detail.value).retry_delay
-                    retry_seconds = delay.seconds + delay.nanos / 1e9
+                    retry_after = delay.seconds + delay.nanos / 1e9
     except DecodeError:
         pass  # a status that cannot be read says no more than its code
-    return told, retry_seconds
+    return user_message, retry_after

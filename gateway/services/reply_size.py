@@ -14,14 +14,14 @@ from google.protobuf.message import Message
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.reply_limits import MAX_MEDIA, MAX_MESSAGES
 
-ANSWER_BYTES = 51 * 2**20
+MAX_REPLY_BYTES = 51 * 2**20
 """Of one answer: the largest file that Telegram takes, 50 MB, and what is around it."""
 
-MOST_BYTES = 4 * 2**20
+MAX_BYTES_WITHOUT_FILES = 4 * 2**20
 """Of an answer without its files, and of all answers of a stream together without
 theirs. It is gRPC's own limit for an answer."""
 
-_UPLOADS = (
+_UPLOAD_PATH = (
     Reply.DESCRIPTOR.fields_by_name["messages"].number,
     OutgoingMessage.DESCRIPTOR.fields_by_name["media"].number,
     Media.DESCRIPTOR.fields_by_name["upload"].number,
@@ -29,11 +29,11 @@ _UPLOADS = (
 )
 """The way from a reply to the contents of its files, as field numbers."""
 
-_MOST_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
+_MAX_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
 """So many fields are looked at; a reply of more is no message with files."""
 
 
-class AnswerSize:
+class ReplySizeLimiter:
     """Adds up the answers of one call.
 
     Args:
@@ -42,83 +42,90 @@ class AnswerSize:
         name: of the route, for the error.
     """
 
-    __slots__ = ("_bytes", "_files", "_name", "_path")
+    __slots__ = ("_bytes_without_files", "_file_bytes", "_route_name", "_upload_path")
 
-    def __init__(self, response: type[Message], answer_field: str, name: str) -> None:
-        answer = response.DESCRIPTOR.fields_by_name[answer_field]
-        is_reply = answer.message_type is Reply.DESCRIPTOR
-        self._path = (answer.number, *_UPLOADS) if is_reply else ()
-        self._name = name
-        self._bytes = 0
-        self._files = 0
+    def __init__(
+        self, response_type: type[Message], result_field: str, route_name: str
+    ) -> None:
+        result_descriptor = response_type.DESCRIPTOR.fields_by_name[result_field]
+        is_reply = result_descriptor.message_type is Reply.DESCRIPTOR
+        self._upload_path = (
+            (result_descriptor.number, *_UPLOAD_PATH) if is_reply else ()
+        )
+        self._route_name = route_name
+        self._bytes_without_files = 0
+        self._file_bytes = 0
 
-    def add(self, answer: bytes) -> None:
+    def add(self, response: bytes) -> None:
         """Count one more answer.
 
         Raises:
             ServiceFailed: it is too much.
         """
-        self._bytes += len(answer)
-        if self._bytes <= MOST_BYTES:
+        self._bytes_without_files += len(response)
+        if self._bytes_without_files <= MAX_BYTES_WITHOUT_FILES:
             return
-        files = _bytes_of_files(answer, self._path)
-        self._bytes -= files
-        self._files += files
-        if self._bytes > MOST_BYTES or self._files > ANSWER_BYTES:
+        file_bytes = _count_file_bytes(response, self._upload_path)
+        self._bytes_without_files -= file_bytes
+        self._file_bytes += file_bytes
+        if (
+            self._bytes_without_files > MAX_BYTES_WITHOUT_FILES
+            or self._file_bytes > MAX_REPLY_BYTES
+        ):
             raise ServiceFailed(
-                f"{self._name}: larger than {MOST_BYTES} bytes without its files, "
-                f"or than {ANSWER_BYTES} bytes with them"
+                f"{self._route_name}: larger than {MAX_BYTES_WITHOUT_FILES} bytes without its files, "
+                f"or than {MAX_REPLY_BYTES} bytes with them"
             )
 
 
-def _bytes_of_files(answer: bytes, path: Sequence[int]) -> int:
+def _count_file_bytes(response: bytes, path: Sequence[int]) -> int:
     """Give how many bytes of an answer are contents of files, as far as looked at."""
     total = 0
     fields = 0
-    parts = [(0, len(answer), 0)] if path else []
+    parts = [(0, len(response), 0)] if path else []
     while parts:
         start, end, depth = parts.pop()
-        for number, inner, after in _fields(answer, start, end):
+        for number, content_start, content_end in _iter_fields(response, start, end):
             fields += 1
-            if fields > _MOST_FIELDS:
+            if fields > _MAX_FIELDS:
                 return total
             if number != path[depth]:
                 continue
             if depth == len(path) - 1:
-                total += after - inner
+                total += content_end - content_start
             else:
-                parts.append((inner, after, depth + 1))
+                parts.append((content_start, content_end, depth + 1))
     return total
 
 
-def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Give number, begin and end of each field that has a length; zeros for others.
 
     Stops where the bytes are no message: decoding will tell.
     """
     position = start
     while position < end:
-        tag, position = _varint(data, position, end)
-        found = (0, 0, 0)
+        tag, position = _read_varint(data, position, end)
+        field = (0, 0, 0)
         match tag & 7:
             case 0:
-                _, position = _varint(data, position, end)
+                _, position = _read_varint(data, position, end)
             case 1:
                 position += 8
             case 2:
-                length, position = _varint(data, position, end)
+                length, position = _read_varint(data, position, end)
                 if position + length > end:
                     return
-                found = (tag >> 3, position, position + length)
+                field = (tag >> 3, position, position + length)
                 position += length
             case 5:
                 position += 4
             case _:
                 return
-        yield found
+        yield field
 
 
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
     """Read a number of variable length. Returns it and the position behind it."""
     value = shift = 0
     while position < end and shift < 70:

@@ -12,24 +12,24 @@ from botgateway.route.v1.event_pb2 import Event
 from gateway.domain.services import BoundCall, button_scope
 from gateway.domain.update import Update
 from gateway.services.button_signatures import ButtonSigner
-from gateway.services.channels import Channels
+from gateway.services.channels import ServiceChannels
 from gateway.services.routing.route import Route
-from gateway.services.routing.route_loader import HELP
+from gateway.services.routing.route_loader import HELP_COMMAND
 from gateway.services.routing.route_table import RouteTable
-from gateway.services.routing.update_types import values_of
-from gateway.services.rpc_client import Rpc
+from gateway.services.routing.update_types import build_payload_fields
+from gateway.services.rpc_client import RpcClient
 
 
-class Dispatch:
+class GrpcServiceRouter:
     """The services behind the route table."""
 
     def __init__(
         self,
         table: RouteTable,
-        channels: Channels,
+        channels: ServiceChannels,
         timeouts: Mapping[str, float],
         stream_timeouts: Mapping[str, float],
-        address_files: Callable[[IncomingMessage], None] | None = None,
+        add_file_urls: Callable[[IncomingMessage], None] | None = None,
         *,
         now: Callable[[], float] = time.time,
         signer: ButtonSigner | None = None,
@@ -42,7 +42,7 @@ class Dispatch:
             timeouts: deadline of each of these services in seconds, by its name in
                 settings. It covers both attempts.
             stream_timeouts: the same for answers that come piece by piece.
-            address_files: puts into a message the addresses of its files. None: they
+            add_file_urls: puts into a message the addresses of its files. None: they
                 have none.
             now: seconds since the epoch, by the clock that the arrival of updates is
                 noted by.
@@ -51,17 +51,17 @@ class Dispatch:
         """
         self._table = table
         self._signer = signer
-        self._rpcs = {
-            route: Rpc(
+        self._clients = {
+            route: RpcClient(
                 route,
                 channels[route.service],
-                (stream_timeouts if route.streams else timeouts)[route.service],
-                address_files,
+                (stream_timeouts if route.is_streaming else timeouts)[route.service],
+                add_file_urls,
                 now,
             )
             for route in table.routes
         }
-        self._help = _Help(table)
+        self._help_call = _HelpCall(table)
 
     def route(self, update: Update) -> BoundCall | None:
         """Find the route that serves an update. None: there is none.
@@ -70,20 +70,20 @@ class Dispatch:
         before the kind of update that tells of it.
 
         Raises:
-            Malformed: the route wants what the update holds, and that has parts of a
+            MalformedUpdate: the route wants what the update holds, and that has parts of a
                 wrong type.
         """
         if update.event:
             event = self.route_event(update, update.event)
-            return event or self._find_update(update)
-        if update.trigger_name and (match := self._find_update(update)):
-            return match
+            return event or self._route_update(update)
+        if update.trigger_name and (bound_call := self._route_update(update)):
+            return bound_call
         if update.callback_query_id:
-            return self._find_callback(update)
+            return self._route_callback(update)
         if update.command:
-            return self._find_command(update)
-        if update.message is not None and self._table.text:
-            return self._call(self._table.text, update, {})
+            return self._route_command(update)
+        if update.message is not None and self._table.text_route:
+            return self._bind(self._table.text_route, update, {})
         return None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
@@ -91,16 +91,16 @@ class Dispatch:
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}
-        return _Call(self._rpcs[route], update, values)
+        return _RpcCall(self._clients[route], update, values)
 
     def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would."""
-        return self._table.render(call)
+        return self._table.encode_callback_data(call)
 
-    def sign_callback_data(self, data: str, place: str) -> str:
+    def sign_callback_data(self, data: str, scope: str) -> str:
         """Give the data of a button as it goes out, signed if its route wants that."""
-        if self._signer is not None and self._table.wants_signature(data):
-            return self._signer.sign(data, place)
+        if self._signer is not None and self._table.requires_signature(data):
+            return self._signer.sign(data, scope)
         return data
 
     async def resolve_user(self, update: Update) -> str:
@@ -109,67 +109,71 @@ class Dispatch:
         Raises:
             ServiceError: the session service did not answer.
         """
-        route = self._table.session
+        route = self._table.session_route
         if not route or not update.has_session:
             return ""
-        response = await self._rpcs[route](update, {}, "")
-        return str(getattr(response, route.answer_field))
+        response = await self._clients[route](update, {}, "")
+        return str(getattr(response, route.result_field))
 
-    def _find_update(self, update: Update) -> BoundCall | None:
+    def _route_update(self, update: Update) -> BoundCall | None:
         if not (route := self._table.by_update.get(update.trigger_name)):
             return None
-        return self._call(route, update, {})
+        return self._bind(route, update, {})
 
-    def _find_callback(self, update: Update) -> BoundCall | None:
-        data, is_signed = self._read_signature(update)
-        if (found := self._table.serving(data)) is None:
+    def _route_callback(self, update: Update) -> BoundCall | None:
+        data, is_signed = self._verify_callback_data(update)
+        if (found := self._table.match_callback_data(data)) is None:
             return None
         route, values = found
-        if route.signed and not is_signed:
+        if route.requires_signature and not is_signed:
             return None
-        match = self._call(route, update, values)
-        query = values.get(route.details_field)
+        bound_call = self._bind(route, update, values)
+        query = values.get(route.payload_field)
         if isinstance(query, CallbackQuery):
             query.data = data
-        return match
+        return bound_call
 
-    def _read_signature(self, update: Update) -> tuple[str, bool]:
+    def _verify_callback_data(self, update: Update) -> tuple[str, bool]:
         """Give the data of a pressed button, and whether it is signed for its place."""
         data, context = update.callback_data, update.context
         if self._signer is None:
             return data, False
-        place = button_scope(context.chat_id, context.business_connection_id)
-        signed = self._signer.read(data, place)
-        return (data, False) if signed is None else (signed, True)
+        scope = button_scope(context.chat_id, context.business_connection_id)
+        verified_data = self._signer.verify(data, scope)
+        return (data, False) if verified_data is None else (verified_data, True)
 
-    def _find_command(self, update: Update) -> BoundCall | None:
-        if update.command == HELP:
-            return self._help
+    def _route_command(self, update: Update) -> BoundCall | None:
+        if update.command == HELP_COMMAND:
+            return self._help_call
         route = self._table.by_command.get(update.command)
-        if not route or (values := route.bind(update.arguments)) is None:
+        if not route or (values := route.match_text(update.arguments)) is None:
             return None
-        return self._call(route, update, values)
+        return self._bind(route, update, values)
 
-    def _call(self, route: Route, update: Update, values: dict[str, Any]) -> BoundCall:
+    def _bind(self, route: Route, update: Update, values: dict[str, Any]) -> BoundCall:
         """Bind an update to the rpc of a route, with all that its request has room for.
 
         Raises:
-            Malformed: a part that the request has room for has a wrong type.
+            MalformedUpdate: a part that the request has room for has a wrong type.
         """
-        if route.details_field or route.json_field:
-            values |= values_of(update, route.details_field, route.json_field)
-        return _Call(self._rpcs[route], update, values)
+        if route.payload_field or route.json_field:
+            values |= build_payload_fields(
+                update, route.payload_field, route.json_field
+            )
+        return _RpcCall(self._clients[route], update, values)
 
 
-class _Help:
+class _HelpCall:
     """The answer to /help, which no service gives."""
 
-    route = f"/{HELP}"
+    route = f"/{HELP_COMMAND}"
     is_streaming = False
     shows_typing = False
 
     def __init__(self, table: RouteTable) -> None:
-        lines = (f"/{name} - {description}" for name, description in table.commands)
+        lines = (
+            f"/{name} - {description}" for name, description in table.menu_commands
+        )
         self._text = "\n".join(lines)
 
     async def call(self, internal_user_id: str) -> Reply:
@@ -181,36 +185,38 @@ class _Help:
         return await self.call(internal_user_id)
 
 
-class _Call:
+class _RpcCall:
     """An update together with the rpc that serves it."""
 
-    __slots__ = ("_rpc", "_update", "_values")
+    __slots__ = ("_client", "_update", "_values")
 
-    def __init__(self, rpc: "Rpc", update: Update, values: dict[str, Any]) -> None:
-        self._rpc = rpc
+    def __init__(
+        self, client: "RpcClient", update: Update, values: dict[str, Any]
+    ) -> None:
+        self._client = client
         self._update = update
         self._values = values
 
     @property
     def route(self) -> str:
-        return self._rpc.route.name
+        return self._client.route.name
 
     @property
     def is_streaming(self) -> bool:
-        return self._rpc.route.streams
+        return self._client.route.is_streaming
 
     @property
     def shows_typing(self) -> bool:
-        return self._rpc.route.shows_typing
+        return self._client.route.shows_typing
 
     async def call(self, internal_user_id: str) -> Reply:
-        response = await self._rpc(self._update, self._values, internal_user_id)
-        reply: Reply = getattr(response, self._rpc.route.answer_field)
+        response = await self._client(self._update, self._values, internal_user_id)
+        reply: Reply = getattr(response, self._client.route.result_field)
         return reply
 
     async def stream(
         self, internal_user_id: str, write: Callable[[str], None]
     ) -> Reply | None:
-        return await self._rpc.stream(
+        return await self._client.stream(
             self._update, self._values, internal_user_id, write
         )

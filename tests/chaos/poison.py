@@ -11,8 +11,8 @@ from gateway.actors import user_actor
 from gateway.actors.replies.callback_data import prepare_callback_data
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
-from gateway.services.router import Dispatch
-from gateway.services.rpc_client import Rpc
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.rpc_client import RpcClient
 
 POISON = "the update that ends its worker"
 """It does so while it is routed, before its service is called."""
@@ -25,7 +25,11 @@ POISON_CALL = "the update whose call ends its worker"
 
 EXIT_CODE = 66
 
-_find, _prepare, _call = Dispatch.route, prepare_callback_data, Rpc.__call__
+_find, _prepare, _call = (
+    GrpcServiceRouter.route,
+    prepare_callback_data,
+    RpcClient.__call__,
+)
 
 
 def _end_for(update: Update, text: str) -> None:
@@ -33,7 +37,7 @@ def _end_for(update: Update, text: str) -> None:
         os._exit(EXIT_CODE)
 
 
-def _find_or_end(dispatch: Dispatch, update: Update) -> BoundCall | None:
+def _find_or_end(dispatch: GrpcServiceRouter, update: Update) -> BoundCall | None:
     _end_for(update, POISON)
     return _find(dispatch, update)
 
@@ -43,7 +47,7 @@ def _prepare_or_end(reply: Any, update: Update, *rest: Any) -> None:  # noqa: AN
     _prepare(reply, update, *rest)
 
 
-async def _call_or_end(rpc: Rpc, update: Update, *rest: Any) -> Any:  # noqa: ANN401 - as above
+async def _call_or_end(rpc: RpcClient, update: Update, *rest: Any) -> Any:  # noqa: ANN401 - as above
     message = await _call(rpc, update, *rest)
     if rpc.route.name != "profile.ResolveUser":
         _end_for(update, POISON_CALL)
@@ -51,7 +55,7 @@ async def _call_or_end(rpc: Rpc, update: Update, *rest: Any) -> Any:  # noqa: AN
 
 
 if __name__ == "__main__":
-    Dispatch.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
+    GrpcServiceRouter.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
     vars(user_actor)["prepare_callback_data"] = _prepare_or_end
-    Rpc.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
+    RpcClient.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     cli.main()

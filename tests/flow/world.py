@@ -21,7 +21,7 @@ from gateway.logs import JsonLines
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.tracing import Tracing
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
 from tests.waiting import wait_until
@@ -179,7 +179,7 @@ async def world(
                 "drain_timeout": 5,
             } | changes
             settings = Settings(_env_file=None, **chosen)
-            table = build_routes([*discover(), *further])
+            table = build_route_table([*discover_services(), *further])
             services = {
                 name: ServiceSettings(
                     _env_file=None,
@@ -187,7 +187,7 @@ async def world(
                     timeout=service_seconds,
                     streaming=streaming and name == "CONVERSATION",
                 )
-                for name in table.services
+                for name in table.service_names
             }
             instrumentation = Tracing(recorder) if recorder else NO_INSTRUMENTATION
             async with app.running(settings, services, table, None, instrumentation):

@@ -28,9 +28,9 @@ from grpc import aio
 from msgspec.structs import replace
 
 from gateway.domain.update import Update
-from gateway.services.channels import Channels, Tls
-from gateway.services.router import Dispatch
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.waiting import wait_until
 
 Context = aio.ServicerContext[Any, Any]
@@ -48,10 +48,10 @@ TIMEOUTS = {
 NEVER = 3600.0
 """A deadline that no test lives to see."""
 
-TABLE = build_routes(discover())
+TABLE = build_route_table(discover_services())
 RESPONSES = {
     method.name: GetMessageClass(method.output_type)
-    for service in discover()
+    for service in discover_services()
     for method in service.methods
 }
 
@@ -151,17 +151,17 @@ async def calling(
     port: int,
     *,
     timeout: float | None = None,
-    tls: Tls | None = None,
+    tls: TlsFiles | None = None,
     now: Callable[[], float] = time.time,
-) -> AsyncIterator[Dispatch]:
+) -> AsyncIterator[GrpcServiceRouter]:
     """Open the channels of all four services to one port."""
     timeouts = {name: timeout or seconds for name, seconds in TIMEOUTS.items()}
-    targets = dict.fromkeys(TABLE.services, f"127.0.0.1:{port}")
-    async with Channels(targets, tls) as channels:
-        yield Dispatch(TABLE, channels, timeouts, timeouts, now=now)
+    targets = dict.fromkeys(TABLE.service_names, f"127.0.0.1:{port}")
+    async with ServiceChannels(targets, tls) as channels:
+        yield GrpcServiceRouter(TABLE, channels, timeouts, timeouts, now=now)
 
 
-async def call(dispatch: Dispatch, update: Update) -> str:
+async def call(dispatch: GrpcServiceRouter, update: Update) -> str:
     """Find and call the update's route; gives the text of the reply."""
     match = dispatch.route(update)
     assert match

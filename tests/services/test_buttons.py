@@ -6,7 +6,11 @@ from botgateway.route.v1.route_pb2 import Route
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.routing.route_table import RouteTable, build_routes, discover
+from gateway.services.routing.route_table import (
+    RouteTable,
+    build_route_table,
+    discover_services,
+)
 from tests.services.made_up import CONTEXT, Rpc, a_service
 
 FULL = "botgateway.matching.v1.MatchingService.Connect"
@@ -18,7 +22,7 @@ def a_rpc(name: str, *callbacks: str, **fields: str) -> Rpc:
     return Rpc(routes, {"context": CONTEXT, **fields}, name=name)
 
 
-TABLE = build_routes(
+TABLE = build_route_table(
     [
         a_service(
             a_rpc(
@@ -40,13 +44,13 @@ TABLE = build_routes(
 
 def render(method: str, table: RouteTable = TABLE, /, **parameters: str) -> str:
     """Give the data of a button."""
-    return table.render(RouteCall(method=method, parameters=parameters))
+    return table.encode_callback_data(RouteCall(method=method, parameters=parameters))
 
 
 @pytest.mark.parametrize("method", ["MatchingService.Connect", FULL])
 def test_an_rpc_is_named_with_its_service(method: str) -> None:
     """With or without the package."""
-    table = build_routes(discover())
+    table = build_route_table(discover_services())
     assert render(method, table, target_user_id="u-1") == "CONNECT:u-1"
 
 
@@ -95,9 +99,11 @@ def test_rendered_data_binds_back(one: str, two: str, three: str) -> None:
         ("OrderService.Narrow", {"rest": one}),
     ):
         if data := render(method, **values):
-            route = next(r for r in TABLE.by_callback if r.bind(data) is not None)
+            route = next(
+                r for r in TABLE.callback_routes if r.match_text(data) is not None
+            )
             assert route.method.endswith(method)
             # A number is read back as a number, whatever zeros it was written with.
-            assert route.bind(data) == values | {
+            assert route.match_text(data) == values | {
                 name: int(text) for name, text in values.items() if name == "two"
             }

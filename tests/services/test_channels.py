@@ -16,7 +16,7 @@ import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.errors import ConfigurationError, ServiceUnavailable
-from gateway.services.channels import Channels, Tls
+from gateway.services.channels import ServiceChannels, TlsFiles
 from tests.ports import free_ports
 from tests.services.serving import (
     NEVER,
@@ -39,8 +39,10 @@ CERTIFICATES = Path(__file__).parent / "certificates"
 Valid from 2020 to 2120, for localhost and 127.0.0.1.
 """
 CA = CERTIFICATES / "ca.pem"
-CLIENT = Tls(
-    ca=CA, certificate=CERTIFICATES / "client.pem", key=CERTIFICATES / "client.key"
+CLIENT = TlsFiles(
+    ca_file=CA,
+    certificate_file=CERTIFICATES / "client.pem",
+    key_file=CERTIFICATES / "client.key",
 )
 
 
@@ -101,7 +103,7 @@ async def test_a_proxy_for_the_way_to_telegram_is_not_used_for_services(
 async def test_services_at_one_target_share_a_channel() -> None:
     """Four services of one process cost one connection."""
     targets = {"PROFILE": "127.0.0.1:1", "MATCHING": "127.0.0.1:1", "X": "127.0.0.1:2"}
-    async with Channels(targets) as channels:
+    async with ServiceChannels(targets) as channels:
         assert channels["PROFILE"] is channels["MATCHING"]
         assert channels["PROFILE"] is not channels["X"]
 
@@ -111,7 +113,7 @@ async def test_calls_are_spread_over_all_addresses_of_a_target() -> None:
     one, other = Services(), Services()
     async with serving(one) as first, serving(other) as second:
         target = f"ipv4:127.0.0.1:{first},127.0.0.1:{second}"
-        async with Channels({"PROFILE": target}) as channels:
+        async with ServiceChannels({"PROFILE": target}) as channels:
             method: Any = channels["PROFILE"].unary_unary(
                 "/botgateway.profile.v1.ProfileService/GetProfile"
             )
@@ -199,11 +201,11 @@ def server_credentials(*, mutual: bool) -> grpc.ServerCredentials:
 @pytest.mark.parametrize(
     ("mutual", "tls"),
     [
-        pytest.param(False, Tls(ca=CA), id="TLS"),
+        pytest.param(False, TlsFiles(ca_file=CA), id="TLS"),
         pytest.param(True, CLIENT, id="mutual TLS"),
     ],
 )
-async def test_services_are_called_over_tls(mutual: bool, tls: Tls) -> None:
+async def test_services_are_called_over_tls(mutual: bool, tls: TlsFiles) -> None:
     """The server is known by its authority, and with mutual TLS the gateway too."""
     secure = server_credentials(mutual=mutual)
     async with (
@@ -216,13 +218,15 @@ async def test_services_are_called_over_tls(mutual: bool, tls: Tls) -> None:
 @pytest.mark.parametrize(
     ("mutual", "tls"),
     [
-        pytest.param(True, Tls(ca=CA), id="no certificate where one is asked for"),
-        pytest.param(False, Tls(), id="a server of an unknown authority"),
+        pytest.param(
+            True, TlsFiles(ca_file=CA), id="no certificate where one is asked for"
+        ),
+        pytest.param(False, TlsFiles(), id="a server of an unknown authority"),
         pytest.param(False, None, id="no encryption"),
     ],
 )
 async def test_a_service_that_cannot_be_trusted_is_not_called(
-    mutual: bool, tls: Tls | None
+    mutual: bool, tls: TlsFiles | None
 ) -> None:
     """Neither side talks to somebody it does not know."""
     services = Services()
@@ -241,7 +245,12 @@ def test_all_faulty_files_of_tls_are_named_at_once(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("this is no certificate")
     with pytest.raises(ConfigurationError) as caught:
-        Channels({}, Tls(ca=garbage, certificate=tmp_path / "absent", key=garbage))
+        ServiceChannels(
+            {},
+            TlsFiles(
+                ca_file=garbage, certificate_file=tmp_path / "absent", key_file=garbage
+            ),
+        )
     authorities, certificate = caught.value.problems
     assert str(garbage) in authorities
     assert str(tmp_path / "absent") in certificate
@@ -251,18 +260,21 @@ def test_all_faulty_files_of_tls_are_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tls",
     [
-        pytest.param(Tls(certificate=CLIENT.certificate), id="no key"),
-        pytest.param(Tls(key=CLIENT.key), id="no certificate"),
+        pytest.param(TlsFiles(certificate_file=CLIENT.certificate_file), id="no key"),
+        pytest.param(TlsFiles(key_file=CLIENT.key_file), id="no certificate"),
         pytest.param(
-            Tls(certificate=CLIENT.certificate, key=CERTIFICATES / "server.key"),
+            TlsFiles(
+                certificate_file=CLIENT.certificate_file,
+                key_file=CERTIFICATES / "server.key",
+            ),
             id="somebody else's key",
         ),
     ],
 )
-def test_a_certificate_needs_its_own_key(tls: Tls) -> None:
+def test_a_certificate_needs_its_own_key(tls: TlsFiles) -> None:
     """Half a pair, or two halves of two pairs, stop the start."""
     with pytest.raises(ConfigurationError, match="certificate and its key"):
-        Channels({}, tls)
+        ServiceChannels({}, tls)
 
 
 def test_grpc_knows_the_poller_that_is_chosen() -> None:

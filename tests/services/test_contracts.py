@@ -10,7 +10,7 @@ from botgateway.route.v1.route_pb2 import Route
 
 from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route import Route as FoundRoute
-from gateway.services.routing.route_table import build_routes
+from gateway.services.routing.route_table import build_route_table
 from tests.services.made_up import (
     CONTEXT,
     EVENT,
@@ -28,13 +28,13 @@ WITHOUT_ROUTE_PROTO = (context_pb2, message_pb2, reply_pb2)
 def faults_of(*rpcs: Rpc) -> list[str]:
     """Build the table of one service; gives what is wrong with it."""
     with pytest.raises(ConfigurationError) as caught:
-        build_routes([a_service(*rpcs)])
+        build_route_table([a_service(*rpcs)])
     return list(caught.value.problems)
 
 
 def routes_of(*rpcs: Rpc) -> tuple[FoundRoute, ...]:
     """Build the table of one service without faults."""
-    return build_routes([a_service(*rpcs)]).routes
+    return build_route_table([a_service(*rpcs)]).routes
 
 
 def command(template: str, description: str = "") -> tuple[Route, ...]:
@@ -316,7 +316,7 @@ def test_fields_are_found_by_their_type_and_may_have_any_name() -> None:
     request = {"from": CONTEXT, "import": MESSAGE, "self": "string"}
     [route] = routes_of(Rpc(command("/order {self}"), request, {"class": REPLY}))
     assert (route.context_field, route.message_field) == ("from", "import")
-    assert route.answer_field == "class"
+    assert route.result_field == "class"
     assert [name for name, _ in route.variables] == ["self"]
 
 
@@ -325,9 +325,9 @@ def test_an_update_route_takes_the_type_of_its_kind_and_the_json() -> None:
     request = {"context": CONTEXT, "answer": f"{CHAT}.PollAnswer", "raw": JSON}
     [route] = routes_of(Rpc(update("poll_answer"), request))
     assert route.name == route.trigger.text == "update:poll_answer"
-    assert (route.details_field, route.json_field) == ("answer", "raw")
+    assert (route.payload_field, route.json_field) == ("answer", "raw")
     [route] = routes_of(Rpc(update("hologram_call")))
-    assert (route.details_field, route.json_field) == ("", "")
+    assert (route.payload_field, route.json_field) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -348,13 +348,13 @@ def test_a_button_may_take_the_query() -> None:
     """Other triggers of the same rpc leave it unset."""
     request = {"context": CONTEXT, "query": f"{CHAT}.CallbackQuery"}
     routes = routes_of(Rpc((*callback("ORDER:"), *update("poll")), request))
-    found = {route.name: route.details_field for route in routes}
+    found = {route.name: route.payload_field for route in routes}
     assert found == {"ORDER:": "query", "update:poll": ""}
 
 
 def test_only_the_route_that_serves_data_says_whether_it_is_signed() -> None:
     """The longest literal start wins, as for every press."""
-    table = build_routes(
+    table = build_route_table(
         [
             a_service(
                 Rpc(callback("A:{size}"), {"context": CONTEXT, "size": "string"}),
@@ -362,9 +362,9 @@ def test_only_the_route_that_serves_data_says_whether_it_is_signed() -> None:
             )
         ]
     )
-    assert table.wants_signature("A:B")
-    assert not table.wants_signature("A:C")
-    assert not table.wants_signature("nothing")
+    assert table.requires_signature("A:B")
+    assert not table.requires_signature("A:C")
+    assert not table.requires_signature("nothing")
 
 
 def test_one_rpc_may_serve_text_and_several_kinds_of_updates() -> None:
@@ -372,7 +372,7 @@ def test_one_rpc_may_serve_text_and_several_kinds_of_updates() -> None:
     request = {"context": CONTEXT, "it": MESSAGE, "answer": f"{CHAT}.PollAnswer"}
     routes = (*TEXT, *update("edited_message"), *update("poll_answer"))
     found = {route.name: route for route in routes_of(Rpc(routes, request))}
-    assert {name: route.details_field for name, route in found.items()} == {
+    assert {name: route.payload_field for name, route in found.items()} == {
         "text": "",
         "update:edited_message": "it",
         "update:poll_answer": "answer",
@@ -389,7 +389,7 @@ def test_an_event_route_needs_no_field_for_the_event() -> None:
 def test_routes_are_read_where_the_pool_does_not_know_the_option() -> None:
     """A contract that never met route.proto is not taken for one without routes."""
     service = a_service(Rpc(command("/order")), shared=WITHOUT_ROUTE_PROTO)
-    assert [route.name for route in build_routes([service]).routes] == ["/order"]
+    assert [route.name for route in build_route_table([service]).routes] == ["/order"]
 
 
 LATE = """
@@ -409,8 +409,8 @@ pool.AddSerializedFile(file.SerializeToString())
 service = pool.FindServiceByName("late.LateService")
 method = service.methods[0]  # held, because it keeps its options
 assert not method.GetOptions().ListFields()  # parsed: nothing known
-from gateway.services.routing.route_table import build_routes
-print(build_routes([service]).names)
+from gateway.services.routing.route_table import build_route_table
+print(build_route_table([service]).route_names)
 """
 
 

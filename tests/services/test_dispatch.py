@@ -20,10 +20,10 @@ from grpc import aio
 
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import Update
-from gateway.services.channels import Channels
-from gateway.services.router import Dispatch
-from gateway.services.routing.route_table import build_routes
-from gateway.services.routing.update_types import values_of
+from gateway.services.channels import ServiceChannels
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import build_route_table
+from gateway.services.routing.update_types import build_payload_fields
 from tests.services.every_kind import EveryKind, every_kind
 from tests.services.serving import (
     NEVER,
@@ -275,11 +275,11 @@ async def test_an_event_without_a_route_goes_by_its_kind() -> None:
         trigger_name="my_chat_member",
         event=event_pb2.EVENT_USER_BLOCKED_BOT,
     )
-    table = build_routes([every_kind()])
-    target = dict.fromkeys(table.services, "127.0.0.1:1")
-    seconds = dict.fromkeys(table.services, 5.0)
-    async with Channels(target) as channels:
-        match = Dispatch(table, channels, seconds, seconds).route(blocked)
+    table = build_route_table([every_kind()])
+    target = dict.fromkeys(table.service_names, "127.0.0.1:1")
+    seconds = dict.fromkeys(table.service_names, 5.0)
+    async with ServiceChannels(target) as channels:
+        match = GrpcServiceRouter(table, channels, seconds, seconds).route(blocked)
     assert match
     assert match.route == "update:my_chat_member"
 
@@ -297,9 +297,11 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
     )
     async with calling(1) as dispatch:
         assert dispatch.route(update) is None
-    update_json = values_of(update, "", "json")["json"]
+    update_json = build_payload_fields(update, "", "json")["json"]
     assert (update_json.kind, read) == ("poll_answer", [])
-    assert values_of(update, "details", "") == {"details": PollAnswer(poll_id="52")}
+    assert build_payload_fields(update, "details", "") == {
+        "details": PollAnswer(poll_id="52")
+    }
 
 
 SENT = IncomingMessage(document=Document(file=File(file_id="f")))
@@ -334,10 +336,12 @@ async def test_files_have_addresses_in_every_kind_of_message(
     server.add_generic_rpc_handlers((service,))
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    table = build_routes([every_kind()])
-    seconds = dict.fromkeys(table.services, 5.0)
-    async with Channels(dict.fromkeys(table.services, target)) as channels:
-        match = Dispatch(table, channels, seconds, seconds, address).route(update)
+    table = build_route_table([every_kind()])
+    seconds = dict.fromkeys(table.service_names, 5.0)
+    async with ServiceChannels(dict.fromkeys(table.service_names, target)) as channels:
+        match = GrpcServiceRouter(table, channels, seconds, seconds, address).route(
+            update
+        )
         assert match
         await match.call("")
     await server.stop(None)

@@ -8,7 +8,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.routing.converters import converter, upper_snake
+from gateway.services.routing.converters import get_converter, to_upper_snake
 from tests.services.made_up import Rpc, a_service
 
 INTEGERS = [
@@ -41,7 +41,7 @@ def field(kind: str) -> FieldDescriptor:
 
 def convert(kind: str, text: str) -> object:
     """Convert a text for a field of that kind."""
-    converted = converter(field(kind))
+    converted = get_converter(field(kind))
     assert converted
     return converted(text)
 
@@ -123,7 +123,7 @@ def test_any_other_notation_is_refused(kind: str, text: str) -> None:
 @pytest.mark.parametrize("kind", ["list", "message"])
 def test_a_field_that_is_not_a_scalar_has_no_converter(kind: str) -> None:
     """Variables are for scalars."""
-    assert converter(field(kind)) is None
+    assert get_converter(field(kind)) is None
 
 
 @given(
@@ -156,4 +156,4 @@ def test_a_field_takes_what_a_converter_gives(kind: str, text: str) -> None:
 )
 def test_camel_case_becomes_upper_snake(name: str, snake: str) -> None:
     """Names in settings and of enums are written in upper snake case."""
-    assert upper_snake(name) == snake
+    assert to_upper_snake(name) == snake

@@ -11,9 +11,9 @@ from botgateway.route.v1.route_pb2 import Route
 from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import (
     RouteTable,
-    build_routes,
-    discover,
-    service_name,
+    build_route_table,
+    discover_services,
+    get_service_name,
 )
 from tests.services.made_up import CONTEXT, MESSAGE, Rpc, a_service
 from tests.services.serving import TABLE
@@ -23,7 +23,7 @@ LOCK = Path(__file__).parents[2] / "routes.lock"
 
 def test_all_services_of_the_contracts_are_found_in_a_fixed_order() -> None:
     """A service needs no entry anywhere but its contract."""
-    assert [service.full_name for service in discover()] == [
+    assert [service.full_name for service in discover_services()] == [
         "botgateway.conversation.v1.ConversationService",
         "botgateway.matching.v1.MatchingService",
         "botgateway.notification.v1.NotificationService",
@@ -41,7 +41,7 @@ def test_all_services_of_the_contracts_are_found_in_a_fixed_order() -> None:
 )
 def test_a_service_gives_its_settings_their_name(name: str, setting: str) -> None:
     """ORDER_HISTORY_TARGET is the target of OrderHistoryService."""
-    assert service_name(a_service(name=name)) == setting
+    assert get_service_name(a_service(name=name)) == setting
 
 
 def test_modules_that_cannot_be_imported_are_named_at_once(
@@ -52,7 +52,7 @@ def test_modules_that_cannot_be_imported_are_named_at_once(
         (tmp_path / f"{name}_service_pb2.py").write_text(f"import no_{name}")
     monkeypatch.setattr(botgateway, "__path__", [*botgateway.__path__, str(tmp_path)])
     with pytest.raises(ConfigurationError) as caught:
-        discover()
+        discover_services()
     assert caught.value.problems == (
         "botgateway.a_service_pb2 cannot be imported: No module named 'no_a'",
         "botgateway.b_service_pb2 cannot be imported: No module named 'no_b'",
@@ -64,12 +64,12 @@ def test_the_routes_are_those_of_the_lock_file() -> None:
 
     If this change is meant: telegram-gateway routes --lock > routes.lock
     """
-    assert TABLE.lock_text() == LOCK.read_text()
+    assert TABLE.format_lock_file() == LOCK.read_text()
 
 
 def test_the_table_is_printed_with_the_settings_it_needs() -> None:
     """An operator reads which rpc serves what, and which setting says where it is."""
-    rows = [line.split("  ") for line in TABLE.lines()]
+    rows = [line.split("  ") for line in TABLE.format_lines()]
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     assert ["/help", "built in"] in cells
@@ -78,12 +78,15 @@ def test_the_table_is_printed_with_the_settings_it_needs() -> None:
         "botgateway.profile.v1.ProfileService.Start",
         "PROFILE_TARGET",
     ] in cells
-    assert len({line.rfind(" ") for line in TABLE.lines() if "_TARGET" in line}) == 1
+    assert (
+        len({line.rfind(" ") for line in TABLE.format_lines() if "_TARGET" in line})
+        == 1
+    )
 
 
 def test_the_names_of_routes_are_few_and_fixed() -> None:
     """Metrics may carry them: no name holds what a user sent."""
-    assert TABLE.names == (
+    assert TABLE.route_names == (
         "/help",
         "/notifications",
         "/profile",
@@ -98,15 +101,20 @@ def test_the_names_of_routes_are_few_and_fixed() -> None:
         "session",
         "text",
     )
-    assert TABLE.services == ("CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE")
+    assert TABLE.service_names == (
+        "CONVERSATION",
+        "MATCHING",
+        "NOTIFICATION",
+        "PROFILE",
+    )
 
 
 def test_the_menu_has_the_commands_with_a_description_and_help() -> None:
     """A command without description works, and is not advertised."""
     hidden = Rpc((Route(command="/secret"),), name="Hidden")
     shown = Rpc((Route(command="/order", description="Order something"),))
-    table = build_routes([a_service(hidden, shown)])
-    assert table.commands == (
+    table = build_route_table([a_service(hidden, shown)])
+    assert table.menu_commands == (
         ("help", "Show what I can do"),
         ("order", "Order something"),
     )
@@ -115,8 +123,8 @@ def test_the_menu_has_the_commands_with_a_description_and_help() -> None:
 
 def fit(table: RouteTable, data: str) -> str | None:
     """Give the method of the route that a button's data fits first."""
-    for route in table.by_callback:
-        if route.bind(data) is not None:
+    for route in table.callback_routes:
+        if route.match_text(data) is not None:
             return route.method.rpartition(".")[2]
     return None
 
@@ -139,7 +147,7 @@ def test_the_longest_literal_start_that_fits_wins_in_any_order() -> None:
                 for number, rpc in enumerate(order)
             ],
         ):
-            table = build_routes(services)
+            table = build_route_table(services)
             found = [fit(table, data) for data in ("A:B:c", "A:5", "A:c", "AB", "B")]
             assert found == ["Long", "Number", "Short", "Short", None]
 
@@ -174,7 +182,7 @@ def test_two_routes_for_one_trigger_stop_the_start(name: str) -> None:
         a_service(one, name="FirstService", package="botgateway.first.v1"),
     ]
     with pytest.raises(ConfigurationError) as caught:
-        build_routes(services)
+        build_route_table(services)
     last = "botgateway.last.v1.LastService.Other"
     first = "botgateway.first.v1.FirstService.One"
     assert caught.value.problems == (f"{last}: {name} is already routed to {first}",)
@@ -189,7 +197,7 @@ def test_two_services_with_the_same_settings_stop_the_start() -> None:
         for area in ("food", "drink")
     ]
     with pytest.raises(ConfigurationError) as caught:
-        build_routes(services)
+        build_route_table(services)
     food, drink = (service.full_name for service in services)
     assert caught.value.problems == (
         f"{food}: ORDER_TARGET is already that of {drink}",
@@ -198,29 +206,29 @@ def test_two_services_with_the_same_settings_stop_the_start() -> None:
 
 def test_a_service_without_routes_needs_no_settings() -> None:
     """It may even have the name of another: nobody calls it."""
-    table = build_routes(
+    table = build_route_table(
         [
             a_service(Rpc((Route(command="/order"),))),
             a_service(Rpc(()), package="botgateway.internal.v1"),
         ]
     )
-    assert table.services == ("ORDER",)
+    assert table.service_names == ("ORDER",)
 
 
 def test_update_routes_are_printed_locked_and_named_like_others() -> None:
     """The name in the table, in routes.lock and in metrics is the same."""
-    table = build_routes([a_service(Rpc((Route(update="chat_boost"),)))])
-    assert table.names == ("/help", "update:chat_boost")
+    table = build_route_table([a_service(Rpc((Route(update="chat_boost"),)))])
+    assert table.route_names == ("/help", "update:chat_boost")
     method = "botgateway.order.v1.OrderService.Order"
-    assert table.lock_text() == f"update:chat_boost -> {method}\n"
-    assert f"update:chat_boost  {method}  ORDER_TARGET" in table.lines()
+    assert table.format_lock_file() == f"update:chat_boost -> {method}\n"
+    assert f"update:chat_boost  {method}  ORDER_TARGET" in table.format_lines()
     assert set(table.by_update) == {"chat_boost"}
 
 
 def test_no_route_at_all_stops_the_start() -> None:
     """A gateway that serves nothing was built wrong."""
     with pytest.raises(ConfigurationError, match="none of 1 services has a route"):
-        build_routes([a_service(Rpc(()))])
+        build_route_table([a_service(Rpc(()))])
 
 
 def test_more_commands_than_telegrams_menu_takes_stop_the_start() -> None:
@@ -229,6 +237,6 @@ def test_more_commands_than_telegrams_menu_takes_stop_the_start() -> None:
         Rpc((Route(command=f"/c{number}", description="x"),), name=f"C{number}")
         for number in range(100)
     ]
-    build_routes([a_service(*rpcs[1:])])
+    build_route_table([a_service(*rpcs[1:])])
     with pytest.raises(ConfigurationError, match="over 100 commands"):
-        build_routes([a_service(*rpcs)])
+        build_route_table([a_service(*rpcs)])

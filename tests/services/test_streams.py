@@ -24,9 +24,9 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.services import BoundCall
-from gateway.services.channels import Channels
-from gateway.services.router import Dispatch
-from gateway.services.routing.route_table import build_routes
+from gateway.services.channels import ServiceChannels
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import build_route_table
 from tests.services.made_up import CONTEXT, MESSAGE, REPLY, Rpc, a_service
 from tests.services.serving import NEVER, TABLE, TIMEOUTS, Context, an_update, serving
 from tests.services.test_contracts import TEXT
@@ -64,12 +64,12 @@ class Streams(grpc.GenericRpcHandler):
 @asynccontextmanager
 async def asked(tell: Tell, timeout: float = 5) -> AsyncIterator[BoundCall]:
     """Give the streamed route for text, with a service that answers as told."""
-    table = TABLE.streaming(["CONVERSATION"])
+    table = TABLE.with_streaming(["CONVERSATION"])
     seconds = dict.fromkeys(TIMEOUTS, timeout)
     async with serving(Streams(tell)) as port:
-        targets = dict.fromkeys(table.services, f"127.0.0.1:{port}")
-        async with Channels(targets) as channels:
-            match = Dispatch(table, channels, TIMEOUTS, seconds).route(UPDATE)
+        targets = dict.fromkeys(table.service_names, f"127.0.0.1:{port}")
+        async with ServiceChannels(targets) as channels:
+            match = GrpcServiceRouter(table, channels, TIMEOUTS, seconds).route(UPDATE)
             assert match is not None
             assert match.is_streaming
             yield match
@@ -251,9 +251,9 @@ async def test_details_that_cannot_be_read_are_none() -> None:
 
 def test_a_setting_chooses_between_a_unary_and_a_streaming_rpc() -> None:
     """Of one service, with the same trigger."""
-    assert TABLE.text is not None
-    assert TABLE.text.method.endswith("SendMessage")
-    streamed = TABLE.streaming(["CONVERSATION"]).text
+    assert TABLE.text_route is not None
+    assert TABLE.text_route.method.endswith("SendMessage")
+    streamed = TABLE.with_streaming(["CONVERSATION"]).text_route
     assert streamed is not None
     assert streamed.method.endswith("StreamMessage")
 
@@ -263,7 +263,7 @@ def test_a_service_that_cannot_stream_is_not_asked_to() -> None:
     with pytest.raises(
         ConfigurationError, match="MATCHING_STREAMING: no rpc of this service"
     ):
-        TABLE.streaming(["MATCHING", "CONVERSATION"])
+        TABLE.with_streaming(["MATCHING", "CONVERSATION"])
 
 
 def test_an_rpc_that_only_streams_needs_no_setting() -> None:
@@ -271,9 +271,9 @@ def test_an_rpc_that_only_streams_needs_no_setting() -> None:
     request = {"context": CONTEXT, "message": MESSAGE}
     response = {"reply": REPLY, "words": "string"}
     service = a_service(Rpc(TEXT, request, response, streaming="server"))
-    route = build_routes([service]).text
+    route = build_route_table([service]).text_route
     assert route is not None
-    assert (route.streams, route.piece_field) == (True, "words")
+    assert (route.is_streaming, route.piece_field) == (True, "words")
 
 
 def test_two_streaming_rpcs_for_one_trigger_stop_the_start() -> None:
@@ -284,7 +284,7 @@ def test_two_streaming_rpcs_for_one_trigger_stop_the_start() -> None:
         for name, streaming in (("One", "server"), ("Two", "server"), ("Three", ""))
     ]
     with pytest.raises(ConfigurationError, match="text is already routed to"):
-        build_routes([a_service(*rpcs)])
+        build_route_table([a_service(*rpcs)])
 
 
 async def test_a_stream_of_large_replies_is_ended() -> None:

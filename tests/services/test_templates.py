@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.routing.templates import parse_callback, parse_command
+from gateway.services.routing.templates import (
+    parse_callback_template,
+    parse_command_template,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +32,7 @@ def test_arguments_are_separated_by_space_and_the_last_takes_the_rest(
     template: str, arguments: str, texts: list[str]
 ) -> None:
     """What is missing stays away."""
-    assert list(parse_command(template).split(arguments)) == texts
+    assert list(parse_command_template(template).parse(arguments)) == texts
 
 
 @pytest.mark.parametrize(
@@ -53,23 +56,23 @@ def test_a_variable_of_a_button_ends_at_the_literal_text_behind_it(
     template: str, data: str, texts: list[str] | None
 ) -> None:
     """Data that does not fit to its end does not fit."""
-    assert parse_callback(template).split(data) == texts
+    assert parse_callback_template(template).parse(data) == texts
 
 
 @given(data=st.text(alphabet="ab:{", max_size=70))
 def test_a_button_that_fits_is_put_together_again_from_its_parts(data: str) -> None:
     """Nothing of the data is lost, and nothing is added."""
-    template = parse_callback("a:{one}:{two}b{three}")
-    texts = template.split(data)
+    template = parse_callback_template("a:{one}:{two}b{three}")
+    texts = template.parse(data)
     if texts is not None:
-        parts = zip(texts, template.ends, strict=True)
-        assert template.start + "".join(text + end for text, end in parts) == data
+        parts = zip(texts, template.separators, strict=True)
+        assert template.prefix + "".join(text + end for text, end in parts) == data
 
 
 def test_long_data_takes_no_longer_than_its_length() -> None:
     """Nobody can keep the gateway busy with a long text of almost fitting parts."""
-    template = parse_callback("a{one}ab{two}ab{three}c")
+    template = parse_callback_template("a{one}ab{two}ab{three}c")
     start = time.thread_time()
-    assert template.split("a" * 1_000_000) is None
-    assert parse_command("/a {b} {c}").split(" " * 1_000_000) == []
+    assert template.parse("a" * 1_000_000) is None
+    assert parse_command_template("/a {b} {c}").parse(" " * 1_000_000) == []
     assert time.thread_time() - start < 20  # of the processor; else it takes hours

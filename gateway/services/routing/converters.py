@@ -10,7 +10,7 @@ from math import isfinite
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-Convert = Callable[[str], object]
+Converter = Callable[[str], object]
 """Gives the value; raises ValueError if the text is none."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")  # the longest are of 64 bits
@@ -18,19 +18,19 @@ _DECIMAL = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 
 # The largest finite number of 32 bits: above it protobuf stores an infinity.
 _FLOAT_MAX = (2 - 2**-23) * 2.0**127
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def converter(field: FieldDescriptor) -> Convert | None:
+def get_converter(field: FieldDescriptor) -> Converter | None:
     """Give what makes values for a field; None if the field is not a scalar."""
     if field.is_repeated:
         return None
     if field.enum_type:
-        return _enum(field.enum_type)
-    return _SCALARS.get(field.type)
+        return _make_enum_converter(field.enum_type)
+    return _SCALAR_CONVERTERS.get(field.type)
 
 
-def _integer(low: int, high: int) -> Convert:
+def _make_integer_converter(low: int, high: int) -> Converter:
     def convert(text: str) -> int:
         if not _INTEGER.fullmatch(text):
             raise ValueError("not an integer")
@@ -41,7 +41,7 @@ def _integer(low: int, high: int) -> Convert:
     return convert
 
 
-def _decimal(limit: float) -> Convert:
+def _make_decimal_converter(limit: float) -> Converter:
     def convert(text: str) -> float:
         if not _DECIMAL.fullmatch(text):
             raise ValueError("not a decimal number")
@@ -53,16 +53,16 @@ def _decimal(limit: float) -> Convert:
     return convert
 
 
-def _boolean(text: str) -> bool:
+def _convert_boolean(text: str) -> bool:
     try:
-        return _TRUTH[text.lower()]
+        return _BOOLEANS[text.lower()]
     except KeyError:
         raise ValueError("neither true nor false") from None
 
 
-def _enum(enum: EnumDescriptor) -> Convert:
+def _make_enum_converter(enum: EnumDescriptor) -> Converter:
     """Take a value's name in any case, with or without the enum's name before it."""
-    prefix = upper_snake(enum.name) + "_"
+    prefix = to_upper_snake(enum.name) + "_"
     values = {value.name.removeprefix(prefix).lower(): value for value in enum.values}
     values |= {value.name.lower(): value for value in enum.values}
     numbers = {name: value.number for name, value in values.items()}
@@ -76,21 +76,21 @@ def _enum(enum: EnumDescriptor) -> Convert:
     return convert
 
 
-def upper_snake(name: str) -> str:
+def to_upper_snake(name: str) -> str:
     """Turn a CamelCase name into UPPER_SNAKE: "OrderHistory" into "ORDER_HISTORY"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).upper()
 
 
-_SIGNED_32 = _integer(-(2**31), 2**31 - 1)
-_SIGNED_64 = _integer(-(2**63), 2**63 - 1)
-_UNSIGNED_32 = _integer(0, 2**32 - 1)
-_UNSIGNED_64 = _integer(0, 2**64 - 1)
-_SCALARS: dict[int, Convert] = {
+_SIGNED_32 = _make_integer_converter(-(2**31), 2**31 - 1)
+_SIGNED_64 = _make_integer_converter(-(2**63), 2**63 - 1)
+_UNSIGNED_32 = _make_integer_converter(0, 2**32 - 1)
+_UNSIGNED_64 = _make_integer_converter(0, 2**64 - 1)
+_SCALAR_CONVERTERS: dict[int, Converter] = {
     FieldDescriptor.TYPE_STRING: str,
     FieldDescriptor.TYPE_BYTES: str.encode,
-    FieldDescriptor.TYPE_BOOL: _boolean,
-    FieldDescriptor.TYPE_FLOAT: _decimal(_FLOAT_MAX),
-    FieldDescriptor.TYPE_DOUBLE: _decimal(float("inf")),
+    FieldDescriptor.TYPE_BOOL: _convert_boolean,
+    FieldDescriptor.TYPE_FLOAT: _make_decimal_converter(_FLOAT_MAX),
+    FieldDescriptor.TYPE_DOUBLE: _make_decimal_converter(float("inf")),
     FieldDescriptor.TYPE_INT32: _SIGNED_32,
     FieldDescriptor.TYPE_SINT32: _SIGNED_32,
     FieldDescriptor.TYPE_SFIXED32: _SIGNED_32,

@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from gateway.services.routing.converters import Convert
+from gateway.services.routing.converters import Converter
 from gateway.services.routing.triggers import Trigger
 
 
@@ -19,50 +19,50 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         method: the rpc's full name.
         path: the rpc's name on the wire.
         service: the service's name in settings.
-        request: the request's class.
-        response: the response's class.
+        request_type: the request's class.
+        response_type: the response's class.
         context_field: the request's field for the context.
         message_field: the request's field for the message, also where that is what
-            `details_field` is for. Empty: none.
+            `payload_field` is for. Empty: none.
         event_field: the request's field for the event. Empty: none.
-        details_field: the request's field of the type that belongs to the kind of
+        payload_field: the request's field of the type that belongs to the kind of
             update, or to a pressed button. Empty: none.
         json_field: the request's field for the update's JSON. Empty: none.
-        answer_field: the response's field for the reply, or for the user id.
-        streams: the answer comes piece by piece.
+        result_field: the response's field for the reply, or for the user id.
+        is_streaming: the answer comes piece by piece.
         piece_field: the response's field for a piece of text. Empty: none.
         shows_typing: the user may see that the bot is typing.
-        signed: only buttons that the gateway signed are served.
+        requires_signature: only buttons that the gateway signed are served.
     """
 
     trigger: Trigger
-    variables: tuple[tuple[str, Convert], ...]
+    variables: tuple[tuple[str, Converter], ...]
     description: str
     method: str
     path: str
     service: str
-    request: type[Message]
-    response: type[Message]
+    request_type: type[Message]
+    response_type: type[Message]
     context_field: str
     message_field: str
     event_field: str
-    answer_field: str
-    streams: bool
+    result_field: str
+    is_streaming: bool
     piece_field: str
     shows_typing: bool
-    details_field: str = ""
+    payload_field: str = ""
     json_field: str = ""
-    signed: bool = False
+    requires_signature: bool = False
 
     @property
     def name(self) -> str:
         """The name for logs and metrics."""
         return self.trigger.name
 
-    def bind(self, text: str) -> dict[str, Any] | None:
+    def match_text(self, text: str) -> dict[str, Any] | None:
         """Give the fields that a text fills; None if it does not fit."""
         template = self.trigger.template
-        texts = template.split(text) if template else ()
+        texts = template.parse(text) if template else ()
         if texts is None:
             return None
         try:

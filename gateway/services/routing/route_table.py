@@ -16,17 +16,17 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
 from gateway.domain.errors import ConfigurationError
-from gateway.services.routing.converters import upper_snake
+from gateway.services.routing.converters import to_upper_snake
 from gateway.services.routing.route import Route
-from gateway.services.routing.route_loader import HELP, read_routes
+from gateway.services.routing.route_loader import HELP_COMMAND, load_routes
 from gateway.services.routing.templates import CallbackTemplate
 
-_MODULES = "*_service_pb2.py"
-_MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
+_STUB_PATTERN = "*_service_pb2.py"
+_MAX_MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
 _HELP_DESCRIPTION = "Show what I can do"
 
 
-def discover() -> list[ServiceDescriptor]:
+def discover_services() -> list[ServiceDescriptor]:
     """Give the services of all stubs installed under the package `botgateway`.
 
     The package is a namespace: its parts may lie in several places, and its folders
@@ -35,32 +35,32 @@ def discover() -> list[ServiceDescriptor]:
     Raises:
         ConfigurationError: modules that cannot be imported.
     """
-    faults = []
+    problems = []
     services: list[ServiceDescriptor] = []
-    for module in sorted(set(_modules())):
+    for module in sorted(set(_find_stub_modules())):
         try:
             file: FileDescriptor = importlib.import_module(module).DESCRIPTOR
         except (ImportError, TypeError, VersionError) as error:
             # Protobuf raises TypeError for names and numbers that are taken. None of
             # these quotes anything but code.
-            faults.append(f"{module} cannot be imported: {error}")
+            problems.append(f"{module} cannot be imported: {error}")
         else:
             services += file.services_by_name.values()
-    if faults:
-        raise ConfigurationError(faults)
+    if problems:
+        raise ConfigurationError(problems)
     return services
 
 
-def _modules() -> Iterable[str]:
+def _find_stub_modules() -> Iterable[str]:
     for place in botgateway.__path__:
-        for path in Path(place).rglob(_MODULES):
+        for path in Path(place).rglob(_STUB_PATTERN):
             parts = path.relative_to(place).with_suffix("").parts
             yield ".".join((botgateway.__name__, *parts))
 
 
-def service_name(service: ServiceDescriptor) -> str:
+def get_service_name(service: ServiceDescriptor) -> str:
     """Give a service's name in settings: OrderHistoryService is ORDER_HISTORY."""
-    return upper_snake(service.name.removesuffix("Service") or service.name)
+    return to_upper_snake(service.name.removesuffix("Service") or service.name)
 
 
 class RouteTable:
@@ -68,94 +68,103 @@ class RouteTable:
 
     Attributes:
         by_command: command routes by the command's name, without slash.
-        by_callback: callback routes, longest literal start first.
+        callback_routes: callback routes, longest literal start first.
         by_event: event routes by the event's number.
         by_update: update routes by Telegram's name of the kind.
-        updates: these names, sorted.
-        text: the route for messages that are not commands, if there is one.
-        session: the route that resolves users, if there is one.
-        services: names of the services that have a route, sorted.
-        names: the names of all routes, sorted: a bounded set, fit for metrics.
-        commands: name and description of each command of the menu, sorted.
+        update_types: these names, sorted.
+        text_route: the route for messages that are not commands, if there is one.
+        session_route: the route that resolves users, if there is one.
+        service_names: names of the services that have a route, sorted.
+        route_names: the names of all routes, sorted: a bounded set, fit for metrics.
+        menu_commands: name and description of each command of the menu, sorted.
     """
 
     def __init__(
-        self, routes: Iterable[Route], streaming: Collection[str] = ()
+        self, routes: Iterable[Route], streaming_services: Collection[str] = ()
     ) -> None:
         """Take routes without faults.
 
         Args:
             routes: all of them.
-            streaming: the services, by their names in settings, whose streaming rpc is
+            streaming_services: the services, by their names in settings, whose streaming rpc is
                 taken where a unary one has the same trigger.
         """
         self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
-        kinds: dict[str, dict[str | int, Route]] = {}
+        by_kind: dict[str, dict[str | int, Route]] = {}
         for route in self.routes:
-            chosen = kinds.setdefault(route.trigger.kind, {})
-            wanted = route.streams == (route.service in streaming)
+            chosen = by_kind.setdefault(route.trigger.kind, {})
+            wanted = route.is_streaming == (route.service in streaming_services)
             if wanted or route.trigger.key not in chosen:
                 chosen[route.trigger.key] = route
-        self.by_command = kinds.get("command", {})
-        self.by_callback = sorted(
-            kinds.get("callback", {}).values(), key=lambda route: -len(route.name)
+        self.by_command = by_kind.get("command", {})
+        self.callback_routes = sorted(
+            by_kind.get("callback", {}).values(), key=lambda route: -len(route.name)
         )
-        self._signs = any(route.signed for route in self.by_callback)
-        self._by_rpc = _buttons_by_rpc(self.by_callback)
-        self.by_event = kinds.get("event", {})
-        self.by_update = kinds.get("update", {})
-        self.updates = tuple(sorted(str(name) for name in self.by_update))
-        self.text = kinds.get("text", {}).get("")
-        self.session = kinds.get("session", {}).get("")
-        self.services = tuple(sorted({route.service for route in self.routes}))
-        self.names = tuple(sorted({f"/{HELP}", *(route.name for route in self.routes)}))
-        self.commands = _menu(self.routes)
+        self._has_signed_routes = any(
+            route.requires_signature for route in self.callback_routes
+        )
+        self._callback_by_rpc = _index_callbacks_by_rpc(self.callback_routes)
+        self.by_event = by_kind.get("event", {})
+        self.by_update = by_kind.get("update", {})
+        self.update_types = tuple(sorted(str(name) for name in self.by_update))
+        self.text_route = by_kind.get("text", {}).get("")
+        self.session_route = by_kind.get("session", {}).get("")
+        self.service_names = tuple(sorted({route.service for route in self.routes}))
+        self.route_names = tuple(
+            sorted({f"/{HELP_COMMAND}", *(route.name for route in self.routes)})
+        )
+        self.menu_commands = _build_menu(self.routes)
 
-    def streaming(self, services: Collection[str]) -> "RouteTable":
+    def with_streaming(self, services: Collection[str]) -> "RouteTable":
         """Give the table in which these services stream what they can.
 
         Raises:
             ConfigurationError: services that have no rpc that streams.
         """
-        able = {route.service for route in self.routes if route.streams}
-        if unable := sorted(set(services) - able):
+        streaming_services = {
+            route.service for route in self.routes if route.is_streaming
+        }
+        if not_streaming := sorted(set(services) - streaming_services):
             raise ConfigurationError(
-                [f"{name}_STREAMING: no rpc of this service streams" for name in unable]
+                [
+                    f"{name}_STREAMING: no rpc of this service streams"
+                    for name in not_streaming
+                ]
             )
         return RouteTable(self.routes, services)
 
-    def render(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: RouteCall) -> str:
         """Give the data of a button that calls an rpc. Empty: none would.
 
         What the data is read back as is what the call says: the same rpc, the same
         values, each of them fit for its field.
         """
-        route = self._by_rpc.get(call.method)
+        route = self._callback_by_rpc.get(call.method)
         template = route.trigger.template if route else None
         if not isinstance(template, CallbackTemplate):
             return ""
-        data = template.join(call.parameters)
+        data = template.format(call.parameters)
         if data is None:
             return ""
-        found = self.serving(data)
+        found = self.match_callback_data(data)
         return data if found and found[0] is route else ""
 
-    def serving(self, data: str) -> tuple[Route, dict[str, Any]] | None:
+    def match_callback_data(self, data: str) -> tuple[Route, dict[str, Any]] | None:
         """Find the route that serves the data of a button, and the fields it fills."""
-        for route in self.by_callback:
-            if (values := route.bind(data)) is not None:
+        for route in self.callback_routes:
+            if (values := route.match_text(data)) is not None:
                 return route, values
         return None
 
-    def wants_signature(self, data: str) -> bool:
+    def requires_signature(self, data: str) -> bool:
         """Tell whether the route that serves the data of a button wants it signed."""
-        found = self.serving(data) if self._signs else None
-        return found is not None and found[0].signed
+        found = self.match_callback_data(data) if self._has_signed_routes else None
+        return found is not None and found[0].requires_signature
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Give the table for a person: trigger, rpc and the setting of its target."""
         rows = [(r.trigger.text, r.method, f"{r.service}_TARGET") for r in self.routes]
-        rows = sorted([*rows, (f"/{HELP}", "built in", "")])
+        rows = sorted([*rows, (f"/{HELP_COMMAND}", "built in", "")])
         first = max(len(trigger) for trigger, _, _ in rows)
         second = max(len(method) for _, method, _ in rows)
         return [
@@ -163,7 +172,7 @@ class RouteTable:
             for trigger, method, setting in rows
         ]
 
-    def lock_text(self) -> str:
+    def format_lock_file(self) -> str:
         """Give what `routes.lock` holds: what users and old buttons rely on.
 
         `buf breaking` does not see a change of it.
@@ -171,32 +180,32 @@ class RouteTable:
         return "".join(f"{r.trigger.text} -> {r.method}\n" for r in self.routes)
 
 
-def build_routes(services: Iterable[ServiceDescriptor]) -> RouteTable:
+def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
     """Make the table of all routes of these services.
 
     Raises:
         ConfigurationError: everything that is wrong with them, at once.
     """
-    faults: list[str] = []
+    problems: list[str] = []
     routes: list[Route] = []
     services = sorted(services, key=lambda service: service.full_name)
     for service in services:
         for method in service.methods:
-            routes += read_routes(method, service_name(service), faults)
-    faults += [*_shared_triggers(routes), *_shared_settings(routes)]
-    if len(_menu(routes)) > _MENU_LENGTH:
-        faults.append(f"over {_MENU_LENGTH} commands have a description")
-    if not routes and not faults:
-        faults.append(
+            routes += load_routes(method, get_service_name(service), problems)
+    problems += [*_find_shared_triggers(routes), *_find_shared_settings(routes)]
+    if len(_build_menu(routes)) > _MAX_MENU_LENGTH:
+        problems.append(f"over {_MAX_MENU_LENGTH} commands have a description")
+    if not routes and not problems:
+        problems.append(
             f"none of {len(services)} services has a route: no rpc has the option"
             " (botgateway.route.v1.route)"
         )
-    if faults:
-        raise ConfigurationError(list(dict.fromkeys(faults)))
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
     return RouteTable(routes)
 
 
-def _buttons_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
+def _index_callbacks_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
     """Give the callback route of each rpc, by its full name and by its short one.
 
     The short name is that of the service and the rpc, without the package. None: there
@@ -209,35 +218,35 @@ def _buttons_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
     return found
 
 
-def _menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
+def _build_menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
     described = [
         (str(route.trigger.key), route.description)
         for route in routes
         if route.trigger.kind == "command" and route.description
     ]
-    return tuple(sorted([*described, (HELP, _HELP_DESCRIPTION)]))
+    return tuple(sorted([*described, (HELP_COMMAND, _HELP_DESCRIPTION)]))
 
 
-def _shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
+def _find_shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
     """Find routes that could be taken for the same update."""
     first: dict[tuple[str, str | int], list[Route]] = {}
     for route in routes:
         key = route.trigger.kind, route.trigger.key
         others = first.setdefault(key, [])
         others.append(route)
-        if len(others) > 1 and not _alternatives(others):
+        if len(others) > 1 and not _are_alternatives(others):
             other = others[0]
             yield f"{route.method}: {route.name} is already routed to {other.method}"
 
 
-def _alternatives(routes: Sequence[Route]) -> bool:
+def _are_alternatives(routes: Sequence[Route]) -> bool:
     """Tell whether a setting chooses: a unary and a streaming rpc of one service."""
     services = {route.method.rpartition(".")[0] for route in routes}
-    ways = {route.streams for route in routes}
-    return len(routes) == len(ways) and len(services) == 1
+    modes = {route.is_streaming for route in routes}
+    return len(routes) == len(modes) and len(services) == 1
 
 
-def _shared_settings(routes: Sequence[Route]) -> Iterable[str]:
+def _find_shared_settings(routes: Sequence[Route]) -> Iterable[str]:
     """Find services that would get the same target."""
     first: dict[str, str] = {}
     for route in routes:

@@ -9,26 +9,26 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-CALLBACK_BYTES = 64
+MAX_CALLBACK_DATA_BYTES = 64
 """Bot API: InlineKeyboardButton.callback_data, 1 to 64 bytes."""
 
 # Bot API: BotCommand.command, 1 to 32 characters.
-_COMMAND = re.compile(r"/([a-z0-9_]{1,32})")
-_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_COMMAND_PATTERN = re.compile(r"/([a-z0-9_]{1,32})")
+_VARIABLE_PATTERN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class CommandTemplate(Struct, frozen=True):
     """A command such as "/start {payload}".
 
     Attributes:
-        start: the name, without slash.
+        name: the name, without slash.
         variables: the names of its variables, in their order.
     """
 
-    start: str
+    name: str
     variables: tuple[str, ...]
 
-    def split(self, arguments: str) -> Sequence[str]:
+    def parse(self, arguments: str) -> Sequence[str]:
         """Give the variables' texts: the last takes all the rest, missing ones none."""
         if not self.variables:
             return ()
@@ -39,31 +39,31 @@ class CallbackTemplate(Struct, frozen=True):
     """The data of a button such as "CONNECT:{target_user_id}".
 
     Attributes:
-        start: the literal text that it starts with.
+        prefix: the literal text that it starts with.
         variables: the names of its variables, in their order.
-        ends: the literal text behind each variable. Empty, which only the last one
+        separators: the literal text behind each variable. Empty, which only the last one
             can be: the variable takes all the rest.
     """
 
-    start: str
+    prefix: str
     variables: tuple[str, ...]
-    ends: tuple[str, ...]
+    separators: tuple[str, ...]
 
-    def split(self, data: str) -> Sequence[str] | None:
+    def parse(self, data: str) -> Sequence[str] | None:
         """Give the variables' texts; None if the data does not fit."""
-        if not data.startswith(self.start):
+        if not data.startswith(self.prefix):
             return None
         texts = []
-        position = len(self.start)
-        for end in self.ends:
-            found = data.find(end, position) if end else len(data)
+        position = len(self.prefix)
+        for separator in self.separators:
+            found = data.find(separator, position) if separator else len(data)
             if found < 0:
                 return None
             texts.append(data[position:found])
-            position = found + len(end)
+            position = found + len(separator)
         return texts if position == len(data) else None
 
-    def join(self, values: Mapping[str, str]) -> str | None:
+    def format(self, values: Mapping[str, str]) -> str | None:
         """Give the data that has these texts as its variables.
 
         None: they are not exactly the variables of the template, or the data would be
@@ -72,52 +72,56 @@ class CallbackTemplate(Struct, frozen=True):
         if values.keys() != set(self.variables):
             return None
         texts = [values[name] for name in self.variables]
-        parts = zip(texts, self.ends, strict=True)
-        data = self.start + "".join(text + end for text, end in parts)
-        return data if self.split(data) == texts else None
+        parts = zip(texts, self.separators, strict=True)
+        data = self.prefix + "".join(text + separator for text, separator in parts)
+        return data if self.parse(data) == texts else None
 
 
 Template = CommandTemplate | CallbackTemplate
 
 
-def parse_command(text: str) -> CommandTemplate:
+def parse_command_template(text: str) -> CommandTemplate:
     """Read the template of a command.
 
     Raises:
         ValueError: it cannot be one; the message says why.
     """
     name, *words = text.split() or [""]
-    if not (command := _COMMAND.fullmatch(name)):
+    if not (command := _COMMAND_PATTERN.fullmatch(name)):
         raise ValueError(f"{text!r} does not start with / and 1 to 32 of a-z, 0-9, _")
     variables = []
     for word in words:
-        if not (variable := _VARIABLE.fullmatch(word)):
+        if not (variable := _VARIABLE_PATTERN.fullmatch(word)):
             raise ValueError(f"{text!r} has {word!r} where a {{variable}} is due")
         variables.append(variable[1])
-    return CommandTemplate(command[1], _distinct(text, variables))
+    return CommandTemplate(command[1], _require_distinct(text, variables))
 
 
-def parse_callback(text: str) -> CallbackTemplate:
+def parse_callback_template(text: str) -> CallbackTemplate:
     """Read the template of a button's data.
 
     Raises:
         ValueError: it cannot be one; the message says why.
     """
-    pieces = _VARIABLE.split(text)
+    pieces = _VARIABLE_PATTERN.split(text)
     literals, variables = pieces[::2], pieces[1::2]
-    start, *ends = literals
+    prefix, *separators = literals
     if any("{" in literal or "}" in literal for literal in literals):
         raise ValueError(f"{text!r} has a brace that belongs to no variable")
-    if not start:
+    if not prefix:
         raise ValueError(f"{text!r} does not start with literal text")
-    if "" in ends[:-1]:
+    if "" in separators[:-1]:
         raise ValueError(f"{text!r} has no literal text between two variables")
-    if len("".join(literals).encode()) > CALLBACK_BYTES:
-        raise ValueError(f"{text!r} has over {CALLBACK_BYTES} bytes of literal text")
-    return CallbackTemplate(start, _distinct(text, variables), tuple(ends))
+    if len("".join(literals).encode()) > MAX_CALLBACK_DATA_BYTES:
+        raise ValueError(
+            f"{text!r} has over {MAX_CALLBACK_DATA_BYTES} bytes of literal text"
+        )
+    return CallbackTemplate(
+        prefix, _require_distinct(text, variables), tuple(separators)
+    )
 
 
-def _distinct(text: str, variables: Sequence[str]) -> tuple[str, ...]:
+def _require_distinct(text: str, variables: Sequence[str]) -> tuple[str, ...]:
     if len(set(variables)) < len(variables):
         raise ValueError(f"{text!r} has the same variable twice")
     return tuple(variables)

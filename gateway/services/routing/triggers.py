@@ -6,10 +6,14 @@ from botgateway.route.v1.event_pb2 import Event
 from botgateway.route.v1.route_pb2 import Route
 from msgspec import Struct
 
-from gateway.services.routing.templates import Template, parse_callback, parse_command
-from gateway.services.routing.update_types import SERVED_OTHERWISE
+from gateway.services.routing.templates import (
+    Template,
+    parse_callback_template,
+    parse_command_template,
+)
+from gateway.services.routing.update_types import TYPES_WITH_OWN_TRIGGERS
 
-_UPDATE = re.compile(r"[a-z_]{1,64}")
+_UPDATE_TYPE_PATTERN = re.compile(r"[a-z_]{1,64}")
 """Names of kinds of updates (Bot API: the fields of Update)."""
 
 
@@ -33,7 +37,7 @@ class Trigger(Struct, frozen=True):
     template: Template | None = None
 
 
-def read_trigger(route: Route) -> Trigger:
+def parse_trigger(route: Route) -> Trigger:
     """Read the trigger of a route.
 
     Raises:
@@ -41,12 +45,12 @@ def read_trigger(route: Route) -> Trigger:
     """
     match kind := route.WhichOneof("trigger"):
         case "command":
-            command = parse_command(route.command)
+            command = parse_command_template(route.command)
             text = " ".join(route.command.split())
-            return Trigger(kind, command.start, f"/{command.start}", text, command)
+            return Trigger(kind, command.name, f"/{command.name}", text, command)
         case "callback":
-            button = parse_callback(route.callback)
-            return Trigger(kind, button.start, button.start, route.callback, button)
+            button = parse_callback_template(route.callback)
+            return Trigger(kind, button.prefix, button.prefix, route.callback, button)
         case "event" if route.event and route.event in Event.values():
             name = f"event:{Event.Name(route.event).removeprefix('EVENT_').lower()}"
             return Trigger(kind, route.event, name, name)
@@ -55,14 +59,14 @@ def read_trigger(route: Route) -> Trigger:
         case "session" if route.session:
             return Trigger(kind, "", kind, kind)
         case "update":
-            name = f"update:{_update_name(route.update)}"
+            name = f"update:{_check_update_type(route.update)}"
             return Trigger(kind, route.update, name, name)
     raise ValueError("a route has no trigger that this gateway knows")
 
 
-def _update_name(name: str) -> str:
-    if not _UPDATE.fullmatch(name):
+def _check_update_type(name: str) -> str:
+    if not _UPDATE_TYPE_PATTERN.fullmatch(name):
         raise ValueError(f"update {name!r} is not 1 to 64 of a-z, _")
-    if name in SERVED_OTHERWISE:
+    if name in TYPES_WITH_OWN_TRIGGERS:
         raise ValueError(f"update {name!r} is served by commands, text and callbacks")
     return name

@@ -13,13 +13,13 @@ _CHAT = "botgateway.chat.v1"
 
 MESSAGE = f"{_CHAT}.IncomingMessage"
 CALLBACK_QUERY = f"{_CHAT}.CallbackQuery"
-JSON = f"{_CHAT}.UpdateJson"
+UPDATE_JSON = f"{_CHAT}.UpdateJson"
 """Takes every kind, also those that are not known here."""
 
-SERVED_OTHERWISE = frozenset({"message", "callback_query"})
+TYPES_WITH_OWN_TRIGGERS = frozenset({"message", "callback_query"})
 """Kinds that the triggers command, text and callback serve."""
 
-_MESSAGES = (
+_MESSAGE_UPDATE_TYPES = (
     "edited_message",
     "channel_post",
     "edited_channel_post",
@@ -32,7 +32,7 @@ _MESSAGES = (
     "giveaway_winners",
 )
 
-_TYPES = {
+_PAYLOAD_TYPES = {
     "message_reaction": f"{_CHAT}.MessageReaction",
     "poll_answer": f"{_CHAT}.PollAnswer",
     "inline_query": f"{_CHAT}.InlineQuery",
@@ -57,68 +57,72 @@ _TYPES = {
     "forum_topic_created": f"{_CHAT}.ForumTopicCreated",
     "proximity_alert_triggered": f"{_CHAT}.ProximityAlertTriggered",
     "boost_added": f"{_CHAT}.ChatBoostAdded",
-} | dict.fromkeys(_MESSAGES, MESSAGE)
+} | dict.fromkeys(_MESSAGE_UPDATE_TYPES, MESSAGE)
 
 
-def strangers(kinds: Iterable[str], *, messages: bool, buttons: bool) -> list[str]:
+def list_unfillable_types(
+    update_types: Iterable[str], *, messages: bool, buttons: bool
+) -> list[str]:
     """List the types that none of these kinds can fill.
 
     Args:
-        kinds: all that one rpc serves.
+        update_types: all that one rpc serves.
         messages: it also serves ordinary messages.
         buttons: it also serves pressed buttons.
     """
-    own = {type_of(kind) for kind in kinds}
-    own |= {MESSAGE} if messages else set()
-    own |= {CALLBACK_QUERY} if buttons else set()
-    return sorted(set(_TYPES.values()) - own)
+    fillable = {get_payload_type(update_type) for update_type in update_types}
+    fillable |= {MESSAGE} if messages else set()
+    fillable |= {CALLBACK_QUERY} if buttons else set()
+    return sorted(set(_PAYLOAD_TYPES.values()) - fillable)
 
 
-def type_of(kind: str) -> str:
+def get_payload_type(update_type: str) -> str:
     """Give the full name of the type that belongs to a kind. Empty: it has none."""
-    return _TYPES.get(kind, "")
+    return _PAYLOAD_TYPES.get(update_type, "")
 
 
-def values_of(update: Update, details_field: str, json_field: str) -> dict[str, Any]:
+def build_payload_fields(
+    update: Update, payload_field: str, json_field: str
+) -> dict[str, Any]:
     """Give what the fields of a request get from an update.
 
     Args:
         update: what the request is for.
-        details_field: takes the type that belongs to the kind. Empty: none does.
+        payload_field: takes the type that belongs to the kind. Empty: none does.
         json_field: takes the JSON. Empty: none does.
 
     Raises:
-        Malformed: the update has parts of a wrong type. Only typed fields notice.
+        MalformedUpdate: the update has parts of a wrong type. Only typed fields notice.
     """
     values: dict[str, Any] = {}
-    if details_field and (details := _details(update)) is not None:
-        values[details_field] = details
+    if payload_field and (payload := _decode_payload(update)) is not None:
+        values[payload_field] = payload
     if json_field:
-        values[json_field] = _update_json(update)
+        values[json_field] = _build_update_json(update)
     return values
 
 
-def messages_in(details: Message) -> Iterator[IncomingMessage]:
-    """Find the messages of users in a value that `values_of` gave for a type."""
-    match details:
+def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
+    """Find the messages of users in a value that `build_payload_fields` gave for a type."""
+    match payload:
         case IncomingMessage():
-            yield details
-        case CallbackQuery() if details.HasField("message"):
-            yield details.message
+            yield payload
+        case CallbackQuery() if payload.HasField("message"):
+            yield payload.message
         case PinnedMessage():
-            yield details.message.content
+            yield payload.message.content
 
 
-def _update_json(update: Update) -> UpdateJson:
-    named = update.trigger_name and not update.callback_query_id
+def _build_update_json(update: Update) -> UpdateJson:
+    has_trigger_name = update.trigger_name and not update.callback_query_id
     return UpdateJson(
-        kind=update.trigger_name if named else update.update_type,
+        kind=update.trigger_name if has_trigger_name else update.update_type,
         json=bytes(update.payload),
         message=bytes(update.message_payload),
     )
 
 
-def _details(update: Update) -> Message | None:
+def _decode_payload(update: Update) -> Message | None:
     if update.message is not None or update.decode_payload is None:
         return update.message
     return update.decode_payload()

@@ -10,9 +10,9 @@ import sys
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.update import Update
-from gateway.services.channels import Channels
-from gateway.services.router import Dispatch
-from gateway.services.routing.route_table import build_routes, discover
+from gateway.services.channels import ServiceChannels
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.services.serving import an_update
 
 UPDATES = {
@@ -26,7 +26,7 @@ UPDATES = {
 }
 
 
-async def answer(dispatch: Dispatch, update: Update) -> str | None:
+async def answer(dispatch: GrpcServiceRouter, update: Update) -> str | None:
     """Give the text of the reply; None if there is no route."""
     match = dispatch.route(update)
     return (await match.call("user-7")).messages[0].text if match else None
@@ -34,14 +34,14 @@ async def answer(dispatch: Dispatch, update: Update) -> str | None:
 
 async def main(target: str) -> None:
     """Try all updates."""
-    table = build_routes(discover())
-    async with Channels(dict.fromkeys(table.services, target)) as channels:
-        seconds = dict.fromkeys(table.services, 5.0)
-        dispatch = Dispatch(table, channels, seconds, seconds)
+    table = build_route_table(discover_services())
+    async with ServiceChannels(dict.fromkeys(table.service_names, target)) as channels:
+        seconds = dict.fromkeys(table.service_names, 5.0)
+        dispatch = GrpcServiceRouter(table, channels, seconds, seconds)
         answers = {
             text: await answer(dispatch, update) for text, update in UPDATES.items()
         }
-    names, menu = table.names, table.commands
+    names, menu = table.route_names, table.menu_commands
     json.dump({"names": names, "menu": menu, "answers": answers}, sys.stdout)
 
 
