@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks.seeding import serve
-from gateway import app, cli
+from gateway import server
+from gateway.cli import main
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 
 
@@ -33,5 +34,5 @@ async def _open_crowded(*given: Any, **more: Any) -> AsyncIterator[OpenedMailbox
 if __name__ == "__main__":
     _first_user, _users, _remembered = map(int, sys.argv[1:4])
     del sys.argv[1:4]
-    app.open_mailboxes = _open_crowded  # type: ignore[attr-defined]  # that is the point
-    cli.main()
+    server.open_mailboxes = _open_crowded  # type: ignore[attr-defined]  # that is the point
+    main.main()

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from gateway.logs import describe
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

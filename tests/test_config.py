@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings, load, load_with_services
+from gateway.config.settings import Settings, load, load_with_services
 from gateway.domain.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"

@@ -15,11 +15,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway import connections, whole
-from gateway.connections import ConnectionCounts
-from gateway.descriptors import share_descriptors
-from gateway.ops import listening
-from gateway.whole import Whole
+from gateway.http import connections
+from gateway.http.connections import ConnectionCounts
+from gateway.http.server import listening
+from gateway.workers import aggregation
+from gateway.workers.aggregation import Whole
+from gateway.workers.descriptors import share_descriptors
 from tests.floods import is_closed, silent_connections
 from tests.ports import free_ports
 from tests.waiting import LIMIT, wait_until
@@ -223,7 +224,7 @@ def test_all_shares_together_leave_a_reserve(limit: int) -> None:
 SCARCE = """
 import asyncio, resource, sys
 from pathlib import Path
-from gateway.whole import Whole
+from gateway.workers.aggregation import Whole
 
 async def main():
     whole = Whole([Path(sys.argv[1])], lambda: [0])
@@ -260,7 +261,7 @@ async def test_who_stood_still_blames_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An answer that comes while this process stands still is not late."""
-    monkeypatch.setattr(whole, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(aggregation, "ANSWER_SECONDS", 0.2)
     path = tmp_path / "0"
     with socket.socket(socket.AF_UNIX) as hanging:
         hanging.bind(str(path))

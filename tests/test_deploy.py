@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Settings
+from gateway.config.settings import Settings
 from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.webhook import WEBHOOK_PATH
 

@@ -21,10 +21,10 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 """
 WAYS_IN = {
-    "app": (PYTHON, "-c", "import gateway.app"),
-    "cli": (PYTHON, "-c", "import gateway.cli_serve"),
+    "app": (PYTHON, "-c", "import gateway.server"),
+    "cli": (PYTHON, "-c", "import gateway.cli.serve"),
     "sandbox": (PYTHON, "-c", "import gateway.sandbox.recorded"),
-    "traced": (PYTHON, "-m", "gateway.traced"),
+    "traced": (PYTHON, "-m", "gateway.traced_gateway"),
     "services": (PYTHON, "-c", "import gateway.services.channels"),
     "module": (PYTHON, "-m", "gateway", "serve"),
     "script": (str(Path(PYTHON).parent / "telegram-gateway"), "serve"),

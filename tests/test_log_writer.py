@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import log_writer
-from gateway.log_writer import LONGEST_WRITE, LogWriter
+from gateway.observability import log_writer
+from gateway.observability.log_writer import LONGEST_WRITE, LogWriter
 from tests.waiting import LIMIT, wait_until
 
 FULL_FILE = """
@@ -181,7 +181,7 @@ def test_lines_are_written_in_pieces_that_a_pipe_takes_whole(
 
 PROGRAM = """
 import logging, os, sys
-from gateway.logs import dropped_lines, start_logging
+from gateway.observability.logging import dropped_lines, start_logging
 start_logging("INFO")
 for number in range(int(sys.argv[1])):
     logging.getLogger("gateway.x").warning("line", extra={"number": number})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.logs import JsonLines, RateLimitedLog, describe, log_turn
+from gateway.observability.logging import JsonLines, RateLimitedLog, describe, log_turn
 from tests.waiting import wait_until
 
 

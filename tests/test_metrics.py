@@ -1,7 +1,7 @@
 """Metrics: counted, timed, and bounded in their labels."""
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 
 
 def test_updates_are_counted_by_kind_route_and_outcome() -> None:

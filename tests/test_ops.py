@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.errors import ConfigurationError
-from gateway.ops import Ops, listening, reserved
+from gateway.http.server import Ops, listening, reserved
 from tests.ports import free_ports
 
 HOST = "127.0.0.1"

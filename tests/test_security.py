@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings
+from gateway.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 OF_COMMANDS = {"SECRETS_DIR", "CHANGELOG", "README", "SECURITY"}

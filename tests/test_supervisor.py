@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import supervisor
-from gateway.supervisor import Backoff, Workers
+from gateway.workers import supervisor
+from gateway.workers.supervisor import Backoff, Workers
 from tests.waiting import LIMIT, wait_until
 
 POLITE = "import time; time.sleep(3600)"
@@ -52,7 +52,7 @@ sys.stdin.read()
 """
 HANGING = """
 import asyncio, sys, time
-from gateway.supervisor import end_with_parent
+from gateway.workers.supervisor import end_with_parent
 
 async def main():
     end_with_parent(lambda: print("orphaned", flush=True), float(sys.argv[2]))

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.metrics import Metrics, ProcessMetrics
-from gateway.ops import Ops, listening_on_socket
-from gateway.whole import (
+from gateway.http.server import Ops, listening_on_socket
+from gateway.observability.metrics import Metrics, ProcessMetrics
+from gateway.workers.aggregation import (
     ANSWER_SECONDS,
     Whole,
     WholeHealth,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway import config
-from gateway.workers import environment_of
+from gateway.config.settings import load_with_services
+from gateway.launcher import environment_of
 
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7400000001:hush",
@@ -27,7 +27,7 @@ def test_a_worker_finds_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) 
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     names = ("PROFILE", "CONVERSATION")
-    settings, services = config.load_with_services(names, {"workers": 3})
+    settings, services = load_with_services(names, {"workers": 3})
     environment = environment_of(settings, services)
     assert environment["UNRELATED"] == "kept"
     assert "port" not in environment
@@ -35,7 +35,7 @@ def test_a_worker_finds_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    again, services_again = config.load_with_services(names)
+    again, services_again = load_with_services(names)
     assert again == settings
     assert again.workers == 3
     assert services_again == services

@@ -31,7 +31,7 @@ from gateway.background import FIRST_PAUSE, BackgroundTasks
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
 from gateway.domain.update import Envelope
-from gateway.logs import describe
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
-from gateway.logs import describe
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

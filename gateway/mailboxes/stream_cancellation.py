@@ -19,7 +19,6 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError
 
 from gateway.background import BackgroundTasks
-from gateway.logs import describe
 from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 from gateway.mailboxes.redis.commands import (
     RedisClient,
@@ -28,6 +27,7 @@ from gateway.mailboxes.redis.commands import (
 )
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

@@ -131,7 +131,7 @@ async def running(
             **call_settings(places),
             **{f"{name}_TARGET": target for name, target in places.items()},
         }
-        traced = ("gateway.traced",)
+        traced = ("gateway.traced_gateway",)
         await stack.enter_async_context(
             children.running("gateway", traced, environment, gateway_answers)
         )

@@ -21,7 +21,7 @@ from msgspec import Struct
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.logs import RateLimitedLog, describe
+from gateway.observability.logging import RateLimitedLog, describe
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gateway.supervisor import Backoff
+from gateway.workers.supervisor import Backoff
 from tests.chaos.history import History, Kind
 from tests.chaos.poison import POISON, POISON_ANSWER, POISON_CALL
 from tests.chaos.run import play

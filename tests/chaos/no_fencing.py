@@ -7,7 +7,7 @@ The product has no switch for this: its scripts are rewritten while it reads the
 
 from pathlib import Path
 
-from gateway import cli
+from gateway.cli import main
 
 COMPARISONS = {
     "commit": b"redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3]",
@@ -28,4 +28,4 @@ def _read_without(path: Path) -> bytes:
 
 if __name__ == "__main__":
     Path.read_bytes = _read_without  # type: ignore[method-assign, assignment]  # that is the point
-    cli.main()
+    main.main()

@@ -6,9 +6,9 @@ python -m tests.chaos.poison serve
 import os
 from typing import Any
 
-from gateway import cli
 from gateway.actors import user_actor
 from gateway.actors.replies.callback_data import prepare_callback_data
+from gateway.cli import main
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 from gateway.services.router import GrpcServiceRouter
@@ -58,4 +58,4 @@ if __name__ == "__main__":
     GrpcServiceRouter.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
     vars(user_actor)["prepare_callback_data"] = _prepare_or_end
     RpcClient.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
-    cli.main()
+    main.main()

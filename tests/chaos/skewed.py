@@ -16,6 +16,6 @@ def _wrong_time() -> float:
 
 if __name__ == "__main__":
     time.time = _wrong_time
-    from gateway import cli
+    from gateway.cli import main
 
-    cli.main()
+    main.main()

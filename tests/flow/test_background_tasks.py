@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import app
+from gateway import server as server_module
 from gateway.actors.leases import LeaseRenewer
 from gateway.actors.scheduler import ActorScheduler
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
@@ -28,7 +28,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
 ) -> None:
     """It is seen in log, metrics and health while it runs, and users are served."""
     broken = {
-        "introduce bot": break_once(monkeypatch, app, "sync_bot_profile"),
+        "introduce bot": break_once(monkeypatch, server_module, "sync_bot_profile"),
         "renew leases": break_once(monkeypatch, LeaseRenewer, "run"),
         "sweep mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
         "listen for stops": break_once(
@@ -60,7 +60,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
 
 
 FAILING_WATCH = """
-from gateway.whole import Whole
+from gateway.workers.aggregation import Whole
 
 silent = Whole.silent
 failed = False

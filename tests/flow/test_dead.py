@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway import cli
+from gateway.cli import main
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, encode_user_state
@@ -75,7 +75,7 @@ def dead_here(
         # It adds a handler, which later tests must not find.
         monkeypatch.setattr(logging.getLogger("gateway"), "handlers", [])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         assert isinstance(end.value.code, int)
         return end.value.code, *read(*capfd.readouterr())
 

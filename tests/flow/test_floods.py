@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.descriptors import raise_descriptor_limit
+from gateway.workers.descriptors import raise_descriptor_limit
 from tests.floods import silent_connections
 from tests.flow.process import serving_process
 from tests.flow.test_workers import workers_of

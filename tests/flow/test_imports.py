@@ -39,7 +39,7 @@ async def test_a_gateway_loads_neither_the_sandbox_nor_yaml(tmp_path: Path) -> N
         gateway.process.terminate()
         assert await gateway.process.wait() == 0
     loaded = noted(tmp_path)
-    assert {"gateway.app", "gateway.actors.user_actor", "aiohttp", "grpc"} <= loaded
+    assert {"gateway.server", "gateway.actors.user_actor", "aiohttp", "grpc"} <= loaded
     assert not [it for it in loaded if it.startswith(("gateway.sandbox", "yaml"))]
 
 
@@ -54,11 +54,13 @@ async def test_a_command_loads_only_what_it_needs(tmp_path: Path) -> None:
     assert code == 1
     loaded = noted(tmp_path)
     assert {"gateway.mailboxes.redis.dead_letters", "redis"} <= loaded
-    assert not {"aiohttp", "grpc", "gateway.app", "gateway.sandbox", "yaml"} & loaded
+    assert not {"aiohttp", "grpc", "gateway.server", "gateway.sandbox", "yaml"} & loaded
 
 
 async def test_help_loads_no_part_of_the_gateway(tmp_path: Path) -> None:
     """Neither its own nor that of a group of commands."""
     code, output, _ = await run("dead", "--help", settings=noting(tmp_path))
     assert (code, "replay" in output) == (0, True)
-    assert not {"gateway.config", "pydantic", "redis", "asyncio"} & noted(tmp_path)
+    assert not {"gateway.config.settings", "pydantic", "redis", "asyncio"} & noted(
+        tmp_path
+    )

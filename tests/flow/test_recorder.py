@@ -409,7 +409,7 @@ async def test_a_worker_tells_as_a_single_process_does(tmp_path: Path) -> None:
                 "SANDBOX_TURNS_URL": url,
                 "SANDBOX_TURNS_KEY": KEY,
             }
-            traced = ("gateway.traced",)
+            traced = ("gateway.traced_gateway",)
             async with serving_process(settings, command=traced) as gateway:
                 await gateway.say(1, 7)
                 await wait_until(lambda: page.turns.get(1, {}).get("outcome") == "done")

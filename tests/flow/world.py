@@ -13,11 +13,11 @@ import aiohttp
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from gateway import app
-from gateway.config import Settings
-from gateway.config_services import ServiceSettings
+from gateway import server
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
-from gateway.logs import JsonLines
+from gateway.observability.logging import JsonLines
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.tracing import Tracing
@@ -190,6 +190,6 @@ async def world(
                 for name in table.service_names
             }
             instrumentation = Tracing(recorder) if recorder else NO_INSTRUMENTATION
-            async with app.running(settings, services, table, None, instrumentation):
+            async with server.running(settings, services, table, None, instrumentation):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

@@ -141,7 +141,7 @@ async def test_a_part_that_ends_takes_the_sandbox_along(tmp_path: Path) -> None:
         (gateway,) = (
             child
             for child in children_of(process.pid)
-            if b"gateway.traced" in Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"gateway.traced_gateway" in Path(f"/proc/{child}/cmdline").read_bytes()
         )
         environment = Path(f"/proc/{gateway}/environ").read_text().split("\0")
         assert f"SANDBOX_TURNS_URL=http://127.0.0.1:{ports[2]}/turns" in environment

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.logs import RateLimitedLog
-from gateway.ops import choosing
+from gateway.http.server import choosing
+from gateway.observability.logging import RateLimitedLog
 from gateway.telegram import webhook
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.webhook import Webhook

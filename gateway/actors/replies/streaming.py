@@ -25,7 +25,7 @@ from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.messenger import CancellationBus, Messenger, StreamingPreview
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
-from gateway.logs import describe
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

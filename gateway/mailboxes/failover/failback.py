@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Iterable
 from gateway.domain.errors import StoreFull, StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import Envelope
-from gateway.logs import describe
 from gateway.mailboxes.failover.unavailable_shards import UnavailableShards
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from secrets import token_hex
 from typing import Any
 
 from gateway.domain.ports import Clock
-from gateway.logs import RateLimitedLog, describe
 from gateway.mailboxes.redis.commands import (
     CommandFactory,
     RedisClient,
@@ -19,6 +18,7 @@ from gateway.mailboxes.redis.commands import (
 from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARD_COUNT, ShardKeys
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
 from gateway.mailboxes.redis.store_clock import TIME_SHARD, ServerTimeCallback
+from gateway.observability.logging import RateLimitedLog, describe
 
 SAMPLING_THRESHOLD = 256
 """Where more lanes wait, they are looked for in a few shards at a time.

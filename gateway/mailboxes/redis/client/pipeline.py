@@ -14,8 +14,8 @@ from redis.exceptions import (
 )
 
 from gateway.domain.errors import StoreError, StoreFull
-from gateway.logs import describe
 from gateway.mailboxes.redis.commands import Argument, RedisCommand
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

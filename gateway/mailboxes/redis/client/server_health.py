@@ -8,8 +8,8 @@ from math import inf
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.domain.ports import Clock
-from gateway.logs import describe
 from gateway.mailboxes.redis.client.refusals import explain_refusal
+from gateway.observability.logging import describe
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.log_writer import LONGEST_WRITE, LogWriter
+from gateway.observability.log_writer import LONGEST_WRITE, LogWriter
 
 logger = logging.getLogger("gateway.update")
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway import config
 from gateway.clock import SystemClock
+from gateway.config.settings import Settings, load
 from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.redis.dead_letters import (
@@ -35,7 +35,7 @@ def print_letters(reason: str | None, limit: int) -> None:
         if len(found) > limit:
             click.echo("There are more: --limit shows them.", err=True)
 
-    _with_letters(config.load(), show)
+    _with_letters(load(), show)
 
 
 def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
@@ -44,7 +44,7 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     What ended its workers (poison) will do so again, unless that was mended.
     """
     choose = _selection(ids, every, reason)
-    settings = config.load()
+    settings = load()
     reader = UpdateParser(settings.bot_id)
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
@@ -72,7 +72,7 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
             lambda place: _delete(dead_letters, place),
         )
 
-    _with_letters(config.load(), delete)
+    _with_letters(load(), delete)
 
 
 def _selection(
@@ -170,7 +170,7 @@ def _printable(word: str) -> str:
 
 
 def _with_letters(
-    settings: config.Settings, act: Callable[[RedisDeadLetters], Awaitable[None]]
+    settings: Settings, act: Callable[[RedisDeadLetters], Awaitable[None]]
 ) -> None:
     url = settings.store_url
     if url is None:

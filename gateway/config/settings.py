@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.config_services import ServiceSettings, service_settings
+from gateway.config.services import ServiceSettings, service_settings
 from gateway.domain.errors import ConfigurationError
 
 _WEAK = (

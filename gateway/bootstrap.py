@@ -19,14 +19,14 @@ from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.session import SessionResolver
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
-from gateway.config import Settings
-from gateway.connections import ConnectionCounts
+from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.logs import dropped_lines, log_turn
+from gateway.http.connections import ConnectionCounts
+from gateway.http.server import Ops
 from gateway.mailboxes.factory import OpenedMailboxes
-from gateway.metrics import Metrics, ProcessMetrics
-from gateway.ops import Ops
+from gateway.observability.logging import dropped_lines, log_turn
+from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.services.router import GrpcServiceRouter
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.parser import UpdateParser

@@ -1,6 +1,6 @@
 """The gateway of the sandbox: it tells the sandbox what becomes of each update.
 
-python -m gateway.traced
+python -m gateway.traced_gateway
 
 The sandbox starts it in place of `telegram-gateway serve`, which has none of this.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from gateway import cli
-from gateway.cli_serve import run_gateway
-from gateway.config import Settings
+from gateway.cli import main
+from gateway.cli.serve import run_gateway
+from gateway.config.settings import Settings
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.tracing import Tracing
 
@@ -27,8 +27,8 @@ def traced(worker: Path | None, turns_url: str, turns_key: str) -> None:
     def trace(settings: Settings) -> Tracing:
         return Tracing(Recorder(turns_url, turns_key, settings.api_url))
 
-    sys.exit(run_gateway(None, worker, trace, program=("gateway.traced",)))
+    sys.exit(run_gateway(None, worker, trace, program=("gateway.traced_gateway",)))
 
 
 if __name__ == "__main__":
-    cli.run(traced)
+    main.run(traced)

@@ -16,21 +16,21 @@ from tempfile import TemporaryDirectory
 
 from pydantic import SecretStr
 
-from gateway import app
+from gateway import server
 from gateway.background import BackgroundTasks
-from gateway.config import Settings
-from gateway.config_services import ServiceSettings
-from gateway.connections import ConnectionCounts
-from gateway.descriptors import raise_descriptor_limit, share_descriptors
+from gateway.bootstrap import add_process_counters
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.metrics import ProcessMetrics
-from gateway.ops import listening, listening_on_socket, reserved
-from gateway.parts import add_process_counters
+from gateway.http.connections import ConnectionCounts
+from gateway.http.server import listening, listening_on_socket, reserved
+from gateway.observability.metrics import ProcessMetrics
 from gateway.services.routing.route_table import RouteTable
-from gateway.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
 from gateway.telegram.bot_api.client import BotApiClient
-from gateway.whole import Whole, socket_of_whole, socket_of_worker
+from gateway.workers.aggregation import Whole, socket_of_whole, socket_of_worker
+from gateway.workers.descriptors import raise_descriptor_limit, share_descriptors
+from gateway.workers.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -64,7 +64,7 @@ def run(
     """
     if worker is None and settings.workers > 1:
         return asyncio.run(_supervise(settings, services, program))
-    asyncio.run(app.serve(settings, services, table, worker, instrumentation))
+    asyncio.run(server.serve(settings, services, table, worker, instrumentation))
     return 0
 
 
@@ -103,7 +103,7 @@ async def _supervise(
                 BotApiClient(
                     settings.telegram_bot_token.get_secret_value(), settings.api_url
                 ) as api,
-                app.file_pages(settings, api) as files,
+                server.file_pages(settings, api) as files,
                 listening(
                     {**whole.internal, **files},
                     settings.operations_host,

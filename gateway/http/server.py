@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.connections import ConnectionCounts, LimitedServer
 from gateway.domain.errors import ConfigurationError
+from gateway.http.connections import ConnectionCounts, LimitedServer
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

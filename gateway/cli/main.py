@@ -29,7 +29,7 @@ def cli() -> None:
 )
 def serve(workers: int | None, worker: Path | None) -> None:
     """Run the gateway."""
-    from gateway.cli_serve import run_gateway
+    from gateway.cli.serve import run_gateway
 
     sys.exit(run_gateway(workers, worker))
 
@@ -89,7 +89,7 @@ def sandbox(  # noqa: PLR0913 - one for each option
     if context.invoked_subcommand:
         _refuse_options(context)
         return
-    from gateway.cli_sandbox import run_sandbox
+    from gateway.cli.sandbox import run_sandbox
 
     sys.exit(
         run_sandbox(
@@ -121,7 +121,7 @@ def sandbox_run(
     Starts a sandbox on free ports, plays the files one after the other and stops it.
     Ends with 0 if all went well, 1 if something failed, 2 if a file is wrong.
     """
-    from gateway.cli_sandbox import play_scenarios
+    from gateway.cli.sandbox import play_scenarios
 
     sys.exit(play_scenarios(files, own, json, junit))
 
@@ -156,7 +156,7 @@ _drop_pending_updates = click.option(
 @_drop_pending_updates
 def webhook_set(force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
-    from gateway.cli_webhook import set_webhook
+    from gateway.cli.webhook import set_webhook
 
     set_webhook(force=force, drop_pending_updates=drop_pending_updates)
 
@@ -164,7 +164,7 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
 @webhook.command("info")
 def webhook_info() -> None:
     """Print where updates are sent now, and how that goes."""
-    from gateway.cli_webhook import print_webhook
+    from gateway.cli.webhook import print_webhook
 
     print_webhook()
 
@@ -173,7 +173,7 @@ def webhook_info() -> None:
 @_drop_pending_updates
 def webhook_delete(drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
-    from gateway.cli_webhook import delete_webhook
+    from gateway.cli.webhook import delete_webhook
 
     delete_webhook(drop_pending_updates=drop_pending_updates)
 
@@ -196,7 +196,7 @@ def dead() -> None:
 )
 def dead_list(reason: str | None, limit: int) -> None:
     """Print the dead letters, oldest first, without their texts."""
-    from gateway.cli_dead import print_letters
+    from gateway.cli.dead_letters import print_letters
 
     print_letters(reason, limit)
 
@@ -210,7 +210,7 @@ def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
 
     What ended its workers (poison) will do so again, unless that was mended.
     """
-    from gateway.cli_dead import replay_letters
+    from gateway.cli.dead_letters import replay_letters
 
     replay_letters(ids, every, reason)
 
@@ -224,7 +224,7 @@ def dead_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
 
     They go by themselves after DEAD_LETTER_RETENTION.
     """
-    from gateway.cli_dead import delete_letters
+    from gateway.cli.dead_letters import delete_letters
 
     delete_letters(ids, every, reason)
 

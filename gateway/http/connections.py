@@ -24,7 +24,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.logs import RateLimitedLog, describe
+from gateway.observability.logging import RateLimitedLog, describe
 
 logger = logging.getLogger(__name__)
 

@@ -3,22 +3,22 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway import config
+from gateway.config.settings import Settings, load_with_services
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.logs import start_logging
+from gateway.launcher import SERVE, run
+from gateway.observability.logging import start_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
-from gateway.workers import SERVE, run
 
 
-def _leave_alone(_: config.Settings) -> Instrumentation:
+def _leave_alone(_: Settings) -> Instrumentation:
     return NO_INSTRUMENTATION
 
 
 def run_gateway(
     workers: int | None,
     worker: Path | None,
-    instrument: Callable[[config.Settings], Instrumentation] = _leave_alone,
+    instrument: Callable[[Settings], Instrumentation] = _leave_alone,
     program: Sequence[str] = SERVE,
 ) -> int:
     """Run the gateway with the settings that are found; gives the exit code.
@@ -42,7 +42,7 @@ def run_gateway(
     except ConfigurationError as error:
         faults += error.problems
     try:
-        settings, services = config.load_with_services(names, overrides)
+        settings, services = load_with_services(names, overrides)
     except ConfigurationError as error:
         raise ConfigurationError([*faults, *error.problems]) from None
     if table is None:

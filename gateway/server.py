@@ -17,29 +17,29 @@ from functools import partial
 from pathlib import Path
 
 from gateway.background import BackgroundTasks
+from gateway.bootstrap import Parts
 from gateway.clock import SystemClock
-from gateway.config import Settings
-from gateway.config_services import ServiceSettings
-from gateway.descriptors import (
-    DescriptorShares,
-    raise_descriptor_limit,
-    share_descriptors,
-)
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from gateway.http.server import Pages, listening, listening_on_socket
 from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.ops import Pages, listening, listening_on_socket
-from gateway.parts import Parts
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
-from gateway.supervisor import SPARE_SECONDS, end_with_parent
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from gateway.telegram.files.proxy import FileProxy
 from gateway.telegram.files.signed_urls import SignedFileUrls
-from gateway.whole import WholeHealth, remove_sockets, socket_of_whole
+from gateway.workers.aggregation import WholeHealth, remove_sockets, socket_of_whole
+from gateway.workers.descriptors import (
+    DescriptorShares,
+    raise_descriptor_limit,
+    share_descriptors,
+)
+from gateway.workers.supervisor import SPARE_SECONDS, end_with_parent
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Settings: typed, read from the environment, all problems told at once."""
