@@ -14,12 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 30.0
+FIRST_DELAY_SECONDS = 0.1
+MAX_DELAY_SECONDS = 30.0
 """Seconds before a task that failed begins again: from the one doubled to the other."""
 
 FAILING_SECONDS = 60.0
@@ -31,12 +31,12 @@ class BackgroundTasks:
     """The endless tasks of a process, and which of them fail."""
 
     def __init__(self) -> None:
-        self.failures: Counter[str] = Counter()
+        self.failure_counts: Counter[str] = Counter()
         """How often tasks failed, by name."""
         self._failed_at: dict[str, float] = {}
 
     @property
-    def failing(self) -> list[str]:
+    def failing_tasks(self) -> list[str]:
         """The names of tasks that failed lately."""
         latest = time.monotonic() - FAILING_SECONDS
         return sorted(name for name, at in self._failed_at.items() if at > latest)
@@ -46,43 +46,44 @@ class BackgroundTasks:
         name: str,
         run: Callable[[], Awaitable[None]],
         *,
-        longest_pause: float = LONGEST_PAUSE,
+        max_delay: float = MAX_DELAY_SECONDS,
     ) -> asyncio.Task[None]:
         """Start a task.
 
         Args:
             name: for logs and metrics, out of a short list.
             run: what it does; called again after it raised, and done when it returns.
-            longest_pause: seconds before it is called again, at most.
+            max_delay: seconds before it is called again, at most.
         """
-        return asyncio.create_task(self._guard(name, run, longest_pause), name=name)
+        return asyncio.create_task(self._run_guarded(name, run, max_delay), name=name)
 
-    async def _guard(
-        self, name: str, run: Callable[[], Awaitable[None]], longest_pause: float
+    async def _run_guarded(
+        self, name: str, run: Callable[[], Awaitable[None]], max_delay: float
     ) -> None:
         task = asyncio.current_task()
-        pause = FIRST_PAUSE
+        delay = FIRST_DELAY_SECONDS
         while True:
-            began = time.monotonic()
+            started_at = time.monotonic()
             try:
                 await run()
             except asyncio.CancelledError as error:
                 if task is None or task.cancelling():
                     raise
                 # Nobody cancelled this task: it waited for something that was.
-                self._note(name, error)
+                self._record_failure(name, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it begins again
-                self._note(name, error)
+                self._record_failure(name, error)
             else:
                 return
-            if time.monotonic() - began > FAILING_SECONDS:
-                pause = FIRST_PAUSE
-            await asyncio.sleep(min(pause, longest_pause))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if time.monotonic() - started_at > FAILING_SECONDS:
+                delay = FIRST_DELAY_SECONDS
+            await asyncio.sleep(min(delay, max_delay))
+            delay = min(2 * delay, MAX_DELAY_SECONDS)
 
-    def _note(self, name: str, error: BaseException) -> None:
-        self.failures[name] += 1
+    def _record_failure(self, name: str, error: BaseException) -> None:
+        self.failure_counts[name] += 1
         self._failed_at[name] = time.monotonic()
         logger.error(
-            "background task failed", extra={"task": name, "error": describe(error)}
+            "background task failed",
+            extra={"task": name, "error": summarize_error(error)},
         )

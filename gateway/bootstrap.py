@@ -23,9 +23,9 @@ from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.http.connections import ConnectionCounts
-from gateway.http.server import Ops
+from gateway.http.server import HealthEndpoints
 from gateway.mailboxes.factory import OpenedMailboxes
-from gateway.observability.logging import dropped_lines, log_turn
+from gateway.observability.logging import count_dropped_lines, log_update
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.services.router import GrpcServiceRouter
 from gateway.telegram.bot_api.client import BotApiClient
@@ -42,17 +42,17 @@ def add_process_counters(
     metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
 ) -> None:
     """Add the counters that every process has."""
-    metrics.labelled_counter(
+    metrics.add_labelled_counter(
         "gateway_background_task_failures",
         "Failures of tasks that run for as long as the gateway does.",
         "task",
-        lambda: background.failures,
+        lambda: background.failure_counts,
     )
-    for name, meaning, read in (
+    for name, description, read in (
         (
             "log_lines_dropped",
             "Log lines that were not written: nobody read them, or there was no room.",
-            dropped_lines,
+            count_dropped_lines,
         ),
         (
             "malformed_requests",
@@ -70,22 +70,22 @@ def add_process_counters(
             lambda: counts.failed_accepts,
         ),
     ):
-        metrics.counter(f"gateway_{name}", meaning, read)
+        metrics.add_counter(f"gateway_{name}", description, read)
 
 
-_REFUSED = (
+_UNAUTHORIZED_PROBLEM = (
     "Telegram refuses the bot token: set TELEGRAM_BOT_TOKEN to the one that BotFather"
     " gives"
 )
 
 
-class Parts:
+class Gateway:
     """Everything between the webhook and the calls, put together."""
 
     def __init__(
         self,
         settings: Settings,
-        dispatch: GrpcServiceRouter,
+        router: GrpcServiceRouter,
         api: BotApiClient,
         store: OpenedMailboxes,
         background: BackgroundTasks,
@@ -96,15 +96,15 @@ class Parts:
         self._background = background
         self._api = api
         self._version = version("telegram-gateway")
-        self._named = asyncio.Event()
-        self.phase = "starting"
+        self._username_known = asyncio.Event()
+        self.not_ready_reason = "starting"
         """Why the gateway as a whole is not ready. Empty: it is."""
         self._reader = reader = UpdateParser(
             settings.bot_id, allow_bots=settings.allow_bots
         )
         self._mailboxes = mailboxes = store.mailboxes
         clock = store.clock
-        services = instrumentation.around_services(dispatch)
+        services = instrumentation.around_services(router)
         messenger = instrumentation.around_messenger(
             TelegramMessenger(
                 api,
@@ -115,7 +115,7 @@ class Parts:
                 local_server=settings.uses_local_server,
             )
         )
-        observe_update = instrumentation.around_observe(self._observe)
+        observe_update = instrumentation.around_observe(self._observe_update)
         reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
@@ -136,7 +136,7 @@ class Parts:
             parse_update=reader.parse,
             observe_update=observe_update,
         )
-        self.system = ActorScheduler(
+        self.scheduler = ActorScheduler(
             mailboxes,
             actor,
             OverflowNotifier(reply_sender, clock=clock, observe_update=observe_update),
@@ -148,77 +148,87 @@ class Parts:
         self.webhook = Webhook(
             secrets=settings.webhook_secrets,
             parse=reader.parse,
-            accept=instrumentation.around_accept(self.system.enqueue),
+            accept=instrumentation.around_accept(self.scheduler.enqueue),
             add_dead_letter=mailboxes.add_dead_letter,
             record_update=observe_update,
             clock=clock,
         )
-        self.ops = Ops(health=self._health, ready=self._ready, metrics=metrics.page)
+        self.health_endpoints = HealthEndpoints(
+            health=self._get_health, ready=self._get_readiness, metrics=metrics.render
+        )
         self._add_gauges()
 
-    def stop(self) -> None:
+    def begin_shutdown(self) -> None:
         """Ask for no more updates."""
-        self.phase = "stopping"
+        self.not_ready_reason = "stopping"
 
-    def show_forged(self, forged: Mapping[str, int]) -> None:
+    def add_forged_counter(self, forged: Mapping[str, int]) -> None:
         """Show how many entries of the store were forged, by what they are."""
-        self._metrics.labelled_counter(
+        self._metrics.add_labelled_counter(
             "gateway_store_forged",
             "Entries in Redis that no gateway with our secrets wrote.",
             "what",
             lambda: forged,
         )
 
-    def learn_name(self, username: str) -> None:
+    def set_bot_username(self, username: str) -> None:
         """Take note of the bot's @name."""
         self._reader.bot_username = username
-        self._named.set()
+        self._username_known.set()
 
-    async def name_known(self, within: float) -> None:
+    async def wait_for_bot_username(self, max_seconds: float) -> None:
         """Wait until the bot's name is known, or this many seconds."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._named.wait()
+            async with asyncio.timeout(max_seconds):
+                await self._username_known.wait()
 
-    def _observe(self, record: ProcessingRecord) -> None:
-        self._metrics.observe(record)
+    def _observe_update(self, record: ProcessingRecord) -> None:
+        self._metrics.observe_update(record)
         if record.outcome not in _LOGGED_BY_WEBHOOK:
-            log_turn(record)
+            log_update(record)
 
-    def _ready(self) -> dict[str, Any]:
-        reason = self.phase or ("" if self._api.is_authorized else "bot token")
+    def _get_readiness(self) -> dict[str, Any]:
+        reason = self.not_ready_reason or (
+            "" if self._api.is_authorized else "bot token"
+        )
         # A Bot API that fails is named, and no reason to be unready: it fails for all
         # gateways at once, and without any that is ready Telegram would get no 200.
-        return {"ready": not reason, "reason": reason, "bot_api": self._bot_api()}
+        return {
+            "ready": not reason,
+            "reason": reason,
+            "bot_api": self._get_bot_api_status(),
+        }
 
-    def _bot_api(self) -> str:
+    def _get_bot_api_status(self) -> str:
         return "failing" if self._api.is_failing else "ok"
 
-    def _health(self) -> dict[str, Any]:
-        failing = self._background.failing
-        problems = self._problems()
-        bad = self._mailboxes.is_degraded or self._api.is_failing or failing or problems
+    def _get_health(self) -> dict[str, Any]:
+        failing = self._background.failing_tasks
+        problems = self._list_problems()
+        is_degraded = (
+            self._mailboxes.is_degraded or self._api.is_failing or failing or problems
+        )
         return {
-            "status": "degraded" if bad else "ok",
+            "status": "degraded" if is_degraded else "ok",
             "version": self._version,
             "mailboxes": self._mailboxes.mode,
-            "bot_api": self._bot_api(),
-            "active_actors": self.system.active_actors,
+            "bot_api": self._get_bot_api_status(),
+            "active_actors": self.scheduler.active_actors,
             "queued_updates": self._mailboxes.in_memory,
             "failing_tasks": failing,
             "problems": problems,
         }
 
-    def _problems(self) -> list[str]:
+    def _list_problems(self) -> list[str]:
         """Say in words what an operator has to mend. Empty: nothing."""
-        token = "" if self._api.is_authorized else _REFUSED
+        token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
         return [it for it in (token, self._mailboxes.problem) if it]
 
     def _add_gauges(self) -> None:
         add_process_counters(self._metrics, self.connection_counts, self._background)
-        system, mailboxes = self.system, self._mailboxes
-        for name, meaning, read in (
-            ("active_actors", "Lanes served here.", lambda: system.active_actors),
+        scheduler, mailboxes = self.scheduler, self._mailboxes
+        for name, description, read in (
+            ("active_actors", "Lanes served here.", lambda: scheduler.active_actors),
             (
                 "bot_api_failing",
                 "1: all requests of the last seconds failed.",
@@ -227,7 +237,7 @@ class Parts:
             (
                 "waiting_replies",
                 "Replies that the Bot API did not take, and that are tried again.",
-                lambda: system.waiting_replies,
+                lambda: scheduler.waiting_replies,
             ),
             (
                 "queued_updates",
@@ -261,4 +271,4 @@ class Parts:
                 lambda: mailboxes.rejected_count,
             ),
         ):
-            self._metrics.gauge(f"gateway_{name}", meaning, read)
+            self._metrics.add_gauge(f"gateway_{name}", description, read)

@@ -24,27 +24,35 @@ from gateway.config.settings import Settings
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.http.connections import ConnectionCounts
-from gateway.http.server import listening, listening_on_socket, reserved
+from gateway.http.server import reserve_port, serve_http, serve_unix_socket
 from gateway.observability.metrics import ProcessMetrics
 from gateway.services.routing.route_table import RouteTable
 from gateway.telegram.bot_api.client import BotApiClient
-from gateway.workers.aggregation import Whole, socket_of_whole, socket_of_worker
-from gateway.workers.descriptors import raise_descriptor_limit, share_descriptors
-from gateway.workers.supervisor import SPARE_SECONDS, WATCH_SECONDS, Workers
+from gateway.workers.aggregation import (
+    AggregatedEndpoints,
+    get_supervisor_socket,
+    get_worker_socket,
+)
+from gateway.workers.descriptors import divide_descriptors, raise_descriptor_limit
+from gateway.workers.supervisor import (
+    PROBE_INTERVAL_SECONDS,
+    SHUTDOWN_GRACE_SECONDS,
+    WorkerSupervisor,
+)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-SERVE = ("gateway", "serve")
+SERVE_PROGRAM = ("gateway", "serve")
 """The module, and its arguments, that runs a gateway."""
 
 
-def run(
+def run_processes(
     settings: Settings,
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     worker: Path | None = None,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
-    program: Sequence[str] = SERVE,
+    program: Sequence[str] = SERVE_PROGRAM,
 ) -> int:
     """Run the gateway with as many processes as the settings say, until a signal.
 
@@ -75,76 +83,84 @@ async def _supervise(
 ) -> int:
     with _private_directory() as directory:
         numbers = range(settings.workers)
-        sockets = [socket_of_worker(directory, number) for number in numbers]
-        workers = Workers(
+        sockets = [get_worker_socket(directory, number) for number in numbers]
+        workers = WorkerSupervisor(
             [
                 # -P: Python would look for modules in the working directory first, and
                 # whoever can write there would get the token.
                 (sys.executable, "-P", "-m", *program, "--worker", path)
                 for path in sockets
             ],
-            environment_of(settings, services),
-            patience=settings.drain_timeout + SPARE_SECONDS,
+            build_worker_environment(settings, services),
+            shutdown_timeout=settings.drain_timeout + SHUTDOWN_GRACE_SECONDS,
         )
         metrics = ProcessMetrics()
         counts = ConnectionCounts()
         background = BackgroundTasks()
         add_process_counters(metrics, counts, background)
-        shares = share_descriptors(raise_descriptor_limit())
-        whole = Whole(
+        limits = divide_descriptors(raise_descriptor_limit())
+        aggregated = AggregatedEndpoints(
             sockets,
             lambda: workers.restarts,
-            metrics.page,
-            lambda: background.failing,
+            metrics.render,
+            lambda: background.failing_tasks,
         )
-        with _on_signals(workers):
+        with _stop_on_signals(workers):
             async with (
-                reserved(settings.host, settings.port),
+                reserve_port(settings.host, settings.port),
                 BotApiClient(
                     settings.telegram_bot_token.get_secret_value(), settings.api_url
                 ) as api,
-                server.file_pages(settings, api) as files,
-                listening(
-                    {**whole.internal, **files},
+                server.open_file_endpoints(settings, api) as files,
+                serve_http(
+                    {**aggregated.internal, **files},
                     settings.operations_host,
                     settings.ops_port,
-                    most_connections=shares.operations,
+                    max_connections=limits.operations,
                     counts=counts,
                 ),
-                listening_on_socket(
-                    whole.health,
-                    socket_of_whole(directory),
-                    most_connections=shares.local,
+                serve_unix_socket(
+                    aggregated.health,
+                    get_supervisor_socket(directory),
+                    max_connections=limits.local,
                     counts=counts,
                 ),
             ):
-                watching = background.start(
+                watchdog = background.start(
                     "watch workers",
-                    partial(workers.end_hanging, whole.silent),
-                    longest_pause=WATCH_SECONDS,
+                    partial(workers.kill_unresponsive, aggregated.find_unresponsive),
+                    max_delay=PROBE_INTERVAL_SECONDS,
                 )
                 try:
                     return await workers.run()
                 finally:
-                    watching.cancel()
+                    watchdog.cancel()
 
 
-def environment_of(
+def build_worker_environment(
     settings: Settings, services: Mapping[str, ServiceSettings]
 ) -> dict[str, str]:
     """Give the environment in which these very settings are found again.
 
     A worker that is started later must not read a file `.env` that has changed since.
     """
-    told: dict[str, object] = {"ENV_FILE": ""}
-    told |= {name.upper(): value for name, value in settings}
+    settings_by_name: dict[str, object] = {"ENV_FILE": ""}
+    settings_by_name |= {name.upper(): value for name, value in settings}
     for service, own in services.items():
-        told |= {f"{service}_{name}".upper(): value for name, value in own}
-    kept = {name: it for name, it in os.environ.items() if name.upper() not in told}
-    return kept | {name: _text(it) for name, it in told.items() if it is not None}
+        settings_by_name |= {f"{service}_{name}".upper(): value for name, value in own}
+    kept = {
+        name: it
+        for name, it in os.environ.items()
+        if name.upper() not in settings_by_name
+    }
+    return kept | {
+        name: _format_value(it)
+        for name, it in settings_by_name.items()
+        if it is not None
+    }
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
@@ -161,7 +177,7 @@ def _private_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _on_signals(workers: Workers) -> Iterator[None]:
+def _stop_on_signals(workers: WorkerSupervisor) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, workers.stop, number)

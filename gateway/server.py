@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from gateway.background import BackgroundTasks
-from gateway.bootstrap import Parts
+from gateway.bootstrap import Gateway
 from gateway.clock import SystemClock
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.http.server import Pages, listening, listening_on_socket
+from gateway.http.server import Endpoints, serve_http, serve_unix_socket
 from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.services.button_signatures import ButtonSigner
@@ -33,17 +33,21 @@ from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from gateway.telegram.files.proxy import FileProxy
 from gateway.telegram.files.signed_urls import SignedFileUrls
-from gateway.workers.aggregation import WholeHealth, remove_sockets, socket_of_whole
-from gateway.workers.descriptors import (
-    DescriptorShares,
-    raise_descriptor_limit,
-    share_descriptors,
+from gateway.workers.aggregation import (
+    SupervisorHealthProxy,
+    get_supervisor_socket,
+    remove_sockets,
 )
-from gateway.workers.supervisor import SPARE_SECONDS, end_with_parent
+from gateway.workers.descriptors import (
+    ConnectionLimits,
+    divide_descriptors,
+    raise_descriptor_limit,
+)
+from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, exit_with_parent
 
 logger = logging.getLogger(__name__)
 
-NAME_SECONDS = 2.0
+BOT_NAME_TIMEOUT_SECONDS = 2.0
 """How long the start waits for the bot's name. Without it, commands in groups that
 name another bot would be taken as ours."""
 
@@ -87,8 +91,8 @@ async def serve(
             stop.set()
             remove_sockets(own)
 
-        end_with_parent(orphaned, settings.drain_timeout + SPARE_SECONDS)
-    async with running(settings, services, table, worker, instrumentation):
+        exit_with_parent(orphaned, settings.drain_timeout + SHUTDOWN_GRACE_SECONDS)
+    async with run_gateway(settings, services, table, worker, instrumentation):
         # Else each full collection looks at the 60,000 objects of the start: 37 ms.
         gc.collect()
         gc.freeze()
@@ -98,7 +102,7 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def run_gateway(
     settings: Settings,
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
@@ -120,18 +124,18 @@ async def running(
     )
     token = settings.telegram_bot_token.get_secret_value()
     background = BackgroundTasks()
-    if settings.sends_token_in_clear:
+    if settings.sends_token_unencrypted:
         logger.warning("TELEGRAM_API_URL is http: others can read the token on its way")
-    shares = share_descriptors(raise_descriptor_limit())
+    limits = divide_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
         ServiceChannels(
-            targets, _tls(settings), instrumentation.interceptors()
+            targets, _get_tls_files(settings), instrumentation.interceptors()
         ) as channels,
         BotApiClient(
             token,
             settings.api_url,
-            max_connections=shares.bot_api,
+            max_connections=limits.bot_api,
             observe_request=instrumentation.request_observer(),
         ) as api,
         open_mailboxes(
@@ -148,9 +152,9 @@ async def running(
     ):
         # The process above the workers, which serves the files, knows no store.
         now = store.clock.now if worker is None else time.time
-        addresses = file_addresses(settings, now)
-        fill = addresses.add_urls if addresses else None
-        dispatch = GrpcServiceRouter(
+        file_urls = create_file_urls(settings, now)
+        fill = file_urls.add_urls if file_urls else None
+        router = GrpcServiceRouter(
             table,
             channels,
             timeouts,
@@ -159,35 +163,41 @@ async def running(
             now=store.clock.now,
             signer=ButtonSigner(token),
         )
-        parts = Parts(settings, dispatch, api, store, background, instrumentation)
-        parts.show_forged(signatures.forged_counts)
+        gateway = Gateway(settings, router, api, store, background, instrumentation)
+        gateway.add_forged_counter(signatures.forged_counts)
         for name, work in instrumentation.tasks().items():
-            stack.push_async_callback(_cancel, background.start(name, work))
-        files: Pages = {}
+            stack.push_async_callback(_cancel_and_wait, background.start(name, work))
+        files: Endpoints = {}
         if worker is None:  # else the process above serves them
-            files = await stack.enter_async_context(file_pages(settings, api, now))
-        around = instrumentation.around_pages
+            files = await stack.enter_async_context(
+                open_file_endpoints(settings, api, now)
+            )
+        wrap_endpoints = instrumentation.around_pages
         await stack.enter_async_context(
-            _own_pages(parts, settings, worker, files, shares, around)
+            _serve_internal_endpoints(
+                gateway, settings, worker, files, limits, wrap_endpoints
+            )
         )
-        parts.system.start()
-        stack.push_async_callback(parts.system.drain, settings.drain_timeout)
+        gateway.scheduler.start()
+        stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
         introduction = background.start(
             "introduce bot",
-            partial(sync_bot_profile, api, table.menu_commands, parts.learn_name),
+            partial(
+                sync_bot_profile, api, table.menu_commands, gateway.set_bot_username
+            ),
         )
-        stack.push_async_callback(_cancel, introduction)
-        await parts.name_known(NAME_SECONDS)
+        stack.push_async_callback(_cancel_and_wait, introduction)
+        await gateway.wait_for_bot_username(BOT_NAME_TIMEOUT_SECONDS)
         await stack.enter_async_context(
-            _public_pages(parts, settings, worker, shares, around)
+            _serve_public_endpoints(gateway, settings, worker, limits, wrap_endpoints)
         )
-        stack.callback(parts.stop)
-        parts.phase = ""
+        stack.callback(gateway.begin_shutdown)
+        gateway.not_ready_reason = ""
         logger.info("started", extra={"host": settings.host, "port": settings.port})
         yield
 
 
-def file_addresses(
+def create_file_urls(
     settings: Settings, now: Callable[[], float]
 ) -> SignedFileUrls | None:
     """Make the signer of the files' addresses. None: FILES_URL is not set.
@@ -196,75 +206,77 @@ def file_addresses(
         settings: of the gateway.
         now: seconds since the epoch, by the clock of whoever serves the files.
     """
-    if not settings.files_address:
+    if not settings.files_base_url:
         return None
     token = settings.telegram_bot_token.get_secret_value()
-    return SignedFileUrls(token, settings.files_address, now)
+    return SignedFileUrls(token, settings.files_base_url, now)
 
 
 @contextlib.asynccontextmanager
-async def file_pages(
+async def open_file_endpoints(
     settings: Settings, api: BotApiClient, now: Callable[[], float] = time.time
-) -> AsyncIterator[Pages]:
+) -> AsyncIterator[Endpoints]:
     """Serve files to services; no page unless FILES_URL is set."""
-    addresses = file_addresses(settings, now)
-    if addresses is None:
+    file_urls = create_file_urls(settings, now)
+    if file_urls is None:
         yield {}
         return
     token = settings.telegram_bot_token.get_secret_value()
     source = f"{settings.api_url}/file/bot{token}"
-    async with FileProxy(api, source, addresses) as downloads:
+    async with FileProxy(api, source, file_urls) as downloads:
         yield downloads.endpoints
 
 
-def _own_pages(
-    parts: Parts,
+def _serve_internal_endpoints(
+    gateway: Gateway,
     settings: Settings,
     worker: Path | None,
-    files: Pages,
-    shares: DescriptorShares,
-    around: Callable[[Pages], Pages],
+    files: Endpoints,
+    limits: ConnectionLimits,
+    wrap_endpoints: Callable[[Endpoints], Endpoints],
 ) -> AbstractAsyncContextManager[None]:
-    counts = parts.connection_counts
+    counts = gateway.connection_counts
     if worker is None:
-        return listening(
-            around({**parts.ops.internal, **files}),
+        return serve_http(
+            wrap_endpoints({**gateway.health_endpoints.internal, **files}),
             settings.operations_host,
             settings.ops_port,
-            most_connections=shares.operations,
+            max_connections=limits.operations,
             counts=counts,
         )
-    return listening_on_socket(
-        parts.ops.internal,
+    return serve_unix_socket(
+        gateway.health_endpoints.internal,
         worker,
-        most_connections=shares.local,
+        max_connections=limits.local,
         counts=counts,
     )
 
 
-def _public_pages(
-    parts: Parts,
+def _serve_public_endpoints(
+    gateway: Gateway,
     settings: Settings,
     worker: Path | None,
-    shares: DescriptorShares,
-    around: Callable[[Pages], Pages],
+    limits: ConnectionLimits,
+    wrap_endpoints: Callable[[Endpoints], Endpoints],
 ) -> AbstractAsyncContextManager[None]:
     if worker is None:
-        health: Pages = parts.ops.public
+        health: Endpoints = gateway.health_endpoints.public
     else:
-        whole = socket_of_whole(worker.parent)
-        health = WholeHealth(whole, parts.ops.answer_status).pages
-    return listening(
-        around({**parts.webhook.endpoints, **health}),
+        supervisor_socket = get_supervisor_socket(worker.parent)
+        health = SupervisorHealthProxy(
+            supervisor_socket, gateway.health_endpoints.handle_status
+        ).endpoints
+    return serve_http(
+        wrap_endpoints({**gateway.webhook.endpoints, **health}),
         settings.host,
         settings.port,
-        shared=worker is not None,
-        most_connections=shares.webhook,
-        counts=parts.connection_counts,
+        reuse_port=worker is not None,
+        max_connections=limits.webhook,
+        counts=gateway.connection_counts,
     )
 
 
-def _tls(settings: Settings) -> TlsFiles | None:
+def _get_tls_files(settings: Settings) -> TlsFiles | None:
     if not settings.services_tls:
         return None
     return TlsFiles(
@@ -274,6 +286,6 @@ def _tls(settings: Settings) -> TlsFiles | None:
     )
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])

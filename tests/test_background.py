@@ -15,12 +15,12 @@ async def test_a_task_that_fails_begins_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each failure is logged at once and counted, without what it says of a user."""
-    monkeypatch.setattr(background, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(background, "FIRST_DELAY_SECONDS", 0.001)
     tasks = BackgroundTasks()
     works = asyncio.Event()
 
     async def run() -> None:
-        if tasks.failures["task"] < 3:
+        if tasks.failure_counts["task"] < 3:
             raise ValueError("words of a user")
         works.set()
         await asyncio.Event().wait()
@@ -28,8 +28,8 @@ async def test_a_task_that_fails_begins_again(
     task = tasks.start("task", run)
     await asyncio.wait_for(works.wait(), LIMIT)
     assert failed(caplog) == ["task"] * 3
-    assert tasks.failures == {"task": 3}
-    assert tasks.failing == ["task"]
+    assert tasks.failure_counts == {"task": 3}
+    assert tasks.failing_tasks == ["task"]
     assert vars(caplog.records[0])["error"].startswith(
         "ValueError < test_background.py"
     )
@@ -53,7 +53,7 @@ async def test_the_pauses_become_longer(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     for longest in (30.0, 0.2):
-        await asyncio.wait([BackgroundTasks().start("t", run, longest_pause=longest)])
+        await asyncio.wait([BackgroundTasks().start("t", run, max_delay=longest)])
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert pauses[11] == 30.0
     assert pauses[12:15] == [0.1, 0.2, 0.2]
@@ -72,19 +72,19 @@ async def test_a_cancelled_wait_is_a_failure_but_a_cancelled_task_is_not(
         await (waits.pop() if waits else asyncio.Event().wait())
 
     task = tasks.start("task", run)
-    await wait_until(lambda: tasks.failures["task"] == 1)
+    await wait_until(lambda: tasks.failure_counts["task"] == 1)
     assert failed(caplog) == ["task"]
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert tasks.failures["task"] == 1
+    assert tasks.failure_counts["task"] == 1
 
 
 async def test_a_task_that_returns_is_done() -> None:
     """Some go on only for as long as there is something to do."""
     tasks = BackgroundTasks()
     await tasks.start("task", lambda: asyncio.sleep(0))
-    assert (tasks.failures, tasks.failing) == ({}, [])
+    assert (tasks.failure_counts, tasks.failing_tasks) == ({}, [])
 
 
 async def test_a_failure_is_forgotten_after_a_while(
@@ -95,5 +95,5 @@ async def test_a_failure_is_forgotten_after_a_while(
     monkeypatch.setattr(background, "FAILING_SECONDS", 0.0)
     task = tasks.start("task", Once(lambda: asyncio.sleep(0)))
     await task
-    assert tasks.failures == {"task": 1}
-    assert tasks.failing == []
+    assert tasks.failure_counts == {"task": 1}
+    assert tasks.failing_tasks == []

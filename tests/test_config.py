@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Settings, load, load_with_services
+from gateway.config.settings import Settings, load_settings, load_settings_with_services
 from gateway.domain.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
@@ -42,7 +42,7 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PROFILE_TARGET", "localhost:1")
     monkeypatch.setenv("PROFILE_TIMEOUT", "hush-soon")
     with pytest.raises(ConfigurationError) as caught:
-        load_with_services(("CONVERSATION", "PROFILE"))
+        load_settings_with_services(("CONVERSATION", "PROFILE"))
     names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == [
         "TELEGRAM_BOT_TOKEN",
@@ -60,18 +60,18 @@ def test_all_faults_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("_enough")
 def test_redis_is_an_address_or_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without either, mailboxes are in memory."""
-    assert load().store_url is None
+    assert load_settings().store_url is None
     monkeypatch.setenv("REDIS_HOST", "cache")
-    assert load().store_url == "redis://cache:6379"
+    assert load_settings().store_url == "redis://cache:6379"
     monkeypatch.setenv("REDIS_PORT", "7000")
-    assert load().store_url == "redis://cache:7000"
+    assert load_settings().store_url == "redis://cache:7000"
     monkeypatch.delenv("REDIS_HOST")
     for good in (
         *("redis://:hush@cache/2", "rediss://cache:1", "unix:///run/redis.sock"),
         *("redis+sentinel://one:1,two/mail", "rediss+sentinel://:hush@[::1]/mail/2"),
     ):
         monkeypatch.setenv("REDIS_URL", good)
-        assert load({"workers": 2}).store_url == good
+        assert load_settings({"workers": 2}).store_url == good
 
 
 @pytest.mark.usefixtures("_enough")
@@ -90,7 +90,7 @@ def test_a_bad_address_of_redis_is_not_quoted(
     """It may hold a password. That WORKERS needs Redis is not said on top of it."""
     monkeypatch.setenv("REDIS_URL", bad)
     with pytest.raises(ConfigurationError) as caught:
-        load({"workers": 2})
+        load_settings({"workers": 2})
     (line,) = caught.value.problems
     assert line.startswith("REDIS_URL: is no address")
     assert "hush" not in line
@@ -105,7 +105,7 @@ def test_an_address_that_paths_are_put_behind_ends_where_they_begin(
     """The rest would be asked for something else, without a word."""
     monkeypatch.setenv(name, bad)
     with pytest.raises(ConfigurationError) as caught:
-        load()
+        load_settings()
     assert caught.value.problems == (
         f"{name}: has a ? or a #: paths are put behind it",
     )
@@ -119,7 +119,7 @@ def test_redis_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ConfigurationError, match="REDIS_HOST: is set, but so is REDIS_URL"
     ):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -131,7 +131,7 @@ def test_what_does_not_fit_together_is_reported(
     monkeypatch.setenv("WORKERS", "2")
     monkeypatch.setenv("SERVICES_TLS_KEY_FILE", "key.pem")
     with pytest.raises(ConfigurationError) as caught:
-        load()
+        load_settings()
     names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == ["OPS_PORT", "WORKERS", "SERVICES_TLS_KEY_FILE"]
 
@@ -144,7 +144,7 @@ def test_what_does_not_fit_together_is_found_beside_other_faults(
     monkeypatch.setenv("WORKERS", "3")
     monkeypatch.setenv("SERVICES_TLS_CA_FILE", "ca.pem")
     with pytest.raises(ConfigurationError) as caught:
-        load()
+        load_settings()
     names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == [
         "TELEGRAM_BOT_TOKEN",
@@ -166,7 +166,7 @@ def test_a_secret_that_telegram_refuses_is_refused(
     """The alphabet and length are setWebhook's."""
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", secret)
     with pytest.raises(ConfigurationError, match="TELEGRAM_WEBHOOK_SECRET"):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -183,7 +183,7 @@ def test_a_token_that_is_none_is_refused(
     """It goes into an address, so its characters matter."""
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", token)
     with pytest.raises(ConfigurationError, match="TELEGRAM_BOT_TOKEN"):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -209,7 +209,7 @@ def test_a_number_without_bounds_is_refused(
     monkeypatch.setenv("REDIS_URL", "redis://localhost")
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"^{name}: "):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -218,7 +218,7 @@ def test_a_service_has_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None
     for name in (*SERVICES, "BILLING"):
         monkeypatch.setenv(f"{name}_TARGET", f"{name.lower()}:50051")
     monkeypatch.setenv("BILLING_TIMEOUT", "1.5")
-    settings, services = load_with_services((*SERVICES, "BILLING"))
+    settings, services = load_settings_with_services((*SERVICES, "BILLING"))
     assert settings.bot_id == 123456
     assert {name: it.timeout for name, it in services.items()} == {
         "CONVERSATION": 5,
@@ -239,7 +239,7 @@ def test_the_environment_overrules_the_file(
     file.write_text("PORT=1234\nHOST=0.0.0.0\nPROFILE_TARGET=file:1\n")
     monkeypatch.setenv("ENV_FILE", str(file))
     monkeypatch.setenv("PORT", "4321")
-    settings, services = load_with_services(["PROFILE"])
+    settings, services = load_settings_with_services(["PROFILE"])
     assert (settings.port, settings.host) == (4321, "0.0.0.0")
     assert services["PROFILE"].target == "file:1"
 
@@ -247,7 +247,7 @@ def test_the_environment_overrules_the_file(
 @pytest.mark.usefixtures("_enough")
 def test_secrets_do_not_show() -> None:
     """Printing the settings prints no secret."""
-    settings = load()
+    settings = load_settings()
     assert TOKEN not in repr(settings)
     assert "s-e_cret" not in repr(settings)
 
@@ -260,7 +260,7 @@ def test_the_example_names_every_setting_and_its_default(
     # The environment goes before the file, whose secrets are refused.
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", SECRET)
-    settings, services = load_with_services(SERVICES)
+    settings, services = load_settings_with_services(SERVICES)
     assert set(services) == set(SERVICES)
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
     of_services = {f"{n}_{part}" for n in SERVICES for part in ("TARGET", "TIMEOUT")}
@@ -302,10 +302,10 @@ def test_a_target_is_a_grpc_name(
     """Otherwise every call would fail later, with nothing wrong at the start."""
     monkeypatch.setenv("PROFILE_TARGET", target)
     if good:
-        assert load_with_services(["PROFILE"])[1]["PROFILE"].target == target
+        assert load_settings_with_services(["PROFILE"])[1]["PROFILE"].target == target
     else:
         with pytest.raises(ConfigurationError, match="PROFILE_TARGET: is a gRPC name"):
-            load_with_services(["PROFILE"])
+            load_settings_with_services(["PROFILE"])
 
 
 @pytest.mark.usefixtures("_enough")
@@ -319,7 +319,7 @@ def test_a_settings_file_that_cannot_be_read_is_a_fault(
         file.write_bytes(content)
     monkeypatch.setenv("ENV_FILE", str(file))
     with pytest.raises(ConfigurationError, match="ENV_FILE"):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -332,7 +332,7 @@ def test_a_bot_api_server_of_ones_own_is_known(
 ) -> None:
     """It must not be sent to private addresses."""
     monkeypatch.setenv("TELEGRAM_API_URL", url)
-    assert load().uses_local_server is local
+    assert load_settings().uses_local_server is local
 
 
 @pytest.mark.usefixtures("_enough")
@@ -352,13 +352,13 @@ def test_a_secret_that_is_easily_guessed_is_refused(
     """Short ones and those of examples; it is said how to make a good one."""
     monkeypatch.setenv(name, secret)
     with pytest.raises(ConfigurationError) as caught:
-        load()
+        load_settings()
     (line,) = caught.value.problems
     assert line.startswith(f"{name}: ")
     assert "openssl rand -hex 24" in line
     assert len(secret) == 1 or secret not in line
     monkeypatch.setenv(name, "0123456789abcdef")
-    load()
+    load_settings()
 
 
 def test_the_example_starts_nothing_until_it_is_filled_in(
@@ -367,7 +367,7 @@ def test_the_example_starts_nothing_until_it_is_filled_in(
     """Its secrets are known to everybody. All of them are told, and nothing else."""
     monkeypatch.setenv("ENV_FILE", str(EXAMPLE))
     with pytest.raises(ConfigurationError) as caught:
-        load_with_services(SERVICES)
+        load_settings_with_services(SERVICES)
     names = [line.partition(":")[0] for line in caught.value.problems]
     assert names == ["TELEGRAM_BOT_TOKEN", "TELEGRAM_WEBHOOK_SECRET"]
 
@@ -381,7 +381,7 @@ def test_the_password_of_the_example_is_refused(
     with pytest.raises(
         ConfigurationError, match="REDIS_URL: has the password of the example"
     ):
-        load()
+        load_settings()
 
 
 @pytest.mark.usefixtures("_enough")
@@ -389,9 +389,9 @@ def test_two_secrets_of_the_webhook_are_accepted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The current one first: it is the one that Telegram is told."""
-    assert load().webhook_secrets == [SECRET]
+    assert load_settings().webhook_secrets == [SECRET]
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", "the-one-used-before")
-    assert load().webhook_secrets == [SECRET, "the-one-used-before"]
+    assert load_settings().webhook_secrets == [SECRET, "the-one-used-before"]
 
 
 @pytest.mark.usefixtures("_enough")
@@ -399,12 +399,12 @@ def test_the_store_is_signed_with_its_own_secret_or_the_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the token signed stays good, so that a secret can be introduced."""
-    assert load().store_secrets == [TOKEN]
+    assert load_settings().store_secrets == [TOKEN]
     monkeypatch.setenv("STORE_SECRET_PREVIOUS", "123456:the-token-before")
-    assert load().store_secrets == [TOKEN, "123456:the-token-before"]
+    assert load_settings().store_secrets == [TOKEN, "123456:the-token-before"]
     monkeypatch.setenv("STORE_SECRET", "a secret of the store")
-    assert load().store_secrets[0] == "a secret of the store"
-    assert set(load().store_secrets[1:]) == {TOKEN, "123456:the-token-before"}
+    assert load_settings().store_secrets[0] == "a secret of the store"
+    assert set(load_settings().store_secrets[1:]) == {TOKEN, "123456:the-token-before"}
 
 
 @pytest.mark.usefixtures("_enough")
@@ -413,9 +413,9 @@ def test_operators_may_have_an_address_of_their_own(
 ) -> None:
     """Without it they have that of everybody."""
     monkeypatch.setenv("HOST", "192.0.2.1")
-    assert load().operations_host == "192.0.2.1"
+    assert load_settings().operations_host == "192.0.2.1"
     monkeypatch.setenv("OPS_HOST", "127.0.0.1")
-    assert load().operations_host == "127.0.0.1"
+    assert load_settings().operations_host == "127.0.0.1"
 
 
 @pytest.mark.usefixtures("_enough")
@@ -437,7 +437,7 @@ def test_a_token_that_leaves_the_machine_in_clear_is_noticed(
 ) -> None:
     """A Bot API server of one's own may listen without TLS on the same machine."""
     monkeypatch.setenv("TELEGRAM_API_URL", url)
-    assert load().sends_token_in_clear is in_clear
+    assert load_settings().sends_token_unencrypted is in_clear
 
 
 class TestFilesOfSecrets:
@@ -464,7 +464,7 @@ class TestFilesOfSecrets:
         (directory / "PORT").write_text("8001")
         (directory / "unrelated").write_bytes(b"\xff")
         monkeypatch.setenv("PORT", "8002")
-        settings = load()
+        settings = load_settings()
         assert settings.telegram_bot_token.get_secret_value() == TOKEN
         assert settings.webhook_secrets == [SECRET]
         assert settings.port == 8002
@@ -474,7 +474,7 @@ class TestFilesOfSecrets:
         (directory / "TELEGRAM_BOT_TOKEN").write_text("hush")
         (directory / "TELEGRAM_WEBHOOK_SECRET").write_text("hush")
         with pytest.raises(ConfigurationError) as caught:
-            load()
+            load_settings()
         assert len(caught.value.problems) == 2
         assert "hush" not in str(caught.value)
 
@@ -488,4 +488,4 @@ class TestFilesOfSecrets:
         path = {"missing": directory / "no", "a file": secret}.get(wrong, directory)
         monkeypatch.setenv("SECRETS_DIR", str(path))
         with pytest.raises(ConfigurationError, match="SECRETS_DIR /"):
-            load()
+            load_settings()

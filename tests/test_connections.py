@@ -17,10 +17,10 @@ from aiohttp import web
 
 from gateway.http import connections
 from gateway.http.connections import ConnectionCounts
-from gateway.http.server import listening
+from gateway.http.server import serve_http
 from gateway.workers import aggregation
-from gateway.workers.aggregation import Whole
-from gateway.workers.descriptors import share_descriptors
+from gateway.workers.aggregation import AggregatedEndpoints
+from gateway.workers.descriptors import divide_descriptors
 from tests.floods import is_closed, silent_connections
 from tests.ports import free_ports
 from tests.waiting import LIMIT, wait_until
@@ -56,8 +56,8 @@ async def serving(most_connections: int) -> AsyncIterator[Server]:
     (port,) = free_ports(1)
     server = Server(port)
     pages = {("GET", "/page"): server.answer}
-    async with listening(
-        pages, HOST, port, most_connections=most_connections, counts=server.counts
+    async with serve_http(
+        pages, HOST, port, max_connections=most_connections, counts=server.counts
     ):
         yield server
 
@@ -128,10 +128,10 @@ async def test_a_failing_accept_is_one_line_and_heals(
     fails = True
     accept = socket.socket.accept
 
-    def scarce(listening: socket.socket) -> object:
+    def scarce(listener: socket.socket) -> object:
         if fails:
             raise OSError(errno.EMFILE, "Too many open files")
-        return accept(listening)
+        return accept(listener)
 
     monkeypatch.setattr(socket.socket, "accept", scarce)
     monkeypatch.setattr(connections, "_PAUSE_SECONDS", 0.01)
@@ -203,7 +203,7 @@ async def test_a_fault_of_a_page_is_an_error(caplog: pytest.LogCaptureFixture) -
 
     (port,) = free_ports(1)
     async with (
-        listening({("GET", "/"): fail}, HOST, port),
+        serve_http({("GET", "/"): fail}, HOST, port),
         aiohttp.ClientSession() as client,
         client.get(f"http://{HOST}:{port}/") as response,
     ):
@@ -216,7 +216,7 @@ async def test_a_fault_of_a_page_is_an_error(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize("limit", [64, 256, 1024, 4096, 65_536, 1_000_000])
 def test_all_shares_together_leave_a_reserve(limit: int) -> None:
     """Redis, services and probes find a descriptor whatever strangers do."""
-    shares = share_descriptors(limit)
+    shares = divide_descriptors(limit)
     assert min(shares) > 0
     assert sum(shares) <= limit - limit // 4 or limit > 65_536
 
@@ -224,10 +224,10 @@ def test_all_shares_together_leave_a_reserve(limit: int) -> None:
 SCARCE = """
 import asyncio, resource, sys
 from pathlib import Path
-from gateway.workers.aggregation import Whole
+from gateway.workers.aggregation import AggregatedEndpoints
 
 async def main():
-    whole = Whole([Path(sys.argv[1])], lambda: [0])
+    whole = AggregatedEndpoints([Path(sys.argv[1])], lambda: [0])
     opened = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     try:
@@ -235,9 +235,9 @@ async def main():
             opened.append(open("/dev/null"))
     except OSError:
         pass
-    print(await whole.silent())
+    print(await whole.find_unresponsive())
     opened.clear()
-    print(await whole.silent())
+    print(await whole.find_unresponsive())
 
 asyncio.run(main())
 """
@@ -261,12 +261,14 @@ async def test_who_stood_still_blames_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An answer that comes while this process stands still is not late."""
-    monkeypatch.setattr(aggregation, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(aggregation, "WORKER_TIMEOUT_SECONDS", 0.2)
     path = tmp_path / "0"
     with socket.socket(socket.AF_UNIX) as hanging:
         hanging.bind(str(path))
         hanging.listen()  # and nobody accepts
-        asking = asyncio.create_task(Whole([path], lambda: [0]).silent())
+        asking = asyncio.create_task(
+            AggregatedEndpoints([path], lambda: [0]).find_unresponsive()
+        )
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         time.sleep(0.5)

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 from gateway.observability import log_writer
-from gateway.observability.log_writer import LONGEST_WRITE, LogWriter
+from gateway.observability.log_writer import MAX_WRITE_BYTES, LogWriter
 from tests.waiting import LIMIT, wait_until
 
 FULL_FILE = """
 import os, resource, sys, time
-from gateway import log_writer
+from gateway.observability import log_writer
 
-log_writer.RETRY_SECONDS = 0.01
+log_writer.RETRY_DELAY_SECONDS = 0.01
 limit = resource.RLIMIT_FSIZE
 resource.setrlimit(limit, (1500, resource.RLIM_INFINITY))
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 drops = lambda lines: b"dropped %d\\n" % lines
-writer = log_writer.LogWriter(file, drops, most_lines=9)
+writer = log_writer.LogWriter(file, drops, max_lines=9)
 for _ in range(100):
     writer.write(b"x" * 999 + b"\\n")
 end = time.monotonic() + 20
@@ -83,7 +83,7 @@ async def test_lines_are_written_in_their_order() -> None:
 async def test_a_full_pipe_makes_nobody_wait_and_drops_are_told() -> None:
     """What the queue holds is kept; one line tells how many did not fit into it."""
     with pipe() as (source, target):
-        writer = LogWriter(target, drops, most_lines=PIPE_LINES)
+        writer = LogWriter(target, drops, max_lines=PIPE_LINES)
         for _ in range(10 * PIPE_LINES):  # would block for ever without the thread
             writer.write(LINE)
         dropped = writer.dropped
@@ -104,14 +104,14 @@ async def test_a_closed_pipe_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """EPIPE: it is tried again now and then, and works if somebody reads again."""
-    monkeypatch.setattr(log_writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(log_writer, "RETRY_DELAY_SECONDS", 0.01)
     named = tmp_path / "pipe"
     os.mkfifo(named)
     source = os.open(named, os.O_RDONLY | os.O_NONBLOCK)
     target = os.open(named, os.O_WRONLY)
     os.close(source)
     tries = _count_writes(monkeypatch)
-    writer = LogWriter(target, drops, most_lines=5)
+    writer = LogWriter(target, drops, max_lines=5)
     for number in range(20):
         writer.write(b"%d\n" % number)
     assert writer.dropped >= 14
@@ -125,10 +125,10 @@ async def test_a_closed_pipe_ends_nothing(
 
 async def test_a_full_disk_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOSPC: there is a pause before the next attempt, and the end does not hang."""
-    monkeypatch.setattr(log_writer, "RETRY_SECONDS", 3600)
+    monkeypatch.setattr(log_writer, "RETRY_DELAY_SECONDS", 3600)
     tries = _count_writes(monkeypatch)
     full = os.open("/dev/full", os.O_WRONLY)
-    writer = LogWriter(full, drops, most_lines=5)
+    writer = LogWriter(full, drops, max_lines=5)
     for _ in range(20):
         writer.write(LINE)
     await wait_until(lambda: tries)
@@ -175,17 +175,17 @@ def test_lines_are_written_in_pieces_that_a_pipe_takes_whole(
         writer.write(LINE)
     writer.close(30)
     assert sum(sizes) == 500 * len(LINE)
-    assert max(sizes) <= LONGEST_WRITE
+    assert max(sizes) <= MAX_WRITE_BYTES
     os.close(null)
 
 
 PROGRAM = """
 import logging, os, sys
-from gateway.observability.logging import dropped_lines, start_logging
-start_logging("INFO")
+from gateway.observability.logging import count_dropped_lines, configure_logging
+configure_logging("INFO")
 for number in range(int(sys.argv[1])):
     logging.getLogger("gateway.x").warning("line", extra={"number": number})
-os.write(2, b"%d" % dropped_lines())
+os.write(2, b"%d" % count_dropped_lines())
 """
 
 
@@ -210,7 +210,7 @@ def test_a_program_ends_though_nobody_reads_its_log(lines: int) -> None:
         os.set_blocking(target, False)
         with suppress(BlockingIOError):
             while True:
-                os.write(target, b"x" * LONGEST_WRITE)
+                os.write(target, b"x" * MAX_WRITE_BYTES)
         os.set_blocking(target, True)
         ended = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(lines)],
@@ -220,7 +220,7 @@ def test_a_program_ends_though_nobody_reads_its_log(lines: int) -> None:
             check=True,
             timeout=30,
         )
-    assert (int(ended.stderr) > 0) == (lines > log_writer.MOST_LINES)
+    assert (int(ended.stderr) > 0) == (lines > log_writer.MAX_QUEUED_LINES)
 
 
 def test_a_crash_is_still_printed() -> None:

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.observability.logging import JsonLines, RateLimitedLog, describe, log_turn
+from gateway.observability.logging import (
+    JsonLinesHandler,
+    RateLimitedLogger,
+    log_update,
+    summarize_error,
+)
 from tests.waiting import wait_until
 
 
@@ -16,7 +21,7 @@ from tests.waiting import wait_until
 def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
     """Collect what is logged, as parsed lines."""
     output = io.BytesIO()
-    handler = JsonLines(output)
+    handler = JsonLinesHandler(output)
     root = logging.getLogger()
     gateway = logging.getLogger("gateway")
     level = gateway.level
@@ -29,7 +34,7 @@ def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
 
 def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # noqa: ANN401 - as above
     """The fields that operators search for are there, times in milliseconds."""
-    log_turn(
+    log_update(
         ProcessingRecord(
             update_id=5,
             update_type="message",
@@ -66,7 +71,7 @@ def test_an_error_is_described_without_its_message() -> None:
     try:
         raise ValueError("a user's text")
     except ValueError as error:
-        described = describe(error)
+        described = summarize_error(error)
     assert described.startswith("ValueError < test_logs.py:")
     assert "user" not in described
 
@@ -96,14 +101,14 @@ def test_an_update_of_any_kind_of_value_makes_a_line(lines: Any) -> None:  # noq
 def test_updates_are_left_out_where_only_warnings_are_wanted(lines: Any) -> None:  # noqa: ANN401 - as above
     """The short way of their lines asks for the level like any other."""
     logging.getLogger("gateway").setLevel(logging.WARNING)
-    log_turn(ProcessingRecord(update_id=5))
+    log_update(ProcessingRecord(update_id=5))
     assert lines() == []
 
 
 def test_a_time_is_told_to_the_millisecond() -> None:
     """Also where the second of the line before was another one."""
     output = io.BytesIO()
-    handler = JsonLines(output)
+    handler = JsonLinesHandler(output)
     for created in (1_790_000_000.25, 1_790_000_000.9996, 1_790_000_001.0):
         fields = {"name": "gateway.x", "msg": "odd", "created": created}
         handler.handle(logging.makeLogRecord(fields))
@@ -119,7 +124,7 @@ def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
     lines = []
     for worker in ("1", ""):
         output = io.BytesIO()
-        handler = JsonLines(output, worker)
+        handler = JsonLinesHandler(output, worker)
         handler.handle(logging.makeLogRecord({"name": "gateway.x", "msg": "odd"}))
         lines.append(json.loads(output.getvalue()))
     assert lines[0]["worker"] == "1"
@@ -128,7 +133,7 @@ def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
 
 async def test_what_comes_again_is_counted_and_told_later(lines: Any) -> None:  # noqa: ANN401 - as above
     """The first one is told at once, the others as a number; each message by itself."""
-    limited = RateLimitedLog(logging.getLogger("gateway.x"), seconds=0.05)
+    limited = RateLimitedLogger(logging.getLogger("gateway.x"), seconds=0.05)
     for size in range(100):
         limited.log(logging.WARNING, "odd", size=size)
         limited.log(logging.WARNING, "strange")
@@ -139,7 +144,7 @@ async def test_what_comes_again_is_counted_and_told_later(lines: Any) -> None:  
     again, _ = lines()[2:]
     assert (again["message"], again["repeated"]) == ("odd", 99)
     # After a time without any the next one is told at once again.
-    await wait_until(lambda: limited.quiet)
+    await wait_until(lambda: limited.is_quiet)
     limited.log(logging.WARNING, "odd", size=5)
     assert len(lines()) == 5
     assert lines()[-1]["size"] == 5
@@ -155,7 +160,7 @@ class _Gone(io.BytesIO):
 def test_a_line_that_is_too_long_keeps_its_head() -> None:
     """A pipe would not take it in one piece, and memory has to stay bounded."""
     output = io.BytesIO()
-    handler = JsonLines(output, "1")
+    handler = JsonLinesHandler(output, "1")
     fields = {"name": "gateway.x", "msg": "odd", "levelname": "ERROR"}
     fields["error"] = "e" * 1_000_000
     handler.handle(logging.makeLogRecord(fields))
@@ -172,13 +177,13 @@ def test_a_line_that_is_too_long_keeps_its_head() -> None:
 
 def test_an_output_that_fails_stops_nothing() -> None:
     """What cannot be written is lost, and no error comes of it."""
-    handler = JsonLines(_Gone())
+    handler = JsonLinesHandler(_Gone())
     root = logging.getLogger()
     root.addHandler(handler)
     level = root.level
     root.setLevel(logging.INFO)
     try:
-        log_turn(ProcessingRecord(update_id=5))
+        log_update(ProcessingRecord(update_id=5))
         logging.getLogger("gateway.x").error("odd")
     finally:
         root.removeHandler(handler)

@@ -14,11 +14,11 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
         queue_seconds=0.003,
         service_seconds=0.2,
     )
-    metrics.observe(record)
-    metrics.observe(record)
+    metrics.observe_update(record)
+    metrics.observe_update(record)
     metrics.observe_call("sendMessage", 0.04)
-    metrics.gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
-    page = metrics.page().decode()
+    metrics.add_gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
+    page = metrics.render().decode()
     for line in (
         'gateway_updates_total{kind="message",outcome="done",route="text"} 2.0',
         'gateway_mailbox_seconds_bucket{le="0.005"} 2.0',
@@ -32,8 +32,10 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
 def test_no_label_names_a_user() -> None:
     """Ids are for logs: as labels they would grow without bound."""
     metrics = Metrics()
-    metrics.observe(ProcessingRecord(update_id=431500101, telegram_user_id=5510000001))
-    page = metrics.page().decode()
+    metrics.observe_update(
+        ProcessingRecord(update_id=431500101, telegram_user_id=5510000001)
+    )
+    page = metrics.render().decode()
     assert "431500101" not in page
     assert "5510000001" not in page
 
@@ -41,10 +43,10 @@ def test_no_label_names_a_user() -> None:
 def test_each_bucket_counts_all_that_took_no_longer() -> None:
     """Prometheus takes a bound to be part of its bucket; the last one has no bound."""
     metrics = Metrics()
-    assert 'gateway_mailbox_seconds_bucket{le="+Inf"} 0.0' in metrics.page().decode()
+    assert 'gateway_mailbox_seconds_bucket{le="+Inf"} 0.0' in metrics.render().decode()
     for seconds in (0.25, 0.2501, 31):
         metrics.observe_call("sendMessage", seconds)
-    lines = metrics.page().decode().splitlines()
+    lines = metrics.render().decode().splitlines()
     name = "gateway_bot_api_seconds"
     for bound, count in (("0.1", 0), ("0.25", 1), ("0.5", 2), ("30.0", 2), ("+Inf", 3)):
         line = f'{name}_bucket{{le="{bound}",method="sendMessage"}} {count}.0'

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.workers import supervisor
-from gateway.workers.supervisor import Backoff, Workers
+from gateway.workers.supervisor import RestartBackoff, WorkerSupervisor
 from tests.waiting import LIMIT, wait_until
 
 POLITE = "import time; time.sleep(3600)"
@@ -52,10 +52,10 @@ sys.stdin.read()
 """
 HANGING = """
 import asyncio, sys, time
-from gateway.workers.supervisor import end_with_parent
+from gateway.workers.supervisor import exit_with_parent
 
 async def main():
-    end_with_parent(lambda: print("orphaned", flush=True), float(sys.argv[2]))
+    exit_with_parent(lambda: print("orphaned", flush=True), float(sys.argv[2]))
     print("up", flush=True)
     if sys.argv[1] == "busy":
         time.sleep(3600)
@@ -73,10 +73,10 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def workers_of(*scripts: str, file: Path, patience: float = 10) -> Workers:
+def workers_of(*scripts: str, file: Path, patience: float = 10) -> WorkerSupervisor:
     """Make workers out of Python scripts."""
     commands = [(sys.executable, "-c", script, file) for script in scripts]
-    return Workers(commands, {}, patience=patience)
+    return WorkerSupervisor(commands, {}, shutdown_timeout=patience)
 
 
 def starts(file: Path) -> int:
@@ -86,25 +86,25 @@ def starts(file: Path) -> int:
 
 def test_the_delay_doubles_up_to_a_limit() -> None:
     """A worker that is killed again and again still comes back within seconds."""
-    backoff = Backoff()
-    delays = [backoff.next(lived=1) for _ in range(9)]
+    backoff = RestartBackoff()
+    delays = [backoff.next_delay(lived=1) for _ in range(9)]
     assert delays == [0.5, 1, 2, 4, 4, 4, 4, 4, 4]
 
 
 def test_the_delay_begins_anew_after_a_long_life() -> None:
     """One death a day is not held against the next one."""
-    backoff = Backoff()
-    assert [backoff.next(lived=59.9) for _ in range(3)] == [0.5, 1, 2]
-    assert backoff.next(lived=60) == 0.5
-    assert backoff.next(lived=1) == 1
+    backoff = RestartBackoff()
+    assert [backoff.next_delay(lived=59.9) for _ in range(3)] == [0.5, 1, 2]
+    assert backoff.next_delay(lived=60) == 0.5
+    assert backoff.next_delay(lived=1) == 1
 
 
 async def test_a_dead_worker_is_started_again(
     monkeypatch: pytest.MonkeyPatch, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each death is counted and is one line in the log."""
-    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(supervisor, "LONGEST_DELAY", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "MAX_DELAY_SECONDS", 0.01)
     workers = workers_of(MORTAL, POLITE, file=file)
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: starts(file) == 4)
@@ -119,7 +119,7 @@ async def test_nothing_is_started_again_while_it_stops(
     monkeypatch: pytest.MonkeyPatch, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also not if a worker waits for its next start."""
-    monkeypatch.setattr(supervisor, "FIRST_DELAY", 3600)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 3600)
     workers = workers_of(DYING, file=file)
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: "worker ended" in caplog.messages)
@@ -170,7 +170,7 @@ async def test_one_that_hangs_is_replaced(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After several silences, not after one; the others live on."""
-    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(supervisor, "PROBE_INTERVAL_SECONDS", 0.02)
     workers = workers_of(STUBBORN, STUBBORN, file=file)
     asked = 0
 
@@ -183,10 +183,10 @@ async def test_one_that_hangs_is_replaced(
 
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: starts(file) == 2)
-    watching = asyncio.create_task(workers.end_hanging(silent))
+    watching = asyncio.create_task(workers.kill_unresponsive(silent))
     await wait_until(lambda: starts(file) == 3)
     assert workers.restarts == [0, 1]
-    assert asked > supervisor.MOST_SILENCES
+    assert asked > supervisor.MAX_MISSED_PROBES
     workers.stop(signal.SIGTERM)
     workers.stop(signal.SIGTERM)
     await asyncio.wait_for(asyncio.gather(running, watching), LIMIT)
@@ -203,8 +203,8 @@ async def test_what_cannot_be_spawned_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A machine without memory for a process is not the end of the others."""
-    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
-    workers = Workers([(tmp_path / "no program",)], {}, patience=10)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
+    workers = WorkerSupervisor([(tmp_path / "no program",)], {}, shutdown_timeout=10)
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: workers.restarts[0] >= 2)
     workers.stop(signal.SIGTERM)
@@ -215,7 +215,7 @@ async def test_standard_input_stays_open(
     monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:
     """Its end would tell the worker that nobody is above it any more."""
-    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
     workers = workers_of(READER, DYING, file=file)
     running = asyncio.create_task(workers.run())
     await wait_until(lambda: workers.restarts[1] >= 3)

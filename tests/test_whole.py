@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.http.server import Ops, listening_on_socket
+from gateway.http.server import HealthEndpoints, serve_unix_socket
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.workers.aggregation import (
-    ANSWER_SECONDS,
-    Whole,
-    WholeHealth,
+    WORKER_TIMEOUT_SECONDS,
+    AggregatedEndpoints,
+    SupervisorHealthProxy,
     merge_health,
     merge_metrics,
     merge_ready,
@@ -45,7 +45,7 @@ def a_page(updates: int) -> bytes:
     """Give the metrics of one worker."""
     metrics = Metrics()
     for _ in range(updates):
-        metrics.observe(
+        metrics.observe_update(
             ProcessingRecord(
                 update_type="message",
                 route="text",
@@ -53,13 +53,13 @@ def a_page(updates: int) -> bytes:
                 queue_seconds=0.2,
             )
         )
-    metrics.gauge("gateway_active_actors", 'Lanes "served".', lambda: updates)
-    return metrics.page()
+    metrics.add_gauge("gateway_active_actors", 'Lanes "served".', lambda: updates)
+    return metrics.render()
 
 
-def ops(name: str) -> Ops:
+def ops(name: str) -> HealthEndpoints:
     """Give the pages of one worker."""
-    return Ops(
+    return HealthEndpoints(
         health=lambda: a_health(name),
         ready=lambda: {"ready": True, "reason": "", "bot_api": "ok"},
         metrics=lambda: a_page(1),
@@ -113,9 +113,9 @@ def test_one_ready_worker_is_enough() -> None:
 def test_every_series_says_which_worker_it_is_of() -> None:
     """Counters, histograms and gauges stand side by side under one headline."""
     own = ProcessMetrics()
-    own.counter("gateway_log_lines_dropped", "Log lines.", lambda: 7)
+    own.add_counter("gateway_log_lines_dropped", "Log lines.", lambda: 7)
     pages = [a_page(3), None, a_page(5)]
-    page = merge_metrics(pages, [0, 4, 0], own.page()).decode()
+    page = merge_metrics(pages, [0, 4, 0], own.render()).decode()
     lines = page.splitlines()
     labels = 'kind="message",outcome="done",route="text"'
     for line in (
@@ -146,21 +146,21 @@ def test_every_series_says_which_worker_it_is_of() -> None:
 async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
     """One hangs for ever, one is gone, one answers: so does the whole."""
     good, bad, gone, above = (tmp_path / name for name in ("0", "1", "2", "whole"))
-    whole = Whole([good, bad, gone], lambda: [0, 0, 1])
+    whole = AggregatedEndpoints([good, bad, gone], lambda: [0, 0, 1])
     hanging = socket.socket(socket.AF_UNIX)
     hanging.bind(str(bad))
     hanging.listen()  # and nobody accepts, as in a process that is stopped
     pages = ops("1").internal
     async with (
-        listening_on_socket(pages, good),
-        listening_on_socket(whole.internal, above),
+        serve_unix_socket(pages, good),
+        serve_unix_socket(whole.internal, above),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(above))) as client,
     ):
         begin = time.monotonic()
         answers = await asyncio.gather(
             *(_get(client, page) for page in ("/health", "/ready", "/metrics"))
         )
-        assert time.monotonic() - begin >= ANSWER_SECONDS
+        assert time.monotonic() - begin >= WORKER_TIMEOUT_SECONDS
     hanging.close()
     (_, health), (ready, _), (_, metrics) = answers
     assert json.loads(health)["workers"] == 1
@@ -172,12 +172,12 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
 async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
     """Its own where the process above it does not answer."""
     above, public = tmp_path / "whole", tmp_path / "public"
-    health = WholeHealth(above, ops("own").answer_status)
+    health = SupervisorHealthProxy(above, ops("own").handle_status)
     async with (
-        listening_on_socket(health.pages, public),
+        serve_unix_socket(health.endpoints, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
-        async with listening_on_socket(ops("whole").public, above):
+        async with serve_unix_socket(ops("whole").public, above):
             assert await _get(client, "/health") == (200, '{"status":"whole"}')
         assert await _get(client, "/health") == (200, '{"status":"own"}')
 
@@ -193,16 +193,16 @@ async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None
         await wait_until(lambda: arrived == 50)
         return web.Response(body=b"{}")
 
-    health = WholeHealth(above, ops("own").answer_status)
+    health = SupervisorHealthProxy(above, ops("own").handle_status)
 
     async def arrive(request: web.BaseRequest) -> web.StreamResponse:
         nonlocal arrived
         arrived += 1
-        return await health.pages["GET", "/health"](request)
+        return await health.endpoints["GET", "/health"](request)
 
     async with (
-        listening_on_socket({("GET", "/health"): count}, above),
-        listening_on_socket({("GET", "/health"): arrive}, public),
+        serve_unix_socket({("GET", "/health"): count}, above),
+        serve_unix_socket({("GET", "/health"): arrive}, public),
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(public))) as client,
     ):
         await asyncio.gather(*(_get(client, "/health") for _ in range(50)))

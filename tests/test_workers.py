@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.config.settings import load_with_services
-from gateway.launcher import environment_of
+from gateway.config.settings import load_settings_with_services
+from gateway.launcher import build_worker_environment
 
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7400000001:hush",
@@ -27,15 +27,15 @@ def test_a_worker_finds_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) 
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     names = ("PROFILE", "CONVERSATION")
-    settings, services = load_with_services(names, {"workers": 3})
-    environment = environment_of(settings, services)
+    settings, services = load_settings_with_services(names, {"workers": 3})
+    environment = build_worker_environment(settings, services)
     assert environment["UNRELATED"] == "kept"
     assert "port" not in environment
     for name in SETTINGS:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    again, services_again = load_with_services(names)
+    again, services_again = load_settings_with_services(names)
     assert again == settings
     assert again.workers == 3
     assert services_again == services

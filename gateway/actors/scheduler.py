@@ -27,11 +27,11 @@ from gateway.actors.leases import LeaseRenewer
 from gateway.actors.poison import SuspectStepLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.user_actor import UserActor
-from gateway.background import FIRST_PAUSE, BackgroundTasks
+from gateway.background import FIRST_DELAY_SECONDS, BackgroundTasks
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
 from gateway.domain.update import Envelope
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +96,10 @@ class ActorScheduler:
         """Start renewing and sweeping."""
         self._loop_tasks = [
             self._background.start(
-                "renew leases", self._renewer.run, longest_pause=FIRST_PAUSE
+                "renew leases", self._renewer.run, max_delay=FIRST_DELAY_SECONDS
             ),
             self._background.start(
-                "sweep mailboxes", self._scan_forever, longest_pause=FIRST_PAUSE
+                "sweep mailboxes", self._scan_forever, max_delay=FIRST_DELAY_SECONDS
             ),
         ]
 
@@ -217,7 +217,7 @@ class ActorScheduler:
         except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "actor stopped",
-                extra={"lane": lease.ordering_key, "error": describe(error)},
+                extra={"lane": lease.ordering_key, "error": summarize_error(error)},
             )
 
     async def _scan_forever(self) -> None:

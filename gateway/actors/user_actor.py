@@ -34,7 +34,7 @@ from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,10 @@ class UserActor:
             record.error = type(error).__name__
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "fault in an actor",
-                extra={"request_id": record.request_id, "error": describe(error)},
+                extra={
+                    "request_id": record.request_id,
+                    "error": summarize_error(error),
+                },
             )
             if update is not None and not update.event:
                 await self._send_apology(update, record, lease)
@@ -201,7 +204,10 @@ class UserActor:
         except Exception as error:  # noqa: BLE001 - it is the last resort already
             logger.error(  # noqa: TRY400 - as above
                 "apology not sent",
-                extra={"request_id": record.request_id, "error": describe(error)},
+                extra={
+                    "request_id": record.request_id,
+                    "error": summarize_error(error),
+                },
             )
 
 

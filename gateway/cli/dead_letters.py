@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import click
 
 from gateway.clock import SystemClock
-from gateway.config.settings import Settings, load
+from gateway.config.settings import Settings, load_settings
 from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import REPLAYED, Envelope
 from gateway.mailboxes.redis.dead_letters import (
@@ -35,7 +35,7 @@ def print_letters(reason: str | None, limit: int) -> None:
         if len(found) > limit:
             click.echo("There are more: --limit shows them.", err=True)
 
-    _with_letters(load(), show)
+    _with_letters(load_settings(), show)
 
 
 def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
@@ -44,7 +44,7 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     What ended its workers (poison) will do so again, unless that was mended.
     """
     choose = _selection(ids, every, reason)
-    settings = load()
+    settings = load_settings()
     reader = UpdateParser(settings.bot_id)
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
@@ -72,7 +72,7 @@ def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
             lambda place: _delete(dead_letters, place),
         )
 
-    _with_letters(load(), delete)
+    _with_letters(load_settings(), delete)
 
 
 def _selection(

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.config.settings import Settings, load_with_services
+from gateway.config.settings import Settings, load_settings_with_services
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.launcher import SERVE, run
-from gateway.observability.logging import start_logging
+from gateway.launcher import SERVE_PROGRAM, run_processes
+from gateway.observability.logging import configure_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
 
 
@@ -19,7 +19,7 @@ def run_gateway(
     workers: int | None,
     worker: Path | None,
     instrument: Callable[[Settings], Instrumentation] = _leave_alone,
-    program: Sequence[str] = SERVE,
+    program: Sequence[str] = SERVE_PROGRAM,
 ) -> int:
     """Run the gateway with the settings that are found; gives the exit code.
 
@@ -42,11 +42,11 @@ def run_gateway(
     except ConfigurationError as error:
         faults += error.problems
     try:
-        settings, services = load_with_services(names, overrides)
+        settings, services = load_settings_with_services(names, overrides)
     except ConfigurationError as error:
         raise ConfigurationError([*faults, *error.problems]) from None
     if table is None:
         raise ConfigurationError(faults)
-    start_logging(settings.log_level, worker.name if worker else "")
+    configure_logging(settings.log_level, worker.name if worker else "")
     instrumentation = instrument(settings)
-    return run(settings, services, table, worker, instrumentation, program)
+    return run_processes(settings, services, table, worker, instrumentation, program)

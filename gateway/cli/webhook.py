@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway.config.settings import Settings, load
+from gateway.config.settings import Settings, load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api import bot_settings
@@ -16,7 +16,7 @@ from gateway.telegram.inbound.update_types import list_allowed_updates
 
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
-    settings = load()
+    settings = load_settings()
     kinds = list_allowed_updates(build_route_table(discover_services()).update_types)
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
@@ -57,7 +57,7 @@ def print_webhook() -> None:
             click.echo(f"last error:           {at:%Y-%m-%d %H:%M:%S} UTC")
             click.echo(f"                      {info.last_error_message}")
 
-    _with_api(load(), show)
+    _with_api(load_settings(), show)
 
 
 def delete_webhook(*, drop_pending_updates: bool) -> None:
@@ -69,7 +69,7 @@ def delete_webhook(*, drop_pending_updates: bool) -> None:
         )
         click.echo("webhook deleted")
 
-    _with_api(load(), change)
+    _with_api(load_settings(), change)
 
 
 def _with_api(

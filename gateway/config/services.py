@@ -9,10 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 _SCHEMES = "(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds)"
 
 # A conversation may think; the others look things up.
-_TIMEOUTS = {"CONVERSATION": 5.0}
+_DEFAULT_TIMEOUTS = {"CONVERSATION": 5.0}
 
 
-def _target(value: str) -> str:
+def _check_target(value: str) -> str:
     if value.startswith(("http://", "https://")):
         raise ValueError("is a gRPC name like billing:50051, without http://")
     # gRPC's own schemes have ports of their own kind, or none.
@@ -28,13 +28,13 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
-    target: Annotated[str, AfterValidator(_target)]
+    target: Annotated[str, AfterValidator(_check_target)]
     timeout: float = Field(default=3, gt=0, le=3600)
     streaming: bool = False
     stream_timeout: float = Field(default=300, gt=0, le=3600)
 
 
-def service_settings(name: str, env_file: str | None) -> ServiceSettings:
+def load_service_settings(name: str, env_file: str | None) -> ServiceSettings:
     """Read the settings of a service.
 
     Args:
@@ -46,5 +46,5 @@ def service_settings(name: str, env_file: str | None) -> ServiceSettings:
     """
     settings = ServiceSettings(_env_file=env_file, _env_prefix=f"{name}_")
     if "timeout" not in settings.model_fields_set:
-        settings.timeout = _TIMEOUTS.get(name, settings.timeout)
+        settings.timeout = _DEFAULT_TIMEOUTS.get(name, settings.timeout)
     return settings

@@ -24,24 +24,24 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.config.services import ServiceSettings, service_settings
+from gateway.config.services import ServiceSettings, load_service_settings
 from gateway.domain.errors import ConfigurationError
 
-_WEAK = (
+_WEAK_PROBLEM = (
     "is too short or an example's: it needs 16 characters or more, as from"
     " `openssl rand -hex 24`"
 )
 
-_LONGEST = 10 * 366 * 86400.0
+_MAX_SECONDS = 10 * 366 * 86400.0
 """Seconds. Redis and timers refuse times without end."""
 
-_MOST = 1_000_000
+_MAX_COUNT = 1_000_000
 """Updates of a user, and users at once: beyond it a number is a slip of the finger."""
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-def _token(value: SecretStr) -> SecretStr:
+def _check_token(value: SecretStr) -> SecretStr:
     bot_id, colon, key = value.get_secret_value().partition(":")
     if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):
         raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
@@ -57,42 +57,42 @@ def _is_placeholder(secret: str) -> bool:
     return "replace-me" in secret.lower()
 
 
-def _strong(value: SecretStr) -> SecretStr:
+def _check_strength(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if len(secret) < 16 or _is_placeholder(secret):
-        raise ValueError(_WEAK)
+        raise ValueError(_WEAK_PROBLEM)
     return value
 
 
-def _secret(value: SecretStr) -> SecretStr:
+def _check_secret(value: SecretStr) -> SecretStr:
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
         raise ValueError("needs 16 to 256 characters out of A-Z a-z 0-9 _ -")
-    return _strong(value)
+    return _check_strength(value)
 
 
-def _webhook_secret(value: SecretStr | None) -> SecretStr | None:
-    return None if value is None else _secret(value)
+def _check_optional_secret(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else _check_secret(value)
 
 
-def _own_secret(value: SecretStr | None) -> SecretStr | None:
-    return None if value is None else _strong(value)
+def _check_optional_strength(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else _check_strength(value)
 
 
-def _redis_url(value: SecretStr | None) -> SecretStr | None:
+def _check_redis_url(value: SecretStr | None) -> SecretStr | None:
     if value is None:
         return None
     try:
         parts = urlsplit(value.get_secret_value())
         if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
-            good = _names_sentinels(parts.netloc, parts.path)
+            is_valid = _has_sentinels(parts.netloc, parts.path)
         else:
-            place = parts.path if parts.scheme == "unix" else parts.hostname
+            target = parts.path if parts.scheme == "unix" else parts.hostname
             schemes = {"redis", "rediss", "unix"}
-            good = bool(parts.scheme in schemes and place and parts.port != 0)
+            is_valid = bool(parts.scheme in schemes and target and parts.port != 0)
     except ValueError:
-        good = False
-    if not good:
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             "is no address of a Redis, like redis://host:6379/0"
             " or redis+sentinel://host:26379,host:26379/service"
@@ -102,20 +102,22 @@ def _redis_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-def _names_sentinels(hosts: str, path: str) -> bool:
+def _has_sentinels(hosts: str, path: str) -> bool:
     """Tell whether there are hosts of Sentinels, and the name of what they watch."""
-    places = [urlsplit(f"//{host}") for host in hosts.rpartition("@")[2].split(",")]
+    hosts_and_ports = [
+        urlsplit(f"//{host}") for host in hosts.rpartition("@")[2].split(",")
+    ]
     named = re.fullmatch(r"/[^/]+(/\d*)?", path)
-    return bool(named) and all(it.hostname and it.port != 0 for it in places)
+    return bool(named) and all(it.hostname and it.port != 0 for it in hosts_and_ports)
 
 
-def _base_url(value: HttpUrl) -> HttpUrl:
+def _check_base_url(value: HttpUrl) -> HttpUrl:
     if value.query is not None or value.fragment is not None:
         raise ValueError("has a ? or a #: paths are put behind it")
     return value
 
 
-_BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
+_BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
 class Settings(BaseSettings):
@@ -125,10 +127,10 @@ class Settings(BaseSettings):
         extra="ignore", env_ignore_empty=True, validate_default=True
     )
 
-    telegram_bot_token: Annotated[SecretStr, AfterValidator(_token)]
-    telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_secret)]
+    telegram_bot_token: Annotated[SecretStr, AfterValidator(_check_token)]
+    telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_check_secret)]
     telegram_webhook_secret_previous: Annotated[
-        SecretStr | None, AfterValidator(_webhook_secret)
+        SecretStr | None, AfterValidator(_check_optional_secret)
     ] = None
     telegram_api_url: _BaseUrl = HttpUrl("https://api.telegram.org")
     webhook_url: HttpUrl | None = None
@@ -137,21 +139,23 @@ class Settings(BaseSettings):
     port: _Port = 8000
     ops_host: str | None = None
     ops_port: _Port = 9000
-    redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
+    redis_url: Annotated[SecretStr | None, AfterValidator(_check_redis_url)] = None
     redis_host: Annotated[str | None, Field(pattern=r"^[^\s:/@]+$")] = None
     redis_port: _Port = 6379
-    store_secret: Annotated[SecretStr | None, AfterValidator(_own_secret)] = None
-    store_secret_previous: Annotated[SecretStr | None, AfterValidator(_own_secret)] = (
-        None
-    )
-    dead_letter_retention: float = Field(default=30 * 86400, gt=0, le=_LONGEST)
-    session_ttl: float = Field(default=86400, gt=0, le=_LONGEST)
-    session_limit: int = Field(default=100_000, ge=1, le=100 * _MOST)
+    store_secret: Annotated[
+        SecretStr | None, AfterValidator(_check_optional_strength)
+    ] = None
+    store_secret_previous: Annotated[
+        SecretStr | None, AfterValidator(_check_optional_strength)
+    ] = None
+    dead_letter_retention: float = Field(default=30 * 86400, gt=0, le=_MAX_SECONDS)
+    session_ttl: float = Field(default=86400, gt=0, le=_MAX_SECONDS)
+    session_limit: int = Field(default=100_000, ge=1, le=100 * _MAX_COUNT)
     rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
-    rate_limit_window: float = Field(default=1, gt=0, le=_LONGEST)
+    rate_limit_window: float = Field(default=1, gt=0, le=_MAX_SECONDS)
     allow_bots: bool = False
-    mailbox_limit: int = Field(default=64, ge=1, le=_MOST)
-    max_active_actors: int = Field(default=5000, ge=1, le=_MOST)
+    mailbox_limit: int = Field(default=64, ge=1, le=_MAX_COUNT)
+    max_active_actors: int = Field(default=5000, ge=1, le=_MAX_COUNT)
     workers: int = Field(default=1, ge=1, le=1024)
     services_tls: bool = False
     services_tls_ca_file: Path | None = None
@@ -179,7 +183,7 @@ class Settings(BaseSettings):
         return self.ops_host or self.host
 
     @property
-    def sends_token_in_clear(self) -> bool:
+    def sends_token_unencrypted(self) -> bool:
         """Whether the Bot API is another machine that is spoken to without TLS."""
         return self.telegram_api_url.scheme == "http" and not is_loopback(
             self.telegram_api_url.host or ""
@@ -196,7 +200,7 @@ class Settings(BaseSettings):
         return self.telegram_api_url.host != "api.telegram.org"
 
     @property
-    def files_address(self) -> str:
+    def files_base_url(self) -> str:
         """Where services reach OPS_PORT, without a slash at its end. Empty: nowhere."""
         return str(self.files_url or "").rstrip("/")
 
@@ -227,21 +231,21 @@ class Settings(BaseSettings):
 
     @field_validator("ops_port")
     @classmethod
-    def _has_its_own_port(cls, value: int, info: ValidationInfo) -> int:
+    def _check_ops_port(cls, value: int, info: ValidationInfo) -> int:
         if value == info.data.get("port"):
             raise ValueError("is the same as PORT")
         return value
 
     @field_validator("redis_host")
     @classmethod
-    def _has_no_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_redis_host(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("redis_url") is not None:
             raise ValueError("is set, but so is REDIS_URL")
         return value
 
     @field_validator("workers")
     @classmethod
-    def _has_redis(cls, value: int, info: ValidationInfo) -> int:
+    def _check_workers(cls, value: int, info: ValidationInfo) -> int:
         urls = info.data.get("redis_url", ""), info.data.get("redis_host", "")
         if value > 1 and urls == (None, None):
             raise ValueError("more than one worker needs a Redis: set REDIS_URL")
@@ -249,21 +253,21 @@ class Settings(BaseSettings):
 
     @field_validator("services_tls_ca_file", "services_tls_certificate_file")
     @classmethod
-    def _has_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_tls_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value and info.data.get("services_tls") is False:
             raise ValueError("is set, but SERVICES_TLS is off")
         return value
 
     @field_validator("services_tls_key_file")
     @classmethod
-    def _has_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_tls_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         certificate = info.data.get("services_tls_certificate_file", value)
         if bool(value) != bool(certificate):
             raise ValueError("goes together with SERVICES_TLS_CERTIFICATE_FILE")
         return value
 
 
-def load(overrides: dict[str, Any] | None = None) -> Settings:
+def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
     """Read the settings.
 
     Args:
@@ -272,10 +276,10 @@ def load(overrides: dict[str, Any] | None = None) -> Settings:
     Raises:
         ConfigurationError: everything that is wrong with them.
     """
-    return load_with_services((), overrides)[0]
+    return load_settings_with_services((), overrides)[0]
 
 
-def load_with_services(
+def load_settings_with_services(
     names: Iterable[str], overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, dict[str, ServiceSettings]]:
     """Read the settings, and those of the services with these names.
@@ -287,9 +291,9 @@ def load_with_services(
     Raises:
         ConfigurationError: everything that is wrong with any of them.
     """
-    env_file = _env_file()
-    secrets_dir = _secrets_dir()
-    faults: list[str] = []
+    env_file = _find_env_file()
+    secrets_dir = _find_secrets_dir()
+    problems: list[str] = []
     settings: Settings | None = None
     services: dict[str, ServiceSettings] = {}
     try:
@@ -297,18 +301,18 @@ def load_with_services(
             _env_file=env_file, _secrets_dir=secrets_dir, **(overrides or {})
         )
     except ValidationError as error:
-        faults += _lines(error)
+        problems += _format_problems(error)
     for name in names:
         try:
-            services[name] = service_settings(name, env_file)
+            services[name] = load_service_settings(name, env_file)
         except ValidationError as error:
-            faults += _lines(error, prefix=f"{name}_")
-    if faults or settings is None:
-        raise ConfigurationError(faults)
+            problems += _format_problems(error, prefix=f"{name}_")
+    if problems or settings is None:
+        raise ConfigurationError(problems)
     return settings, services
 
 
-def _env_file() -> str | None:
+def _find_env_file() -> str | None:
     """Name the file with settings, if there is one.
 
     Raises:
@@ -326,7 +330,7 @@ def _env_file() -> str | None:
     return name
 
 
-def _secrets_dir() -> str | None:
+def _find_secrets_dir() -> str | None:
     """Return the directory with a file for each secret, if there is one.
 
     Raises:
@@ -356,12 +360,12 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def _lines(error: ValidationError, prefix: str = "") -> list[str]:
+def _format_problems(error: ValidationError, prefix: str = "") -> list[str]:
     lines = []
-    for fault in error.errors(include_input=False, include_url=False):
-        name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
-        meaning = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "missing":
+    for problem in error.errors(include_input=False, include_url=False):
+        name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
+        meaning = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
             meaning = "is not set"
         lines.append(f"{name}: {meaning}")
     return lines

@@ -24,7 +24,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.observability.logging import RateLimitedLog, describe
+from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _KEEPALIVE_SECONDS = 75
 """Telegram closes an idle connection after 60 s. A server that closes first may do so
 just as an update is being written."""
 
-_ACCEPTS = 32
+_MAX_ACCEPTS_PER_TURN = 32
 """Connections accepted, or closed to make room, per turn of the loop at most."""
 
 _PAUSE_SECONDS = 1.0
@@ -65,7 +65,7 @@ class _Request(web.BaseRequest):
         response.headers.popall("Server", None)
 
 
-class LimitedServer(web.Server):
+class LimitedHttpServer(web.Server):
     """Serves HTTP on sockets that listen already.
 
     Args:
@@ -78,30 +78,30 @@ class LimitedServer(web.Server):
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         *,
-        most_connections: int,
+        max_connections: int,
         counts: ConnectionCounts,
     ) -> None:
         super().__init__(
-            self._answer,
+            self._handle,
             access_log=None,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             # Telegram compresses nothing; strangers would, to keep the loop busy.
             auto_decompress=False,
-            logger=_ServerLog(counts),
+            logger=_AiohttpLogger(counts),
         )
-        self._answer_request = handler
-        self._most = max(most_connections, 1)
+        self._handler = handler
+        self._max_connections = max(max_connections, 1)
         self._counts = counts
-        self._log = RateLimitedLog(logger)
+        self._log = RateLimitedLogger(logger)
         self._sockets: list[socket.socket] = []
-        self._accepting: set[asyncio.Task[None]] = set()
-        self._open: dict[RequestHandler, asyncio.Transport] = {}
-        self._silent: dict[RequestHandler, float] = {}
+        self._accept_tasks: set[asyncio.Task[None]] = set()
+        self._transports: dict[RequestHandler, asyncio.Transport] = {}
+        self._new_since: dict[RequestHandler, float] = {}
         """Connections that sent no request yet, and since when; the oldest first."""
         self._idle: dict[RequestHandler, None] = {}
         """Connections whose requests were answered; those idle longest first."""
-        self._paused: asyncio.TimerHandle | None = None
-        self._ending_silent: asyncio.TimerHandle | None = None
+        self._resume_timer: asyncio.TimerHandle | None = None
+        self._late_timer: asyncio.TimerHandle | None = None
 
     def _make_request(
         self,
@@ -123,14 +123,14 @@ class LimitedServer(web.Server):
         """Accept nothing more, finish the requests under way and close everything."""
         self._pause()
         sockets, self._sockets = self._sockets, []
-        for listening in sockets:
-            listening.close()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for listener in sockets:
+            listener.close()
+        await asyncio.gather(*self._accept_tasks, return_exceptions=True)
         # Requests that are here already begin before idle connections are closed.
         await asyncio.sleep(0)
         self.pre_shutdown()
         await self.shutdown(_SHUTDOWN_SECONDS)
-        for timer in (self._paused, self._ending_silent):
+        for timer in (self._resume_timer, self._late_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -139,42 +139,42 @@ class LimitedServer(web.Server):
     ) -> None:
         """Note a connection. aiohttp calls this."""
         super().connection_made(handler, transport)
-        self._open[handler] = transport
-        self._silent[handler] = time.monotonic()
-        if self._ending_silent is None:
-            self._end_silent_later()
+        self._transports[handler] = transport
+        self._new_since[handler] = time.monotonic()
+        if self._late_timer is None:
+            self._schedule_close_late()
 
     def connection_lost(
         self, handler: RequestHandler, exc: BaseException | None = None
     ) -> None:
         """Forget a connection. aiohttp calls this."""
         super().connection_lost(handler, exc)
-        self._open.pop(handler, None)
-        self._silent.pop(handler, None)
+        self._transports.pop(handler, None)
+        self._new_since.pop(handler, None)
         self._idle.pop(handler, None)
-        if self._paused is not None:
+        if self._resume_timer is not None:
             self._resume()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
-        if self._silent.pop(connection, None) is None:
+        if self._new_since.pop(connection, None) is None:
             self._idle.pop(connection, None)
         try:
-            return await self._answer_request(request)
+            return await self._handler(request)
         finally:
-            if connection in self._open:
+            if connection in self._transports:
                 self._idle[connection] = None
-            if self._paused is not None:  # this one may make room
+            if self._resume_timer is not None:  # this one may make room
                 self._resume()
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         """Accept what waits, as far as there is room."""
-        for _ in range(_ACCEPTS):
-            if len(self._open) + len(self._accepting) >= self._most:
+        for _ in range(_MAX_ACCEPTS_PER_TURN):
+            if len(self._transports) + len(self._accept_tasks) >= self._max_connections:
                 self._make_room()
                 return
             try:
-                connection, _address = listening.accept()
+                connection, _address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -187,8 +187,8 @@ class LimitedServer(web.Server):
                 return
             connection.setblocking(False)
             task = asyncio.create_task(self._serve(connection), name="connection")
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)
+            self._accept_tasks.add(task)
+            task.add_done_callback(self._accept_tasks.discard)
 
     async def _serve(self, connection: socket.socket) -> None:
         """Hand a connection to aiohttp."""
@@ -199,57 +199,57 @@ class LimitedServer(web.Server):
             connection.close()
 
     def _make_room(self) -> None:
-        self._log.log(logging.WARNING, "too many connections", limit=self._most)
+        self._log.log(
+            logging.WARNING, "too many connections", limit=self._max_connections
+        )
         if not self._evict():
             self._pause()
 
     def _evict(self) -> int:
         """Close a few connections without a request under way; gives how many."""
-        few = min(self._most // 8 + 1, _ACCEPTS)
-        evicted = list(islice(chain(self._silent, self._idle), few))
+        count = min(self._max_connections // 8 + 1, _MAX_ACCEPTS_PER_TURN)
+        evicted = list(islice(chain(self._new_since, self._idle), count))
         self._abort(evicted)
         self._counts.evicted += len(evicted)
         return len(evicted)
 
     def _abort(self, connections: Iterable[RequestHandler]) -> None:
         for connection in connections:
-            self._silent.pop(connection, None)
+            self._new_since.pop(connection, None)
             self._idle.pop(connection, None)
-            self._open[connection].abort()
+            self._transports[connection].abort()
 
     def _pause(self) -> None:
         """Accept nothing until there may be room, or for a while."""
         loop = asyncio.get_running_loop()
-        for listening in self._sockets:
-            loop.remove_reader(listening)
-        if self._paused is None:
-            self._paused = loop.call_later(_PAUSE_SECONDS, self._resume)
+        for listener in self._sockets:
+            loop.remove_reader(listener)
+        if self._resume_timer is None:
+            self._resume_timer = loop.call_later(_PAUSE_SECONDS, self._resume)
 
     def _resume(self) -> None:
-        if self._paused is not None:
-            self._paused.cancel()
-            self._paused = None
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+            self._resume_timer = None
         loop = asyncio.get_running_loop()
-        for listening in self._sockets:
-            loop.add_reader(listening, self._accept, listening)
+        for listener in self._sockets:
+            loop.add_reader(listener, self._accept, listener)
 
-    def _end_silent_later(self) -> None:
+    def _schedule_close_late(self) -> None:
         loop = asyncio.get_running_loop()
-        self._ending_silent = loop.call_later(
-            FIRST_REQUEST_SECONDS / 4, self._end_silent
-        )
+        self._late_timer = loop.call_later(FIRST_REQUEST_SECONDS / 4, self._close_late)
 
-    def _end_silent(self) -> None:
+    def _close_late(self) -> None:
         """Close connections that did not send their first request in time."""
-        self._ending_silent = None
+        self._late_timer = None
         latest = time.monotonic() - FIRST_REQUEST_SECONDS
-        late = [it for it, since in self._silent.items() if since <= latest]
+        late = [it for it, since in self._new_since.items() if since <= latest]
         self._abort(late)
-        if self._silent:
-            self._end_silent_later()
+        if self._new_since:
+            self._schedule_close_late()
 
 
-class _ServerLog(logging.Logger):
+class _AiohttpLogger(logging.Logger):
     """Takes what aiohttp's server logs.
 
     It logs requests that are no HTTP as errors, with a traceback. They are what
@@ -259,24 +259,24 @@ class _ServerLog(logging.Logger):
     def __init__(self, counts: ConnectionCounts) -> None:
         super().__init__("aiohttp.server", logging.WARNING)
         self._counts = counts
-        self._limited = RateLimitedLog(logger)
+        self._limited = RateLimitedLogger(logger)
 
     def debug(self, msg: object, *args: object, **options: Any) -> None:  # noqa: ANN401 - as logging has it
         """Count a request in an unknown method, which is often TLS; drop the rest."""
         if isinstance(options.get("exc_info"), HttpProcessingError):
-            self._note_malformed(options["exc_info"])
+            self._count_malformed(options["exc_info"])
 
     def exception(self, msg: object, *args: object, **options: Any) -> None:  # noqa: ANN401 - as above
         """Log a failure of ours as an error, but no malformed request."""
         error = options.get("exc_info")
         if isinstance(error, HttpProcessingError):
-            self._note_malformed(error)
+            self._count_malformed(error)
         elif isinstance(error, BaseException):
-            logger.error("request failed", extra={"error": describe(error)})
+            logger.error("request failed", extra={"error": summarize_error(error)})
         else:
             logger.error("request failed")
 
-    def _note_malformed(self, error: HttpProcessingError) -> None:
+    def _count_malformed(self, error: HttpProcessingError) -> None:
         self._counts.malformed += 1
         # Not its message, which quotes the request.
         self._limited.log(logging.INFO, "malformed request", error=type(error).__name__)

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.domain.errors import ConfigurationError
-from gateway.http.connections import ConnectionCounts, LimitedServer
+from gateway.http.connections import ConnectionCounts, LimitedHttpServer
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,34 +20,34 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _BACKLOG = 128
 """Connections that wait to be accepted."""
 
-_SOME_CONNECTIONS = 1000
+_DEFAULT_MAX_CONNECTIONS = 1000
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-Pages = Mapping[tuple[str, str], Handler]
+Endpoints = Mapping[tuple[str, str], Handler]
 """What is served, by method and path. "/name/" is all that is under it."""
 
 
 @asynccontextmanager
-async def listening(
-    pages: Pages,
+async def serve_http(
+    endpoints: Endpoints,
     host: str,
     port: int,
     *,
-    shared: bool = False,
-    most_connections: int = _SOME_CONNECTIONS,
+    reuse_port: bool = False,
+    max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
     """Serve over HTTP inside of the block; requests under way are finished at its end.
 
     Args:
-        pages: what is served.
+        endpoints: what is served.
         host: the address to listen on.
         port: its port.
-        shared: other processes of ours listen on the port, too; the system spreads
+        reuse_port: other processes of ours listen on the port, too; the system spreads
             the connections over them.
-        most_connections: how many may be open at a time.
+        max_connections: how many may be open at a time.
         counts: what is counted.
 
     Raises:
@@ -62,7 +62,7 @@ async def listening(
             host,
             port,
             # None is the system's default, and what platforms without sharing want.
-            reuse_port=True if shared else None,
+            reuse_port=True if reuse_port else None,
             start_serving=False,
         )
         sockets = [it.dup() for it in bound.sockets]
@@ -71,33 +71,33 @@ async def listening(
             it.setblocking(False)
             it.listen(_BACKLOG)
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from None
-    async with _serving(pages, sockets, most_connections, counts):
+        raise _build_listen_error(host, port, error) from None
+    async with _serve(endpoints, sockets, max_connections, counts):
         yield
 
 
 @asynccontextmanager
-async def listening_on_socket(
-    pages: Pages,
+async def serve_unix_socket(
+    endpoints: Endpoints,
     path: Path,
     *,
-    most_connections: int = _SOME_CONNECTIONS,
+    max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
     """Serve over HTTP on a Unix socket inside of the block.
 
     Args:
-        pages: what is served.
+        endpoints: what is served.
         path: of the socket; one that a dead process left there is replaced.
-        most_connections: how many may be open at a time.
+        max_connections: how many may be open at a time.
         counts: what is counted.
     """
-    async with _serving(pages, [_bind(path)], most_connections, counts):
+    async with _serve(endpoints, [_bind_unix_socket(path)], max_connections, counts):
         yield
 
 
 @asynccontextmanager
-async def reserved(host: str, port: int) -> AsyncIterator[None]:
+async def reserve_port(host: str, port: int) -> AsyncIterator[None]:
     """Keep a port for processes of ours that share it, inside of the block.
 
     Sharing is open to every process of the same user, so that two gateways would each
@@ -114,26 +114,26 @@ async def reserved(host: str, port: int) -> AsyncIterator[None]:
             asyncio.Protocol, host, port, start_serving=False
         )
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from None
+        raise _build_listen_error(host, port, error) from None
     async with server:
-        for held in server.sockets:
+        for listener in server.sockets:
             # asyncio set it, so that connections of the last run are no obstacle. From
             # here on it would let another reservation in.
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         yield
 
 
 @asynccontextmanager
-async def _serving(
-    pages: Pages,
+async def _serve(
+    endpoints: Endpoints,
     sockets: Collection[socket.socket],
-    most_connections: int,
+    max_connections: int,
     counts: ConnectionCounts | None,
 ) -> AsyncIterator[None]:
-    server = LimitedServer(
-        choosing(pages),
-        most_connections=most_connections,
+    server = LimitedHttpServer(
+        build_handler(endpoints),
+        max_connections=max_connections,
         counts=counts or ConnectionCounts(),
     )
     server.start(sockets)
@@ -143,32 +143,34 @@ async def _serving(
         await server.close()
 
 
-def choosing(pages: Pages) -> Handler:
+def build_handler(endpoints: Endpoints) -> Handler:
     """Give the handler of all pages.
 
     In place of aiohttp's application and router, which took a seventh of the time of a
     request: there is nothing to choose from but whole paths and their first parts.
     """
-    heads = {
-        ("HEAD", path): it for (method, path), it in pages.items() if method == "GET"
+    head_handlers = {
+        ("HEAD", path): it
+        for (method, path), it in endpoints.items()
+        if method == "GET"
     }
-    served = {**pages, **heads}
+    handlers = {**endpoints, **head_handlers}
 
     def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         method, path = request.method, request.rel_url.raw_path
-        if handler := served.get((method, path)):
+        if handler := handlers.get((method, path)):
             return handler(request)
         top = path[: path.find("/", 1) + 1]
-        if handler := served.get((method, top)):
+        if handler := handlers.get((method, top)):
             return handler(request)
-        if allowed := {allowed for allowed, known in served if known in {path, top}}:
+        if allowed := {allowed for allowed, known in handlers if known in {path, top}}:
             raise web.HTTPMethodNotAllowed(method, allowed)
         raise web.HTTPNotFound
 
     return answer
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind_unix_socket(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.setblocking(False)
@@ -177,7 +179,7 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def _cannot_listen(
+def _build_listen_error(
     host: str, port: int, error: OSError | UnicodeError
 ) -> ConfigurationError:
     if isinstance(error, UnicodeError):
@@ -189,13 +191,13 @@ def _cannot_listen(
     return ConfigurationError([f"cannot listen on {host}:{port}: {reason}"])
 
 
-def answer_status(health: Mapping[str, Any]) -> web.Response:
+def build_status_response(health: Mapping[str, Any]) -> web.Response:
     """Make the public answer of `/health`, which anybody may read."""
     body = msgspec.json.encode({"status": health["status"]})
     return web.Response(body=body, content_type=_JSON)
 
 
-class Ops:
+class HealthEndpoints:
     """Answers from what the rest of the program tells when it is asked."""
 
     def __init__(
@@ -213,31 +215,33 @@ class Ops:
                 updates should be sent here.
             metrics: the page of `/metrics`.
         """
-        self._health = health
-        self._ready = ready
-        self._metrics = metrics
-        self.public: Pages = {("GET", "/health"): self.answer_status}
+        self._get_health = health
+        self._get_readiness = ready
+        self._render_metrics = metrics
+        self.public: Endpoints = {("GET", "/health"): self.handle_status}
         """`/health` for everybody: "ok" or "degraded", and nothing else."""
-        self.internal: Pages = {
-            ("GET", "/health"): self._answer_health,
-            ("GET", "/ready"): self._answer_ready,
-            ("GET", "/metrics"): self._answer_metrics,
+        self.internal: Endpoints = {
+            ("GET", "/health"): self._handle_health,
+            ("GET", "/ready"): self._handle_ready,
+            ("GET", "/metrics"): self._handle_metrics,
         }
         """`/health` with all details, `/ready` and `/metrics`: for operators."""
 
-    async def answer_status(self, request: web.BaseRequest) -> web.Response:
+    async def handle_status(self, request: web.BaseRequest) -> web.Response:
         """Answer whether all is well, without a reason."""
-        return answer_status(self._health())
+        return build_status_response(self._get_health())
 
-    async def _answer_health(self, request: web.BaseRequest) -> web.Response:
-        body = msgspec.json.encode(self._health())
+    async def _handle_health(self, request: web.BaseRequest) -> web.Response:
+        body = msgspec.json.encode(self._get_health())
         return web.Response(body=body, content_type=_JSON)
 
-    async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
-        ready = self._ready()
+    async def _handle_ready(self, request: web.BaseRequest) -> web.Response:
+        ready = self._get_readiness()
         body = msgspec.json.encode(ready)
         status = 200 if ready["ready"] else 503
         return web.Response(status=status, body=body, content_type=_JSON)
 
-    async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": _PROMETHEUS})
+    async def _handle_metrics(self, request: web.BaseRequest) -> web.Response:
+        return web.Response(
+            body=self._render_metrics(), headers={"Content-Type": _PROMETHEUS}
+        )

@@ -27,7 +27,7 @@ from gateway.mailboxes.redis.commands import (
 )
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class RedisCancellationBus(LocalCancellationBus):
                     logger.warning("stops reach one worker: redis refuses the channel")
                 self._is_permitted = False
             except Exception as error:  # noqa: BLE001 - the next connection may work
-                logger.debug("stops not heard", extra={"error": describe(error)})
+                logger.debug("stops not heard", extra={"error": summarize_error(error)})
             finally:
                 self.subscribed.clear()
                 await connection.disconnect(nowait=True)

@@ -20,24 +20,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 
-MOST_LINES = 5_000
+MAX_QUEUED_LINES = 5_000
 """Lines that wait to be written: about 2 MB, two seconds of a gateway at full load."""
 
-LONGEST_WRITE = select.PIPE_BUF
+MAX_WRITE_BYTES = select.PIPE_BUF
 """Bytes. No more are written at once, so that a pipe takes them in one piece and lines
 of several workers do not mix."""
 
-GATHER_SECONDS = 0.1
+BATCH_SECONDS = 0.1
 """How long lines are gathered for one write. Each time that the thread wakes up, it
 takes the interpreter away from the event loop. A `kill -9` loses what was gathered."""
 
-_FEW_LINES = 50
+_MAX_LINES_TO_DELAY = 50
 """With more than that in the queue there is no need to wait for more."""
 
-_MOST_GATHERED = 500
+_MAX_BATCH_LINES = 500
 """Lines taken out of the queue at once: they do not count against its bound."""
 
-RETRY_SECONDS = 0.2
+RETRY_DELAY_SECONDS = 0.2
 """Before the next attempt after a write failed, for example because a disk is full."""
 
 
@@ -53,48 +53,50 @@ class LogWriter:
     def __init__(
         self,
         descriptor: int,
-        describe_drops: Callable[[int], bytes],
+        format_dropped: Callable[[int], bytes],
         *,
-        most_lines: int = MOST_LINES,
+        max_lines: int = MAX_QUEUED_LINES,
     ) -> None:
         self._descriptor = descriptor
-        self._describe_drops = describe_drops
-        self._most_lines = most_lines
+        self._format_dropped = format_dropped
+        self._max_lines = max_lines
         # Its `put` may be interrupted by a finalizer that puts something, too.
         self._queue: SimpleQueue[bytes] = SimpleQueue()
         self.dropped = 0
         """Lines that were dropped since the start."""
-        self._told = 0
+        self._reported_drops = 0
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread = threading.Thread(
+            target=self._write_queued, name="log", daemon=True
+        )
         self._thread.start()
 
     def write(self, line: bytes) -> None:
         """Write a line soon, or drop it if too many wait. Never waits itself."""
-        if self._queue.qsize() < self._most_lines:
+        if self._queue.qsize() < self._max_lines:
             self._queue.put(line)
         else:
             self.dropped += 1
 
-    def close(self, within: float) -> None:
+    def close(self, timeout: float) -> None:
         """Write what waits, for at most so many seconds. Nothing is written after."""
         self._closing.set()
         self._queue.put(b"")  # wakes the thread
-        self._thread.join(within)
+        self._thread.join(timeout)
 
-    def _run(self) -> None:
+    def _write_queued(self) -> None:
         while not (self._closing.is_set() and self._queue.empty()):
             lines = [self._queue.get()]
-            if self._queue.qsize() < _FEW_LINES and not self._closing.is_set():
-                time.sleep(GATHER_SECONDS)
+            if self._queue.qsize() < _MAX_LINES_TO_DELAY and not self._closing.is_set():
+                time.sleep(BATCH_SECONDS)
             # Read first: what is dropped from here on came after what is taken now.
             dropped = self.dropped
-            while len(lines) < _MOST_GATHERED and not self._queue.empty():
+            while len(lines) < _MAX_BATCH_LINES and not self._queue.empty():
                 lines.append(self._queue.get())
-            if dropped > self._told:
-                lines.append(self._describe_drops(dropped - self._told))
-                self._told = dropped
-            for data in _join(lines):
+            if dropped > self._reported_drops:
+                lines.append(self._format_dropped(dropped - self._reported_drops))
+                self._reported_drops = dropped
+            for data in _join_lines(lines):
                 self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -103,18 +105,18 @@ class LogWriter:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:  # another process made it non-blocking
-                select.select([], [self._descriptor], [], RETRY_SECONDS)
+                select.select([], [self._descriptor], [], RETRY_DELAY_SECONDS)
             except OSError:
-                if self._closing.wait(RETRY_SECONDS):
+                if self._closing.wait(RETRY_DELAY_SECONDS):
                     return
 
 
-def _join(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines into pieces of at most `LONGEST_WRITE` bytes. No line is cut."""
+def _join_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines into pieces of at most `MAX_WRITE_BYTES` bytes. No line is cut."""
     piece: list[bytes] = []
     size = 0
     for line in lines:
-        if piece and size + len(line) > LONGEST_WRITE:
+        if piece and size + len(line) > MAX_WRITE_BYTES:
             yield b"".join(piece)
             piece, size = [], 0
         piece.append(line)

@@ -21,22 +21,22 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.observability.log_writer import LONGEST_WRITE, LogWriter
+from gateway.observability.log_writer import MAX_WRITE_BYTES, LogWriter
 
 logger = logging.getLogger("gateway.update")
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-_FRAMES = 6
-_CUT_MESSAGE = 200
-_HEAD = ("time", "level", "logger", "message", "worker")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_MAX_FRAMES = 6
+_MAX_CUT_MESSAGE = 200
+_HEAD_FIELDS = ("time", "level", "logger", "message", "worker")
 
-END_SECONDS = 1.0
+FLUSH_TIMEOUT_SECONDS = 1.0
 """How long the end of the program waits for the last lines to be written."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def start_logging(level: str, worker: str = "") -> None:
+def configure_logging(level: str, worker: str = "") -> None:
     """Send all logs to standard output.
 
     Args:
@@ -46,21 +46,25 @@ def start_logging(level: str, worker: str = "") -> None:
     """
     # It is None where the program was started with its standard output closed.
     output = sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_WRONLY)
-    writer = LogWriter(output, lambda lines: _encode(_drops(lines, worker)) + b"\n")
-    atexit.register(writer.close, END_SECONDS)
+    writer = LogWriter(
+        output, lambda lines: _encode(_build_dropped_line(lines, worker)) + b"\n"
+    )
+    atexit.register(writer.close, FLUSH_TIMEOUT_SECONDS)
     # What cannot be logged must not fill standard error.
     logging.raiseExceptions = False
-    handler = JsonLines(writer, worker)
+    handler = JsonLinesHandler(writer, worker)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("gateway").setLevel(level)
 
 
-def dropped_lines() -> int:
+def count_dropped_lines() -> int:
     """Count the lines that were dropped because the log could not be written."""
-    return sum(it.dropped for it in logging.root.handlers if isinstance(it, JsonLines))
+    return sum(
+        it.dropped for it in logging.root.handlers if isinstance(it, JsonLinesHandler)
+    )
 
 
-def log_turn(record: ProcessingRecord) -> None:
+def log_update(record: ProcessingRecord) -> None:
     """Write the line of one update.
 
     There is one for every update, and the way through `logging` would cost more than
@@ -69,7 +73,7 @@ def log_turn(record: ProcessingRecord) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
     line = {
-        "time": _utc(time.time()),
+        "time": _format_utc(time.time()),
         "level": "info",
         "logger": logger.name,
         "message": "update",
@@ -85,11 +89,11 @@ def log_turn(record: ProcessingRecord) -> None:
         "fault": record.error,
     }
     for handler in logging.root.handlers:
-        if isinstance(handler, JsonLines):
+        if isinstance(handler, JsonLinesHandler):
             handler.write(line)
 
 
-class RateLimitedLog:
+class RateLimitedLogger:
     """Logs what strangers can cause: at once, and then a count each second at most.
 
     Each message is limited by itself. Nothing else is kept, so the fields of those that
@@ -103,13 +107,13 @@ class RateLimitedLog:
     def __init__(self, logger: logging.Logger, seconds: float = 1.0) -> None:
         self._logger = logger
         self._seconds = seconds
-        self._repeated: dict[tuple[int, str], int] = {}
+        self._repeat_counts: dict[tuple[int, str], int] = {}
         """How often a message came again, of those that were logged just now."""
 
     @property
-    def quiet(self) -> bool:
+    def is_quiet(self) -> bool:
         """True: nothing was logged lately, and the next message is logged at once."""
-        return not self._repeated
+        return not self._repeat_counts
 
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log or count a message. It and its level are from a short list.
@@ -117,40 +121,40 @@ class RateLimitedLog:
         Has to be called in the event loop.
         """
         key = level, message
-        if key in self._repeated:
-            self._repeated[key] += 1
+        if key in self._repeat_counts:
+            self._repeat_counts[key] += 1
         else:
             self._write(key, fields)
 
     def _write(self, key: tuple[int, str], fields: dict[str, object]) -> None:
         self._logger.log(*key, extra=fields)
-        self._repeated[key] = 0
+        self._repeat_counts[key] = 0
         loop = asyncio.get_running_loop()
         loop.call_later(self._seconds, self._write_count, key)
 
     def _write_count(self, key: tuple[int, str]) -> None:
-        if repeated := self._repeated.pop(key):
+        if repeated := self._repeat_counts.pop(key):
             self._write(key, {"repeated": repeated})
 
 
-def describe(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Tell an error's class and where it came from.
 
     Its message and the values around it are left out: they may quote a user.
     """
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
     places = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]
     return " < ".join([type(error).__name__, *places])
 
 
-class Output(Protocol):
+class LineOutput(Protocol):
     """Takes whole lines; several threads may write at a time."""
 
     def write(self, data: bytes, /) -> object:
         """Take a line."""
 
 
-class JsonLines(logging.Handler):
+class JsonLinesHandler(logging.Handler):
     """Writes each record as a line of JSON.
 
     Args:
@@ -158,7 +162,7 @@ class JsonLines(logging.Handler):
         worker: is said in every line, if it is not empty.
     """
 
-    def __init__(self, output: Output, worker: str = "") -> None:
+    def __init__(self, output: LineOutput, worker: str = "") -> None:
         super().__init__()
         self._output = output
         self._worker = worker
@@ -171,7 +175,7 @@ class JsonLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         try:
-            line = _line(record)
+            line = _build_line(record)
         except Exception:  # noqa: BLE001 - as all handlers of logging do
             self.handleError(record)
         else:
@@ -183,23 +187,26 @@ class JsonLines(logging.Handler):
             line["worker"] = self._worker
         try:
             data = _encode(line) + b"\n"
-            if len(data) > LONGEST_WRITE:
-                data = _encode(_cut(line, len(data))) + b"\n"
+            if len(data) > MAX_WRITE_BYTES:
+                data = _encode(_truncate_line(line, len(data))) + b"\n"
             self._output.write(data)
         except Exception:  # noqa: BLE001, S110 - a log must not stop what it tells of
             pass
 
 
-def _cut(line: dict[str, Any], size: int) -> dict[str, Any]:
+def _truncate_line(line: dict[str, Any], size: int) -> dict[str, Any]:
     """Keep the head of a line that is too long, and tell its size in bytes."""
-    kept = {name: line[name] for name in _HEAD if name in line}
-    return kept | {"message": str(line["message"])[:_CUT_MESSAGE], "cut_bytes": size}
+    kept = {name: line[name] for name in _HEAD_FIELDS if name in line}
+    return kept | {
+        "message": str(line["message"])[:_MAX_CUT_MESSAGE],
+        "cut_bytes": size,
+    }
 
 
-def _drops(lines: int, worker: str) -> dict[str, Any]:
+def _build_dropped_line(lines: int, worker: str) -> dict[str, Any]:
     """Make the line that tells of lines that were dropped."""
     line: dict[str, Any] = {
-        "time": _utc(time.time()),
+        "time": _format_utc(time.time()),
         "level": "warning",
         "logger": __name__,
         "message": "log lines dropped",
@@ -208,28 +215,28 @@ def _drops(lines: int, worker: str) -> dict[str, Any]:
     return line | {"worker": worker} if worker else line
 
 
-def _line(record: logging.LogRecord) -> dict[str, Any]:
+def _build_line(record: logging.LogRecord) -> dict[str, Any]:
     line: dict[str, Any] = {
-        "time": _utc(record.created),
+        "time": _format_utc(record.created),
         "level": record.levelname.lower(),
         "logger": record.name,
     }
     if record.name.partition(".")[0] == "gateway":
         line["message"] = record.msg
         fields = vars(record).items()
-        line.update({name: it for name, it in fields if name not in _STANDARD})
+        line.update({name: it for name, it in fields if name not in _STANDARD_FIELDS})
     else:
         line["message"] = str(record.msg).partition("\n")[0]
     if record.exc_info and record.exc_info[1] is not None:
-        line["error"] = describe(record.exc_info[1])
+        line["error"] = summarize_error(record.exc_info[1])
     return line
 
 
-def _utc(seconds: float) -> str:
+def _format_utc(seconds: float) -> str:
     whole = int(seconds)
-    return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{_format_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=1)  # most lines have the second of the line before
-def _to_the_second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

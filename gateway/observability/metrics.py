@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from gateway.domain.processing_record import ProcessingRecord
 
-_SECONDS = (
+_BUCKETS = (
     0.001,
     0.0025,
     0.005,
@@ -40,7 +40,7 @@ _SECONDS = (
     10.0,
     30.0,
 )
-_BOUNDS = (*map(str, _SECONDS), "+Inf")
+_BOUNDS = (*map(str, _BUCKETS), "+Inf")
 
 
 class ProcessMetrics:
@@ -49,37 +49,43 @@ class ProcessMetrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
 
-    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Add a gauge."""
-        Gauge(name, meaning, registry=self._registry).set_function(read)
+        Gauge(name, description, registry=self._registry).set_function(read)
 
-    def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def add_counter(
+        self, name: str, description: str, read: Callable[[], float]
+    ) -> None:
         """Add a counter. Its series is called `name` and "_total"."""
         self._registry.register(
-            _ReadCollector(lambda: CounterMetricFamily(name, meaning, value=read()))
+            _ReadCollector(lambda: CounterMetricFamily(name, description, value=read()))
         )
 
-    def labelled_counter(
-        self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, int]]
+    def add_labelled_counter(
+        self,
+        name: str,
+        description: str,
+        label: str,
+        read: Callable[[], Mapping[str, int]],
     ) -> None:
         """Add a counter with one series for each value of a label.
 
         Args:
             name: without "_total".
-            meaning: what is counted.
+            description: what is counted.
             label: the name of the label.
             read: returns the counts by the label's value.
         """
 
         def family() -> Metric:
-            counts = CounterMetricFamily(name, meaning, labels=[label])
+            counts = CounterMetricFamily(name, description, labels=[label])
             for value, count in read().items():
                 counts.add_metric([value], count)
             return counts
 
         self._registry.register(_ReadCollector(family))
 
-    def page(self) -> bytes:
+    def render(self) -> bytes:
         """Give all of it in the Prometheus text format, version 0.0.4."""
         return generate_latest(self._registry)
 
@@ -91,7 +97,7 @@ class Metrics(ProcessMetrics):
         super().__init__()
         self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """How many there were, by kind, route and outcome."""
-        self._mailbox = _Timings(
+        self._queue_wait = _Timings(
             "gateway_mailbox_seconds",
             "From the arrival of an update to the start of its turn.",
         )
@@ -105,9 +111,9 @@ class Metrics(ProcessMetrics):
             "One call of the Bot API, its retries and their pauses included.",
             "method",
         )
-        self._registry.register(_ReadCollector(self._updates_family))
-        for timings in (self._mailbox, self._service, self._bot_api):
-            self._registry.register(_ReadCollector(timings.family))
+        self._registry.register(_ReadCollector(self._build_updates_family))
+        for timings in (self._queue_wait, self._service, self._bot_api):
+            self._registry.register(_ReadCollector(timings.build_family))
         self._reply_faults = Counter(
             "gateway_reply_faults",
             "Parts of replies that were left out because Telegram refuses them.",
@@ -115,23 +121,23 @@ class Metrics(ProcessMetrics):
             registry=self._registry,
         )
 
-    def observe(self, record: ProcessingRecord) -> None:
+    def observe_update(self, record: ProcessingRecord) -> None:
         """Count and time an update."""
         self._updates[record.update_type, record.route, record.outcome] += 1
         if record.queue_seconds:
-            self._mailbox.add(record.queue_seconds)
+            self._queue_wait.observe(record.queue_seconds)
         if record.service_seconds:
-            self._service.add(record.service_seconds, record.route)
+            self._service.observe(record.service_seconds, record.route)
 
     def observe_call(self, method: str, seconds: float) -> None:
         """Time a call of the Bot API."""
-        self._bot_api.add(seconds, method)
+        self._bot_api.observe(seconds, method)
 
     def count_reply_fault(self, fault: str) -> None:
         """Count a part of a reply that was left out. Any thread may call this."""
         self._reply_faults.labels(fault).inc()
 
-    def _updates_family(self) -> Metric:
+    def _build_updates_family(self) -> Metric:
         family = CounterMetricFamily(
             "gateway_updates",
             "Updates by what became of them.",
@@ -148,24 +154,26 @@ class _Timings:
     Without a label its series is there from the start.
     """
 
-    def __init__(self, name: str, meaning: str, label: str = "") -> None:
+    def __init__(self, name: str, description: str, label: str = "") -> None:
         self._name = name
-        self._meaning = meaning
+        self._description = description
         self._labels = [label] if label else []
         self._series: dict[str, list[float]] = {} if label else {"": _new_series()}
         """Of each value of the label: the count of each bucket, and last the sum."""
 
-    def add(self, seconds: float, value: str = "") -> None:
+    def observe(self, seconds: float, value: str = "") -> None:
         """Count something that took so long."""
         series = self._series.get(value)
         if series is None:
             series = self._series[value] = _new_series()
-        series[bisect_left(_SECONDS, seconds)] += 1
+        series[bisect_left(_BUCKETS, seconds)] += 1
         series[-1] += seconds
 
-    def family(self) -> Metric:
+    def build_family(self) -> Metric:
         """Give it as prometheus_client wants it."""
-        family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
+        family = HistogramMetricFamily(
+            self._name, self._description, labels=self._labels
+        )
         for value, (*counts, total) in self._series.items():
             buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
             family.add_metric([value], buckets, total)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.observability.logging import RateLimitedLog, describe
+from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Webhook:
         self._record_update = record_update
         self._clock = clock
         self._body_timeout = body_timeout
-        self._limited_log = RateLimitedLog(logger)
+        self._limited_log = RateLimitedLogger(logger)
         self._ok_response = _EmptyOkResponse(clock)
         self.endpoints = {("POST", WEBHOOK_PATH): self.handle}
         """What is served, by method and path."""
@@ -81,7 +81,7 @@ class Webhook:
             await self._process(request)
         except Exception as error:  # noqa: BLE001 - Telegram gets its 200 all the same
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                "webhook failed", extra={"error": describe(error)}
+                "webhook failed", extra={"error": summarize_error(error)}
             )
         if request.content.is_eof():
             can_keep_alive = request.keep_alive and request.version == HttpVersion11
@@ -126,7 +126,7 @@ class Webhook:
         try:
             update = self._parse(body, arrived_at)
         except Exception as error:  # noqa: BLE001 - what trips the reader is kept too
-            self._report_bad_body("malformed", len(body), describe(error))
+            self._report_bad_body("malformed", len(body), summarize_error(error))
             if body:
                 await self._dead_letter_body(body, "malformed")
             return
@@ -160,7 +160,7 @@ class Webhook:
         context = update.context
         logger.error(
             "update was not accepted",
-            extra={"request_id": context.request_id, "error": describe(error)},
+            extra={"request_id": context.request_id, "error": summarize_error(error)},
         )
         self._record_update(
             ProcessingRecord(

@@ -4,7 +4,7 @@ A worker's own pages are on a Unix socket that only this user can reach. The pro
 above them asks all of them and gives one answer, so that nobody sees a random worker.
 
 Concurrency: all workers are asked at the same time, and none is waited for longer than
-`ANSWER_SECONDS`. Whoever asks a worker for its health while it asks already shares that
+`WORKER_TIMEOUT_SECONDS`. Whoever asks a worker for its health while it asks already shares that
 answer.
 """
 
@@ -24,51 +24,51 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-ANSWER_SECONDS = 0.75
+WORKER_TIMEOUT_SECONDS = 0.75
 """How long a worker has to answer. One that hangs must not hang the others' pages."""
-WHOLE_SECONDS = 1.0
+SUPERVISOR_TIMEOUT_SECONDS = 1.0
 """How long the process above has, for a worker that asks it: longer, because it waits
 for the workers in between."""
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-_OWN_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """This process has no room for another connection."""
 
-Facts = dict[str, Any]
+JsonObject = dict[str, Any]
 """What a page in JSON says."""
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Restarts = Callable[[], Sequence[int]]
 
 
-def socket_of_worker(directory: Path, number: int) -> Path:
+def get_worker_socket(directory: Path, number: int) -> Path:
     """Name the socket at which a worker shows its own pages."""
     return directory / str(number)
 
 
-def socket_of_whole(directory: Path) -> Path:
+def get_supervisor_socket(directory: Path) -> Path:
     """Name the socket at which the health of all workers is told."""
     return directory / "whole"
 
 
-def remove_sockets(own: Path) -> None:
+def remove_sockets(worker_socket: Path) -> None:
     """Remove what a process above that is gone could not remove; the last one does.
 
     Args:
-        own: the socket of this worker.
+        worker_socket: the socket of this worker.
     """
     with contextlib.suppress(OSError):
-        own.unlink(missing_ok=True)
-        socket_of_whole(own.parent).unlink(missing_ok=True)
-        own.parent.rmdir()
+        worker_socket.unlink(missing_ok=True)
+        get_supervisor_socket(worker_socket.parent).unlink(missing_ok=True)
+        worker_socket.parent.rmdir()
 
 
-class NotAsked:
+class LocalFailure:
     """Stands for the answer of a process that could not be asked."""
 
 
-class Whole:
+class AggregatedEndpoints:
     """The pages of the process above the workers.
 
     Args:
@@ -90,58 +90,58 @@ class Whole:
         self._own_metrics = own_metrics
         self._own_failing = own_failing
         self.internal = {
-            ("GET", "/health"): self._answer_health,
-            ("GET", "/ready"): self._answer_ready,
-            ("GET", "/metrics"): self._answer_metrics,
+            ("GET", "/health"): self._handle_health,
+            ("GET", "/ready"): self._handle_ready,
+            ("GET", "/metrics"): self._handle_metrics,
         }
         """`/health` with all details, `/ready` and `/metrics`: for operators."""
-        self.health = {("GET", "/health"): self._answer_status}
+        self.health = {("GET", "/health"): self._handle_status}
         """`/health` as everybody may read it, for the workers to ask for."""
 
-    async def silent(self) -> set[int]:
+    async def find_unresponsive(self) -> set[int]:
         """Tell which workers do not answer, but not those that could not be asked."""
-        answers = await self._try_all("/ready")
+        answers = await self._fetch_all("/ready")
         return {number for number, it in enumerate(answers) if it is None}
 
-    async def _answer_ready(self, request: web.BaseRequest) -> web.Response:
-        ready = merge_ready(await self._ask_for_facts("/ready"))
+    async def _handle_ready(self, request: web.BaseRequest) -> web.Response:
+        ready = merge_ready(await self._fetch_json("/ready"))
         body = msgspec.json.encode(ready)
         status = 200 if ready["ready"] else 503
         return web.Response(status=status, body=body, content_type=_JSON)
 
-    async def _answer_metrics(self, request: web.BaseRequest) -> web.Response:
-        pages = await self._ask_all("/metrics")
+    async def _handle_metrics(self, request: web.BaseRequest) -> web.Response:
+        pages = await self._fetch_pages("/metrics")
         body = merge_metrics(pages, self._restarts(), self._own_metrics())
         return web.Response(body=body, headers={"Content-Type": _PROMETHEUS})
 
-    async def _answer_health(self, request: web.BaseRequest) -> web.Response:
-        body = msgspec.json.encode(await self._health())
+    async def _handle_health(self, request: web.BaseRequest) -> web.Response:
+        body = msgspec.json.encode(await self._get_health())
         return web.Response(body=body, content_type=_JSON)
 
-    async def _answer_status(self, request: web.BaseRequest) -> web.Response:
-        health = await self._health()
+    async def _handle_status(self, request: web.BaseRequest) -> web.Response:
+        health = await self._get_health()
         body = msgspec.json.encode({"status": health["status"]})
         return web.Response(body=body, content_type=_JSON)
 
-    async def _health(self) -> Facts:
-        answers = await self._ask_for_facts("/health")
+    async def _get_health(self) -> JsonObject:
+        answers = await self._fetch_json("/health")
         return merge_health(answers, self._own_failing())
 
-    async def _ask_for_facts(self, page: str) -> list[Facts | None]:
-        answers = await self._ask_all(page)
+    async def _fetch_json(self, page: str) -> list[JsonObject | None]:
+        answers = await self._fetch_pages(page)
         return [None if it is None else msgspec.json.decode(it) for it in answers]
 
-    async def _ask_all(self, page: str) -> list[bytes | None]:
-        answers = await self._try_all(page)
-        return [None if isinstance(it, NotAsked) else it for it in answers]
+    async def _fetch_pages(self, page: str) -> list[bytes | None]:
+        answers = await self._fetch_all(page)
+        return [None if isinstance(it, LocalFailure) else it for it in answers]
 
-    async def _try_all(self, page: str) -> list[bytes | NotAsked | None]:
+    async def _fetch_all(self, page: str) -> list[bytes | LocalFailure | None]:
         return await asyncio.gather(
-            *(_try(path, page, ANSWER_SECONDS) for path in self._sockets)
+            *(_fetch(path, page, WORKER_TIMEOUT_SECONDS) for path in self._sockets)
         )
 
 
-class WholeHealth:
+class SupervisorHealthProxy:
     """The public `/health` of a worker: it tells the health of all of them.
 
     Args:
@@ -149,25 +149,27 @@ class WholeHealth:
         own: answers with the worker's own status, for when that one does not.
     """
 
-    def __init__(self, path: Path, own: Handler) -> None:
-        self._path = path
-        self._own = own
-        self._asking: asyncio.Task[bytes | NotAsked | None] | None = None
-        self.pages = {("GET", "/health"): self._answer}
+    def __init__(self, socket: Path, fallback: Handler) -> None:
+        self._socket = socket
+        self._fallback = fallback
+        self._pending_fetch: asyncio.Task[bytes | LocalFailure | None] | None = None
+        self.endpoints = {("GET", "/health"): self._handle_health}
         """What is served, by method and path."""
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _handle_health(self, request: web.BaseRequest) -> web.Response:
         # The page is open to strangers, and one question to us is one to every worker.
-        if self._asking is None or self._asking.done():
-            question = _try(self._path, "/health", WHOLE_SECONDS)
-            self._asking = asyncio.create_task(question, name="ask for health")
-        body = await asyncio.shield(self._asking)
+        if self._pending_fetch is None or self._pending_fetch.done():
+            fetch = _fetch(self._socket, "/health", SUPERVISOR_TIMEOUT_SECONDS)
+            self._pending_fetch = asyncio.create_task(fetch, name="ask for health")
+        body = await asyncio.shield(self._pending_fetch)
         if not isinstance(body, bytes):
-            return await self._own(request)
+            return await self._fallback(request)
         return web.Response(body=body, content_type=_JSON)
 
 
-def merge_health(answers: Sequence[Facts | None], failing: Iterable[str] = ()) -> Facts:
+def merge_health(
+    answers: Sequence[JsonObject | None], failing: Iterable[str] = ()
+) -> JsonObject:
     """Put the workers' health together.
 
     Args:
@@ -177,16 +179,16 @@ def merge_health(answers: Sequence[Facts | None], failing: Iterable[str] = ()) -
     healths = [health for health in answers if health]
     missing = len(answers) - len(healths)
     tasks = sorted({*failing, *(it for own in healths for it in own["failing_tasks"])})
-    good = (
+    is_ok = (
         not missing
         and not tasks
         and all(health["status"] == "ok" for health in healths)
     )
     return {
-        "status": "ok" if good else "degraded",
-        "version": _each("version", healths),
-        "mailboxes": _each("mailboxes", healths),
-        "bot_api": _bot_api(healths),
+        "status": "ok" if is_ok else "degraded",
+        "version": _join_distinct("version", healths),
+        "mailboxes": _join_distinct("mailboxes", healths),
+        "bot_api": _merge_bot_api_status(healths),
         "workers": len(healths),
         "missing_workers": missing,
         "active_actors": sum(health["active_actors"] for health in healths),
@@ -196,7 +198,7 @@ def merge_health(answers: Sequence[Facts | None], failing: Iterable[str] = ()) -
     }
 
 
-def merge_ready(answers: Sequence[Facts | None]) -> Facts:
+def merge_ready(answers: Sequence[JsonObject | None]) -> JsonObject:
     """Put the workers' readiness together: one that is ready is enough.
 
     Args:
@@ -204,12 +206,12 @@ def merge_ready(answers: Sequence[Facts | None]) -> Facts:
     """
     known = [answer for answer in answers if answer]
     ready = any(answer["ready"] for answer in known)
-    reason = "" if ready else _each("reason", known) or "no worker answers"
-    return {"ready": ready, "reason": reason, "bot_api": _bot_api(known)}
+    reason = "" if ready else _join_distinct("reason", known) or "no worker answers"
+    return {"ready": ready, "reason": reason, "bot_api": _merge_bot_api_status(known)}
 
 
 def merge_metrics(
-    pages: Sequence[bytes | None], restarts: Sequence[int], own: bytes = b""
+    pages: Sequence[bytes | None], restarts: Sequence[int], supervisor_page: bytes = b""
 ) -> bytes:
     """Make one page in the Prometheus text format, version 0.0.4.
 
@@ -219,23 +221,23 @@ def merge_metrics(
     Args:
         pages: the workers' pages by number; None of one that did not answer.
         restarts: how often each worker was started again.
-        own: the page of the process above them, which is called "supervisor".
+        supervisor_page: the page of the process above them, which is called "supervisor".
     """
     families: dict[str, Metric] = {}
-    for worker, page in [*enumerate(pages), ("supervisor", own)]:
+    for worker, page in [*enumerate(pages), ("supervisor", supervisor_page)]:
         for family in text_string_to_metric_families((page or b"").decode()):
-            whole = families.setdefault(
+            merged = families.setdefault(
                 family.name, Metric(family.name, family.documentation, family.type)
             )
             for sample in family.samples:
                 labels = {**sample.labels, "worker": str(worker)}
-                whole.samples.append(sample._replace(labels=labels))
+                merged.samples.append(sample._replace(labels=labels))
     return generate_latest(
-        _Fixed([*_own_families(pages, restarts), *families.values()])
+        _StaticCollector([*_build_worker_families(pages, restarts), *families.values()])
     )
 
 
-def _own_families(
+def _build_worker_families(
     pages: Sequence[bytes | None], restarts: Sequence[int]
 ) -> Iterable[Metric]:
     answering = sum(page is not None for page in pages)
@@ -248,7 +250,7 @@ def _own_families(
     yield again
 
 
-class _Fixed(Collector):
+class _StaticCollector(Collector):
     """Metrics as they are, for the writer of the page."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
@@ -258,18 +260,18 @@ class _Fixed(Collector):
         return self._families
 
 
-def _bot_api(answers: Iterable[Facts]) -> str:
+def _merge_bot_api_status(answers: Iterable[JsonObject]) -> str:
     """Say whether the Bot API fails for any worker."""
     failing = any(answer["bot_api"] == "failing" for answer in answers)
     return "failing" if failing else "ok"
 
 
-def _each(name: str, answers: Iterable[Facts]) -> str:
+def _join_distinct(name: str, answers: Iterable[JsonObject]) -> str:
     """Give what the answers say, each thing once."""
     return ", ".join(sorted({answer[name] for answer in answers}))
 
 
-async def _try(path: Path, page: str, seconds: float) -> bytes | NotAsked | None:
+async def _fetch(path: Path, page: str, seconds: float) -> bytes | LocalFailure | None:
     """Get a page from a Unix socket, whatever its status.
 
     Returns:
@@ -286,6 +288,6 @@ async def _try(path: Path, page: str, seconds: float) -> bytes | NotAsked | None
             return await response.read()
     except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
         stood_still = time.monotonic() - begin > 2 * seconds
-        if stood_still or getattr(error, "errno", None) in _OWN_ERRORS:
-            return NotAsked()
+        if stood_still or getattr(error, "errno", None) in _LOCAL_ERRORS:
+            return LocalFailure()
         return None

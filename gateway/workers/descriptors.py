@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
-_ENOUGH = 4096
+_MIN_RECOMMENDED = 4096
 """Connections to the Bot API, to services, and from Telegram and strangers."""
 
-_MOST = 65_536
+_MAX_DIVIDED = 65_536
 """More are not shared out: each connection takes memory as well."""
 
 
-class DescriptorShares(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """How many connections of each kind may be open.
 
     The quarter that is left is for Redis, services, uploads, downloads and probes.
@@ -36,14 +36,14 @@ class DescriptorShares(NamedTuple):
     bot_api: int
 
 
-def share_descriptors(limit: int) -> DescriptorShares:
+def divide_descriptors(limit: int) -> ConnectionLimits:
     """Share out so many descriptors."""
-    limit = min(limit, _MOST)
+    limit = min(limit, _MAX_DIVIDED)
     operations = min(256, limit // 8)
     local = min(64, limit // 16)
     bot_api = min(1000, limit // 4)
     webhook = limit - limit // 4 - operations - local - bot_api
-    return DescriptorShares(webhook, operations, local, bot_api)
+    return ConnectionLimits(webhook, operations, local, bot_api)
 
 
 def raise_descriptor_limit() -> int:
@@ -54,12 +54,12 @@ def raise_descriptor_limit() -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
-        hard = max(soft, _MOST)
+        hard = max(soft, _MAX_DIVIDED)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < _ENOUGH:
+    if hard < _MIN_RECOMMENDED:
         logger.warning(
             "few file descriptors: few connections can be open",
-            extra={"limit": hard, "enough": _ENOUGH},
+            extra={"limit": hard, "enough": _MIN_RECOMMENDED},
         )
     return hard

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gateway.workers.supervisor import Backoff
+from gateway.workers.supervisor import RestartBackoff
 from tests.chaos.history import History, Kind
 from tests.chaos.poison import POISON, POISON_ANSWER, POISON_CALL
 from tests.chaos.run import play
@@ -98,14 +98,14 @@ async def storm(directory: Path, setup: Setup, kills: int, every: float) -> Stor
         await asyncio.sleep(5)
         async with asyncio.TaskGroup() as group:
             done = 0
-            backoffs = [Backoff() for _ in made.workers]
+            backoffs = [RestartBackoff() for _ in made.workers]
             while done < kills:
                 open_ones = [it for it in made.workers if it.gate.open and not it.busy]
                 if open_ones:
                     worker = made.rng.choice(open_ones)
                     worker.busy = True
                     done += 1
-                    pause = backoffs[worker.number].next(lived=every)
+                    pause = backoffs[worker.number].next_delay(lived=every)
                     group.create_task(_kill(made, worker, pause))
                 await asyncio.sleep(every)
             made.sender.stop()
@@ -184,12 +184,12 @@ async def poisoning(
 
 async def _keep_alive(made: World, worker: Worker) -> None:
     """Start a worker again whenever it ended, as the supervisor does."""
-    backoff = Backoff()
+    backoff = RestartBackoff()
     while True:
         began = time.monotonic()
         await worker.ended()
         with made.fault("poison", worker):
-            await asyncio.sleep(backoff.next(time.monotonic() - began))
+            await asyncio.sleep(backoff.next_delay(time.monotonic() - began))
             await made.start(worker)
 
 

@@ -60,9 +60,9 @@ async def test_every_task_of_a_gateway_survives_a_failure(
 
 
 FAILING_WATCH = """
-from gateway.workers.aggregation import Whole
+from gateway.workers.aggregation import AggregatedEndpoints
 
-silent = Whole.silent
+silent = AggregatedEndpoints.find_unresponsive
 failed = False
 
 async def fail_once(self):
@@ -72,7 +72,7 @@ async def fail_once(self):
         raise KeyError("hush")
     return await silent(self)
 
-Whole.silent = fail_once
+AggregatedEndpoints.find_unresponsive = fail_once
 """
 
 

@@ -17,7 +17,7 @@ from gateway import server
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
-from gateway.observability.logging import JsonLines
+from gateway.observability.logging import JsonLinesHandler
 from gateway.sandbox.recorder import Recorder
 from gateway.sandbox.simulator import Simulator
 from gateway.sandbox.tracing import Tracing
@@ -130,7 +130,7 @@ class World:
 def logged() -> Iterator[io.BytesIO]:
     """Collect the log as it would be written."""
     output = io.BytesIO()
-    handler = JsonLines(output)
+    handler = JsonLinesHandler(output)
     logger = logging.getLogger("gateway")
     logging.getLogger().addHandler(handler)
     logger.setLevel(logging.DEBUG)
@@ -190,6 +190,8 @@ async def world(
                 for name in table.service_names
             }
             instrumentation = Tracing(recorder) if recorder else NO_INSTRUMENTATION
-            async with server.running(settings, services, table, None, instrumentation):
+            async with server.run_gateway(
+                settings, services, table, None, instrumentation
+            ):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

@@ -66,4 +66,4 @@ async def test_who_asks_sentinels_survives_a_failure(
     finally:
         servers.kill()
     assert failed(caplog) == ["ask sentinels"]
-    assert tasks.failures == {"ask sentinels": 1}
+    assert tasks.failure_counts == {"ask sentinels": 1}

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.http.server import choosing
-from gateway.observability.logging import RateLimitedLog
+from gateway.http.server import build_handler
+from gateway.observability.logging import RateLimitedLogger
 from gateway.telegram import webhook
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.webhook import Webhook
@@ -95,7 +95,7 @@ class Gateway:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Listen on a free port."""
-        take = choosing(self.webhook.endpoints)
+        take = build_handler(self.webhook.endpoints)
 
         async def count(request: web.BaseRequest) -> web.StreamResponse:
             self.begun += 1
@@ -373,8 +373,8 @@ class TestSecret:
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         """For each of the two things that can be wrong; what comes again is counted."""
-        rarely = partial(RateLimitedLog, seconds=3600)
-        monkeypatch.setattr(webhook, "RateLimitedLog", rarely)
+        rarely = partial(RateLimitedLogger, seconds=3600)
+        monkeypatch.setattr(webhook, "RateLimitedLogger", rarely)
         gateway = Gateway()
         async with gateway.serving():
             for _ in range(5):

@@ -25,7 +25,7 @@ from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.messenger import CancellationBus, Messenger, StreamingPreview
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class StreamRunner:
                 "fault in a preview",
                 extra={
                     "request_id": update.context.request_id,
-                    "error": describe(preview_error),
+                    "error": summarize_error(preview_error),
                 },
             )
         return _build_result(read_task, buffer, preview)

@@ -16,7 +16,7 @@ from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Failback:
             self.back_off()
         elif not isinstance(error, StoreUnavailable):
             self.back_off()
-            logger.error("way back failed", extra={"error": describe(error)})
+            logger.error("way back failed", extra={"error": summarize_error(error)})
 
     async def _probe_shards(self) -> bool:
         """Find out which shards take updates; let memory serve the others.

@@ -295,5 +295,5 @@ class FailoverMailboxStore:
     def _start_failback(self) -> None:
         if self._failback_task is None or self._failback_task.done():
             self._failback_task = self._background.start(
-                "return to redis", self._failback.run, longest_pause=FULL_RETRY_SECONDS
+                "return to redis", self._failback.run, max_delay=FULL_RETRY_SECONDS
             )

@@ -18,7 +18,7 @@ from gateway.mailboxes.redis.commands import (
 from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARD_COUNT, ShardKeys
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
 from gateway.mailboxes.redis.store_clock import TIME_SHARD, ServerTimeCallback
-from gateway.observability.logging import RateLimitedLog, describe
+from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 SAMPLING_THRESHOLD = 256
 """Where more lanes wait, they are looked for in a few shards at a time.
@@ -57,7 +57,7 @@ class MailboxScanner:
         self._replay_buffer = replay_buffer
         self._trim_at = 0.0
         self._is_sampling = False
-        self._log = RateLimitedLog(logger)
+        self._log = RateLimitedLogger(logger)
         self.longest_wait = 0.0
         """For how many seconds the lane that waits longest waited, when last seen."""
         self._counts: dict[int, tuple[int, int, int]] = {}
@@ -150,7 +150,9 @@ class MailboxScanner:
             if not readable:
                 raise failure
             self._log.log(
-                logging.ERROR, "mailboxes cannot be read", error=describe(failure)
+                logging.ERROR,
+                "mailboxes cannot be read",
+                error=summarize_error(failure),
             )
         return readable
 

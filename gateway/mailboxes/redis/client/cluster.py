@@ -226,7 +226,7 @@ class ClusterClient:
             self._refresh_task = self._background.start(
                 "ask cluster",
                 self._keep_refreshing,
-                longest_pause=BATCH_TIMEOUT_SECONDS,
+                max_delay=BATCH_TIMEOUT_SECONDS,
             )
         return node
 

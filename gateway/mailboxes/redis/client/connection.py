@@ -97,7 +97,7 @@ class PipelinedConnection:
     def start(self) -> None:
         """Start to connect."""
         self._task = self._background.start(
-            "redis", self._keep_connected, longest_pause=BATCH_TIMEOUT_SECONDS
+            "redis", self._keep_connected, max_delay=BATCH_TIMEOUT_SECONDS
         )
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from redis.exceptions import (
 
 from gateway.domain.errors import StoreError, StoreFull
 from gateway.mailboxes.redis.commands import Argument, RedisCommand
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,9 @@ class CommandBatch:
             _TRANSIENT_ERROR_CODES
         ):
             answer = StoreError("Redis refused a command")
-            logger.error("redis refused a command", extra={"error": describe(error)})
+            logger.error(
+                "redis refused a command", extra={"error": summarize_error(error)}
+            )
         else:
             self._transient_error = error
             return

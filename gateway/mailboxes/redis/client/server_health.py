@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.refusals import explain_refusal
-from gateway.observability.logging import describe
+from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class ServerHealth:
         self.failing_since = self.last_answered_at
         expected = isinstance(error, RedisError | OSError)
         level = logging.WARNING if expected else logging.ERROR
-        logger.log(level, "redis is failing", extra={"error": describe(error)})
+        logger.log(level, "redis is failing", extra={"error": summarize_error(error)})
 
     def next_retry_delay(self) -> float:
         """Give the seconds to wait before the next attempt."""
