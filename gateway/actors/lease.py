@@ -22,7 +22,7 @@ class ActorLease(Protocol):
         """
 
     async def await_pause(self, pause: Awaitable[None]) -> None:
-        """Await the pause before a reply is sent again, then return as `ensure_valid` does.
+        """Await the pause before a retry, then return as `ensure_valid` does.
 
         The actor takes no place meanwhile.
         """

@@ -1,7 +1,7 @@
 """Keeps the leases of running actors alive.
 
-Concurrency: one task, `run`, started and cancelled by the system. Actors wait in `ensure_valid`
-for its next round. An actor whose lane was lost is cancelled from here.
+Concurrency: one task, `run`, started and cancelled by the scheduler. Actors wait
+in `ensure_valid` for its next round. It cancels actors whose lease was lost.
 """
 
 import asyncio

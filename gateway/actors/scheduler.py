@@ -199,7 +199,7 @@ class ActorScheduler:
             self._slot_freed.set()
 
     async def await_pause(self, lease: MailboxLease, pause: Awaitable[None]) -> None:
-        """Await the pause before a reply is sent again. See `ActorLease.await_pause`."""
+        """Await the pause before a retry. See `ActorLease.await_pause`."""
         self._paused_leases.add(lease)
         if self._has_backlog and self._count_free_slots() > 0:
             self._slot_freed.set()

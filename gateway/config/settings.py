@@ -334,7 +334,8 @@ def _find_secrets_dir() -> str | None:
     """Return the directory with a file for each secret, if there is one.
 
     Raises:
-        ConfigurationError: it is no directory that can be read, or holds a file that cannot.
+        ConfigurationError: it is no directory that can be read, or holds a file that
+            cannot.
     """
     name = os.environ.get("SECRETS_DIR")
     if not name:

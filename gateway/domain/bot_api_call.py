@@ -33,8 +33,8 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
     Attributes:
         method: Telegram's name, such as "sendMessage".
         parameters: what goes into the JSON body.
-        resend_parameters: of an edit, what a new message in its place has besides, such as its
-            topic. Edits themselves take none of it.
+        resend_parameters: of an edit, what a new message in its place has besides, such
+            as its topic. Edits themselves take none of it.
         min_patience: for how many seconds it is worth a retry where that is longer than
             REPLY_PATIENCE. 0: it is not.
         files: the files that go along, by the name of the parameter that each of them

@@ -70,7 +70,8 @@ class ServiceError(GatewayError):
     """A service did not answer an update.
 
     Attributes:
-        user_message: what the service wants the user to read. Empty: nothing. Never logged.
+        user_message: what the service wants the user to read. Empty: nothing. Never
+            logged.
         retry_after: after how long the service wants to be asked again. 0: it does
             not say.
     """

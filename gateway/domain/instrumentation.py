@@ -52,7 +52,7 @@ class Instrumentation:
         return ()
 
     def request_observer(self) -> Callable[[str, int, float, str], None] | None:
-        """Give what is told of every request to the Bot API, as `BotApiClient` tells it."""
+        """Return the observer of each request to the Bot API; see `BotApiClient`."""
         return None
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:

@@ -45,14 +45,14 @@ class MailboxLease:
         token: the fencing token, random per claim; the store compares it.
         state: the stored state of the lane, None where there is none.
         next_update: the update with the lowest `update_id` of the lane.
-        expires_at: the end of the lease by `Clock.uptime`. Counted from before the request
-            that extended it was sent, so the store's own end is never earlier.
-        owner_losses: how many owners vanished with this head: it may be what ends them. 0
-            again once the head was committed.
+        expires_at: the end of the lease by `Clock.uptime`. Counted from before the
+            request that extended it was sent, so the store's own end is never earlier.
+        owner_losses: how many owners vanished with this head: it may be what ends them.
+            0 again once the head was committed.
         owner_crashes: how many of them vanished in the middle of a step of it.
         is_suspected: whether the head may be what ends its owners.
-        is_committing: True while its owner waits for a commit, whose answer tells whether
-            the claim was lost.
+        is_committing: True while its owner waits for a commit, whose answer tells
+            whether the claim was lost.
     """
 
     __slots__ = (
@@ -158,7 +158,8 @@ class MailboxStore(Protocol):
             lease: the claim that the update was worked on under.
             update_id: the finished update; it need not be there any more.
             state: the lane's new state.
-            dead_letter_reason: a reason to put the update into the dead letters. Empty: none.
+            dead_letter_reason: a reason to put the update into the dead letters. Empty:
+                none.
             release: give the lane back with the mail that is left.
 
         Returns:

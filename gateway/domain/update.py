@@ -28,9 +28,9 @@ _TO_THE_BOT = frozenset(
 class Update(Struct, frozen=True, kw_only=True, eq=False):
     """What the gateway knows of one update.
 
-    One of `command`, `callback_data`, `message`, `event` and `trigger_name` decides which
-    route serves it. A command and a payment have their `message` too, an event its
-    `trigger_name`.
+    One of `command`, `callback_data`, `message`, `event` and `trigger_name` decides
+    which route serves it. A command and a payment have their `message` too, an event
+    its `trigger_name`.
     """
 
     update_id: int
@@ -113,8 +113,8 @@ REPLAYED = 0.0
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
     """An update as it lies in a mailbox: enough to keep its place without reading it.
 
-    Two envelopes with the same `update_id` are the same update. One that `arrived_at` at
-    `REPLAYED` was replayed by a person: it is never limited, refused or expired.
+    Two envelopes with the same `update_id` are the same update. One that `arrived_at`
+    at `REPLAYED` was replayed by a person: it is never limited, refused or expired.
     """
 
     update_id: int

@@ -73,7 +73,8 @@ class ReplySizeLimiter:
             or self._file_bytes > MAX_REPLY_BYTES
         ):
             raise ServiceFailed(
-                f"{self._route_name}: larger than {MAX_BYTES_WITHOUT_FILES} bytes without its files, "
+                f"{self._route_name}: larger than {MAX_BYTES_WITHOUT_FILES} bytes"
+                " without its files, "
                 f"or than {MAX_REPLY_BYTES} bytes with them"
             )
 

@@ -70,8 +70,8 @@ class GrpcServiceRouter:
         before the kind of update that tells of it.
 
         Raises:
-            MalformedUpdate: the route wants what the update holds, and that has parts of a
-                wrong type.
+            MalformedUpdate: the route wants what the update holds, and that has parts
+                of a wrong type.
         """
         if update.event:
             event = self.route_event(update, update.event)

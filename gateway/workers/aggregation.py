@@ -4,8 +4,8 @@ A worker's own pages are on a Unix socket that only this user can reach. The pro
 above them asks all of them and gives one answer, so that nobody sees a random worker.
 
 Concurrency: all workers are asked at the same time, and none is waited for longer than
-`WORKER_TIMEOUT_SECONDS`. Whoever asks a worker for its health while it asks already shares that
-answer.
+`WORKER_TIMEOUT_SECONDS`. Whoever asks a worker for its health while it asks already
+shares that answer.
 """
 
 import asyncio
@@ -221,7 +221,8 @@ def merge_metrics(
     Args:
         pages: the workers' pages by number; None of one that did not answer.
         restarts: how often each worker was started again.
-        supervisor_page: the page of the process above them, which is called "supervisor".
+        supervisor_page: the page of the process above them, which is called
+            "supervisor".
     """
     families: dict[str, Metric] = {}
     for worker, page in [*enumerate(pages), ("supervisor", supervisor_page)]:

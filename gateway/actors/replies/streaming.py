@@ -2,7 +2,8 @@
 
 Concurrency: two tasks per streamed answer, both children of its actor. One reads the
 pieces as they come; the other shows the newest text, one call at a time, so that
-a slow Bot API skips texts and never makes a queue of them. Neither outlives `run_stream`.
+a slow Bot API skips texts and never makes a queue of them. Neither outlives
+`run_stream`.
 
 - The end: when the last piece was read, the call that is on its way is waited for, for
   a moment, because a draft that arrives behind the whole answer would stay beside it.

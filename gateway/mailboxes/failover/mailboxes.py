@@ -7,9 +7,10 @@ its commits go on.
 
 When a shard takes updates again, nothing new starts from memory. What waits there is
 brought to Redis, whose mailboxes sort by `update_id`, while no worker claims anything
-(see `replay_buffer.py`); what runs from memory is finished first. Until then a lane that has
-mail here gets its new updates here. A claim in Redis of a lane that is served from
-memory keeps its place, but must not be acted on: its lease is held to have run out.
+(see `replay_buffer.py`); what runs from memory is finished first. Until then a lane
+that has mail here gets its new updates here. A claim in Redis of a lane that is served
+from memory keeps its place, but must not be acted on: its lease is held to have run
+out.
 
 What memory holds ends with this process, and users have no session there that lasts.
 
@@ -239,7 +240,7 @@ class FailoverMailboxStore:
         return await self._memory_store.acquire(ordering_key)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note whether a suspected update is processed. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`."""
         if not self._redis_store.has_granted(lease):
             await self._memory_store.record_step(lease, running=running)
         elif not self._client.is_shard_failing(get_shard_number(lease.ordering_key)):

@@ -29,8 +29,9 @@ class Mailbox(Struct, eq=False):
 
     Attributes:
         updates: at least one update, ordered by `update_id`.
-        claimable_at: from when on anybody may claim the lane, by `Clock.uptime`: the end of the
-            lease or of a pause; in an unclaimed lane the time of the put or release.
+        claimable_at: from when on anybody may claim the lane, by `Clock.uptime`: the
+            end of the lease or of a pause; in an unclaimed lane the time of the put or
+            release.
         token: the token of the last claim, current as long as the lane is claimed.
             Empty: the owner vanished, and the lane pauses.
         suspect_id: the update whose owners vanished.

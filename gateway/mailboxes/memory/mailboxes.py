@@ -36,8 +36,8 @@ class MemoryMailboxStore:
     Args:
         clock: measures leases and lifetimes.
         limit: how many updates a mailbox may hold; at least 1.
-        session_count: how many states are kept at most; those of the users who were served
-            longest ago go first.
+        session_count: how many states are kept at most; those of the users who were
+            served longest ago go first.
         lease_seconds: how long a claim lasts without being renewed.
         dead_letters: how many dead letters are kept, and for how long.
     """
@@ -55,9 +55,9 @@ class MemoryMailboxStore:
         self._limit = limit
         self._lease_seconds = lease_seconds
         self._leased: dict[str, Mailbox] = {}
-        # In the order of `claimable_at`: a lane that is left goes to the end. An ordered
-        # dictionary, because a plain one that is taken from at the front walks over
-        # every entry that was deleted there before.
+        # In the order of `claimable_at`: a lane that is left goes to the end. An
+        # ordered dictionary, because a plain one that is taken from at the front walks
+        # over every entry that was deleted there before.
         self._unleased: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = UserStateCache(max_sessions)
         self.dead_letters = MemoryDeadLetters(dead_letters)
@@ -217,7 +217,7 @@ class MemoryMailboxStore:
         return self._grant_lease(ordering_key, mailbox)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note whether a suspected update is processed. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`."""
         mailbox = self._find_leased_mailbox(lease)
         if mailbox is not None and mailbox.owner_losses > MAX_UNSUSPECTED_LOSSES:
             mailbox.stage = SuspectStage.RUNNING if running else SuspectStage.WAITING

@@ -26,9 +26,9 @@ class UserStateCache:
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
-        # In the order of `expires_at`: what is saved goes to the end. An ordered dictionary,
-        # because a plain one that is taken from at the front walks over every entry
-        # that was deleted there before.
+        # In the order of `expires_at`: what is saved goes to the end. An ordered
+        # dictionary, because a plain one that is taken from at the front walks over
+        # every entry that was deleted there before.
         self._entries: OrderedDict[str, _CacheEntry] = OrderedDict()
 
     def __len__(self) -> int:

@@ -87,7 +87,7 @@ def consume_exception(reply: asyncio.Future[Any]) -> None:
 async def execute_all(
     client: RedisClient, commands: Sequence[RedisCommand], max_seconds: float
 ) -> None:
-    """Send commands, and wait until all are answered, but not longer than `max_seconds`.
+    """Send commands and wait for all replies, at most `max_seconds`.
 
     One node of a Cluster that fails must not keep the answers of the others back. What
     was not answered is cancelled.

@@ -105,7 +105,8 @@ async def open_dead_letters(
     """Connect inside of the block.
 
     Args:
-        url: the server, its Sentinels, or any node of a Cluster; see `make_connection_factory`.
+        url: the server, its Sentinels, or any node of a Cluster; see
+            `make_connection_factory`.
         clock: notes when something was sent.
         signatures: verifies what is read, and signs what is replayed.
 

@@ -32,7 +32,8 @@ class CommandExecutor:
         transport: the way to Redis.
         commands: builds releases.
         clock: tells for how long Redis has been silent.
-        patience: for how many seconds of silence `execute_with_timeout` waits. None: for ever.
+        patience: for how many seconds of silence `execute_with_timeout` waits. None:
+            for ever.
         lease_seconds: how long a claim lasts.
     """
 

@@ -267,7 +267,7 @@ class RedisMailboxStore:
         )
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note whether a suspected update is processed. See `MailboxStore.record_step`."""
+        """Record a step of a suspected update. See `MailboxStore.record_step`."""
         command = self._commands.record_step(lease, running=running)
         with contextlib.suppress(TimeoutError, StoreError):
             async with asyncio.timeout(self._lease_seconds / 3):
@@ -328,8 +328,8 @@ class RedisMailboxStore:
             ordering_key: the ordering key.
             token: the token of our claim.
             stored: the head as Redis has it.
-            removed_id: the id of an update that was removed just now. A head with that id
-                lies under a false score, from which no commit would remove it.
+            removed_id: the id of an update that was removed just now. A head with that
+                id lies under a false score, from which no commit would remove it.
 
         Returns:
             The first genuine update. None: there is none, or the claim was lost.

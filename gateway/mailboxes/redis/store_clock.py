@@ -17,7 +17,7 @@ from collections.abc import Callable
 from gateway.domain.ports import Clock
 
 ServerTimeCallback = Callable[[float, float, float], None]
-"""Takes what a server said when it was asked for the time: see `StoreClock.record_server_time`."""
+"""Records the time that a server reported: see `StoreClock.record_server_time`."""
 
 TIME_SHARD = 0
 """The shard whose server tells the time."""

@@ -38,7 +38,8 @@ _RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update"}
 
 _EXTENSION_NUMBER = route_pb2.ROUTE_FIELD_NUMBER
 _UNREADABLE_OPTION = (
-    f"option {_EXTENSION_NUMBER} cannot be read: botgateway/route/v1/route.proto is not loaded,"
+    f"option {_EXTENSION_NUMBER} cannot be read:"
+    " botgateway/route/v1/route.proto is not loaded,"
     " or another extension took its number"
 )
 

@@ -86,8 +86,8 @@ class RouteTable:
 
         Args:
             routes: all of them.
-            streaming_services: the services, by their names in settings, whose streaming rpc is
-                taken where a unary one has the same trigger.
+            streaming_services: the services, by their names in settings, whose
+                streaming rpc is taken where a unary one has the same trigger.
         """
         self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
         by_kind: dict[str, dict[str | int, Route]] = {}

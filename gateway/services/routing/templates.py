@@ -41,8 +41,8 @@ class CallbackTemplate(Struct, frozen=True):
     Attributes:
         prefix: the literal text that it starts with.
         variables: the names of its variables, in their order.
-        separators: the literal text behind each variable. Empty, which only the last one
-            can be: the variable takes all the rest.
+        separators: the literal text behind each variable. Empty, which only the last
+            one can be: the variable takes all the rest.
     """
 
     prefix: str

@@ -103,7 +103,7 @@ def build_payload_fields(
 
 
 def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
-    """Find the messages of users in a value that `build_payload_fields` gave for a type."""
+    """Find the users' messages in a value of `build_payload_fields`."""
     match payload:
         case IncomingMessage():
             yield payload

@@ -61,8 +61,8 @@ class BotApiClient:
     Args:
         token: the bot's token.
         url: the address of the Bot API server, without a slash at its end.
-        request_timeout: how long one attempt may take. Telegram itself sleeps out waits of up
-            to 8 s, and giving up on a message that is on its way helps nobody.
+        request_timeout: how long one attempt may take. Telegram itself sleeps out waits
+            of up to 8 s, and giving up on a message that is on its way helps nobody.
         max_connections: how many may be open.
         uptime: seconds on a clock that is never set back.
         sleep: waits for some seconds.

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection to the Bot API, for one request after the other.
 
 Concurrency: all of it runs in the event loop's own callbacks. A connection has one
-exchange at a time, a request and its answer, and is `is_ready` before and after. Whatever
-goes wrong ends the connection, so that no answer meets another's request.
+exchange at a time, a request and its answer, and is `is_ready` before and after.
+Whatever goes wrong ends the connection, so that no answer meets another's request.
 
 Answers are parsed by httptools, which is llhttp, the parser of Node.js. It calls the
 `on_...` methods. No error here says what was sent: the token is part of it.
@@ -78,8 +78,8 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, request: bytes, deadline: float) -> asyncio.Future[Response]:
         """Send a request, head and body. The connection must be `is_ready`.
 
-        Whoever does not wait for the answer to its end must call `abort`, and so must who
-        finds the connection not `is_ready` after it.
+        Whoever does not wait for the answer to its end must call `abort`, and so must
+        who finds the connection not `is_ready` after it.
 
         Args:
             request: the bytes.

@@ -33,8 +33,9 @@ class MultipartClient:
 
     Args:
         base_url: where the methods are, with a slash at its end.
-        idle_timeout: seconds without a piece that went out, or until the answer, after which
-            a request is given up. So long, and longer with more to send, it may take.
+        idle_timeout: seconds without a piece that went out, or until the answer, after
+            which a request is given up. So long, and longer with more to send, it may
+            take.
     """
 
     def __init__(self, base_url: str, *, idle_timeout: float) -> None:

@@ -137,7 +137,8 @@ class ApiResponse(Struct):
         description: Telegram's words for the fault.
         parameters: how long to wait, or the chat's new id.
         maybe_applied: it is not ok, and yet the request may have been carried out.
-        is_from_proxy: it is not ok, and not the Bot API's: something in front of it answered.
+        is_from_proxy: it is not ok, and not the Bot API's: something in front of it
+            answered.
     """
 
     ok: bool = False

@@ -71,8 +71,9 @@ class UpdateParser:
             arrived_at: when it did, in seconds since the epoch.
 
         Raises:
-            MalformedUpdate: it is not an update, or one of a known kind in which a part that
-                is read at once has a wrong type. An unknown kind may hold anything.
+            MalformedUpdate: it is not an update, or one of a known kind in which a part
+                that is read at once has a wrong type. An unknown kind may hold
+                anything.
         """
         try:
             update_id, name, value, update_type, header = _decode_update(body)

@@ -13,7 +13,8 @@ class Mark:
     Attributes:
         opening: what opens it again in another message.
         closing: what closes it. For a link it is known only when its end was read.
-        is_quote: a quote of MarkdownV2: it has no mark at its end, but ends with its line.
+        is_quote: a quote of MarkdownV2: it has no mark at its end, but ends with its
+            line.
     """
 
     __slots__ = ("closing", "is_quote", "opening")

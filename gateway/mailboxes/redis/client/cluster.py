@@ -58,11 +58,12 @@ class ClusterClient:
     """The connections to all nodes that have a shard.
 
     Args:
-        url: the server, its Sentinels, or any node of the Cluster; see `make_connection_factory`.
+        url: the server, its Sentinels, or any node of the Cluster; see
+            `make_connection_factory`.
         scripts: loaded into every server that is connected to.
         clock: tells when a batch was sent.
-        make_factory: gives the way to make connections to the URL, or to another host and
-            port with the URL's settings.
+        make_factory: gives the way to make connections to the URL, or to another host
+            and port with the URL's settings.
         on_server_time: is told the time of the server that has `TIME_SHARD`, whenever a
             connection to it was made.
         background: runs the tasks.
@@ -168,7 +169,7 @@ class ClusterClient:
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Ask to be told how the nodes are doing. See `RedisClient.set_health_callbacks`."""
+        """Set the callbacks of all nodes. See `RedisClient.set_health_callbacks`."""
         self._on_restart, self._on_recovery = on_restart, on_recovery
         for node in (self._seed, *self._nodes.values()):
             self._watch_health(node)

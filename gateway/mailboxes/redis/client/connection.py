@@ -111,7 +111,7 @@ class PipelinedConnection:
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Ask to be told how the server is doing. See `RedisClient.set_health_callbacks`."""
+        """Set the callbacks. See `RedisClient.set_health_callbacks`."""
         self.health.on_restart, self.health.on_recovery = on_restart, on_recovery
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:

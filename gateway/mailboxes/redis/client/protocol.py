@@ -5,7 +5,8 @@ transport gets a protocol of ours, which hands out every answer in the turn of t
 loop that read it. redis-py's way to an answer costs three coroutines, a stream and a
 task that wakes up, which is most of what a Redis costs this process.
 
-Concurrency: all of it happens in callbacks of the event loop. `wait_closed` only waits for the
+Concurrency: all of it happens in callbacks of the event loop. `wait_closed` only waits
+    for the
 end of the connection.
 """
 

@@ -28,7 +28,8 @@ class ServerHealth:
 
     Attributes:
         is_connected: there is a connection to it.
-        is_failing: the last attempt to talk to it failed, or it refused something lately.
+        is_failing: the last attempt to talk to it failed, or it refused something
+            lately.
         last_answered_at: when it answered last, by `Clock.uptime`.
         failing_since: when it had answered last before it failed, this time or last.
         recovered_at: since when it does not fail any more.
