@@ -1,11 +1,11 @@
-"""Runs the tasks that go on for as long as the gateway does.
+"""Runs background tasks for the lifetime of the gateway.
 
-asyncio tells of a task that failed only when somebody asks for its result, which for an
-endless task is at the stop. Here a failure is logged at once and counted, and the task
-begins again after a pause. `/health` names it for as long as it may be failing still.
+asyncio reports a failed task only when its result is retrieved, which for an endless
+task is at shutdown. Here a failure is logged at once and counted, and the task is
+restarted after a delay. `/health` lists the tasks that failed recently.
 
-Concurrency: whoever starts a task cancels it and waits for its end; nothing else ends
-it but its own return.
+Concurrency: the code that starts a task has to cancel it and wait for its end.
+Otherwise a task ends only if its function returns.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 30.0
-"""Seconds before a task that failed begins again: from the one doubled to the other."""
+"""Limits of the delay before a failed task is restarted, which doubles each time."""
 
 FAILING_SECONDS = 60.0
-"""For so long after a failure a task counts as failing. One that lived longer than that
-begins again after the first pause."""
+"""How long after a failure a task counts as failing. If a task ran longer than this,
+its delay starts at the minimum again."""
 
 
 class BackgroundTasks:
-    """The endless tasks of a process, and which of them fail."""
+    """The background tasks of a process, and their failures."""
 
     def __init__(self) -> None:
         self.failure_counts: Counter[str] = Counter()
-        """How often tasks failed, by name."""
+        """The number of failures of each task, by name."""
         self._failed_at: dict[str, float] = {}
 
     @property
     def failing_tasks(self) -> list[str]:
-        """The names of tasks that failed lately."""
+        """The names of the tasks that failed recently."""
         latest = time.monotonic() - FAILING_SECONDS
         return sorted(name for name, at in self._failed_at.items() if at > latest)
 
@@ -51,9 +51,10 @@ class BackgroundTasks:
         """Start a task.
 
         Args:
-            name: for logs and metrics, out of a short list.
-            run: what it does; called again after it raised, and done when it returns.
-            max_delay: seconds before it is called again, at most.
+            name: the name in logs and metrics, from a small set of constants.
+            run: the function of the task. It is called again after an exception; when
+                it returns, the task is done.
+            max_delay: the maximum delay, in seconds, before `run` is called again.
         """
         return asyncio.create_task(self._run_guarded(name, run, max_delay), name=name)
 
@@ -69,9 +70,9 @@ class BackgroundTasks:
             except asyncio.CancelledError as error:
                 if task is None or task.cancelling():
                     raise
-                # Nobody cancelled this task: it waited for something that was.
+                # This task was not cancelled, but something that it awaited.
                 self._record_failure(name, error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it begins again
+            except Exception as error:  # noqa: BLE001 - restarted after any error
                 self._record_failure(name, error)
             else:
                 return
@@ -84,6 +85,6 @@ class BackgroundTasks:
         self.failure_counts[name] += 1
         self._failed_at[name] = time.monotonic()
         logger.error(
-            "background task failed",
+            "background_task_failed",
             extra={"task": name, "error": summarize_error(error)},
         )

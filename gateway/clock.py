@@ -1,4 +1,4 @@
-"""The time of the machine."""
+"""The system clock."""
 
 import time
 from functools import partial
@@ -7,14 +7,14 @@ _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux only
 
 
 class SystemClock:
-    """The machine's own time.
+    """The clock of the machine.
 
-    It is asked a dozen times for each update, so these are functions in C without a
-    frame of Python around them.
+    It is read a dozen times for each update, so its methods are C functions without a
+    Python frame around them.
     """
 
     now = staticmethod(time.time)
-    """Give seconds since the epoch."""
+    """Return the seconds since the epoch."""
 
     uptime = staticmethod(partial(time.clock_gettime, _BOOTTIME))
-    """Give seconds since the machine's start, suspension included."""
+    """Return the seconds since the machine's start, including suspension."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-FAILED = "background task failed"
+FAILED = "background_task_failed"
 
 
 class Once:
