@@ -1,1 +1,1 @@
-"""The ground floor: plain data and ports. No I/O; imports no other room."""
+"""The domain: plain data and ports. No I/O; imports no other package of the gateway."""

@@ -1,4 +1,4 @@
-"""A call of the Bot API, ready to be sent."""
+"""A call to the Bot API, ready to be sent."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from msgspec import Struct
 
 
 class Upload(Struct, frozen=True, kw_only=True):
-    """A file that goes along with a call.
+    """A file that is uploaded with a call.
 
     Attributes:
-        content: the bytes.
-        file_name: the name that the user sees.
-        mime_type: the MIME type. Empty: Telegram finds out.
+        content: the content of the file.
+        file_name: the file name that the user sees.
+        mime_type: the MIME type; an empty string lets Telegram detect it.
     """
 
     content: bytes
@@ -19,7 +19,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     mime_type: str = ""
 
     def __repr__(self) -> str:
-        """Say how large it is, and nothing of what is in it."""
+        """Show the size only: the content must not reach a log."""
         return f"Upload({len(self.content)} bytes)"
 
 
@@ -28,17 +28,18 @@ TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
 
 
 class BotApiCall(Struct, frozen=True, kw_only=True):
-    """One method with its parameters.
+    """A method with its parameters.
 
     Attributes:
-        method: Telegram's name, such as "sendMessage".
-        parameters: what goes into the JSON body.
-        resend_parameters: of an edit, what a new message in its place has besides, such
-            as its topic. Edits themselves take none of it.
-        min_patience: for how many seconds it is worth a retry where that is longer than
-            REPLY_PATIENCE. 0: it is not.
-        files: the files that go along, by the name of the parameter that each of them
-            is, or by the name that a parameter calls it by with "attach://".
+        method: Telegram's name of the method, such as "sendMessage".
+        parameters: the parameters in the JSON body.
+        resend_parameters: additional parameters, such as the topic, of the new message
+            that replaces a failed edit; an edit itself does not accept them. None if
+            the call is not an edit.
+        min_patience: a minimum, in seconds, for the time that the call is retried. It
+            only matters if it is longer than REPLY_PATIENCE.
+        files: the uploaded files. The key is the name of the parameter that the file
+            is the value of, or the name that a parameter refers to with "attach://".
     """
 
     method: str
@@ -49,5 +50,5 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
 
     @property
     def chat_id(self) -> int:
-        """The chat it writes to; 0 where there is none."""
+        """The id of the chat that the call writes to; 0 if there is none."""
         return int(self.parameters.get("chat_id", 0))

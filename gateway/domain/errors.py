@@ -1,25 +1,26 @@
-"""The error tree. Each class says whether to try again.
+"""The error hierarchy. The class attribute `retry` says whether to try again.
 
     GatewayError
-      Malformed             not an update: into the dead letters
-      LeaseLost             another worker has the lane: drop what is held
-      StoreError            the store of the mailboxes refused a request
-        StoreUnavailable      try again: it does not answer
-          StoreFull           try again: it has no room
-        ForgedEntry           somebody else wrote it: never processed
-      ServiceError          a service did not answer: the user gets an apology
+      MalformedUpdate       not an update: goes to the dead letters
+      LeaseLost             another worker has the mailbox: abandon the update
+      StoreError            the mailbox store refused a request
+        StoreUnavailable    try again: the store does not answer
+          StoreFull         try again: the store has no space
+        ForgedEntry         written by a third party: never processed
+      ServiceError          a service did not reply: the user gets an apology
         ServiceTimeout
         ServiceUnavailable  try again
         ServiceFailed
-      BotApiError           the Bot API did not take a call
-        BotApiUnavailable   try again: connection, 5xx, 429
-        Blocked             this user cannot be reached until further notice
-        Rejected            this call never works; says which part is at fault
-        Unauthorized        the token is wrong: nothing works
-      Faults                what keeps the program from starting, all at once
+      BotApiError           the Bot API did not accept a call
+        BotApiUnavailable   try again: connection error, 5xx or 429
+        RecipientBlocked    this user cannot be reached until further notice
+        CallRejected        this call never works; names the part that is wrong
+        InvalidBotToken     the token is wrong: no call works
+      ConfigurationError    all problems that prevent the start
 
-No message of these errors holds a text of a user, a name, a token or a secret: what
-Telegram and services say about a fault may quote the user and stays out.
+No message of these errors contains a user's text, a name, a token or a secret.
+Descriptions of errors by Telegram and by services may quote the user, so messages do
+not include them.
 """
 
 from collections.abc import Sequence
@@ -30,10 +31,10 @@ from gateway.domain.processing_record import Outcome
 
 
 class GatewayError(Exception):
-    """Anything that the gateway itself raises."""
+    """The base class of all errors that the gateway raises."""
 
     retry: ClassVar[bool] = False
-    """True: the same attempt may succeed later."""
+    """Whether the same attempt may succeed later."""
 
 
 class MalformedUpdate(GatewayError):
@@ -41,91 +42,94 @@ class MalformedUpdate(GatewayError):
 
 
 class LeaseLost(GatewayError):
-    """The claim's token is not the lane's current one any more."""
+    """The lease's token is no longer the current token of the mailbox."""
 
 
 class StoreError(GatewayError):
-    """The store of the mailboxes refused a request for good."""
+    """The mailbox store refused a request permanently."""
 
 
 class StoreUnavailable(StoreError):
-    """The store did not take a request in the time given.
+    """The store did not answer a request in time.
 
-    Without an answer nobody knows whether the request took effect; made again, it has
-    its effect once.
+    Without an answer it is unknown whether the request took effect. Requests are
+    idempotent, so it is safe to repeat one.
     """
 
     retry = True
 
 
 class StoreFull(StoreUnavailable):
-    """The store answers, but has no room."""
+    """The store answers, but has no space left."""
 
 
 class ForgedEntry(StoreError):
-    """An entry of the store has a signature that is not ours."""
+    """An entry in the store does not have the gateway's signature."""
 
 
 class ServiceError(GatewayError):
-    """A service did not answer an update.
+    """A service did not reply to an update.
 
     Attributes:
-        user_message: what the service wants the user to read. Empty: nothing. Never
+        user_message: the service's text for the user, or an empty string. Never
             logged.
-        retry_after: after how long the service wants to be asked again. 0: it does
-            not say.
+        retry_after: seconds after which the service wants to be called again; 0 if it
+            did not say.
     """
 
     outcome: ClassVar[Outcome] = Outcome.SERVICE_FAILED
 
-    def __init__(self, what: str, told: str = "", retry_seconds: float = 0) -> None:
-        super().__init__(what)
-        self.user_message = told
-        self.retry_after = retry_seconds
+    def __init__(
+        self, message: str, user_message: str = "", retry_after: float = 0
+    ) -> None:
+        super().__init__(message)
+        self.user_message = user_message
+        self.retry_after = retry_after
 
 
 class ServiceTimeout(ServiceError):
-    """The deadline passed."""
+    """The service did not reply before the deadline."""
 
     outcome = Outcome.SERVICE_TIMEOUT
 
 
 class ServiceUnavailable(ServiceError):
-    """The service was not reached, or cancelled the call, in both attempts."""
+    """In both attempts the service was unreachable or cancelled the call."""
 
     outcome = Outcome.SERVICE_UNAVAILABLE
     retry = True
 
 
 class ServiceFailed(ServiceError):
-    """The service answered with another status than OK, or with garbage."""
+    """The service replied with an error status or an invalid message."""
 
 
 class BotApiError(GatewayError):
-    """The Bot API did not take a call."""
+    """The Bot API did not accept a call."""
 
 
 class BotApiUnavailable(BotApiError):
-    """No answer, a 5xx, or a 429.
+    """There was no response, or its status was 5xx or 429.
 
     Attributes:
-        retry_after: for how many seconds Telegram wants to be left alone. 0: no word.
-        maybe_applied: the call may have been carried out, and a repetition would be
-            seen: a message that is sent twice is read twice.
+        retry_after: seconds that Telegram asks to wait before the next attempt; 0 if it
+            did not say.
+        maybe_applied: whether the call may have been carried out and a repetition would
+            be visible, such as a message that the user gets twice.
     """
 
     retry = True
 
     def __init__(
-        self, what: str, retry_after: float = 0, *, maybe_applied: bool = False
+        self, message: str, retry_after: float = 0, *, maybe_applied: bool = False
     ) -> None:
-        super().__init__(what)
+        super().__init__(message)
         self.retry_after = retry_after
         self.maybe_applied = maybe_applied
 
 
 class RecipientBlocked(BotApiError):
-    """403: this chat cannot be written to until the user or an admin acts."""
+    """403: the bot cannot write to this chat until the user or an admin acts."""
 
 
 class InvalidBotToken(BotApiError):
@@ -133,23 +137,23 @@ class InvalidBotToken(BotApiError):
 
 
 class RejectedPart(StrEnum):
-    """Which part of a rejected call was at fault, as far as it can be told."""
+    """The part of a call that Telegram rejected, as far as it is known."""
 
     FORMAT = "format"
-    """The text cannot be parsed in its format."""
+    """The text is not valid in its format."""
     KEYBOARD = "keyboard"
     EDIT = "edit"
-    """The message to edit is gone or cannot be edited."""
+    """The message to edit does not exist or cannot be edited."""
     TOPIC = "topic"
-    """The topic is gone."""
+    """The topic does not exist."""
     REPLY = "reply"
-    """The message that is answered is gone."""
+    """The message to reply to does not exist."""
     TOO_LATE = "too_late"
-    """The pressed button's query is too old or was answered before."""
+    """The callback query is too old or was answered before."""
     SIZE = "size"
     """The file is too large."""
     MEDIA = "media"
-    """The file is not there, or not of the kind that it is sent as."""
+    """The file does not exist or does not have the type that it is sent as."""
     OTHER = "other"
 
 
@@ -157,7 +161,7 @@ class CallRejected(BotApiError):
     """4xx: the same call will never work.
 
     Attributes:
-        part: the part that was at fault.
+        part: the part that Telegram rejected.
         status: Telegram's error code.
     """
 
@@ -168,12 +172,12 @@ class CallRejected(BotApiError):
 
 
 class ConfigurationError(GatewayError):
-    """What keeps the program from starting.
+    """The program cannot start.
 
     Attributes:
-        problems: one line each, for a person, without secrets.
+        problems: one line for each problem, for a person to read, without secrets.
     """
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.problems = tuple(faults)
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)

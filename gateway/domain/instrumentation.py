@@ -1,4 +1,4 @@
-"""Where a gateway can be watched while it works; `sandbox/tracing.py` does so."""
+"""Hooks to observe a running gateway; `sandbox/tracing.py` uses them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -10,45 +10,45 @@ from gateway.domain.update import Envelope
 
 
 class Instrumentation:
-    """Stands around the parts of a gateway; this one leaves them as they are.
+    """Wraps components of a gateway; this base class wraps none.
 
-    A method that takes a part gives what is used in its place.
+    Each `around_` method returns the object to use in place of its argument.
     """
 
     def around_accept(
         self, accept: Callable[[Envelope], Awaitable[None]]
     ) -> Callable[[Envelope], Awaitable[None]]:
-        """Stand around what stores an update."""
+        """Wrap the function that stores an update."""
         return accept
 
     def around_observe(
         self, observe: Callable[[ProcessingRecord], None]
     ) -> Callable[[ProcessingRecord], None]:
-        """Stand around what is told of the end of each turn."""
+        """Wrap the function that is called when an update has been processed."""
         return observe
 
     def around_count_reply_fault(
         self, count: Callable[[str], None]
     ) -> Callable[[str], None]:
-        """Stand around what counts the parts that are left out of replies."""
+        """Wrap the function that counts the dropped parts of replies."""
         return count
 
     def around_services(self, services: ServiceRouter) -> ServiceRouter:
-        """Stand around the services."""
+        """Wrap the router to the services."""
         return services
 
     def around_messenger(self, messenger: Messenger) -> Messenger:
-        """Stand around what sends replies."""
+        """Wrap the messenger that sends replies."""
         return messenger
 
     def around_pages(
         self, pages: Mapping[tuple[str, str], Any]
     ) -> Mapping[tuple[str, str], Any]:
-        """Stand around the pages of a listener."""
+        """Wrap the endpoints of an HTTP server."""
         return pages
 
     def interceptors(self) -> Sequence[Any]:
-        """Give what gRPC is to put around each call of a service."""
+        """Return the gRPC interceptors for calls to services."""
         return ()
 
     def request_observer(self) -> Callable[[str, int, float, str], None] | None:
@@ -56,9 +56,9 @@ class Instrumentation:
         return None
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """Give what has to run for as long as the gateway does, by its name."""
+        """Return the background tasks to run with the gateway, by name."""
         return {}
 
 
 NO_INSTRUMENTATION = Instrumentation()
-"""Nobody watches."""
+"""Observes nothing."""

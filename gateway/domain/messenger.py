@@ -1,4 +1,4 @@
-"""What the actors need from the way back to the user: see `ports.py`."""
+"""The ports to the user: sending replies and cancelling them. See `ports.py`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -9,81 +9,86 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 
 RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
-"""Awaits the pause before a retry, with all that its caller has to do meanwhile."""
+"""Awaits the pause before a retry, and does what the caller needs done meanwhile."""
 
 
 async def await_pause(pause: Awaitable[None]) -> None:
-    """Await a pause, and do nothing else."""
+    """Await a pause and do nothing else."""
     await pause
 
 
 class StreamingPreview(Protocol):
-    """An answer that the user sees while it is still being written."""
+    """The live preview of a streamed reply."""
 
     @property
     def min_interval(self) -> float:
-        """From one `show` to the next, so that Telegram puts up with it."""
+        """The seconds between calls of `show` that keep within Telegram's limits."""
 
     async def show(self, text: str) -> None:
-        """Show the text so far, in place of what was shown before.
+        """Show the text so far, in place of the text before.
 
-        One at a time: whoever calls waits for the one before.
+        Calls must not overlap.
 
         Raises:
-            BotApiUnavailable: not now; `retry_after` says when.
-            BotApiError: it cannot be shown at all. The answer itself may get there.
+            BotApiUnavailable: the text cannot be shown now; `retry_after` says when.
+            BotApiError: no text can be shown. Sending the reply may still work.
         """
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn the whole answer into calls that put it in the preview's place.
+        """Return the calls that replace the preview with the complete reply.
 
-        The reply is used up.
+        Mutates the reply.
         """
 
 
 class CancellationBus(Protocol):
-    """Tells all workers that a user stopped an answer.
+    """Notifies all workers that a user stopped a streamed reply.
 
-    Quick and without a promise: whom it does not reach goes on to the end.
+    Best effort: a worker that misses the message finishes the stream.
     """
 
     def subscribe(self, stop: Callable[[str, int], None]) -> None:
-        """Ask to be told the lane and the draft of every stop, also of one's own."""
+        """Register a callback for all cancellations, including this worker's own.
+
+        Args:
+            stop: called with the ordering key and the id of the draft.
+        """
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Tell everybody, without waiting."""
+        """Notify all workers without waiting for them."""
 
 
 class Messenger(Protocol):
-    """The way back to the user."""
+    """Sends replies to the user."""
 
     def preview(self, update: Update) -> StreamingPreview:
-        """Prepare to show the answer to an update while it is being written."""
+        """Return a preview for a streamed reply to an update."""
 
     async def show_typing(self, update: Update) -> None:
         """Show for five seconds, or until the next message, that the bot is typing.
 
         Raises:
-            BotApiError: Telegram does not want to.
+            BotApiError: Telegram did not accept the call.
         """
 
     def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn a reply into calls of the Bot API, to be sent in this order.
+        """Return the Bot API calls for a reply, in the order to send them.
 
-        A pressed button is always answered, also by an empty reply.
+        A pressed button is always answered, even if the reply is empty.
         """
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
-        """Make one call. It is retried while it certainly did not arrive.
+        """Make a call, and retry it while it certainly did not take effect.
 
         Args:
             call: the call.
-            patience: for how many seconds, from the first failure on.
+            patience: how many seconds to retry, counted from the first failure.
             wait: awaits the pauses between the attempts.
 
         Raises:
-            Blocked: this user cannot be reached.
-            BotApiError: the Bot API did not take it, or nobody knows whether it did.
+            RecipientBlocked: this user cannot be reached.
+            BotApiError: the Bot API did not accept the call, or it is unknown whether
+                it did.
         """

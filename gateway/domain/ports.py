@@ -1,8 +1,8 @@
-"""What the actors need from the rooms around them. The rooms match by shape.
+"""The ports through which the actors use the mailbox store and the clock.
 
-The ports to services and to the user are in `services.py` and `messenger.py`. Nothing
-here is inherited from: mypy proves the match at the line in `parts.py` where a room
-meets the actors.
+The ports to the services and to the user are in `services.py` and `messenger.py`.
+Implementations do not inherit from the protocols: mypy checks that they match in
+`bootstrap.py`, where they are passed to the actors.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,42 +17,43 @@ from gateway.domain.suspicion import (
 from gateway.domain.update import DeadLetter, Envelope
 
 LEASE_SECONDS = 3.0
-"""How long a claim lasts without being renewed."""
+"""How long a lease lasts without being renewed."""
 
 
 class Clock(Protocol):
-    """Time, as a part that tests can move."""
+    """The time, as a dependency that tests can replace."""
 
     def now(self) -> float:
-        """Seconds since the epoch: comparable between machines."""
+        """Return the seconds since the epoch, comparable between machines."""
 
     def uptime(self) -> float:
-        """Seconds since the machine's start, suspension included, never set back.
+        """Return the seconds since the machine's start, including suspension.
 
-        CLOCK_MONOTONIC stands still while a machine is suspended, in which a lease
-        would seem to live on.
+        Never goes backwards. CLOCK_MONOTONIC does not count while the machine is
+        suspended, so a lease would seem to be valid after it has expired.
         """
 
 
 class MailboxLease:
-    """The right to work on a lane, as long as its lease lasts.
+    """The right to process the updates of a mailbox until the lease expires.
 
-    Claims are compared by identity: the old claim of a lane and its next one may
-    exist at the same moment.
+    Leases are compared by identity: an old lease of a mailbox and its successor may
+    exist at the same time.
 
     Attributes:
-        ordering_key: the lane.
-        token: the fencing token, random per claim; the store compares it.
-        state: the stored state of the lane, None where there is none.
-        next_update: the update with the lowest `update_id` of the lane.
-        expires_at: the end of the lease by `Clock.uptime`. Counted from before the
-            request that extended it was sent, so the store's own end is never earlier.
-        owner_losses: how many owners vanished with this head: it may be what ends them.
-            0 again once the head was committed.
-        owner_crashes: how many of them vanished in the middle of a step of it.
-        is_suspected: whether the head may be what ends its owners.
-        is_committing: True while its owner waits for a commit, whose answer tells
-            whether the claim was lost.
+        ordering_key: the ordering key of the mailbox.
+        token: the fencing token, random for each lease; the store compares it.
+        state: the stored user state of the mailbox, or None if there is none.
+        next_update: the update with the lowest `update_id` in the mailbox.
+        expires_at: the end of the lease by `Clock.uptime`. It is counted from before
+            the request that extended the lease was sent, so the lease never expires
+            earlier in the store.
+        owner_losses: how many owners vanished while this update was the next one, which
+            may be the cause. 0 again after the update was committed.
+        owner_crashes: how many of these owners vanished during a step of the update.
+        is_suspected: whether the next update may be what crashes its owners.
+        is_committing: whether the owner waits for a commit; the reply to it says
+            whether the lease was lost.
     """
 
     __slots__ = (
@@ -90,39 +91,42 @@ class MailboxLease:
 
     @property
     def is_poison(self) -> bool:
-        """Whether the head is to be given up, because it ends its owners."""
+        """Whether the next update crashes its owners and becomes a dead letter."""
         return (
             self.owner_crashes >= POISON_CRASHES or self.owner_losses >= POISON_LOSSES
         )
 
     def clear_suspicion(self) -> None:
-        """Forget what the owners before went through: there is another head now."""
+        """Reset the counts of lost owners, because the next update has changed."""
         self.owner_losses = self.owner_crashes = 0
         self.is_suspected = False
 
 
 class PutResult(StrEnum):
-    """What became of a put that gave no claim."""
+    """The result of a put that did not acquire a lease."""
 
     STORED = "stored"
-    """It waits for the lane's owner, or for a sweep."""
+    """The update waits for the owner of the mailbox, or for a scan."""
     DUPLICATE = "already"
-    """It was there before."""
+    """The update was in the mailbox already."""
     FULL = "full"
-    """The lane holds as many updates as it may; nothing was stored."""
+    """The mailbox is full; nothing was stored."""
 
 
 class MailboxStore(Protocol):
-    """Where accepted updates live until they are done. One mailbox per lane.
+    """Stores accepted updates until they are done, in one mailbox per ordering key.
 
-    A lane is free (no mail), claimed (one worker has its current token and a lease)
-    or waiting (mail, but no claim or one whose lease ended). Every method may be
-    repeated with the same arguments after a lost answer.
+    A mailbox is free (it has no updates), leased (one worker has its current token and
+    a valid lease) or claimable (it has updates, but no lease or an expired one). Every
+    method may be repeated with the same arguments after a lost reply.
     """
 
     @property
     def in_memory(self) -> int:
-        """How many accepted updates are in this process's memory, and end with it."""
+        """The number of accepted updates that are only in this process's memory.
+
+        They are lost if the process ends.
+        """
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
@@ -131,11 +135,12 @@ class MailboxStore(Protocol):
 
         Args:
             envelope: the update.
-            acquire: claim the lane if it is free. A waiting lane is never claimed here.
-            enforce_limit: refuse the update if the mailbox is full.
+            acquire: whether to acquire the lease if the mailbox is free. A claimable
+                mailbox is never acquired here.
+            enforce_limit: whether to refuse the update if the mailbox is full.
 
         Returns:
-            A claim if the lane was free, else what became of the update.
+            The lease if it was acquired, otherwise the result of the put.
 
         Raises:
             StoreUnavailable: the store does not answer or is full.
@@ -150,63 +155,65 @@ class MailboxStore(Protocol):
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove a finished update, save the state, and go on to the next update.
+        """Remove a finished update, save the state, and return the next update.
 
-        All of it happens or nothing. Extends the lease.
+        The operation is atomic. It extends the lease.
 
         Args:
-            lease: the claim that the update was worked on under.
-            update_id: the finished update; it need not be there any more.
-            state: the lane's new state.
-            dead_letter_reason: a reason to put the update into the dead letters. Empty:
-                none.
-            release: give the lane back with the mail that is left.
+            lease: the lease under which the update was processed.
+            update_id: the id of the finished update; the mailbox need not contain it
+                any more.
+            state: the new user state of the mailbox.
+            dead_letter_reason: the reason to move the update to the dead letters, or an
+                empty string if it was handled.
+            release: whether to release the lease with the remaining updates.
 
         Returns:
-            The update with the lowest `update_id`, or None if the lane is not ours
-            any more: it is free, or was given back.
+            The update with the lowest `update_id`, or None if the lease ended, because
+            the mailbox is empty or was released.
 
         Raises:
-            LeaseLost: the claim's token is not the current one; nothing was changed.
+            LeaseLost: the lease's token is not the current one; nothing was changed.
         """
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend the leases of these claims. Returns those that were lost."""
+        """Extend leases, and return those that were lost."""
 
     async def release(self, lease: MailboxLease) -> None:
-        """Give a lane back with its mail. Without effect if the claim was lost."""
+        """Release a lease and keep the updates. Has no effect if the lease was lost."""
 
     async def claimable(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim, longest waiting first.
+        """Return the ordering keys of claimable mailboxes, longest waiting first.
 
-        Where very many wait, the order is kept roughly.
+        If there are very many of them, the order is approximate.
         """
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane.
+        """Acquire the lease of a claimable mailbox.
 
-        An owner that let its lease run out, and did not give the lane back, counts as
-        a death of the update at the head; as a crash, too, if a step of it had been
-        noted as running. It does not count if the head was a suspect of which no step
-        had been noted yet. A commit ends the count.
+        An owner whose lease expired without a release counts as an owner loss of the
+        next update, and also as a crash if a step of the update was recorded as
+        running. It does not count if the update was a suspect without any recorded
+        step. A commit resets the counts.
 
-        A suspect that saw one more death, and no crash so far, is not claimed, but
-        waits for a while, see `PAUSES`.
+        If the loss makes the update a suspect, or it is one already, and there was no
+        crash so far, the lease is not acquired: the mailbox pauses, see
+        `SUSPECT_PAUSES`.
 
         Returns:
-            The claim, or None if the lane is not waiting, or not any more.
+            The lease, or None if the mailbox is not claimable.
         """
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
-        """Note for a suspected head whether it is processed, or waits for others.
+        """Record whether a step of a suspected update is running.
 
-        Without effect if the claim was lost, or the head is not suspected. Nothing is
-        raised if the store does not answer.
+        Has no effect if the lease was lost or the update is not suspected. Does not
+        raise if the store does not answer.
 
         Args:
-            lease: the claim.
-            running: a step begins; else it ended.
+            lease: the lease of the mailbox.
+            running: True if a step begins, False if it ended.
         """
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Keep a dead letter that never was in a mailbox."""
+        """Add a dead letter that was never in a mailbox."""

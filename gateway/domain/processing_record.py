@@ -1,4 +1,4 @@
-"""What became of one update: the source of its log line and of its metrics."""
+"""The result of processing one update, for its log line and its metrics."""
 
 from enum import StrEnum
 
@@ -6,57 +6,57 @@ from msgspec import Struct
 
 
 class Outcome(StrEnum):
-    """How an update ended. Every accepted update ends in exactly one."""
+    """How the processing of an update ended. Every update has exactly one outcome."""
 
     DONE = "done"
     STOPPED = "stopped"
-    """The user stopped the answer while it was being written; what was shown stays."""
+    """The user stopped a streamed reply; the text shown so far stays."""
     LIMITED = "limited"
-    """Over the user's rate limit."""
+    """The user exceeded the rate limit."""
     DUPLICATE = "duplicate"
-    """Handled before under the same `update_id`."""
+    """An update with the same `update_id` was handled before."""
     EXPIRED = "expired"
-    """It waited longer than an answer is of use."""
+    """The update waited for so long that a reply is of no use any more."""
     FROM_BOT = "from_bot"
-    """A bot said it, and bots are not allowed: dropped, so that two never loop."""
+    """Sent by a bot, which the settings do not allow: two bots might loop."""
     UNROUTED = "unrouted"
-    """No route serves this kind of update: acknowledged and counted."""
+    """No route serves this type of update: acknowledged and counted."""
     UNKNOWN = "unknown"
     """A command or button that no route serves: answered with a hint."""
     SERVICE_TIMEOUT = "service_timeout"
     SERVICE_UNAVAILABLE = "service_unavailable"
     SERVICE_FAILED = "service_failed"
     BLOCKED = "blocked"
-    """The service answered, but the user cannot be reached for good."""
+    """The service replied, but the user cannot be reached permanently."""
     SEND_FAILED = "send_failed"
-    """The service answered, but the Bot API did not take the reply."""
+    """The service replied, but the Bot API did not accept the reply."""
     CRASHED = "crashed"
-    """A fault of the gateway's own: in the dead letters."""
+    """An internal error of the gateway; the update is in the dead letters."""
     POISON = "poison"
-    """Every worker that took it ended: in the dead letters."""
+    """Workers that processed the update crashed; it is in the dead letters."""
     REFUSED = "refused"
     """The mailbox was full."""
     MALFORMED = "malformed"
-    """Not an update: in the dead letters."""
+    """The body is not an update; it is in the dead letters."""
     FORBIDDEN = "forbidden"
     """The webhook secret was wrong or missing."""
 
 
 class ProcessingRecord(Struct, kw_only=True, eq=False):
-    """One update's way through the gateway. Holds ids and times, never a text."""
+    """The record of one update. Contains ids and times, never a text."""
 
     update_id: int = 0
     update_type: str = "unknown"
     request_id: str = ""
     telegram_user_id: int = 0
     route: str = ""
-    """The route's name in the route table. Empty: none."""
+    """The route's name in the route table; an empty string if there is none."""
     outcome: Outcome = Outcome.DONE
     queue_seconds: float = 0
-    """From the arrival to the start of the turn."""
+    """From the arrival to the start of processing."""
     service_seconds: float = 0
-    """In calls of services, the session included."""
+    """Spent in calls to services, including the session service."""
     telegram_seconds: float = 0
-    """In calls of the Bot API."""
+    """Spent in calls to the Bot API."""
     error: str = ""
-    """What went wrong, in words of the program, such as an exception's class."""
+    """A technical description of the error, such as an exception's class."""

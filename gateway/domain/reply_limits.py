@@ -1,10 +1,9 @@
-"""How much of a service's reply is worked on.
+"""Limits on the part of a service's reply that is processed.
 
-A few megabytes hold millions of messages, buttons or results. Whoever looked at each of
-them would stop the event loop, and with it all other users. So a large reply is cut
-before anything else is done with it. Each list keeps one element more than its limit,
-and the text one character: by that the renderer sees that there was more, and reports
-it.
+A few megabytes can contain millions of messages, buttons or results. Looking at each of
+them would block the event loop, and with it all other users. Therefore a large reply is
+truncated first. Each list keeps one element more than its limit, and the text one
+character more, so that the renderer notices the excess and reports it.
 """
 
 from typing import Any
@@ -12,14 +11,14 @@ from typing import Any
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 MAX_MESSAGES = 100
-"""Messages of one reply. At one message a second and chat it takes minutes to send as
-many; what goes on for longer is a mistake of the service and would hold up the user."""
+"""Messages of one reply. At one message a second in a chat, sending them takes minutes.
+A longer reply is a mistake of the service and would delay the user's next updates."""
 
 MAX_TEXT = MAX_MESSAGES * 4096
-"""Characters of all texts of one reply together: as many as these messages can hold."""
+"""Characters of all texts of one reply together: as many as fit into the messages."""
 
 MAX_BUTTONS = 100
-"""Buttons of one keyboard. Telegram takes about as many."""
+"""Buttons of one keyboard. Telegram accepts about this many."""
 
 MAX_MEDIA = 100
 """Files of one message: ten full albums."""
@@ -32,11 +31,11 @@ MAX_RESULT_TEXT = 32_768
 get_formatted_text)."""
 
 MAX_OPTIONS = 100
-"""Shipping options of one answer, and prices of one option."""
+"""Shipping options of one reply, and prices of one option."""
 
 
 def cut_reply(reply: Reply) -> None:
-    """Cut a reply, in place, to what is worked on."""
+    """Truncate a reply to the limits, in place."""
     _cut(reply.messages, MAX_MESSAGES)
     left = MAX_TEXT
     for message in reply.messages:
@@ -52,7 +51,7 @@ def cut_reply(reply: Reply) -> None:
 
 
 def _cut_message(message: OutgoingMessage, left: int) -> int:
-    """Cut one message. Returns how many characters are left for the next ones."""
+    """Truncate a message, and return how many characters the next ones may have."""
     length = len(message.text)
     if length > left:
         message.text = message.text[: left + 1]

@@ -1,4 +1,4 @@
-"""What the actors need from the services: see `ports.py`."""
+"""The ports to the services. See `ports.py`."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,13 +9,14 @@ from botgateway.route.v1.event_pb2 import Event
 from gateway.domain.update import Update
 
 INLINE_SCOPE = ""
-"""The place of buttons under inline messages, of which Telegram tells no chat."""
+"""The scope of buttons under inline messages, for which Telegram names no chat."""
 
 
 def button_scope(chat_id: int, business_connection_id: str) -> str:
-    """Give the place of buttons in a chat: their signatures are valid only there.
+    """Return the scope of the buttons in a chat: their signatures are valid only there.
 
-    A chat of a business account has the same id as the customer's chat with the bot.
+    The business connection is part of the scope because a chat of a business account
+    has the same id as the customer's chat with the bot.
     """
     return f"{chat_id}:{business_connection_id}" if chat_id else INLINE_SCOPE
 
@@ -25,63 +26,68 @@ class BoundCall(Protocol):
 
     @property
     def route(self) -> str:
-        """The route's name: one of the names in the route table."""
+        """The name of the route in the route table."""
 
     @property
     def is_streaming(self) -> bool:
-        """True: the service answers piece by piece; ask by `stream`, else by `call`."""
+        """Whether the service streams its reply: use `stream`, otherwise `call`."""
 
     @property
     def shows_typing(self) -> bool:
-        """True: a user who waits is to see that the bot is typing."""
+        """Whether to show a waiting user that the bot is typing."""
 
     async def call(self, internal_user_id: str) -> Reply:
-        """Ask the service.
+        """Call the service and return its reply.
 
         Raises:
-            ServiceError: it did not answer.
+            ServiceError: the service did not reply.
         """
 
     async def stream(
         self, internal_user_id: str, write: Callable[[str], None]
     ) -> Reply | None:
-        """Ask the service, and take its answer piece by piece.
+        """Call the service and receive its reply in chunks.
 
         Args:
-            internal_user_id: who the user is.
-            write: takes the next piece of the text, never an empty one.
+            internal_user_id: the internal id of the user.
+            write: called with each chunk of the text, never with an empty one.
 
         Returns:
-            The answer as it is to stay. None: the text of the pieces.
+            The final reply, or None if it is the text of the chunks.
 
         Raises:
-            ServiceError: it did not answer, or not to the end.
+            ServiceError: the service did not reply, or did not complete its reply.
         """
 
 
 class ServiceRouter(Protocol):
-    """The internal services behind the route table."""
+    """Routes updates to the internal services by the route table."""
 
     def route(self, update: Update) -> BoundCall | None:
-        """Find the route that serves an update. None: there is none."""
+        """Return the call of the route that serves an update, or None."""
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Find the route that serves an event around an update's user."""
+        """Return the call of the route that serves an event of the user, or None."""
 
     def encode_callback_data(self, call: RouteCall) -> str:
-        """Give the data of a button that calls an rpc. Empty: none would."""
+        """Return the data of a button that calls an rpc.
+
+        Returns an empty string if no button could call it.
+        """
 
     def sign_callback_data(self, data: str, scope: str) -> str:
-        """Give the data of a button as it goes out, signed if its route wants that.
+        """Return the data of a button, signed if its route requires that.
 
         Args:
             data: the data of a button.
-            scope: where the button will be: see `button_scope`.
+            scope: the scope of the button: see `button_scope`.
         """
 
     async def resolve_user(self, update: Update) -> str:
-        """Give the internal user id of the update's human; empty where none is known.
+        """Return the internal id of the update's human user.
+
+        Returns an empty string if no id is known.
 
         Raises:
-            ServiceError: the session service did not answer.
+            ServiceError: the session service did not reply.
         """

@@ -1,4 +1,4 @@
-"""An update of Telegram: as it lies in a mailbox, and as the gateway reads it."""
+"""An update from Telegram: as it is stored, and as the gateway parses it."""
 
 from collections.abc import Callable
 
@@ -22,76 +22,92 @@ _TO_THE_BOT = frozenset(
         "chat_shared",
     }
 )
-"""The names of what a user says to the bot; "" are other messages and buttons."""
+"""The trigger names of a user's input to the bot.
+
+The empty string covers all other messages, and pressed buttons.
+"""
 
 
 class Update(Struct, frozen=True, kw_only=True, eq=False):
-    """What the gateway knows of one update.
+    """A parsed update.
 
     One of `command`, `callback_data`, `message`, `event` and `trigger_name` decides
-    which route serves it. A command and a payment have their `message` too, an event
-    its `trigger_name`.
+    which route serves it. A command and a payment also have a `message`, and an event
+    also has a `trigger_name`.
     """
 
     update_id: int
     update_type: str
-    """Telegram's name, such as "message"; "unknown" for kinds that are not known."""
+    """Telegram's name of the type, such as "message"; "unknown" for unknown types."""
     ordering_key: str
-    """The order it belongs to: the human's id; else the chat's, else the poll's."""
+    """Updates with the same key are processed in order.
+
+    It is the id of the human user, or else of the chat, or else of the poll.
+    """
     context: RequestContext
-    """Who asks and from where; `internal_user_id` is still empty."""
+    """The user and the chat; `internal_user_id` is still empty."""
     message: IncomingMessage | None = None
     """The text and attachment of a new message of a user."""
     command: str = ""
-    """The name of a command, lower case, without slash and bot name."""
+    """The name of a command in lower case, without the slash and the bot's name."""
     arguments: str = ""
-    """What follows the command, stripped of surrounding white space."""
+    """The text after the command, without surrounding white space."""
     mentions_bot: bool = False
-    """True: the command names this bot, as in "/start@name"."""
+    """Whether the command names this bot, as in "/start@name"."""
     callback_query_id: str = ""
-    """Set for every pressed button: it has to be answered."""
+    """The id of the callback query, which every pressed button has. The query has to be
+    answered."""
     callback_data: str = ""
     pressed_message_id: int = 0
-    """The message under which the button was pressed. 0: inline or none."""
+    """The id of the message with the pressed button; 0 if there is none, or if the
+    message is an inline message."""
     ephemeral_message_id: int = 0
-    """The message that only its user sees in a group: the one that the update is about,
-    or the one under which the button was pressed. What answers it must be like it."""
+    """The id of a group message that only this user sees: the message of the update, or
+    the one with the pressed button. A reply to it must be ephemeral, too."""
     inline_message_id: str = ""
-    """The inline message under which the button was pressed; it has no chat."""
+    """The id of the inline message with the pressed button; it has no chat."""
     stopped_draft_id: int = 0
-    """The draft that the user stopped. 0: none."""
+    """The id of the draft that the user stopped; 0 if there is none."""
     event: "Event.ValueType" = EVENT_UNSPECIFIED
     trigger_name: str = ""
-    """What a route with the trigger `update` has to name: Telegram's name of the kind,
-    known or not, or of what a message tells of, such as a payment. Empty: other
-    messages and pressed buttons. It comes from outside: no label of a metric."""
+    """The name that a route with the trigger `update` has to use.
+
+    It is Telegram's name of the update type, known or not, or of the content of a
+    service message, such as a payment. An empty string for other messages and for
+    pressed buttons. The name comes from outside and must not be a metric's label.
+    """
     payload: Raw = Raw()
-    """What Telegram sent under that name; without one, under that of the kind."""
+    """The JSON value of the field named `trigger_name`, or else `update_type`."""
     message_payload: Raw = Raw()
-    """The whole message, if the name is that of something in it."""
+    """The JSON of the complete message, if `trigger_name` is a field of a message."""
     decode_payload: Callable[[], Message | None] | None = None
-    """Reads that as the type of chat/v1 that belongs to the kind; only routes that want
-    it pay for it. Raises Malformed. None: there is no such type."""
+    """Decodes the payload as the type of chat/v1 that belongs to the trigger name.
+
+    It is a function because only some routes need the result. Raises MalformedUpdate.
+    None if there is no such type.
+    """
     query_id: str = ""
-    """What has to be answered, for queries other than pressed buttons."""
+    """The id of a query other than a callback query. The query has to be answered."""
     reply_chat_id: int = 0
-    """The private chat that messages go to instead of the context's. 0: none."""
+    """The private chat that replies go to instead of the context's chat; 0 if there is
+    none."""
     is_unwanted: bool = False
-    """True: a bot said it, and the settings allow none."""
+    """Whether the update is from a bot and the settings do not allow bots."""
     bypasses_limits: bool = False
-    """True: never limited and never refused (payments, membership, stop)."""
+    """Whether the update is never rate-limited and never refused: payments, membership
+    changes and stops of a streamed reply."""
     ttl_seconds: float = 0
-    """How long after its arrival an answer is of use. 0: without limit."""
+    """Seconds after the arrival in which a reply is of use; 0 means no limit."""
     answer_deadline: float = 0
-    """When Telegram takes no more answer to a query, in seconds since the epoch; a
-    service has to be done before. 0: messages may be sent later too."""
+    """Seconds since the epoch after which Telegram does not accept an answer to the
+    query. The service has to reply earlier. 0 if there is no deadline."""
 
     @property
     def has_session(self) -> bool:
-        """True: a human did it towards this bot, with the human's session behind it.
+        """Whether the update has the session of a human user of this bot.
 
-        What comes over a business connection was said to the owner of the account, who
-        may be anybody, and who reads the answer.
+        Updates of a business connection have none: the customer wrote to the owner of
+        the account, who may be anybody and can read the reply.
         """
         context = self.context
         return bool(
@@ -102,40 +118,40 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def expects_reply(self) -> bool:
-        """True: a user said something to the bot and may wonder about silence."""
+        """Whether it is a user's input to the bot, so that the user expects a reply."""
         return self.trigger_name in _TO_THE_BOT
 
 
 REPLAYED = 0.0
-"""The arrival of an update that a person took out of the dead letters."""
+"""The value of `Envelope.arrived_at` for updates replayed from the dead letters."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
-    """An update as it lies in a mailbox: enough to keep its place without reading it.
+    """An update as stored in a mailbox, which orders it without parsing the body.
 
-    Two envelopes with the same `update_id` are the same update. One that `arrived_at`
-    at `REPLAYED` was replayed by a person: it is never limited, refused or expired.
+    Two envelopes with the same `update_id` are the same update. If `arrived_at` is
+    `REPLAYED`, a person replayed the update: it is never limited, refused or expired.
     """
 
     update_id: int
     ordering_key: str
     arrived_at: float
-    """Seconds since the epoch at which the webhook got it; or `REPLAYED`."""
+    """Seconds since the epoch when the webhook received the update, or `REPLAYED`."""
     body: bytes
     """The JSON object that Telegram sent."""
     update: Update | None = None
-    """The body as read by the worker that accepted it. None after a restart."""
+    """The body as parsed by the worker that accepted it, or None after a restart."""
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
-    """An update that was given up, kept for a person to look at or replay."""
+    """An update that was not handled, kept for a person to inspect or replay."""
 
     update_id: int
-    """0 where the body could not be read."""
+    """0 if the body could not be parsed."""
     ordering_key: str
-    """Empty where the body could not be read."""
+    """An empty string if the body could not be parsed."""
     reason: str
-    """A word such as "crashed" or "malformed"; never a text of a user."""
+    """A code such as "crashed" or "malformed"; never a user's text."""
     dead_lettered_at: float
-    """Seconds since the epoch at which it was given up."""
+    """Seconds since the epoch when it became a dead letter."""
     body: bytes

@@ -1,8 +1,8 @@
-"""What is remembered of a user between updates: session, token bucket, recent ids.
+"""The state of a user between updates: session, token bucket and recent update ids.
 
-It is written by every commit and kept for 24 hours after the last activity, because
-Telegram repeats an update for that long. It is kept small: every user seen in a day
-has one.
+Every commit writes it. It expires 24 hours after the last activity, because Telegram
+repeats an update for that long. It has to be small: every user of the last 24 hours has
+one.
 """
 
 from base64 import urlsafe_b64encode
@@ -12,69 +12,71 @@ from hashlib import blake2b
 from msgspec import DecodeError, Struct, msgpack
 
 STATE_TTL = 24 * 3600
-"""For how long a state is kept: no update lives longer in Telegram's queue."""
+"""Seconds until a state expires: no update stays longer in Telegram's queue."""
 
 RECENT_IDS = 64
-"""How many ids are remembered at least."""
+"""The minimum number of ids to remember."""
 
 RECENT_SECONDS = 10
-"""All ids of this time are remembered, however many there are.
+"""All ids from the last `RECENT_SECONDS` are remembered, regardless of their number.
 
-They cover what a worker may put again after an outage of the store.
+They include all updates that a worker may replay after an outage of the store.
 """
 
 
 PAYLOAD_KEY_PREFIX = "~"
-"""What the data of a button begins with that is a key to longer data."""
+"""The first character of button data that is a key to longer data."""
 _KEY_LENGTH = 17
 
 MAX_PAYLOADS = 32
 MAX_PAYLOAD_BYTES = 4096
-"""How much data of buttons is kept. It is read and written with every update."""
+"""Limits on the stored button data, which is read and written with every update."""
 
 
 class UserState(Struct, array_like=True):
-    """A user's state. Fields are only ever added, at the end: old states stay readable.
+    """A user's state. Add fields only at the end: old states have to stay readable.
 
     Times are seconds since the epoch.
     """
 
     internal_user_id: str = ""
     session_until: float = 0
-    """Until then the user is not resolved again, whether there is an id or not."""
+    """The user is not resolved again before this time, even if there is no id."""
     tokens: float = 0
-    """What was left in the token bucket at `judged_at`."""
+    """The tokens that were left in the bucket at `bucket_updated_at`."""
     bucket_updated_at: float = 0
-    """The arrival of the newest update that the bucket judged. 0: none yet."""
+    """The arrival of the newest update that the rate limiter checked; 0 if none."""
     last_notice_at: float = 0
-    """The arrival of the update that was last answered with the notice."""
+    """The arrival of the update to which the last rate-limit notice was sent."""
     album: str = ""
-    """The album judged last."""
+    """The album that the rate limiter checked last."""
     album_allowed: bool = False
-    """What the judgement was; it holds for the whole album."""
+    """The result of this check, which applies to all parts of the album."""
     recent_ids: list[int] = []
-    """Ids of handled updates, oldest first; of those given up none, for a replay."""
+    """Ids of handled updates, oldest first. Dead letters are not included, so that they
+    can be replayed."""
     recent_times: list[int] = []
-    """When the last of them were handled; older ones need no time."""
+    """The times at which the last of them were handled; older ids need no time."""
     dead_lettered: int = 0
-    """How many updates went into the dead letters."""
+    """The number of updates that became dead letters."""
 
     callback_payloads: dict[str, str] = {}
-    """Data of buttons that is too long for a button, by its key, oldest first."""
+    """Data that is too long for a button, by its key, oldest first."""
 
     def store_payload(self, data: str, *, beside: Collection[str]) -> str:
-        """Keep the data of a button; the oldest gives way to it.
+        """Store the data of a button, and remove the oldest data if there is too much.
 
         Args:
-            data: what the press of the button stands for.
-            beside: keys that must not give way.
+            data: the data of the button.
+            beside: the keys of data that must not be removed.
 
         Returns:
-            The key for the button, the same for the same data. Empty: there is no room.
+            The key for the button, the same for the same data, or an empty string if
+            there is no space.
         """
         key = _key(data)
         self.callback_payloads.pop(key, None)
-        self.callback_payloads[key] = data  # the youngest again
+        self.callback_payloads[key] = data  # as the newest
         size = sum(map(_size, self.callback_payloads.values()))
         while len(self.callback_payloads) > MAX_PAYLOADS or size > MAX_PAYLOAD_BYTES:
             oldest = next(iter(self.callback_payloads))
@@ -85,16 +87,16 @@ class UserState(Struct, array_like=True):
         return key
 
     def is_duplicate(self, update_id: int) -> bool:
-        """Tell whether the update was handled before."""
+        """Return whether the update was handled before."""
         return update_id in self.recent_ids
 
     def mark_handled(self, update_id: int, now: float) -> None:
-        """Take the update into the recent ids and let go of what may be forgotten."""
+        """Add the update to the recent ids, and remove ids that are old enough."""
         if self.is_duplicate(update_id):
             return
         self.recent_ids.append(update_id)
         self.recent_times.append(int(now))
-        oldest = now - RECENT_SECONDS - 1  # times are cut to whole seconds
+        oldest = now - RECENT_SECONDS - 1  # times are truncated to whole seconds
         stale = 0
         while self.recent_times[stale] < oldest:
             stale += 1
@@ -103,17 +105,17 @@ class UserState(Struct, array_like=True):
         del self.recent_ids[: max(0, surplus)]
 
     def mark_dead_lettered(self) -> None:
-        """Note that an update goes into the dead letters.
+        """Record that an update becomes a dead letter.
 
-        Its id is not remembered: a replay of it would be taken for a repetition. The
-        number makes the state another one all the same, by which a repeated commit is
-        told from one that took no effect.
+        Its id is not remembered, because a replay would look like a duplicate. The
+        count changes the state nevertheless: a changed state is how a repeated commit
+        is distinguished from one that had no effect.
         """
         self.dead_lettered += 1
 
 
 def _key(data: str) -> str:
-    """Give 17 characters that stand for the data: "~" and 12 bytes of its digest."""
+    """Return a key of 17 characters: "~" and 12 bytes of the data's digest."""
     digest = blake2b(data.encode(), digest_size=12).digest()
     return f"{PAYLOAD_KEY_PREFIX}{urlsafe_b64encode(digest).decode()}"
 
@@ -127,15 +129,15 @@ _decoder = msgpack.Decoder(UserState)
 
 
 def encode_user_state(state: UserState) -> bytes:
-    """Give the bytes to store."""
+    """Return the bytes to store."""
     return _encoder.encode(state)
 
 
 def decode_user_state(stored: bytes | None) -> UserState:
-    """Read a stored state; an absent or unreadable one is a new one.
+    """Decode a stored state; return a new one if it is absent or unreadable.
 
-    An unreadable one comes from an incompatible version. Starting anew costs the user
-    a session at most, while an error would stop all of the user's updates.
+    An unreadable state was written by an incompatible version. A new state costs the
+    user a session at most, while an error would stop all of the user's updates.
     """
     if not stored:
         return UserState()
