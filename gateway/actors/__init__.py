@@ -1,4 +1,1 @@
-"""The only room with actor logic; does no I/O of its own.
-
-Imports the ground floor only.
-"""
+"""The actor logic: schedules and processes updates. Does no I/O of its own."""

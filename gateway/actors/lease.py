@@ -7,31 +7,31 @@ from gateway.domain.ports import MailboxLease
 
 
 class ActorLease(Protocol):
-    """A claim that somebody keeps alive."""
+    """A mailbox lease that is kept alive."""
 
     @property
     def mailbox_lease(self) -> MailboxLease:
-        """The claim."""
+        """The lease as granted by the store."""
 
     async def ensure_valid(self) -> None:
-        """Return when the lease is known to last: at once in the usual case.
+        """Return when the lease is known to be valid, which is usually at once.
 
-        Awaited before every call with an effect. Whoever lost the lane meanwhile is
-        cancelled in here. The step of a suspected update ends here: it waits for
-        others now.
+        Await this before every call with an effect. An actor whose lease was lost is
+        cancelled here. The step of a suspected update ends here, because the update
+        waits for something else now.
         """
 
     async def await_pause(self, pause: Awaitable[None]) -> None:
         """Await the pause before a retry, then return as `ensure_valid` does.
 
-        The actor takes no place meanwhile.
+        The actor does not count against the limit of active actors meanwhile.
         """
 
     async def begin_step(self) -> None:
-        """Wait until a suspected update may be processed, and note that it is."""
+        """Wait until a step of a suspected update may start, and record the start."""
 
     async def end_step(self) -> None:
-        """Note that a suspected update is not processed any more, if it was."""
+        """Record the end of the running step of a suspected update, if there is one."""
 
     def should_release(self, handled: int) -> bool:
-        """Tell whether the lane is to be given back after so many updates."""
+        """Return whether to release the lease after this number of updates."""

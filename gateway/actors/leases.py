@@ -1,7 +1,7 @@
 """Keeps the leases of running actors alive.
 
 Concurrency: one task, `run`, started and cancelled by the scheduler. Actors wait
-in `ensure_valid` for its next round. It cancels actors whose lease was lost.
+in `ensure_valid` for the next renewal. The task cancels actors whose lease was lost.
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, MailboxStor
 logger = logging.getLogger(__name__)
 
 RENEW_INTERVAL_SECONDS = 1.0
-"""Leases older than this are renewed, this often: twice in vain is survived."""
+"""The interval between renewals, and the age from which a lease is renewed. A lease
+survives two failed renewals."""
 
 
 class LeaseRenewer:
-    """Renews the leases of those claims that have a task."""
+    """Renews the leases that have an actor."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class LeaseRenewer:
         self._renewed = asyncio.Event()
 
     async def run(self) -> None:
-        """Renew for ever."""
+        """Renew leases until cancelled."""
         while True:
             await asyncio.sleep(RENEW_INTERVAL_SECONDS)
             await self._renew_expiring_by(
@@ -39,27 +40,27 @@ class LeaseRenewer:
             )
 
     async def renew_expired(self) -> None:
-        """Renew at once the leases that have run out already, if there are any."""
+        """Renew the leases that have expired already."""
         await self._renew_expiring_by(self._clock.uptime())
 
     def lasts(self, lease: MailboxLease) -> bool:
-        """Tell whether the claim's lease has not run out."""
+        """Return whether the lease has not expired."""
         return self._clock.uptime() < lease.expires_at
 
     async def ensure_valid(self, lease: MailboxLease) -> None:
-        """Return when the claim's lease lasts: at once unless it has run out."""
+        """Return when the lease is valid: at once unless it has expired."""
         while not self.lasts(lease):
             await self._renewed.wait()
 
     async def _renew_expiring_by(self, deadline: float) -> None:
-        """Renew the leases that end by then."""
+        """Renew the leases that expire by the deadline."""
         due = [lease for lease in self._actor_tasks if lease.expires_at <= deadline]
         lost = await self._mailboxes.renew(due) if due else ()
         for lease in lost:
             task = self._actor_tasks.get(lease)
-            # A commit that frees the lane may be what the renewal came after.
+            # The renewal may have failed because a commit has released the lease.
             if task is not None and not task.done() and not lease.is_committing:
-                logger.warning("claim lost", extra={"lane": lease.ordering_key})
+                logger.warning("lease_lost", extra={"ordering_key": lease.ordering_key})
                 task.cancel()
         self._renewed.set()
         self._renewed.clear()

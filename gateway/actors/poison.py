@@ -1,12 +1,12 @@
-"""Suspected updates take their steps in small groups, and the store notes each step.
+"""Limits how many suspected updates take a step at the same time.
 
-A step is what the gateway itself does with an update: reading and routing it, and
-making messages of the answer. While an update waits for its service or for the Bot API
-it takes no step, so hundreds of suspects may wait at the same time.
+A step is processing by the gateway itself: parsing and routing an update, and rendering
+the reply. While an update waits for its service or for the Bot API it takes no step, so
+hundreds of suspects may wait at the same time. The store records each step.
 
-Concurrency: called by the actors of suspected updates, in one event loop. Whoever asked
-first begins first. Nothing is awaited while the group changes. An actor that ends, for
-whatever reason, is removed by `remove`.
+Concurrency: called by the actors of suspected updates, in one event loop. First come,
+first served. Nothing is awaited while the set of running steps changes. When an actor
+ends, for any reason, `remove` has to be called.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from collections import deque
 from gateway.domain.ports import MailboxLease, MailboxStore
 
 MAX_CONCURRENT_SUSPECTS = 16
-"""So many suspects take a step at the same time in a worker. If it ends then, each of
-them has seen a crash, and takes its further steps alone."""
+"""The maximum number of suspects that take a step at the same time in a worker. If the
+worker ends meanwhile, each of them counts a crash and takes further steps alone."""
 
 
 class SuspectStepLimiter:
-    """Who may take a step now."""
+    """Decides which suspected updates may take a step."""
 
     def __init__(self, mailboxes: MailboxStore) -> None:
         self._mailboxes = mailboxes
@@ -28,7 +28,7 @@ class SuspectStepLimiter:
         self._running: set[MailboxLease] = set()
 
     async def begin_step(self, lease: MailboxLease) -> None:
-        """Wait until a suspected update may take a step, and note that it begins."""
+        """Wait until a step of a suspected update may start, and record the start."""
         if lease in self._running:
             return
         permission = asyncio.get_running_loop().create_future()
@@ -38,13 +38,13 @@ class SuspectStepLimiter:
         await self._mailboxes.record_step(lease, running=True)
 
     async def end_step(self, lease: MailboxLease) -> None:
-        """Note that the step ended, if there is one, and let others take theirs."""
+        """Record the end of the running step, if there is one, and let others start."""
         if lease in self._running:
             await self._mailboxes.record_step(lease, running=False)
             self.remove(lease)
 
     def remove(self, lease: MailboxLease) -> None:
-        """Let others take their steps: this update takes none any more."""
+        """Remove an update whose step has ended, and let others start."""
         if lease in self._running:
             self._running.remove(lease)
             self._start_waiting_steps()
@@ -60,7 +60,7 @@ class SuspectStepLimiter:
             self._queue.popleft()
 
     def _can_start(self, lease: MailboxLease) -> bool:
-        """Tell whether an update may take a step beside those that do so now."""
+        """Return whether a step may start while the present ones are running."""
         if not self._running:
             return True
         must_run_alone = lease.owner_crashes or any(

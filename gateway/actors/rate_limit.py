@@ -1,23 +1,24 @@
-"""The token bucket: how many updates of one user are served in a time."""
+"""The token bucket that limits the rate of updates from one user."""
 
 from gateway.domain.user_state import UserState
 
 CLOCK_TOLERANCE_SECONDS = 0.05
-"""By so many seconds two gateways may differ about the time of an arrival: each knows
-the store's time to within half of that."""
+"""The maximum difference between the arrival times that two gateways would assign: each
+knows the store's time to within half of it."""
 
 MAX_OVERTAKING_SECONDS = 2.0
-"""An update that arrived earlier than one judged before it was overtaken on its way, by
-so many seconds at most. A longer step back is that of a clock."""
+"""The maximum time by which an update may overtake another one before it is checked. If
+an arrival is earlier than the last one by more than this, a clock was set back."""
 
 
 class RateLimiter:
-    """Judges updates by the time they arrived, so that a backlog is not punished.
+    """Limits updates by their time of arrival, so that a backlog is not penalized.
 
-    The bucket holds `requests` tokens and fills up in `window` seconds. All of it
-    lives in the user's state. It may be overdrawn by what flows in during
-    `CLOCK_TOLERANCE`, so that nobody is limited for an error of our clocks. When a
-    clock was set back, nobody can tell how much time went by: the bucket is full then.
+    The bucket holds `max_tokens` tokens and fills up in `window_seconds`. Its level is
+    stored in the user's state. It may be overdrawn by the tokens of
+    `CLOCK_TOLERANCE_SECONDS`, so that no user is limited because the gateways' clocks
+    differ. After a clock was set back the elapsed time is unknown, and the bucket is
+    treated as full.
     """
 
     def __init__(self, max_tokens: int, window_seconds: float) -> None:
@@ -27,13 +28,13 @@ class RateLimiter:
         self._overdraft = CLOCK_TOLERANCE_SECONDS * self._tokens_per_second
 
     def try_acquire(self, state: UserState, arrived_at: float, album: str = "") -> bool:
-        """Take a token for an update, if there is one.
+        """Take a token for an update, and return whether there was one.
 
         Args:
-            state: the user's state; changed.
-            arrived_at: the update's arrival in seconds since the epoch.
-            album: the album the update is part of. The parts of an album count once:
-                what holds for the first holds for the rest.
+            state: the user's state, which is changed.
+            arrived_at: the arrival of the update in seconds since the epoch.
+            album: the id of the album that the update is part of, or an empty string.
+                An album takes one token: the result for the first part applies to all.
         """
         if album and album == state.album:
             return state.album_allowed
@@ -51,7 +52,7 @@ class RateLimiter:
         return allowed
 
     def should_notify(self, state: UserState, arrived_at: float) -> bool:
-        """Tell whether the user is due the notice: once per window."""
+        """Return whether to send the user a notice, which is once per window."""
         if abs(arrived_at - state.last_notice_at) < self._window_seconds:
             return False
         state.last_notice_at = arrived_at

@@ -1,19 +1,20 @@
-"""Activates, bounds and drains actors.
+"""Starts, limits and drains actors.
 
-Concurrency: one task per claimed lane, at most `max_active` of them, and as many again
-whose reply waits to be sent once more; one task that renews leases (see `leases.py`)
-and one that sweeps for waiting lanes. All run in this event loop.
+Concurrency: one task per leased mailbox, at most `max_active` of them, and the same
+number again whose replies wait for a retry; one task that renews leases (see
+`leases.py`); and one that scans for claimable mailboxes. All run in one event loop.
 
-- Ordered: the updates of one lane, because a lane has at most one claim. Lanes run in
-  parallel, in no order.
-- A task is started in the code that got the claim, with no await in between: a
-  cancelled request cannot orphan a claim.
-- Tasks are kept by claim, not by lane, whose old claim may end after its next began.
-  A callback of the task removes it: a task that is cancelled before its first step runs
-  no code of its own.
-- A fault inside a turn is the actor's. A fault outside (the store) ends the actor; its
-  lease runs out and a sweep goes on from the last commit.
-- `drain` ends it all; nothing else cancels an actor but the loss of its lease.
+- The updates of a mailbox are processed in order, because a mailbox has at most one
+  valid lease. Mailboxes are processed in parallel, in no order.
+- An actor's task is started by the code that acquired the lease, without an await in
+  between, so that a cancelled request cannot orphan a lease.
+- Tasks are stored by lease and not by ordering key, because the old lease of a mailbox
+  may end after the next one began. A done callback removes a task: a task that is
+  cancelled before it starts runs no code of its own.
+- The actor handles errors while it processes an update. An error outside, such as one
+  of the store, ends the actor. Its lease expires, and after a scan an actor continues
+  after the last commit.
+- Actors are only cancelled by `drain` and by the loss of their lease.
 """
 
 import asyncio
@@ -36,17 +37,17 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 SCAN_SECONDS = 0.5
-"""How often waiting lanes are looked for; jittered, so that workers do not meet."""
+"""The interval between scans, with jitter so that workers scan at different times."""
 
 DRAIN_SCAN_SECONDS = 0.05
-"""How often they are looked for while this worker ends and has nothing else to do."""
+"""The interval while this worker drains and no actor is running."""
 
 MAX_CONSECUTIVE_UPDATES = 16
-"""After so many updates a lane goes back to the end of the queue, if there is one."""
+"""After this number of updates a lease is released if other mailboxes are waiting."""
 
 
 class ActorScheduler:
-    """All actors of this process."""
+    """Runs all actors of this process."""
 
     def __init__(
         self,
@@ -70,13 +71,13 @@ class ActorScheduler:
         self._renewer = LeaseRenewer(mailboxes, clock, self._actor_tasks)
         self._step_limiter = SuspectStepLimiter(mailboxes)
         self._pending_acquisitions = 0
-        """Claims asked for and not answered yet: they count against the bound."""
+        """Requests that may acquire a lease; they count against the limit of actors."""
         self._stalled_commits = 0
-        """Actors that wait for a commit beyond their lease: the store fails."""
+        """Actors whose lease expired while they wait for a commit: the store fails."""
         self._paused_leases: set[MailboxLease] = set()
-        """Claims whose reply waits to be sent once more: the Bot API fails."""
+        """Leases whose reply waits for a retry: the Bot API fails."""
         self._has_backlog = False
-        """Lanes are known to wait: fresh ones must not overtake them."""
+        """Whether mailboxes are waiting, which new ones must not overtake."""
         self._is_draining = False
         self._is_closed = False
         self._slot_freed = asyncio.Event()
@@ -84,30 +85,30 @@ class ActorScheduler:
 
     @property
     def active_actors(self) -> int:
-        """How many actors run."""
+        """The number of running actors."""
         return len(self._actor_tasks)
 
     @property
     def waiting_replies(self) -> int:
-        """How many replies wait to be sent once more."""
+        """The number of replies that wait for a retry."""
         return len(self._paused_leases)
 
     def start(self) -> None:
-        """Start renewing and sweeping."""
+        """Start to renew leases and to scan for mailboxes."""
         self._loop_tasks = [
             self._background.start(
                 "renew leases", self._renewer.run, max_delay=FIRST_DELAY_SECONDS
             ),
             self._background.start(
-                "sweep mailboxes", self._scan_forever, max_delay=FIRST_DELAY_SECONDS
+                "scan mailboxes", self._scan_forever, max_delay=FIRST_DELAY_SECONDS
             ),
         ]
 
     async def enqueue(self, envelope: Envelope) -> None:
-        """Put an update into its mailbox; it is safe there when this returns."""
+        """Put an update into its mailbox, and return when it is stored safely."""
         update = envelope.update
         if update is not None and update.stopped_draft_id:
-            # It overtakes what is before it in the mailbox: that is what it stops.
+            # The cancellation must not wait in the mailbox behind the update it stops.
             self._publish_cancellation(envelope.ordering_key, update.stopped_draft_id)
         enforce_limit = update is None or not update.bypasses_limits
         if self._can_acquire():
@@ -131,22 +132,27 @@ class ActorScheduler:
             self._overflow_notifier.report_refused(envelope)
 
     async def drain(self, max_seconds: float) -> int:
-        """Finish what runs, at most `max_seconds` seconds; then cut it short.
+        """Finish the work, and cancel the actors that do not finish in time.
 
-        Lanes in a durable store are given back after their current update, or when the
-        time is over. What is in this process's memory would be lost with it, so all of
-        that is served.
+        Leases in a durable store are released after the current update, or at the end
+        of the time limit. Updates in this process's memory would be lost with it, so
+        all of them are processed.
+
+        Args:
+            max_seconds: the time limit in seconds.
 
         Returns:
-            How many actors had to be cut short.
+            The number of actors that were cancelled.
         """
         self._is_draining = True
         try:
             async with asyncio.timeout(max_seconds):
                 await self._finish_work()
         except TimeoutError:
-            logger.warning("drain cut short", extra={"actors": self.active_actors})
-        # First of all nothing may start any more: a freed place wakes the sweep.
+            logger.warning(
+                "drain_timed_out", extra={"active_actors": self.active_actors}
+            )
+        # Nothing may start from now on: each actor that ends triggers a scan.
         self._is_closed = True
         await _cancel_and_wait(self._loop_tasks)
         unfinished = list(self._actor_tasks.items())
@@ -163,16 +169,17 @@ class ActorScheduler:
                 await asyncio.wait(self._actor_tasks.values())
             else:
                 await self._scan_mailboxes()
-                if not self._actor_tasks:  # it may be on its way to a durable store
+                if not self._actor_tasks:  # failback may be moving the updates
                     await asyncio.sleep(DRAIN_SCAN_SECONDS)
 
     def _hands_over_work(self) -> bool:
-        """Tell whether this worker leaves what waits to the others."""
+        """Return whether this worker leaves waiting updates to other workers."""
         return self._is_draining and not self._mailboxes.in_memory
 
     def _count_free_slots(self) -> int:
-        # A Bot API that fails for some chats takes the places of no others; one that
-        # fails for all must not fill the memory.
+        # Paused actors take no slots, so that a Bot API that fails for some chats does
+        # not slow down others. The limit keeps one that fails for all from filling the
+        # memory.
         paused = min(len(self._paused_leases), self._max_active)
         taken = (
             len(self._actor_tasks)
@@ -213,11 +220,14 @@ class ActorScheduler:
             actor_lease = _RenewedLease(lease, self._renewer, self._step_limiter, self)
             await self._actor.serve_mailbox(actor_lease)
         except LeaseLost:
-            logger.warning("claim lost", extra={"lane": lease.ordering_key})
-        except Exception as error:  # noqa: BLE001 - the lease runs out, a sweep goes on
+            logger.warning("lease_lost", extra={"ordering_key": lease.ordering_key})
+        except Exception as error:  # noqa: BLE001 - after a scan an actor continues
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                "actor stopped",
-                extra={"lane": lease.ordering_key, "error": summarize_error(error)},
+                "actor_failed",
+                extra={
+                    "ordering_key": lease.ordering_key,
+                    "error": summarize_error(error),
+                },
             )
 
     async def _scan_forever(self) -> None:
@@ -231,9 +241,9 @@ class ActorScheduler:
             await self._scan_mailboxes()
 
     async def _scan_mailboxes(self) -> None:
-        """Claim waiting lanes, longest waiting first, as far as there is room."""
-        # After the process stood still it would otherwise take its own lanes away from
-        # its own actors.
+        """Acquire claimable mailboxes, longest waiting first, while there are slots."""
+        # After a pause of the process, it would otherwise acquire the mailboxes of its
+        # own actors, whose leases have expired.
         await self._renewer.renew_expired()
         now = self._clock.uptime()
         self._stalled_commits = sum(
@@ -251,7 +261,7 @@ class ActorScheduler:
         )
 
     async def _acquire(self, ordering_key: str) -> None:
-        """Claim a lane and start its actor, if it still waits."""
+        """Acquire a mailbox and start its actor, if it is still claimable."""
         if self._is_closed or self._count_free_slots() <= 0:
             return
         self._pending_acquisitions += 1
@@ -263,24 +273,24 @@ class ActorScheduler:
             self._start_actor(lease)
 
     def should_release(self, handled: int) -> bool:
-        """Tell whether a lane is to be given back after so many updates."""
+        """Return whether to release a lease after this number of updates."""
         if self._is_draining:
             return self._hands_over_work()
-        # Below 0: replies that waited can be sent again, and their users go on.
+        # The number is below 0 when paused actors continue: others have to make way.
         return self._has_backlog and (
             handled >= MAX_CONSECUTIVE_UPDATES or self._count_free_slots() < 0
         )
 
 
 async def _cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end."""
+    """Cancel tasks and wait until they end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _RenewedLease:
-    """A lease that is renewed here."""
+    """The lease of an actor of this scheduler."""
 
     __slots__ = ("_renewer", "_scheduler", "_step_limiter", "mailbox_lease")
 

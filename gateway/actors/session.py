@@ -1,4 +1,4 @@
-"""The session: which of the company's users a Telegram user is."""
+"""Sessions: the mapping from a Telegram user to one of the company's users."""
 
 import logging
 
@@ -13,30 +13,30 @@ from gateway.domain.user_state import UserState
 logger = logging.getLogger(__name__)
 
 RETRY_DELAY_SECONDS = 10
-"""After a failed call the user is not resolved again for this long.
+"""The time after a failed call in which the user is not resolved again.
 
-Otherwise a hanging session service would add its deadline to every update.
+Otherwise a hanging session service would delay every update by its deadline.
 """
 
 
 def get_internal_user_id(update: Update, state: UserState) -> str:
-    """Give the internal user id that stands behind an update. Empty: none.
+    """Return the internal id of an update's user, or an empty string if there is none.
 
-    The state may belong to a user who did not cause the update: what happens in a
-    private chat without a human is in the mailbox of the chat's user, too.
+    The state may belong to a user who did not cause the update: updates in a private
+    chat that no human caused are also in the mailbox of the chat's user.
     """
     return state.internal_user_id if update.has_session else ""
 
 
 def end_session(update: Update, state: UserState) -> None:
-    """Forget which of the company's users it is: the next update asks again."""
+    """Forget the internal id, so that the next update resolves the user again."""
     if update.has_session:
         state.internal_user_id = ""
         state.session_until = 0
 
 
 class SessionResolver:
-    """Opens sessions. They live in the user's state."""
+    """Resolves users, and stores their sessions in the user's state."""
 
     def __init__(
         self, services: ServiceRouter, clock: Clock, ttl_seconds: float
@@ -52,7 +52,7 @@ class SessionResolver:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> None:
-        """Resolve the user once per session; go on without an id if that fails."""
+        """Resolve the user once per session; continue without an id if that fails."""
         now = self._clock.now()
         if now < state.session_until or not update.has_session:
             return
@@ -60,13 +60,13 @@ class SessionResolver:
         start = self._clock.uptime()
         try:
             state.internal_user_id = await self._services.resolve_user(update)
-            # A user without an id may get one any moment: ask again next time.
+            # A user without an id may get one at any moment: try again next time.
             ttl_seconds = self._ttl_seconds if state.internal_user_id else 0
         except ServiceError as error:
             state.internal_user_id = ""
             ttl_seconds = RETRY_DELAY_SECONDS
             logger.warning(
-                "session not opened",
+                "session_not_resolved",
                 extra={"request_id": record.request_id, "outcome": error.outcome},
             )
         state.session_until = now + ttl_seconds

@@ -1,10 +1,10 @@
-"""One user's turn, top to bottom.
+"""Processes the updates of one mailbox.
 
-An actor exists from the claim of a lane to the commit that leaves it. It takes the
-lane's updates one at a time, lowest `update_id` first. It starts no tasks: all its
-calls are awaited here, and cancelling it cancels the call it waits for. A fault in one
-turn ends that turn only: the update goes into the dead letters and the next one is
-taken.
+An actor lives from the acquisition of a lease to the commit that releases it. It
+processes the updates of the mailbox one at a time, lowest `update_id` first. It starts
+no tasks: it awaits all its calls here, and cancelling it cancels the call that it waits
+for. An error affects one update only: the update goes to the dead letters, and the
+actor continues with the next one.
 """
 
 import logging
@@ -23,7 +23,6 @@ from gateway.actors.replies.callback_data import (
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.service_call import ReplyWithPreview, ServiceCaller
 from gateway.actors.replies.user_notices import (
-    APOLOGY_TEXT,
     RATE_LIMITED_TEXT,
     UNKNOWN_COMMAND_TEXT,
     build_notice,
@@ -34,13 +33,14 @@ from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
+from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
 
 class UserActor:
-    """Serves lanes. Keeps nothing between turns: one object serves all of them."""
+    """Serves mailboxes. It has no state, so one object serves all of them."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class UserActor:
         self._observe_update = observe_update
 
     async def serve_mailbox(self, lease: ActorLease) -> None:
-        """Serve a lane until it is empty or wanted back.
+        """Process the updates of a mailbox until it is empty or has to be released.
 
         Raises:
-            LeaseLost: another worker has the lane; it goes on from the last commit.
+            LeaseLost: another worker has the lease; it continues after the last commit.
         """
         state = decode_user_state(lease.mailbox_lease.state)
         envelope: Envelope | None = lease.mailbox_lease.next_update
@@ -107,7 +107,11 @@ class UserActor:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> str:
-        """Do one update. Returns the reason to bury it; empty: none."""
+        """Process one update.
+
+        Returns:
+            The reason to make it a dead letter, or an empty string if it was handled.
+        """
         update = None
         try:
             update = self._load_update(envelope)
@@ -116,13 +120,13 @@ class UserActor:
             record.telegram_user_id = update.context.telegram_user_id
             if envelope.arrived_at != REPLAYED:
                 record.queue_seconds = max(0.0, self._clock.now() - envelope.arrived_at)
-            answer = await self._decide_reply(
+            decision = await self._decide_reply(
                 update, envelope.arrived_at, state, record, lease
             )
-            if answer is not None:
+            if decision is not None:
                 if lease.mailbox_lease.is_suspected:
                     await lease.begin_step()
-                reply, preview = answer
+                reply, preview = decision
                 prepare_callback_data(reply, update, state, self._services)
                 sending = self._reply_sender.send(
                     update,
@@ -132,13 +136,13 @@ class UserActor:
                     get_internal_user_id(update, state),
                     preview,
                 )
-                del answer, reply  # it may hold large files, and is needed no more
+                del decision, reply  # frees large files as soon as they are sent
                 await sending
-        except Exception as error:  # noqa: BLE001 - one fault must not stop a user
+        except Exception as error:  # noqa: BLE001 - must not stop the user's updates
             record.outcome = Outcome.CRASHED
             record.error = type(error).__name__
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                "fault in an actor",
+                "update_crashed",
                 extra={
                     "request_id": record.request_id,
                     "error": summarize_error(error),
@@ -150,7 +154,7 @@ class UserActor:
         return ""
 
     def _load_update(self, envelope: Envelope) -> Update:
-        """Give the update, which is read already if this worker accepted it."""
+        """Return the update, which is parsed already if this worker accepted it."""
         if envelope.arrived_at != REPLAYED:
             return envelope.update or self._parse_update(
                 envelope.body, envelope.arrived_at
@@ -166,7 +170,7 @@ class UserActor:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> ReplyWithPreview | None:
-        """Decide what the user gets. None: nothing is sent."""
+        """Return the reply to send, or None if nothing is sent."""
         if update.is_unwanted:
             record.outcome = Outcome.FROM_BOT
             return None
@@ -177,15 +181,15 @@ class UserActor:
             record.outcome = skip_reason
             return None
         album = update.message.media_group_id if update.message else ""
-        # Of other kinds nobody could be told to slow down: inline queries come with
-        # each letter that is typed, posts by themselves, and customers of a business do
-        # not know that they speak to a bot.
+        # For other updates it makes no sense to ask the user to slow down: each typed
+        # letter causes an inline query, posts are not addressed to the bot, and the
+        # customers of a business do not know that they write to a bot.
         is_limited = update.expects_reply and not update.bypasses_limits
         if is_limited and not self._rate_limiter.try_acquire(state, arrived_at, album):
             record.outcome = Outcome.LIMITED
             if self._rate_limiter.should_notify(state, arrived_at):
                 return build_notice(update, RATE_LIMITED_TEXT), None
-            return Reply(), None  # still ends the spinner of a button
+            return Reply(), None  # the empty reply still ends the spinner of a button
         if bound_call is None:
             record.outcome = Outcome.UNKNOWN
             return build_notice(update, UNKNOWN_COMMAND_TEXT), None
@@ -196,14 +200,14 @@ class UserActor:
     async def _send_apology(
         self, update: Update, record: ProcessingRecord, lease: ActorLease
     ) -> None:
-        """Send the apology after a fault of our own, if that much still works."""
+        """Send an apology after an internal error, if sending still works."""
         try:
             await self._reply_sender.send(
                 update, build_notice(update, APOLOGY_TEXT), record, lease
             )
-        except Exception as error:  # noqa: BLE001 - it is the last resort already
+        except Exception as error:  # noqa: BLE001 - this is the last resort
             logger.error(  # noqa: TRY400 - as above
-                "apology not sent",
+                "apology_not_sent",
                 extra={
                     "request_id": record.request_id,
                     "error": summarize_error(error),
@@ -212,28 +216,28 @@ class UserActor:
 
 
 def _reject_poison(record: ProcessingRecord) -> str:
-    """Give up an update unread. Returns the reason to bury it."""
+    """Record an update as poison without parsing it, and return the reason."""
     record.outcome = Outcome.POISON
-    logger.error("update ended its workers", extra={"update_id": record.update_id})
+    logger.error("poison_update", extra={"update_id": record.update_id})
     return Outcome.POISON
 
 
 def _find_skip_reason(
     update: Update, bound_call: BoundCall | None, state: UserState, queue_seconds: float
 ) -> Outcome | None:
-    """Tell why an update gets no answer at all. None: it gets one."""
+    """Return why an update gets no reply at all, or None if it gets one."""
     if state.is_duplicate(update.update_id):
         return Outcome.DUPLICATE
     if update.ttl_seconds and queue_seconds > update.ttl_seconds:
         return Outcome.EXPIRED
     if bound_call is None and not _expects_reply(update):
-        # The stop was told to the answer when it came in; it took effect or came late.
+        # The stop was published when the update arrived; it took effect or was late.
         return Outcome.DONE if update.stopped_draft_id else Outcome.UNROUTED
     return None
 
 
 def _expects_reply(update: Update) -> bool:
-    """Tell whether the user would wonder about silence where no route fits."""
+    """Return whether the user expects a reply although no route matches."""
     if update.command:
         # In a group the command may be meant for any other bot.
         return update.mentions_bot or update.context.chat_type == CHAT_TYPE_PRIVATE

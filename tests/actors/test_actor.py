@@ -18,7 +18,6 @@ from msgspec import structs
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import (
-    APOLOGY_TEXT,
     RATE_LIMITED_TEXT,
     UNKNOWN_COMMAND_TEXT,
 )
@@ -37,6 +36,7 @@ from gateway.domain.ports import MailboxLease
 from gateway.domain.suspicion import POISON_LOSSES
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import decode_user_state
+from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.fakes import (
@@ -517,7 +517,7 @@ async def test_a_failing_bot_api_leaves_the_update_done(
     await stage.serve(a_message(1), a_message(2))
     assert stage.turns.outcomes == ["send_failed", "done"]
     assert len(stage.services.calls) == 2
-    assert [record.msg for record in caplog.records] == ["reply not sent"]
+    assert [record.msg for record in caplog.records] == ["reply_not_sent"]
 
 
 async def test_a_rejected_message_does_not_take_the_next_one_along(

@@ -11,13 +11,13 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.actors.replies.user_notices import (
-    APOLOGY_TEXT,
     BUSY_TEXT,
     build_error_reply,
     build_notice,
 )
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.update import Update
+from gateway.domain.user_texts import APOLOGY_TEXT
 
 SAID = Reply(messages=[OutgoingMessage(text="sorry")])
 

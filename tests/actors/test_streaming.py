@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from gateway.actors.replies import stream_buffer, streaming
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
-from gateway.actors.replies.user_notices import APOLOGY_TEXT
 from gateway.domain.errors import (
     BotApiUnavailable,
     CallRejected,
@@ -24,6 +23,7 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.update import Envelope
+from gateway.domain.user_texts import APOLOGY_TEXT
 from tests.actors.test_actor import Stage
 from tests.fakes import FakePreview, a_message
 from tests.waiting import LIMIT, wait_until
@@ -329,7 +329,7 @@ async def test_an_endless_answer_is_cut_off(
         service.pieces.put_nowait("12345678")
     assert service.cancelled
     assert stage.messenger.texts == ["1234567812345678"]
-    assert [record.message for record in caplog.records] == ["streamed answer cut off"]
+    assert [record.message for record in caplog.records] == ["streamed_reply_truncated"]
     assert stage.turns.outcomes == ["done"]
 
 
@@ -396,7 +396,7 @@ async def test_a_fault_in_showing_is_logged_without_a_text(
         service.ends()
     assert stage.messenger.texts == ["hush"]
     [record] = caplog.records
-    assert (record.message, record.levelname) == ("fault in a preview", "ERROR")
+    assert (record.message, record.levelname) == ("preview_failed", "ERROR")
     assert "ValueError" in record.__dict__["error"]
     assert "hush" not in str(record.__dict__)
 

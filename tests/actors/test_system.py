@@ -161,7 +161,7 @@ async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
     await wait_until(lambda: len(house.turns) == 500)
     await wait_until(lambda: house.system.active_actors == 0)
     names = {task.get_name() for task in asyncio.all_tasks()}
-    assert {"renew leases", "sweep mailboxes"} <= names
+    assert {"renew leases", "scan mailboxes"} <= names
     assert len(names) <= 4
     assert house.mailboxes.in_memory == house.mailboxes.mailbox_count == 0
 

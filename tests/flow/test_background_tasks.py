@@ -30,7 +30,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
     broken = {
         "introduce bot": break_once(monkeypatch, server_module, "sync_bot_profile"),
         "renew leases": break_once(monkeypatch, LeaseRenewer, "run"),
-        "sweep mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
+        "scan mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
         "listen for stops": break_once(
             monkeypatch, RedisCancellationBus, "_keep_listening"
         ),

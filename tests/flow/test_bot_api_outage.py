@@ -91,7 +91,7 @@ async def test_a_reply_is_given_up_after_the_patience() -> None:
         assert gateway.texts() == ["echo: kept"]
         assert gateway.outcomes() == ["send_failed", "done"]
         errors = [line for line in gateway.log() if line["level"] == "error"]
-        assert [line["message"] for line in errors] == ["reply not sent"]
+        assert [line["message"] for line in errors] == ["reply_not_sent"]
         _, metrics = await gateway.get("/metrics", ops=True)
         assert 'outcome="send_failed",route="text"} 1.0' in metrics
 

@@ -9,12 +9,12 @@ import pytest
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.user_notices import (
-    APOLOGY_TEXT,
     RATE_LIMITED_TEXT,
     UNKNOWN_COMMAND_TEXT,
 )
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
+from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.telegram.outbound.renderer import render
 from tests.flow.backend import gate
 from tests.flow.world import SECRET, World, world
@@ -168,7 +168,7 @@ async def test_an_unknown_fate_of_a_message_costs_the_reply(gateway: World) -> N
     assert gateway.texts() == ["echo: kept"]
     assert gateway.outcomes() == ["send_failed", "done"]
     assert len(gateway.backend.asked("SendMessage")) == 2
-    assert any(line["message"] == "reply not sent" for line in gateway.log())
+    assert any(line["message"] == "reply_not_sent" for line in gateway.log())
 
 
 async def test_a_fault_of_our_own_is_apologised_for(
@@ -189,7 +189,7 @@ async def test_a_fault_of_our_own_is_apologised_for(
     await gateway.ended(2)
     assert gateway.outcomes() == ["crashed", "done"]
     assert gateway.texts() == [APOLOGY_TEXT, "echo: next"]
-    (line,) = [line for line in gateway.log() if line["message"] == "fault in an actor"]
+    (line,) = [line for line in gateway.log() if line["message"] == "update_crashed"]
     assert line["request_id"] == "7400000001-1001"
     assert line["error"].startswith("ZeroDivisionError")
     assert "boom" not in str(gateway.log()).replace("crash_on_boom", "")

@@ -87,7 +87,7 @@ class TestEveryCall:
             assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
                 PipelineProtocol
             }
-        assert "claim lost" not in caplog.messages
+        assert "lease_lost" not in caplog.messages
         assert "redis is back" in caplog.messages
 
     @pytest.mark.parametrize("way", ENDS)
@@ -319,4 +319,4 @@ class TestRenewals:
         assert worker.transport.calls.index(Call("commit", 0)) > 0
         assert batches >= 2
         assert [record.outcome for record in worker.turns] == ["done"]
-        assert "claim lost" not in caplog.messages
+        assert "lease_lost" not in caplog.messages

@@ -1,1 +1,1 @@
-"""From a routed update to the sent reply."""
+"""The steps from a routed update to the sent reply."""

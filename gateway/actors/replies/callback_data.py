@@ -1,8 +1,8 @@
-"""Buttons whose data does not fit into a button, or is still to be put together.
+"""Encodes and signs the data of buttons, and stores data that is too long.
 
-Telegram gives a button 64 bytes. Longer data is kept in the state of the user who is
-answered, and the button carries a short key to it. The key is made of the data, so that
-a reply that is made again after a crash has the same buttons.
+Telegram allows 64 bytes for a button. Longer data is stored in the state of the user
+who gets the reply, and the button contains a short key to it. The key is derived from
+the data, so that a reply that is built again after a crash has the same buttons.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
 MAX_CALLBACK_DATA_BYTES = 64
 """Bot API, InlineKeyboardButton: callback_data."""
 MAX_BUTTON_DATA_BYTES = 1024
-"""Bytes; what the contract allows."""
+"""The limit in the contract, `botgateway.chat.v1.Button`."""
 
 
 def prepare_callback_data(
     reply: Reply, update: Update, state: UserState, services: ServiceRouter
 ) -> None:
-    """Give the buttons of a reply data that Telegram takes.
+    """Set the data of a reply's buttons to data that Telegram accepts.
 
-    What cannot be done stays as it is, and is left out when the reply is composed: a
-    button that calls no rpc, data that is too long, or has no room beside what the same
-    reply keeps.
+    Some buttons stay unchanged, and the renderer drops them: a button that calls no
+    rpc, and data that is too long or for which there is no space next to the data that
+    the same reply stores.
 
     Args:
-        reply: its buttons are changed in place.
-        update: what the reply answers.
-        state: keeps what is too long for a button.
-        services: put data together, and sign it.
+        reply: the reply, whose buttons are changed in place.
+        update: the update that the reply is for.
+        state: stores data that is too long for a button.
+        services: encodes and signs the data.
     """
     stored_keys: set[str] = set()
     for keyboard, scope in _iter_keyboards(reply, update):
@@ -53,7 +53,7 @@ def prepare_callback_data(
 
 
 def expand_callback_data(update: Update, state: UserState) -> Update:
-    """Give a pressed button the data that its key stands for, if that is known."""
+    """Replace the key of a pressed button by the stored data, if it is known."""
     if not update.callback_data.startswith(PAYLOAD_KEY_PREFIX):
         return update
     data = state.callback_payloads.get(update.callback_data)
@@ -63,7 +63,7 @@ def expand_callback_data(update: Update, state: UserState) -> Update:
 def _iter_keyboards(
     reply: Reply, update: Update
 ) -> Iterator[tuple[InlineKeyboard, str]]:
-    """Give the keyboards of a reply, each with the place in which it will be."""
+    """Yield the inline keyboards of a reply, each with the scope of its buttons."""
     for message in reply.messages:
         if message.HasField("keyboard"):
             yield message.keyboard, _get_message_scope(update)
@@ -73,8 +73,8 @@ def _iter_keyboards(
 
 
 def _get_message_scope(update: Update) -> str:
-    """Give the place to which the messages of a reply go."""
-    if update.update_type == "guest_message":  # the answer is an inline message
+    """Return the scope of buttons in the messages of a reply."""
+    if update.update_type == "guest_message":  # the reply is an inline message
         return INLINE_SCOPE
     if update.reply_chat_id:
         return button_scope(update.reply_chat_id, "")
@@ -85,9 +85,9 @@ def _get_message_scope(update: Update) -> str:
 def _set_callback_data(
     button: Button, signed: str, state: UserState, stored_keys: set[str]
 ) -> None:
-    """Put the data into the button, or a key to it."""
+    """Set the data of a button to the signed data, or to a key to it."""
     data = button.callback_data
-    # A character takes four bytes at most: most data need not be encoded to be counted.
+    # A character takes at most four bytes, so short data need not be encoded.
     if (
         len(signed) * 4 > MAX_CALLBACK_DATA_BYTES
         and len(signed.encode()) > MAX_CALLBACK_DATA_BYTES

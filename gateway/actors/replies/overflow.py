@@ -1,7 +1,7 @@
-"""What happens to updates that a full mailbox did not take.
+"""Handles updates that were refused because the mailbox is full.
 
 Concurrency: one task per notice, at most 64 at a time; `close` cancels them. A notice
-that fails is gone: it is a courtesy.
+that fails is not retried, because it is only a courtesy.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from gateway.domain.update import Envelope, Update
 logger = logging.getLogger(__name__)
 
 NOTICE_INTERVAL_SECONDS = 60
-"""A user whose mailbox stays full is told once in this time."""
+"""The minimum time between two notices to the same user."""
 
 MAX_PENDING_NOTICES = 64
-"""Notices under way at once. Under a flood the rest is only counted."""
+"""Notices that are sent at the same time. During a flood, others are dropped."""
 
 MAX_NOTIFIED_USERS = 10_000
-"""Users remembered as told. More of them at once are an attack, not users."""
+"""Users whose last notice is remembered. More of them at once must be an attack."""
 
 
 class OverflowNotifier:
-    """Counts refused updates, and tells their users once."""
+    """Counts refused updates, and sends their users a notice."""
 
     def __init__(
         self,
@@ -44,31 +44,32 @@ class OverflowNotifier:
         self._notice_tasks: set[asyncio.Task[None]] = set()
 
     def report_refused(self, envelope: Envelope) -> None:
-        """Count a refused update and tell its user, unless that was just done."""
+        """Count a refused update, and send its user a notice unless one is recent."""
         update = envelope.update
         record = ProcessingRecord(update_id=envelope.update_id, outcome=Outcome.REFUSED)
         if update is not None:
             record.update_type = update.update_type
             record.request_id = update.context.request_id
             record.telegram_user_id = update.context.telegram_user_id
-            # Other kinds may come from chats in which the bot has no say.
+            # Other updates may come from chats in which the bot cannot write.
             can_notify = update.message is not None or bool(update.callback_query_id)
-            can_notify = (
-                can_notify and not update.is_unwanted
-            )  # a bot might answer the notice
+            # Another bot might reply to the notice.
+            can_notify = can_notify and not update.is_unwanted
             has_capacity = len(self._notice_tasks) < MAX_PENDING_NOTICES
             if (
                 can_notify
                 and has_capacity
                 and self._is_notice_due(envelope.ordering_key)
             ):
-                task = asyncio.create_task(self._send_notice(update), name="refusal")
+                task = asyncio.create_task(
+                    self._send_notice(update), name="overflow notice"
+                )
                 self._notice_tasks.add(task)
                 task.add_done_callback(self._notice_tasks.discard)
         self._observe_update(record)
 
     async def close(self) -> None:
-        """Cancel the notices that are under way."""
+        """Cancel the notices that are being sent."""
         for task in self._notice_tasks:
             task.cancel()
         await asyncio.gather(*self._notice_tasks, return_exceptions=True)

@@ -1,9 +1,9 @@
-"""The way of a reply to the user, and what follows when it does not get there.
+"""Sends replies, and reports users that cannot be reached.
 
-Concurrency: a reply lives in the task of its actor, its retries included. The parts of
-a reply go out one after the other; the user's next update waits for all of them, and no
-other user does. A large reply is turned into calls in a thread, because that may take
-seconds, in which the event loop serves the others.
+Concurrency: a reply is sent, with all retries, in the task of its actor. The parts of a
+reply are sent one after the other. The next update of the user waits for all of them,
+and no other user does. A large reply is rendered in a thread, because this may take
+seconds, in which the event loop serves other users.
 """
 
 import asyncio
@@ -33,18 +33,18 @@ from gateway.domain.update import Update
 logger = logging.getLogger(__name__)
 
 LARGE_REPLY_BYTES = 8 * 2**10
-"""Bytes. Markup costs up to 8 us a character to read: a larger reply may hold the event
-loop for longer than other users should wait."""
+"""The size from which a reply is rendered in a thread. Parsing markup takes up to 8 us
+per character, so a larger reply might block the event loop for too long."""
 
 
 class ReplySender:
     """Sends replies, one message after the other.
 
     Args:
-        messenger: makes the calls.
-        services: are told of users that cannot be reached.
+        messenger: renders the replies and makes the calls.
+        services: routes the reports of users that cannot be reached.
         clock: the time.
-        patience: for how many seconds a call is retried that certainly did not arrive.
+        patience: how many seconds to retry a call that certainly did not take effect.
     """
 
     def __init__(
@@ -69,16 +69,17 @@ class ReplySender:
         internal_user_id: str = "",
         preview: StreamingPreview | None = None,
     ) -> None:
-        """Send a reply. What fails is logged; the update stays done.
+        """Send a reply. Failures are logged, and the update counts as handled.
 
         Args:
-            update: what the reply answers.
-            reply: what to send.
-            record: notes the outcome and the time it took.
-            lease: held before each call. None: the update is not in a mailbox, and
-                nothing is retried.
-            internal_user_id: who the user is, for the report of a failed delivery.
-            preview: what the user sees of it already. None: nothing.
+            update: the update that the reply is for.
+            reply: the reply to send.
+            record: the record for the outcome and the duration.
+            lease: has to be valid before each call. None if the update is not in a
+                mailbox; then nothing is retried.
+            internal_user_id: the internal id of the user, for the report of a failed
+                delivery.
+            preview: the live preview that the reply replaces, or None.
         """
         if reply.ByteSize() > LARGE_REPLY_BYTES:
             rendered = await asyncio.to_thread(
@@ -88,7 +89,7 @@ class ReplySender:
             rendered = self._render_calls(update, reply, preview)
         calls = deque(rendered)
         del rendered
-        del reply  # its files are in the calls, which are let go of one by one
+        del reply  # frees each file after its call: only the calls refer to it now
         if await self._send_calls(update, calls, record, lease):
             return
         _set_outcome(record, Outcome.BLOCKED)
@@ -113,7 +114,7 @@ class ReplySender:
         record: ProcessingRecord,
         lease: ActorLease | None,
     ) -> bool:
-        """Make the calls. False: the user cannot be reached."""
+        """Make the calls, and return False if the user cannot be reached."""
         in_doubt = False
         while calls:
             call = calls.popleft()
@@ -132,11 +133,11 @@ class ReplySender:
                 _set_outcome(record, Outcome.SEND_FAILED)
                 record.error = str(error)
                 logger.error(  # noqa: TRY400 - our own errors need no traceback
-                    "reply not sent",
+                    "reply_not_sent",
                     extra={"request_id": record.request_id, "error": record.error},
                 )
-                # The next part may pass where this one was refused, or may have
-                # arrived. Without a connection it would only keep the user waiting.
+                # The next part may succeed although this one was rejected or may have
+                # been applied. Without a connection, trying it only delays the user.
                 if call.chat_id and isinstance(error, BotApiUnavailable):
                     if in_doubt or not error.maybe_applied:
                         break
@@ -146,9 +147,9 @@ class ReplySender:
         return True
 
     def _get_patience(self, call: BotApiCall, update: Update) -> float:
-        """Give for how many seconds a call is retried.
+        """Return how many seconds to retry a call.
 
-        Telegram takes the answer to a query for a while only; messages have no end.
+        Telegram accepts the answer to a query only for a limited time.
         """
         if not update.answer_deadline or not call.method.startswith("answer"):
             return self._patience
@@ -157,9 +158,9 @@ class ReplySender:
     async def _report_delivery_failure(
         self, update: Update, record: ProcessingRecord, internal_user_id: str
     ) -> None:
-        """Tell the service that keeps track of it that a user cannot be reached."""
-        # The rpc may have been called for this update already, when the user unblocked
-        # the bot: this is another event and needs an idempotency key of its own.
+        """Report a user that cannot be reached to the service with that route."""
+        # The rpc may have been called for this update already, because the user
+        # unblocked the bot. This is another event, which needs its own idempotency key.
         context = RequestContext()
         context.CopyFrom(update.context)
         context.request_id += "-undelivered"
@@ -172,7 +173,7 @@ class ReplySender:
             await bound_call.call(internal_user_id)
         except ServiceError as error:
             logger.warning(
-                "failed delivery not reported",
+                "delivery_failure_not_reported",
                 extra={"request_id": record.request_id, "outcome": error.outcome},
             )
         finally:
@@ -180,6 +181,6 @@ class ReplySender:
 
 
 def _set_outcome(record: ProcessingRecord, outcome: Outcome) -> None:
-    """Note a failed send, unless something worse is noted already."""
+    """Set the outcome of a failed send, unless the record has a worse one."""
     if record.outcome is Outcome.DONE:
         record.outcome = outcome

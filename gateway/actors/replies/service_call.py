@@ -1,4 +1,4 @@
-"""What the service of a route says to an update, or an apology."""
+"""Calls the service of a route, and turns its errors into replies."""
 
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
@@ -17,11 +17,11 @@ from gateway.domain.update import Update
 from gateway.domain.user_state import UserState
 
 ReplyWithPreview = tuple[Reply, StreamingPreview | None]
-"""What the user gets, and what of it the user sees already."""
+"""The reply, and the live preview it replaces (None if it was not streamed)."""
 
 
 class ServiceCaller:
-    """Asks services. Their answers come at once, or piece by piece."""
+    """Calls services, whose replies are single messages or streams."""
 
     def __init__(
         self,
@@ -43,31 +43,31 @@ class ServiceCaller:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> ReplyWithPreview | None:
-        """Ask the service of a route. None: nothing is sent."""
+        """Call the service of a route, and return its reply or None to send nothing."""
         record.route = bound_call.route
         await self._session_resolver.ensure_session(update, state, record, lease)
         await lease.ensure_valid()
         start = self._clock.uptime()
         user_id = get_internal_user_id(update, state)
-        answer: ReplyWithPreview
+        result: ReplyWithPreview
         try:
             if bound_call.is_streaming:
-                answer = await self._call_streaming(
+                result = await self._call_streaming(
                     bound_call, update, user_id, record, lease
                 )
             else:
                 with self._typing_indicator.show_during_call(bound_call, update):
-                    answer = await bound_call.call(user_id), None
+                    result = await bound_call.call(user_id), None
         except ServiceError as error:
             _record_error(record, error)
-            # Nobody waits for an answer to an event.
+            # Nobody expects a reply to an event.
             return None if update.event else (build_error_reply(update, error), None)
         finally:
             record.service_seconds += self._clock.uptime() - start
-        if answer[0].end_session:
+        if result[0].end_session:
             end_session(update, state)
-        # Whoever blocked the bot cannot be written to.
-        return None if update.event == EVENT_USER_BLOCKED_BOT else answer
+        # The bot cannot write to a user who blocked it.
+        return None if update.event == EVENT_USER_BLOCKED_BOT else result
 
     async def _call_streaming(
         self,
@@ -77,7 +77,7 @@ class ServiceCaller:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> ReplyWithPreview:
-        """Show an answer while it is being written; what there is of it stays."""
+        """Show the reply while it is streamed; keep what was received of it."""
         result = await self._stream_runner.run_stream(
             bound_call, update, user_id, lease
         )

@@ -1,15 +1,15 @@
-"""Answers that users see while they are being written, and can stop.
+"""Runs streamed replies, which users see while they are written, and can stop.
 
-Concurrency: two tasks per streamed answer, both children of its actor. One reads the
-pieces as they come; the other shows the newest text, one call at a time, so that
-a slow Bot API skips texts and never makes a queue of them. Neither outlives
+Concurrency: two tasks per streamed reply, both children of its actor. One reads the
+chunks from the service. The other shows the newest text, one call at a time, so that a
+slow Bot API makes it skip texts instead of queueing them. Neither outlives
 `run_stream`.
 
-- The end: when the last piece was read, the call that is on its way is waited for, for
-  a moment, because a draft that arrives behind the whole answer would stay beside it.
-- A stop cancels the reading, and with it the call of the service, at once.
-- A call that fails slows the showing down and never touches the answer. A cancelled
-  actor cancels both tasks.
+- At the end of the stream, `run_stream` waits a moment for the pending preview call:
+  a draft that arrives after the complete reply would stay visible beside it.
+- A stop cancels the reading task at once, and with it the call to the service.
+- A failed preview call slows the preview down and never affects the reply.
+- If the actor is cancelled, both tasks are cancelled.
 """
 
 import asyncio
@@ -31,36 +31,36 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 400_000
-"""Of one answer. A service that writes more has lost its way: the call is cancelled."""
+"""The maximum length of a reply. If a service sends more, its call is cancelled."""
 
 MAX_INTERVAL_SECONDS = 8.0
-"""From one call to the next after refusals, unless Telegram asks for more."""
+"""The maximum interval between calls after failures, unless Telegram asks for more."""
 
 BACKOFF_DECAY = 0.9
-"""What a call that works makes of the time between calls that a refusal doubled."""
+"""The factor by which a successful call shortens an interval that failures doubled."""
 
 EARLY_STOP_SECONDS = 60.0
-"""For how many seconds a stop is remembered that stopped nothing here. The answer of a
-worker that died is begun anew within 5 s."""
+"""How long to remember a stop for a stream that is not running on this worker. After a
+worker crashes, the stream may start again here within 5 s."""
 
 MAX_EARLY_STOPS = 1000
-"""So many of them are remembered."""
+"""The maximum number of stops to remember."""
 
 StreamKey = tuple[str, int]
-"""The lane of an answer, and its draft."""
+"""The ordering key of a streamed reply, and the id of its draft."""
 
 LAST_PREVIEW_SECONDS = 5.0
-"""How long the whole answer waits for the call before it."""
+"""How long the complete reply waits for the pending preview call."""
 
 
 class StreamResult(Struct, frozen=True):
-    """What became of a streamed answer.
+    """The result of a streamed reply.
 
     Attributes:
-        reply: what is to stay, as far as it got.
-        preview: what the user sees of it by now.
-        stopped: the user stopped it.
-        error: why the service did not get to the end. None: it did.
+        reply: the reply, as far as it was received.
+        preview: the live preview that the reply replaces.
+        stopped: whether the user stopped the reply.
+        error: why the service did not complete the reply, or None if it did.
     """
 
     reply: Reply
@@ -70,7 +70,7 @@ class StreamResult(Struct, frozen=True):
 
 
 class StreamRunner:
-    """The streamed answers that are under way here."""
+    """Runs the streamed replies of this worker."""
 
     def __init__(
         self,
@@ -82,7 +82,8 @@ class StreamRunner:
         self._typing_indicator = typing_indicator
         self._read_tasks: dict[StreamKey, asyncio.Task[Reply | None]] = {}
         self._early_stops: dict[StreamKey, float] = {}
-        """Stops of what is not written here, oldest first, by the loop's time."""
+        """The stops for streams that are not running here, oldest first, with the time
+        of the loop."""
         cancellation_bus.subscribe(self._stop)
 
     async def run_stream(
@@ -92,7 +93,7 @@ class StreamRunner:
         internal_user_id: str,
         lease: ActorLease,
     ) -> StreamResult:
-        """Ask the service, and show its answer while it is being written."""
+        """Call the service, and show its reply while it is streamed."""
         buffer = StreamBuffer()
         preview = self._messenger.preview(update)
         key = update.ordering_key, update.update_id
@@ -102,21 +103,21 @@ class StreamRunner:
             bound_call, update
         ) as pending_indicator:
 
-            def write(piece: str) -> None:
+            def write(chunk: str) -> None:
                 pending_indicator.cancel()
-                buffer.append(piece)
+                buffer.append(chunk)
                 if buffer.length > MAX_CHARACTERS:
                     logger.warning(
-                        "streamed answer cut off",
+                        "streamed_reply_truncated",
                         extra={"request_id": update.context.request_id},
                     )
                     read_task.cancel()
 
             read_task = asyncio.create_task(
-                bound_call.stream(internal_user_id, write), name="read answer"
+                bound_call.stream(internal_user_id, write), name="read stream"
             )
             show_task = asyncio.create_task(
-                _show_preview(buffer, preview, lease), name="show answer"
+                _show_preview(buffer, preview, lease), name="show preview"
             )
             self._read_tasks[key] = read_task
             try:
@@ -124,7 +125,7 @@ class StreamRunner:
                 buffer.close()
                 await asyncio.wait([show_task], timeout=LAST_PREVIEW_SECONDS)
             finally:
-                # After a lost claim the same answer may have begun anew here.
+                # After a lost lease the same stream may have been started again here.
                 if self._read_tasks.get(key) is read_task:
                     del self._read_tasks[key]
                 for task in (read_task, show_task):
@@ -132,7 +133,7 @@ class StreamRunner:
                 await asyncio.gather(read_task, show_task, return_exceptions=True)
         if not show_task.cancelled() and (preview_error := show_task.exception()):
             logger.error(
-                "fault in a preview",
+                "preview_failed",
                 extra={
                     "request_id": update.context.request_id,
                     "error": summarize_error(preview_error),
@@ -141,12 +142,12 @@ class StreamRunner:
         return _build_result(read_task, buffer, preview)
 
     def _stop(self, ordering_key: str, draft_id: int) -> None:
-        """Stop an answer, if it is being written here."""
+        """Stop a stream if it is running here."""
         key = ordering_key, draft_id
         if (read_task := self._read_tasks.get(key)) is not None:
             read_task.cancel()
             return
-        # Its worker may just have died: whoever begins anew has to know.
+        # Its worker may just have crashed; if the stream starts here, it has to stop.
         self._early_stops[key] = now = asyncio.get_running_loop().time()
         while self._early_stops:
             oldest = next(iter(self._early_stops))
@@ -158,7 +159,7 @@ class StreamRunner:
             del self._early_stops[oldest]
 
     def _was_stopped(self, key: StreamKey) -> bool:
-        """Tell whether an answer was stopped before it began here."""
+        """Return whether a stream was stopped before it started here."""
         stopped_at = self._early_stops.pop(key, -inf)
         return stopped_at > asyncio.get_running_loop().time() - EARLY_STOP_SECONDS
 
@@ -166,7 +167,7 @@ class StreamRunner:
 async def _show_preview(
     buffer: StreamBuffer, preview: StreamingPreview, lease: ActorLease
 ) -> None:
-    """Show the newest text, until it is whole."""
+    """Show the newest text until the text is complete."""
     interval = preview.min_interval
     loop = asyncio.get_running_loop()
     while await buffer.wait_for_more():
@@ -192,10 +193,10 @@ def _build_result(
     buffer: StreamBuffer,
     preview: StreamingPreview,
 ) -> StreamResult:
-    """Say what became of an answer.
+    """Return the result of a stream.
 
     Raises:
-        Exception: a fault of our own.
+        Exception: an internal error of the gateway.
     """
     if read_task.cancelled():
         is_too_long = buffer.length > MAX_CHARACTERS

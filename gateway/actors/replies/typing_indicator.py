@@ -1,9 +1,9 @@
-"""Shows that the bot is typing while a service lets its user wait.
+"""Shows that the bot is typing while the user waits for a service.
 
-Concurrency: one timer for all calls of services, because nearly all end before it has
-to do anything. Only for one that lasts longer a task shows the typing, again and again
-until `cancel` ends it, or until Telegram does not want to. Nothing waits for it, and
-nothing of it is an error.
+Concurrency: one timer for all calls to services, because nearly all calls end before
+the typing has to be shown. Only a call that lasts longer gets a task, which shows the
+typing repeatedly until `cancel` ends it or Telegram rejects it. Nothing waits for this
+task, and its failures are ignored.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 
 DELAY_SECONDS = 0.7
-"""A service that answers sooner makes nobody wonder."""
+"""If a service replies sooner, users do not notice the delay."""
 
 REPEAT_INTERVAL_SECONDS = 4.0
-"""What is shown ends by itself after 5 s (Bot API, sendChatAction)."""
+"""Shorter than 5 s, after which Telegram hides the typing (Bot API, sendChatAction)."""
 
 
 class TypingIndicator:
-    """Begins to show that the bot is typing.
+    """Shows that the bot is typing during calls to services.
 
     Args:
-        messenger: shows it.
-        silence: for how many seconds a service may be silent.
-        repeat: after how many seconds it is shown again.
+        messenger: shows the typing.
+        delay: seconds after which the typing is shown for the first time.
+        repeat_interval: seconds after which the typing is shown again.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class TypingIndicator:
         self._delay = delay
         self._repeat_interval = repeat_interval
         self._pending: dict[PendingIndicator, float] = {}
-        """Who is shown nothing yet, and when that changes, the soonest first."""
+        """The indicators that are not shown yet, and their times, soonest first."""
         self._timer: asyncio.TimerHandle | None = None
-        """Set for the first of them, or for one that is gone by now."""
+        """The timer for the first of them, or for one that was removed meanwhile."""
 
     def show_during_call(
         self, bound_call: BoundCall, update: Update
     ) -> "PendingIndicator":
-        """Wait for a service from now on, until the end of the `with` block."""
+        """Return an indicator for a call that lasts until the end of a `with` block."""
         indicator = PendingIndicator(
             self._messenger, update, self._repeat_interval, self._pending
         )
@@ -68,7 +68,7 @@ class TypingIndicator:
         return indicator
 
     def _show_due(self) -> None:
-        """Begin to show the typing to those who wait longest."""
+        """Show the indicators that are due."""
         loop = asyncio.get_running_loop()
         self._timer = None
         for indicator, due_at in list(self._pending.items()):
@@ -80,7 +80,7 @@ class TypingIndicator:
 
 
 class PendingIndicator:
-    """A user waits for a service."""
+    """The typing indicator of one call, shown if the call lasts long enough."""
 
     __slots__ = ("_messenger", "_pending", "_repeat_interval", "_task", "_update")
 
@@ -98,11 +98,11 @@ class PendingIndicator:
         self._task: asyncio.Task[None] | None = None
 
     def show(self) -> None:
-        """Show the typing from now on."""
+        """Start to show the typing."""
         self._task = asyncio.create_task(self._show_repeatedly(), name="typing")
 
     def cancel(self) -> None:
-        """The service answered, or will not."""
+        """Stop the indicator, because the call ended or its reply is visible."""
         self._pending.pop(self, None)
         if self._task is not None:
             self._task.cancel()

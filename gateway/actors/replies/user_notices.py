@@ -1,4 +1,4 @@
-"""What the gateway itself says to users."""
+"""The texts that the gateway itself sends to users."""
 
 import math
 
@@ -10,33 +10,32 @@ from botgateway.chat.v1.reply_pb2 import (
     ShippingAnswer,
 )
 
-from gateway.domain import wording
 from gateway.domain.errors import ServiceError
 from gateway.domain.update import Update
+from gateway.domain.user_texts import APOLOGY_TEXT
 
 RATE_LIMITED_TEXT = "You're sending messages too fast, please slow down 🙂"
-APOLOGY_TEXT = wording.APOLOGY_TEXT
 BUSY_TEXT = "Too much at once. Please try again in {time}."
 UNKNOWN_COMMAND_TEXT = "I don't know that one. Send /help to see what I can do."
 
 MAX_RETRY_AFTER_SECONDS = 48 * 3600
-"""A service that asks for more does not mean it."""
+"""A longer time from a service is treated as a mistake."""
 
 _UNITS = (
     (90, 1, "seconds"),
     (90 * 60, 60, "minutes"),
     (MAX_RETRY_AFTER_SECONDS, 3600, "hours"),
 )
-"""Up to so many seconds, a unit of so many, and its name."""
+"""For each unit: the maximum time, its length (both in seconds) and its name."""
 
 
 def build_notice(update: Update, text: str) -> Reply:
-    """Say something to the user, in the way that fits the update.
+    """Return a reply with a text for the user, in the form that fits the update.
 
-    After a pressed button it is the answer to the press, before a payment the reason
-    not to go on. Whoever did not speak to the bot is told nothing: who reacts, edits or
-    joins waits for no answer, and on a business account's behalf only its service
-    speaks.
+    For a pressed button, it is the answer to the callback query. Before a payment, it
+    is the reason not to proceed. The reply is empty if the user did not write to the
+    bot: users who react, edit or join expect no reply, and only the service may write
+    on behalf of a business account.
     """
     if update.callback_query_id:
         return Reply(callback_answer=CallbackAnswer(text=text))
@@ -52,7 +51,7 @@ def build_notice(update: Update, text: str) -> Reply:
 
 
 def build_error_reply(update: Update, error: ServiceError) -> Reply:
-    """Say why there is no answer: in the service's own words, if it has any."""
+    """Return a reply with the service's own text, or with a default one."""
     return build_notice(update, error.user_message or _default_error_text(error))
 
 

@@ -21,7 +21,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
 from gateway.domain.update import Update
-from gateway.domain.wording import APOLOGY_TEXT
+from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.telegram.outbound.inline_results import build_inline_result
 from gateway.telegram.outbound.text_splitting import is_blank
 

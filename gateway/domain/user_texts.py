@@ -1,3 +1,3 @@
-"""What the gateway says of its own accord in more than one room."""
+"""Texts for users that more than one package needs."""
 
 APOLOGY_TEXT = "Something went wrong on our side. Please try again in a minute."
