@@ -1,1 +1,1 @@
-"""Calls the Bot API over a connection pool of its own."""
+"""The client of the Bot API."""

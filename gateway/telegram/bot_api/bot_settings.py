@@ -1,4 +1,4 @@
-"""What a bot's owner arranges with Telegram: name, command menu, webhook."""
+"""The bot's settings at Telegram: username, command menu and webhook."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -13,15 +13,18 @@ _T = TypeVar("_T")
 
 
 class WebhookInfo(Struct):
-    """Bot API, WebhookInfo.
+    """The Bot API's WebhookInfo.
 
     Attributes:
-        url: the webhook's address. Empty: there is none.
-        pending_update_count: updates that were not taken yet, those under way included.
-        last_error_date: the newest failure in seconds since the epoch. 0: none.
-        last_error_message: what it was; it stays after the recovery.
-        max_connections: how many updates Telegram sends at once.
-        allowed_updates: the kinds of updates that are sent. Empty: the default.
+        url: the webhook's URL, or an empty string if none is set.
+        pending_update_count: the number of updates that were not delivered yet,
+            including those that are being delivered now.
+        last_error_date: the time of the latest delivery error in seconds since the
+            epoch, or 0 if there was none.
+        last_error_message: the description of that error. It remains after a recovery.
+        max_connections: the maximum number of updates that Telegram sends at once.
+        allowed_updates: the types of updates that Telegram sends. An empty list means
+            Telegram's default.
     """
 
     url: str = ""
@@ -38,7 +41,7 @@ class _BotUser(Struct):
 
 
 async def get_me(api: BotApiClient) -> tuple[int, str]:
-    """Give the bot's user id and its @name without the at sign."""
+    """Return the bot's user ID and its username without the at sign."""
     me = _convert_result(await api.call("getMe", {}), _BotUser)
     return me.id, me.username
 
@@ -46,13 +49,18 @@ async def get_me(api: BotApiClient) -> tuple[int, str]:
 async def set_my_commands(
     api: BotApiClient, commands: Iterable[tuple[str, str]]
 ) -> None:
-    """Publish the command menu, as names without a slash with descriptions."""
+    """Publish the command menu.
+
+    Args:
+        api: the bot's client.
+        commands: pairs of a name without its slash and a description.
+    """
     menu = [{"command": name, "description": text} for name, text in commands]
     await api.call("setMyCommands", {"commands": menu})
 
 
 async def get_webhook_info(api: BotApiClient) -> WebhookInfo:
-    """Tell where updates are sent, and how that goes."""
+    """Return the webhook's URL and the state of its deliveries."""
     return _convert_result(await api.call("getWebhookInfo", {}), WebhookInfo)
 
 
@@ -65,15 +73,16 @@ async def set_webhook(
     allowed_updates: Sequence[str] = (),
     drop_pending_updates: bool = False,
 ) -> None:
-    """Have updates sent to an address.
+    """Make Telegram send updates to a URL.
 
     Args:
         api: the bot's client.
-        url: the address, https.
-        secret_token: what Telegram shows to prove that it is Telegram.
-        max_connections: how many updates are sent at once, 1 to 100.
-        allowed_updates: the kinds of updates to send. Empty: the default.
-        drop_pending_updates: forget the updates that wait.
+        url: the URL, https.
+        secret_token: the secret that proves that a request is from Telegram.
+        max_connections: the maximum number of updates sent at once, 1 to 100.
+        allowed_updates: the types of updates to send. An empty sequence means
+            Telegram's default.
+        drop_pending_updates: discard the pending updates.
     """
     parameters = {
         "url": url,
@@ -88,19 +97,19 @@ async def set_webhook(
 async def delete_webhook(
     api: BotApiClient, *, drop_pending_updates: bool = False
 ) -> None:
-    """Have no more updates sent; they are kept unless they are dropped."""
+    """Remove the webhook, and the pending updates too with `drop_pending_updates`."""
     parameters = {"drop_pending_updates": drop_pending_updates}
     await api.call("deleteWebhook", parameters)
 
 
 def _convert_result(result: object, result_type: type[_T]) -> _T:
-    """Read a result.
+    """Convert the result of a call to a type.
 
     Raises:
-        BotApiUnavailable: it is not what the Bot API gives.
+        BotApiUnavailable: the result is not of this type.
     """
     try:
         return msgspec.convert(result, result_type)
     except msgspec.ValidationError:
-        error = BotApiUnavailable("the answer is not the Bot API's")
+        error = BotApiUnavailable("the response is not the Bot API's")
     raise error

@@ -1,13 +1,13 @@
-"""The Bot API over HTTP.
+"""The client of the Bot API.
 
-Concurrency: any number of calls may be under way at once; each lives in the task that
-made it, and so do its retries. Nothing here orders calls: who needs an order waits for
-the answer before the next call. Calls to a chat that is held back by a 429 wait, all
-others go on.
+Concurrency: any number of calls may run at once. Each call, including its retries, runs
+in the task that made it. Calls are not ordered: a caller that needs an order awaits the
+result of one call before it makes the next one. During the cool-down of a chat after a
+429 only the calls to this chat wait.
 
-The token is part of every address, and errors of libraries may quote addresses: they
-end here. None is logged, and none is the cause or the context of an error of ours,
-which is therefore only raised where no other is being handled.
+The token is part of every URL, and errors of libraries may quote URLs. Such an error is
+never logged, and it is never the cause or the context of one of our own errors, which
+are therefore only raised where no other error is being handled.
 """
 
 import asyncio
@@ -33,42 +33,45 @@ from gateway.telegram.bot_api.responses import (
 )
 from gateway.telegram.bot_api.retries import Backoff, RetryQueue
 
-# One bot may have 1000 requests open: telegram-bot-api, Client::send.
+# telegram-bot-api (Client::send) allows a bot 1000 open requests.
 _MAX_CONNECTIONS = 1000
 _KEEPALIVE_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _PATIENCE_SECONDS = 2.0
-"""Seconds for which a call is retried that is no reply, such as getFile."""
+"""How long a call that is not part of a reply, such as getFile, is retried."""
 
 _MAX_WAITING_BYTES = 256 * 2**20
-"""Of uploads that wait for a retry. More would fill the memory while the Bot API fails:
-what comes beyond is not retried."""
+"""Maximum size of all uploads that wait for a retry. More of them would fill the memory
+while the Bot API fails, so further uploads are not retried."""
 
 _METHODS_WITH_OWN_LIMITS = frozenset({"sendMessageDraft", "sendChatAction"})
-"""They have limits of their own (TDLib: DialogActionManager)."""
+"""Methods that do not count as messages: they have limits of their own (TDLib:
+DialogActionManager)."""
 
 _MAX_MIGRATIONS = 1000
 
 _encoder = msgspec.json.Encoder()
 
 RequestBody = bytes | tuple[dict[str, Any], Mapping[str, Upload]]
-"""JSON, or parameters with the files that go along."""
+"""A JSON body, or the parameters and files of a multipart body."""
 
 
 class BotApiClient:
-    """One bot's client. Calls are made inside `async with`.
+    """The client of one bot. Calls are made inside `async with`.
 
     Args:
         token: the bot's token.
-        url: the address of the Bot API server, without a slash at its end.
-        request_timeout: how long one attempt may take. Telegram itself sleeps out waits
-            of up to 8 s, and giving up on a message that is on its way helps nobody.
-        max_connections: how many may be open.
-        uptime: seconds on a clock that is never set back.
-        sleep: waits for some seconds.
-        observe_request: is told of every request: the method, the status of the answer
-            (0: none came), the seconds that it took, and Telegram's description of the
-            error. The description may quote the user, so only the sandbox observes.
+        url: the URL of the Bot API server, without a trailing slash.
+        request_timeout: seconds that one attempt may take. Telegram itself waits out
+            delays of up to 8 s, and abandoning a message that is being sent helps
+            nobody.
+        max_connections: the maximum number of open connections.
+        uptime: returns the seconds of a monotonic clock.
+        sleep: waits for a number of seconds.
+        observe_request: called after each request with the method, the status of the
+            response (0 if none arrived), the duration in seconds, and Telegram's
+            description of the error. The description may quote the user, so only the
+            sandbox uses this.
     """
 
     _pool: ConnectionPool
@@ -101,12 +104,12 @@ class BotApiClient:
 
     @property
     def is_authorized(self) -> bool:
-        """False: Telegram does not know the token, as far as the last answer says."""
+        """False if Telegram rejected the token in its latest conclusive response."""
         return self._is_authorized
 
     @property
     def is_failing(self) -> bool:
-        """True: all requests of the last seconds failed."""
+        """True if all requests of the last seconds failed."""
         return self._health.is_failing
 
     async def __aenter__(self) -> Self:
@@ -132,24 +135,25 @@ class BotApiClient:
         patience: float = _PATIENCE_SECONDS,
         wait: RetryPause = await_pause,
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
-        """Call a method and give its result.
+        """Call a method and return its result.
 
-        It is retried after a 429, and after a failure if it certainly did not arrive or
-        may be carried out twice. An edit that changes nothing succeeds. A group that
-        became a supergroup is followed under its new id.
+        The call is retried after a 429, and after a failure if it certainly did not
+        arrive or if it may be executed twice. An edit that changes nothing succeeds. If
+        a group became a supergroup, the call goes to its new ID.
 
         Args:
-            method: Telegram's name of it.
-            parameters: of the call.
-            files: that go along; see `BotApiCall.files`.
-            patience: for how many seconds it is retried, from the first failure on.
+            method: Telegram's name of the method.
+            parameters: the parameters of the call.
+            files: the files to upload; see `BotApiCall.files`.
+            patience: for how many seconds the call is retried, from the first failure
+                on.
             wait: awaits the pauses before the retries.
 
         Raises:
-            RecipientBlocked: this user cannot be reached.
-            CallRejected: this call never works.
-            BotApiUnavailable: it may work later.
-            InvalidBotToken: the token is wrong.
+            RecipientBlocked: the bot cannot write to this user.
+            CallRejected: this call will never succeed.
+            BotApiUnavailable: the call may succeed later.
+            InvalidBotToken: the token is invalid.
         """
         backoff: Backoff | None = None
         while True:
@@ -175,7 +179,7 @@ class BotApiClient:
         files: Mapping[str, Upload] | None,
         wait: RetryPause,
     ) -> bool:
-        """Wait until a call is to be made again. False: it is not."""
+        """Wait before a retry. Return False if the call must not be retried."""
         now = self._uptime()
         seconds = backoff.choose_pause(now, retry_after)
         if seconds is None:
@@ -191,9 +195,9 @@ class BotApiClient:
         return True
 
     async def call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-        """Make a call that nobody needs: once.
+        """Make a best-effort call without a retry.
 
-        A 429 holds the chat back if the call counts as a message, else nothing.
+        A 429 starts a cool-down of the chat only if the call counts as a message.
 
         Raises:
             BotApiError: as in `call`.
@@ -208,7 +212,7 @@ class BotApiClient:
         raise build_error(method, response)
 
     def _apply_migration(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Put in the new id of a chat that moved."""
+        """Replace the ID of a chat that migrated."""
         new_id = self._migrations.get(parameters.get("chat_id", 0))
         return {**parameters, "chat_id": new_id} if new_id else parameters
 
@@ -218,7 +222,10 @@ class BotApiClient:
         parameters: dict[str, Any],
         files: Mapping[str, Upload] | None,
     ) -> ApiResponse:
-        """Make a request, and a second one if the chat has a new id."""
+        """Make a request, and a second one if the response names the chat's new ID.
+
+        During the chat's cool-down no request is made.
+        """
         migrated = self._apply_migration(parameters)
         chat_id = migrated.get("chat_id", 0)
         if seconds_left := self._cooldowns.seconds_left(chat_id):

@@ -1,11 +1,11 @@
-"""One HTTP/1.1 connection to the Bot API, for one request after the other.
+"""One HTTP/1.1 connection to the Bot API, used for one request at a time.
 
-Concurrency: all of it runs in the event loop's own callbacks. A connection has one
-exchange at a time, a request and its answer, and is `is_ready` before and after.
-Whatever goes wrong ends the connection, so that no answer meets another's request.
+Concurrency: all code here runs in callbacks of the event loop. A connection has at most
+one exchange, a request and its response, and is `is_ready` before and after it. Any
+error closes the connection, so that a response never reaches another request.
 
-Answers are parsed by httptools, which is llhttp, the parser of Node.js. It calls the
-`on_...` methods. No error here says what was sent: the token is part of it.
+The responses are parsed by httptools, which wraps llhttp, the parser of Node.js. It
+calls the `on_...` methods. No error here quotes the request, which contains the token.
 """
 
 import asyncio
@@ -16,19 +16,21 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
-"""Bytes of an answer, with its head. Those of the Bot API have some thousands."""
+"""Maximum size of a response with its head. Those of the Bot API have a few thousand
+bytes."""
 
 
 class ResponseLost(Exception):
-    """Some of the request may have been sent, and no whole answer came."""
+    """A part of the request may have been sent, but no complete response arrived."""
 
 
 class Response(NamedTuple):
-    """An answer.
+    """An HTTP response.
 
     Attributes:
         status: the HTTP status.
-        retry_after: the header of that name. Empty: there is none, or all is well.
+        retry_after: the Retry-After header, or an empty string if it is missing or the
+            status is 200.
         body: the body.
     """
 
@@ -38,13 +40,13 @@ class Response(NamedTuple):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection, made by `loop.create_connection`.
+    """A connection, created by `loop.create_connection`.
 
     Args:
-        buffer: where the loop puts what it reads. Connections may share one, because
-            the loop hands it over before it reads anything else. Without one it makes
-            256 KiB for each read, which costs more than all that is done here.
-        on_lost: is told once that the connection is gone.
+        buffer: where the loop stores the bytes that it reads. Connections may share it,
+            because the loop passes the bytes on before it reads again. Without it the
+            loop allocates 256 KiB per read, which costs more than everything done here.
+        on_lost: called once when the connection is lost.
     """
 
     def __init__(
@@ -57,8 +59,8 @@ class Connection(asyncio.BufferedProtocol):
         self._exchange: asyncio.Future[Response] | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        """Set for the deadline of this exchange or of one before it: nearly all end in
-        time, so that a timer for each would cost more than it does."""
+        """Fires at the deadline of this exchange or of an earlier one. Nearly all
+        exchanges end in time, so a new timer for each of them would be wasted."""
         self._received_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -68,7 +70,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_ready(self) -> bool:
-        """True: a request may be sent."""
+        """True if a request may be sent."""
         return (
             self._exchange is None
             and self._is_reusable
@@ -76,18 +78,18 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def send(self, request: bytes, deadline: float) -> asyncio.Future[Response]:
-        """Send a request, head and body. The connection must be `is_ready`.
+        """Send a request. The connection must be `is_ready`.
 
-        Whoever does not wait for the answer to its end must call `abort`, and so must
-        who finds the connection not `is_ready` after it.
+        A caller that stops waiting for the response must call `abort`, and so must a
+        caller that finds the connection not `is_ready` after the response.
 
         Args:
-            request: the bytes.
-            deadline: when the connection ends if no whole answer came, by the loop's
-                time.
+            request: the bytes of head and body.
+            deadline: the loop's time at which the connection is closed if no complete
+                response has arrived.
 
-        Raises:
-            ResponseLost: by the future.
+        Returns:
+            A future of the response, which may raise ResponseLost.
         """
         self._exchange = self._loop.create_future()
         self._deadline = deadline
@@ -98,32 +100,32 @@ class Connection(asyncio.BufferedProtocol):
         return self._exchange
 
     def abort(self) -> None:
-        """Close the connection now; an exchange under way gets no answer."""
+        """Close the connection now. An exchange in progress fails with ResponseLost."""
         self._is_reusable = False
         self._transport.abort()
         self._fail_exchange()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Give the loop room for what it reads."""
+        """Return the read buffer."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse a piece of an answer."""
+        """Parse a piece of a response."""
         if self._exchange is None:
-            self.abort()  # Nobody asked.
+            self.abort()  # There is no request that this responds to.
             return
         self._received_bytes += nbytes
         try:
             self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade):
-            # If the answer is complete already, it is what came after it.
+            # If the response is complete already, the error is in the bytes after it.
             self._is_reusable = False
         if self._is_complete:
-            # What is still unsent would be taken for the next request.
+            # The server would read the unsent rest as the next request.
             self._is_reusable &= not self._transport.get_write_buffer_size()
             self._deliver_response()
         elif not self._is_reusable or self._received_bytes > (
@@ -132,11 +134,11 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def eof_received(self) -> None:
-        """Note that the server closes; what is still to come says `connection_lost`."""
+        """Rule out further requests; `connection_lost` follows and does the rest."""
         self._is_reusable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give an answer that ends with its connection; any other is lost."""
+        """Deliver a response that ends with its connection; fail any other exchange."""
         self._is_reusable = False
         if self._timer is not None:
             self._timer.cancel()
@@ -146,24 +148,24 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost(self)
 
     def on_message_begin(self) -> None:
-        """Refuse a second answer to one request."""
+        """Reject a second response to one request."""
         if self._is_complete:
             raise HttpParserError
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
+        """Store a header."""
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Note the status: the head is complete."""
+        """Store the status."""
         self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
+        """Store a piece of the body."""
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Note that the answer is complete, if it is more than an interim one."""
+        """Mark the response as complete, or forget it if it is an interim one (1xx)."""
         if self._status < 200:
             self._status = 0
             self._headers.clear()
@@ -177,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer = self._loop.call_at(self._deadline, self._end_late)
 
     def _end_late(self) -> None:
-        """End an exchange that took too long."""
+        """Abort an exchange that has passed its deadline."""
         self._timer = None
         if self._exchange is None:
             return

@@ -1,12 +1,12 @@
-"""Connections to the Bot API that are kept for the next request.
+"""A pool of connections to the Bot API.
 
-Concurrency: each request lives in the task that makes it, from opening a connection to
-the end of the answer, and has the connection to itself. If the task is cancelled, or
-anything fails, the connection is closed. Who comes when all are in use waits in turn.
+Concurrency: each request runs in the task that makes it, from opening a connection to
+the end of the response, and has the connection to itself. If the task is cancelled, or
+anything fails, the connection is closed. Requests beyond the limit wait in FIFO order.
 
-The newest connection is taken first, so that the others become old and are closed.
-Those that open connections at once share one look-up of the host: each holds one of the
-few threads that the whole process has for that.
+The most recently used connection is used first, so that surplus connections stay idle
+and are closed. Tasks that open connections at the same time share one lookup of the
+host, because each lookup occupies one of the few threads that the process has for them.
 """
 
 import asyncio
@@ -21,26 +21,28 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 from gateway.telegram.bot_api.connection import Connection, Response
 
 _NEXT_ADDRESS_DELAY_SECONDS = 0.25
-"""After that the next address of the host is tried beside: RFC 8305."""
+"""Delay after which the host's next address is tried in parallel (RFC 8305)."""
 
 _BUFFER_BYTES = 64 * 1024
 
 
 class RequestNotSent(Exception):
-    """Nothing of the request was sent."""
+    """No part of the request was sent."""
 
 
 class ConnectionPool:
-    """Posts JSON to methods under one address. Redirects are not followed.
+    """A pool that posts JSON to the methods under one URL.
 
-    A wrong address makes all requests fail with RequestNotSent.
+    Redirects are not followed. With an invalid URL all requests fail with
+    RequestNotSent.
 
     Args:
-        url: the address, with a slash at its end.
-        max_requests: how many requests may be under way at once.
-        request_timeout: how long one may take, with waiting for a connection.
-        connect_timeout: how long opening a connection may take.
-        idle_timeout: how long a connection is kept without use.
+        url: the URL, with a trailing slash.
+        max_requests: the maximum number of simultaneous requests.
+        request_timeout: seconds that a request may take, including the wait for a
+            connection.
+        connect_timeout: seconds that opening a connection may take.
+        idle_timeout: seconds after which an unused connection is closed.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class ConnectionPool:
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, float] = {}
-        """And since when, the longest first."""
+        """The idle connections and when they became idle, the longest idle first."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._host_lookup: asyncio.Task[Sequence[AddrInfoType]] | None = None
         self._closed = False
@@ -89,21 +91,22 @@ class ConnectionPool:
         if parts.scheme == "https":
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
-        # "host." is looked up as it stands; certificates are for "host".
+        # "host." is looked up unchanged, but certificates are issued for "host".
         self._tls_hostname = (parts.hostname or "").rstrip(".")
         self._port = parts.port or (443 if self._tls else 80)
         self._host = parts.hostname
 
     async def post(self, method: str, body: bytes) -> Response:
-        """Post JSON and give the answer, whatever its status.
+        """Post JSON and return the response, whatever its status.
 
         Raises:
-            RequestNotSent: nothing was sent.
-            ResponseLost: something may have been sent, and no whole answer came.
+            RequestNotSent: no part of the request was sent.
+            ResponseLost: a part of the request may have been sent, but no complete
+                response arrived.
         """
         request = self._build_request(method, body)
         deadline = self._loop.time() + self._request_timeout
-        # Those under way came earlier and end earlier: this needs no deadline.
+        # This needs no timeout: requests in progress started and will end earlier.
         await self._slots.acquire()
         try:
             connection = self._take_idle() or await self._connect(deadline)
@@ -115,7 +118,7 @@ class ConnectionPool:
             self._slots.release()
 
     async def close(self) -> None:
-        """Close all connections. Requests under way get no answer."""
+        """Close all connections. Requests in progress fail."""
         self._closed = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -176,7 +179,7 @@ class ConnectionPool:
             async with asyncio.timeout_at(end):
                 connection = await self._open()
         except (OSError, ValueError):
-            # ValueError: there is no address.
+            # ValueError: the host has no address.
             raise RequestNotSent from None
         if not self._is_usable(connection):
             connection.abort()
@@ -198,10 +201,10 @@ class ConnectionPool:
         return connection
 
     async def _find_addresses(self) -> Sequence[AddrInfoType]:
-        """Look the host up; who asks while that is under way shares the answer."""
+        """Look up the host's addresses; simultaneous callers share one lookup."""
         if self._host_lookup is None or self._host_lookup.done():
             self._host_lookup = self._loop.create_task(self._look_up_host())
-        # Who goes away takes the answer from nobody else.
+        # A cancelled caller must not cancel the lookup for the others.
         return await asyncio.shield(self._host_lookup)
 
     async def _look_up_host(self) -> Sequence[AddrInfoType]:
@@ -210,7 +213,7 @@ class ConnectionPool:
                 self._host, self._port, type=socket.SOCK_STREAM
             )
         except (OSError, ValueError):
-            return []  # ValueError: a host name that cannot be one.
+            return []  # ValueError: the host name is invalid.
 
     def _on_connection_lost(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -1,22 +1,23 @@
-"""Chats that Telegram asked to leave alone for a while.
+"""The cool-downs of chats after a 429.
 
-A 429 holds back its own chat and no other.
+A 429 delays the calls to its own chat and to no other.
 """
 
 from collections.abc import Callable
 
 MAX_COOLDOWN_SECONDS = 3600.0
-"""Whatever was asked for, a chat is tried again after an hour."""
+"""A chat is tried again after an hour even if Telegram asks for a longer wait."""
 
 _MAX_COOLDOWNS = 10_000
-"""Chats in the table. Beyond it the oldest hold is forgotten: it earns another 429."""
+"""Maximum number of stored cool-downs. Beyond it the oldest one is forgotten, and its
+chat may get another 429."""
 
 
 class ChatCooldowns:
-    """Until when chats are held back.
+    """The end of each chat's cool-down.
 
     Args:
-        uptime: seconds on a clock that is never set back.
+        uptime: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, uptime: Callable[[], float]) -> None:
@@ -27,13 +28,13 @@ class ChatCooldowns:
         return len(self._ends_at)
 
     def start(self, chat_id: int, seconds: float) -> None:
-        """Hold a chat back from now on; a longer hold stays as it is."""
+        """Start a cool-down of a chat, unless it has one that ends later."""
         now = self._uptime()
         ends_at = max(
             self._ends_at.pop(chat_id, 0), now + min(seconds, MAX_COOLDOWN_SECONDS)
         )
         self._ends_at[chat_id] = ends_at
-        # Holds end roughly in the order in which they began.
+        # Cool-downs end roughly in the order in which they started.
         while self._ends_at:
             oldest = next(iter(self._ends_at))
             if len(self._ends_at) <= _MAX_COOLDOWNS and self._ends_at[oldest] > now:
@@ -41,7 +42,7 @@ class ChatCooldowns:
             del self._ends_at[oldest]
 
     def seconds_left(self, chat_id: int) -> float:
-        """Give how many seconds a chat is still held back. 0: it is not."""
+        """Return the seconds until a chat's cool-down ends, or 0 if it has none."""
         ends_at = self._ends_at.get(chat_id)
         if ends_at is None:
             return 0

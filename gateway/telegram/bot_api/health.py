@@ -1,7 +1,7 @@
-"""Whether the Bot API works, as far as our own requests tell.
+"""Detects from the gateway's own requests whether the Bot API works.
 
-Nothing asks on purpose: while replies wait, their retries are the questions. Without
-any request there is nothing to be told.
+There are no probes: while replies wait, their retries show when the Bot API works
+again. Without requests there is nothing to report.
 """
 
 import logging
@@ -10,30 +10,30 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 FAILING_AFTER_SECONDS = 3.0
-"""Requests fail for so long, and none succeeds, before the Bot API counts as failing:
-a single request may meet a fault of its own."""
+"""Seconds of failures without a success after which the Bot API counts as failing: a
+single request may fail for a reason of its own."""
 
 FAILURE_MEMORY_SECONDS = 60.0
-"""So long after the last failure nothing is known any more."""
+"""Seconds after which a failure that is not followed by another one is forgotten."""
 
 
 class BotApiHealth:
-    """What the last requests met.
+    """The health of the Bot API according to the latest requests.
 
     Args:
-        uptime: seconds on a clock that is never set back.
+        uptime: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
         self._first_failure_at: float | None = None
-        """When the first request failed after the last that succeeded."""
+        """When the first request after the last success failed; None if none did."""
         self._last_failure_at = 0.0
         self._is_failure_logged = False
 
     @property
     def is_failing(self) -> bool:
-        """True: requests have failed for some seconds, and none has succeeded."""
+        """True if requests have failed for some seconds and none has succeeded."""
         if (
             self._first_failure_at is None
             or self._last_failure_at - self._first_failure_at < FAILING_AFTER_SECONDS
@@ -42,10 +42,10 @@ class BotApiHealth:
         return self._uptime() - self._last_failure_at < FAILURE_MEMORY_SECONDS
 
     def record_request(self, *, succeeded: bool) -> None:
-        """Note what a request met.
+        """Record the outcome of a request.
 
         Args:
-            succeeded: the Bot API answered; a refusal of the call is an answer too.
+            succeeded: the Bot API responded. A rejected call counts as a response.
         """
         if not succeeded:
             self._record_failure()
@@ -53,7 +53,7 @@ class BotApiHealth:
             self._first_failure_at = None
             if self._is_failure_logged:
                 self._is_failure_logged = False
-                logger.info("the Bot API works again")
+                logger.info("bot_api_recovered")
 
     def _record_failure(self) -> None:
         now = self._uptime()
@@ -65,4 +65,4 @@ class BotApiHealth:
         self._last_failure_at = now
         if not self._is_failure_logged and self.is_failing:
             self._is_failure_logged = True
-            logger.error("the Bot API fails: replies wait and are tried again")
+            logger.error("bot_api_failing")

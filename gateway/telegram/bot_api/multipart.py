@@ -1,11 +1,10 @@
-"""Calls of the Bot API that bring files along, as multipart forms.
+"""Bot API calls with files, sent as multipart forms.
 
-Concurrency: any number of uploads may be under way at once, each in the task that makes
-it. aiohttp runs a body's pieces in a task of its own, which ends before the call does.
+Concurrency: any number of uploads may run at once, each in the task that makes it.
+aiohttp sends the body in a task of its own, which ends before the call does.
 
-A form is sent in pieces, straight from where its files are: there is no second copy of
-them. How long it may take depends on how much it is; one of which nothing moves any
-more is given up much earlier.
+A form is sent in chunks of the files' own bytes: they are not copied. The total timeout
+depends on the size; an upload that makes no progress is aborted much earlier.
 """
 
 import asyncio
@@ -21,21 +20,21 @@ from gateway.telegram.bot_api.responses import ApiResponse, parse_response
 
 _CHUNK_BYTES = 64 * 1024
 _MIN_BYTES_PER_SECOND = 100_000
-"""A link that is slower than this, 50 MB in 500 s, is given up: the user's next update
-waits for the upload."""
+"""Minimum speed: 50 MB in 500 s. A slower upload is aborted, because the user's next
+update waits for it."""
 _CONNECT_SECONDS = 5.0
 _ESCAPES = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A", 0: "%00"}
-"""HTML: multipart/form-data encoding algorithm. Everything else is UTF-8 as it is."""
+"""HTML: multipart/form-data encoding algorithm. Other characters are not escaped."""
 
 
 class MultipartClient:
-    """Posts forms. Its connections are made by the first of them.
+    """A client that posts multipart forms.
 
     Args:
-        base_url: where the methods are, with a slash at its end.
-        idle_timeout: seconds without a piece that went out, or until the answer, after
-            which a request is given up. So long, and longer with more to send, it may
-            take.
+        base_url: the URL of the methods, with a trailing slash.
+        idle_timeout: seconds without progress, or without a response after the last
+            chunk, after which a request is aborted. The total timeout is this plus the
+            size divided by 100 kB/s.
     """
 
     def __init__(self, base_url: str, *, idle_timeout: float) -> None:
@@ -51,7 +50,7 @@ class MultipartClient:
     async def post(
         self, method: str, parameters: Mapping[str, Any], files: Mapping[str, Upload]
     ) -> ApiResponse:
-        """Call a method. Nothing is repeated here."""
+        """Call a method once, without a retry."""
         body = _MultipartBody(parameters, files)
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -75,10 +74,10 @@ class MultipartClient:
             aiohttp.ConnectionTimeoutError,
             ValueError,
         ):
-            # There was no connection. ValueError: a host name that cannot be one.
+            # There was no connection. ValueError: the host name is invalid.
             return ApiResponse()
         except (TimeoutError, aiohttp.ClientError, OSError):
-            # There was one, and the request may have been read before it broke.
+            # The request may have been read before the connection broke.
             return ApiResponse(maybe_applied=True)
         retry_after = response.headers.get("Retry-After", "")
         return parse_response(response.status, retry_after, content)
@@ -86,7 +85,10 @@ class MultipartClient:
     async def _iterate_chunks(
         self, body: "_MultipartBody", idle_timeout: asyncio.Timeout
     ) -> AsyncIterator[memoryview]:
-        """Give the body. Who asks for the next piece has got rid of the one before."""
+        """Yield the body in chunks, and restart the idle timeout at each of them.
+
+        aiohttp takes the next chunk only after it has sent the previous one.
+        """
         loop = asyncio.get_running_loop()
         for part in body.parts:
             content = memoryview(part)
@@ -97,7 +99,7 @@ class MultipartClient:
 
 
 class _MultipartBody:
-    """The body of a request, in parts: heads in between the contents of files."""
+    """The body of a request as a list of parts, such as headers and file contents."""
 
     def __init__(
         self, parameters: Mapping[str, Any], files: Mapping[str, Upload]
@@ -109,12 +111,12 @@ class _MultipartBody:
             self.parts.append(f"--{boundary}\r\n{field}".encode())
             self.parts += [_encode_value(value), b"\r\n"]
         for name, file in files.items():
-            # A MIME type of somebody else must not end its line.
-            kind = "".join(file.mime_type.split()) or "application/octet-stream"
+            # The MIME type is from a service: a line break must not end the header.
+            mime_type = "".join(file.mime_type.split()) or "application/octet-stream"
             field = (
                 f'Content-Disposition: form-data; name="{name}"; '
                 f'filename="{file.file_name.translate(_ESCAPES)}"\r\n'
-                f"Content-Type: {kind}\r\n\r\n"
+                f"Content-Type: {mime_type}\r\n\r\n"
             )
             self.parts.append(f"--{boundary}\r\n{field}".encode())
             self.parts += [file.content, b"\r\n"]
@@ -127,5 +129,5 @@ class _MultipartBody:
 
 
 def _encode_value(value: object) -> bytes:
-    """Write a parameter as a form has it: text as it is, all else as JSON."""
+    """Encode the value of a form field: a text unchanged, any other value as JSON."""
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)

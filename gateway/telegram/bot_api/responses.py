@@ -1,8 +1,8 @@
-"""What the Bot API answers, and what that means for the gateway.
+"""Parses the responses of the Bot API and translates them into errors of the gateway.
 
-Descriptions are compared without regard to case and by what they contain: Telegram
-promises neither their wording nor the meaning of the codes. They may quote the user and
-never leave this module.
+Error descriptions are searched for known phrases, regardless of case: Telegram promises
+neither their wording nor the meaning of the codes. They may quote the user, so no error
+contains one.
 """
 
 import re
@@ -30,29 +30,30 @@ _IDEMPOTENT_PREFIXES = (
     "sendChatAction",
     "set",
 )
-"""How the methods begin that may be carried out twice: a query is answered once.
+"""Prefixes of the methods that may be executed twice.
 
-A message that is sent twice is read twice: there is no idempotency key.
+Telegram accepts only the first answer to a query. The methods that send are missing:
+the Bot API has no idempotency key, so the user would get a message twice.
 """
 
 _UPSTREAM_ERRORS = frozenset({502, 504, 520, 524})
-"""A server in front asked the one behind, and got no answer that it understood (RFC
-9110), or none in time; 520 and 524 are Cloudflare's words for that. The Bot API itself
-answers none of them (telegram-bot-api: every 5xx of its own is a 500), so the request
-may have been carried out. Any other 5xx is an answer instead of carrying it out."""
+"""Statuses of a proxy that got no valid response from its upstream (RFC 9110), or none
+in time; 520 and 524 are Cloudflare's own. The Bot API itself returns none of them
+(telegram-bot-api: every 5xx of its own is a 500), so the request may have been
+executed. Any other 5xx means that it was not executed."""
 
 _APPLIED_PHRASES = ("immediately deleted", "request aborted")
-"""A 500 of the Bot API for a message that was sent and is gone already, or for a call
-that was on its way when the server shut down (telegram-bot-api, delete_message; TDLib,
-request_aborted_error)."""
+"""Phrases of a 500 of the Bot API for a message that was sent and is already deleted,
+or for a call that was in progress when the server shut down (telegram-bot-api,
+delete_message; TDLib, request_aborted_error)."""
 
 _PROXY_REJECTIONS = frozenset({403, 404, 408})
 """Statuses of a proxy, a firewall or a wrong path in front of the Bot API. Unless the
-Bot API itself gave one as `error_code`, it speaks neither of the user nor of the token,
-and the call was not carried out."""
+Bot API itself returned one as `error_code`, it says nothing about the user or the
+token, and the call was not executed."""
 
 _UPSTREAM_RESET = b"disconnect/reset before headers"
-"""Envoy answers 503 also where the server behind it got the request and went away."""
+"""Envoy also returns 503 if its upstream got the request and closed the connection."""
 
 _ERROR_PATTERNS = (
     # The order matters: "can't parse entities" may name any tag, also "button".
@@ -94,7 +95,7 @@ _ERROR_PATTERNS = (
         ),
     ),
 )
-"""telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
+"""Sources: telegram-bot-api, Client.cpp; TDLib, MessagesManager and MessageEntity."""
 
 _MEDIA_METHODS = frozenset(
     {
@@ -114,12 +115,13 @@ _FORBIDDEN_MEDIA_PHRASES = (
     "chat_send_",
     "restricted receiving of",
 )
-"""Media of this kind is not wanted in the chat; a text may be."""
+"""The chat does not allow this kind of media, but it may allow a text."""
 
 _TARGET = re.compile(
     r"chat|channel|peer|topic|thread|repl(?:y|ied)|user_|\buser\b|business|write access"
 )
-"""What else a media method may be refused for: where it sends, and what it answers."""
+"""Words for the other reasons to reject a media method: the chat that it sends to, and
+the message that it replies to."""
 
 
 class _ResponseParameters(Struct, frozen=True):
@@ -128,17 +130,17 @@ class _ResponseParameters(Struct, frozen=True):
 
 
 class ApiResponse(Struct):
-    """The answer to one request, or what is known where none came.
+    """The response to one request, also if none arrived.
 
     Attributes:
-        ok: the call worked.
-        result: what it gave back.
-        error_code: Telegram's code, or the HTTP status. 0: no answer came.
-        description: Telegram's words for the fault.
-        parameters: how long to wait, or the chat's new id.
-        maybe_applied: it is not ok, and yet the request may have been carried out.
-        is_from_proxy: it is not ok, and not the Bot API's: something in front of it
-            answered.
+        ok: the call succeeded.
+        result: the value that the method returned.
+        error_code: Telegram's error code, or the HTTP status, or 0 if no response
+            arrived.
+        description: Telegram's description of the error.
+        parameters: the seconds to wait, or the chat's new ID.
+        maybe_applied: the call failed, but the request may have been executed.
+        is_from_proxy: the call failed, and a proxy responded instead of the Bot API.
     """
 
     ok: bool = False
@@ -151,19 +153,19 @@ class ApiResponse(Struct):
 
     @property
     def is_not_modified(self) -> bool:
-        """True: the message to edit looks the way it should already."""
+        """True if the message already has the content that the edit asks for."""
         return "message is not modified" in self.description.lower()
 
     @property
     def is_transient(self) -> bool:
-        """True: the same call may work a moment later."""
+        """True if the same call may succeed a moment later."""
         if self.is_from_proxy and self.error_code in _PROXY_REJECTIONS:
             return True
         return self.error_code < 400 or self.error_code >= 500
 
 
 def build_cooldown_response(seconds: float) -> ApiResponse:
-    """Give the answer to a call whose chat is held back by an earlier 429."""
+    """Return the response to a call whose chat has a cool-down after an earlier 429."""
     return ApiResponse(
         error_code=429, parameters=_ResponseParameters(retry_after=seconds)
     )
@@ -173,12 +175,13 @@ _decoder = msgspec.json.Decoder(ApiResponse)
 
 
 def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
-    """Read an HTTP response; what is not the Bot API's has no more than its status.
+    """Parse an HTTP response.
 
     Args:
         status: the HTTP status.
-        retry_after: the header of that name. Empty: there is none.
-        body: the body; errors of proxies are seldom JSON.
+        retry_after: the Retry-After header, or an empty string if there is none.
+        body: the body. If it is not the Bot API's JSON, such as a proxy's error page,
+            the result is built from the other arguments.
     """
     try:
         response = _decoder.decode(body)
@@ -190,14 +193,14 @@ def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
     response.error_code = response.error_code or status
     response.maybe_applied = _may_be_applied(status, response, body)
     if response.error_code == 429 and response.parameters.retry_after <= 0:
-        # The header may also be a date, which Telegram never sends.
+        # The header may also be a date, but Telegram never sends one.
         seconds = float(retry_after) if retry_after.isdecimal() else 1.0
         response.parameters = _ResponseParameters(retry_after=seconds)
     return response
 
 
 def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:
-    if status < 300:  # unreadable, but a success: it was most likely one
+    if status < 300:  # The body is unreadable, but the call most likely succeeded.
         return True
     if response.error_code in _UPSTREAM_ERRORS or status in _UPSTREAM_ERRORS:
         return True
@@ -210,21 +213,21 @@ def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:
 
 
 def build_error(method: str, response: ApiResponse) -> BotApiError:
-    """Give the error for an answer that is not ok."""
+    """Return the error for a response that is not ok."""
     code = response.error_code
     description = response.description.lower()
     if code == 429 or response.is_transient:
         return BotApiUnavailable(
-            f"{method} failed with {code or 'no answer'}",
+            f"{method} failed with {code or 'no response'}",
             response.parameters.retry_after,
             maybe_applied=response.maybe_applied
             and not method.startswith(_IDEMPOTENT_PREFIXES),
         )
-    # A token that is no token at all gives a 404, as an unknown method does.
+    # A malformed token causes a 404, and so does an unknown method.
     if code == 401 or (code == 404 and "method not found" not in description):
         return InvalidBotToken(
-            f"{method} failed with {code}: the bot token is wrong;"
-            " set TELEGRAM_BOT_TOKEN to the one that BotFather gives"
+            f"{method} failed with {code}: the bot token is invalid;"
+            " set TELEGRAM_BOT_TOKEN to the token from BotFather"
         )
     if code == 403:
         return RecipientBlocked(
@@ -244,10 +247,10 @@ def _find_rejected_part(description: str) -> RejectedPart:
 
 
 def _find_rejected_media_part(code: int, description: str) -> RejectedPart:
-    """Tell the media from the place that it is sent to.
+    """Decide whether a rejection is about the media or about the target chat.
 
-    Files are refused in too many words to list them: what names nothing else means
-    the media.
+    Telegram rejects files in too many wordings to list. A description that names
+    nothing else is therefore about the media.
     """
     if code == 413:
         return RejectedPart.SIZE

@@ -1,11 +1,11 @@
-"""When calls that failed are made again.
+"""Schedules the retries of failed calls.
 
-Concurrency: each retry waits in the task that makes the call. Retries take turns, in
-the order in which their pauses ended: one every `RETRY_INTERVAL_SECONDS`, and one more
-whenever a call succeeds. So thousands of replies that wait for a failing Bot API ask it
-20 times a second, and when it works again they follow each other ever faster, as fast
-as it answers. One timer gives the turns while retries are made; nothing else runs, and
-a call that succeeds at once takes no part in this.
+Concurrency: each retry waits in the task that makes the call. Retries leave a queue one
+at a time, in the order in which their pauses ended: one every `RETRY_INTERVAL_SECONDS`,
+and one more whenever a call succeeds. While the Bot API fails, thousands of waiting
+replies therefore send it only 20 requests a second; when it works again, their rate
+rises to the rate of its responses. One timer serves the queue while there are retries;
+a call that succeeds at once does not enter the queue.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from collections.abc import Awaitable, Callable
 
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 8.0
-"""Seconds before a retry where Telegram does not say how long to wait; doubled from the
-first to the longest, and each a quarter shorter or longer by chance."""
+"""The pause before a retry if Telegram does not say how long to wait. It doubles from
+the first to the maximum, with a random deviation of up to a quarter."""
 
 RETRY_INTERVAL_SECONDS = 0.05
-"""From one retry to the next while no call succeeds."""
+"""The interval between two retries while no call succeeds."""
 
 
 class Backoff:
     """The pauses between the attempts of one call.
 
     Args:
-        deadline: no attempt begins after it, on the same clock as `now`.
+        deadline: no attempt starts after this time, on the same clock as `now`.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -35,11 +35,11 @@ class Backoff:
         self._seconds = FIRST_PAUSE_SECONDS
 
     def choose_pause(self, now: float, retry_after: float) -> float | None:
-        """Give the seconds to wait before the next attempt. None: it is too late.
+        """Return the seconds until the next attempt, or None if it would be too late.
 
         Args:
-            now: the time.
-            retry_after: what Telegram asks for, in seconds. 0: nothing.
+            now: the current time.
+            retry_after: the seconds that Telegram asks for, or 0 if it does not say.
         """
         pause = retry_after
         if not pause:
@@ -49,24 +49,25 @@ class Backoff:
 
 
 class RetryQueue:
-    """Gives turns to the retries of all calls.
+    """A queue of the retries of all calls.
 
     Args:
-        sleep: waits for some seconds.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._sleep = sleep
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        """Set for RETRY_INTERVAL_SECONDS after each turn that it gave."""
+        """Set for RETRY_INTERVAL_SECONDS after each released retry."""
 
     async def wait_turn(self, pause: float, max_wait: float) -> None:
-        """Wait for a pause and then for a turn.
+        """Wait for a pause and then for a turn in the queue.
 
         Args:
-            pause: seconds to wait in any case.
-            max_wait: after so many seconds the retry goes ahead without a turn.
+            pause: the minimum number of seconds to wait.
+            max_wait: the maximum number of seconds to wait, the pause included. After
+                it the retry is made without a turn.
         """
         await self._sleep(pause)
         loop = asyncio.get_running_loop()
@@ -80,10 +81,10 @@ class RetryQueue:
                 await waiter
 
     def release_next(self) -> None:
-        """Give a turn to the retry that waited longest, if there is one."""
+        """Release the retry that has waited longest, if there is one."""
         while self._waiters:
             waiter = self._waiters.popleft()
-            if not waiter.done():  # else it waits no more
+            if not waiter.done():  # It may have been cancelled.
                 waiter.set_result(None)
                 return
 

@@ -1,7 +1,7 @@
-"""Learning the name of the bot, again now and then, and publishing its menu.
+"""Publishes the command menu and refreshes the bot's username.
 
-Concurrency: one task, started by the app and cancelled at the stop. The gateway serves
-without it meanwhile.
+Concurrency: one background task, started by the server and cancelled at shutdown. The
+gateway also runs while the task still fails.
 """
 
 import asyncio
@@ -19,11 +19,12 @@ _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
 
 USERNAME_TTL_SECONDS = 600.0
-"""How long a name is good. Its owner may change it at any time, and no update tells.
+"""How long a username is used before it is refreshed.
 
-Until then commands in groups that name the bot anew are taken for another bot's. One
-getMe in ten minutes costs nothing; each worker adds up to a fifth of the time, so that
-not all of them ask at once.
+The bot's owner may change it at any time, and no update reports that. Until the
+refresh, commands in groups that address the bot by its new username are taken for
+commands to another bot. One getMe in ten minutes costs nothing. Each worker adds up to
+a fifth of the time, so that they do not all call it at once.
 """
 
 
@@ -34,16 +35,17 @@ async def sync_bot_profile(
     *,
     username_ttl: float = USERNAME_TTL_SECONDS,
 ) -> None:
-    """Try until it works, and again whenever the token was refused meanwhile.
+    """Retry until the profile is synchronized, and again after the token was rejected.
 
-    A gateway that is not ready gets no updates, so without this nothing would ever
-    find out that the token is good again. The name alone is asked for now and then.
+    A gateway that is not ready gets no updates, so nothing else would notice that the
+    token is valid again. Later on only the username is refreshed.
 
     Args:
         api: the bot's client.
-        commands: names without a slash with their descriptions.
-        set_username: called with the bot's @name, without the at sign.
-        username_ttl: for how many seconds the name is good, about.
+        commands: pairs of a name without its slash and a description.
+        set_username: called with the bot's username, without the at sign.
+        username_ttl: the approximate number of seconds before the username is
+            refreshed.
     """
     pause = _FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
@@ -61,10 +63,12 @@ async def sync_bot_profile(
                 await set_my_commands(api, commands)
                 is_menu_published = True
         except InvalidBotToken as error:
-            logger.error("telegram refuses the token", extra={"reason": str(error)})  # noqa: TRY400 - one clear line
+            logger.error("bot_token_invalid", extra={"reason": str(error)})  # noqa: TRY400 - a traceback would not help
         except BotApiError as error:
             event = (
-                "bot name not asked for" if is_menu_published else "not introduced yet"
+                "bot_username_refresh_failed"
+                if is_menu_published
+                else "bot_profile_sync_failed"
             )
             logger.warning(event, extra={"error": str(error)})
         await asyncio.sleep(pause)
