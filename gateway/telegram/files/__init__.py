@@ -1,1 +1,1 @@
-"""Serves the files of users and services at signed URLs."""
+"""Serves users' files to services at signed URLs."""

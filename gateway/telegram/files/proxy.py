@@ -1,11 +1,12 @@
-"""Files of users, for services: passed on from Telegram as they come.
+"""A proxy that streams users' files from Telegram to services.
 
-Concurrency: each download lives in the task of its request, and has one piece of its
-file in memory. Who reads slowly slows Telegram down. At most `MAX_DOWNLOADS` are under
-way at once, and `MAX_DOWNLOADS_PER_CLIENT` from one address; nobody waits for a place.
+Concurrency: each download runs in the task of its request and keeps one chunk of its
+file in memory; a client that reads slowly slows the transfer from Telegram down. At
+most `MAX_DOWNLOADS` run at once, and `MAX_DOWNLOADS_PER_CLIENT` per client address.
+Downloads beyond these limits are rejected with 503.
 
-Telegram's addresses of files hold the token. They stay in here: no answer, header, log
-or error has one, and redirects are not followed.
+Telegram's file URLs contain the bot token and never leave this module: no response,
+header, log line or error contains one, and redirects are not followed.
 """
 
 import asyncio
@@ -34,17 +35,19 @@ from gateway.telegram.files.signed_urls import (
 logger = logging.getLogger(__name__)
 
 MAX_DOWNLOADS = 32
-"""At once. A service that wants more is told to come again."""
+"""Maximum concurrent downloads. A service that wants more is asked to retry."""
 MAX_DOWNLOADS_PER_CLIENT = 8
-"""At once from one address, so that one service cannot take all places."""
+"""Maximum concurrent downloads of one client address, so that one service cannot take
+all of them."""
 MAX_FILE_BYTES = 20 << 20
-"""Of one file. Bot API, getFile: 20 MB. More is not passed on, whatever is sent."""
+"""Maximum size of a file (Bot API, getFile: 20 MB), whatever size Telegram declares."""
 MAX_DOWNLOAD_SECONDS = 300.0
-"""After so long a download ends, however fast its pieces come."""
+"""Maximum duration of a download, however steadily its chunks arrive."""
 IDLE_TIMEOUT_SECONDS = 30.0
-"""After so long without a piece, from Telegram or to the service, it ends."""
+"""Maximum time between two chunks, from Telegram or to the service."""
 LOCATION_TTL_SECONDS = 600.0
-"""How long it is remembered where a file lies. Bot API, getFile: an hour at least."""
+"""How long the location of a file is cached. Bot API, getFile: valid for at least an
+hour."""
 
 _MAX_LOCATIONS = 1000
 _CHUNK_BYTES = 64 * 1024
@@ -55,17 +58,17 @@ _REJECTION_STATUSES = {SignatureCheck.INVALID: 403, SignatureCheck.EXPIRED: 410}
 
 
 class _FileLocation(Struct, frozen=True):
-    """Bot API, File: where a file lies, under the address with the token."""
+    """The location of a file below the URL with the token (Bot API: File)."""
 
     file_path: str
     file_size: int = 0
 
 
 class _DownloadFailed(Exception):
-    """There is no file to give.
+    """A file that cannot be served.
 
     Attributes:
-        status: the HTTP status that says so.
+        status: the HTTP status of the response.
     """
 
     def __init__(self, status: int) -> None:
@@ -77,9 +80,9 @@ class FileProxy:
     """Serves files. Used inside `async with`.
 
     Args:
-        api: the bot's client.
-        base_url: where Telegram has the files of the bot, without a slash at its end.
-        signed_urls: checks who may have which file.
+        api: the bot's Bot API client.
+        base_url: the URL of the bot's files at Telegram, without a trailing slash.
+        signed_urls: verifies the signatures of requests.
     """
 
     _session: aiohttp.ClientSession
@@ -92,9 +95,9 @@ class FileProxy:
         self._signed_urls = signed_urls
         self._locations: OrderedDict[str, tuple[_FileLocation, float]] = OrderedDict()
         self._active_downloads: Counter[str] = Counter()
-        """Downloads under way, by the address that asked."""
+        """The number of running downloads, by client address."""
         self.endpoints = {("GET", f"{FILES_PATH}/"): self.handle}
-        """What is served, by method and path: all that is under this one."""
+        """The request handler, by method and path prefix."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -109,7 +112,7 @@ class FileProxy:
         await self._session.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Give a file, or a status without a word."""
+        """Send a file, or an error status without a body."""
         _, _, signature, file_id = [*request.path.split("/", 3), "", "", ""][:4]
         check = self._signed_urls.check_signature(signature, file_id)
         if check is not SignatureCheck.VALID:
@@ -132,10 +135,10 @@ class FileProxy:
                 del self._active_downloads[client]
 
     async def _find_location(self, file_id: str) -> _FileLocation:
-        """Ask where a file lies, unless it is known.
+        """Return the location of a file, from the cache or from Telegram.
 
         Raises:
-            _DownloadFailed: it cannot be had.
+            _DownloadFailed: Telegram did not return a usable location.
         """
         location, expires_at = self._locations.get(file_id, (None, 0.0))
         if location is not None and time.monotonic() < expires_at:
@@ -144,17 +147,17 @@ class FileProxy:
             result = await self._api.call("getFile", {"file_id": file_id})
             location = msgspec.convert(result, _FileLocation)
         except (BotApiError, msgspec.ValidationError) as error:
-            _log_warning("file not found", error)
+            _log_warning("file_location_failed", error)
             too_large = (
                 isinstance(error, CallRejected) and error.part is RejectedPart.SIZE
             )
             raise _DownloadFailed(413 if too_large else 502) from None
-        # A local server gives a path on its own disk: it does not serve the files.
+        # A local server returns a path on its own disk and does not serve the files.
         if location.file_path.startswith("/"):
-            logger.warning("the Bot API server is local and serves no files")
+            logger.warning("bot_api_serves_no_files")
             raise _DownloadFailed(502)
         if not _is_safe_path(location.file_path):
-            logger.warning("the Bot API names a file outside of its files")
+            logger.warning("file_path_unsafe")
             raise _DownloadFailed(502)
         self._locations[file_id] = location, time.monotonic() + LOCATION_TTL_SECONDS
         if len(self._locations) > _MAX_LOCATIONS:
@@ -164,10 +167,10 @@ class FileProxy:
     async def _forward_file(
         self, request: web.BaseRequest, file_id: str, location: _FileLocation
     ) -> web.StreamResponse:
-        """Pass a file on, or the part of it that is asked for.
+        """Stream a file to the client, or the requested range of it.
 
         Raises:
-            _DownloadFailed: nothing of it came.
+            _DownloadFailed: the download failed before the response was started.
         """
         headers = {"Accept-Encoding": "identity"}
         if _RANGE.fullmatch(requested_range := request.headers.get("Range", "")):
@@ -188,11 +191,13 @@ class FileProxy:
                     raise _DownloadFailed(416)
                 if source.status not in {200, 206}:
                     self._locations.pop(file_id, None)
-                    logger.warning("file not sent", extra={"status": source.status})
+                    logger.warning(
+                        "file_download_failed", extra={"status": source.status}
+                    )
                     raise _DownloadFailed(502)
                 max_bytes = min(location.file_size or MAX_FILE_BYTES, MAX_FILE_BYTES)
                 if (source.content_length or 0) > max_bytes:
-                    logger.warning("file larger than declared")
+                    logger.warning("file_too_large")
                     raise _DownloadFailed(502)
                 response = _build_response(location, source)
                 await response.prepare(request)
@@ -204,19 +209,19 @@ class FileProxy:
                 await response.write_eof()
                 return response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            _log_warning("download broken off", error)
+            _log_warning("download_interrupted", error)
         if response is None or not response.prepared:
             raise _DownloadFailed(502)
-        # Some of it is on its way: that this was not all is said by the connection.
+        # Part of the file was sent: only an abort shows that it is incomplete.
         if request.transport is not None:
             request.transport.abort()
         return response
 
 
 def _is_safe_path(path: str) -> bool:
-    """Return whether a path leads to a file below the directory that it starts in.
+    """Return whether a path cannot leave the directory that it is relative to.
 
-    Clients resolve "..", so that such a path would name something else of the server.
+    HTTP clients resolve "..", so such a path would name another resource of the server.
     """
     return not {"", ".", ".."} & set(re.split(r"[/\\]", path))
 
@@ -224,10 +229,10 @@ def _is_safe_path(path: str) -> bool:
 async def _iterate_chunks(
     source: aiohttp.ClientResponse, max_bytes: int
 ) -> AsyncIterator[bytes]:
-    """Read a file piece by piece.
+    """Yield a file in chunks.
 
     Raises:
-        ValueError: it has more than so many bytes.
+        ValueError: the file is larger than `max_bytes`.
     """
     async for chunk in source.content.iter_chunked(_CHUNK_BYTES):
         max_bytes -= len(chunk)
@@ -246,7 +251,7 @@ def _build_head_response(location: _FileLocation) -> web.Response:
 def _build_response(
     location: _FileLocation, source: aiohttp.ClientResponse
 ) -> web.StreamResponse:
-    """Begin an answer with what Telegram says of its own."""
+    """Create a response with the status, length and range of Telegram's response."""
     headers = _build_headers(location)
     headers |= {
         name: source.headers[name]
@@ -257,7 +262,7 @@ def _build_response(
 
 
 def _build_headers(location: _FileLocation) -> dict[str, str]:
-    """Say what a file is, so that no browser takes it for a page of ours."""
+    """Return headers that keep browsers from showing a file as a page of ours."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", location.file_path.rpartition("/")[2])
     content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return {
@@ -270,5 +275,5 @@ def _build_headers(location: _FileLocation) -> dict[str, str]:
 
 
 def _log_warning(message: str, error: Exception) -> None:
-    # The class only: the text of a foreign error may hold the address.
+    # The class only: the text of a library's error may contain the URL with the token.
     logger.warning(message, extra={"error": type(error).__name__})

@@ -1,8 +1,8 @@
-"""Addresses at which services get the files of users, without the bot's token.
+"""Signed URLs at which services download users' files without the bot token.
 
-An address names a file and the second until which it is good, and is signed with a key
-made of the token: any worker can check it, also after a restart, and nobody else can
-make one.
+A URL names a file and the second at which it expires. It is signed with a key derived
+from the token, so every worker can verify it, also after a restart, and only the
+gateway can create one.
 """
 
 import base64
@@ -15,10 +15,10 @@ from urllib.parse import quote
 from botgateway.chat.v1.message_pb2 import File, IncomingMessage
 
 URL_TTL_SECONDS = 3600
-"""How long an address is good."""
+"""How long a URL is valid."""
 
 FILES_PATH = "/files"
-"""The addresses are under this path, as PATH/{expiry}-{signature}/{file_id}."""
+"""The path prefix of the URLs: FILES_PATH/{expiry}-{signature}/{file_id}."""
 
 _FILE_FIELDS = {
     attachment.name: tuple(
@@ -29,34 +29,34 @@ _FILE_FIELDS = {
     for attachment in IncomingMessage.DESCRIPTOR.oneofs_by_name["attachment"].fields
     if attachment.message_type
 }
-"""The fields that are files, by the attachments that have them."""
+"""The names of the file fields of each attachment."""
 
 
 class SignatureCheck(Enum):
-    """What is to be said of a signature."""
+    """The result of the verification of a signature."""
 
-    VALID = "good"
-    INVALID = "wrong"
+    VALID = "valid"
+    INVALID = "invalid"
     EXPIRED = "expired"
 
 
 class SignedFileUrls:
-    """Signs addresses, and checks them.
+    """Creates signed URLs and verifies their signatures.
 
     Args:
-        token: the bot's token.
-        url: where services reach them, without a slash at its end.
-        now: seconds since the epoch.
+        token: the bot token.
+        url: the URL at which services reach the gateway, without a trailing slash.
+        now: returns the seconds since the epoch.
     """
 
     def __init__(self, token: str, url: str, now: Callable[[], float]) -> None:
-        # The label keeps this key apart from any other that is made of the token.
+        # The label makes this key differ from other keys derived from the token.
         self._key = hmac.digest(token.encode(), b"files", sha256)
         self._url = url
         self._now = now
 
     def add_urls(self, message: IncomingMessage) -> None:
-        """Put the addresses of its files into a message, and of the one it answers."""
+        """Set the URLs of the files of a message and of the message that it answers."""
         if message.HasField("reply_to_message"):
             self.add_urls(message.reply_to_message.content)
         kind = message.WhichOneof("attachment")
@@ -69,21 +69,21 @@ class SignedFileUrls:
                 file.url = self.build_url(file.file_id)
 
     def build_url(self, file_id: str) -> str:
-        """Give an address that is good from now on."""
+        """Return a URL for a file, valid for `URL_TTL_SECONDS` from now on."""
         expiry = str(int(self._now()) + URL_TTL_SECONDS)
         signature = self._sign(expiry, file_id)
         return f"{self._url}{FILES_PATH}/{expiry}-{signature}/{quote(file_id, safe='')}"
 
     def check_signature(self, signature: str, file_id: str) -> SignatureCheck:
-        """Judge an address.
+        """Verify the signature of a URL.
 
         Args:
-            signature: the part of its path before the file's id.
-            file_id: the file's id.
+            signature: the path segment before the file id: expiry and signature.
+            file_id: the file id.
         """
         expiry, _, signed = signature.partition("-")
         expected = self._sign(expiry, file_id)
-        # Of bytes, because it takes no text with other letters than those of English.
+        # Compares bytes, because compare_digest rejects text that is not ASCII.
         if not hmac.compare_digest(_encode(signed), expected.encode()):
             return SignatureCheck.INVALID
         return (
@@ -98,5 +98,5 @@ class SignedFileUrls:
 
 
 def _encode(text: str) -> bytes:
-    # What came over HTTP may hold anything.
+    # A path received over HTTP may contain surrogates, which plain UTF-8 rejects.
     return text.encode("utf-8", "surrogatepass")
