@@ -1,4 +1,4 @@
-"""The only room that speaks Telegram: its JSON, its Bot API, its limits.
+"""The Telegram adapter: update JSON, Bot API calls, files and the limits of Telegram.
 
-Imports the ground floor only.
+Only this package and the sandbox know these. It imports the domain and observability.
 """

@@ -1,4 +1,4 @@
-"""The way back to the user: composes calls, makes them, amends what is refused."""
+"""Sends replies: renders calls, makes them and degrades those that Telegram rejects."""
 
 import logging
 import time
@@ -20,20 +20,20 @@ from gateway.telegram.outbound.streaming_preview import TelegramPreview
 logger = logging.getLogger(__name__)
 
 _MAX_DEGRADATIONS = 2
-"""A call may have more than one fault, such as its format and its keyboard."""
+"""Maximum degradations of a call, which may have more than one unacceptable part, such
+as its format and its keyboard."""
 
 
 class TelegramMessenger:
     """Sends replies through the Bot API.
 
     Args:
-        api: the bot's client.
-        observe_call: called with the method and the seconds of each call, in which
-            its retries and the pauses before them are included.
-        count_dropped_part: called with a word for each part of a reply that had to be
-            left out.
-        local_server: the Bot API server is not Telegram's own: it must not be sent to
-            private addresses.
+        api: the bot's Bot API client.
+        observe_call: called with the method and the duration of each call in seconds,
+            including its retries and the pauses before them.
+        count_dropped_part: called with the code of each dropped part of a reply.
+        local_server: whether the Bot API server is not Telegram's own. Such a server
+            must not be made to fetch private URLs.
     """
 
     def __init__(
@@ -50,48 +50,50 @@ class TelegramMessenger:
         self._local_server = local_server
 
     def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn a reply into calls of the Bot API, to be sent in this order.
+        """Turn a reply into Bot API calls, to be sent in this order.
 
-        A pressed button is always answered, also by an empty reply; so is every other
-        question to which Telegram waits for an answer.
+        The calls always answer a callback query, even if the reply is empty, and every
+        other query that Telegram expects an answer to.
         """
         dropped_parts: list[str] = []
         calls = render(
             update, reply, dropped_parts.append, local_server=self._local_server
         )
         if dropped_parts:
-            self._tell(dropped_parts, update)
+            self._report_dropped_parts(dropped_parts, update)
         return calls
 
-    def _tell(self, dropped_parts: list[str], update: Update) -> None:
-        """Count and log what was left out of a reply."""
+    def _report_dropped_parts(self, dropped_parts: list[str], update: Update) -> None:
+        """Count and log the dropped parts of a reply."""
         for dropped_part in dropped_parts:
             self._count_dropped_part(dropped_part)
         logger.warning(
-            "parts of a reply left out",
+            "reply_parts_dropped",
             extra={
                 "request_id": update.context.request_id,
-                "faults": Counter(dropped_parts),
+                "dropped_parts": Counter(dropped_parts),
             },
         )
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
-        """Make one call. It is retried while it certainly did not arrive.
+        """Make one call, and retry it as long as it certainly was not applied.
 
-        What Telegram refuses in a call is changed or taken out, and the rest is sent.
+        The parts of a call that Telegram rejects are changed or removed, and the call
+        is made again.
 
         Args:
             call: the call.
-            patience: for how many seconds, from the first failure on.
+            patience: how long to retry, in seconds from the first failure.
             wait: awaits the pauses between the attempts.
 
         Raises:
-            RecipientBlocked: this user cannot be reached.
-            BotApiError: the Bot API did not take it, or nobody knows whether it did.
+            RecipientBlocked: the user cannot be reached.
+            BotApiError: the Bot API did not accept the call, or it is unknown whether
+                it did.
         """
-        for amendments in range(_MAX_DEGRADATIONS + 1):
+        for degradations in range(_MAX_DEGRADATIONS + 1):
             start = time.perf_counter()
             try:
                 await self._api.call(
@@ -102,9 +104,9 @@ class TelegramMessenger:
                     wait=wait,
                 )
             except CallRejected as rejected:
-                if amendments == _MAX_DEGRADATIONS:
+                if degradations == _MAX_DEGRADATIONS:
                     raise
-                _log_refusal(call, rejected)
+                _log_rejection(call, rejected)
                 if _is_too_late(call, rejected):
                     return
                 degraded = degrade(call, rejected.part)
@@ -117,22 +119,23 @@ class TelegramMessenger:
             call = degraded
 
     def preview(self, update: Update) -> TelegramPreview:
-        """Prepare to show the answer to an update while it is being written."""
+        """Create the live preview of a streamed reply to an update."""
         return TelegramPreview(update, self._call_once, self.render)
 
     async def show_typing(self, update: Update) -> None:
         """Show that the bot is typing, for 5 s (Bot API, sendChatAction).
 
         Raises:
-            BotApiError: Telegram does not want to.
+            BotApiError: the call failed.
         """
         if update.ephemeral_message_id:
-            return  # all the others in the group would see it
+            return  # everybody else in the group would see it
         chat_parameters = build_chat_parameters(update)
-        chat_parameters.pop("direct_messages_topic_id", None)  # only messages have one
+        # Only methods that send messages accept this parameter.
+        chat_parameters.pop("direct_messages_topic_id", None)
         await self._call_once("sendChatAction", {**chat_parameters, "action": "typing"})
 
-    async def _call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has a result of its own
+    async def _call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - each method has its own result type
         start = time.perf_counter()
         try:
             return await self._api.call_once(method, parameters)
@@ -140,15 +143,15 @@ class TelegramMessenger:
             self._observe_call(method, time.perf_counter() - start)
 
 
-def _log_refusal(call: BotApiCall, rejected: CallRejected) -> None:
+def _log_rejection(call: BotApiCall, rejected: CallRejected) -> None:
     logger.warning(
-        "call refused",
-        extra={"method": call.method, "fault": rejected.part.value},
+        "bot_api_call_rejected",
+        extra={"method": call.method, "rejected_part": rejected.part.value},
     )
 
 
 def _is_too_late(call: BotApiCall, rejected: CallRejected) -> bool:
-    """Tell whether nobody waits for an answer any more, or it was given already."""
+    """Return whether a call answers a query that has expired or was answered before."""
     answer_methods = ("answer", "approveChatJoinRequest", "declineChatJoinRequest")
     return rejected.part is RejectedPart.TOO_LATE and call.method.startswith(
         answer_methods

@@ -1,11 +1,11 @@
-"""The webhook: takes what is posted and answers 200 with an empty body, always.
+"""The webhook: accepts every POST and always answers 200 with an empty body.
 
-Telegram repeats what it got no 2xx for and holds back what comes behind it, so a body
-that cannot be used is answered like any other.
+Telegram repeats an update that got no 2xx and delays the updates after it, so an
+unusable body gets a 200 too.
 
 Concurrency: aiohttp runs one task per connection, so requests run in parallel. The 200
-goes out after the update was accepted. A sender that hangs up does not cancel what
-was begun.
+is sent after the update was accepted. A client that disconnects does not cancel
+processing.
 """
 
 import asyncio
@@ -27,27 +27,27 @@ logger = logging.getLogger(__name__)
 
 WEBHOOK_PATH = "/webhook/telegram"
 MAX_BODY_BYTES = 1024 * 1024
-"""Larger bodies are not kept. Telegram's own limit is half of it."""
+"""Maximum size of a body that is kept. Telegram's own limit is half of it."""
 
 _FORBIDDEN_BODY_SECONDS = 1.0
-"""How long a sender without the secret has for its body. No connection with a request
-under way is closed to make room for others: this bounds how long strangers keep it."""
+"""Body timeout for clients without the secret. During a request a connection is never
+closed in favor of another one: this limits how long unauthenticated clients keep it."""
 
-_SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the name of a header
+_SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
 
 
 class Webhook:
-    """The end point that Telegram posts updates to.
+    """The endpoint that Telegram posts updates to.
 
     Args:
-        secrets: what Telegram may have been told to send along; none is empty. Two of
-            them let the secret change while gateways run.
-        parse: turns a body and its time of arrival into an update, or raises.
-        accept: takes an update; it is safe when this returns.
-        add_dead_letter: keeps a body that could not be used.
-        record_update: is told of what never became an update.
-        clock: tells the time of arrival.
-        body_timeout: how long the sender has for a body.
+        secrets: the accepted webhook secrets, none of them empty; two allow a rotation
+            without downtime.
+        parse: turns a body and its arrival time into an update, or raises.
+        accept: enqueues an update; the update is safely stored when this returns.
+        add_dead_letter: stores a body that could not be processed.
+        record_update: called with a record of each request that was not enqueued.
+        clock: the source of arrival times.
+        body_timeout: how long a client may take to send a body, in seconds.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class Webhook:
         self._limited_log = RateLimitedLogger(logger)
         self._ok_response = _EmptyOkResponse(clock)
         self.endpoints = {("POST", WEBHOOK_PATH): self.handle}
-        """What is served, by method and path."""
+        """The request handlers, by method and path."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Take one request."""
+        """Handle one request."""
         try:
             await self._process(request)
-        except Exception as error:  # noqa: BLE001 - Telegram gets its 200 all the same
+        except Exception as error:  # noqa: BLE001 - Telegram gets a 200 nevertheless
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                "webhook failed", extra={"error": summarize_error(error)}
+                "webhook_request_failed", extra={"error": summarize_error(error)}
             )
         if request.content.is_eof():
             can_keep_alive = request.keep_alive and request.version == HttpVersion11
             return self._ok_response if can_keep_alive else web.Response()
-        # Else aiohttp goes on reading and logs whatever breaks there as its own.
+        # Otherwise aiohttp keeps reading the body and logs errors of its own.
         request.content.feed_eof()
         response = web.Response()
         response.force_close()
@@ -97,7 +97,7 @@ class Webhook:
             timeout_seconds = min(self._body_timeout, _FORBIDDEN_BODY_SECONDS)
             received = await _receive_body(request, 0, timeout_seconds)
             self._limited_log.log(
-                logging.WARNING, "webhook secret is wrong", size=received.size
+                logging.WARNING, "webhook_secret_invalid", size=received.size
             )
             self._record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
             return
@@ -108,12 +108,14 @@ class Webhook:
             await self._deliver_update(received.body)
 
     def _is_from_telegram(self, request: web.BaseRequest) -> bool:
-        """Compare the secret, in a time that does not tell how much of it is right.
+        """Return whether a request has an accepted secret.
 
-        All secrets are compared, so that the time does not tell which one fits either.
+        The comparison takes constant time, so that its duration does not reveal how
+        much of the secret is right. All secrets are compared, so that the duration does
+        not reveal which one matches.
         """
         secret_header = request.headers.get(_SECRET_HEADER, "")
-        # Undoes what aiohttp did to the header, so that any bytes can be compared.
+        # Reverses aiohttp's decoding of the header, so that any bytes can be compared.
         secret_bytes = secret_header.encode("utf-8", "surrogateescape")
         matches = False
         for secret in self._secrets:
@@ -121,11 +123,11 @@ class Webhook:
         return matches
 
     async def _deliver_update(self, body: bytes) -> None:
-        """Read the body and hand the update on."""
+        """Parse the body and enqueue the update."""
         arrived_at = self._clock.now()
         try:
             update = self._parse(body, arrived_at)
-        except Exception as error:  # noqa: BLE001 - what trips the reader is kept too
+        except Exception as error:  # noqa: BLE001 - a parser's bug must not lose a body
             self._report_bad_body("malformed", len(body), summarize_error(error))
             if body:
                 await self._dead_letter_body(body, "malformed")
@@ -139,14 +141,14 @@ class Webhook:
         )
         try:
             await self._accept(envelope)
-        except Exception as error:  # noqa: BLE001 - our 200 will say that it is safe
+        except Exception as error:  # noqa: BLE001 - the 200 promises that it is stored
             await self._dead_letter_update(update, body, error)
 
     def _report_bad_body(self, reason: str, size: int, error: str = "") -> None:
-        """Note a body that is no update."""
+        """Log and count a body that is not an update."""
         self._limited_log.log(
             logging.ERROR,
-            "webhook body is bad",
+            "webhook_body_invalid",
             reason=reason,
             size=size,
             error=error,
@@ -156,10 +158,10 @@ class Webhook:
     async def _dead_letter_update(
         self, update: Update, body: bytes, error: Exception
     ) -> None:
-        """Keep an update that was not accepted, because no one will send it again."""
+        """Store an update that was not enqueued: Telegram will not send it again."""
         context = update.context
         logger.error(
-            "update was not accepted",
+            "update_not_enqueued",
             extra={"request_id": context.request_id, "error": summarize_error(error)},
         )
         self._record_update(
@@ -191,10 +193,11 @@ class Webhook:
 
 
 class _EmptyOkResponse(web.StreamResponse):
-    """A 200 without a body that leaves the connection open.
+    """A 200 without a body that keeps the connection open.
 
-    One for all requests, since it keeps nothing of them, and its bytes are made once a
-    second. aiohttp's own costs a sixth of all that it does for a request.
+    All requests share one instance, because it has no state of a request, and its bytes
+    are built once a second. aiohttp's own response costs a sixth of aiohttp's work for
+    a request.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -205,11 +208,11 @@ class _EmptyOkResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Leave the connection open."""
+        """True: the connection stays open."""
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Send it."""
+        """Send the response."""
         second = int(self._clock.now())
         if second != self._written_second:
             date = formatdate(second, usegmt=True)
@@ -224,11 +227,17 @@ class _EmptyOkResponse(web.StreamResponse):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing: all of it was sent."""
+        """Do nothing: `prepare` has sent the complete response."""
 
 
 class _ReceivedBody(Struct):
-    """What came of a body: all of it, or a fault."""
+    """A received body, or the problem that prevented its receipt.
+
+    Attributes:
+        body: the body, as far as it was received within the size limit.
+        size: the number of bytes received, including those that were not kept.
+        problem: the code of the problem, or an empty string if there is none.
+    """
 
     body: bytes
     size: int
@@ -238,17 +247,17 @@ class _ReceivedBody(Struct):
 async def _receive_body(
     request: web.BaseRequest, max_bytes: int, timeout_seconds: float
 ) -> _ReceivedBody:
-    """Read a body to its end, if it has one in time, and keep it if it is small enough.
+    """Read a body to its end, unless the timeout passes, and keep at most `max_bytes`.
 
-    What is too much is read and thrown away: a connection that is closed with bytes
-    left unread may take our answer along.
+    Excess bytes are read and discarded: closing a connection with unread bytes may
+    destroy the response before the client reads it.
     """
     content = request.content
     body: bytes | bytearray = b""
     size = 0
     problem = ""
     try:
-        if content.is_eof():  # nearly always: it came along with its head
+        if content.is_eof():  # nearly always: it arrived together with the headers
             body = content.read_nowait()
             size = len(body)
         else:
@@ -261,10 +270,10 @@ async def _receive_body(
                     if size <= max_bytes:
                         body += chunk
     except TimeoutError:
-        problem = "too_slow"
+        problem = "body_timeout"
     except ConnectionError:
-        problem = "cut_off"
-    except Exception:  # noqa: BLE001 - whatever aiohttp makes of a broken encoding
+        problem = "connection_closed"
+    except Exception:  # noqa: BLE001 - aiohttp raises various errors for bad encodings
         problem = "unreadable"
     return _ReceivedBody(
         bytes(body), size, "too_large" if size > max_bytes else problem

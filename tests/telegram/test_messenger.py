@@ -258,7 +258,7 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
     assert desk.faults == ["button_data_too_long"]
     record = next(each for each in caplog.records if each.levelname == "WARNING")
     assert record.__dict__["request_id"] == "r-1"
-    assert record.__dict__["faults"] == {"button_data_too_long": 1}
+    assert record.__dict__["dropped_parts"] == {"button_data_too_long": 1}
     assert "private" not in str([vars(each) for each in caplog.records])
 
 

@@ -328,7 +328,7 @@ class TestUpdates:
         [record] = gateway.turns
         assert (record.outcome, record.error) == (Outcome.CRASHED, "RuntimeError")
         assert (record.request_id, record.update_type) == ("7-431500101", "message")
-        assert logged(caplog) == [("ERROR", "update was not accepted")]
+        assert logged(caplog) == [("ERROR", "update_not_enqueued")]
         assert "words of mine" not in str([vars(r) for r in caplog.records])
 
     async def test_faults_everywhere_still_give_a_200(self) -> None:
@@ -367,7 +367,7 @@ class TestSecret:
         assert len(gateway.accepted) == 1
         assert gateway.letters == []
         assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
-        assert logged(caplog) == [("WARNING", "webhook secret is wrong")]
+        assert logged(caplog) == [("WARNING", "webhook_secret_invalid")]
 
     async def test_who_knocks_often_writes_one_line(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -381,8 +381,8 @@ class TestSecret:
                 await gateway.post(UPDATE, secret=b"wrong")
                 await gateway.post(b"{")
         assert sorted(logged(caplog)) == [
-            ("ERROR", "webhook body is bad"),
-            ("WARNING", "webhook secret is wrong"),
+            ("ERROR", "webhook_body_invalid"),
+            ("WARNING", "webhook_secret_invalid"),
         ]
         assert len(gateway.outcomes) == 10
 
@@ -455,7 +455,7 @@ class TestBadBodies:
         assert (dead_letter.reason, dead_letter.body) == ("malformed", body)
         assert dead_letter.dead_lettered_at == gateway.clock.now()
         assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
-        assert logged(caplog) == [("ERROR", "webhook body is bad")]
+        assert logged(caplog) == [("ERROR", "webhook_body_invalid")]
         fields = vars(caplog.records[-1])
         assert (fields["reason"], fields["size"]) == ("malformed", len(body))
         assert "words of mine" not in str(fields)
@@ -511,7 +511,7 @@ class TestBadBodies:
         assert (gateway.accepted, gateway.letters) == ([], [])
         [(outcome, fault)] = gateway.outcomes
         assert outcome == (Outcome.MALFORMED if secret == SECRET else Outcome.FORBIDDEN)
-        assert fault == ("too_slow" if secret == SECRET else "")
+        assert fault == ("body_timeout" if secret == SECRET else "")
 
     async def test_a_stranger_has_less_time_than_telegram(self) -> None:
         """Strangers who send half a body would keep all connections for themselves."""
@@ -539,7 +539,7 @@ class TestBadBodies:
                 await wait_until(lambda: gateway.begun)
                 connection.hang_up()
             await wait_until(lambda: gateway.turns)
-        assert gateway.outcomes == [(Outcome.MALFORMED, "cut_off")]
+        assert gateway.outcomes == [(Outcome.MALFORMED, "connection_closed")]
         assert gateway.letters == []
 
     @pytest.mark.parametrize("secret", [SECRET, "wrong"])
