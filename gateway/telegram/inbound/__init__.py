@@ -1,1 +1,1 @@
-"""Reads updates: what Telegram sends becomes domain updates and contract messages."""
+"""Parses Telegram's JSON into domain updates and contract messages."""

@@ -1,8 +1,8 @@
-"""Attachments that few messages have: from Telegram's JSON to the contract.
+"""Converts the attachments that few messages have to the contract.
 
-They are read only where there is one. One of a shape that is not known here is named
-and otherwise left out, so that a message never goes astray over it. Payments are the
-exception: nobody may take one for something else.
+They are decoded only if they are present. Of an attachment that does not have the
+expected shape only the name is kept, so that its message is never lost. Payments are
+the exception: a payment must never be mistaken for another attachment.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,14 +78,14 @@ class _LivePhoto(File, kw_only=True):
 
 
 def decode_rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
-    """Give an attachment under its name in the contract.
+    """Return an attachment under its contract field name.
 
     Args:
-        kind: one of `RARE_ATTACHMENTS`, which is its name in the message.
-        json: what stands under it.
+        kind: one of `RARE_ATTACHMENTS`, the name of the field in the message.
+        json: the value of that field.
 
     Raises:
-        MalformedUpdate: a payment has a part of a wrong type.
+        MalformedUpdate: a payment has a field of a wrong type.
     """
     decoder_and_converter = _DECODERS.get(kind)
     if decoder_and_converter is not None:
@@ -99,7 +99,7 @@ def decode_rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
 
 
 def convert_file(file: File) -> contract.File:
-    """Give a file as services see it."""
+    """Convert a file."""
     return contract.File(
         file_id=file.file_id,
         file_unique_id=file.file_unique_id,
@@ -110,7 +110,7 @@ def convert_file(file: File) -> contract.File:
 
 
 def find_largest_size(sizes: Sequence[File]) -> File:
-    """Give the largest size of a photo, of which there is at least one."""
+    """Return the largest of the sizes of a photo, which must not be empty."""
     return max(sizes, key=lambda size: size.width * size.height)
 
 
@@ -189,4 +189,4 @@ _DECODERS: dict[str, tuple[Decoder[Any], Callable[[Any], object]]] = {
 }
 
 RARE_ATTACHMENTS = (*_DECODERS, "giveaway", "giveaway_winners")
-"""What a message may carry besides what `messages.py` converts, by Telegram's names."""
+"""Telegram's names of the attachments that `messages.py` does not convert itself."""

@@ -1,4 +1,4 @@
-"""Text that is a command."""
+"""Parses bot commands in message texts."""
 
 import re
 
@@ -8,7 +8,12 @@ _COMMAND = re.compile(
 
 
 def parse_command(text: str) -> tuple[str, str, str]:
-    """Split "/name@bot arguments"; three empty strings for text that is no command."""
+    """Split "/name@bot arguments" into its three parts.
+
+    Returns:
+        The name in lower case, the bot's username and the arguments; three empty
+        strings if the text is not a command.
+    """
     match = _COMMAND.fullmatch(text) if text.startswith("/") else None
     if match is None:
         return "", "", ""

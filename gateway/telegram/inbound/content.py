@@ -1,4 +1,4 @@
-"""Telegram's JSON of what a message carries, as far as the gateway reads it."""
+"""The JSON structure of message contents, as far as the gateway reads it."""
 
 from msgspec import Raw, Struct
 
@@ -6,7 +6,7 @@ from gateway.telegram.inbound.schema import Int32, Int64, MessageHeader, User
 
 
 class Entity(Struct, kw_only=True):
-    """A marked part of a text, in UTF-16 code units."""
+    """A formatted range of a text, in UTF-16 code units."""
 
     type: str
     offset: Int32
@@ -18,7 +18,7 @@ class Entity(Struct, kw_only=True):
 
 
 class File(Struct, kw_only=True):
-    """A file on Telegram's servers, with what its kinds add to it."""
+    """A file on Telegram's servers, with the fields of all kinds of files."""
 
     file_id: str
     file_unique_id: str
@@ -45,7 +45,7 @@ class Location(Struct, kw_only=True):
 
 
 class Venue(Struct, kw_only=True):
-    """A place with name and address."""
+    """A location with a name and an address."""
 
     location: Location
     title: str = ""
@@ -69,13 +69,13 @@ class Dice(Struct):
 
 
 class MessageId(Struct):
-    """A message of which nothing but the id is read."""
+    """A message of which only the id is read."""
 
     message_id: Int64
 
 
 class Message(MessageHeader, kw_only=True):
-    """A message with its content. `Raw` parts are read only where there are some."""
+    """A message with its content. `Raw` fields are decoded only if they are present."""
 
     text: str = ""
     entities: tuple[Entity, ...] = ()
@@ -116,8 +116,8 @@ class Message(MessageHeader, kw_only=True):
 
     @property
     def is_forwarded(self) -> bool:
-        """True: somebody else wrote it before.
+        """Whether the message was forwarded.
 
-        Bot API servers before 7.0 tell no origin, only the date.
+        Bot API servers before 7.0 send only the date of the original, not its origin.
         """
         return bool(self.forward_origin or self.forward_date)

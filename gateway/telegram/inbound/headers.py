@@ -1,6 +1,7 @@
-"""Telegram's JSON of what is neither a message nor a pressed button: who and where.
+"""Headers of updates that are neither messages nor callback queries.
 
-What else it holds is read only for routes that want it: see `payloads.py`.
+A header says who acted, and where. The other fields of such an update are decoded only
+for routes that use them: see `payloads.py`.
 """
 
 from msgspec import Struct, field
@@ -15,88 +16,88 @@ from gateway.telegram.inbound.schema import (
 
 
 class ChatHeader(UpdateHeader):
-    """Something in a chat, by a user or not."""
+    """An update about a chat, with or without a user."""
 
     chat: Chat
 
 
 class ReactionCountHeader(ChatHeader):
-    """The reactions to a message changed, and nobody is named."""
+    """A change of the anonymous reactions to a message."""
 
     message_id: Int64 = 0
 
     @property
     def effective_message_id(self) -> int:
-        """The message with the reactions."""
+        """The id of the message with the reactions."""
         return self.message_id
 
 
 class ReactionHeader(ReactionCountHeader):
-    """A user, or somebody on behalf of a chat, changed reactions to a message."""
+    """A change of the reactions to a message by a user, or on behalf of a chat."""
 
     actor_chat: Chat | None = None
 
     @property
     def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody reacted. None: a user did in person."""
+        """The chat on whose behalf somebody reacted, or None if a user did."""
         return self.actor_chat
 
 
 class StoppedGenerationHeader(ChatHeader):
-    """The user of a private chat stopped a message that is still being written."""
+    """A reply that the user of a private chat stopped while it was being streamed."""
 
     message_thread_id: Int64 = 0
     draft_id: Int64 = 0
 
     @property
     def topic_id(self) -> int:
-        """The topic that the message is written in."""
+        """The id of the topic that the reply is streamed to."""
         return self.message_thread_id
 
 
 class AccountHeader(UpdateHeader):
-    """Something about a user's account."""
+    """An update about a user's account."""
 
     user: User
 
 
 class UnknownHeader(UpdateHeader):
-    """Something of an unknown kind, if it looks like what is known."""
+    """An update of an unknown type, read by the usual field names."""
 
     from_user: User | None = field(name="from", default=None)
 
     @property
     def effective_user(self) -> User | None:
-        """Who is named, under one of the two names that Telegram uses."""
+        """The user under one of the two field names that Telegram uses."""
         return self.from_user or self.user
 
 
 class QueryHeader(SenderHeader):
-    """A question of a user to which Telegram waits for the answer."""
+    """A user's query that Telegram expects an answer to."""
 
     id: str
 
     @property
     def pending_query_id(self) -> str:
-        """Its id."""
+        """The id of the query."""
         return self.id
 
 
 class PurchaseHeader(SenderHeader):
-    """Something about a user's money."""
+    """A purchase by a user."""
 
     @property
     def reply_chat_id(self) -> int:
-        """The buyer's."""
+        """The id of the buyer's private chat."""
         return self.user.id
 
 
 class PaymentQueryHeader(QueryHeader):
-    """A question on the way to a payment."""
+    """A query before a payment."""
 
     @property
     def reply_chat_id(self) -> int:
-        """The buyer's."""
+        """The id of the buyer's private chat."""
         return self.user.id
 
 
@@ -105,12 +106,12 @@ class SubscriptionHeader(AccountHeader):
 
     @property
     def reply_chat_id(self) -> int:
-        """The subscriber's."""
+        """The id of the subscriber's private chat."""
         return self.user.id
 
 
 class JoinRequestHeader(SenderHeader):
-    """A user who asks to join a chat."""
+    """A user's request to join a chat."""
 
     chat: Chat
     query_id: str = ""
@@ -118,62 +119,62 @@ class JoinRequestHeader(SenderHeader):
 
     @property
     def pending_query_id(self) -> str:
-        """Set only if the bot was appointed to answer such requests."""
+        """The id of the query, set only if the bot may answer join requests."""
         return self.query_id
 
     @property
     def reply_chat_id(self) -> int:
-        """The user's, for 5 minutes."""
+        """The id of the user's private chat, which the bot can use for 5 minutes."""
         return self.user_chat_id
 
     @property
     def ttl_seconds(self) -> float:
-        """Bot API, ChatJoinRequest: query_id."""
+        """The time to answer the query (Bot API, ChatJoinRequest: query_id)."""
         return 10 if self.query_id else 0
 
 
 class DeletedMessagesHeader(ChatHeader):
-    """Messages that were deleted in a chat of a business account."""
+    """The deletion of messages in a chat of a business account."""
 
     business_connection_id: str = ""
 
     @property
     def connection_id(self) -> str:
-        """The account's connection."""
+        """The id of the account's business connection."""
         return self.business_connection_id
 
 
 class BusinessConnectionHeader(AccountHeader):
-    """A business account that was connected, changed or disconnected."""
+    """The connection, change or disconnection of a business account."""
 
     user_chat_id: Int64 = 0
 
     @property
     def effective_chat(self) -> Chat | None:
-        """The private chat with the account's owner."""
+        """The private chat with the owner of the account."""
         return Chat(id=self.user_chat_id, type="private")
 
 
 class PollHeader(UpdateHeader):
-    """A poll. Nobody is named."""
+    """The new state of a poll, without a user."""
 
     poll_id: str = field(name="id")
 
 
 class PollAnswerHeader(UpdateHeader):
-    """An answer to a poll, by a user or a chat."""
+    """An answer to a poll, by a user or on behalf of a chat."""
 
     poll_id: str
     voter_chat: Chat | None = None
 
     @property
     def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody voted. None: a user did in person."""
+        """The chat on whose behalf somebody voted, or None if a user did."""
         return self.voter_chat
 
 
 class BoostSource(Struct):
-    """Where a boost comes from."""
+    """The source of a boost."""
 
     user: User | None = None
 
@@ -192,7 +193,7 @@ class ChatBoostHeader(UpdateHeader):
 
     @property
     def effective_user(self) -> User | None:
-        """Who boosted."""
+        """The user who boosted the chat."""
         return self.boost.source.user
 
 
@@ -204,18 +205,18 @@ class RemovedChatBoostHeader(UpdateHeader):
 
     @property
     def effective_user(self) -> User | None:
-        """Who had boosted."""
+        """The user who had boosted the chat."""
         return self.source.user
 
 
 class ChatMember(Struct):
-    """What somebody is in a chat."""
+    """The status of a user in a chat."""
 
     status: str
 
 
 class ChatMemberHeader(SenderHeader):
-    """Somebody's place in a chat changed."""
+    """A change of a user's status in a chat."""
 
     chat: Chat
     old_chat_member: ChatMember

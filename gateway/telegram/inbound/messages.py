@@ -1,4 +1,4 @@
-"""The content of a message: from Telegram's JSON to the contract's IncomingMessage."""
+"""Converts the content of messages to the contract's IncomingMessage."""
 
 import contextlib
 from collections.abc import Callable
@@ -43,14 +43,17 @@ _message_id_decoder = Decoder(MessageId)
 def convert_message(
     message: Message, *, with_reply: bool = True
 ) -> contract.IncomingMessage | None:
-    """Give the content of a message; None for a service message, which has none.
+    """Convert the content of a message.
 
     Args:
         message: the message as Telegram sent it.
-        with_reply: read the message that it answers, too.
+        with_reply: whether to convert the message that it answers, too.
+
+    Returns:
+        The content, or None for a service message, which has none.
 
     Raises:
-        MalformedUpdate: it tells of a payment that cannot be read.
+        MalformedUpdate: the message reports a payment that cannot be decoded.
     """
     # Text and attachments exclude each other, and most messages are text.
     attachment = {} if message.text else _convert_attachment(message)
@@ -73,14 +76,14 @@ def convert_message(
 
 
 def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
-    """Read a message that another one refers to.
+    """Decode a message that another message refers to.
 
     Args:
         json: a Message, or an InaccessibleMessage, which has little more than its id.
 
     Returns:
-        What could be read of it: nothing but the id, or nothing at all, if it has
-        another shape than expected.
+        The parts that could be decoded: only the id, or an empty message, if the JSON
+        does not have the expected shape.
     """
     message = decode_or_none(_message_decoder, json)
     content = None
@@ -104,7 +107,7 @@ def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
 
 
 def _find_content_kind(content: contract.IncomingMessage) -> str:
-    """Name what a message holds, in Telegram's words. Empty: nothing known here."""
+    """Return Telegram's name of the content, or an empty string if it is unknown."""
     attachment = content.WhichOneof("attachment")
     if attachment == "other":
         return content.other.kind
@@ -112,7 +115,7 @@ def _find_content_kind(content: contract.IncomingMessage) -> str:
 
 
 def _add_references(content: contract.IncomingMessage, message: Message) -> None:
-    """Add what the message refers to. Most messages refer to nothing."""
+    """Add the users, messages and quotes that the message refers to."""
     if message.is_forwarded:
         content.forward_origin.CopyFrom(decode_message_origin(message.forward_origin))
     if message.quote and (quote := decode_text_quote(message.quote)):
@@ -132,7 +135,7 @@ def _add_references(content: contract.IncomingMessage, message: Message) -> None
 
 
 def _convert_attachment(message: Message) -> dict[str, Any]:
-    """Give the attachment under its name in the contract; empty where there is none."""
+    """Return the attachment under its contract field name, or an empty dict."""
     if message.live_photo:
         return decode_rare_attachment("live_photo", message.live_photo)
     for name, convert in _CONVERTERS.items():
@@ -198,7 +201,7 @@ def _convert_sticker(file: File) -> contract.Sticker:
 
 
 def convert_location(location: Location) -> contract.Location:
-    """Give a point on the map as services see it."""
+    """Convert a point on the map."""
     return contract.Location(
         latitude=location.latitude,
         longitude=location.longitude,
@@ -242,8 +245,8 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "contact": _convert_contact,
     "dice": _convert_dice,
 }
-"""How each attachment is converted. The first one that is there wins.
+"""The converter of each attachment. The first attachment that is present wins.
 
-Telegram repeats some of them under an older name: an animation is a `document` too, a
-venue a `location`, a live photo a `photo`.
+Telegram repeats some attachments under an older name: an animation is also a
+`document`, a venue a `location`, a live photo a `photo`.
 """

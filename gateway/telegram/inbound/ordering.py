@@ -1,26 +1,26 @@
-"""Who acted, and the order that an update belongs to."""
+"""Determines who acted, and the ordering key of an update."""
 
 from gateway.telegram.inbound.headers import PollAnswerHeader, PollHeader
 from gateway.telegram.inbound.schema import UpdateHeader, User
 
 _PLACEHOLDER_USER_IDS = frozenset({1087968824, 136817688, 777000})
-"""Senders that stand for an anonymous admin, a channel, and an automatic forward.
+"""Placeholders for an anonymous admin, a channel and an automatic forward.
 
-Many people have them in common (Bot API: Message.from).
+Many people share them as senders (Bot API: Message.from).
 """
 
 
 def find_human_sender(header: UpdateHeader) -> User | None:
-    """Give the human who acted; None for stand-ins."""
+    """Return the sender, or None for a placeholder account or if there is none."""
     user = header.effective_user
     return None if user is None or user.id in _PLACEHOLDER_USER_IDS else user
 
 
 def find_ordering_key(update_type: str, header: UpdateHeader, user: User | None) -> str:
-    """Give the order that the update belongs to.
+    """Return the ordering key of an update.
 
-    One human has one lane over all chats. A private chat has the id of its user, so
-    what happens there without a user is in the user's lane too.
+    All updates of one user have the same ordering key in all chats. A private chat has
+    the id of its user, so updates of that chat without a user have the same key, too.
     """
     if user is not None:
         return str(user.id)

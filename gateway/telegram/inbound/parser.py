@@ -1,4 +1,4 @@
-"""The reader of updates: from the body of a webhook request to an Update."""
+"""The parser of updates: from the body of a webhook request to an Update."""
 
 from collections.abc import Callable
 from functools import partial
@@ -51,11 +51,16 @@ _update_id_decoder = Decoder(UpdateId)
 
 
 class UpdateParser:
-    """Reads what Telegram posts, as far as the gateway needs it.
+    """Parses updates, as far as the gateway needs their fields.
+
+    Args:
+        bot_id: the id of the bot.
+        allow_bots: whether updates of other bots are processed.
 
     Attributes:
-        bot_username: the bot's @name without the at sign, in any case. Empty while it
-            is not known; until then every named command counts as this bot's.
+        bot_username: the bot's username without "@", in upper or lower case. It is an
+            empty string while it is unknown; until then, every command that names a bot
+            is treated as a command for this bot.
     """
 
     def __init__(self, bot_id: int, *, allow_bots: bool = False) -> None:
@@ -64,21 +69,21 @@ class UpdateParser:
         self.bot_username = ""
 
     def parse(self, body: bytes, arrived_at: float) -> Update:
-        """Read one update.
+        """Parse one update.
 
         Args:
-            body: what Telegram posted.
-            arrived_at: when it did, in seconds since the epoch.
+            body: the body of the webhook request.
+            arrived_at: the arrival time, in seconds since the epoch.
 
         Raises:
-            MalformedUpdate: it is not an update, or one of a known kind in which a part
-                that is read at once has a wrong type. An unknown kind may hold
-                anything.
+            MalformedUpdate: the body is not an update, or it is an update of a known
+                type in which a field that is decoded immediately has a wrong type. An
+                update of an unknown type may have any content.
         """
         try:
             update_id, name, value, update_type, header = _decode_update(body)
         except (MsgspecError, RecursionError):
-            # The foreign error may quote what a user wrote.
+            # The library's error may quote a user's text.
             raise MalformedUpdate("not a readable update") from None
         user = find_human_sender(header)
         ordering_key = find_ordering_key(update_type.name, header, user)
@@ -117,7 +122,7 @@ class UpdateParser:
     def _build_context(
         self, update_id: int, header: UpdateHeader, user: User | None, arrived_at: float
     ) -> RequestContext:
-        """Say who acted, where and when."""
+        """Build the context of an update: who acted, where and when."""
         context = RequestContext()
         context.request_id = f"{self._bot_id}-{update_id}"
         context.update_id = update_id
@@ -148,16 +153,14 @@ class UpdateParser:
         ordering_key: str,
         context: RequestContext,
     ) -> Update:
-        """Read the content of a message, and whether it is a command."""
+        """Parse a message and detect commands."""
         content = convert_message(message)
         name, json = _find_named_content(message, value, content)
         command = bot = arguments = ""
         if self._is_written_by_sender(message):
             command, bot, arguments = parse_command(message.text)
         mentions_bot = bot != "" and self._is_own_username(bot)
-        if (
-            bot and not mentions_bot
-        ):  # for another bot of the group: none of our business
+        if bot and not mentions_bot:  # meant for another bot of the group
             content, command, arguments = None, "", ""
         return Update(
             update_id=update_id,
@@ -177,9 +180,10 @@ class UpdateParser:
         )
 
     def _is_written_by_sender(self, message: Message) -> bool:
-        """Tell whether the sender wrote it, or this bot for the sender.
+        """Return whether the sender wrote it, or this bot in inline mode.
 
-        Else somebody else, or another bot in its inline mode, would choose the command.
+        Otherwise the author of a forwarded message or another bot in inline mode could
+        choose the command.
         """
         if message.is_forwarded:
             return False
@@ -193,7 +197,7 @@ class UpdateParser:
 
 
 def _set_chat(context: RequestContext, chat: Chat) -> None:
-    """Say where it happened. Most chats are private and have nothing but an id."""
+    """Set the chat. Empty fields are skipped: most chats have only an id and a type."""
     context.chat_id = chat.id
     context.chat_type = convert_chat_type(chat)
     if chat.title:
@@ -207,7 +211,7 @@ def _set_chat(context: RequestContext, chat: Chat) -> None:
 
 
 def _set_user(context: RequestContext, user: User) -> None:
-    """Say who acted."""
+    """Set the user who acted."""
     context.telegram_user_id = user.id
     context.language_code = user.language_code
     context.username = user.username
@@ -219,17 +223,18 @@ def _set_user(context: RequestContext, user: User) -> None:
 
 
 def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader]:
-    """Decode the number, the kind's key, and what stands under it.
+    """Decode the id, the key and the value of an update, its type and its header.
 
     Raises:
-        MsgspecError: it is not JSON, or a part that is read has a wrong type.
+        MsgspecError: it is not JSON, or a field that is read has a wrong type.
         RecursionError: it is nested too deeply.
     """
     try:
-        body.decode()  # the decoder does not check the encoding of what it skips
+        body.decode()  # the decoder does not check the encoding of skipped fields
     except UnicodeDecodeError:
-        # What the client of a user put into a button or an invoice is passed on as it
-        # is (telegram-bot-api, Client.cpp: json_store_callback_query_payload).
+        # The Bot API server passes on whatever bytes a user's client put into a button
+        # or an invoice (telegram-bot-api, Client.cpp:
+        # json_store_callback_query_payload).
         body = body.decode(errors="replace").encode()
     keys = _fields_decoder.decode(body)
     update_id = _update_id_decoder.decode(keys.get("update_id", b""))
@@ -237,7 +242,7 @@ def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader
         update_type = UPDATE_TYPES.get(name)
         if update_type is not None:
             if b"null" in body:
-                value = _remove_nulls(value)  # noqa: PLW2901 - it says the same
+                value = _remove_nulls(value)  # noqa: PLW2901 - an equivalent value
             return (
                 update_id,
                 name,
@@ -252,14 +257,14 @@ def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader
 
 
 def _remove_nulls(json: Raw) -> Raw:
-    """Leave out the fields that are null: they say no more than absent ones.
+    """Remove the fields that are null, which mean the same as absent fields.
 
-    Telegram sends none, but what passes updates on may write them again.
+    Telegram sends none, but a proxy that forwards updates may add them.
     """
     try:
         return Raw(msgspec.json.encode(_remove_nulls_from(msgspec.json.decode(json))))
     except (MsgspecError, OverflowError, RecursionError):
-        return json  # whatever is wrong with it is found when it is read
+        return json  # the decoder of the update reports the problem
 
 
 def _remove_nulls_from(value: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -275,7 +280,7 @@ def _remove_nulls_from(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _decode_unknown(value: Raw) -> UpdateHeader:
-    """Look for who and where in an unknown kind; it need not say it as others do."""
+    """Decode the usual fields of an update of an unknown type, if it has them."""
     try:
         return UNKNOWN_TYPE.decoder.decode(value)
     except MsgspecError:
@@ -283,10 +288,11 @@ def _decode_unknown(value: Raw) -> UpdateHeader:
 
 
 def _is_notification(update: Update) -> bool:
-    """Tell whether an update tells of what was done, and not of what was said.
+    """Return whether an update reports an event rather than a sender's input.
 
-    Bots that moderate a chat do much to its members, and a service that counts these
-    has to hear of it. Nobody answers that for ever, as two bots do that talk.
+    Such updates of bots are processed even if bots are not allowed: moderating bots
+    change the members of a chat, and a service that counts members must know. Unlike
+    messages, events cannot make two bots answer each other endlessly.
     """
     service_message = update.update_type == "message" and not update.expects_reply
     return service_message or update.bypasses_limits
@@ -295,14 +301,17 @@ def _is_notification(update: Update) -> bool:
 def _make_payload_decoder(
     name: str, json: Raw
 ) -> Callable[[], ContractMessage | None] | None:
-    """Give what reads the type that belongs to a name. None: there is no such type."""
+    """Return a decoder of the payload, or None if the name has no contract type."""
     return partial(decode_payload, name, json) if name in PAYLOAD_DECODERS else None
 
 
 def _find_named_content(
     message: Message, value: Raw, content: IncomingMessage | None
 ) -> tuple[str, Raw]:
-    """Give the name of what a message tells of, and what stands there. Empty: none."""
+    """Return the name and the JSON of a content that routes can name.
+
+    Both are empty if there is none.
+    """
     if message.text:
         return "", Raw()
     if content is None:
@@ -320,7 +329,7 @@ def _parse_callback_query(
     ordering_key: str,
     context: RequestContext,
 ) -> Update:
-    """Read a pressed button."""
+    """Build the update of a pressed button."""
     return Update(
         update_id=update_id,
         update_type="callback_query",
@@ -339,12 +348,12 @@ def _parse_callback_query(
 
 
 def _find_stopped_draft(header: UpdateHeader) -> int:
-    """Give the draft that the user stopped. 0: none."""
+    """Return the id of the draft that the user stopped, or 0 if there is none."""
     return header.draft_id if isinstance(header, StoppedGenerationHeader) else 0
 
 
 def _detect_event(update_type: UpdateType, header: UpdateHeader) -> "Event.ValueType":
-    """Tell whether the user of a private chat blocked or unblocked the bot."""
+    """Return the event if the user of a private chat blocked or unblocked the bot."""
     if (
         update_type.name != "my_chat_member"
         or not isinstance(header, ChatMemberHeader)

@@ -1,7 +1,7 @@
-"""What updates hold that are neither messages nor pressed buttons.
+"""Converts the payloads of updates that routes name by their trigger.
 
-Read late and only for routes that want it: a part of a wrong type does no harm to
-those that do not.
+A payload is decoded only for a route that uses it, so a field of a wrong type does not
+affect the other routes.
 """
 
 from collections.abc import Callable
@@ -167,23 +167,23 @@ class _ChatMemberUpdate(Struct):
 
 
 def decode_payload(name: str, json: Raw) -> ContractMessage | None:
-    """Read what an update holds, as the type of chat/v1 that belongs to its kind.
+    """Decode a payload and convert it to its type in chat/v1.
 
     Args:
-        name: one of `PAYLOAD_DECODERS`.
-        json: what stands under that name, in the update or in its message.
+        name: a key of `PAYLOAD_DECODERS`.
+        json: the value of that field in the update or in its message.
 
     Returns:
-        None for a service message, which has no content.
+        The payload, or None for a service message, which has no content.
 
     Raises:
-        MalformedUpdate: a part that is read has a wrong type.
+        MalformedUpdate: a field that is read has a wrong type.
     """
     decoder, convert = PAYLOAD_DECODERS[name]
     try:
         return convert(decoder.decode(json))
     except (MsgspecError, RecursionError):
-        # The foreign error may quote what a user wrote.
+        # The library's error may quote a user's text.
         raise MalformedUpdate(f"{name} cannot be read") from None
 
 
@@ -433,4 +433,5 @@ PAYLOAD_DECODERS: dict[str, _DecoderAndConverter] = {
     "boost_added": (Decoder(_ChatBoostAdded), _convert_boost_added),
     **dict.fromkeys(_MESSAGE_TYPES, _MESSAGE_DECODER),
 }
-"""How each kind of update, and each content of messages, is read that has a type."""
+"""The decoder and the converter of each update type and message content that has a
+contract type."""

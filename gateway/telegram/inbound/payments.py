@@ -1,4 +1,4 @@
-"""Payments and orders: from Telegram's JSON to the contract."""
+"""Converts payments and orders to the contract."""
 
 from botgateway.chat.v1 import message_pb2 as contract
 from msgspec import Struct
@@ -6,11 +6,11 @@ from msgspec import Struct
 from gateway.telegram.inbound.schema import Int64
 
 PAYMENT_FIELDS = frozenset({"successful_payment", "refunded_payment"})
-"""The parts of a message that tell of one."""
+"""The fields of a message that report a payment."""
 
 
 class ShippingAddress(Struct):
-    """Where to ship to."""
+    """A shipping address."""
 
     country_code: str
     state: str
@@ -21,7 +21,7 @@ class ShippingAddress(Struct):
 
 
 class OrderInfo(Struct):
-    """What a user says about an order."""
+    """The information that a user entered for an order."""
 
     name: str = ""
     phone_number: str = ""
@@ -30,7 +30,7 @@ class OrderInfo(Struct):
 
 
 class Payment(Struct):
-    """Money that was paid or given back."""
+    """A payment or a refund."""
 
     currency: str
     total_amount: Int64
@@ -42,7 +42,7 @@ class Payment(Struct):
 
 
 def convert_payment(payment: Payment) -> contract.Payment:
-    """Give a payment as services see it."""
+    """Convert a payment."""
     order = payment.order_info
     return contract.Payment(
         currency=payment.currency,
@@ -56,7 +56,7 @@ def convert_payment(payment: Payment) -> contract.Payment:
 
 
 def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
-    """Give what a user says about an order."""
+    """Convert the information about an order."""
     address = order.shipping_address
     return contract.OrderInfo(
         name=order.name,
@@ -67,7 +67,7 @@ def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
 
 
 def convert_shipping_address(address: ShippingAddress) -> contract.ShippingAddress:
-    """Give an address."""
+    """Convert a shipping address."""
     return contract.ShippingAddress(
         country_code=address.country_code,
         state=address.state,

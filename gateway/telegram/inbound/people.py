@@ -1,4 +1,4 @@
-"""Users and chats: from Telegram's JSON to the contract."""
+"""Converts users and chats to the contract."""
 
 from botgateway.chat.v1 import context_pb2 as contract
 from botgateway.chat.v1.context_pb2 import (
@@ -21,7 +21,7 @@ _CHAT_TYPES = {
 
 
 def convert_chat_type(chat: Chat) -> "ChatType.ValueType":
-    """Convert the type of a chat; one that Telegram invented later is unspecified."""
+    """Convert the type of a chat; an unknown type becomes unspecified."""
     return _CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
 
 

@@ -1,8 +1,8 @@
-"""What a message refers to: its origin, quotes, and messages of other chats.
+"""Converts the references of a message: its origin, quotes and messages of other chats.
 
-Read only where a message has it. A part of a shape that is not known here is left out,
-so that a message never gets lost over it; that a message was forwarded is never left
-out.
+They are decoded only if they are present. A reference that does not have the expected
+shape is left out, so that its message is never lost. A forwarded message is always
+marked as forwarded, even if its origin cannot be decoded.
 """
 
 from typing import TypeVar
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class _Origin(Struct):
-    """Bot API: MessageOrigin, with the fields of all its types."""
+    """The fields of all types of MessageOrigin (Bot API)."""
 
     type: str
     date: Date = 0
@@ -54,7 +54,7 @@ _fields_decoder = Decoder(dict[str, Raw])
 
 
 def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
-    """Decode a part of a message; None if it has another shape than expected."""
+    """Decode JSON; return None if it does not have the expected shape."""
     try:
         return decoder.decode(json)
     except (MsgspecError, RecursionError):
@@ -62,12 +62,12 @@ def decode_or_none(decoder: Decoder[_T], json: Raw) -> _T | None:
 
 
 def convert_timestamp(seconds: int) -> Timestamp | None:
-    """Convert seconds since the epoch; None for 0, which stands for "not known"."""
+    """Convert seconds since the epoch; return None for 0, which means "unknown"."""
     return Timestamp(seconds=seconds) if seconds else None
 
 
 def decode_message_origin(json: Raw) -> contract.MessageOrigin:
-    """Convert a MessageOrigin; an empty one if it cannot be read."""
+    """Convert a MessageOrigin; return an empty one if it cannot be decoded."""
     origin = decode_or_none(_origin_decoder, json)
     if origin is None:
         return contract.MessageOrigin()
@@ -84,7 +84,7 @@ def decode_message_origin(json: Raw) -> contract.MessageOrigin:
 
 
 def decode_text_quote(json: Raw) -> contract.TextQuote | None:
-    """Convert a TextQuote; None if it cannot be read."""
+    """Convert a TextQuote; return None if it cannot be decoded."""
     quote = decode_or_none(_quote_decoder, json)
     if quote is None:
         return None
@@ -97,7 +97,7 @@ def decode_text_quote(json: Raw) -> contract.TextQuote | None:
 
 
 def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
-    """Convert an ExternalReplyInfo; None if it cannot be read."""
+    """Convert an ExternalReplyInfo; return None if it cannot be decoded."""
     reply = decode_or_none(_external_reply_decoder, json)
     if reply is None:
         return None
@@ -111,13 +111,13 @@ def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
 
 
 def decode_user_or_none(json: Raw) -> context_pb2.User | None:
-    """Convert a User; None if it cannot be read."""
+    """Convert a User; return None if it cannot be decoded."""
     user = decode_or_none(_user_decoder, json)
     return None if user is None else convert_user(user)
 
 
 def convert_entity(entity: Entity) -> contract.MessageEntity:
-    """Convert a marked part of a text."""
+    """Convert a formatted range of a text."""
     return contract.MessageEntity(
         type=entity.type,
         offset=entity.offset,
@@ -152,8 +152,8 @@ _ATTACHMENT_FIELDS = (
     "location",
     "poll",
 )
-"""Bot API 10.3: the attachments of ExternalReplyInfo, which are fields of it.
+"""The fields of ExternalReplyInfo that are attachments (Bot API 10.3).
 
-Of those that Telegram repeats under an older name the newer one comes first: an
-animation is a document too, a live photo a photo, a venue a location.
+If Telegram repeats an attachment under an older name, the newer name is listed first:
+an animation is also a document, a live photo a photo, a venue a location.
 """

@@ -1,7 +1,7 @@
-"""Telegram's JSON, as far as the gateway reads it (Bot API 10.3).
+"""The JSON structure of updates, as far as the gateway reads it (Bot API 10.3).
 
-Fields that are not named here are skipped, whatever is in them: Telegram sends
-undocumented ones and adds new ones. A field that is named here has to have its type.
+Fields that are not declared here are skipped without a check, because Telegram sends
+undocumented fields and adds new ones. A declared field must have its type.
 """
 
 from typing import Annotated
@@ -13,11 +13,11 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 UpdateId = Annotated[int, Meta(ge=1, lt=2**53)]
 UserId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Date = Annotated[int, Meta(ge=0, le=253_402_300_799)]
-"""Seconds since the epoch, up to the year 9999, where protobuf's Timestamp ends."""
+"""Seconds since the epoch, up to the year 9999, the maximum of protobuf's Timestamp."""
 
 
 class User(Struct, kw_only=True):
-    """A human, a bot, or a stand-in for those who hide."""
+    """A human, a bot, or a placeholder for an anonymous sender."""
 
     id: UserId
     is_bot: bool = False
@@ -46,10 +46,10 @@ class DirectMessagesTopic(Struct):
 
 
 class UpdateHeader(Struct, kw_only=True):
-    """What stands under the key of an update's kind.
+    """The fields of an update that say who acted, where and when, whatever its type.
 
-    The properties give the same four answers for every kind. Who and where stand in
-    the same fields in most kinds; the others say here where to look.
+    Most update types have the user and the chat in the same fields; the subclasses
+    for the other types override the properties.
     """
 
     user: User | None = None
@@ -58,71 +58,71 @@ class UpdateHeader(Struct, kw_only=True):
 
     @property
     def effective_user(self) -> User | None:
-        """Who acted."""
+        """The user who acted, or None if there is none."""
         return self.user
 
     @property
     def effective_chat(self) -> Chat | None:
-        """The chat in which it happened."""
+        """The chat of the update, or None if there is none."""
         return self.chat
 
     @property
     def occurred_at(self) -> int:
-        """When it happened, in seconds since the epoch. 0: Telegram does not say."""
+        """The time of the action in seconds since the epoch, or 0 if it is unknown."""
         return self.date
 
     @property
     def topic_id(self) -> int:
-        """The topic of the chat. 0: none."""
+        """The id of the topic in the chat, or 0 if there is none."""
         return 0
 
     @property
     def connection_id(self) -> str:
-        """The business connection that the chat belongs to. Empty: none."""
+        """The id of the chat's business connection, or an empty string."""
         return ""
 
     @property
     def is_by_bot(self) -> bool:
-        """True: a bot did it, whoever is named as the actor."""
+        """Whether a bot acted, even if the update names a human."""
         return False
 
     @property
     def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody acted. None: a user acted in person."""
+        """The chat on whose behalf somebody acted, or None if a user acted."""
         return None
 
     @property
     def direct_messages_topic_id(self) -> int:
-        """The topic of a channel's direct messages. 0: none."""
+        """The id of the topic in a channel's direct messages, or 0 if there is none."""
         return 0
 
     @property
     def effective_message_id(self) -> int:
-        """The message that it is about, by its id in the chat. 0: none."""
+        """The id of the message that the update is about, or 0 if there is none."""
         return 0
 
     @property
     def pending_query_id(self) -> str:
-        """The id of a query that has to be answered. Empty: none."""
+        """The id of the query to answer, or an empty string if there is none."""
         return ""
 
     @property
     def reply_chat_id(self) -> int:
-        """The private chat that messages in answer to it go to. 0: not a special one.
+        """The id of the private chat that replies go to, or 0 for the update's chat.
 
-        It exists: whoever pays has spoken to the bot, and who wants to join a chat can
-        be written to for some minutes.
+        The bot can write to this chat: a user who pays has written to the bot before,
+        and a user who asks to join a chat can be written to for some minutes.
         """
         return 0
 
     @property
     def ttl_seconds(self) -> float:
-        """How long an answer is of use, if this one is more urgent than its kind."""
+        """How long an answer is useful, or 0 for the value of the update type."""
         return 0
 
 
 class SenderHeader(UpdateHeader):
-    """Something that a user asks for or did."""
+    """An action or query of a user."""
 
     user: User = field(name="from")
 
@@ -143,36 +143,36 @@ class MessageHeader(UpdateHeader, kw_only=True):
 
     @property
     def is_by_bot(self) -> bool:
-        """True: a bot wrote it on behalf of the owner of a business account."""
+        """Whether a bot wrote it on behalf of the owner of a business account."""
         return bool(self.sender_business_bot)
 
     @property
     def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf it was sent. None: a user sent it in person."""
+        """The chat on whose behalf it was sent, or None if a user sent it."""
         return self.sender_chat
 
     @property
     def direct_messages_topic_id(self) -> int:
-        """The topic of a channel's direct messages. 0: none."""
+        """The id of the topic in a channel's direct messages, or 0 if there is none."""
         topic = self.direct_messages_topic
         return topic.topic_id if topic else 0
 
     @property
     def effective_message_id(self) -> int:
-        """Its own id. 0: it is an ephemeral message."""
+        """The id of this message, or 0 if it is ephemeral."""
         return self.message_id
 
     @property
     def connection_id(self) -> str:
-        """The business connection that the chat belongs to. Empty: none."""
+        """The id of the chat's business connection, or an empty string."""
         return self.business_connection_id
 
     @property
     def topic_id(self) -> int:
-        """The topic of the chat. 0: none.
+        """The id of the topic in the chat, or 0 if there is none.
 
-        In a supergroup without topics a chain of replies has a thread too, which no
-        message can be sent to.
+        In a supergroup without topics a chain of replies also has a thread id, but no
+        message can be sent to that thread.
         """
         return self.message_thread_id if self.is_topic_message else 0
 
@@ -184,7 +184,7 @@ class EditedMessageHeader(MessageHeader):
 
     @property
     def occurred_at(self) -> int:
-        """When it was edited."""
+        """The time of the edit, in seconds since the epoch."""
         return self.edit_date or self.date
 
 
@@ -195,7 +195,7 @@ class GuestMessageHeader(MessageHeader):
 
     @property
     def pending_query_id(self) -> str:
-        """Under which the bot may answer once."""
+        """The id of the query, which the bot may answer once."""
         return self.guest_query_id
 
 
@@ -210,25 +210,25 @@ class CallbackQuery(SenderHeader, kw_only=True):
 
     @property
     def effective_chat(self) -> Chat | None:
-        """The chat of the message, also if the message is too old to be seen."""
+        """The chat of the message, even if the message is too old to be accessible."""
         return self.message.chat if self.message else None
 
     @property
     def topic_id(self) -> int:
-        """The topic of the chat. 0: none."""
+        """The id of the topic in the chat, or 0 if there is none."""
         return self.message.topic_id if self.message else 0
 
     @property
     def direct_messages_topic_id(self) -> int:
-        """The topic of a channel's direct messages. 0: none."""
+        """The id of the topic in a channel's direct messages, or 0 if there is none."""
         return self.message.direct_messages_topic_id if self.message else 0
 
     @property
     def effective_message_id(self) -> int:
-        """The message under which the button is. 0: it is an inline message."""
+        """The id of the message with the button, or 0 for an inline message."""
         return self.message.message_id if self.message else 0
 
     @property
     def connection_id(self) -> str:
-        """The business connection that the chat belongs to. Empty: none."""
+        """The id of the chat's business connection, or an empty string."""
         return self.message.connection_id if self.message else ""

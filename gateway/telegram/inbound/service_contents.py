@@ -1,8 +1,7 @@
-"""Contents of messages that routes name: which there are, and how one is found.
+"""Finds the contents of messages that routes can name.
 
-Telegram calls most of them service messages: nobody said anything, but something
-happened, and a message tells of it. They are looked for only in messages without any
-other content.
+Most of them are what Telegram calls service messages: nobody wrote them, they report an
+event. They are searched for only in messages without any other content.
 """
 
 from msgspec import Raw
@@ -15,16 +14,16 @@ _fields_decoder = Decoder(dict[str, Raw])
 
 
 def find_service_content(json: Raw) -> tuple[str, Raw]:
-    """Find what happened according to a message that has no text and no attachment.
+    """Find the content of a message that has no text and no attachment.
 
-    A content that Telegram invents later is found as well: it is the first field that
-    is not known here.
+    A content that Telegram adds later is found, too: it is the first field with an
+    unknown name.
 
     Args:
         json: the message.
 
     Returns:
-        The name of the field and what stands in it. Empty: there is none.
+        The name and the value of the field, both empty if there is none.
     """
     fields = decode_or_none(_fields_decoder, json) or {}
     known_name = next((name for name in fields if name in SERVICE_CONTENTS), "")
@@ -91,13 +90,13 @@ SERVICE_CONTENTS = frozenset(
         "community_chat_joined",
     }
 )
-"""Bot API 10.3: the fields of Message that tell of something that happened."""
+"""The fields of Message that report an event (Bot API 10.3)."""
 
 GAME_FIELD = "game_short_name"
-"""What stands in the press of a button of a game, which has no data."""
+"""The field of a callback query from a game's button, which has no data."""
 
 ROUTABLE_ATTACHMENTS = (*PAYMENT_FIELDS, "giveaway", "giveaway_winners")
-"""Attachments that a route may name, too; without one they go where texts go."""
+"""Attachments that a route may name; without such a route they go where texts go."""
 
 _NON_CONTENT_FIELDS = frozenset(
     {
@@ -144,7 +143,7 @@ _NON_CONTENT_FIELDS = frozenset(
         "reply_markup",
         "receiver_user",
         "ephemeral_message_id",
-        # No longer documented, or never, but still sent beside their successors.
+        # Not, or no longer, documented, but still sent together with their successors.
         "forward_date",
         "forward_from",
         "forward_from_chat",
@@ -161,7 +160,7 @@ _NON_CONTENT_FIELDS = frozenset(
         "voice_chat_participants_invited",
     }
 )
-"""Bot API 10.3: the fields of Message that are no content of their own.
+"""The fields of Message that are not contents (Bot API 10.3).
 
-Attachments are not in the list, because a message that has one is not looked at.
+Attachments are missing here, because messages with an attachment are not searched.
 """

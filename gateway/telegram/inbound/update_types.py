@@ -1,4 +1,4 @@
-"""The kinds of updates of Bot API 10.3 (Bot API: Update)."""
+"""The update types of Bot API 10.3 (Bot API: Update)."""
 
 from collections.abc import Iterable
 
@@ -41,14 +41,13 @@ from gateway.telegram.inbound.service_contents import (
 
 
 class UpdateType(Struct, frozen=True):
-    """What the gateway knows of a kind of update.
+    """A type of updates.
 
     Attributes:
         name: Telegram's name, which is the key in the update.
-        decoder: reads what stands under that key.
-        bypasses_limits: True: never limited and never refused.
-        ttl_seconds: how long after its arrival an answer is of use. 0: without
-            limit.
+        decoder: decodes the header from the value of that key.
+        bypasses_limits: whether such updates are never rate-limited and never refused.
+        ttl_seconds: how long after its arrival an answer is useful, or 0 if always.
     """
 
     name: str
@@ -58,7 +57,7 @@ class UpdateType(Struct, frozen=True):
 
 
 OPT_IN_TYPES = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
-"""Kinds that Telegram does not send unless it is asked to (Bot API: setWebhook)."""
+"""Types that Telegram sends only if setWebhook lists them (Bot API: setWebhook)."""
 
 
 def _make_type(
@@ -72,7 +71,7 @@ def _make_type(
 
 
 UNKNOWN_TYPE = _make_type("unknown", UnknownHeader)
-"""A kind that is not in the list."""
+"""The type of all updates that are not in `UPDATE_TYPES`."""
 
 UPDATE_TYPES = {
     update_type.name: update_type
@@ -88,7 +87,7 @@ UPDATE_TYPES = {
         _make_type("guest_message", GuestMessageHeader),
         _make_type("message_reaction", ReactionHeader),
         _make_type("message_reaction_count", ReactionCountHeader),
-        # Telegram itself keeps these three no longer than that.
+        # Telegram itself keeps these three queries no longer than that.
         _make_type("inline_query", QueryHeader, ttl_seconds=30),
         _make_type("callback_query", CallbackQuery, ttl_seconds=150),
         _make_type(
@@ -120,15 +119,15 @@ UPDATE_TYPES = {
 
 
 def list_allowed_updates(routed_types: Iterable[str]) -> list[str]:
-    """Give what setWebhook has to ask for, so that every route gets its updates.
+    """Return the types that setWebhook must list so that every route gets its updates.
 
     Args:
-        routed_types: the kinds that routes name.
+        routed_types: the names in the triggers of all routes.
 
     Returns:
-        Nothing, which is the default, as long as that is enough: a list of names
-        leaves out the kinds that Telegram invents later. Contents of messages and
-        pressed buttons come with those and are not named.
+        An empty list, which is Telegram's default, as long as the default is enough: a
+        list would exclude the types that Telegram adds later. Contents of messages and
+        of callback queries are no types of their own and never in the list.
     """
     opted_in = OPT_IN_TYPES.intersection(routed_types)
     if not opted_in:
