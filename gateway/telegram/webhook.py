@@ -234,7 +234,7 @@ class _ReceivedBody(Struct):
     """A received body, or the problem that prevented its receipt.
 
     Attributes:
-        body: the body, as far as it was received within the size limit.
+        body: the body, complete if there is no problem.
         size: the number of bytes received, including those that were not kept.
         problem: the code of the problem, or an empty string if there is none.
     """
@@ -247,10 +247,10 @@ class _ReceivedBody(Struct):
 async def _receive_body(
     request: web.BaseRequest, max_bytes: int, timeout_seconds: float
 ) -> _ReceivedBody:
-    """Read a body to its end, unless the timeout passes, and keep at most `max_bytes`.
+    """Read a body to its end, unless the timeout passes.
 
-    Excess bytes are read and discarded: closing a connection with unread bytes may
-    destroy the response before the client reads it.
+    The bytes of a body that is larger than `max_bytes` are read, too: closing a
+    connection with unread bytes may destroy the response before the client reads it.
     """
     content = request.content
     body: bytes | bytearray = b""

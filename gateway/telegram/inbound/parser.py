@@ -353,7 +353,7 @@ def _find_stopped_draft(header: UpdateHeader) -> int:
 
 
 def _detect_event(update_type: UpdateType, header: UpdateHeader) -> "Event.ValueType":
-    """Return the event if the user of a private chat blocked or unblocked the bot."""
+    """Return whether a user blocked or unblocked the bot, or EVENT_UNSPECIFIED."""
     if (
         update_type.name != "my_chat_member"
         or not isinstance(header, ChatMemberHeader)
