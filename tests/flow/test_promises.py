@@ -116,7 +116,7 @@ async def test_no_user_waits_for_another(gateway: World) -> None:
     await wait_until(lambda: len(gateway.backend.asked("SendMessage")) == 1000)
     await gateway.say("hi")
     await wait_until(lambda: gateway.texts() == ["echo: hi"])
-    assert gateway.outcomes() == ["done"]
+    await wait_until(lambda: gateway.outcomes() == ["done"])
     until.set()
     await gateway.ended(1001)
 
