@@ -1,6 +1,6 @@
-"""From a call that Telegram refused to one that it may take.
+"""Degrades a call that Telegram rejected to one that it may accept.
 
-Pure: the same call and fault always give the same call.
+Pure: the same call and rejected part always result in the same call.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ _KEYBOARD_EDITS = frozenset(
 
 
 def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Change what Telegram refused in a call. None: nothing can be done."""
+    """Remove or replace the rejected part of a call; None if that is impossible."""
     if rejected is RejectedPart.EDIT:
         return _convert_edit_to_send(call)
     if rejected is RejectedPart.FORMAT and call.method == "sendMediaGroup":
@@ -37,7 +37,7 @@ def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     if rejected in {RejectedPart.MEDIA, RejectedPart.SIZE} and not is_text:
         return remove_media(call)
     part = _PARAMETERS_BY_PART.get(rejected)
-    # An edit of the keyboard alone without its keyboard would remove the old one.
+    # Without its keyboard, an edit of only the keyboard would remove the old one.
     if part not in call.parameters or call.method in _KEYBOARD_EDITS:
         return None
     return structs.replace(call, parameters=_remove_parameter(part, call.parameters))

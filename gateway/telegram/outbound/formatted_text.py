@@ -1,8 +1,8 @@
-"""Cutting formatted texts into messages, each well-formed by itself.
+"""Splits formatted texts into messages, each of which is well-formed.
 
-Marks that are open at a cut are closed before it and opened again behind it. A text
-that Telegram refuses in its format is cut like any other: it is sent again as plain
-text, and nothing may be added to it.
+Marks that are open at a split are closed before it and opened again after it. A text
+that Telegram rejects in its format is split like a plain text, without added marks,
+because it is sent again as a plain text.
 """
 
 import re
@@ -33,24 +33,24 @@ _MARK_FINDERS: dict["TextFormat.ValueType", Callable[[str], SpanList]] = {
 }
 
 _REPEATABLE_CHARACTERS = frozenset("_`|")
-"""Marks that are read in pairs or threes. Between two of them, one from the text and
-one that is added, stands a carriage return, which Telegram takes out again."""
+"""Characters that form other marks when they are repeated. A carriage return separates
+an added one from one in the text; Telegram removes it."""
 
 _TAG = re.compile(r"<[^<>]*+>")
 
 _MAX_ATTEMPTS = 8
-"""How often a part is made shorter to make room for the marks that it has to close."""
+"""How many times a part is shortened until the marks that it has to close fit."""
 
 
 def split_formatted_text(
     text: str, text_format: "TextFormat.ValueType", limit: int
 ) -> list[str]:
-    """Cut a text of any format where `split_text` does, with each part well-formed.
+    """Split a text of any format into well-formed parts, in the places of `split_text`.
 
     Args:
-        text: with its marks.
-        text_format: how it is marked up.
-        limit: the length of a part in UTF-16 code units, with its marks.
+        text: the text with its marks.
+        text_format: the format of the marks.
+        limit: the maximum length of a part in UTF-16 code units, with its marks.
     """
     find = _MARK_FINDERS.get(text_format)
     if find is None:
@@ -64,14 +64,14 @@ def split_formatted_text(
 
 
 def _has_visible_text(text: str, text_format: "TextFormat.ValueType") -> bool:
-    """Tell whether a user will see something, as far as it is easy to tell."""
+    """Check roughly whether a user will see something."""
     if text_format == TEXT_FORMAT_HTML:
         return not is_blank(_TAG.sub("", text))
     return any(map(str.isalnum, text[:64]))
 
 
 class _FormattedTextSplitter:
-    """Cuts one text."""
+    """The splitter of one text."""
 
     def __init__(self, text: str, spans: SpanList, limit: int) -> None:
         self._text = text
@@ -90,10 +90,10 @@ class _FormattedTextSplitter:
         return parts
 
     def _build_next_part(self, start: int) -> tuple[str, int]:
-        """Give the part that begins there, and where its text ends.
+        """Return the part that begins at a position, and the position where it ends.
 
         Raises:
-            InvalidFormat: its marks alone are longer than a message.
+            InvalidFormat: the marks alone are longer than a message.
         """
         marks = self._find_open_marks(start)
         opening = _join_parts(*(mark.opening for mark in marks))
@@ -114,14 +114,14 @@ class _FormattedTextSplitter:
         raise InvalidFormat
 
     def _find_split_position(self, start: int, available: int) -> int:
-        """Find where to cut, outside of marks and of what is seen as one character."""
+        """Find where to split: outside marks and, if possible, outside graphemes."""
         text = self._text
         end = find_limit_end(text, start, available)
         if end == len(text):
             return end
         if end == start:
             raise InvalidFormat
-        # The white space of a tag at the start is no end of a word: cut hard instead.
+        # If the only white space is in a tag at the start, split between characters.
         for find in (find_break, find_grapheme_boundary):
             outside = self._move_before_spans(start, find(text, start, end))
             if outside > start:
@@ -132,7 +132,7 @@ class _FormattedTextSplitter:
         raise InvalidFormat
 
     def _move_before_spans(self, start: int, end: int) -> int:
-        """Move a cut back so that it is in no mark, nor behind one that opens."""
+        """Move a split back if it is in a mark or just after an opening one."""
         index = bisect_left(self._starts, end) - 1
         while index >= 0 and end > start:
             span = self._spans[index]
@@ -143,7 +143,7 @@ class _FormattedTextSplitter:
         return end
 
     def _find_open_marks(self, position: int) -> list[Mark]:
-        """Give the marks that are open there, the outermost first."""
+        """Return the marks that are open at a position, the outermost first."""
         index = bisect_right(self._starts, position - 1) - 1
         innermost: OpenMark | None = (
             self._spans[index].innermost if index >= 0 else None
@@ -157,7 +157,7 @@ class _FormattedTextSplitter:
         return marks[::-1]
 
     def _close_marks(self, part: str, start: int, end: int) -> str:
-        """Close what is open at the end of a part."""
+        """Close the marks that are open at the end of a part."""
         marks = self._find_open_marks(end)
         if not marks:
             return part
@@ -166,20 +166,20 @@ class _FormattedTextSplitter:
         )
         trailing = ""
         if any(mark.is_quote for mark in marks):
-            # The end of its last line ends a quote, and all has to be closed in it.
+            # A quote ends with its last line, so all marks must be closed in that line.
             length = end - self._find_last_visible_end(start, end)
             part, trailing = part[: len(part) - length], part[len(part) - length :]
-            trailing = trailing.replace("\r", "")  # nobody would see it
+            trailing = trailing.replace("\r", "")  # It is invisible.
         return _join_parts(part, closing) + trailing
 
     def _find_last_visible_end(self, start: int, end: int) -> int:
-        """Find where the white space at the end of a piece begins."""
+        """Find where the line breaks at the end of a piece begin."""
         stripped = start + len(self._text[start:end].rstrip("\r\n"))
         index = bisect_left(self._starts, stripped) - 1
         return max(stripped, self._spans[index].end) if index >= 0 else stripped
 
     def _extract_visible_text(self, start: int, end: int) -> str:
-        """Give what a user sees of a piece."""
+        """Return the text that a user sees of a piece."""
         pieces = []
         position = start
         index = bisect_left(self._starts, start)
@@ -192,14 +192,14 @@ class _FormattedTextSplitter:
 
 
 def _build_closing(mark: Mark, outermost: Mark) -> str:
-    """Give what closes a mark. A quote that stands in another mark needs a line end."""
+    """Return the closing of a mark. A quote inside another mark needs a line break."""
     return (
         f"{mark.closing}\n" if mark.is_quote and mark is not outermost else mark.closing
     )
 
 
 def _join_parts(*parts: str) -> str:
-    """Put parts together so that no two marks become another one."""
+    """Join parts so that adjacent marks do not become a different mark."""
     joined = ""
     for part in parts:
         if (

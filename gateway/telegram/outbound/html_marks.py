@@ -11,7 +11,7 @@ from gateway.telegram.outbound.marks import (
 )
 
 _SPACE = r"[ \t\r\n\x00\x0b]"
-# All of it possessive (+): what has no end is not tried again letter by letter.
+# All quantifiers are possessive (+): an unclosed tag must not cause backtracking.
 _VALUE = rf"(?:\"[^\"]*+\"|'[^']*+'|[A-Za-z0-9.\-]*+(?={_SPACE}|>))"
 _ATTRIBUTE = rf"[^ \t\r\n\x00\x0b=>/\"']++{_SPACE}*+(?:={_SPACE}*+{_VALUE}{_SPACE}*+)?+"
 _START_TAG = re.compile(
@@ -49,7 +49,7 @@ _NAMED_CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
 
 
 def find_html_marks(text: str) -> SpanList:
-    """Find the tags and the characters that are written as entities.
+    """Find the tags and the character entities.
 
     Raises:
         InvalidFormat: a tag is unknown, not closed or wrongly nested.
@@ -94,7 +94,7 @@ def _close_tag(
 
 
 def _decode_character(character: re.Match[str]) -> str:
-    """Give the character that an entity stands for; the entity if there is none."""
+    """Return the character of an entity, or the entity itself if it is not valid."""
     if character[1]:
         return _NAMED_CHARACTERS[character[1]]
     code = int(character[2]) if character[2] else int(character[3], 16)

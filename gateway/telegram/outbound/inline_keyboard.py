@@ -1,4 +1,4 @@
-"""Inline keyboards: from the contract to the Bot API."""
+"""Builds the Bot API's inline keyboards from the contract's."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,8 +21,8 @@ from gateway.telegram.outbound.text_splitting import is_blank
 from gateway.telegram.outbound.urls import is_complete_url, parse_url
 
 _MAX_CALLBACK_DATA_BYTES = 64
-"""Bot API, InlineKeyboardButton: callback_data. What is longer and can be kept has a
-short key in its place already."""
+"""Bot API, InlineKeyboardButton: callback_data. Longer data that the gateway can store
+has been replaced by a short key before."""
 
 _STYLES = {
     BUTTON_STYLE_PRIMARY: "primary",
@@ -33,22 +33,25 @@ _STYLES = {
 buttons of rich messages (RichMessageButton)."""
 
 _MAX_ROW_LENGTH = 8
-"""Telegram's apps show so many inline buttons in a row; it names no limit itself."""
+"""The number of inline buttons that Telegram's apps show in a row; the Bot API does not
+document a limit."""
 
 ReportDropped = Callable[[str], None]
+"""Called with the code of each dropped part of a reply."""
 
 
 def build_inline_keyboard(
     keyboard: InlineKeyboard, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give the parameter `reply_markup`; nothing if no button is left.
+    """Build the parameter `reply_markup`; empty if no button is left.
 
-    One bad button would make Telegram refuse the whole message: it is left out.
+    An invalid button is dropped, because Telegram would reject the message because of
+    it.
 
     Args:
-        keyboard: what the service wants.
-        context: where it will be shown.
-        report_dropped: called with the fault of each button that is left out.
+        keyboard: the service's keyboard.
+        context: the chat that it will be shown in.
+        report_dropped: called with the code of each dropped part.
     """
     rows = []
     for buttons in limit_buttons(keyboard, report_dropped):
@@ -68,7 +71,7 @@ def build_inline_keyboard(
 def limit_buttons(
     keyboard: InlineKeyboard | ReplyKeyboard, report_dropped: ReportDropped
 ) -> Iterator[list[Any]]:
-    """Give the buttons of each row, as long as there are not too many of them."""
+    """Yield the buttons of each row, up to MAX_BUTTONS in total."""
     remaining = MAX_BUTTONS
     if len(keyboard.rows) > remaining:
         report_dropped("too_many_buttons")
@@ -81,7 +84,7 @@ def limit_buttons(
 
 
 def allows_web_apps(context: RequestContext) -> bool:
-    """Tell whether a button may open a web app there.
+    """Return whether a button in a chat may open a web app.
 
     Bot API, InlineKeyboardButton and KeyboardButton: web_app.
     """
@@ -92,7 +95,7 @@ def allows_web_apps(context: RequestContext) -> bool:
 def build_style(
     button: Button | ReplyButton, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give what a button looks like; nothing where it is left to the app."""
+    """Build the parameter `style` of a button; empty if the service sets none."""
     wanted: ButtonStyle.ValueType = button.style
     if wanted == BUTTON_STYLE_UNSPECIFIED:
         return {}
@@ -103,7 +106,7 @@ def build_style(
 
 
 def _find_problem(button: Button, context: RequestContext) -> str:
-    """Say in a word why Telegram would refuse the button. Empty: it is fine."""
+    """Return the code of a button's problem, or an empty string if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
     match button.WhichOneof("action"):
@@ -116,13 +119,13 @@ def _find_problem(button: Button, context: RequestContext) -> str:
         case "web_app_url" if button.web_app_url:
             return find_web_app_problem(button.web_app_url, context)
         case "route":
-            # One that names an rpc which can be called is callback data by now.
+            # A valid route was converted to callback data before.
             return "button_route_invalid"
     return "button_without_action"
 
 
 def find_web_app_problem(url: str, context: RequestContext) -> str:
-    """Say in a word why a button cannot open a web app. Empty: it can."""
+    """Return the code of a web app button's problem, or an empty string."""
     if not allows_web_apps(context):
         return "button_web_app_outside_private_chat"
     return "" if is_complete_url(url, "https") else "button_url_invalid"

@@ -1,6 +1,7 @@
-"""Results of inline queries: from the contract to the Bot API (InlineQueryResult).
+"""Builds the results of inline queries (Bot API, InlineQueryResult).
 
-A result that Telegram would refuse is left out: it would take all others along.
+A result that Telegram would reject is dropped, because Telegram would reject all
+results of the answer.
 """
 
 from collections.abc import Callable
@@ -45,11 +46,11 @@ _MEDIA_TYPES = {
 }
 
 _TYPES_WITH_TITLE = frozenset({"document", "voice", "audio", "video"})
-"""Kinds of media whose results need a title."""
+"""Types of media whose results need a title."""
 _TYPES_WITH_DESCRIPTION = frozenset({"photo", "document", "video"})
-"""Kinds of media whose results may have a description."""
+"""Types of media whose results may have a description."""
 _DOCUMENT_MIME_TYPES = {"pdf": "application/pdf", "zip": "application/zip"}
-"""The kinds of files that an address may lead to."""
+"""The MIME types of the documents that a result may link to, by file extension."""
 
 _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 
@@ -57,11 +58,11 @@ _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 def build_inline_result(
     result: InlineResult, report_dropped: ReportDropped
 ) -> Parameters | None:
-    """Give a result as Telegram takes it; None if it would refuse it.
+    """Build the Bot API's result, or return None if Telegram would reject it.
 
     Args:
-        result: what the service wants.
-        report_dropped: called with a word for everything that is left out.
+        result: the service's result.
+        report_dropped: called with the code of each dropped part.
     """
     message = result.message
     if is_blank(result.result_id) or len(result.result_id.encode()) > _MAX_ID_BYTES:
@@ -74,13 +75,13 @@ def build_inline_result(
     )
     if content is None:
         return None
-    # They may be shown in any chat: web apps are for private ones only.
+    # A result may be shown in any chat, and web apps work only in private chats.
     markup = build_reply_markup(message, _ANY_CHAT, report_dropped)
     return {"id": result.result_id, **content, **markup}
 
 
 def _untitled(result: InlineResult) -> bool:
-    """Tell whether the title is empty for Telegram, which strips all white space."""
+    """Return whether the title is empty for Telegram, which strips white space."""
     return is_blank(result.title) or result.title.isspace()
 
 
@@ -126,7 +127,7 @@ def _build_media(
     if parameters is None:
         report_dropped("result_media_unsupported")
         return None
-    # Bot API, InlineQueryResultCachedAudio: the title is the one of the file.
+    # Bot API, InlineQueryResultCachedAudio: the title is that of the file.
     has_title = kind == "audio" and "audio_file_id" in parameters
     if kind in _TYPES_WITH_TITLE and _untitled(result) and not has_title:
         report_dropped("result_without_title")
@@ -144,7 +145,10 @@ def _build_media(
 
 
 def _build_media_from_url(kind: str, media: Media, thumbnail: str) -> Parameters | None:
-    """Give what Telegram has to know of a file that it downloads itself."""
+    """Build the parameters of a file that Telegram downloads itself.
+
+    Return None if Telegram would reject the file.
+    """
     url = media.url
     extension = _find_extension(url)
     if kind == "sticker" or not is_complete_url(url, "http", "https"):
@@ -153,13 +157,13 @@ def _build_media_from_url(kind: str, media: Media, thumbnail: str) -> Parameters
         kind = "gif"
     parameters = {"type": kind, f"{_find_field_prefix(kind)}_url": url}
     if kind in {"gif", "mpeg4_gif"} and not thumbnail:
-        # Telegram takes the animation itself for that.
+        # Telegram accepts the animation itself as its thumbnail.
         mime_type = "image/gif" if kind == "gif" else "video/mp4"
         return parameters | {"thumbnail_url": url, "thumbnail_mime_type": mime_type}
     if kind == "photo":
         return parameters | {"thumbnail_url": thumbnail or url}
     if kind == "video":
-        # The picture is required, and a video is none.
+        # Telegram requires a thumbnail, and a video cannot be its own.
         parameters |= {"thumbnail_url": thumbnail, "mime_type": "video/mp4"}
         return parameters if thumbnail else None
     if kind == "document":
@@ -180,12 +184,12 @@ def _choose_thumbnail(result: InlineResult, report_dropped: ReportDropped) -> st
 
 
 def _find_field_prefix(kind: str) -> str:
-    """Give the word for a kind that Telegram's field names begin with."""
+    """Return the prefix of Telegram's field names for a type of media."""
     return kind.removesuffix("_gif")
 
 
 def _find_extension(url: str) -> str:
-    """Give what the path of an address ends with, such as "pdf"."""
+    """Return the file extension in a URL's path, such as "pdf"."""
     try:
         return urlsplit(url).path.rpartition(".")[2].lower()
     except ValueError:
@@ -195,7 +199,10 @@ def _find_extension(url: str) -> str:
 def _fit_text(
     message: OutgoingMessage, limit: int, report_dropped: ReportDropped
 ) -> str:
-    """Give as much of a text as one message takes. Empty: nothing would be seen."""
+    """Return the first part of a text that fits into one message.
+
+    An empty string means that nothing would be visible.
+    """
     text = message.text[:MAX_RESULT_TEXT]
     parts = split_formatted_text(text, message.format, limit)
     if len(parts) > 1 or len(message.text) > MAX_RESULT_TEXT:

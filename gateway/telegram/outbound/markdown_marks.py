@@ -15,20 +15,20 @@ _SPECIAL_IN_CODE = re.compile(r"[\\`]")
 _MARK = re.compile(r"```|`|__|_|\|\||\*|~|!?\[")
 _LANGUAGE = re.compile(r"(?:([^ \t\r\n\x00\x0b`]++)(?=[ \t\r\n\x00\x0b]))?+")
 _NEW_LINE = re.compile(r"\r\n|\n\r|\n|\r")
-_ADDRESS = re.compile(r"\((?:\\[\x01-\x7e]|\\(?![\x01-\x7e])|[^)\\])*+\)")
+_URL = re.compile(r"\((?:\\[\x01-\x7e]|\\(?![\x01-\x7e])|[^)\\])*+\)")
 
 
 def find_markdown_marks(text: str) -> SpanList:
     """Find the marks and the escaped characters.
 
     Raises:
-        InvalidFormat: a reserved character is not escaped, or a mark not closed.
+        InvalidFormat: a reserved character is not escaped, or a mark is not closed.
     """
     return _MarkdownScanner(text).scan()
 
 
 class _MarkdownScanner:
-    """Goes through a text once; each step moves `_position` on."""
+    """A scanner that reads a text once; each step advances `_position`."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -37,7 +37,7 @@ class _MarkdownScanner:
         self._spans = SpanList()
         self._quote: Mark | None = None
         self._is_line_start = True
-        """A quote may begin here."""
+        """True if a quote may begin at `_position`."""
 
     def scan(self) -> SpanList:
         while special := self._find_special():
@@ -106,7 +106,7 @@ class _MarkdownScanner:
         self._open_mark(self._quote, 1)
 
     def _end_quote(self, position: int) -> None:
-        """End the quote that is open, if there is one, at the end of its last line."""
+        """End the open quote, if there is one, at the end of its last line."""
         if self._quote is None:
             return
         innermost, last = self._innermost, self._spans[-1]
@@ -118,7 +118,7 @@ class _MarkdownScanner:
             and last.is_opening
             and trailing in allowed
         ):
-            # A quote whose last line ends with this mark can be expanded.
+            # A quote whose last line ends with "||" is expandable.
             innermost = innermost.outer
             self._quote.closing = "||"
         if innermost is None or innermost.mark is not self._quote:
@@ -134,7 +134,7 @@ class _MarkdownScanner:
         closing = innermost.mark.closing
         if not self._text.startswith(closing, self._position):
             return False
-        # "__" always reads as underline before it reads as the end of an italic.
+        # "__" is always read as an underline mark, never as the end of an italic one.
         if closing == "_" and self._text.startswith("__", self._position):
             return False
         self._innermost = innermost.outer
@@ -160,9 +160,9 @@ class _MarkdownScanner:
 
     def _end_link(self, link: OpenMark) -> None:
         mark = link.mark
-        address = _ADDRESS.match(self._text, self._position + 1)
-        if address:
-            mark.closing = f"]{address[0]}"
+        url = _URL.match(self._text, self._position + 1)
+        if url:
+            mark.closing = f"]{url[0]}"
         elif mark.opening == "![" or self._text.startswith("(", self._position + 1):
             raise InvalidFormat
         self._innermost = link.outer

@@ -1,20 +1,21 @@
-"""Where a formatted text has its marks: what readers of both formats share."""
+"""The positions of marks in a formatted text, for both formats."""
 
 from typing import NamedTuple
 
 
 class InvalidFormat(Exception):
-    """Telegram refuses the text in its format."""
+    """Telegram would reject the text in its format."""
 
 
 class Mark:
     """A mark around a piece of text, such as bold.
 
     Attributes:
-        opening: what opens it again in another message.
-        closing: what closes it. For a link it is known only when its end was read.
-        is_quote: a quote of MarkdownV2: it has no mark at its end, but ends with its
-            line.
+        opening: the text that opens the mark again in another message.
+        closing: the text that closes it. That of a link is known only after its end was
+            read.
+        is_quote: True for a quote of MarkdownV2, which ends with its line and not with
+            a mark.
     """
 
     __slots__ = ("closing", "is_quote", "opening")
@@ -26,21 +27,21 @@ class Mark:
 
 
 class OpenMark(NamedTuple):
-    """A mark that is open, and the ones around it; a stack that is never changed."""
+    """An open mark and the marks around it: an immutable stack."""
 
     mark: Mark
     outer: "OpenMark | None"
 
 
 class Span(NamedTuple):
-    """A piece of the source that must not be cut: a mark, or an escaped character.
+    """A piece of the source that must not be split: a mark or an escaped character.
 
     Attributes:
-        start: its first position.
-        end: the position behind it.
-        innermost: the marks that are open behind it.
-        visible_text: what a user sees of it. Empty: nothing, it is a mark.
-        is_opening: it opens a mark.
+        start: the first position.
+        end: the position after the last one.
+        innermost: the innermost mark that is open after the span.
+        visible_text: the text that a user sees of it, or an empty string for a mark.
+        is_opening: True if it opens a mark.
     """
 
     start: int
@@ -51,8 +52,8 @@ class Span(NamedTuple):
 
 
 MAX_MARKS = 10_000
-"""Telegram shows 100 marks of a message. A text that has more of them than 100 messages
-could show is not worth the time that reading them takes."""
+"""Telegram shows 100 marks of a message. A text with more marks than 100 messages can
+show is not worth the time that it takes to read them."""
 
 MAX_SPANS = 100_000
 """The same for marks and escaped characters together."""

@@ -1,6 +1,6 @@
-"""From the media of a message to calls of the Bot API: one by one, or as albums.
+"""Builds the Bot API calls that send media, one by one or as albums.
 
-Pure: the same media always give the same calls.
+Pure: the same media always result in the same calls.
 """
 
 import mimetypes
@@ -23,8 +23,8 @@ MAX_ALBUM_ITEMS = 10
 
 MAX_UPLOAD_BYTES = 50_000_000
 MAX_PHOTO_BYTES = 10_000_000
-"""Bot API, sendDocument and sendPhoto: 50 MB and 10 MB. What an MB is, it does not say;
-this is the smaller one."""
+"""Bot API, sendDocument and sendPhoto: 50 MB and 10 MB. It does not define MB; these
+are the smaller ones, of 1,000,000 bytes."""
 
 _KIND_NAMES = {
     contract.MEDIA_KIND_PHOTO: "photo",
@@ -36,7 +36,7 @@ _KIND_NAMES = {
 }
 
 _ALBUM_GROUPS = {"photo": 1, "video": 1, "document": 2, "audio": 3}
-"""Which kinds go into an album together. The others go into none."""
+"""Media with the same number may share an album; other types cannot be in an album."""
 
 _DEFAULT_FILE_NAMES = {
     "photo": "photo.jpg",
@@ -56,8 +56,8 @@ class MediaItem(Struct, frozen=True):
     """One file to send.
 
     Attributes:
-        kind: Telegram's word, such as "photo".
-        source: its id, its address, or the file itself.
+        kind: Telegram's type of media, such as "photo".
+        source: the ID of the file, its URL, or the file itself.
     """
 
     kind: str
@@ -70,13 +70,13 @@ def parse_media(
     *,
     local_server: bool = False,
 ) -> list[MediaItem]:
-    """Read what is to be sent, in its order.
+    """Convert the media of a message, in their order, and drop invalid ones.
 
     Args:
-        media: of one message.
-        report_dropped: called with a word for everything that has to be left out.
-        local_server: the Bot API server is not Telegram's own. It downloads addresses
-            from inside the operator's network, so private ones are left out.
+        media: the media of one message.
+        report_dropped: called with the code of each dropped part.
+        local_server: the Bot API server is not Telegram's own. It downloads URLs from
+            inside the operator's network, so private URLs are dropped.
     """
     if len(media) > MAX_MEDIA:
         report_dropped("too_many_media")
@@ -90,15 +90,15 @@ def parse_media(
 
 
 def is_file_id(text: str) -> bool:
-    """Tell whether a text can be the id of a file.
+    """Return whether a text can be the ID of a file.
 
-    A Bot API server of one's own also takes addresses and its own files in its place.
+    A local Bot API server also accepts URLs and paths of its own files as an ID.
     """
     return _FILE_ID.fullmatch(text) is not None
 
 
 def group_into_albums(items: Iterable[MediaItem]) -> list[list[MediaItem]]:
-    """Put neighbours together that make an album; the others stay alone."""
+    """Group adjacent items that can form an album; other items stay alone."""
     groups: list[list[MediaItem]] = []
     for item in items:
         group = groups[-1] if groups else []
@@ -117,23 +117,25 @@ def build_media_calls(
     caption: Parameters,
     keyboard: Parameters,
 ) -> tuple[list[BotApiCall], bool, bool]:
-    """Make the calls that send media.
+    """Build the calls that send media.
 
-    An album shows a caption under its first file, and has no buttons.
+    An album shows the caption of its first file, and cannot have buttons.
 
     Args:
-        groups: what is sent together. At least one.
-        caption: the parameters of the caption. Empty: there is none.
-        keyboard: the parameters of the buttons, under the last one. Empty: none.
+        groups: the items of each call; at least one group.
+        caption: the parameters of the caption; empty if there is none.
+        keyboard: the parameters of the buttons under the last item; empty if there are
+            none.
 
     Returns:
-        The calls, and whether caption and keyboard are in them.
+        The calls, whether they include the caption, and whether they include the
+        keyboard.
     """
     has_album = any(len(group) > 1 for group in groups)
     caption_group = groups[0] if has_album else groups[-1]
     has_caption = bool(caption) and caption_group[0].kind != "sticker"
     if has_album and keyboard:
-        has_caption = False  # the text is what the buttons can stand under
+        has_caption = False  # The text becomes a message, which can have the buttons.
     calls = [
         _build_call(group, caption if has_caption and group is caption_group else {})
         for group in groups
@@ -145,7 +147,7 @@ def build_media_calls(
 
 
 def remove_parse_modes(call: BotApiCall) -> BotApiCall | None:
-    """Take the formats out of an album. None: there are none."""
+    """Return an album's call without its formats, or None if it has no formats."""
     media = [
         {name: part for name, part in each.items() if name != "parse_mode"}
         for each in call.parameters["media"]
@@ -156,7 +158,7 @@ def remove_parse_modes(call: BotApiCall) -> BotApiCall | None:
 
 
 def remove_media(call: BotApiCall) -> BotApiCall | None:
-    """Send the caption alone. None: there is none."""
+    """Return a call that sends only the caption, or None if there is no caption."""
     parameters = call.parameters
     caption_item = parameters["media"][0] if "media" in parameters else parameters
     if "caption" not in caption_item:
@@ -217,7 +219,7 @@ def _parse_item(
 def _parse_upload(
     kind: str, upload: contract.Upload, report_dropped: Callable[[str], None]
 ) -> MediaItem | None:
-    content = upload.content  # each reading makes a copy
+    content = upload.content  # Each access makes a copy.
     if not content:
         report_dropped("media_without_source")
         return None

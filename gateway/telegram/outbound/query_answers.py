@@ -1,7 +1,8 @@
-"""Answers to what Telegram asks a bot, other than pressed buttons.
+"""Builds the answers to Telegram's queries, except those of pressed buttons.
 
-Pure: the same update and reply always give the same calls. A question that waits is
-always answered, also by an empty reply: nobody pays for nothing, and no app spins.
+Pure: the same update and reply always result in the same calls. A pending query is
+always answered, even by an empty reply: a payment that the service does not confirm is
+declined, and no app keeps waiting.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,15 +46,15 @@ ReportDropped = Callable[[str], None]
 def answer_query(
     update: Update, reply: Reply, report_dropped: ReportDropped
 ) -> tuple[list[BotApiCall], Sequence[OutgoingMessage]]:
-    """Answer what an update asks.
+    """Build the answer to an update's query.
 
     Args:
-        update: of a kind that is routed by its name; most ask nothing.
-        reply: what the service wants.
-        report_dropped: called with a word for everything that is left out.
+        update: an update with a `trigger_name`; most of them have no query.
+        reply: the service's reply.
+        report_dropped: called with the code of each dropped part.
 
     Returns:
-        The calls, and the messages that are still to be sent.
+        The calls, and the messages that still have to be sent.
     """
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.trigger_name == "guest_message":
@@ -63,15 +64,15 @@ def answer_query(
 
 
 def find_reply_chat_id(update: Update) -> int:
-    """Give the chat that the messages of a reply go to. 0: none."""
-    # In a guest's chat the bot may speak only once, by answering.
+    """Return the ID of the chat that the messages go to, or 0 if there is none."""
+    # In a guest's chat the bot may send only one message: the answer to the query.
     if update.trigger_name == "guest_message":
         return 0
     return update.reply_chat_id or update.context.chat_id
 
 
 def degrade_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
-    """Take out of all results what Telegram refused. None: nothing can be done."""
+    """Remove the rejected part from all results; None if that is impossible."""
     name = _REMOVABLE_FIELDS.get(rejected)
     if name is None:
         return None
@@ -131,15 +132,16 @@ def _build_results(
 def _answer_guest_message(
     update: Update, messages: Sequence[OutgoingMessage], report_dropped: ReportDropped
 ) -> list[BotApiCall]:
-    """Answer a guest's message by the first message, as a result of its own."""
+    """Build the answer to a guest's message: the first message, as an inline result."""
     for message in messages:
         if not update.query_id:
             report_dropped("no_chat")
             continue
-        # Telegram asks for a title, which nobody sees.
+        # Telegram requires a title, but does not show it.
         result = InlineResult(result_id="answer", title="answer", message=message)
         built = build_inline_result(result, report_dropped)
-        if built is None and message.media:  # there is one answer, or its text is lost
+        if built is None and message.media:
+            # There is only one answer: without the media, it still has the text.
             del result.message.media[:]
             built = build_inline_result(result, report_dropped)
         if built is not None:
@@ -182,7 +184,7 @@ def _answer_shipping_query(
 
 
 def _is_complete(option: ShippingOption) -> bool:
-    """Tell whether Telegram would take an option."""
+    """Return whether Telegram would accept an option."""
     if not 0 < len(option.prices) <= MAX_OPTIONS:
         return False
     texts = (option.option_id, option.title, *(part.label for part in option.prices))
@@ -195,7 +197,7 @@ def _build_option(option: ShippingOption) -> Parameters:
 
 
 def _choose_reason(text: str) -> str:
-    """Give the reason that the user sees; Telegram does not decline without one."""
+    """Return the reason that the user sees; Telegram requires one for a refusal."""
     return APOLOGY_TEXT if is_blank(text) else text
 
 
@@ -224,4 +226,4 @@ _ANSWER_BUILDERS: dict[
     "shipping_query": _answer_shipping_query,
     "chat_join_request": _answer_join_request,
 }
-"""How each kind is answered that asks something."""
+"""The functions that build the answer, by the type of the query."""

@@ -1,6 +1,6 @@
-"""From a reply to calls of the Bot API.
+"""Renders a reply as calls of the Bot API.
 
-Pure: the same update and reply always give the same calls.
+Pure: the same update and reply always result in the same calls.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,12 +37,12 @@ from gateway.telegram.outbound.text_splitting import (
 )
 
 MAX_TEXT_LENGTH = 4096
-"""Bot API, sendMessage: text. This and the next one count UTF-16 code units."""
+"""Bot API, sendMessage: text. In UTF-16 code units."""
 MAX_CALLBACK_ANSWER_LENGTH = 200
-"""Bot API, answerCallbackQuery: text."""
+"""Bot API, answerCallbackQuery: text. In UTF-16 code units."""
 
 MAX_CALLS = MAX_MESSAGES
-"""Calls that one reply is turned into. The rest is left out."""
+"""Maximum number of calls for one reply. Further calls are dropped."""
 
 _PRIVATE_CHAT = RequestContext(chat_type=CHAT_TYPE_PRIVATE)
 
@@ -57,12 +57,12 @@ def render(
     *,
     local_server: bool = False,
 ) -> list[BotApiCall]:
-    """Turn a reply into calls, to be made in this order.
+    """Render a reply as calls, to be made in the returned order.
 
     Args:
-        update: what the reply answers.
-        reply: what the service wants the user to see.
-        report_dropped: called with a word for everything that had to be left out.
+        update: the update that the reply answers.
+        reply: the service's reply.
+        report_dropped: called with the code of each dropped part.
         local_server: the Bot API server is not Telegram's own; see `parse_media`.
     """
     if call := _render_plain_text(update, reply):
@@ -75,7 +75,7 @@ def render(
         renderer.calls, messages = answer_query(update, reply, report_dropped)
     for message in messages[:MAX_MESSAGES]:
         if len(renderer.calls) > MAX_CALLS:
-            break  # what follows would be left out
+            break  # Further calls would be dropped.
         renderer.add_message(message)
     if len(reply.messages) > MAX_MESSAGES or len(renderer.calls) > MAX_CALLS:
         report_dropped("too_many_messages")
@@ -83,17 +83,17 @@ def render(
 
 
 def _render_plain_text(update: Update, reply: Reply) -> BotApiCall | None:
-    """Give the call of the most frequent reply: one short text. None: it is another."""
+    """Render the most frequent reply, one short text; return None for any other."""
     messages = reply.messages
     if update.callback_query_id or update.trigger_name or len(messages) != 1:
         return None
     message = messages[0]
     text = message.text
-    # No character has more than two units.
+    # A character has at most two UTF-16 code units.
     if len(text) > MAX_TEXT_LENGTH // 2 or is_blank(text):
         return None
-    # The text was seen, so it is all that is set. A field that is new in the contract
-    # is not passed over in this way.
+    # The text is set, so it must be the only field. Counting the fields also covers
+    # those that are added to the contract later.
     if len(message.ListFields()) != 1 or len(reply.ListFields()) != 1:
         return None
     if not (chat := build_chat_parameters(update)):
@@ -103,7 +103,7 @@ def _render_plain_text(update: Update, reply: Reply) -> BotApiCall | None:
 
 
 class _Renderer:
-    """Collects the calls of one reply."""
+    """A collector of the calls of one reply."""
 
     def __init__(
         self,
@@ -116,20 +116,20 @@ class _Renderer:
         self._report_dropped = report_dropped
         self._local_server = local_server
         self._callback_query_id = update.callback_query_id
-        # Whoever is written to elsewhere is written to in a private chat.
+        # A reply that goes to another chat than the update's goes to a private chat.
         reply_chat_id = update.reply_chat_id
         self._context = _PRIVATE_CHAT if reply_chat_id else update.context
         self._chat_parameters = build_chat_parameters(update)
-        """Where new messages go. Empty: nowhere."""
+        """The target of new messages; empty if they cannot be sent."""
         self._send_parameters = self._chat_parameters
-        """The same, with how the current message is sent."""
+        """The target with the send options of the current message."""
         self._edit_target = _find_edit_target(update)
-        """The message that can be edited. Empty: none, or its text is taken."""
+        """The message to edit; empty if there is none or it has been edited already."""
         self._remaining_characters = MAX_TEXT
-        """How many characters the texts of the next messages may have together."""
+        """How many characters the next messages may have in total."""
 
     def add_callback_answer(self, answer: CallbackAnswer) -> None:
-        """Answer the pressed button: Telegram shows a spinner until then."""
+        """Add the answer to the pressed button, which shows a spinner until then."""
         parameters: Parameters = {"callback_query_id": self._callback_query_id}
         self.calls.append(
             BotApiCall(method="answerCallbackQuery", parameters=parameters)
@@ -148,7 +148,7 @@ class _Renderer:
             parameters["show_alert"] = True
 
     def add_message(self, message: OutgoingMessage) -> None:
-        """Add the calls that one message takes."""
+        """Add the calls for one message."""
         markup = build_reply_markup(message, self._context, self._report_dropped)
         send_options = build_send_options(message, self._report_dropped)
         self._send_parameters = (
@@ -168,7 +168,7 @@ class _Renderer:
             self._report_dropped("message_empty")
 
     def _split_text(self, message: OutgoingMessage) -> list[str]:
-        """Split the text of a message into what fits into one message each."""
+        """Split the text of a message into parts that fit into one message each."""
         text = message.text
         if len(text) > self._remaining_characters:
             self._report_dropped("text_too_long")
@@ -183,7 +183,7 @@ class _Renderer:
         markup: Parameters,
         target: Parameters,
     ) -> None:
-        """Add a text in its parts; the first one edits the target, if there is one."""
+        """Add the parts of a text; the first one edits the target, if there is one."""
         if not self._chat_parameters and (not target or len(parts) > 1):
             self._report_dropped("no_chat")
             parts = parts[:1] if target else []
@@ -206,16 +206,16 @@ class _Renderer:
                 )
 
     def _add_keyboard_edit(self, target: Parameters, markup: Parameters) -> None:
-        """Add the edit of a keyboard alone; without one it takes the old one away."""
+        """Add an edit of only the keyboard; without one it removes the old keyboard."""
         keyboard = limit_to_edit(markup, self._report_dropped)
-        # What an edit cannot carry does not mean that the old buttons should go.
+        # A markup that is impossible in an edit must not remove the old buttons.
         if keyboard or not markup:
             self._add_edit_call("editMessageReplyMarkup", {**target, **keyboard})
 
     def _add_media(
         self, message: OutgoingMessage, parts: list[str], markup: Parameters
     ) -> bool:
-        """Add media and its text. False: there is nothing to send it from."""
+        """Add media and their text. Return False if there are no valid media."""
         items = parse_media(
             message.media, self._report_dropped, local_server=self._local_server
         )
@@ -229,12 +229,11 @@ class _Renderer:
             caption = {"caption": message.text, **build_parse_mode(message)}
         album = message.album
         if album and "ephemeral_message_parameters" in self._send_parameters:
-            self._report_dropped(
-                "album_unsupported_here"
-            )  # sendMediaGroup knows no receiver
+            # sendMediaGroup does not have this parameter.
+            self._report_dropped("album_unsupported_here")
             album = False
         groups = group_into_albums(items) if album else [[item] for item in items]
-        # Buttons stand under the last thing that is sent.
+        # The buttons belong under the last message.
         keyboard = {} if parts and not caption else markup
         calls, has_caption, has_keyboard = build_media_calls(groups, caption, keyboard)
         for call in calls:
@@ -248,18 +247,17 @@ class _Renderer:
     def _add_send_call(
         self, method: str, content: Parameters, files: Files | None = None
     ) -> None:
-        """Add a call that makes a new message."""
+        """Add a call that sends a new message."""
         parameters = {**self._send_parameters, **content}
         call = BotApiCall(method=method, parameters=parameters, files=files or {})
         self.calls.append(call)
-        if (
-            "reply_parameters" in self._send_parameters
-        ):  # the next one is no answer by itself
+        if "reply_parameters" in self._send_parameters:
+            # Only the first of several messages is a reply to another message.
             self._send_parameters = {**self._send_parameters}
             del self._send_parameters["reply_parameters"]
 
     def _add_edit_call(self, method: str, parameters: Parameters) -> None:
-        """Add a call that changes a message."""
+        """Add a call that edits a message."""
         if "ephemeral_message_id" in parameters:
             method = method.replace("editMessage", "editEphemeralMessage")
         self.calls.append(
@@ -272,7 +270,7 @@ class _Renderer:
 
 
 def build_chat_parameters(update: Update) -> Parameters:
-    """Name the chat, topic and account for new messages. Empty: there is none."""
+    """Build the parameters of the target of new messages; empty if there is none."""
     context, chat_id = update.context, find_reply_chat_id(update)
     if not chat_id:
         return {}
@@ -294,10 +292,10 @@ def build_chat_parameters(update: Update) -> Parameters:
 
 
 def _build_receiver(update: Update) -> Parameters | None:
-    """Say who alone sees the answer to an ephemeral message.
+    """Build the parameters of the only user who sees the reply to an ephemeral message.
 
-    Bot API, sendMessage: ephemeral_message_parameters. None: nobody is known, and what
-    was asked in secret is not answered in public.
+    Bot API, sendMessage: ephemeral_message_parameters. None if the user is unknown: a
+    reply to a message that only one user sees must not be public.
     """
     user_id = update.context.telegram_user_id
     if not user_id:
@@ -309,7 +307,7 @@ def _build_receiver(update: Update) -> Parameters | None:
 
 
 def _find_edit_target(update: Update) -> Parameters:
-    """Name the message whose button was pressed. Empty: there is none."""
+    """Build the parameters of the message with the pressed button; empty if none."""
     if update.inline_message_id:
         return {"inline_message_id": update.inline_message_id}
     if update.ephemeral_message_id and update.callback_query_id:

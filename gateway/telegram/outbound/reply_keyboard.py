@@ -1,4 +1,4 @@
-"""Keyboards in the place of the letters, and what else waits for a user's text."""
+"""Builds custom reply keyboards and forced replies."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ KEYBOARD_REMOVAL = {"reply_markup": {"remove_keyboard": True}}
 def build_reply_keyboard(
     keyboard: ReplyKeyboard, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give the parameter `reply_markup`; nothing if no button is left.
+    """Build the parameter `reply_markup`; empty if no button is left.
 
     Args:
-        keyboard: what the service wants.
-        context: where it will be shown.
-        report_dropped: called with the fault of each button that is left out.
+        keyboard: the service's keyboard.
+        context: the chat that it will be shown in.
+        report_dropped: called with the code of each dropped part.
     """
     rows = []
     for buttons in limit_buttons(keyboard, report_dropped):
@@ -46,7 +46,7 @@ def build_reply_keyboard(
     if not rows:
         report_dropped("reply_keyboard_empty")
         return {}
-    # Otherwise a single row is as high as all the letters.
+    # Without resizing, a single row is as high as the system keyboard.
     markup: dict[str, Any] = {"keyboard": rows, "resize_keyboard": True}
     if keyboard.persistent:
         markup["is_persistent"] = True
@@ -58,7 +58,7 @@ def build_reply_keyboard(
 def build_force_reply(
     force: ForceReply, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give the parameter `reply_markup` that makes the user's app answer."""
+    """Build the parameter `reply_markup` that makes the user's app start a reply."""
     return {
         "reply_markup": {
             "force_reply": True,
@@ -70,7 +70,7 @@ def build_force_reply(
 def _build_input_options(
     wanted: ReplyKeyboard | ForceReply, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give what keyboards and forced replies have in common."""
+    """Build the parameters that keyboards and forced replies have in common."""
     input_options: dict[str, Any] = {}
     placeholder = wanted.placeholder
     if not is_blank(placeholder):
@@ -84,7 +84,7 @@ def _build_input_options(
 
 
 def _find_problem(button: ReplyButton, context: RequestContext) -> str:
-    """Say in a word why Telegram would refuse the button. Empty: it is fine."""
+    """Return the code of a button's problem, or an empty string if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
     if button.WhichOneof("action") == "web_app_url":

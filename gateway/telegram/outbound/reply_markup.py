@@ -1,4 +1,4 @@
-"""What is attached to a message: the Bot API's parameter `reply_markup`."""
+"""Builds the Bot API's parameter `reply_markup` of a message."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ from gateway.telegram.outbound.reply_keyboard import (
 def build_reply_markup(
     message: OutgoingMessage, context: RequestContext, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give the parameter `reply_markup`; nothing if the message has none.
+    """Build the parameter `reply_markup`; empty if the message has no valid markup.
 
     Args:
-        message: what the service wants the user to see.
-        context: where it will be shown.
-        report_dropped: called with a word for everything that is left out.
+        message: the service's message.
+        context: the chat that it will be shown in.
+        report_dropped: called with the code of each dropped part.
     """
     kind = message.WhichOneof("markup")
     if kind is None:
@@ -45,9 +45,9 @@ def build_reply_markup(
 def limit_to_edit(
     markup: dict[str, Any], report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give as much of a markup as an edit takes, which is an inline keyboard.
+    """Drop a markup that an edit does not accept.
 
-    Bot API, editMessageText: reply_markup.
+    It accepts only an inline keyboard (Bot API, editMessageText: reply_markup).
     """
     if not markup or "inline_keyboard" in markup["reply_markup"]:
         return markup

@@ -1,4 +1,4 @@
-"""How a message is sent: in answer to what, how loud, marked up, with which preview."""
+"""Builds the options of a message: reply, notification, format and link preview."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateway.telegram.outbound.inline_keyboard import ReportDropped
 from gateway.telegram.outbound.urls import is_complete_url
 
 _VALID_MESSAGE_IDS = range(1, 2**31)
-"""What Telegram numbers the messages of a chat with."""
+"""The range of Telegram's message IDs in a chat."""
 
 _PARSE_MODES = {TEXT_FORMAT_HTML: "HTML", TEXT_FORMAT_MARKDOWN_V2: "MarkdownV2"}
 
@@ -28,10 +28,9 @@ _PREVIEW_SIZES = {
 def build_send_options(
     message: OutgoingMessage, report_dropped: ReportDropped
 ) -> dict[str, Any]:
-    """Give the parameters that all methods which send something have in common.
+    """Build the parameters that all methods for sending have in common.
 
-    Bot API, sendMessage: reply_parameters, disable_notification, protect_content. Only
-    the first of several messages answers another one.
+    Bot API, sendMessage: reply_parameters, disable_notification, protect_content.
     """
     parameters: dict[str, Any] = {}
     if message.silent:
@@ -50,7 +49,7 @@ def build_send_options(
 
 
 def build_parse_mode(message: OutgoingMessage) -> dict[str, Any]:
-    """Give the parameter `parse_mode`; nothing for plain text."""
+    """Build the parameter `parse_mode`; empty for a plain text."""
     mode = _PARSE_MODES.get(message.format)
     return {"parse_mode": mode} if mode else {}
 
@@ -58,10 +57,10 @@ def build_parse_mode(message: OutgoingMessage) -> dict[str, Any]:
 def build_link_previews(
     message: OutgoingMessage, part_count: int, report_dropped: ReportDropped
 ) -> list[dict[str, Any]]:
-    """Give for each part of a text the parameter `link_preview_options`.
+    """Build the parameter `link_preview_options` of each part of a text.
 
-    A link that the service names is previewed once: above the first part or below the
-    last one.
+    The preview of a URL that the service sets is shown only once, above the first part
+    or below the last one.
     """
     if not part_count or not message.HasField("link_preview"):
         return [{}] * part_count

@@ -1,11 +1,12 @@
-"""An answer in Telegram while it is still being written.
+"""Shows a live preview of a streamed reply.
 
-In private chats it is a draft (Bot API, sendMessageDraft): a preview that the user can
-stop, and that vanishes when the answer itself arrives. Elsewhere, and where drafts are
-refused, it is a message that is edited, and that the answer takes the place of.
+In private chats the preview is a draft (Bot API, sendMessageDraft): the user can stop
+the stream, and the draft disappears when the reply arrives. In other chats, and where
+Telegram rejects drafts, the preview is a message that is edited, and that the reply
+finally replaces.
 
-Nothing here is sent twice: the next text is newer anyway. The 429 of a draft holds back
-nothing else; that of a message or an edit holds back the chat, as any other does.
+Calls for the preview are not retried, because the next text is newer. A 429 for a draft
+delays nothing else; a 429 for a message or an edit starts a cool-down of the chat.
 """
 
 import contextlib
@@ -31,20 +32,20 @@ from gateway.telegram.outbound.text_splitting import (
 logger = logging.getLogger(__name__)
 
 DRAFT_INTERVAL_SECONDS = 0.5
-"""From one draft to the next. Telegram names no limit, but refuses what is too much."""
+"""Seconds between two drafts. Telegram documents no limit, but rejects too many."""
 
 EDIT_INTERVAL_SECONDS = 1.0
-"""From one edit to the next: they count as messages, and a chat takes one a second."""
+"""Seconds between two edits. Edits count as messages: a chat accepts one a second."""
 
 MAX_FAST_EDITS = 5
 SLOW_EDIT_INTERVAL_SECONDS = 4.0
-"""After so many edits in a group: it takes about 20 messages a minute, and what goes
-beyond earns a 429 that the whole answer would have to wait for too."""
+"""Seconds between two edits in a group after MAX_FAST_EDITS edits. A group accepts
+about 20 messages a minute, and the final reply would also have to wait after a 429."""
 
 FINAL_PATIENCE_SECONDS = 300.0
-"""For how many seconds a whole answer is worth a retry at least: the edits before it
-earn 429s that ask for long waits (about 280 s were reported), and it was written
-already."""
+"""Minimum time for which the calls of a final reply are retried. The edits before it
+can cause a 429 with a long wait (about 280 s were reported), and the reply has been
+written already."""
 
 Parameters = dict[str, Any]
 CallOnce = Callable[[str, Parameters], Awaitable[Any]]
@@ -52,12 +53,12 @@ Render = Callable[[Update, Reply], Sequence[BotApiCall]]
 
 
 class TelegramPreview:
-    """The preview of the answer to one update.
+    """The live preview of the reply to one update.
 
     Args:
-        update: what is answered.
-        call_once: makes a call once, and gives its result or raises.
-        render: turns a reply into calls.
+        update: the update that the reply answers.
+        call_once: makes a call without a retry and returns its result.
+        render: renders a reply as calls.
     """
 
     def __init__(self, update: Update, call_once: CallOnce, render: Render) -> None:
@@ -66,24 +67,24 @@ class TelegramPreview:
         self._render = render
         context = update.context
         self._can_show = 0 != context.chat_id == find_reply_chat_id(update)
-        """False: what is sent goes elsewhere than where the update is from, or a
-        message may show a text that nobody can edit."""
+        """False if the reply goes to another chat, or if a lost response means that a
+        preview may already exist that cannot be edited."""
         if update.ephemeral_message_id:
-            self._can_show = False  # what is sent has no id to edit it by
+            self._can_show = False  # The sent message has no ID to edit it by.
         self._uses_drafts = context.chat_type == CHAT_TYPE_PRIVATE
         if context.business_connection_id or not context.chat_id:
             self._uses_drafts = False
         self._message_id = 0
-        """The message that shows the text. 0: none."""
+        """The ID of the preview's message, or 0 if there is none."""
         self._shown_text = ""
-        """What it shows."""
+        """The text of that message."""
         self._edit_count = 0
         self._is_press_answered = False
-        """A pressed button was answered already."""
+        """True if the callback query of a pressed button was answered already."""
 
     @property
     def min_interval(self) -> float:
-        """How long to wait from one `show` to the next."""
+        """The minimum number of seconds between two calls of `show`."""
         if self._uses_drafts:
             return DRAFT_INTERVAL_SECONDS
         in_private = self._update.context.chat_type == CHAT_TYPE_PRIVATE
@@ -92,11 +93,11 @@ class TelegramPreview:
         return SLOW_EDIT_INTERVAL_SECONDS
 
     async def show(self, text: str) -> None:
-        """Show the text so far; of a long one the last part.
+        """Show the text so far, or the last part of a long text.
 
         Raises:
-            BotApiUnavailable: not now.
-            BotApiError: not at all.
+            BotApiUnavailable: the preview may work later.
+            BotApiError: the preview does not work.
         """
         if is_blank(text) or not self._can_show:
             return
@@ -108,7 +109,7 @@ class TelegramPreview:
                 await self._call_once("sendMessageDraft", self._build_draft(text))
             except CallRejected:
                 logger.warning(
-                    "drafts are refused", extra={"kind": self._update.update_type}
+                    "drafts_rejected", extra={"kind": self._update.update_type}
                 )
                 self._uses_drafts = False
             else:
@@ -116,9 +117,9 @@ class TelegramPreview:
         await self._show_as_message(text)
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn the whole answer into calls that put it in the preview's place.
+        """Render the final reply as calls that replace the preview.
 
-        The reply is used up: a copy would hold its files twice.
+        This may modify the reply, because a copy would duplicate its files in memory.
         """
         return [
             structs.replace(call, min_patience=FINAL_PATIENCE_SECONDS)
@@ -127,12 +128,12 @@ class TelegramPreview:
 
     def _build_final_calls(self, reply: Reply) -> Sequence[BotApiCall]:
         if self._is_press_answered and not is_blank(reply.callback_answer.text):
-            # The press was answered when the text could be seen.
+            # The query was answered by the first preview, so this becomes a message.
             reply.messages.add(text=reply.callback_answer.text)
         if not self._message_id:
             return self._render(self._update, reply)
         if not _can_replace_preview(reply.messages):
-            # Last: if Telegram does not take the answer, this much of it stays.
+            # Deleted last: if Telegram rejects the reply, the preview remains.
             return [*self._render(self._update, reply), self._build_deletion()]
         reply.messages[0].edit = True
         update = structs.replace(
@@ -141,17 +142,17 @@ class TelegramPreview:
         return self._render(update, reply)
 
     async def _answer_callback_query(self) -> None:
-        """Answer a pressed button at once: its answer may take minutes."""
+        """Answer a pressed button at once, because the reply may take minutes."""
         query = self._update.callback_query_id
         if not query:
             return
         self._update = structs.replace(self._update, callback_query_id="")
         self._is_press_answered = True
-        with contextlib.suppress(BotApiError):  # it ends by itself too
+        with contextlib.suppress(BotApiError):  # The query also expires by itself.
             await self._call_once("answerCallbackQuery", {"callback_query_id": query})
 
     def _build_draft(self, text: str) -> Parameters:
-        # The same after a crash, so that the draft of before is the one that goes on.
+        # The draft has the same ID after a crash, so that the old draft continues.
         parameters = build_chat_parameters(self._update) | {
             "draft_id": self._update.update_id,
             "text": text,
@@ -159,7 +160,7 @@ class TelegramPreview:
         return parameters | {"can_stop": True, "keep_on_stop": True}
 
     async def _show_as_message(self, text: str) -> None:
-        if text == self._shown_text:  # unlike a draft it does not vanish
+        if text == self._shown_text:  # Unlike a draft, a message does not expire.
             return
         if self._message_id:
             self._edit_count += 1
@@ -173,13 +174,13 @@ class TelegramPreview:
                 "sendMessage", {**build_chat_parameters(self._update), "text": text}
             )
         except BotApiUnavailable as error:
-            # Without a 429 it may have arrived: a second one would stand beside it.
+            # Without a 429 the message may have arrived: do not send a second one.
             self._can_show = error.retry_after > 0
             raise
         self._message_id, self._shown_text = int(result["message_id"]), text
 
     def _build_deletion(self) -> BotApiCall:
-        """Take the message away that shows the text."""
+        """Build the call that deletes the preview's message."""
         connection = self._update.context.business_connection_id
         if not connection:
             return BotApiCall(
@@ -192,7 +193,7 @@ class TelegramPreview:
         return BotApiCall(method="deleteBusinessMessages", parameters=parameters)
 
     def _build_message_parameters(self) -> Parameters:
-        """Name the message that shows the text."""
+        """Build the parameters that identify the preview's message."""
         chat_parameters = build_chat_parameters(self._update)
         chat_parameters.pop("message_thread_id", None)
         chat_parameters.pop("direct_messages_topic_id", None)
@@ -200,9 +201,9 @@ class TelegramPreview:
 
 
 def _can_replace_preview(messages: Sequence[OutgoingMessage]) -> bool:
-    """Tell whether the first message can take the place of the one that is shown."""
+    """Return whether the first message can replace the preview by an edit."""
     if not messages or any(message.edit for message in messages):
-        return False  # what is edited is the message with the pressed button
+        return False  # `edit` refers to the message with the pressed button.
     first = messages[0]
     is_plain_text = not first.media and not is_blank(first.text)
     has_same_options = not first.protect_content and not first.reply_to_message_id

@@ -1,8 +1,7 @@
-"""Cutting texts to the lengths that Telegram takes. No character is ever lost.
+"""Splits texts to the lengths that Telegram accepts. No visible character is lost.
 
-Lengths are UTF-16 code units, as Telegram counts offsets. Its own check counts code
-points, so the units are the stricter of the two. All of it takes time in proportion to
-the text, whatever the text is.
+Lengths are counted in UTF-16 code units, as in Telegram's offsets. Telegram's own check
+counts code points, which is less strict. All functions take linear time for any text.
 """
 
 import re
@@ -13,47 +12,47 @@ _VISIBLE = re.compile(
     "[^\x00-\x20\xa0\u030a\u0333\u033f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f"
     "\u2800\u3000\ufeff\ufffc\U000e0000-\U000e007f]"
 )
-"""A character that Telegram does not take for empty.
+"""A character that Telegram does not treat as empty.
 
 TDLib, misc.cpp: clean_input_string and is_empty_string.
 """
 
 _MAX_GRAPHEME_LENGTH = 64
-"""How far back a cut looks for the start of what is seen as one character.
+"""How many code points before a split are searched for the start of a grapheme.
 
-A family of emoji has about ten code points; more than this is play with accents.
+An emoji of a family has about ten code points; longer graphemes are stacks of accents.
 """
 
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def count_utf16_units(text: str) -> int:
-    """Give the length in UTF-16 code units."""
+    """Return the length in UTF-16 code units."""
     if text.isascii():
         return len(text)
     return len(text.encode("utf-16-le")) // 2
 
 
 def is_blank(text: str) -> bool:
-    """Tell whether Telegram takes the text for empty and refuses to send it."""
+    """Return whether Telegram treats the text as empty and refuses to send it."""
     return not _VISIBLE.search(text)
 
 
 def truncate(text: str, limit: int) -> str:
-    """Give the longest start of the text within the limit, without a broken emoji."""
+    """Return the longest start of the text within the limit, without a broken emoji."""
     end = find_limit_end(text, 0, limit)
     return text[: find_grapheme_boundary(text, 0, end)]
 
 
 def split_text(text: str, limit: int) -> list[str]:
-    """Cut a text at the ends of paragraphs, lines or words, as late as possible.
+    """Split a text at the ends of paragraphs, lines or words, as late as possible.
 
     White space stays at the end of the part before it. Without any of these ends the
-    cut is between two visible characters. Blank parts cannot be sent and are left out.
+    split is between two visible characters. Blank parts cannot be sent and are dropped.
 
     Args:
         text: any text.
-        limit: the length of a part in UTF-16 code units.
+        limit: the maximum length of a part in UTF-16 code units.
     """
     return [part for part in _iterate_parts(text, limit) if not is_blank(part)]
 
@@ -69,17 +68,17 @@ def _iterate_parts(text: str, limit: int) -> Iterator[str]:
 
 
 def find_limit_end(text: str, start: int, limit: int) -> int:
-    """Find the last position that is within the limit from the start."""
+    """Find the last position within the limit after the start."""
     window = text[start : start + limit]
     if not window.isascii():
-        # A surrogate pair that the limit cuts in two is ignored as a whole.
+        # "ignore" drops a surrogate pair that the limit splits.
         cut = window.encode("utf-16-le")[: 2 * limit]
         window = cut.decode("utf-16-le", "ignore")
     return start + len(window)
 
 
 def find_break(text: str, start: int, end: int) -> int:
-    """Find where to cut, at the end at the latest and always behind the start."""
+    """Find where to split: after the start, and at the end at the latest."""
     window = text[start:end]
     # A paragraph or line that ends early would make many short messages.
     for ending in ("\n\n", "\n"):
@@ -98,7 +97,7 @@ def find_break(text: str, start: int, end: int) -> int:
 
 
 def find_grapheme_boundary(text: str, start: int, end: int) -> int:
-    """Move a cut back so that it does not fall into a visible character."""
+    """Move a split back so that it is not inside a visible character."""
     for position in range(end, max(start, end - _MAX_GRAPHEME_LENGTH), -1):
         if position == len(text) or not _is_inside_grapheme(text, start, position):
             return position
@@ -106,7 +105,7 @@ def find_grapheme_boundary(text: str, start: int, end: int) -> int:
 
 
 def _is_inside_grapheme(text: str, start: int, position: int) -> bool:
-    """Tell whether the characters around the position are seen as one."""
+    """Return whether a user sees the characters around the position as one."""
     before, after = text[position - 1], text[position]
     if _is_regional_indicator(before) and _is_regional_indicator(after):
         first = position
@@ -116,11 +115,11 @@ def _is_inside_grapheme(text: str, start: int, position: int) -> bool:
     return (
         _ZERO_WIDTH_JOINER in {before, after}
         or unicodedata.category(after).startswith("M")
-        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin colours
-        or "\U000e0020" <= after <= "\U000e007f"  # the letters in flags of regions
+        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
+        or "\U000e0020" <= after <= "\U000e007f"  # letters in the flags of regions
     )
 
 
 def _is_regional_indicator(character: str) -> bool:
-    """Regional indicators: two of them are a flag."""
+    """Return whether this is a regional indicator; two of them form a flag."""
     return "\U0001f1e6" <= character <= "\U0001f1ff"

@@ -1,8 +1,8 @@
-"""Which addresses Telegram takes in buttons, previews and media.
+"""Checks whether Telegram accepts a URL in buttons, previews and media.
 
 The rules are TDLib's own (tdutils, HttpUrl.cpp: parse_url; LinkManager.cpp:
-check_link), not those of a browser: one button with an address that it refuses costs
-the whole message.
+check_link), not those of a browser: Telegram rejects the message if it rejects the URL
+of one button.
 """
 
 import ipaddress
@@ -25,20 +25,20 @@ _APP_HOST = re.compile(r"[A-Za-z0-9_-]+")
 _SITE_HOST = re.compile(r"[A-Za-z0-9_.-]+")
 
 _PRIVATE_NAMES = ("localhost", "local", "internal", "lan", "home.arpa")
-"""Ends of names that never lead to the Internet (RFC 6761, 6762, 8375)."""
+"""Suffixes of host names that are never on the Internet (RFC 6761, 6762, 8375)."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""Each of them leads to the IPv4 address in its last 32 bits (RFC 6052)."""
+"""Addresses that lead to the IPv4 address in their last 32 bits (RFC 6052)."""
 
 
 class ParsedUrl(Struct, frozen=True):
-    """An address that TDLib can read.
+    """A URL that TDLib accepts.
 
     Attributes:
-        scheme: "http", "https", "tg", "ton" or "tonsite". An address without a scheme
-            is taken for "http".
-        host: the name or the IP address, an IPv6 one without its brackets.
-        has_scheme: the scheme is written out.
+        scheme: "http", "https", "tg", "ton" or "tonsite". A URL without a scheme is
+            read as "http".
+        host: the name or the IP address; an IPv6 address has no brackets.
+        has_scheme: True if the text includes the scheme.
     """
 
     scheme: str
@@ -47,7 +47,7 @@ class ParsedUrl(Struct, frozen=True):
 
 
 def parse_url(text: str) -> ParsedUrl | None:
-    """Read an address. None: TDLib refuses it as a link."""
+    """Parse a URL, or return None if TDLib rejects it as a link."""
     app = _APP_LINK.match(text)
     rest = text[app.end() :] if app else text
     protocol = _PROTOCOL.match(rest)
@@ -69,15 +69,15 @@ def parse_url(text: str) -> ParsedUrl | None:
 
 
 def is_complete_url(text: str, *schemes: str) -> bool:
-    """Tell whether a text is a complete address of one of these schemes."""
+    """Return whether a text is a URL that includes one of these schemes."""
     parsed = parse_url(text)
     return parsed is not None and parsed.has_scheme and parsed.scheme in schemes
 
 
 def is_private_url(text: str) -> bool:
-    """Tell whether an address leads into a network that is not the Internet.
+    """Return whether a URL leads to a private network, or is invalid.
 
-    Only what is written is looked at: nobody is asked which IP address a name has.
+    Only the text is checked: names are not resolved.
     """
     parsed = parse_url(text)
     if parsed is None:
@@ -86,38 +86,38 @@ def is_private_url(text: str) -> bool:
     if host.endswith(tuple(f".{name}" for name in _PRIVATE_NAMES)):
         return True
     try:
-        # Also takes the odd notations that connecting takes: 127.1, 0x7f.0.0.1.
+        # inet_aton reads unusual notations, as connecting does: 127.1, 0x7f.0.0.1.
         ip: ipaddress.IPv4Address | ipaddress.IPv6Address
         ip = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
     except (ValueError, OSError):
-        return False  # a name
+        return False  # It is a name.
     if isinstance(ip, ipaddress.IPv6Address):
         ip = _extract_embedded_ipv4(ip) or ip
     return not ip.is_global
 
 
 def _normalize_host(host: str) -> str:
-    """Write a host in the way in which those that connect to it read it.
+    """Normalize a host in the way of the programs that connect to it.
 
-    They decode percent signs, and take full-width digits and dots for plain ones
-    (UTS 46).
+    They decode percent signs, and read full-width digits and dots as plain ones (UTS
+    46).
     """
     plain = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".")
     return plain.rstrip(".").lower()
 
 
 def _extract_embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 one leads to. None: it leads to no such."""
+    """Return the IPv4 address that an IPv6 address leads to, or None."""
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour
 
 
 def _split_authority(authority: str) -> tuple[str, str, int] | None:
-    """Split what stands between scheme and path into user, host and port.
+    """Split the authority of a URL into user, host and port.
 
     Returns:
-        The port is 0 where there is none. None: one of them is not allowed.
+        User, host and port (0 if there is none), or None if one of them is not allowed.
     """
     port = 0
     separator = max(authority.rfind(each) for each in ":]@")
