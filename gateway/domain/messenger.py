@@ -9,7 +9,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 
 RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
-"""Awaits the pause before a retry, and does what the caller needs done meanwhile."""
+"""Awaits the pause before a retry, and lets the caller account for it."""
 
 
 async def await_pause(pause: Awaitable[None]) -> None:

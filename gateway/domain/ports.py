@@ -48,10 +48,10 @@ class MailboxLease:
         expires_at: the end of the lease by `Clock.uptime`. It is counted from before
             the request that extended the lease was sent, so the lease never expires
             earlier in the store.
-        owner_losses: how many owners vanished while this update was the next one, which
+        owner_losses: how many owners were lost while this update was the next one. It
             may be the cause. 0 again after the update was committed.
-        owner_crashes: how many of these owners vanished during a step of the update.
-        is_suspected: whether the next update may be what crashes its owners.
+        owner_crashes: how many of these owners were lost during a step of the update.
+        is_suspected: whether the next update is suspected of crashing its owners.
         is_committing: whether the owner waits for a commit; the reply to it says
             whether the lease was lost.
     """

@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
     SERVICE_FAILED = "service_failed"
     BLOCKED = "blocked"
-    """The service replied, but the user cannot be reached permanently."""
+    """The service replied, but the user cannot be reached until further notice."""
     SEND_FAILED = "send_failed"
     """The service replied, but the Bot API did not accept the reply."""
     CRASHED = "crashed"

@@ -21,7 +21,7 @@ second crash on no other suspect took a step in that worker at the same time, so
 is no other suspect to blame."""
 
 POISON_LOSSES = 30
-"""After this many owner losses an update becomes a dead letter, no matter what it was
-doing: the reply of its service may be what crashes the workers. Because of the pauses
-this takes minutes, in which updates that are only slow get done, even if workers are
-killed all the time."""
+"""After this many owner losses an update becomes a dead letter, even if none was during
+a step: the reply of its service may crash the workers. Because of the pauses this takes
+minutes, in which updates that are only slow get done, even if workers are constantly
+killed."""

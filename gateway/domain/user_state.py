@@ -80,9 +80,9 @@ class UserState(Struct, array_like=True):
         size = sum(map(_size, self.callback_payloads.values()))
         while len(self.callback_payloads) > MAX_PAYLOADS or size > MAX_PAYLOAD_BYTES:
             oldest = next(iter(self.callback_payloads))
-            gone = key if oldest in beside else oldest
-            size -= _size(self.callback_payloads.pop(gone))
-            if gone == key:
+            removed = key if oldest in beside else oldest
+            size -= _size(self.callback_payloads.pop(removed))
+            if removed == key:
                 return ""
         return key
 

@@ -77,7 +77,7 @@ class ServiceCaller:
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> ReplyWithPreview:
-        """Show the reply while it is streamed; keep what was received of it."""
+        """Show the reply while it is streamed; after an error, keep the text."""
         result = await self._stream_runner.run_stream(
             bound_call, update, user_id, lease
         )
