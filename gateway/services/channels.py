@@ -166,7 +166,8 @@ def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
             problems.append("a TLS certificate and its key go together: one is missing")
     except OSError as error:
         problems.append(
-            f"{tls.certificate_file} and {tls.key_file} are no TLS certificate and key:"
+            f"{tls.certificate_file} and {tls.key_file}"
+            " are no TLS certificate and its key:"
             f" {_get_reason(error)}"
         )
     if problems:

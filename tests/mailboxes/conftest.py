@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.domain.ports import MailboxStore
-from gateway.mailboxes.redis import mailbox_scanner
+from gateway.mailboxes.memory import mailbox
+from gateway.mailboxes.redis import commands, mailbox_scanner
 from tests.mailboxes.fallback_store import adrift, ashore
 from tests.mailboxes.redis_store import cluster, fakeredis, redis
 from tests.mailboxes.servers import RedisCluster, RedisServer
-from tests.mailboxes.stores import STORES, OpenStore, Store, memory
+from tests.mailboxes.stores import PAUSES, STORES, OpenStore, Store, memory
 from tests.waiting import LIMIT
 
 
@@ -31,9 +32,19 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
     nodes.kill()
 
 
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every store the pauses of `PAUSES`."""
+    monkeypatch.setattr(mailbox, "SUSPECT_PAUSES", PAUSES)
+    milliseconds = tuple(round(seconds * 1000) for seconds in PAUSES)
+    monkeypatch.setattr(commands, "_SUSPECT_PAUSES_MS", milliseconds)
+
+
 @pytest.fixture(params=STORES)
 def open_store(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    long_pauses: None,
 ) -> OpenStore:
     """Give the way to open an empty store of each implementation."""
     if request.param != "adrift":

@@ -26,10 +26,10 @@ from hypothesis.stateful import (
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease, PutResult
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
-from tests.mailboxes.stores import LEASE, LIMIT, OpenStore, Store, envelope
+from tests.mailboxes.stores import LEASE, LIMIT, PAUSES, OpenStore, Store, envelope
 
 T = TypeVar("T")
 
@@ -297,7 +297,7 @@ class MailboxMachine(RuleBasedStateMachine):
         deaths += 1
         self.deaths[ordering_key] = head, deaths, crashes
         beyond = deaths - MAX_UNSUSPECTED_LOSSES
-        return SUSPECT_PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
+        return PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
 
     def claimed(self, ordering_key: str, answer: object) -> MailboxLease:
         """Check a claim that had to be given, and note it."""

@@ -28,6 +28,8 @@ LETTERS = DeadLetterLimits(
 of calls that `machine.py` makes up."""
 
 LEASE = 2 * LIMIT_OF_WAITING
+PAUSES = (0.1 * LEASE, 0.2 * LEASE, 0.3 * LEASE)
+"""The pauses of suspects: so long that none ends while a busy machine is slow."""
 """How many seconds a claim lasts in this suite: longer than any of its tests, since the
 time of a real Redis goes on while a busy machine does something else."""
 

@@ -252,6 +252,7 @@ def test_any_order_of_calls_does_what_the_model_does(
     )
 
 
+@pytest.mark.usefixtures("long_pauses")
 @pytest.mark.parametrize("faulty", FAULTY)
 def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxStore]) -> None:
     """The control: the model test fails where a promise is broken."""

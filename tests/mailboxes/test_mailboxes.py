@@ -6,10 +6,10 @@ import pytest
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease, MailboxStore, PutResult
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
+from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.update import DeadLetter
 from gateway.domain.user_state import STATE_TTL
-from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, Store, envelope
+from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, PAUSES, Store, envelope
 
 
 async def claimed(
@@ -447,7 +447,7 @@ class TestDeaths:
         for _ in range(times):
             lease = await store.mailboxes.acquire("7")
             if lease is None:  # it was counted, and pauses
-                await store.pass_time(SUSPECT_PAUSES[-1] + 0.1)
+                await store.pass_time(PAUSES[-1] + 0.1)
                 lease = await claim_of(store.mailboxes)
             await store.mailboxes.record_step(lease, running=False)
             await store.pass_time(LEASE + 1)
@@ -456,7 +456,7 @@ class TestDeaths:
         """Claim lane 7, after its pause if there is one."""
         lease = await store.mailboxes.acquire("7")
         if lease is None:
-            await store.pass_time(SUSPECT_PAUSES[-1] + 0.1)
+            await store.pass_time(PAUSES[-1] + 0.1)
             lease = await claim_of(store.mailboxes)
         return lease
 
@@ -472,7 +472,7 @@ class TestDeaths:
         """Longer each time, up to a limit; meanwhile nobody finds or claims it."""
         await unclaimed(store.mailboxes, 1)
         await self.die(store, MAX_UNSUSPECTED_LOSSES)
-        for pause in (*SUSPECT_PAUSES, SUSPECT_PAUSES[-1]):
+        for pause in (*PAUSES, PAUSES[-1]):
             await self.die(store, 1)
             assert await store.mailboxes.acquire("7") is None
             await store.pass_time(0.2 * pause)
@@ -489,7 +489,7 @@ class TestDeaths:
         await self.die(store, 2)
         assert await store.mailboxes.acquire("7") is None
         assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
-        await store.pass_time(SUSPECT_PAUSES[0] + 0.3)
+        await store.pass_time(PAUSES[0] + 0.3)
         lease = await claim_of(store.mailboxes)
         assert await commit_all(store.mailboxes, lease) == [1, 2]
 
