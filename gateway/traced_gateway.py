@@ -13,8 +13,8 @@ import click
 from gateway.cli import main
 from gateway.cli.serve import run_gateway
 from gateway.config.settings import Settings
-from gateway.sandbox.recorder import Recorder
-from gateway.sandbox.tracing import Tracing
+from gateway.sandbox.tracing.instrumentation import Tracing
+from gateway.sandbox.tracing.tracer import Recorder
 
 
 @click.command()

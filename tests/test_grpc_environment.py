@@ -23,7 +23,7 @@ sys.meta_path.insert(0, Watch())
 WAYS_IN = {
     "app": (PYTHON, "-c", "import gateway.server"),
     "cli": (PYTHON, "-c", "import gateway.cli.serve"),
-    "sandbox": (PYTHON, "-c", "import gateway.sandbox.recorded"),
+    "sandbox": (PYTHON, "-c", "import gateway.sandbox.tracing.adapters"),
     "traced": (PYTHON, "-m", "gateway.traced_gateway"),
     "services": (PYTHON, "-c", "import gateway.services.channels"),
     "module": (PYTHON, "-m", "gateway", "serve"),

@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from gateway.domain.errors import ConfigurationError
-from gateway.sandbox import launch
-from gateway.sandbox.parts import Secrets
-from gateway.sandbox.places import read_targets
+from gateway.sandbox.launcher import launch
+from gateway.sandbox.launcher.service_targets import read_targets
+from gateway.sandbox.launcher.stack import Secrets
 from gateway.services.routing.route_table import build_route_table, discover_services
 
 
@@ -43,8 +43,8 @@ def play_scenarios(
 ) -> int:
     """Play scenarios; gives the exit code."""
     _require_yaml()
-    from gateway.sandbox.scenarios.reading import read_scenarios
-    from gateway.sandbox.scenarios.run import run_scenarios
+    from gateway.sandbox.scenarios.parser import read_scenarios
+    from gateway.sandbox.scenarios.runner import run_scenarios
 
     faults: list[str] = []
     scenarios = []

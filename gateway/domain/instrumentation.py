@@ -1,4 +1,4 @@
-"""Hooks to observe a running gateway; `sandbox/tracing.py` uses them."""
+"""Hooks to observe a running gateway; `sandbox/tracing/` uses them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.flow.backend import Backend, serving
 from tests.flow.world import SECRET, TOKEN
 from tests.ports import free_ports

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.standing_faults import Settings
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.faults.persistent import Settings
 from gateway.telegram.bot_api import health
 from tests.flow.backend import Backend, serving
 from tests.flow.process import Process, program, settings_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.flow.process import ROOT, run
 from tests.flow.world import SECRET, TOKEN
 

@@ -15,8 +15,8 @@ from botgateway.chat.v1.reply_pb2 import (
     Upload,
 )
 
-from gateway.sandbox.rules import Upload as SentFile
 from gateway.sandbox.samples.media import count_bytes, send_album
+from gateway.sandbox.simulator.validation.rules import Upload as SentFile
 from tests.flow.world import TOKEN, World, world
 from tests.ports import free_ports
 

@@ -22,7 +22,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.errors import ConfigurationError
-from gateway.sandbox.recorder import KEY_HEADER, Recorder
+from gateway.sandbox.tracing.tracer import KEY_HEADER, Recorder
 from tests.flow.backend import Answer
 from tests.flow.process import serving_process
 from tests.flow.world import SECRET, world

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.flow.backend import Backend, serving
 from tests.flow.process import Process, program, settings_of
 from tests.flow.world import TOKEN, World, world

@@ -52,7 +52,7 @@ from botgateway.chat.v1.update_pb2 import (
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.sandbox.ordinary_updates import MAKERS
+from gateway.sandbox.simulator.actions.sample_updates import MAKERS
 from gateway.telegram.inbound.update_types import UPDATE_TYPES
 from tests.flow.world import UPDATES, World, world
 from tests.services.every_kind import TYPES, EveryKind, every_kind, rpc_name

@@ -18,9 +18,9 @@ from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
 from gateway.observability.logging import JsonLinesHandler
-from gateway.sandbox.recorder import Recorder
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.tracing import Tracing
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.tracing.instrumentation import Tracing
+from gateway.sandbox.tracing.tracer import Recorder
 from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 
 TOKEN = "123456:test-token"
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.turns import TurnView
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.tracing.trace_model import TurnView
 from tests.sandbox.conftest import Bot
 
 KEYBOARD = [

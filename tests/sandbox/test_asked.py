@@ -1,6 +1,6 @@
 """Keyboards in the place of letters, forced replies and answers in the simulator."""
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.sandbox.conftest import Bot
 
 KEYBOARD = {"keyboard": [["Tea"], [{"text": "Coffee"}]], "resize_keyboard": True}

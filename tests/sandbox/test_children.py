@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox import children as module
-from gateway.sandbox.children import Children, Ended, Stopped
+from gateway.sandbox.launcher import subprocesses as module
+from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
 from tests.waiting import wait_until
 
 Start = Callable[[str], AbstractAsyncContextManager[None]]

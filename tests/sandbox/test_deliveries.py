@@ -14,11 +14,11 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sandbox.deliveries import Deliveries
-from gateway.sandbox.events import Events
-from gateway.sandbox.journal import Journal, UpdateRow
-from gateway.sandbox.sender import Pace
-from gateway.sandbox.webhook import Webhook
+from gateway.sandbox.simulator.delivery.deliveries import Deliveries
+from gateway.sandbox.simulator.delivery.webhook_sender import Pace
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.state.webhook import Webhook
 from tests.sandbox.receiver import Answer, Receiver
 from tests.waiting import wait_until
 

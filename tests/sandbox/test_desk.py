@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.sandbox.desk import Desk
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.standing_faults import Settings
-from gateway.sandbox.writing import BadInput
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.actions.user_actions import Desk
+from gateway.sandbox.simulator.faults.persistent import Settings
 from tests.sandbox.conftest import TOKEN, Bot
 
 ADA = {

@@ -12,9 +12,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from gateway.sandbox import endpoints, events, pages
-from gateway.sandbox.recorder import KEY_HEADER
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.state import event_stream
+from gateway.sandbox.tracing.tracer import KEY_HEADER
+from gateway.sandbox.ui import endpoints, pages
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.sandbox.receiver import Receiver
 from tests.waiting import LIMIT, wait_until
@@ -120,7 +121,7 @@ async def test_a_page_that_is_opened_gets_the_newest_only(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
     """And is told how many there are."""
-    monkeypatch.setattr("gateway.sandbox.simulator._SHOWN", 2)
+    monkeypatch.setattr("gateway.sandbox.server._SHOWN", 2)
     await visitor.do("burst", user=1001, count=5)
     async with listening(visitor) as (snapshot, _):
         texts = [shown["text"] for shown in snapshot["messages"]["1001"]]
@@ -195,7 +196,7 @@ async def test_a_client_that_does_not_read_is_closed(
     monkeypatch: pytest.MonkeyPatch, simulator: Simulator, bot: Bot
 ) -> None:
     """Instead of growing the memory; others stay."""
-    monkeypatch.setattr(events, "LISTENER_LIMIT", 50)
+    monkeypatch.setattr(event_stream, "LISTENER_LIMIT", 50)
     host, port = bot.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     writer.write(f"GET /events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())

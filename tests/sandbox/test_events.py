@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.sandbox import events as module
-from gateway.sandbox.events import Closed, Events
+from gateway.sandbox.simulator.state import event_stream as module
+from gateway.sandbox.simulator.state.event_stream import Closed, Events
 
 
 def nothing() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox import files as module
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.state import files as module
 from tests.sandbox.conftest import TOKEN, Bot
 
 

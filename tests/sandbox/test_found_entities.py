@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.found_entities import add_found, find_entities
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.validation.found_entities import add_found, find_entities
 from tests import tdlib
 from tests.sandbox.conftest import Bot
 

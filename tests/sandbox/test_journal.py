@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.sandbox import journal as module
-from gateway.sandbox.events import Events
-from gateway.sandbox.journal import Journal, UpdateRow
-from gateway.sandbox.turns import Step, TurnView
+from gateway.sandbox.simulator.state import update_log as module
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.tracing.trace_model import Step, TurnView
 
 
 def noted(journal: Journal, *update_ids: int) -> None:

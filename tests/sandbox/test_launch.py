@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.launch import run_sandbox
-from gateway.sandbox.parts import Secrets
-from gateway.sandbox.places import SAMPLES
+from gateway.sandbox.launcher.launch import run_sandbox
+from gateway.sandbox.launcher.service_targets import SAMPLES
+from gateway.sandbox.launcher.stack import Secrets
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
 from tests.waiting import LIMIT, wait_until
 
 PROGRAM = """
 import asyncio, json, sys
-from gateway.sandbox.launch import run_sandbox
-from gateway.sandbox.places import SAMPLES
+from gateway.sandbox.launcher.launch import run_sandbox
+from gateway.sandbox.launcher.service_targets import SAMPLES
 port, ops, simulator, samples = map(int, sys.argv[1:5])
 sys.exit(asyncio.run(run_sandbox(
     SAMPLES, port, ops_port=ops, simulator_port=simulator, samples_port=samples,

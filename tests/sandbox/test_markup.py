@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.markup import Unparsable
-from gateway.sandbox.markup_html import parse_html
-from gateway.sandbox.markup_markdown import parse_markdown_v2
-from gateway.sandbox.markup_markdown_legacy import parse_markdown
+from gateway.sandbox.simulator.validation.markup import Unparsable
+from gateway.sandbox.simulator.validation.markup_html import parse_html
+from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
+from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
 
 Spans = list[tuple[str, int, int]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.sandbox.conftest import TOKEN, Bot
 
 KEYBOARD = {"inline_keyboard": [[{"text": "A", "callback_data": "a"}]]}
@@ -142,7 +142,7 @@ async def test_a_file_that_is_too_large_is_refused(
     monkeypatch: pytest.MonkeyPatch, simulator: Simulator
 ) -> None:
     """With 413, as Telegram's HTTP reader does."""
-    monkeypatch.setattr("gateway.sandbox.simulator._LARGEST_BODY", 1000)
+    monkeypatch.setattr("gateway.sandbox.server._LARGEST_BODY", 1000)
     async with simulator.serve() as url, aiohttp.ClientSession() as session:
         form = aiohttp.FormData({"chat_id": "7"})
         form.add_field("photo", b"x" * 2000, filename="a.png")

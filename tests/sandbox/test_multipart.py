@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.multipart import BadForm, Part, read_form
+from gateway.sandbox.simulator.multipart import BadForm, Part, read_form
 from tests.sandbox.conftest import TOKEN, Bot
 
 BOUNDARY = "----x"

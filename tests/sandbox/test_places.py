@@ -3,7 +3,12 @@
 import pytest
 
 from gateway.domain.errors import ConfigurationError
-from gateway.sandbox.places import SAMPLES, call_settings, find_places, read_targets
+from gateway.sandbox.launcher.service_targets import (
+    SAMPLES,
+    call_settings,
+    find_places,
+    read_targets,
+)
 
 SERVICES = (*sorted(SAMPLES), "BILLING")
 

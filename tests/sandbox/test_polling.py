@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from gateway.sandbox.events import Events
-from gateway.sandbox.journal import Journal, UpdateRow
-from gateway.sandbox.polling import Polling
-from gateway.sandbox.rules import Refused
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.update_queue import UpdateQueue, Waiting
-from gateway.sandbox.webhook import Webhook
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.delivery.long_polling import Polling
+from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.state.webhook import Webhook
+from gateway.sandbox.simulator.validation.rules import Refused
 from tests.sandbox.conftest import Bot
 
 

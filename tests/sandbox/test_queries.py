@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.sandbox.rules import Refused
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.writing import BadInput
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.validation.rules import Refused
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.sandbox.receiver import Receiver
 from tests.waiting import wait_until

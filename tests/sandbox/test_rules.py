@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox import text_rules
-from gateway.sandbox.rules import Refused
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.validation import text_rules
+from gateway.sandbox.simulator.validation.rules import Refused
 from tests.sandbox.conftest import Bot
 
 

@@ -46,11 +46,11 @@ from botgateway.route.v1.event_pb2 import (
 )
 
 from gateway.sandbox.samples import conversation as conversation_sample
-from gateway.sandbox.samples import once
+from gateway.sandbox.samples import idempotency
 from gateway.sandbox.samples.__main__ import build_server
-from gateway.sandbox.samples.once import AnswerOnce
+from gateway.sandbox.samples.idempotency import AnswerOnce
 from gateway.sandbox.samples.replies import WORDS
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.waiting import wait_until
 
 
@@ -391,7 +391,7 @@ async def test_only_the_newest_answers_are_remembered(
     monkeypatch: pytest.MonkeyPatch, slow: tuple[SlowProfile, Any]
 ) -> None:
     """Memory is bounded; the oldest answers go first."""
-    monkeypatch.setattr(once, "REMEMBERED", 2)
+    monkeypatch.setattr(idempotency, "REMEMBERED", 2)
     profile, resolve = slow
     profile.go.set()
     for request_id in ("a", "b", "c", "b", "c", "a"):

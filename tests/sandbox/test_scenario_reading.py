@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.scenarios.parser import read_scenario, read_scenarios
 from gateway.sandbox.scenarios.patterns import read_pattern
-from gateway.sandbox.scenarios.reading import read_scenario, read_scenarios
 from gateway.sandbox.scenarios.scenario import User
 
 GOOD = """

@@ -3,7 +3,7 @@
 import json
 from xml.etree import ElementTree as ET
 
-from gateway.sandbox.scenarios.playing import Played, Report
+from gateway.sandbox.scenarios.player import Played, Report
 from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
 
 GOOD = Report(

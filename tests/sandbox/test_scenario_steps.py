@@ -6,12 +6,12 @@ from itertools import count
 
 import pytest
 
-from gateway.sandbox.scenarios.playing import Report, new_ids, play
-from gateway.sandbox.scenarios.reading import read_scenario
-from gateway.sandbox.scenarios.sight import MEDIA
-from gateway.sandbox.scenarios.verbs import ALONE, VERBS
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.turns import TurnView
+from gateway.sandbox.scenarios.observed_messages import MEDIA
+from gateway.sandbox.scenarios.parser import read_scenario
+from gateway.sandbox.scenarios.player import Report, new_ids, play
+from gateway.sandbox.scenarios.steps import ALONE, VERBS
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.tracing.trace_model import TurnView
 from tests.sandbox.conftest import Bot
 from tests.sandbox.scripted import answering
 from tests.waiting import wait_until
@@ -299,7 +299,9 @@ async def test_more_than_can_be_watched_is_a_failure(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no silent miss."""
-    monkeypatch.setattr("gateway.sandbox.events.LISTENER_LIMIT", 20)
+    monkeypatch.setattr(
+        "gateway.sandbox.simulator.state.event_stream.LISTENER_LIMIT", 20
+    )
     report = await played(simulator, ["ada sends burst: 40", "ada sees: x"])
     assert report.failed
     assert report.failed.why[0] == "too much happened at once to be watched"

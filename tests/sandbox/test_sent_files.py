@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.sandbox.image_size import read_size
+from gateway.sandbox.simulator.image_size import read_size
 from tests.sandbox.conftest import TOKEN, Bot
 
 FILE = {"file_id", "file_unique_id"}

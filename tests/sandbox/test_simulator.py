@@ -6,7 +6,7 @@ import time
 import aiohttp
 import pytest
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.waiting import wait_until
 
@@ -188,9 +188,9 @@ async def test_only_the_newest_calls_and_messages_are_kept(
     monkeypatch: pytest.MonkeyPatch, simulator: Simulator, bot: Bot
 ) -> None:
     """Memory is bounded; the oldest entries go first."""
-    monkeypatch.setattr("gateway.sandbox.calls.KEPT", 3)
-    monkeypatch.setattr("gateway.sandbox.chats.KEPT", 2)
-    monkeypatch.setattr("gateway.sandbox.presses.KEPT", 2)
+    monkeypatch.setattr("gateway.sandbox.simulator.dispatcher.KEPT", 3)
+    monkeypatch.setattr("gateway.sandbox.simulator.state.chats.KEPT", 2)
+    monkeypatch.setattr("gateway.sandbox.simulator.state.callback_queries.KEPT", 2)
     for text in "abcd":
         await bot.result("sendMessage", chat_id=7, text=text)
         await bot.result("answerCallbackQuery", callback_query_id=text)

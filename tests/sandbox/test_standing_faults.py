@@ -5,8 +5,8 @@ import time
 import aiohttp
 import pytest
 
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.standing_faults import Settings
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.faults.persistent import Settings
 from tests.sandbox.conftest import Bot
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.sandbox.rules import Refused
-from gateway.sandbox.simulator import Simulator
-from gateway.sandbox.webhook import Webhook
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.state.webhook import Webhook
+from gateway.sandbox.simulator.validation.rules import Refused
 from tests.sandbox.conftest import TOKEN, Bot
 
 TOO_OLD = (

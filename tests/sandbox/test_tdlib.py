@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from gateway.sandbox.markup import Unparsable
-from gateway.sandbox.markup_html import parse_html
+from gateway.sandbox.simulator.validation.markup import Unparsable
+from gateway.sandbox.simulator.validation.markup_html import parse_html
 from tests.tdlib.comparison import AGREED, PARSERS, compare_markup
 from tests.tdlib.texts import TextMaker
 

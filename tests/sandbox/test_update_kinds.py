@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox import setup_rules, update_kinds
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.delivery import update_types
+from gateway.sandbox.simulator.validation import setup_rules
 from tests.sandbox.conftest import TOKEN
 
 UPDATES = sorted((Path(__file__).parent.parent / "updates").glob("*.json"))
@@ -21,11 +22,11 @@ def test_every_real_update_has_a_queue_and_a_title(file: Path) -> None:
     content = update[kind]
     if not isinstance(content, dict):
         return
-    assert update_kinds.title(kind, content)
-    assert update_kinds.lifetime(kind) > 0
-    key = update_kinds.queue_key(kind, content)
-    person = update_kinds.user_id(content)
-    chat = update_kinds.chat_id(content)
+    assert update_types.title(kind, content)
+    assert update_types.lifetime(kind) > 0
+    key = update_types.queue_key(kind, content)
+    person = update_types.user_id(content)
+    chat = update_types.chat_id(content)
     assert key
     if kind == "message":
         assert key == chat
@@ -37,15 +38,15 @@ def test_every_real_update_has_a_queue_and_a_title(file: Path) -> None:
 
 def test_a_polls_answers_share_a_queue_with_the_poll() -> None:
     """By the poll's id, which is no number."""
-    poll = update_kinds.queue_key("poll", {"id": "5x"})
-    answer = update_kinds.queue_key("poll_answer", {"poll_id": "5x", "user": {"id": 1}})
-    assert poll == answer != update_kinds.queue_key("poll", {"id": "6x"})
+    poll = update_types.queue_key("poll", {"id": "5x"})
+    answer = update_types.queue_key("poll_answer", {"poll_id": "5x", "user": {"id": 1}})
+    assert poll == answer != update_types.queue_key("poll", {"id": "6x"})
 
 
 def test_a_members_queue_is_that_of_who_changed() -> None:
     """Not of who changed it."""
     change = {"from": {"id": 1}, "new_chat_member": {"user": {"id": 2}}}
-    assert update_kinds.queue_key("chat_member", change) == 2 + 6 * 2**33
+    assert update_types.queue_key("chat_member", change) == 2 + 6 * 2**33
 
 
 CHAT = {"id", "type"}

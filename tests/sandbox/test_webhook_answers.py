@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.sandbox.sender import LARGEST_ANSWER, Pace
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.delivery.webhook_sender import LARGEST_ANSWER, Pace
 from tests.sandbox.conftest import TOKEN
 from tests.sandbox.receiver import Receiver
 from tests.waiting import wait_until

@@ -11,12 +11,14 @@ from botgateway.chat.v1.reply_pb2 import (
     TextFormat,
 )
 
-from gateway.sandbox.links import BadLink
-from gateway.sandbox.links import check_link as check_link_in_sandbox
-from gateway.sandbox.markup import Parsed, Unparsable
-from gateway.sandbox.markup_html import parse_html
-from gateway.sandbox.markup_markdown import parse_markdown_v2
-from gateway.sandbox.markup_markdown_legacy import parse_markdown
+from gateway.sandbox.simulator.validation.links import BadLink
+from gateway.sandbox.simulator.validation.links import (
+    check_link as check_link_in_sandbox,
+)
+from gateway.sandbox.simulator.validation.markup import Parsed, Unparsable
+from gateway.sandbox.simulator.validation.markup_html import parse_html
+from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
+from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
 from gateway.telegram.outbound.formatted_text import split_formatted_text
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.errors import BotApiUnavailable
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.bot_settings import (
     delete_webhook,
     get_me,

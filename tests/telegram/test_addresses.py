@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.sandbox.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.links import BadLink, check_link
 from gateway.telegram.outbound.urls import is_complete_url, is_private_url, parse_url
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, compare_links, make_link

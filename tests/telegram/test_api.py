@@ -18,7 +18,7 @@ from gateway.domain.errors import (
     RecipientBlocked,
     RejectedPart,
 )
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.responses import ApiResponse, build_error, parse_response
 from tests.fakes import FakeClock

@@ -13,7 +13,7 @@ from botgateway.chat.v1 import message_pb2 as contract
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.files import proxy as module
 from gateway.telegram.files.proxy import (

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from tests.waiting import wait_until

@@ -1,6 +1,6 @@
 """The list of kinds, and what a webhook has to ask for."""
 
-from gateway.sandbox import setup_rules
+from gateway.sandbox.simulator.validation import setup_rules
 from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS
 from gateway.telegram.inbound.update_types import (
     OPT_IN_TYPES,

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
-from gateway.sandbox.albums import album
-from gateway.sandbox.rules import Upload as Received
+from gateway.sandbox.simulator.albums import album
+from gateway.sandbox.simulator.validation.rules import Upload as Received
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.media import MAX_PHOTO_BYTES, MAX_UPLOAD_BYTES
 from gateway.telegram.outbound.renderer import render

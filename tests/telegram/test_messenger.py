@@ -22,7 +22,7 @@ from msgspec import structs
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RecipientBlocked
 from gateway.domain.update import Update
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.messenger import TelegramMessenger
 

@@ -46,7 +46,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.update import Update
 from gateway.domain.user_texts import APOLOGY_TEXT
-from gateway.sandbox import query_rules
+from gateway.sandbox.simulator.validation import query_rules
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
 

@@ -28,16 +28,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.update import Update
-from gateway.sandbox.chats import Chats
-from gateway.sandbox.deliveries import Deliveries
-from gateway.sandbox.events import Events
-from gateway.sandbox.journal import Journal
-from gateway.sandbox.methods import Methods
-from gateway.sandbox.people import People
-from gateway.sandbox.presses import Press, Presses
-from gateway.sandbox.rules import Refused
-from gateway.sandbox.sender import Pace
-from gateway.sandbox.webhook import Webhook
+from gateway.sandbox.simulator.delivery.deliveries import Deliveries
+from gateway.sandbox.simulator.delivery.webhook_sender import Pace
+from gateway.sandbox.simulator.methods import Methods
+from gateway.sandbox.simulator.state.callback_queries import Press, Presses
+from gateway.sandbox.simulator.state.chats import Chats
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.state.users import People
+from gateway.sandbox.simulator.state.webhook import Webhook
+from gateway.sandbox.simulator.validation.rules import Refused
 from gateway.telegram.bot_api.responses import build_error, parse_response
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render

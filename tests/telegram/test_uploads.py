@@ -10,7 +10,7 @@ import pytest
 
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, CallRejected
-from gateway.sandbox.simulator import Simulator
+from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.multipart import MultipartClient
 from tests.waiting import LIMIT

@@ -20,9 +20,9 @@ from botgateway.profile.v1.profile_service_pb2_grpc import (
 )
 
 from gateway.sandbox.samples.conversation import Conversation
+from gateway.sandbox.samples.idempotency import AnswerOnce
 from gateway.sandbox.samples.matching import Matching
 from gateway.sandbox.samples.notification import Notification
-from gateway.sandbox.samples.once import AnswerOnce
 from gateway.sandbox.samples.profile import Profile
 
 GRACE_SECONDS = 5.0

@@ -31,8 +31,8 @@ from gateway.sandbox.samples.media import (
     send_document,
     send_photo,
 )
-from gateway.sandbox.samples.people import PEOPLE
 from gateway.sandbox.samples.replies import WORDS
+from gateway.sandbox.samples.sample_people import PEOPLE
 
 WORD_SECONDS = 0.2
 """From one word of a streamed answer to the next, so that one can see it grow."""

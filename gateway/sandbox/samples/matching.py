@@ -17,7 +17,7 @@ from botgateway.matching.v1.matching_service_pb2 import (
 from botgateway.matching.v1.matching_service_pb2_grpc import MatchingServiceServicer
 from grpc.aio import ServicerContext
 
-from gateway.sandbox.samples.people import PEOPLE
+from gateway.sandbox.samples.sample_people import PEOPLE
 
 
 class Matching(MatchingServiceServicer):

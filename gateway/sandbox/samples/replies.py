@@ -24,7 +24,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Row,
 )
 
-from gateway.sandbox.samples.people import MARGARET
+from gateway.sandbox.samples.sample_people import MARGARET
 
 
 def _keyboard(_: IncomingMessage) -> Reply:

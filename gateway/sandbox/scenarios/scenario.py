@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from gateway.sandbox.scenarios.verbs import Act
+from gateway.sandbox.scenarios.steps import Act
 
 
 class User(Struct, frozen=True):

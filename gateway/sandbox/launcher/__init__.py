@@ -1,0 +1,1 @@
+"""Starts the simulator, the sample services and the gateway."""

@@ -1,0 +1,146 @@
+"""Starts the sandbox: a Bot API simulator with its page, sample services, the gateway.
+
+What users do on the page reaches the gateway by its webhook; see `stack.py` for what
+the gateway is told.
+
+Concurrency: one task. It starts the parts in order and stops them in reverse; see
+`subprocesses.py` for how a child ends. The first signal stops the sandbox, the second
+one kills it.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from gateway.sandbox.launcher.service_targets import (
+    LOOPBACK,
+    find_places,
+    free_ports,
+    port_fault,
+)
+from gateway.sandbox.launcher.stack import Ports, Secrets, running
+from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
+
+USER = 1001
+
+
+async def run_sandbox(
+    services: Collection[str],
+    port: int = 8000,
+    *,
+    ops_port: int = 9000,
+    simulator_port: int = 8081,
+    samples_port: int = 50051,
+    host: str = LOOPBACK,
+    targets: Mapping[str, str] | None = None,
+    secrets: Secrets | None = None,
+) -> int:
+    """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        services: the names of all routed services, as in their settings. Those that
+            are no samples may have a target in the environment.
+        port: where the gateway takes updates.
+        ops_port: where the gateway shows its metrics.
+        simulator_port: where the Bot API simulator answers.
+        samples_port: where the sample services answer; another one is taken if a
+            target has it.
+        host: the address for all of them, which must be loopback.
+        targets: addresses of services that take the place of samples.
+        secrets: what the parts share. None: random ones.
+
+    Returns:
+        The exit code: 0 after a signal, 1 if a part ended by itself or did not start,
+        2 if a port or the host cannot be used.
+    """
+    if host not in {LOOPBACK, "localhost"}:
+        sys.stderr.write(
+            f"--host {host}: the sandbox binds to loopback only ({LOOPBACK})\n"
+        )
+        return 2
+    targets = targets or {}
+    secrets = secrets or Secrets()
+    if str(samples_port) in {target.rpartition(":")[2] for target in targets.values()}:
+        (samples_port,) = free_ports(1)
+    ports = Ports(
+        gateway=port, ops=ops_port, simulator=simulator_port, samples=samples_port
+    )
+    if fault := _fault(ports):
+        sys.stderr.write(f"{fault}\n")
+        return 2
+    children = Children()
+    with on_signals(children):
+        try:
+            places = find_places(services, samples_port, targets)
+            async with running(children, ports, places, secrets=secrets):
+                sys.stdout.write(_welcome(ports, secrets))
+                sys.stdout.flush()
+                await children.watch()
+        except Stopped:
+            pass
+        except Ended as ended:
+            sys.stderr.write(f"the sandbox stopped: {ended}\n")
+            return 1
+    return 0
+
+
+def _fault(ports: Ports) -> str:
+    """Tell which port cannot be used. Empty: all can."""
+    numbers = {
+        "gateway": ports.gateway,
+        "metrics": ports.ops,
+        "Bot API simulator": ports.simulator,
+        "sample services": ports.samples,
+    }
+    for part, number in numbers.items():
+        if fault := port_fault(number):
+            return f"port {number} ({part}) cannot be used: {fault}"
+    return ""
+
+
+@contextmanager
+def on_signals(children: Children) -> Iterator[None]:
+    """Let signals stop the children inside of the block."""
+    loop = asyncio.get_running_loop()
+    # SIGHUP comes when the terminal is closed.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, children.stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _welcome(ports: Ports, secrets: Secrets) -> str:
+    gateway = ports.gateway_url
+    ops = f"http://{LOOPBACK}:{ports.ops}"
+    api = f"http://{LOOPBACK}:{ports.simulator}"
+    # The number of an update is the second in which it is pasted: a new one each time.
+    return f"""
+The sandbox is up. Ctrl-C stops it. Open its page in a browser:
+
+  {api}/
+
+  gateway            {gateway}/health
+  metrics            {ops}/metrics
+  Bot API simulator  {api}
+
+Or say something as user {USER} ("match", /start, /profile, /notifications off, /help):
+
+  curl -sS {gateway}/webhook/telegram \\
+    -H 'Content-Type: application/json' \\
+    -H 'X-Telegram-Bot-Api-Secret-Token: {secrets.webhook}' \\
+    -d '{{"update_id": '$(date +%s)', "message": {{"message_id": 1, \
+"date": '$(date +%s)', "text": "hello", \
+"chat": {{"id": {USER}, "type": "private"}}, \
+"from": {{"id": {USER}, "is_bot": false, "first_name": "Ada"}}}}}}'
+
+See the reply:
+
+  curl -sS {api}/chats/{USER}
+
+"""

@@ -1,0 +1,163 @@
+"""Reads the files of scenarios and finds all that is wrong with them, at once."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.scenarios.scenario import Scenario, Step, User
+from gateway.sandbox.scenarios.steps import ALONE, VERBS, duration
+from gateway.sandbox.scenarios.yaml_loader import Document, line
+from gateway.sandbox.simulator.state.users import LARGEST_ID
+
+WITHIN_SECONDS = 5.0
+"""How long a step may wait until what it says is true."""
+PACE_SECONDS = 1.0
+"""How long a user takes between two doings: the gateway serves one a second."""
+
+_FIELDS = ("name", "users", "timeout", "pace", "steps")
+_NAME = re.compile(r"[^\W\d_][\w-]{0,63}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
+    """Read files.
+
+    Raises:
+        ConfigurationError: all that is wrong with all of them.
+    """
+    scenarios = []
+    faults: list[str] = []
+    for path in paths:
+        try:
+            scenarios.append(read_scenario(str(path), path.read_text("utf-8")))
+        except OSError as error:
+            faults.append(f"{path}: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{path}: is not UTF-8")
+        except ConfigurationError as error:
+            faults += error.problems
+    if faults:
+        raise ConfigurationError(faults)
+    return scenarios
+
+
+def read_scenario(path: str, text: str) -> Scenario:
+    """Read the text of a file.
+
+    Raises:
+        ConfigurationError: all that is wrong with it.
+    """
+    document = Document(path)
+    root = document.compose(text)
+    fields = document.pairs(root)
+    for name, (key, _) in fields.items():
+        if name not in _FIELDS:
+            document.fault(key, f"{name} is none of {', '.join(_FIELDS)}")
+    nodes = {name: value for name, (_, value) in fields.items()}
+    within = _seconds(document, nodes.get("timeout"), WITHIN_SECONDS)
+    pace = _seconds(document, nodes.get("pace"), PACE_SECONDS)
+    users = _users(document, nodes.get("users"))
+    names = [user.name for user in users]
+    items = document.items(nodes.get("steps"), "steps")
+    steps = [_step(document, item, names, within) for item in items]
+    title = document.read(nodes.get("name"), lambda given: given or Path(path).stem)
+    if document.faults:
+        raise ConfigurationError(document.faults)
+    return Scenario(
+        path=path,
+        name=title or "",
+        users=tuple(users),
+        pace=pace,
+        steps=tuple(step for step in steps if step),
+    )
+
+
+def _seconds(document: Document, node: Node | None, default: float) -> float:
+    read = document.read(node, duration) if node else default
+    return default if read is None else read
+
+
+def _users(document: Document, node: Node | None) -> list[User]:
+    """Read a list of names, or a map of them to ids or to id and language."""
+    users: list[User] = []
+    if isinstance(node, MappingNode):
+        for name, (key, value) in document.pairs(node).items():
+            users.append(_user(document, key, name, value))
+    else:
+        for item in document.items(node, "users"):
+            name = document.read(item, lambda given: given or "") or ""
+            users.append(_user(document, item, name, None))
+    names = [user.name for user in users]
+    ids = [user.id for user in users if user.id is not None]
+    if len({*names}) < len(names) or len({*ids}) < len(ids):
+        document.fault(node, "users: each one needs a name and an id of their own")
+    return users
+
+
+def _user(document: Document, key: Node, name: str, value: Node | None) -> User:
+    if not _NAME.fullmatch(name) or name in {each.split()[0] for each in ALONE}:
+        document.fault(key, f"`{name}` is no name for a user: it is one word")
+    if not isinstance(value, MappingNode):
+        return User(name, document.read(value, _id))
+    fields = {each: node for each, (_, node) in document.pairs(value).items()}
+    if not fields.keys() <= {"id", "language"}:
+        document.fault(value, "a user has an id and a language")
+    language = document.read(fields.get("language"), _language)
+    return User(name, document.read(fields.get("id"), _id), language or "en")
+
+
+def _id(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if not re.fullmatch("[0-9]{1,16}", given) or not 0 < int(given) <= LARGEST_ID:
+        raise ValueError("a user's id is a number of at most 52 bits")
+    return int(given)
+
+
+def _language(given: str | None) -> str:
+    if given is None or not _LANGUAGE.fullmatch(given):
+        raise ValueError("a language is a tag such as en or pt-br")
+    return given
+
+
+def _step(
+    document: Document, node: Node, users: Collection[str], within: float
+) -> Step | None:
+    """Read `ada says: hello`, also with a line `within: 10s` below it."""
+    value: Node | None = None
+    key = node
+    if not isinstance(node, ScalarNode):
+        fields = document.pairs(node)
+        _, limit = fields.pop("within", (None, None))
+        within = _seconds(document, limit, within)
+        if len(fields) != 1:
+            document.fault(node, "a step is one line, and perhaps `within: 10s`")
+            return None
+        ((key, value),) = fields.values()
+    phrase = " ".join(str(key.value).split())
+    user, _, rest = ("", "", phrase) if phrase in ALONE else phrase.partition(" ")
+    verb = (VERBS if user else ALONE).get(rest)
+    if user and user not in users and verb:
+        document.fault(key, f"{user} is none of the users")
+        return None
+    if not verb:
+        document.fault(key, f"there is no step `{phrase}`{_hint(phrase, users)}")
+        return None
+    act = document.read(value, verb)
+    if not act:
+        return None
+    given = "" if value is None else f": {' '.join(str(value.value).split())}"
+    return Step(line=line(key), words=phrase + given, user=user, act=act, within=within)
+
+
+def _hint(phrase: str, users: Collection[str]) -> str:
+    """Say what may have been meant, or what there is."""
+    known = [f"{user} {verb}" for user in users for verb in VERBS] + list(ALONE)
+    close = difflib.get_close_matches(phrase, known, 1)
+    if close:
+        return f"; is it `{close[0]}`?"
+    return f"; there are NAME {', NAME '.join(VERBS)}, {', '.join(ALONE)}"

@@ -1,0 +1,106 @@
+"""Plays files of scenarios against services: a team's end-to-end tests for its bot.
+
+Concurrency: one task starts the parts, plays the scenarios one after the other in a
+task that ends with them, and stops the parts. A part that ends by itself, or a signal,
+ends the playing.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from gateway.sandbox.launcher.launch import on_signals
+from gateway.sandbox.launcher.service_targets import find_places, free_ports
+from gateway.sandbox.launcher.stack import Ports, running
+from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
+from gateway.sandbox.scenarios.player import Report, new_ids, play
+from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
+from gateway.sandbox.scenarios.scenario import Scenario
+from gateway.sandbox.server import Simulator
+
+_STANDARD_ERROR = 2
+"""Gets what the parts print: standard output is the report's."""
+_MOST_USERS = 100_000
+
+
+async def run_scenarios(
+    scenarios: Sequence[Scenario],
+    services: Collection[str],
+    targets: Mapping[str, str],
+    *,
+    json: Path | None = None,
+    junit: Path | None = None,
+) -> int:
+    """Start a sandbox on free ports, play scenarios, and stop it.
+
+    Args:
+        scenarios: what to play.
+        services: the names of all routed services, as in their settings.
+        targets: addresses of services that take the place of samples.
+        json: a file for a report to programs.
+        junit: a file for a report to CI.
+
+    Returns:
+        The exit code: 0 if all went well, 1 if a scenario failed, if a part of the
+        sandbox ended or did not start, or if a report cannot be written, 130 after a
+        signal.
+    """
+    began = time.monotonic()
+    children = Children(_STANDARD_ERROR)
+    gateway, ops, simulator, samples = free_ports(4)
+    ports = Ports(gateway=gateway, ops=ops, simulator=simulator, samples=samples)
+    with on_signals(children):
+        try:
+            async with running(
+                children,
+                ports,
+                find_places(services, samples, targets),
+                settings={"LOG_LEVEL": "ERROR"},
+                most_users=_MOST_USERS,
+            ) as stage:
+                reports = await children.during(_play_all(scenarios, stage))
+        except Stopped:
+            sys.stderr.write("stopped by a signal\n")
+            return 130
+        except Ended as ended:
+            sys.stderr.write(f"the sandbox stopped: {ended}\n")
+            return 1
+    seconds = time.monotonic() - began
+    _print(summary(reports, seconds))
+    written = _write(json, as_json, reports, seconds)
+    written &= _write(junit, as_junit, reports, seconds)
+    return 0 if written and not any(report.failed for report in reports) else 1
+
+
+async def _play_all(
+    scenarios: Sequence[Scenario], simulator: Simulator
+) -> list[Report]:
+    ids = new_ids()
+    reports = []
+    for scenario in scenarios:
+        report = await play(scenario, simulator, ids)
+        _print("\n".join(as_lines(report)) + "\n")
+        reports.append(report)
+    return reports
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _write(
+    path: Path | None,
+    show: Callable[[Sequence[Report], float], bytes],
+    reports: Sequence[Report],
+    seconds: float,
+) -> bool:
+    """Write a report, if one is wanted. False: it cannot be written."""
+    if path:
+        try:
+            path.write_bytes(show(reports, seconds))
+        except OSError as error:
+            sys.stderr.write(f"{path}: {error.strerror}\n")
+            return False
+    return True

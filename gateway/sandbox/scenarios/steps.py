@@ -1,0 +1,242 @@
+"""What can stand in a scenario: what users do, and what they should see.
+
+A verb reads what stands after its colon when the file is read, and acts when it is
+played. Reading raises ValueError with a message for a person; acting raises Failure,
+or BadInput of the desk.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from gateway.domain.processing_record import Outcome
+from gateway.sandbox.scenarios.environment import Failure, Person, Stage
+from gateway.sandbox.scenarios.observed_messages import MEDIA, buttons_of
+from gateway.sandbox.scenarios.patterns import Pattern, read_pattern
+from gateway.sandbox.simulator.actions.user_actions import BURST_LIMIT
+from gateway.sandbox.simulator.state.attachments import CAPTIONED, KINDS
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+T = TypeVar("T")
+
+Act = Callable[[Stage, str], Awaitable[None]]
+"""Does a step of the user with this name."""
+Verb = Callable[[str | None], Act]
+"""Reads what stands after the colon (None: nothing) and gives what to do."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
+_LONGEST = 600.0
+
+
+def duration(given: str | None) -> float:
+    """Read a time: `500ms`, `2s` or `1m`, at most ten minutes. Gives seconds."""
+    found = _DURATION.fullmatch(given or "")
+    seconds = float(found[1]) * _UNITS[found[2]] if found else _LONGEST + 1
+    if seconds > _LONGEST:
+        raise ValueError("needs a time such as 500ms, 2s or 1m, at most 10m")
+    return seconds
+
+
+def _text(given: str | None) -> str:
+    if given is None or not given.strip():
+        raise ValueError("needs a text")
+    return given
+
+
+def _pattern(given: str | None) -> Pattern:
+    return read_pattern(_text(given))
+
+
+def _answer(given: str | None) -> Pattern:
+    if given is None:
+        raise ValueError('needs a text, or "" for none')
+    return read_pattern(given)
+
+
+def _any_or_pattern(given: str | None) -> Pattern:
+    return read_pattern("*" if given is None else given)
+
+
+def _caption(given: str | None) -> str:
+    return given or ""
+
+
+def _nothing(given: str | None) -> None:
+    if given is not None:
+        raise ValueError("needs nothing after it")
+
+
+def _while(given: str | None) -> float:
+    return 1.0 if given is None else duration(given)
+
+
+def _one_of(names: frozenset[str], given: str | None) -> str:
+    if given not in names:
+        raise ValueError(f"needs one of {', '.join(sorted(names))}")
+    return str(given)
+
+
+def _count(least: int, most: int, given: str | None) -> int:
+    if not given or not re.fullmatch("[0-9]{1,6}", given):
+        raise ValueError("needs a number")
+    if not least <= int(given) <= most:
+        raise ValueError(f"needs a number from {least} to {most}")
+    return int(given)
+
+
+async def _say(stage: Stage, person: Person, text: str) -> None:
+    await stage.pace(person)
+    stage.did(person, (await stage.desk.say(person.id, text))["update_id"])
+
+
+async def _attach(stage: Stage, person: Person, kind: str) -> None:
+    await _attach_with(kind, stage, person, "")
+
+
+async def _attach_with(kind: str, stage: Stage, person: Person, caption: str) -> None:
+    await stage.pace(person)
+    sent = await stage.desk.attach(person.id, kind, caption)
+    stage.did(person, sent["update_id"])
+
+
+async def _album(stage: Stage, person: Person, count: int) -> None:
+    await stage.pace(person)
+    sent = await stage.desk.album(person.id, count)
+    stage.did(person, sent["update_ids"][-1])
+
+
+async def _burst(stage: Stage, person: Person, count: int) -> None:
+    await stage.pace(person)
+    sent = await stage.desk.burst(person.id, count)
+    stage.did(person, sent["update_ids"][-1])
+
+
+async def _block(stage: Stage, person: Person, _: None, *, blocked: bool) -> None:
+    await stage.pace(person)
+    sent = await stage.desk.block(person.id, blocked=blocked)
+    stage.did(person, sent["update_id"])
+
+
+async def _press(stage: Stage, person: Person, button: Pattern) -> None:
+    """Press the newest button with this text, or with this data."""
+    await stage.pace(person)
+    message_id, pressed = await _find_button(stage, person, button)
+    if "callback_data" not in pressed:
+        raise Failure("the bot does not hear of this button: it opens an address")
+    sent = await stage.desk.press(
+        person.id, person.id, message_id, pressed["callback_data"]
+    )
+    stage.did(person, sent["update_id"])
+
+
+async def _see_button(stage: Stage, person: Person, button: Pattern) -> None:
+    await _find_button(stage, person, button)
+
+
+async def _find_button(
+    stage: Stage, person: Person, button: Pattern
+) -> tuple[int, Parameters]:
+    """Wait for the newest button with this text or data; give its message and it."""
+    found: list[tuple[int, Parameters]] = []
+
+    def is_there() -> bool:
+        found[:] = [
+            (message["message_id"], each)
+            for message in reversed(stage.chat(person))
+            if message["from"]["is_bot"]
+            for each in buttons_of(message)
+            if button.fits(each["text"]) or each.get("callback_data") == button.words
+        ]
+        return bool(found)
+
+    if not await stage.until(is_there, stage.within):
+        raise Failure(f"there was no such button within {stage.within:g} s")
+    return found[0]
+
+
+async def _see_media(
+    media: str, stage: Stage, person: Person, caption: Pattern
+) -> None:
+    def is_there() -> bool:
+        return person.sight.look("message", caption, media)
+
+    if not await stage.until(is_there, stage.within):
+        raise Failure(f"there was no such {media} within {stage.within:g} s")
+
+
+async def _see(kind: str, stage: Stage, person: Person, pattern: Pattern) -> None:
+    if not await stage.until(lambda: person.sight.look(kind, pattern), stage.within):
+        raise Failure(f"there was no such {kind} within {stage.within:g} s")
+
+
+async def _see_nothing(stage: Stage, person: Person, seconds: float) -> None:
+    if await stage.until(lambda: bool(person.sight.unseen()), seconds):
+        raise Failure("\n".join(["this came:", *person.sight.unseen()]))
+
+
+async def _wait(_: Stage, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def _expect(stage: Stage, outcome: str) -> None:
+    entry = stage.last
+    if not entry:
+        raise Failure("nothing was sent before that the bot wants to know of")
+    if not await stage.until(lambda: entry.row.outcome == outcome, stage.within):
+        raise Failure(f"it was not {outcome} within {stage.within:g} s")
+
+
+def _verb(
+    read: Callable[[str | None], T],
+    act: Callable[[Stage, Person, T], Awaitable[None]],
+) -> Verb:
+    def bind(given: str | None) -> Act:
+        value = read(given)
+        return lambda stage, name: act(stage, stage.person(name), value)
+
+    return bind
+
+
+def _alone(
+    read: Callable[[str | None], T], act: Callable[[Stage, T], Awaitable[None]]
+) -> Verb:
+    def bind(given: str | None) -> Act:
+        value = read(given)
+        return lambda stage, _: act(stage, value)
+
+    return bind
+
+
+VERBS: Mapping[str, Verb] = {
+    "says": _verb(_text, _say),
+    "presses": _verb(_pattern, _press),
+    "attaches": _verb(partial(_one_of, KINDS), _attach),
+    **{
+        f"attaches {kind}": _verb(_caption, partial(_attach_with, kind))
+        for kind in sorted(CAPTIONED)
+    },
+    "sends album": _verb(partial(_count, 2, 10), _album),
+    "sends burst": _verb(partial(_count, 1, BURST_LIMIT), _burst),
+    "blocks the bot": _verb(_nothing, partial(_block, blocked=True)),
+    "unblocks the bot": _verb(_nothing, partial(_block, blocked=False)),
+    "sees": _verb(_pattern, partial(_see, "message")),
+    "sees edit": _verb(_pattern, partial(_see, "edit")),
+    "sees toast": _verb(_answer, partial(_see, "toast")),
+    "sees alert": _verb(_pattern, partial(_see, "alert")),
+    **{
+        f"sees {media}": _verb(_any_or_pattern, partial(_see_media, media))
+        for media in MEDIA
+    },
+    "sees button": _verb(_pattern, _see_button),
+    "sees nothing": _verb(_while, _see_nothing),
+}
+"""What stands after a user's name."""
+
+ALONE: Mapping[str, Verb] = {
+    "wait": _alone(duration, _wait),
+    "expect outcome": _alone(partial(_one_of, frozenset(Outcome)), _expect),
+}
+"""What stands without a user."""

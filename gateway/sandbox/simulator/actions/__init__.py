@@ -1,0 +1,1 @@
+"""What users do, and the updates that follow from it."""

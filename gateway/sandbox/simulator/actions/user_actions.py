@@ -1,0 +1,255 @@
+"""What users do: say something, press a button, block the bot; and switching faults.
+
+The page, scenarios and tests use the same methods; `ui/endpoints.py` is their HTTP.
+"""
+
+import asyncio
+import secrets
+import time
+
+from gateway.sandbox.simulator.actions import message_builder
+from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.delivery.deliveries import Deliveries
+from gateway.sandbox.simulator.faults.persistent import Settings, StandingFaults
+from gateway.sandbox.simulator.state import attachments
+from gateway.sandbox.simulator.state.callback_queries import Press, Presses
+from gateway.sandbox.simulator.state.chats import Chats
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.users import People, User, sender
+from gateway.sandbox.simulator.validation.keyboard_rules import CALLBACK_DATA_BYTES
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+BURST_LIMIT = 10_000
+_BATCH = 50
+"""Messages of a burst between which others have their turn."""
+
+
+class Desk:
+    """The users' side of the simulator.
+
+    An update's id is None where the bot does not want such updates.
+    """
+
+    def __init__(
+        self,
+        bot: Parameters,
+        *,
+        people: People,
+        chats: Chats,
+        presses: Presses,
+        deliveries: Deliveries,
+        faults: StandingFaults,
+        events: Events,
+    ) -> None:
+        self._bot = bot
+        self._people = people
+        self._chats = chats
+        self._presses = presses
+        self._deliveries = deliveries
+        self._faults = faults
+        self._events = events
+
+    async def say(
+        self, user: int, text: str, chat: int | None = None, reply_to: int = 0
+    ) -> Parameters:
+        """Let a user write a message.
+
+        Args:
+            user: who.
+            text: what; commands in it are marked.
+            chat: a group. None: the private chat.
+            reply_to: the message that is answered. 0, or one that is gone: none.
+
+        Returns:
+            `update_id` and `message_id`.
+
+        Raises:
+            BadInput: there is no such user, or the text is empty or too long.
+        """
+        quoted = self._chats.quoted(user if chat is None else chat, reply_to)
+        return self._message(
+            self._user(user), chat, message_builder.text(text) | quoted
+        )
+
+    async def press(
+        self, user: int, chat: int, message_id: int, data: str
+    ) -> Parameters:
+        """Let a user press a button.
+
+        The message need not have a button with this data: clients can send any.
+
+        Returns:
+            `update_id` and `callback_query_id`.
+
+        Raises:
+            BadInput: there is no such user or message, or the data is too long.
+        """
+        person = self._user(user)
+        message = self._chats.find(self._chat(person, chat), message_id)
+        if not message or not message["from"]["is_bot"]:
+            raise BadInput(f"the bot has no message {message_id} in chat {chat}")
+        if not 1 <= len(data.encode()) <= CALLBACK_DATA_BYTES:
+            raise BadInput(f"data: 1 to {CALLBACK_DATA_BYTES} bytes")
+        query_id = self._presses.add(Press(user, chat, message_id))
+        query = {
+            "id": query_id,
+            "from": sender(person),
+            "message": message,
+            "chat_instance": str(-(5 * 10**18) - chat),
+            "data": data,
+        }
+        update_id = self._deliveries.add("callback_query", query)
+        return {"update_id": update_id, "callback_query_id": query_id}
+
+    async def attach(
+        self, user: int, kind: str, caption: str = "", chat: int | None = None
+    ) -> Parameters:
+        """Let a user send an attachment.
+
+        Returns:
+            `update_id` and `message_id`.
+
+        Raises:
+            BadInput: there is no such user or kind, or it has no caption.
+        """
+        person = self._user(user)
+        if kind not in attachments.KINDS:
+            raise BadInput(f"kind: one of {', '.join(sorted(attachments.KINDS))}")
+        if caption and kind not in attachments.CAPTIONED:
+            raise BadInput(f"a {kind} has no caption")
+        content = attachments.attachment(kind, person) | message_builder.caption(
+            caption
+        )
+        return self._message(person, chat, content)
+
+    async def album(self, user: int, count: int = 3) -> Parameters:
+        """Let a user send several photos at once: a message for each of them.
+
+        Returns:
+            `update_ids` and `message_ids`.
+
+        Raises:
+            BadInput: there is no such user, or it is not 2 to 10 photos.
+        """
+        person = self._user(user)
+        if not 2 <= count <= 10:
+            raise BadInput("count: an album has 2 to 10 photos")
+        group = {"media_group_id": str(secrets.randbelow(10**17))}
+        sent = [
+            self._message(person, None, attachments.attachment("photo", person) | group)
+            for _ in range(count)
+        ]
+        return _many(sent)
+
+    async def burst(self, user: int, count: int = 20, text: str = "") -> Parameters:
+        """Let a user write many messages at once.
+
+        Args:
+            user: who.
+            count: how many.
+            text: the text of each. Empty: they are numbered.
+
+        Returns:
+            `update_ids` and `message_ids`.
+
+        Raises:
+            BadInput: there is no such user, or too many messages.
+        """
+        person = self._user(user)
+        if not 1 <= count <= BURST_LIMIT:
+            raise BadInput(f"count: 1 to {BURST_LIMIT}")
+        sent = []
+        for number in range(1, count + 1):
+            content = message_builder.text(text or f"Message {number}")
+            sent.append(self._message(person, None, content))
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+        return _many(sent)
+
+    async def block(self, user: int, *, blocked: bool) -> Parameters:
+        """Let a user block the bot, or unblock it.
+
+        Returns:
+            `update_id`: None also if nothing changed.
+
+        Raises:
+            BadInput: there is no such user.
+        """
+        person = self._user(user)
+        if (user in self._people.blocked) == blocked:
+            return {"update_id": None}
+        self._people.block(person, blocked=blocked)
+        banned = {"user": self._bot, "status": "kicked", "until_date": 0}
+        member = {"user": self._bot, "status": "member"}
+        change = {
+            "chat": self._people.chat(user),
+            "from": sender(person),
+            "date": int(time.time()),
+            "old_chat_member": member if blocked else banned,
+            "new_chat_member": banned if blocked else member,
+        }
+        return {"update_id": self._deliveries.add("my_chat_member", change)}
+
+    async def add_user(
+        self, first_name: str, language_code: str = "en", user_id: int | None = None
+    ) -> Parameters:
+        """Add a user, or put one in the place of the user who has this id.
+
+        Returns:
+            The user.
+
+        Raises:
+            BadInput: the name is empty or too long, or there are enough users.
+        """
+        name = message_builder.name(first_name)
+        language = message_builder.language(language_code)
+        try:
+            user = self._people.add(name, language, user_id)
+        except OverflowError:
+            raise BadInput("there are enough users") from None
+        return self._people.view(user)
+
+    async def fault(self, name: str, settings: Settings | None) -> list[Parameters]:
+        """Switch a fault of the Bot API on, or off with None.
+
+        Returns:
+            All faults, as the page shows them.
+
+        Raises:
+            BadInput: there is no such fault, or a setting is out of its range.
+        """
+        if name not in self._faults.NAMES:
+            raise BadInput(f"name: one of {', '.join(self._faults.NAMES)}")
+        try:
+            self._faults.switch(name, settings)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        self._events.publish("faults", faults=self._faults.views())
+        return self._faults.views()
+
+    def _message(self, user: User, chat: int | None, content: Parameters) -> Parameters:
+        chat_id = self._chat(user, user.id if chat is None else chat)
+        if chat_id in self._people.blocked:
+            raise BadInput(f"{user.first_name} blocked the bot; unblock it first")
+        message = self._chats.show(sender(user), chat_id, content)
+        update_id = self._deliveries.add("message", message)
+        return {"update_id": update_id, "message_id": message["message_id"]}
+
+    def _user(self, user_id: int) -> User:
+        user = self._people.find(user_id)
+        if not user:
+            raise BadInput(f"there is no user {user_id}")
+        return user
+
+    @staticmethod
+    def _chat(user: User, chat_id: int) -> int:
+        if chat_id != user.id and not -(2**52) < chat_id < 0:
+            raise BadInput("chat: the user's own id, or the negative id of a group")
+        return chat_id
+
+
+def _many(sent: list[Parameters]) -> Parameters:
+    return {
+        "update_ids": [each["update_id"] for each in sent],
+        "message_ids": [each["message_id"] for each in sent],
+    }

@@ -1,0 +1,1 @@
+"""Delivers updates to the bot: by webhook or getUpdates."""

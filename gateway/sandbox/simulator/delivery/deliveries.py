@@ -1,0 +1,194 @@
+"""Brings updates to the bot: through its webhook, or by getUpdates where there is none.
+
+Concurrency: one event loop. Adding an update and changing the webhook never wait. The
+senders' tasks live inside of `running` and end with it; see `webhook_sender.py` for
+their rules. The tasks of a replaced webhook may still be ending; it gets nothing.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+import aiohttp
+import msgspec
+
+from gateway.sandbox.simulator.delivery import update_types
+from gateway.sandbox.simulator.delivery.long_polling import Polling
+from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
+from gateway.sandbox.simulator.delivery.webhook_sender import CarryOut, Pace, Sender
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.state.webhook import Webhook, drops_pending
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+_TELL_SECONDS = 0.2
+"""At most so often the webhook's state is told to pages."""
+_IDLE_SECONDS = 60.0
+"""How long Telegram keeps a connection open without use."""
+
+
+class Deliveries:
+    """The updates of a bot, from their creation until they are confirmed.
+
+    Args:
+        carry_out: carries out the method call in an answer of the webhook.
+    """
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        journal: Journal,
+        events: Events,
+        pace: Pace,
+        carry_out: CarryOut = lambda _, __: None,
+    ) -> None:
+        self._carry_out = carry_out
+        self._webhook = webhook
+        self._journal = journal
+        self._events = events
+        self._pace = pace
+        self._queue = UpdateQueue(self._changed)
+        self._polling = Polling(webhook, journal, self._queue)
+        # Random as Telegram's: a service of the developer's own, which outlives this
+        # program, must not take a new update for one that it has seen.
+        first = random.randrange(10**8, 9 * 10**8)  # noqa: S311 - no secret
+        self._update_ids = count(first)
+        self._session: aiohttp.ClientSession | None = None
+        self._sender: Sender | None = None
+        self._ends: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, kind: str, content: Parameters) -> int | None:
+        """Create an update.
+
+        Args:
+            kind: such as message.
+            content: what is in it, as Telegram has it.
+
+        Returns:
+            Its number. None: the bot does not want this kind (`allowed_updates`), or
+            the queue is full, so that Telegram would lose it.
+        """
+        if not self._webhook.wants(kind):
+            return None
+        update_id, now = next(self._update_ids), time.time()
+        waiting = Waiting(
+            update_id,
+            update_types.queue_key(kind, content),
+            # All of it in ASCII, as Telegram writes it.
+            json.dumps({"update_id": update_id, kind: content}).encode(),
+            now + update_types.lifetime(kind),
+        )
+        row = UpdateRow(
+            update_id=update_id,
+            kind=kind,
+            user_id=update_types.user_id(content),
+            chat_id=update_types.chat_id(content),
+            title=update_types.title(kind, content),
+            sent_at=now,
+        )
+        if not self._queue.append(waiting):
+            return None
+        self._journal.record(row, waiting.body)
+        if self._sender:
+            self._sender.load()
+        self._polling.wake()
+        return update_id
+
+    def set_webhook(self, parameters: Parameters) -> None:
+        """Carry out setWebhook.
+
+        Raises:
+            Refused: Telegram would refuse it.
+        """
+        self._restart(parameters, changed=self._webhook.set(parameters))
+
+    def delete_webhook(self, parameters: Parameters) -> None:
+        """Carry out deleteWebhook."""
+        self._restart(parameters, changed=self._webhook.delete())
+
+    async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
+        """Carry out getUpdates.
+
+        Raises:
+            Refused: there is a webhook, or somebody else asks too.
+        """
+        return await self._polling.get_updates(parameters)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver inside of the block. What is not confirmed then is kept."""
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+            headers={"Accept-Encoding": "gzip, deflate"},
+            skip_auto_headers=("User-Agent", "Accept"),
+        ) as session:
+            self._session = session
+            self._start()
+            try:
+                yield
+            finally:
+                self._stop()
+                self._session = None
+                if self._timer:
+                    self._timer.cancel()
+                    self._timer = None
+                await asyncio.gather(*self._ends)
+                self._ends.clear()
+
+    def _restart(self, parameters: Parameters, *, changed: bool) -> None:
+        dropped = drops_pending(parameters)
+        if changed or dropped:
+            self._stop()
+        if dropped:
+            for waiting in self._queue.clear():
+                self._journal.dropped(waiting.update_id)
+        if changed or dropped:
+            self._start()
+        self._polling.wake()
+        self._tell()
+
+    def _start(self) -> None:
+        if self._session and self._webhook.url:
+            self._sender = Sender(
+                self._webhook,
+                self._queue,
+                self._journal,
+                failed=self._failed,
+                carry_out=self._carry_out,
+                session=self._session,
+                pace=self._pace,
+            )
+            self._sender.load()
+
+    def _stop(self) -> None:
+        if self._sender:
+            end = asyncio.create_task(self._sender.stop(), name="end of a sender")
+            self._ends.add(end)
+            end.add_done_callback(self._ended)
+            self._sender = None
+
+    def _ended(self, end: asyncio.Task[None]) -> None:
+        # A fault of our own stays, so that `running` raises it.
+        if end.cancelled() or not end.exception():
+            self._ends.discard(end)
+
+    def _failed(self, words: str) -> None:
+        self._webhook.fail(words)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._webhook.info["pending_update_count"] = len(self._queue)
+        if self._events.listened and not self._timer:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_TELL_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self._events.publish("webhook", webhook=self._webhook.info)

@@ -1,0 +1,101 @@
+"""getUpdates: updates for a bot that has no webhook.
+
+Concurrency: any number of calls may wait at the same time, but a new one ends the one
+before it with an error, as at Telegram.
+"""
+
+import asyncio
+import contextlib
+import time
+
+import msgspec
+
+from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
+from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.state.webhook import Webhook
+from gateway.sandbox.simulator.validation.rules import Parameters, Refused, number
+
+LONGEST_POLL = 50
+"""Seconds that a call waits at most (telegram-bot-api: Client.h)."""
+
+
+class Polling:
+    """Gives out the oldest updates, and takes their confirmations."""
+
+    def __init__(self, webhook: Webhook, journal: Journal, queue: UpdateQueue) -> None:
+        self._webhook = webhook
+        self._journal = journal
+        self._queue = queue
+        self._calls = 0
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let the calls that wait look again."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
+        """Confirm the updates below `offset`, and give the oldest others.
+
+        Raises:
+            Refused: there is a webhook, or another call came.
+        """
+        if self._webhook.url:
+            raise _conflict(
+                "can't use getUpdates method while webhook is active; "
+                "use deleteWebhook to delete the webhook first"
+            )
+        self._webhook.allow(parameters)
+        self._confirm(number(parameters.get("offset")))
+        self._calls += 1
+        this_call = self._calls
+        self.wake()
+        limit = min(max(number(parameters.get("limit", 100)), 1), 100)
+        seconds = min(number(parameters.get("timeout")), LONGEST_POLL)
+        end = time.monotonic() + seconds
+        while not (oldest := self._oldest(limit)):
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            self._check(this_call)
+        for waiting in oldest:
+            self._journal.began(waiting.update_id)
+        return [msgspec.Raw(waiting.body) for waiting in oldest]
+
+    def _oldest(self, limit: int) -> list[Waiting]:
+        """Give the oldest updates; those that are too old are dropped."""
+        now = time.time()
+        oldest = self._queue.oldest(limit)
+        while expired := [each for each in oldest if each.expires_at < now]:
+            for waiting in expired:
+                self._queue.remove(waiting)
+                self._journal.dropped(waiting.update_id)
+            oldest = self._queue.oldest(limit)
+        return oldest
+
+    def _check(self, this_call: int) -> None:
+        if self._webhook.url:
+            raise _conflict("terminated by setWebhook request")
+        if this_call != self._calls:
+            raise _conflict(
+                "terminated by other getUpdates request; "
+                "make sure that only one bot instance is running"
+            )
+
+    def _confirm(self, offset: int) -> None:
+        """Take out what came before an offset; a negative one counts from the end."""
+        confirmed: list[Waiting] = []
+        if offset > 0:
+            confirmed = self._queue.older_than(offset)
+        elif offset < 0:
+            confirmed = self._queue.oldest(max(len(self._queue) + offset, 0))
+        for waiting in confirmed:
+            self._queue.remove(waiting)
+            self._journal.ended(waiting.update_id, 200, accepted=True)
+
+
+def _conflict(reason: str) -> Refused:
+    return Refused(f"Conflict: {reason}", 409)

@@ -1,0 +1,115 @@
+"""The kinds of updates: in which queue each one waits, for how long, who caused it.
+
+Within one queue Telegram delivers one update at a time, in the order in which they were
+created. A queue's key is `id + kind * 2**33` (telegram-bot-api: Client.cpp).
+"""
+
+import zlib
+
+from msgspec import Struct
+
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+_DAY = 86_400.0
+
+
+class _Kind(Struct, frozen=True):
+    """How updates of one kind are queued.
+
+    Attributes:
+        holder: whose id makes the key: chat, user, member or poll.
+        number: the key's other part.
+        seconds: how long they are kept.
+    """
+
+    holder: str
+    number: int
+    seconds: float = _DAY
+
+
+_KINDS = {
+    "message": _Kind("chat", 0),
+    "edited_message": _Kind("chat", 0),
+    "channel_post": _Kind("chat", 0),
+    "edited_channel_post": _Kind("chat", 0),
+    "inline_query": _Kind("user", 1, 30),
+    "chosen_inline_result": _Kind("user", 2, 600),
+    "callback_query": _Kind("user", 3, 150),
+    "shipping_query": _Kind("user", 4, 150),
+    "pre_checkout_query": _Kind("user", 4, 150),
+    "my_chat_member": _Kind("chat", 5),
+    "chat_member": _Kind("member", 6),
+    "chat_join_request": _Kind("user", 6),
+    "chat_boost": _Kind("chat", 7),
+    "removed_chat_boost": _Kind("chat", 7),
+    "message_reaction": _Kind("chat", 8),
+    "message_reaction_count": _Kind("chat", 9),
+    "business_connection": _Kind("user", 10),
+    "business_message": _Kind("chat", 11),
+    "edited_business_message": _Kind("chat", 11),
+    "deleted_business_messages": _Kind("chat", 11),
+    "guest_message": _Kind("chat", 12),
+    "purchased_paid_media": _Kind("user", 12),
+    "managed_bot": _Kind("user", 13),
+    "poll": _Kind("poll", 0),
+    "poll_answer": _Kind("poll", 0),
+}
+_UNKNOWN = _Kind("chat", 14)
+"""For kinds whose queue is not known: subscription, stopped_message_generation."""
+
+
+def queue_key(kind: str, content: Parameters) -> int:
+    """Give the key of the queue in which an update waits."""
+    rule = _KINDS.get(kind, _UNKNOWN)
+    match rule.holder:
+        case "user":
+            holder = user_id(content)
+        case "member":
+            holder = content.get("new_chat_member", {}).get("user", {}).get("id", 0)
+        case "poll":
+            poll = content.get("poll_id") or content.get("id", "")
+            holder = zlib.crc32(str(poll).encode())
+        case _:
+            holder = chat_id(content)
+    return int(holder) + rule.number * 2**33
+
+
+def lifetime(kind: str) -> float:
+    """Give the seconds for which Telegram tries to deliver an update."""
+    return _KINDS.get(kind, _UNKNOWN).seconds
+
+
+def user_id(content: Parameters) -> int:
+    """Give the id of the user who caused an update. 0: none."""
+    user = content.get("from") or content.get("user") or {}
+    return int(user.get("id", 0))
+
+
+def chat_id(content: Parameters) -> int:
+    """Give the id of the chat that an update is about. 0: none."""
+    chat = content.get("chat") or content.get("message", {}).get("chat") or {}
+    return int(chat.get("id", 0))
+
+
+def title(kind: str, content: Parameters) -> str:
+    """Say in a few words what an update is about."""
+    if kind == "callback_query":
+        return f"pressed {content.get('data', '')}"
+    if kind == "my_chat_member":
+        status = content["new_chat_member"]["status"]
+        return "blocked the bot" if status == "kicked" else "unblocked the bot"
+    text = content.get("text") or content.get("caption") or ""
+    shown = [f"({name})" for name in _ATTACHMENTS if name in content]
+    return " ".join([*shown, text]).strip()[:80] or kind
+
+
+_ATTACHMENTS = (
+    "photo",
+    "document",
+    "voice",
+    "audio",
+    "video",
+    "sticker",
+    "location",
+    "contact",
+)

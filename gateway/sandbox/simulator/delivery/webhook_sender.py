@@ -1,0 +1,230 @@
+"""Delivers updates to one webhook as Telegram does.
+
+Its rules are those of telegram-bot-api's WebhookActor.cpp. Not played: how fast new
+connections are opened (about 20 a second), and the end of a webhook that answers 410
+for 23 hours.
+
+Concurrency: one task for each queue that is loaded. It sends the queue's oldest update
+again and again until the answer is 2xx or the update is too old, then the next one. At
+most `2 * max_connections` queues are loaded, and at most `max_connections` of them send
+at the same time, in the order in which they asked. A sender is stopped as a whole: its
+open requests are cut off, and what was not confirmed stays in the queue.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from msgspec import Struct
+
+from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
+from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.state.webhook import Webhook
+
+LONGEST_PAUSE = 60.0
+"""Seconds; after that pauses are random between this and twice this."""
+LONGEST_RETRY_AFTER = 3600
+LARGEST_ANSWER = 2**20
+"""Bytes of an answer that may hold a method call (TDLib: HttpReader.cpp)."""
+_IDLE_SECONDS = 10.0
+"""After so long without a success there is only one connection."""
+
+
+CarryOut = Callable[[str, bytes], None]
+"""Carries out the method call in an answer, given its content type and body."""
+
+
+class Pace(Struct, frozen=True):
+    """How patient deliveries are.
+
+    Attributes:
+        scale: what the pauses between attempts are multiplied with; 1 is Telegram's.
+        answer_seconds: how long a webhook may take to answer.
+        sleep: waits so many seconds.
+    """
+
+    scale: float = 1.0
+    answer_seconds: float = 60.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class _Answer(Struct, frozen=True):
+    """How a webhook answered. Status 0: it did not, and `error` says why.
+
+    `body` is only kept where its type says that it may hold a method call.
+    """
+
+    status: int
+    error: str
+    retry_after: float = 0.0
+    content_type: str = ""
+    body: bytes = b""
+
+    @property
+    def accepts(self) -> bool:
+        is_whole = len(self.body) <= LARGEST_ANSWER
+        return 200 <= self.status < 300 and is_whole
+
+
+class Sender:
+    """Sends what is in the queue to a webhook, until it is stopped.
+
+    Args:
+        failed: called with the words for each attempt that failed.
+        carry_out: called with the content type and the body of an answer that may hold
+            a method call.
+    """
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        queue: UpdateQueue,
+        journal: Journal,
+        *,
+        failed: Callable[[str], None],
+        carry_out: CarryOut,
+        session: aiohttp.ClientSession,
+        pace: Pace,
+    ) -> None:
+        self._webhook = webhook
+        self._failed = failed
+        self._carry_out = carry_out
+        self._queue = queue
+        self._journal = journal
+        self._session = session
+        self._pace = pace
+        self._limit: int = webhook.info["max_connections"]
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sending = 0
+        self._asking: deque[asyncio.Future[None]] = deque()
+        self._last_success = -_IDLE_SECONDS
+
+    def load(self) -> None:
+        """Load the oldest queues that are not loaded yet, as far as there is room."""
+        if len(self._tasks) >= 2 * self._limit:
+            return
+        for key in list(self._queue.keys()):
+            if key not in self._tasks:
+                name = f"queue {key}"
+                self._tasks[key] = asyncio.create_task(self._empty(key), name=name)
+                if len(self._tasks) >= 2 * self._limit:
+                    return
+
+    async def stop(self) -> None:
+        """Cut off what is on its way."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        for fault in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(fault, Exception):
+                raise fault
+
+    async def _empty(self, key: int) -> None:
+        while waiting := self._queue.head(key):
+            await self._deliver(waiting)
+            self._queue.remove(waiting)
+        # After a fault of our own the task stays here, so that `stop` raises it.
+        del self._tasks[key]
+        self.load()
+
+    async def _deliver(self, waiting: Waiting) -> None:
+        """Send an update until it is accepted or too old."""
+        delay, pause, failed = 1.0, 0.0, False
+        while time.time() + pause <= waiting.expires_at:
+            await self._pace.sleep(pause * self._pace.scale)
+            answer = await self._attempt(waiting)
+            if answer.accepts:
+                return
+            self._failed(answer.error)
+            pause = answer.retry_after
+            if failed and not pause:
+                longest = LONGEST_PAUSE * random.uniform(1, 2)  # noqa: S311 - jitter
+                pause = delay = min(2 * delay, longest)
+            failed = True
+        self._journal.dropped(waiting.update_id)
+
+    async def _attempt(self, waiting: Waiting) -> _Answer:
+        async with self._connection():
+            self._journal.began(waiting.update_id)
+            answer = _Answer(0, "")
+            try:
+                answer = await self._post(waiting)
+            finally:
+                self._journal.ended(
+                    waiting.update_id, answer.status, accepted=answer.accepts
+                )
+            if answer.accepts:
+                self._last_success = time.monotonic()
+                if answer.body:
+                    self._carry_out(answer.content_type, answer.body)
+            return answer
+
+    async def _post(self, waiting: Waiting) -> _Answer:
+        headers = {"Content-Type": "application/json"}
+        if self._webhook.secret_token:
+            headers["X-Telegram-Bot-Api-Secret-Token"] = self._webhook.secret_token
+        try:
+            async with self._session.post(
+                self._webhook.url,
+                data=waiting.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._pace.answer_seconds),
+            ) as response:
+                return await _read(response)
+        except TimeoutError:
+            return _Answer(0, "Read timeout expired")
+        except aiohttp.ClientConnectorError:
+            return _Answer(0, "Connection refused")
+        except aiohttp.ClientError:
+            return _Answer(0, "Connection closed")
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[None]:
+        """Hold one of the connections inside of the block."""
+        if self._sending >= self._allowed():
+            record = asyncio.get_running_loop().create_future()
+            self._asking.append(record)
+            await record
+        else:
+            self._sending += 1
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            while self._asking and self._sending < self._allowed():
+                record = self._asking.popleft()
+                if not record.done():  # it is cancelled where the sender is stopped
+                    self._sending += 1
+                    record.set_result(None)
+
+    def _allowed(self) -> int:
+        is_idle = time.monotonic() - self._last_success > _IDLE_SECONDS
+        return 1 if is_idle else self._limit
+
+
+async def _read(response: aiohttp.ClientResponse) -> _Answer:
+    """Read an answer, which counts when all of it is there."""
+    content_type = response.headers.get("Content-Type", "")
+    may_call = any(each in content_type.lower() for each in _CALLING)
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        if may_call and len(body) <= LARGEST_ANSWER:
+            body += piece
+    given = response.headers.get("Retry-After", "")
+    seconds = int(given) if given.isascii() and given.isdecimal() else 0
+    return _Answer(
+        response.status,
+        f"Wrong response from the webhook: {response.status} {response.reason}",
+        min(seconds, LONGEST_RETRY_AFTER),
+        content_type,
+        bytes(body),
+    )
+
+
+_CALLING = ("application/json", "x-www-form-urlencoded", "multipart/form-data")
+"""The types of answers that may hold a method call."""

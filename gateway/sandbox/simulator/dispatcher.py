@@ -1,0 +1,154 @@
+"""The Bot API's address: each call is checked, carried out or failed, and noted."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.sandbox.simulator.faults.one_shot import Fault, Faults
+from gateway.sandbox.simulator.faults.persistent import StandingFaults
+from gateway.sandbox.simulator.http_params import (
+    read_body,
+    read_parameters,
+    refusal,
+    response,
+)
+from gateway.sandbox.simulator.methods import Methods
+from gateway.sandbox.simulator.state.files import Files
+from gateway.sandbox.simulator.validation.rules import Parameters, Refused
+
+KEPT = 10_000
+"""Calls; the oldest go first."""
+_NOT_IN_ANSWERS = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
+"""What a webhook's answer cannot call, besides methods that get something
+(telegram-bot-api: WebhookActor.cpp)."""
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """One call of the Bot API.
+
+    Attributes:
+        method: the method's name as Telegram spells it.
+        parameters: what was in the query and in the body.
+        status: the HTTP status of the answer. 0: the connection was closed instead.
+        error: the description of the error. Empty: the call took effect.
+        time: seconds since the epoch at which the call was read.
+    """
+
+    method: str
+    parameters: Parameters
+    status: int
+    error: str
+    time: float
+
+
+class Calls:
+    """Answers calls.
+
+    Attributes:
+        sent: the newest calls, oldest first, refused ones included.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        methods: Methods,
+        faults: Faults,
+        standing: StandingFaults,
+        files: Files,
+    ) -> None:
+        self.sent: list[Sent] = []
+        self._token = token
+        self._methods = methods
+        self._faults = faults
+        self._standing = standing
+        self._files = files
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route."""
+        app.router.add_route("*", "/bot{token}/{method}", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        method = self._methods.find(method) or method
+        parameters: Parameters = {}
+        fault = None
+        try:
+            parameters = await read_parameters(request, self._files.keep)
+            self._check(request.match_info["token"], method)
+            fault = self._faults.meet(method, parameters)
+            fault = fault or self._standing.meet(method, parameters)
+            answer = await self._carry_out(method, parameters, fault)
+        except Refused as refused:
+            answer = refusal(refused)
+        status = 0 if fault and fault.drop else answer.get("error_code", 200)
+        self._note(method, parameters, status, answer)
+        if fault and fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault and fault.drop and request.transport:
+            request.transport.close()
+        return response(answer, fault.body if fault else None)
+
+    def answer_webhook(self, content_type: str, body: bytes) -> None:
+        """Carry out the method call in a webhook's answer, if there is one.
+
+        The bot hears neither of its result nor of its error, and nothing is repeated.
+        Nobody waits for it, so that faults which only delay an answer do nothing.
+
+        Args:
+            content_type: of the answer.
+            body: of the answer.
+        """
+        try:
+            parameters = read_body(content_type, body, self._files.keep)
+        except Refused:
+            return  # the real server only logs it
+        method = str(parameters.pop("method", ""))
+        small = method.lower()
+        if not method or small.startswith("get") or small in _NOT_IN_ANSWERS:
+            return
+        method = self._methods.find(method) or method
+        try:
+            self._check(self._token, method)
+            fault = self._faults.meet(method, parameters)
+            fault = fault or self._standing.meet(method, parameters)
+            if fault and fault.refuses:
+                raise fault.refusal()
+            self._methods.call(method, parameters)
+        except Refused as refused:
+            answer = refusal(refused)
+        else:
+            answer = {}
+        self._note(method, parameters, answer.get("error_code", 200), answer)
+
+    def _check(self, token: str, method: str) -> None:
+        if token != self._token:
+            raise Refused("Unauthorized", 401)
+        if not self._methods.find(method):
+            raise Refused("Not Found: method not found", 404)
+
+    async def _carry_out(
+        self, method: str, parameters: Parameters, fault: Fault | None
+    ) -> Parameters:
+        if fault and fault.refuses:
+            raise fault.refusal()
+        result = self._methods.call(method, parameters)
+        if isinstance(result, Awaitable):
+            result = await result
+        return {"ok": True, "result": result}
+
+    def _note(
+        self, method: str, parameters: Parameters, status: int, answer: Parameters
+    ) -> None:
+        self.sent.append(
+            Sent(
+                method=method,
+                parameters=parameters,
+                status=status,
+                error=answer.get("description", ""),
+                time=time.time(),
+            )
+        )
+        del self.sent[:-KEPT]

@@ -1,0 +1,1 @@
+"""Errors that the simulated Bot API returns on demand."""

@@ -1,0 +1,81 @@
+"""Faults that a test asks the simulator for, so many times each."""
+
+from msgspec import Struct
+
+from gateway.sandbox.simulator.validation.rules import Parameters, Refused, number
+
+_WORDS = {
+    401: "Unauthorized",
+    403: "Forbidden: bot was blocked by the user",
+    404: "Not Found",
+    409: "Conflict: terminated by other setWebhook",
+    413: "Request Entity Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class Fault(Struct, kw_only=True):
+    """What some calls will meet; see `Simulator.fail` for the meaning of each."""
+
+    method: str
+    chat_id: int | None
+    times: int
+    status: int
+    description: str | None
+    retry_after: int | None
+    migrate_to_chat_id: int | None
+    delay: float
+    drop: bool
+    body: str | None
+
+    def fits(self, method: str, parameters: Parameters) -> bool:
+        """Tell whether a call meets this fault."""
+        if self.method not in {"*", method.lower()}:
+            return False
+        return self.chat_id in {None, number(parameters.get("chat_id"))}
+
+    @property
+    def refuses(self) -> bool:
+        """True: a call that meets it has no effect."""
+        return self.status != 200 or self.migrate_to_chat_id is not None
+
+    def refusal(self) -> Refused:
+        """Give the error that it is answered with."""
+        if self.migrate_to_chat_id is not None:
+            words = "Bad Request: group chat was upgraded to a supergroup chat"
+            moved = {"migrate_to_chat_id": self.migrate_to_chat_id}
+            return Refused(self.description or words, 400, moved)
+        if self.status == 429:
+            seconds = 1 if self.retry_after is None else self.retry_after
+            words = f"Too Many Requests: retry after {seconds}"
+            return Refused(self.description or words, 429, {"retry_after": seconds})
+        words = self.description or _WORDS.get(self.status, "Bad Request")
+        return Refused(words, self.status)
+
+
+class Faults:
+    """The faults that were asked for and did not happen yet."""
+
+    def __init__(self) -> None:
+        self._queue: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Queue a fault."""
+        self._queue.append(fault)
+
+    def clear(self) -> None:
+        """Drop all faults that are queued."""
+        self._queue.clear()
+
+    def meet(self, method: str, parameters: Parameters) -> Fault | None:
+        """Take the first fault that a call meets."""
+        for fault in self._queue:
+            if fault.fits(method, parameters):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._queue.remove(fault)
+                return fault
+        return None

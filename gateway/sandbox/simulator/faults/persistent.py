@@ -1,0 +1,118 @@
+"""Faults of the Bot API that stay on until they are switched off."""
+
+from msgspec import Struct, structs
+
+from gateway.sandbox.simulator.faults.one_shot import Fault
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+_ALWAYS = 10**9
+
+
+class Settings(Struct, kw_only=True, frozen=True):
+    """What a fault may be told; each one uses what it knows.
+
+    Attributes:
+        method: only calls of this method meet it; "*": all of them.
+        chat_id: only calls to this chat meet it. None: all of them.
+        retry_after: seconds that a flood asks to wait.
+        status: the HTTP status of a server error, 500 to 599.
+        delay: seconds by which a slow answer is late.
+    """
+
+    method: str = "*"
+    chat_id: int | None = None
+    retry_after: int = 5
+    status: int = 500
+    delay: float = 5.0
+
+
+def _fault(settings: Settings, status: int, **more: object) -> Fault:
+    plain = Fault(
+        method=settings.method.lower(),
+        chat_id=settings.chat_id,
+        times=_ALWAYS,
+        status=status,
+        description=None,
+        retry_after=None,
+        migrate_to_chat_id=None,
+        delay=0.0,
+        drop=False,
+        body=None,
+    )
+    return structs.replace(plain, **more)
+
+
+class StandingFaults:
+    """The switches."""
+
+    NAMES = ("flood", "server_error", "slow", "lost_answer")
+
+    def __init__(self) -> None:
+        self._on: dict[str, Settings] = {}
+
+    def switch(self, name: str, settings: Settings | None) -> None:
+        """Switch a fault on, or off with None.
+
+        Raises:
+            ValueError: a setting is out of its range.
+        """
+        if settings is None:
+            self._on.pop(name, None)
+            return
+        if not 500 <= settings.status <= 599:
+            raise ValueError("status must be from 500 to 599")
+        if not 1 <= settings.retry_after <= 3600:
+            raise ValueError("retry_after must be from 1 to 3600 seconds")
+        if not 0 < settings.delay <= 300:
+            raise ValueError("delay must be over 0 and at most 300 seconds")
+        self._on[name] = settings
+
+    def views(self) -> list[Parameters]:
+        """List all of them, and how they are set."""
+        shown = []
+        for name in self.NAMES:
+            settings = self._on.get(name, Settings())
+            known = {"method", "chat_id", *_SETTINGS[name]}
+            values = {
+                field: value
+                for field, value in structs.asdict(settings).items()
+                if field in known
+            }
+            shown.append({"name": name, "on": name in self._on, **values})
+        return shown
+
+    def meet(self, method: str, parameters: Parameters) -> Fault | None:
+        """Give what a call meets: an error, a delay, a lost answer, or all of them."""
+        met = [
+            fault
+            for name, settings in self._on.items()
+            if (fault := _make(name, settings)).fits(method, parameters)
+        ]
+        if not met:
+            return None
+        refusing = next((fault for fault in met if fault.refuses), met[0])
+        return structs.replace(
+            refusing,
+            delay=max(fault.delay for fault in met),
+            drop=any(fault.drop for fault in met),
+        )
+
+
+_SETTINGS = {
+    "flood": ("retry_after",),
+    "server_error": ("status",),
+    "slow": ("delay",),
+    "lost_answer": (),
+}
+
+
+def _make(name: str, settings: Settings) -> Fault:
+    match name:
+        case "flood":
+            return _fault(settings, 429, retry_after=settings.retry_after)
+        case "server_error":
+            return _fault(settings, settings.status)
+        case "slow":
+            return _fault(settings, 200, delay=settings.delay)
+        case _:
+            return _fault(settings, 200, drop=True)

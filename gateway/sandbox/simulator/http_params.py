@@ -1,0 +1,116 @@
+"""The Bot API's form over HTTP: parameters come in, answers go out."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from gateway.sandbox.simulator.image_size import read_size
+from gateway.sandbox.simulator.multipart import BadForm, Part, read_form
+from gateway.sandbox.simulator.validation.rules import Parameters, Refused, Upload, bad
+
+
+async def read_parameters(
+    request: web.Request, keep: Callable[[bytes], str]
+) -> Parameters:
+    """Read the parameters in the query and in the body; those in the query win.
+
+    Args:
+        request: the call.
+        keep: keeps a file that came along, and gives its id.
+
+    Raises:
+        Refused: the body is not what its content type says, or too large.
+    """
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Refused("Request Entity Too Large", 413) from None
+    except web.RequestPayloadError:
+        raise bad("can't read the body") from None
+    content_type = request.headers.get("Content-Type", "")
+    return read_body(content_type, body, keep) | dict(request.query)
+
+
+def read_body(
+    content_type: str, body: bytes, keep: Callable[[bytes], str]
+) -> Parameters:
+    """Read the parameters in a body; one of another content type has none.
+
+    Args:
+        content_type: the header of that name.
+        body: the body.
+        keep: keeps a file that came along, and gives its id.
+
+    Raises:
+        Refused: the body is not what its content type says.
+    """
+    kind = content_type.lower()
+    if "multipart/form-data" in kind:
+        return _form(content_type, body, keep)
+    if "application/x-www-form-urlencoded" in kind:
+        text = body.decode(errors="replace")
+        return dict(reversed(parse_qsl(text, keep_blank_values=True)))
+    return _object(body) if "application/json" in kind else {}
+
+
+def _object(body: bytes) -> Parameters:
+    # The Bot API server takes unreadable JSON for a call without parameters. Whoever
+    # sends it has made a mistake and is told so.
+    try:
+        read = msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise bad("can't parse parameter value") from None
+    if not isinstance(read, dict):
+        raise bad("JSON object expected")
+    return read
+
+
+def _form(content_type: str, body: bytes, keep: Callable[[bytes], str]) -> Parameters:
+    parameters: Parameters = {}
+    try:
+        for part in read_form(content_type, body):
+            if part.name in parameters:
+                continue  # the first one counts
+            if part.file_name is None:
+                parameters[part.name] = part.content.decode(errors="replace")
+            else:
+                parameters[part.name] = _upload(part, keep)
+    except BadForm as fault:
+        raise bad(str(fault)) from None
+    return parameters
+
+
+def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
+    return Upload(
+        keep(part.content),
+        part.file_name or "",
+        part.content_type,
+        len(part.content),
+        read_size(part.content),
+    )
+
+
+def refusal(refused: Refused) -> Parameters:
+    """Make the answer that tells of an error."""
+    answer: Parameters = {
+        "ok": False,
+        "error_code": refused.status,
+        "description": refused.description,
+    }
+    return answer | ({"parameters": refused.parameters} if refused.parameters else {})
+
+
+def response(answer: Parameters, body: str | None = None) -> web.Response:
+    """Turn an answer into HTTP, or send this body in its place."""
+    status = answer.get("error_code", 200)
+    if body is not None:
+        return web.Response(status=status, text=body)
+    seconds = answer.get("parameters", {}).get("retry_after")
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(answer),
+        content_type="application/json",
+        headers=None if seconds is None else {"Retry-After": str(seconds)},
+    )

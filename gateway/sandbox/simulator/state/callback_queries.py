@@ -1,0 +1,81 @@
+"""Buttons that users pressed, and the bot's answers."""
+
+import random
+from collections import OrderedDict
+
+from msgspec import Struct
+
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.validation import rules
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+KEPT = 10_000
+"""Presses, and answers; the oldest go first."""
+
+
+class Press(Struct):
+    """A press of a button.
+
+    Attributes:
+        user_id: whose.
+        chat_id: in which chat.
+        message_id: under which message.
+        answered: True: its spinner ended.
+    """
+
+    user_id: int
+    chat_id: int
+    message_id: int
+    answered: bool = False
+
+
+class Presses:
+    """The newest presses, by the ids of their callback queries.
+
+    Args:
+        strict: False: a query that did not come from here is taken to be somebody's.
+
+    Attributes:
+        answers: the calls that answered, oldest first.
+    """
+
+    def __init__(self, events: Events, *, strict: bool = False) -> None:
+        self._strict = strict
+        self.answers: list[Parameters] = []
+        self._events = events
+        self._presses: OrderedDict[str, Press] = OrderedDict()
+        # Random, so that the ids of an earlier run mean nothing to this one.
+        self._last_id = random.randrange(10**16, 10**18)  # noqa: S311 - no secret
+
+    def add(self, press: Press) -> str:
+        """Note a press; give the id of its callback query."""
+        self._last_id += 1
+        self._presses[str(self._last_id)] = press
+        if len(self._presses) > KEPT:
+            self._presses.popitem(last=False)
+        return str(self._last_id)
+
+    def answer(self, parameters: Parameters) -> None:
+        """Carry out answerCallbackQuery.
+
+        Raises:
+            Refused: Telegram would refuse the answer; so it does a second one.
+        """
+        rules.callback_answer(parameters)
+        query_id = str(parameters["callback_query_id"])
+        press = self._presses.get(query_id)
+        if press.answered if press else self._strict:
+            raise rules.too_old()
+        self.answers.append(parameters)
+        del self.answers[:-KEPT]
+        if press:
+            press.answered = True
+            self._events.publish(
+                "answer",
+                callback_query_id=query_id,
+                user_id=press.user_id,
+                chat_id=press.chat_id,
+                message_id=press.message_id,
+                text=str(parameters.get("text") or ""),
+                show_alert=rules.is_true(parameters.get("show_alert")),
+            )

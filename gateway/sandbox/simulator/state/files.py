@@ -1,0 +1,135 @@
+"""The files on Telegram's servers: what bots uploaded and users attached.
+
+What is uploaded is kept, up to a limit. What users attach on the page has a size only:
+it is filled with a word, over and over.
+"""
+
+import mimetypes
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from gateway.sandbox.simulator.state.chats import Chats
+from gateway.sandbox.simulator.validation.rules import Parameters, bad
+
+KEPT_BYTES = 256 * 2**20
+"""Of all uploads together; the oldest go first."""
+DOWNLOAD_BYTES = 20_000_000
+"""Bot API, getFile: 20 MB."""
+_FILLING = b"marmot "
+_HEADERS = {
+    # What a bot sends must not become a page of the sandbox.
+    "Content-Disposition": "attachment",
+    "Content-Security-Policy": "sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Files:
+    """Keeps files and gives them.
+
+    Args:
+        token: the bot's token, which is part of their addresses.
+        chats: where they were attached.
+    """
+
+    def __init__(self, token: str, chats: Chats) -> None:
+        self._token = token
+        self._chats = chats
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def keep(self, content: bytes, file_id: str = "") -> str:
+        """Keep a file.
+
+        Args:
+            content: what is in it.
+            file_id: what it is called. Empty: it gets a new id.
+
+        Returns:
+            Its id.
+        """
+        file_id = file_id or f"BQACAgADGQEA{secrets.token_urlsafe(18)}"
+        self._size -= len(self._kept.pop(file_id, b""))
+        self._kept[file_id] = content
+        self._size += len(content)
+        while self._size > KEPT_BYTES:
+            self._size -= len(self._kept.popitem(last=False)[1])
+        return file_id
+
+    def get_file(self, parameters: Parameters) -> Parameters:
+        """Carry out getFile.
+
+        Raises:
+            Refused: there is no such file, or it is too large for bots.
+        """
+        file_id = str(parameters.get("file_id") or "")
+        if not file_id:
+            raise bad("file_id not specified")
+        file = self._find(file_id)
+        if file is None:
+            raise bad("invalid file_id")
+        if file["file_size"] > DOWNLOAD_BYTES:
+            raise bad("file is too big")
+        ending = mimetypes.guess_extension(file.get("mime_type", "")) or ".jpg"
+        path = {"file_path": f"files/{file_id}{ending}"}
+        return {name: file[name] for name in _FILE if name in file} | path
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the address for bots, and the one for the page."""
+        app.router.add_get("/file/bot{token}/files/{name}", self._give_to_bot)
+        app.router.add_get("/files/{name}", self._give)
+
+    async def _give_to_bot(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["token"] != self._token:
+            return web.Response(status=401)
+        return await self._give(request)
+
+    async def _give(self, request: web.Request) -> web.StreamResponse:
+        file_id = request.match_info["name"].partition(".")[0]
+        file = self._find(file_id)
+        if file is None:
+            return web.Response(status=404)
+        size = file["file_size"]
+        content = self._kept.get(file_id)
+        if content is None:
+            content = (_FILLING * (size // len(_FILLING) + 1))[:size]
+        response = web.Response(body=content, headers=_HEADERS)
+        try:
+            part = request.http_range
+        except ValueError:
+            part = slice(None, None, 1)
+        if "Range" in request.headers and part.start is not None:
+            start, end, _ = part.indices(size)
+            if start >= size:
+                return web.Response(status=416)
+            response.set_status(206)
+            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+            response.body = content[start:end]
+        return response
+
+    def _find(self, file_id: str) -> Parameters | None:
+        """Give the object of a file. None: there is none with this id."""
+        if (content := self._kept.get(file_id)) is not None:
+            unique = {"file_unique_id": file_id[-16:], "file_size": len(content)}
+            known: Parameters = {"file_id": file_id, **unique}
+        else:
+            known = {}
+        for message in self._chats.everything():
+            for file in _files(message):
+                if file.get("file_id") == file_id and "file_size" in file:
+                    return known | file
+        return known or None
+
+
+_FILE = ("file_id", "file_unique_id", "file_size")
+
+
+def _files(message: Parameters) -> Iterator[Parameters]:
+    """List the files of a message, all sizes of a photo among them."""
+    for part in message.values():
+        for each in part if isinstance(part, list) else [part]:
+            if isinstance(each, dict) and "file_id" in each:
+                yield each

@@ -1,0 +1,92 @@
+"""Questions other than pressed buttons, and the bot's answers to them."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from gateway.sandbox.simulator.validation import query_rules, rules
+from gateway.sandbox.simulator.validation.rules import Parameters, bad, number
+
+KEPT = 10_000
+"""Questions, requests and answers; the oldest go first."""
+
+_Check = Callable[[Parameters], None]
+
+
+class Queries:
+    """What waits for an answer.
+
+    Args:
+        strict: False: a query that did not come from here is taken to be somebody's.
+
+    Attributes:
+        answers: the calls that answered, oldest first, with the method's name.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+        self.answers: list[tuple[str, Parameters]] = []
+        self._open: OrderedDict[object, bool] = OrderedDict()
+        answering: dict[str, tuple[str, _Check]] = {
+            "answerInlineQuery": ("inline_query_id", query_rules.results),
+            "answerPreCheckoutQuery": (
+                "pre_checkout_query_id",
+                query_rules.pre_checkout,
+            ),
+            "answerShippingQuery": ("shipping_query_id", query_rules.shipping),
+            "answerChatJoinRequestQuery": (
+                "chat_join_request_query_id",
+                query_rules.join,
+            ),
+            "answerGuestQuery": ("guest_query_id", query_rules.guest_result),
+        }
+        self.methods: dict[str, Callable[[Parameters], object]] = {
+            name: self._answering(name, field, check)
+            for name, (field, check) in answering.items()
+        }
+        for name in ("approveChatJoinRequest", "declineChatJoinRequest"):
+            self.methods[name] = self._deciding(name)
+
+    def ask(self, query_id: str) -> None:
+        """Note a question."""
+        self._note(query_id)
+
+    def ask_to_join(self, chat_id: int, user_id: int) -> None:
+        """Note a request to join a chat."""
+        self._note((chat_id, user_id))
+
+    def _note(self, key: object) -> None:
+        self._open[key] = True
+        if len(self._open) > KEPT:
+            self._open.popitem(last=False)
+
+    def _answering(
+        self, method: str, field: str, check: _Check
+    ) -> Callable[[Parameters], object]:
+        def answer(parameters: Parameters) -> object:
+            # The server looks at the parameters before it asks about the query.
+            check(parameters)
+            query_id = str(parameters.get(field) or "")
+            if not query_id or not self._open.get(query_id, not self._strict):
+                raise rules.too_old()
+            self._open[query_id] = False
+            self._keep(method, parameters)
+            if method == "answerGuestQuery":
+                return {"inline_message_id": f"guest-{query_id}"}
+            return True
+
+        return answer
+
+    def _deciding(self, method: str) -> Callable[[Parameters], object]:
+        def decide(parameters: Parameters) -> bool:
+            key = (rules.chat_id(parameters), number(parameters.get("user_id")))
+            if not self._open.get(key, not self._strict):
+                raise bad("HIDE_REQUESTER_MISSING")
+            self._open[key] = False
+            self._keep(method, parameters)
+            return True
+
+        return decide
+
+    def _keep(self, method: str, parameters: Parameters) -> None:
+        self.answers.append((method, parameters))
+        del self.answers[:-KEPT]

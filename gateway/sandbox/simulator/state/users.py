@@ -1,0 +1,127 @@
+"""The users who talk to the bot, and the chats in which they do."""
+
+from msgspec import Struct
+
+from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.validation.rules import Parameters
+
+LIMIT = 100
+"""Users at most: more do not fit beside each other on any page."""
+LARGEST_ID = 2**52 - 1
+"""Telegram promises that ids have no more than 52 bits."""
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A user, as Telegram's User object has it."""
+
+    id: int
+    first_name: str
+    last_name: str = ""
+    username: str = ""
+    language_code: str
+
+
+class People:
+    """The users by their ids.
+
+    Args:
+        limit: how many there may be.
+
+    Attributes:
+        blocked: users who blocked the bot. May hold any id.
+    """
+
+    def __init__(self, events: Events, limit: int = LIMIT) -> None:
+        self.blocked: set[int] = set()
+        self._events = events
+        self._limit = limit
+        self._users: dict[int, User] = {}
+        for user in (
+            User(
+                id=1001,
+                first_name="Ada",
+                last_name="Lovelace",
+                username="ada",
+                language_code="en",
+            ),
+            User(
+                id=1002,
+                first_name="Grace",
+                last_name="Hopper",
+                username="grace",
+                language_code="en",
+            ),
+            User(id=1003, first_name="Linus", language_code="fi"),
+        ):
+            self._users[user.id] = user
+
+    def find(self, user_id: int) -> User | None:
+        """Give a user. None: there is no such user here."""
+        return self._users.get(user_id)
+
+    def views(self) -> list[Parameters]:
+        """List the users, and whether they blocked the bot."""
+        return [self.view(user) for user in self._users.values()]
+
+    def view(self, user: User) -> Parameters:
+        """Show a user, and whether the bot is blocked."""
+        return _fields(user) | {"blocked": user.id in self.blocked}
+
+    def add(
+        self, first_name: str, language_code: str, user_id: int | None = None
+    ) -> User:
+        """Make a new user, who has not blocked the bot.
+
+        Args:
+            first_name: the name.
+            language_code: the language of the user's app.
+            user_id: takes the place of the user who has it. None: the next free one.
+
+        Raises:
+            OverflowError: there are enough.
+        """
+        if user_id is None:
+            user_id = max(self._users) + 1
+        if user_id not in self._users and len(self._users) >= self._limit:
+            raise OverflowError
+        user = User(id=user_id, first_name=first_name, language_code=language_code)
+        self._users[user.id] = user
+        self.blocked.discard(user.id)
+        self._events.publish("user", user=self.view(user))
+        return user
+
+    def block(self, user: User, *, blocked: bool) -> None:
+        """Let a user block the bot, or unblock it."""
+        if blocked:
+            self.blocked.add(user.id)
+        else:
+            self.blocked.discard(user.id)
+        self._events.publish("user", user=self.view(user))
+
+    def chat(self, chat_id: int) -> Parameters:
+        """Make Telegram's Chat object: the private chat of a user, or a group."""
+        if chat_id < 0:
+            kind = "supergroup" if chat_id <= -1_000_000_000_000 else "group"
+            return {"id": chat_id, "title": f"Group {-chat_id}", "type": kind}
+        chat: Parameters = {"id": chat_id, "type": "private"}
+        if user := self._users.get(chat_id):
+            chat |= {
+                name: _fields(user)[name] for name in _fields(user) if name in _NAMES
+            }
+        return chat
+
+
+_NAMES = frozenset({"first_name", "last_name", "username"})
+
+
+def _fields(user: User) -> Parameters:
+    return {
+        name: getattr(user, name)
+        for name in user.__struct_fields__
+        if getattr(user, name) != ""
+    }
+
+
+def sender(user: User) -> Parameters:
+    """Make Telegram's User object of who sent something."""
+    return {"id": user.id, "is_bot": False, **_fields(user)}

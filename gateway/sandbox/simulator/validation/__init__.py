@@ -1,0 +1,1 @@
+"""The checks of the Bot API, with Telegram's error messages."""

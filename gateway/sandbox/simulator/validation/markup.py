@@ -1,0 +1,177 @@
+"""Formatted text, as Telegram's markups build it."""
+
+import re
+from typing import Any
+
+from gateway.sandbox.simulator.validation.links import BadLink, check_link
+
+Entity = dict[str, Any]
+Parsed = tuple[str, list[Entity]]
+"""The text that a user sees, and where it is marked up, in UTF-16 code units."""
+
+_PRIORITIES = {
+    "blockquote": 0,
+    "expandable_blockquote": 0,
+    "pre": 11,
+    "code": 20,
+    "date_time": 30,
+    "text_link": 49,
+    "text_mention": 49,
+    "bold": 90,
+    "italic": 91,
+    "underline": 92,
+    "strikethrough": 93,
+    "spoiler": 94,
+    "custom_emoji": 99,
+}
+"""Which of two marks around the same text comes first (TDLib, MessageEntity.cpp)."""
+
+_IN_APP = re.compile(r"tg:(?://)?(user|emoji|time)/?\?([^#]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+_DATE_FORMAT = re.compile(r"[rR]|[tTdDwW]*")
+
+
+class Unparsable(Exception):
+    """The text is not what its format allows. The message has Telegram's wording."""
+
+
+def utf16_length(text: str) -> int:
+    """Give the length in UTF-16 code units, in which Telegram counts entities."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def read_number(text: str, bits: int) -> int:
+    """Read a number as TDLib does. 0: it is none, or needs more bits."""
+    if not _NUMBER.fullmatch(text) or len(text) > 20:
+        return 0
+    number = int(text)
+    return number if -(2 ** (bits - 1)) <= number < 2 ** (bits - 1) else 0
+
+
+def custom_emoji(link: str) -> Entity | None:
+    """Read a link to a custom emoji, or to a point of time. None: it is neither."""
+    parameters = _parameters(link, "emoji")
+    if emoji := read_number(parameters.get("id", ""), 64):
+        return {"type": "custom_emoji", "custom_emoji_id": str(emoji)}
+    parameters = _parameters(link, "time", last=True)
+    return date_time(parameters.get("unix", ""), parameters.get("format", ""))
+
+
+def date_time(seconds: str, date_format: str) -> Entity | None:
+    """Make the entity of a point of time. None: it is none, or has a wrong format."""
+    unix_time = read_number(seconds, 32)
+    if unix_time <= 0 or not _DATE_FORMAT.fullmatch(date_format):
+        return None
+    entity: Entity = {"type": "date_time", "unix_time": unix_time}
+    return entity | {"date_time_format": date_format} if date_format else entity
+
+
+def _parameters(link: str, host: str, *, last: bool = False) -> dict[str, str]:
+    """Read the parameters of a link to something in the app.
+
+    Args:
+        link: such as "tg://user?id=7".
+        host: what it has to name.
+        last: of several with one name the last one counts, not the first.
+    """
+    read = _IN_APP.match(link)
+    if not read or read[1].lower() != host:
+        return {}
+    pairs = [each.partition("=")[::2] for each in read[2].split("&")]
+    return dict(pairs if last else reversed(pairs))
+
+
+class OpenMark:
+    """A mark that was opened and not closed yet.
+
+    Attributes:
+        mark: the mark or the tag's name.
+        entity: what it becomes when it is closed.
+        at: where it stands in the source.
+        piece: the number of the first piece of visible text inside of it.
+    """
+
+    def __init__(self, mark: str, entity: Entity, at: int, piece: int) -> None:
+        self.mark = mark
+        self.entity = entity
+        self.at = at
+        self.piece = piece
+
+
+class MarkupBuilder:
+    """Collects visible text, and the entities above it.
+
+    Attributes:
+        source: the text with its markup.
+        open: the marks that are open, the innermost one last.
+        entities: of the marks that were closed, in the order of their ends.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.open: list[OpenMark] = []
+        self.entities: list[Entity] = []
+        self._pieces: list[str] = []
+        self._length = 0
+
+    @property
+    def innermost(self) -> str:
+        """The innermost mark that is open. Empty: none."""
+        return self.open[-1].mark if self.open else ""
+
+    def write(self, text: str) -> None:
+        """Add visible text."""
+        self._pieces.append(text)
+        self._length += utf16_length(text)
+
+    def start(self, mark: str, kind: str, at: int, **fields: str) -> None:
+        """Open a mark that stands at this place of the source."""
+        entity = {"type": kind, "offset": self._length, **fields}
+        self.open.append(OpenMark(mark, entity, at, len(self._pieces)))
+
+    def end(self) -> Entity | None:
+        """Close the innermost mark, and give its entity.
+
+        None: there is none, because the mark is around nothing, or is no link that
+        Telegram takes.
+        """
+        closed = self.open.pop()
+        entity = closed.entity
+        entity["length"] = self._length - entity["offset"]
+        if entity["type"] == "text_link":
+            # A link without an address is its own.
+            link = entity.pop("url", None)
+            entity |= _link(
+                "".join(self._pieces[closed.piece :]) if link is None else link
+            )
+        if not entity["length"] or not entity["type"]:
+            return None
+        self.entities.append(entity)
+        return entity
+
+    def parsed(self) -> Parsed:
+        """Give what was collected."""
+        self.entities.sort(
+            key=lambda each: (
+                each["offset"],
+                -each["length"],
+                _PRIORITIES[each["type"]] - ("language" in each),
+            )
+        )
+        return "".join(self._pieces), self.entities
+
+    def place(self, at: int) -> str:
+        """Name a place of the source as Telegram does."""
+        return f"at byte offset {len(self.source[:at].encode())}"
+
+
+def _link(link: str) -> Entity:
+    """Give what a link makes of its text. The type is empty if it makes nothing."""
+    user_id = read_number(_parameters(link.lower(), "user").get("id", ""), 64)
+    if 0 < user_id < 2**52:
+        user = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"}
+        return {"type": "text_mention", "user": user}
+    try:
+        return {"type": "text_link", "url": check_link(link)}
+    except BadLink:
+        return {"type": ""}

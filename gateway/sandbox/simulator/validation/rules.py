@@ -1,0 +1,181 @@
+"""What the Bot API refuses, in Telegram's words: what most methods share.
+
+Each function reads one part of a call's parameters and gives it back as Telegram
+understands it, or refuses the call. Where Telegram is known to be lenient by accident
+(it counts texts in code points, and takes the first of several actions of a button),
+these rules are as strict as its documentation.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.sandbox.simulator.validation.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.markup import utf16_length
+
+Parameters = dict[str, Any]
+
+ANSWER_LIMIT = 200
+PHOTO_BYTES = 10 * 2**20
+MESSAGES_LIMIT = 100
+"""Of one call that deletes messages."""
+
+_CHAT_ACTIONS = re.compile(
+    r"cancel|typing|choose_sticker|(?:find|pick_up)_location|upload_(?:photo|document)"
+    r"|(?:record|upload)_(?:video|voice|audio|video_note)"
+)
+
+
+class Upload(Struct, frozen=True):
+    """A file that came along with a call; what is in it is kept elsewhere.
+
+    Attributes:
+        size: width and height, if it is a picture.
+    """
+
+    file_id: str
+    file_name: str
+    mime_type: str
+    file_size: int
+    size: tuple[int, int] | None = None
+
+
+class Refused(Exception):
+    """The Bot API answers a call with an error.
+
+    Attributes:
+        status: the HTTP status and `error_code`.
+        description: Telegram's words.
+        reason: the same without what says that it is a bad request.
+        parameters: `retry_after` or `migrate_to_chat_id`, where there is one.
+    """
+
+    def __init__(
+        self, description: str, status: int = 400, parameters: Parameters | None = None
+    ) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.reason = description
+        self.parameters = parameters or {}
+
+
+def bad(reason: str) -> Refused:
+    """Make a 400: Telegram's prefix, and its words with a small first letter."""
+    words = reason
+    if reason[1] == "_" or not reason[1].isupper():
+        words = reason[0].lower() + reason[1:]
+    refused = Refused(f"Bad Request: {words}")
+    refused.reason = reason
+    return refused
+
+
+def number(value: object) -> int:
+    """Read an integer, which a form sends as text. 0: it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return 0
+    try:
+        return int(value)
+    except ValueError:
+        return 0
+
+
+def json_value(parameters: Parameters, name: str, title: str) -> object:
+    """Read a parameter that may be JSON inside of a text. None: it is not there."""
+    value = parameters.get(name)
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value) if value else None
+    except msgspec.DecodeError:
+        raise bad(f"Can't parse {title} JSON object") from None
+
+
+def is_true(value: object) -> bool:
+    """Read a truth value, which a form sends as text."""
+    return value is True or str(value).lower() in {"true", "yes", "1"}
+
+
+def chat_id(parameters: Parameters) -> int:
+    """Read the chat. Every integer but 0 is the id of a chat that exists."""
+    if parameters.get("chat_id") in (None, ""):
+        raise bad("chat_id is empty")
+    chat = number(parameters["chat_id"])
+    if not chat:
+        raise bad("chat not found")
+    return chat
+
+
+def message_ids(parameters: Parameters) -> list[int]:
+    """Read the numbers of 1 to 100 messages."""
+    given = json_value(parameters, "message_ids", "message_ids")
+    if given in (None, ""):
+        raise bad("Message identifiers are not specified")
+    if not isinstance(given, list):
+        raise bad("Expected an Array of message identifiers")
+    if len(given) > MESSAGES_LIMIT:
+        raise bad("Too many message identifiers specified")
+    if not all(type(each) in {int, str} for each in given):
+        raise bad("Message identifier must be a Number")
+    ids = [number(each) for each in given]
+    if min(ids, default=1) <= 0:
+        raise bad("Invalid message identifier specified")
+    return ids
+
+
+def reply(parameters: Parameters) -> Parameters:
+    """Read which message is replied to. Empty: none."""
+    given = json_value(parameters, "reply_parameters", "reply parameters")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise bad("Object expected as reply parameters")
+    return given
+
+
+def is_url(value: object) -> bool:
+    """Tell whether something is an address that Telegram downloads or shows."""
+    try:
+        link = check_link(value) if isinstance(value, str) else ""
+    except BadLink:
+        return False
+    return link.startswith("http")
+
+
+def media(parameters: Parameters, kind: str) -> str | Upload:
+    """Read a file that is sent by its id, by its address, or along with the call."""
+    source = parameters.get(kind)
+    if isinstance(source, str) and source.startswith("attach://"):
+        source = parameters.get(source.removeprefix("attach://"), source)
+    if isinstance(source, Upload):
+        if not source.file_size:
+            raise bad("File must be non-empty")
+        if kind == "photo" and source.file_size > PHOTO_BYTES:
+            raise bad("File is too big")
+        return source
+    if not isinstance(source, str) or not source:
+        raise bad(f"There is no {kind} in the request")
+    if not is_url(source) and not re.fullmatch(r"[A-Za-z0-9_-]+", source):
+        raise bad("Wrong file identifier/HTTP URL specified")
+    return source
+
+
+def chat_action(parameters: Parameters) -> None:
+    """Check the action that is shown to the user."""
+    if not _CHAT_ACTIONS.fullmatch(str(parameters.get("action", "")).lower()):
+        raise bad("Wrong parameter action in request")
+
+
+def too_old() -> Refused:
+    """Make the error for a press that is unknown, or was answered before."""
+    return bad("query is too old and response timeout expired or query ID is invalid")
+
+
+def callback_answer(parameters: Parameters) -> None:
+    """Check the answer to a pressed button."""
+    if not parameters.get("callback_query_id"):
+        raise too_old()
+    if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:
+        raise bad("MESSAGE_TOO_LONG")

@@ -1,0 +1,40 @@
+"""What sending methods have in common besides content: answers, topics, previews."""
+
+from gateway.sandbox.simulator.validation.rules import (
+    Parameters,
+    bad,
+    is_true,
+    is_url,
+    json_value,
+    number,
+)
+
+
+def shown(parameters: Parameters) -> Parameters:
+    """Give what of a call's options can be seen of the message, as its fields."""
+    fields: Parameters = {}
+    if topic := number(parameters.get("message_thread_id")):
+        fields |= {"message_thread_id": topic, "is_topic_message": True}
+    if topic := number(parameters.get("direct_messages_topic_id")):
+        fields["direct_messages_topic"] = {"topic_id": topic}
+    if account := parameters.get("business_connection_id"):
+        fields["business_connection_id"] = account
+    if is_true(parameters.get("protect_content")):
+        fields["has_protected_content"] = True
+    return fields
+
+
+def link_preview(parameters: Parameters) -> Parameters:
+    """Read `link_preview_options`. Empty: there are none."""
+    given = json_value(parameters, "link_preview_options", "link preview options")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise bad("Object expected as link preview options")
+    if given.get("url") and not is_url(given["url"]):
+        raise bad("WEBPAGE_URL_INVALID")
+    if is_true(given.get("prefer_small_media")) and is_true(
+        given.get("prefer_large_media")
+    ):
+        raise bad("link preview can't be both small and large")
+    return {"link_preview_options": given}

@@ -1,0 +1,126 @@
+"""What the Bot API refuses of a webhook and of a command menu, in Telegram's words."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from gateway.sandbox.simulator.validation.rules import (
+    Parameters,
+    bad,
+    json_value,
+    number,
+)
+
+_PORTS = (443, 80, 88, 8443)
+ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+"""Kinds of updates that are not delivered unless a webhook asks for them."""
+KINDS = ON_REQUEST | {
+    "message",
+    "edited_message",
+    "channel_post",
+    "edited_channel_post",
+    "business_connection",
+    "business_message",
+    "edited_business_message",
+    "deleted_business_messages",
+    "guest_message",
+    "inline_query",
+    "chosen_inline_result",
+    "callback_query",
+    "shipping_query",
+    "pre_checkout_query",
+    "purchased_paid_media",
+    "poll",
+    "poll_answer",
+    "my_chat_member",
+    "chat_join_request",
+    "chat_boost",
+    "removed_chat_boost",
+    "managed_bot",
+    "subscription",
+    "stopped_message_generation",
+}
+
+
+def webhook(parameters: Parameters) -> Parameters:
+    """Read what getWebhookInfo shows of a webhook.
+
+    A loopback address is always taken, which Telegram itself refuses: it is where the
+    sandbox lives.
+    """
+    url = str(parameters["url"])
+    try:
+        address = urlsplit(url)
+        host, port = address.hostname or "", address.port or 443
+    except ValueError:
+        raise bad("invalid webhook URL specified") from None
+    if not host or address.scheme not in {"http", "https"}:
+        raise bad("invalid webhook URL specified")
+    secret = str(parameters.get("secret_token", ""))
+    if len(secret) > 256:
+        raise bad("secret token is too long")
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", secret):
+        raise bad("secret token contains unallowed characters")
+    if not _is_loopback(host):
+        if address.scheme != "https":
+            raise bad("bad webhook: An HTTPS URL must be provided for webhook")
+        if port not in _PORTS:
+            raise bad(
+                "bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443"
+            )
+    connections = number(parameters.get("max_connections", 40))
+    return {"url": url, "max_connections": min(max(connections, 1), 100)}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allowed_updates(parameters: Parameters) -> list[str] | None:
+    """Read the kinds of updates that a webhook wants.
+
+    Unknown names are ignored. Without a known one it is the default: all kinds but
+    three, shown as an empty list. None: left as it is.
+    """
+    names = json_value(parameters, "allowed_updates", "allowed updates")
+    if not isinstance(names, list):
+        return None
+    known = {str(name).lower() for name in names} & KINDS
+    return [] if known == KINDS - ON_REQUEST else sorted(known)
+
+
+def commands(parameters: Parameters) -> list[Parameters]:
+    """Read the commands of the bot's menu."""
+    listed = json_value(parameters, "commands", "commands")
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        raise bad("Expected an Array of BotCommand")
+    if len(listed) > 100:
+        raise bad("BOT_COMMANDS_TOO_MUCH")
+    return [_command(each) for each in listed]
+
+
+def _command(given: object) -> Parameters:
+    problem = "Can't parse BotCommand: "
+    if not isinstance(given, dict):
+        raise bad(f"{problem}expected an Object")
+    for field in ("command", "description"):
+        if not isinstance(given.get(field), str):
+            raise bad(f'{problem}Can\'t find field "{field}"')
+    name = given["command"].strip().removeprefix("/")
+    description = given["description"].strip()
+    if not name:
+        raise bad("Command must be non-empty")
+    if len(name) > 32:
+        raise bad("Command length must not exceed 32")
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise bad("BOT_COMMAND_INVALID")
+    if not description:
+        raise bad("Command description must be non-empty")
+    if len(description) > 256:
+        raise bad("Command description length must not exceed 256")
+    return {"command": name, "description": description}

@@ -1,0 +1,1 @@
+"""Traces of the updates that a gateway processes, for the chat page."""

@@ -1,0 +1,192 @@
+"""The ports of a gateway, with a recorder around them. See `tracer.py`."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
+from botgateway.route.v1.event_pb2 import Event
+from google.protobuf import descriptor_pool, message_factory, text_format
+from grpc import aio
+
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.messenger import (
+    Messenger,
+    RetryPause,
+    StreamingPreview,
+    await_pause,
+)
+from gateway.domain.services import BoundCall, ServiceRouter
+from gateway.domain.update import Update
+from gateway.sandbox.tracing.tracer import LONGEST_TEXT, Recorder
+
+
+class RecordedServices:
+    """Services whose first question tells that an update's turn has begun."""
+
+    def __init__(self, services: ServiceRouter, recorder: Recorder) -> None:
+        self._services = services
+        self._recorder = recorder
+
+    def route(self, update: Update) -> BoundCall | None:
+        """Find the route that serves an update."""
+        self._recorder.begin(update.update_id)
+        return self._services.route(update)
+
+    def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
+        """Find the route that serves an event around an update's user."""
+        return self._services.route_event(update, event)
+
+    def encode_callback_data(self, call: RouteCall) -> str:
+        """Give the data of a button that calls an rpc."""
+        return self._services.encode_callback_data(call)
+
+    def sign_callback_data(self, data: str, scope: str) -> str:
+        """Give the data of a button as it goes out."""
+        return self._services.sign_callback_data(data, scope)
+
+    async def resolve_user(self, update: Update) -> str:
+        """Give the internal user id of the update's human."""
+        start = time.time()
+        try:
+            return await self._services.resolve_user(update)
+        finally:
+            self._recorder.note("session", start, time.time())
+
+
+class RecordedMessenger:
+    """A messenger whose replies are noted."""
+
+    def __init__(self, messenger: Messenger, recorder: Recorder) -> None:
+        self._messenger = messenger
+        self._recorder = recorder
+
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+        """Turn a reply into calls of the Bot API."""
+        self._recorder.note_reply(reply)
+        return self._messenger.render(update, reply)
+
+    def preview(self, update: Update) -> StreamingPreview:
+        """Prepare to show an answer while it is being written."""
+        return RecordedPreview(self._messenger.preview(update), self._recorder)
+
+    async def show_typing(self, update: Update) -> None:
+        """Show that the bot is typing."""
+        await self._messenger.show_typing(update)
+
+    async def send(
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+    ) -> None:
+        """Make one call; its requests are noted where they are made."""
+        with self._recorder.sending():
+            await self._messenger.send(call, patience, wait)
+
+
+class RecordedPreview:
+    """A preview whose whole answer is noted; what is shown before it, is not."""
+
+    def __init__(self, preview: StreamingPreview, recorder: Recorder) -> None:
+        self._preview = preview
+        self._recorder = recorder
+
+    @property
+    def min_interval(self) -> float:
+        """How long to wait from one `show` to the next."""
+        return self._preview.min_interval
+
+    async def show(self, text: str) -> None:
+        """Show the text so far."""
+        await self._preview.show(text)
+
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
+        """Turn the whole answer into calls."""
+        self._recorder.note_reply(reply)
+        return self._preview.finalize(reply)
+
+
+class RecordedCalls(aio.UnaryUnaryClientInterceptor):
+    """Notes the calls of services, as gRPC makes them: bytes in and out."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
+    ) -> Any:  # noqa: ANN401 - a call, or an answer
+        """Make a call and note it."""
+        path: Any = client_call_details.method  # bytes, as above
+        method: str = path.decode()
+        start = time.time()
+        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        call = await continuation(client_call_details, request)
+        status = "CANCELLED"
+        try:
+            status = await _status(call)
+        finally:
+            detail = f"{method.rpartition('/')[2]}: {status}"
+            failed = status != "OK"
+            self._recorder.note("call", start, time.time(), detail, failed=failed)
+        return call
+
+
+class RecordedStreams(aio.UnaryStreamClientInterceptor):
+    """Notes the calls whose answer comes piece by piece, each one as one step."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def intercept_unary_stream(
+        self,
+        continuation: Callable[..., Any],
+        client_call_details: aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
+    ) -> Any:  # noqa: ANN401 - the responses
+        """Make a call and note it when its last response was read."""
+        path: Any = client_call_details.method  # bytes, as above
+        method: str = path.decode()
+        start = time.time()
+        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        call = await continuation(client_call_details, request)
+        return self._responses(call, method.rpartition("/")[2], start)
+
+    async def _responses(
+        self,
+        call: Any,  # noqa: ANN401 - of either kind, as in `_status`
+        name: str,
+        start: float,
+    ) -> AsyncIterator[Any]:
+        """Pass on the responses; the reader's task is at the update."""
+        status, count = "CANCELLED", 0
+        try:
+            async for response in call:
+                count += 1
+                yield response
+            status = await _status(call)
+        except aio.AioRpcError:
+            status = await _status(call)
+            raise
+        finally:
+            detail = f"{name}: {status}, {count} {'piece' if count == 1 else 'pieces'}"
+            failed = status not in {"OK", "CANCELLED"}
+            self._recorder.note("call", start, time.time(), detail, failed=failed)
+
+
+async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
+    """Wait for the end of a call; give its status and the service's words for it."""
+    code: grpc.StatusCode = await call.code()
+    details: str = await call.details() or ""
+    words = " ".join(details.split())[:LONGEST_TEXT]
+    return f"{code.name}: {words}" if words else code.name
+
+
+def _as_text(method: str, request: bytes) -> str:
+    """Show a request as text format."""
+    service, _, name = method.strip("/").partition("/")
+    pool = descriptor_pool.Default()
+    descriptor = pool.FindServiceByName(service).methods_by_name[name]
+    message = message_factory.GetMessageClass(descriptor.input_type).FromString(request)
+    return text_format.MessageToString(message, as_utf8=True)

@@ -1,0 +1,1 @@
+"""The chat page, and the HTTP endpoints that it uses."""

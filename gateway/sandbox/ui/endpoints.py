@@ -1,0 +1,205 @@
+"""The desk over HTTP: what users do, what happened, and the stream of events."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct, structs
+
+from gateway.sandbox.simulator.actions.manual_updates import OtherUpdates
+from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.actions.user_actions import Desk
+from gateway.sandbox.simulator.faults.persistent import Settings
+from gateway.sandbox.simulator.state.event_stream import Closed, Events, encode
+from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.validation.rules import Parameters
+from gateway.sandbox.tracing.trace_model import TurnView
+from gateway.sandbox.tracing.tracer import KEY_HEADER
+
+HEARTBEAT_SECONDS = 15.0
+"""A proxy or a browser that hears nothing for longer may take the stream for dead."""
+ROWS_LIMIT = 1_000
+
+
+class _Input(Struct, forbid_unknown_fields=True):
+    """A JSON object that somebody posted."""
+
+
+class _Say(_Input):
+    user: int
+    text: str
+    chat: int | None = None
+    reply_to: int = 0
+
+
+class _Press(_Input):
+    user: int
+    chat: int
+    message_id: int
+    data: str
+
+
+class _Attach(_Input):
+    user: int
+    kind: str
+    caption: str = ""
+    chat: int | None = None
+
+
+class _Album(_Input):
+    user: int
+    count: int = 3
+
+
+class _Burst(_Input):
+    user: int
+    count: int = 20
+    text: str = ""
+
+
+class _Block(_Input):
+    user: int
+    blocked: bool
+
+
+class _User(_Input):
+    first_name: str
+    language_code: str = "en"
+
+
+class _Update(_Input):
+    user: int
+    kind: str
+    content: dict[str, Any] = {}
+
+
+class _Fault(Settings, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    name: str
+    on: bool
+
+
+class Endpoints:
+    """The desk's addresses.
+
+    Args:
+        snapshot: gives all that a page shows when it is opened.
+        turns_key: what the gateway has to send with its turns. Empty: none are taken.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        others: OtherUpdates,
+        journal: Journal,
+        events: Events,
+        *,
+        snapshot: Callable[[], Parameters],
+        turns_key: str,
+    ) -> None:
+        self._desk = desk
+        self._others = others
+        self._journal = journal
+        self._events = events
+        self._snapshot = snapshot
+        self._turns_key = turns_key
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        desk = self._desk
+        app.router.add_get("/events", self._stream)
+        app.router.add_get("/updates", self._list)
+        app.router.add_get(r"/updates/{update_id:\d{1,18}}", self._show)
+        app.router.add_post("/turns", self._take_turns)
+        doings: dict[str, tuple[type[Struct], Callable[..., Awaitable[object]]]] = {
+            "say": (_Say, desk.say),
+            "press": (_Press, desk.press),
+            "attach": (_Attach, desk.attach),
+            "album": (_Album, desk.album),
+            "burst": (_Burst, desk.burst),
+            "block": (_Block, desk.block),
+            "user": (_User, desk.add_user),
+            "update": (_Update, self._others.make),
+            "fault": (_Fault, self._switch),
+        }
+        for name, (form, act) in doings.items():
+            app.router.add_post(f"/do/{name}", _doing(form, act))
+
+    async def _switch(self, *, name: str, on: bool, **settings: Any) -> object:  # noqa: ANN401 - checked before
+        chosen = Settings(**settings) if on else None
+        return {"faults": await self._desk.fault(name, chosen)}
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        with self._events.listen(lambda: _cut(request)) as listener:
+            listener.put(b"retry: 500\n" + encode("snapshot", **self._snapshot()))
+            try:
+                while True:
+                    events = await listener.take(HEARTBEAT_SECONDS)
+                    await response.write(events or b":\n\n")
+            except (Closed, ConnectionError):
+                return response
+
+    async def _list(self, request: web.Request) -> web.Response:
+        try:
+            limit = int(request.query.get("limit", 100))
+            before = int(request.query["before"]) if "before" in request.query else None
+        except ValueError:
+            return _bad("before and limit: numbers")
+        if not 1 <= limit <= ROWS_LIMIT:
+            return _bad(f"limit: 1 to {ROWS_LIMIT}")
+        rows = self._journal.rows(limit, before)
+        return _json({"updates": rows, "total_updates": self._journal.total})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        update_id = int(request.match_info["update_id"])
+        entry = self._journal.find(update_id)
+        if not entry:
+            return _bad(f"nothing is known of update {update_id}", 404)
+        return _json(entry)
+
+    async def _take_turns(self, request: web.Request) -> web.Response:
+        key = request.headers.get(KEY_HEADER, "")
+        if not self._turns_key or not hmac.compare_digest(
+            key.encode(), self._turns_key.encode()
+        ):
+            return _bad("only the gateway of this sandbox tells turns", 403)
+        try:
+            turns = msgspec.json.decode(await request.read(), type=list[TurnView])
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        for record in turns:
+            self._journal.tell(record)
+        return _json({})
+
+
+def _doing(
+    form: type[Struct], act: Callable[..., Awaitable[object]]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            given = msgspec.json.decode(await request.read() or b"{}", type=form)
+            return _json(await act(**structs.asdict(given)))
+        except (BadInput, msgspec.DecodeError) as error:
+            return _bad(str(error))
+
+    return handle
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
+
+
+def _json(content: object) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(content), content_type="application/json"
+    )
+
+
+def _bad(reason: str, status: int = 400) -> web.Response:
+    return web.json_response({"error": reason}, status=status)

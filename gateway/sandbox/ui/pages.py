@@ -1,0 +1,144 @@
+"""What the simulator shows to a person: the chat page, and texts for curl."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from gateway.sandbox.simulator.dispatcher import Sent
+from gateway.sandbox.simulator.validation.rules import Parameters, number
+
+_DIRECTORY = Path(__file__).parent / "page"
+_LISTED = 100
+"""Calls that `/sent` shows at most."""
+_POLICY = (
+    # What a bot sends must not make the browser ask anybody else, nor run.
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; "
+    # In a frame, a page elsewhere could have the sandbox clicked unseen.
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+ABOUT = """\
+A stand-in for Telegram's Bot API. It keeps what the bot sends; nothing leaves this
+machine, and everything is forgotten when it ends.
+
+  GET  /                       the chat page, for a browser
+  GET  /chats/{chat_id}        what a chat shows
+  GET  /sent                   the newest calls as JSON (?chat_id=, ?after=time)
+  GET  /events                 all that happens, as a stream of events
+  GET  /updates                the newest updates as JSON (?before=update_id, ?limit=)
+  GET  /updates/{update_id}    an update, and what the gateway did with it
+  POST /do/say                 {"user": 1001, "text": "hello"}
+  POST /do/...                 press, attach, album, burst, block, user, fault
+  GET  /files/{file_id}        a file that was sent
+  POST /bot{token}/{method}    the Bot API
+"""
+
+
+class Pages:
+    """The addresses for people.
+
+    Args:
+        sent: gives the calls of the Bot API.
+        messages: gives what a chat shows.
+    """
+
+    def __init__(
+        self,
+        sent: Callable[[], Iterable[Sent]],
+        messages: Callable[[int], Iterable[Parameters]],
+    ) -> None:
+        self._sent = sent
+        self._messages = messages
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/", self._show_page)
+        app.router.add_get(r"/page/{file:[\w.-]+}", self._show_file)
+        app.router.add_get("/about", self._show_about)
+        app.router.add_get("/sent", self._show_sent)
+        app.router.add_get(r"/chats/{chat_id:-?\d+}", self._show_chat)
+
+    async def _show_page(self, _: web.Request) -> web.StreamResponse:
+        return _file("index.html") or web.Response(text=ABOUT)
+
+    async def _show_file(self, request: web.Request) -> web.StreamResponse:
+        return _file(request.match_info["file"]) or web.Response(status=404)
+
+    async def _show_about(self, _: web.Request) -> web.Response:
+        return web.Response(text=ABOUT)
+
+    async def _show_chat(self, request: web.Request) -> web.Response:
+        chat = number(request.match_info["chat_id"])
+        return web.Response(text=chat_page(chat, self._messages(chat)))
+
+    async def _show_sent(self, request: web.Request) -> web.Response:
+        try:
+            after = float(request.query.get("after", 0))
+        except ValueError:
+            raise web.HTTPBadRequest(text="after: not a number\n") from None
+        chat = number(request.query.get("chat_id"))
+        calls = [
+            call
+            for call in self._sent()
+            if call.time > after and chat in {0, number(call.parameters.get("chat_id"))}
+        ]
+        page = msgspec.json.format(msgspec.json.encode(calls[-_LISTED:]), indent=2)
+        return web.Response(body=page + b"\n", content_type="application/json")
+
+
+def _file(name: str) -> web.FileResponse | None:
+    path = _DIRECTORY / name
+    return web.FileResponse(path, headers=_HEADERS) if path.is_file() else None
+
+
+def chat_page(chat_id: int, messages: Iterable[Parameters]) -> str:
+    """Show a chat as text: each message with its number, content and buttons."""
+    shown = [_message(message) for message in messages]
+    return "\n".join(shown) or f"Nothing was sent to chat {chat_id} yet.\n"
+
+
+def _message(message: Parameters) -> str:
+    author = message["from"]
+    name = [] if author["is_bot"] else [f"{author['first_name']}:"]
+    kinds = [kind for kind in message if kind in _ATTACHMENTS]
+    if "animation" in kinds:
+        kinds.remove("document")  # the same file, for old apps
+    attached = [f"({kind})" for kind in kinds]
+    words = [*name, *attached, message.get("text") or message.get("caption") or ""]
+    first, *more = " ".join(word for word in words if word).split("\n")
+    edited = " (edited)" if "edit_date" in message else ""
+    lines = [f"#{message['message_id']}{edited}  {first}"]
+    lines += [f"    {line}" for line in more]
+    for row in message.get("reply_markup", {}).get("inline_keyboard", []):
+        lines.append("    " + " ".join(_button(button) for button in row))
+    return "\n".join(lines) + "\n"
+
+
+_ATTACHMENTS = frozenset(
+    {
+        "photo",
+        "document",
+        "voice",
+        "audio",
+        "video",
+        "animation",
+        "sticker",
+        "location",
+        "contact",
+    }
+)
+
+
+def _button(button: Parameters) -> str:
+    looks = {"text", "style", "icon_custom_emoji_id"}
+    actions = [value for name, value in button.items() if name not in looks]
+    return f"[{button['text']} -> {actions[0]}]"
