@@ -44,19 +44,19 @@ def add_process_counters(
     """Add the counters that every process has."""
     metrics.add_labelled_counter(
         "gateway_background_task_failures",
-        "Failures of tasks that run for as long as the gateway does.",
+        "Failures of background tasks.",
         "task",
         lambda: background.failure_counts,
     )
     for name, description, read in (
         (
             "log_lines_dropped",
-            "Log lines that were not written: nobody read them, or there was no room.",
+            "Log lines that were dropped because the log could not be written in time.",
             count_dropped_lines,
         ),
         (
             "malformed_requests",
-            "Requests that were no HTTP.",
+            "Requests that were not valid HTTP.",
             lambda: counts.malformed,
         ),
         (
@@ -66,7 +66,7 @@ def add_process_counters(
         ),
         (
             "failed_accepts",
-            "Connections that could not be accepted, as without file descriptors.",
+            "Connections not accepted, for example without a free file descriptor.",
             lambda: counts.failed_accepts,
         ),
     ):
@@ -109,8 +109,8 @@ class Gateway:
             TelegramMessenger(
                 api,
                 observe_call=metrics.observe_call,
-                count_dropped_part=instrumentation.around_count_reply_fault(
-                    metrics.count_reply_fault
+                count_dropped_part=instrumentation.around_count_rejected_part(
+                    metrics.count_rejected_part
                 ),
                 local_server=settings.uses_local_server,
             )
@@ -165,9 +165,9 @@ class Gateway:
     def add_forged_counter(self, forged: Mapping[str, int]) -> None:
         """Show how many entries of the store were forged, by what they are."""
         self._metrics.add_labelled_counter(
-            "gateway_store_forged",
+            "gateway_forged_entries",
             "Entries in Redis that no gateway with our secrets wrote.",
-            "what",
+            "entry",
             lambda: forged,
         )
 
@@ -228,46 +228,54 @@ class Gateway:
         add_process_counters(self._metrics, self.connection_counts, self._background)
         scheduler, mailboxes = self.scheduler, self._mailboxes
         for name, description, read in (
-            ("active_actors", "Lanes served here.", lambda: scheduler.active_actors),
+            (
+                "active_actors",
+                "Actors running in this process.",
+                lambda: scheduler.active_actors,
+            ),
             (
                 "bot_api_failing",
-                "1: all requests of the last seconds failed.",
+                "1 if all recent requests to the Bot API failed.",
                 lambda: self._api.is_failing,
             ),
             (
-                "waiting_replies",
-                "Replies that the Bot API did not take, and that are tried again.",
+                "paused_replies",
+                "Replies waiting for a retry at the Bot API.",
                 lambda: scheduler.waiting_replies,
             ),
             (
                 "queued_updates",
-                "Accepted updates in this process's memory that are not done.",
+                "Accepted, unprocessed updates in this process's memory.",
                 lambda: mailboxes.in_memory,
             ),
             (
-                "lanes",
-                "Lanes with updates that are not done, in Redis those of all workers.",
+                "pending_mailboxes",
+                "Mailboxes with unprocessed updates; in Redis, those of all workers.",
                 lambda: mailboxes.mailbox_count,
             ),
             (
                 "degraded",
-                "1: Redis fails, or memory still holds what came in meanwhile.",
+                "1 if Redis fails, or updates from an outage are still in memory.",
                 lambda: mailboxes.is_degraded,
             ),
             (
-                "longest_wait_seconds",
-                "How long the oldest mailbox that nobody works on has waited.",
+                "oldest_unclaimed_seconds",
+                "Age of the oldest mailbox without a lease.",
                 lambda: mailboxes.longest_wait,
             ),
             (
                 "sessions",
-                "Users remembered in this process's memory.",
+                "User sessions cached in this process's memory.",
                 lambda: mailboxes.session_count,
             ),
-            ("dead_letters", "Updates given up.", lambda: mailboxes.dead_letter_count),
             (
-                "rejected_letters",
-                "Bodies kept that are no update: malformed, or forged in Redis.",
+                "dead_letters",
+                "Updates moved to the dead letters.",
+                lambda: mailboxes.dead_letter_count,
+            ),
+            (
+                "rejected_bodies",
+                "Kept bodies that are not updates: malformed, or forged in Redis.",
                 lambda: mailboxes.rejected_count,
             ),
         ):

@@ -56,13 +56,13 @@ def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # n
         "request_id": "1-5",
         "update_id": 5,
         "telegram_user_id": 7,
-        "kind": "message",
+        "update_type": "message",
         "route": "text",
         "outcome": "done",
         "queue_ms": 1.2,
         "service_ms": 250.0,
         "telegram_ms": 100.0,
-        "fault": "",
+        "error": "",
     }
 
 

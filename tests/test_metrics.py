@@ -20,8 +20,8 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
     metrics.add_gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
     page = metrics.render().decode()
     for line in (
-        'gateway_updates_total{kind="message",outcome="done",route="text"} 2.0',
-        'gateway_mailbox_seconds_bucket{le="0.005"} 2.0',
+        'gateway_updates_total{outcome="done",route="text",update_type="message"} 2.0',
+        'gateway_queue_wait_seconds_bucket{le="0.005"} 2.0',
         'gateway_service_seconds_sum{route="text"} 0.4',
         'gateway_bot_api_seconds_count{method="sendMessage"} 1.0',
         "gateway_active_actors 3.0",
@@ -43,7 +43,9 @@ def test_no_label_names_a_user() -> None:
 def test_each_bucket_counts_all_that_took_no_longer() -> None:
     """Prometheus takes a bound to be part of its bucket; the last one has no bound."""
     metrics = Metrics()
-    assert 'gateway_mailbox_seconds_bucket{le="+Inf"} 0.0' in metrics.render().decode()
+    assert (
+        'gateway_queue_wait_seconds_bucket{le="+Inf"} 0.0' in metrics.render().decode()
+    )
     for seconds in (0.25, 0.2501, 31):
         metrics.observe_call("sendMessage", seconds)
     lines = metrics.render().decode().splitlines()

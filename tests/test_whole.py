@@ -117,12 +117,12 @@ def test_every_series_says_which_worker_it_is_of() -> None:
     pages = [a_page(3), None, a_page(5)]
     page = merge_metrics(pages, [0, 4, 0], own.render()).decode()
     lines = page.splitlines()
-    labels = 'kind="message",outcome="done",route="text"'
+    labels = 'outcome="done",route="text",update_type="message"'
     for line in (
         f'gateway_updates_total{{{labels},worker="0"}} 3.0',
         f'gateway_updates_total{{{labels},worker="2"}} 5.0',
-        'gateway_mailbox_seconds_bucket{le="0.25",worker="2"} 5.0',
-        'gateway_mailbox_seconds_count{worker="0"} 3.0',
+        'gateway_queue_wait_seconds_bucket{le="0.25",worker="2"} 5.0',
+        'gateway_queue_wait_seconds_count{worker="0"} 3.0',
         'gateway_active_actors{worker="2"} 5.0',
         "gateway_workers 2.0",
         'gateway_worker_restarts_total{worker="1"} 4.0',

@@ -1,4 +1,4 @@
-"""`telegram-gateway dead`: the updates that were given up, for a person.
+"""`telegram-gateway dead-letters`: the updates that were given up, for a person.
 
 Nothing that a user wrote is ever printed.
 """
@@ -153,14 +153,16 @@ def _places(ids: Sequence[str]) -> list[DeadLetterId]:
     try:
         return [DeadLetterId.parse(each) for each in ids]
     except ValueError:
-        raise click.UsageError("An id is one that `dead list` prints.") from None
+        raise click.UsageError(
+            "An id is one that `dead-letters list` prints."
+        ) from None
 
 
 def _line(summary: DeadLetterSummary) -> str:
     at = datetime.fromtimestamp(summary.dead_lettered_at, UTC)
     update_id = summary.update_id or "-"
     ordering_key, reason = _printable(summary.ordering_key), _printable(summary.reason)
-    told = f"update={update_id} lane={ordering_key} reason={reason}"
+    told = f"update={update_id} ordering_key={ordering_key} reason={reason}"
     return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
 
 

@@ -1,9 +1,10 @@
-"""The command line: what there is to say, and what it means.
+"""The command line: commands, options and exit codes.
 
-What a command does stands in `cli_*.py`. A command imports what it needs when it runs:
-each part of the gateway takes as long to import as Python takes to start.
+The other modules of `gateway.cli` implement the commands. A command imports them when
+it runs, because each component of the gateway takes as long to import as Python takes
+to start.
 
-Errors are one clear line each; bad settings end with code 2.
+Each error is printed as one line; invalid settings end with exit code 2.
 """
 
 import logging
@@ -23,9 +24,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--workers", type=int, help="How many processes. [env: WORKERS]")
+@click.option("--workers", type=int, help="Number of processes. [env: WORKERS]")
 @click.option(
-    "--worker", type=Path, hidden=True, help="Be one of them, at this socket."
+    "--worker", type=Path, hidden=True, help="Run one of them, at this socket."
 )
 def serve(workers: int | None, worker: Path | None) -> None:
     """Run the gateway."""
@@ -35,7 +36,7 @@ def serve(workers: int | None, worker: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--lock", is_flag=True, help="Print what routes.lock should hold.")
+@click.option("--lock", is_flag=True, help="Print the contents for routes.lock.")
 def routes(lock: bool) -> None:
     """Print the route table."""
     from gateway.services.routing.route_table import (
@@ -55,25 +56,27 @@ _own = click.option(
     "own",
     multiple=True,
     metavar="NAME=HOST:PORT",
-    help="A service of your own in place of a sample; may be repeated.",
+    help="Your own service instead of a sample; may be repeated.",
 )
 
 
 @cli.group(invoke_without_command=True)
-@click.option("--port", default=8000, show_default=True, help="Of the gateway.")
-@click.option("--ops-port", default=9000, show_default=True, help="Of its metrics.")
+@click.option("--port", default=8000, show_default=True, help="Port of the gateway.")
+@click.option("--ops-port", default=9000, show_default=True, help="Port of metrics.")
 @click.option(
-    "--simulator-port", default=8081, show_default=True, help="Of the Bot API."
+    "--simulator-port", default=8081, show_default=True, help="Port of the Bot API."
 )
 @click.option(
-    "--samples-port", default=50051, show_default=True, help="Of the services."
+    "--samples-port", default=50051, show_default=True, help="Port of the services."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Loopback address."
+)
 @_own
-@click.option("--token", help="Of the bot, for calls of your own.  [default: random]")
-@click.option("--secret", help="Of the webhook.  [default: random]")
+@click.option("--token", help="Bot token, for your own calls.  [default: random]")
+@click.option("--secret", help="Webhook secret.  [default: random]")
 @click.pass_context
-def sandbox(  # noqa: PLR0913 - one for each option
+def sandbox(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
     port: int,
@@ -85,7 +88,7 @@ def sandbox(  # noqa: PLR0913 - one for each option
     token: str | None,
     secret: str | None,
 ) -> None:
-    """Run the gateway with sample services and a Telegram on loopback."""
+    """Run the gateway with sample services and a simulated Telegram on loopback."""
     if context.invoked_subcommand:
         _refuse_options(context)
         return
@@ -109,7 +112,7 @@ def sandbox(  # noqa: PLR0913 - one for each option
 @click.argument("files", nargs=-1, required=True, type=Path, metavar="FILE...")
 @_own
 @click.option("--json", type=Path, metavar="FILE", help="Write a report as JSON.")
-@click.option("--junit", type=Path, metavar="FILE", help="Write one as JUnit's XML.")
+@click.option("--junit", type=Path, metavar="FILE", help="Write a report as JUnit XML.")
 def sandbox_run(
     files: tuple[Path, ...],
     own: tuple[str, ...],
@@ -119,7 +122,7 @@ def sandbox_run(
     """Play scenarios against services, without a browser.
 
     Starts a sandbox on free ports, plays the files one after the other and stops it.
-    Ends with 0 if all went well, 1 if something failed, 2 if a file is wrong.
+    The exit code is 0 if all steps succeeded, 1 if one failed, 2 if a file is invalid.
     """
     from gateway.cli.sandbox import play_scenarios
 
@@ -127,27 +130,27 @@ def sandbox_run(
 
 
 def _refuse_options(context: click.Context) -> None:
-    """Options that a subcommand would not hear of must not be lost."""
+    """Reject options before a subcommand, which would ignore them."""
     for option in context.command.params:
         if (
             context.get_parameter_source(option.name or "")
             is ParameterSource.COMMANDLINE
         ):
             raise click.UsageError(
-                f"{option.opts[0]} stands before {context.invoked_subcommand}, which "
-                "takes only options that stand after it"
+                f"{option.opts[0]} precedes {context.invoked_subcommand}, which takes "
+                "only options that follow it"
             )
 
 
 @cli.group()
 def webhook() -> None:
-    """Tell Telegram where to send the updates."""
+    """Set, show or delete the address to which Telegram sends the updates."""
 
 
 _drop_pending_updates = click.option(
     "--drop-pending-updates",
     is_flag=True,
-    help="Throw away what users sent and was not delivered yet.",
+    help="Discard the updates that were not delivered yet.",
 )
 
 
@@ -155,7 +158,7 @@ _drop_pending_updates = click.option(
 @click.option("--force", is_flag=True, help="Replace the webhook of another address.")
 @_drop_pending_updates
 def webhook_set(force: bool, drop_pending_updates: bool) -> None:
-    """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
+    """Send updates of all types that have a route to WEBHOOK_URL."""
     from gateway.cli.webhook import set_webhook
 
     set_webhook(force=force, drop_pending_updates=drop_pending_updates)
@@ -163,7 +166,7 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
 
 @webhook.command("info")
 def webhook_info() -> None:
-    """Print where updates are sent now, and how that goes."""
+    """Print the address to which updates are sent, and the state of the delivery."""
     from gateway.cli.webhook import print_webhook
 
     print_webhook()
@@ -178,51 +181,51 @@ def webhook_delete(drop_pending_updates: bool) -> None:
     delete_webhook(drop_pending_updates=drop_pending_updates)
 
 
-@cli.group()
-def dead() -> None:
-    """Look at the updates that were given up, try them again, or delete them."""
-    # What fails is told in one line, and not by the logs of the connection as well.
+@cli.group("dead-letters")
+def dead_letters() -> None:
+    """List, replay or delete the updates that could not be processed."""
+    # A failure is printed as one line; the connection must not log it as well.
     logging.getLogger("gateway").addHandler(logging.NullHandler())
 
 
-@dead.command("list")
-@click.option("--reason", help="Only those with this reason, such as crashed.")
+@dead_letters.command("list")
+@click.option("--reason", help="Print only those with this reason, such as crashed.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="How many at most, the oldest ones.",
+    help="Maximum number of dead letters, oldest first.",
 )
-def dead_list(reason: str | None, limit: int) -> None:
+def dead_letters_list(reason: str | None, limit: int) -> None:
     """Print the dead letters, oldest first, without their texts."""
     from gateway.cli.dead_letters import print_letters
 
     print_letters(reason, limit)
 
 
-@dead.command("replay")
+@dead_letters.command("replay")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="Replay all of them.")
 @click.option("--reason", help="Replay all with this reason.")
-def dead_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+def dead_letters_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     """Put updates back into their mailboxes; a worker takes them within a second.
 
-    What ended its workers (poison) will do so again, unless that was mended.
+    A poison update crashes its worker again unless the cause was fixed.
     """
     from gateway.cli.dead_letters import replay_letters
 
     replay_letters(ids, every, reason)
 
 
-@dead.command("delete")
+@dead_letters.command("delete")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="Delete all of them.")
 @click.option("--reason", help="Delete all with this reason.")
-def dead_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Delete dead letters for good, with what users wrote.
+def dead_letters_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
+    """Delete dead letters permanently, including the texts of users.
 
-    They go by themselves after DEAD_LETTER_RETENTION.
+    They expire after DEAD_LETTER_RETENTION.
     """
     from gateway.cli.dead_letters import delete_letters
 
@@ -235,12 +238,12 @@ def main() -> None:
 
 
 def run(command: click.Command) -> None:
-    """Run a command; faults are printed and end with code 2."""
+    """Run a command; print errors and exit with the matching code."""
     try:
         command.main(standalone_mode=False)
     except ConfigurationError as error:
-        for fault in error.problems:
-            click.echo(f"telegram-gateway: {fault}", err=True)
+        for problem in error.problems:
+            click.echo(f"telegram-gateway: {problem}", err=True)
         sys.exit(2)
     except (BotApiError, StoreError) as error:
         click.echo(f"telegram-gateway: {error}", err=True)

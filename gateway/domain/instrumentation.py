@@ -27,7 +27,7 @@ class Instrumentation:
         """Wrap the function that is called when an update has been processed."""
         return observe
 
-    def around_count_reply_fault(
+    def around_count_rejected_part(
         self, count: Callable[[str], None]
     ) -> Callable[[str], None]:
         """Wrap the function that counts the dropped parts of replies."""

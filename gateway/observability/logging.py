@@ -80,13 +80,13 @@ def log_update(record: ProcessingRecord) -> None:
         "request_id": record.request_id,
         "update_id": record.update_id,
         "telegram_user_id": record.telegram_user_id,
-        "kind": record.update_type,
+        "update_type": record.update_type,
         "route": record.route,
         "outcome": record.outcome,
         "queue_ms": round(record.queue_seconds * 1000, 1),
         "service_ms": round(record.service_seconds * 1000, 1),
         "telegram_ms": round(record.telegram_seconds * 1000, 1),
-        "fault": record.error,
+        "error": record.error,
     }
     for handler in logging.root.handlers:
         if isinstance(handler, JsonLinesHandler):

@@ -98,26 +98,26 @@ class Metrics(ProcessMetrics):
         self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """How many there were, by kind, route and outcome."""
         self._queue_wait = _Timings(
-            "gateway_mailbox_seconds",
-            "From the arrival of an update to the start of its turn.",
+            "gateway_queue_wait_seconds",
+            "From the arrival of an update to the start of its processing.",
         )
         self._service = _Timings(
             "gateway_service_seconds",
-            "In calls of services, the session included, per update.",
+            "Time in service calls per update, including the session.",
             "route",
         )
         self._bot_api = _Timings(
             "gateway_bot_api_seconds",
-            "One call of the Bot API, its retries and their pauses included.",
+            "One call of the Bot API, including retries and their delays.",
             "method",
         )
         self._registry.register(_ReadCollector(self._build_updates_family))
         for timings in (self._queue_wait, self._service, self._bot_api):
             self._registry.register(_ReadCollector(timings.build_family))
-        self._reply_faults = Counter(
-            "gateway_reply_faults",
-            "Parts of replies that were left out because Telegram refuses them.",
-            ["fault"],
+        self._rejected_parts = Counter(
+            "gateway_rejected_reply_parts",
+            "Parts of replies that were omitted because Telegram rejects them.",
+            ["reason"],
             registry=self._registry,
         )
 
@@ -133,15 +133,15 @@ class Metrics(ProcessMetrics):
         """Time a call of the Bot API."""
         self._bot_api.observe(seconds, method)
 
-    def count_reply_fault(self, fault: str) -> None:
+    def count_rejected_part(self, reason: str) -> None:
         """Count a part of a reply that was left out. Any thread may call this."""
-        self._reply_faults.labels(fault).inc()
+        self._rejected_parts.labels(reason).inc()
 
     def _build_updates_family(self) -> Metric:
         family = CounterMetricFamily(
             "gateway_updates",
-            "Updates by what became of them.",
-            labels=["kind", "route", "outcome"],
+            "Updates by type, route and outcome.",
+            labels=["update_type", "route", "outcome"],
         )
         for values, count in self._updates.items():
             family.add_metric(values, count)

@@ -93,7 +93,9 @@ async def test_a_reply_is_given_up_after_the_patience() -> None:
         errors = [line for line in gateway.log() if line["level"] == "error"]
         assert [line["message"] for line in errors] == ["reply_not_sent"]
         _, metrics = await gateway.get("/metrics", ops=True)
-        assert 'outcome="send_failed",route="text"} 1.0' in metrics
+        assert (
+            'outcome="send_failed",route="text",update_type="message"} 1.0' in metrics
+        )
 
 
 async def test_health_and_readiness_name_a_bot_api_that_fails(
@@ -117,14 +119,14 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
     assert await gateway.get("/ready", ops=True) == (200, ready)
     _, metrics = await gateway.get("/metrics", ops=True)
     assert "gateway_bot_api_failing 1.0" in metrics
-    assert "gateway_waiting_replies 1.0" in metrics
+    assert "gateway_paused_replies 1.0" in metrics
     await gateway.simulator.desk.fault("server_error", None)
     await wait_until_found(lambda: shows("ok", "ok"))
     await gateway.ended(1)
     assert gateway.texts() == ["echo: hi"]
     _, metrics = await gateway.get("/metrics", ops=True)
     assert "gateway_bot_api_failing 0.0" in metrics
-    assert "gateway_waiting_replies 0.0" in metrics
+    assert "gateway_paused_replies 0.0" in metrics
 
 
 class Outage:

@@ -128,7 +128,7 @@ async def test_only_scenarios_need_yaml(tmp_path: Path) -> None:
     without = {"PYTHONPATH": paths}
     code, output, _ = await run("routes", settings=without)
     assert (code, "conversation" in output.lower()) == (0, True)
-    for command in ("sandbox", "serve", "dead"):
+    for command in ("sandbox", "serve", "dead-letters"):
         code, _, _ = await run(command, "--help", settings=without)
         assert code == 0
     code, output, errors = await run("sandbox", "run", "x.yaml", settings=without)

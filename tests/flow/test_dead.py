@@ -1,4 +1,4 @@
-"""`telegram-gateway dead`, as a process, beside a gateway that runs.
+"""`telegram-gateway dead-letters`, as a process, beside a gateway that runs.
 
 Where it ends before it has anything to do with a gateway, it runs in this process.
 """
@@ -38,7 +38,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def dead(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
     """Run `dead`; gives its exit code and the lines of its output and errors."""
-    code, output, errors = await run("dead", *arguments, settings=settings_of(url))
+    code, output, errors = await run(
+        "dead-letters", *arguments, settings=settings_of(url)
+    )
     return code, *read(output, errors)
 
 
@@ -68,7 +70,7 @@ def dead_here(
     """Give what runs `dead` in this process, and gives what `dead` above gives."""
 
     def run_here(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
-        words = ["telegram-gateway", "dead", *arguments]
+        words = ["telegram-gateway", "dead-letters", *arguments]
         monkeypatch.setattr(sys, "argv", words)
         for name, value in (settings_of(url) | {"ENV_FILE": ""}).items():
             monkeypatch.setenv(name, value)
@@ -110,7 +112,7 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
         (update_id,) = await crash(gateway, "canary text")
         code, (line,), _ = await dead("list", url=redis.url)
         assert code == 0
-        assert f"UTC  update={update_id} lane=7 reason=crashed" in line
+        assert f"UTC  update={update_id} ordering_key=7 reason=crashed" in line
         dead_letter = line.split()[0]
         assert await dead("replay", dead_letter, url=redis.url) == (
             *(0, ["replayed 1 of 1"], []),
@@ -133,7 +135,7 @@ async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
         assert [line.split("=")[-1] for line in lines] == (
             ["malformed", "crashed", "crashed"]
         )
-        assert "update=- lane=- reason=malformed" in lines[0]
+        assert "update=- ordering_key=- reason=malformed" in lines[0]
         _, some, errors = await dead("list", "--limit", "1", url=redis.url)
         assert (some, len(errors)) == (lines[:1], 1)
         assert await dead("replay", "--reason", "crashed", url=redis.url) == (
@@ -190,9 +192,9 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
         assert request.context.internal_user_id not in {"", "admin-0001"}
         _, metrics = await gateway.get("/metrics", ops=True)
         for what in ("state", "mail"):
-            assert f'gateway_store_forged_total{{what="{what}"}} 1.0' in metrics
+            assert f'gateway_forged_entries_total{{entry="{what}"}} 1.0' in metrics
         _, (line,), _ = await dead("list", url=redis.url)
-        assert "lane=7 reason=forged" in line
+        assert "ordering_key=7 reason=forged" in line
         dead_letter = line.split()[0]
         assert await dead("replay", dead_letter, url=redis.url) == (
             *(1, ["replayed 0 of 1"], [f"{dead_letter}: is forged, and stays"]),

@@ -50,7 +50,7 @@ async def test_a_command_loads_only_what_it_needs(tmp_path: Path) -> None:
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
         "REDIS_URL": "redis://127.0.0.1:1",
     }
-    code, _, _ = await run("dead", "list", settings=settings)
+    code, _, _ = await run("dead-letters", "list", settings=settings)
     assert code == 1
     loaded = noted(tmp_path)
     assert {"gateway.mailboxes.redis.dead_letters", "redis"} <= loaded
@@ -59,7 +59,7 @@ async def test_a_command_loads_only_what_it_needs(tmp_path: Path) -> None:
 
 async def test_help_loads_no_part_of_the_gateway(tmp_path: Path) -> None:
     """Neither its own nor that of a group of commands."""
-    code, output, _ = await run("dead", "--help", settings=noting(tmp_path))
+    code, output, _ = await run("dead-letters", "--help", settings=noting(tmp_path))
     assert (code, "replay" in output) == (0, True)
     assert not {"gateway.config.settings", "pydantic", "redis", "asyncio"} & noted(
         tmp_path

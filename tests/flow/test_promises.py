@@ -170,10 +170,12 @@ async def test_health_readiness_and_metrics_are_there(gateway: World) -> None:
         '{"ready":true,"reason":"","bot_api":"ok"}',
     )
     _, page = await gateway.get("/metrics", ops=True)
-    line = 'gateway_updates_total{kind="message",outcome="done",route="text"} 1.0'
+    line = (
+        'gateway_updates_total{outcome="done",route="text",update_type="message"} 1.0'
+    )
     assert line in page
     for name in (
-        "gateway_mailbox_seconds_count 1.0",
+        "gateway_queue_wait_seconds_count 1.0",
         'gateway_service_seconds_count{route="text"} 1.0',
         'gateway_bot_api_seconds_count{method="sendMessage"} 1.0',
         "gateway_active_actors 0.0",

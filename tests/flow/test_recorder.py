@@ -190,7 +190,7 @@ async def test_a_button_that_is_left_out_is_told() -> None:
         (loss,) = record["losses"]
         assert loss.startswith("Left out of the reply: button url")
         _, metrics = await gateway.get("/metrics", ops=True)
-        assert "gateway_reply_faults_total{" in metrics  # it is still counted
+        assert "gateway_rejected_reply_parts_total{" in metrics  # it is still counted
 
 
 async def test_a_refused_format_is_told() -> None:

@@ -40,7 +40,8 @@ async def test_a_wrong_secret_gets_200_and_nothing_else(
     await gateway.post(b'{"update_id": 1, "message": {}}', secret=secret)
     _, page = await gateway.get("/metrics", ops=True)
     assert (
-        'gateway_updates_total{kind="unknown",outcome="forbidden",route=""} 1.0' in page
+        'gateway_updates_total{outcome="forbidden",route="",update_type="unknown"} 1.0'
+        in page
     )
     assert gateway.backend.calls == []
     assert any(
@@ -56,10 +57,8 @@ async def test_a_flood_of_strangers_is_few_lines(gateway: World, secret: str) ->
     await asyncio.gather(*(gateway.post(b"{", secret=secret) for _ in range(300)))
     _, page = await gateway.get("/metrics", ops=True)
     outcome = "malformed" if secret == SECRET else "forbidden"
-    assert (
-        f'gateway_updates_total{{kind="unknown",outcome="{outcome}",route=""}} 300'
-        in page
-    )
+    labels = f'outcome="{outcome}",route="",update_type="unknown"'
+    assert f"gateway_updates_total{{{labels}}} 300" in page
     # One line a second, and these took no minute.
     assert 1 <= len(gateway.log()) - started < 60
 
@@ -70,9 +69,10 @@ async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
     assert any(line["level"] == "error" for line in gateway.log())
     _, page = await gateway.get("/metrics", ops=True)
     assert (
-        'gateway_updates_total{kind="unknown",outcome="malformed",route=""} 1.0' in page
+        'gateway_updates_total{outcome="malformed",route="",update_type="unknown"} 1.0'
+        in page
     )
-    assert "gateway_rejected_letters 1.0" in page
+    assert "gateway_rejected_bodies 1.0" in page
     assert "gateway_dead_letters 0.0" in page
 
 

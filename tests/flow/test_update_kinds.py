@@ -561,7 +561,7 @@ async def test_metrics_name_routes_but_no_kind_from_outside(gateway: World) -> N
     await gateway.update({"strangers_label": {"from": PERSON}})
     await gateway.ended(2)
     _, page = await gateway.get("/metrics", ops=True)
-    assert 'kind="unknown",outcome="done",route="update:hologram_call"' in page
+    assert 'outcome="done",route="update:hologram_call",update_type="unknown"' in page
     assert "strangers_label" not in page
     assert "strangers_label" not in str(gateway.log())
 
@@ -699,7 +699,7 @@ async def test_an_inline_query_gets_its_results(
         "is_personal": True,
     }
     _, page = await gateway.get("/metrics", ops=True)
-    assert 'gateway_reply_faults_total{fault="no_chat"} 1.0' in page
+    assert 'gateway_rejected_reply_parts_total{reason="no_chat"} 1.0' in page
 
 
 async def test_an_inline_query_gets_no_results_from_a_failing_service(

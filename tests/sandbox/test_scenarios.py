@@ -142,4 +142,4 @@ async def test_options_before_run_are_not_lost(option: str) -> None:
     """They are refused instead: those of `run` stand after it."""
     code, _, errors = await run(option, "1", "run", EXAMPLES[0])
     assert code == 2
-    assert f"{option} stands before run" in errors
+    assert f"{option} precedes run" in errors

@@ -38,7 +38,7 @@ class Tracing(Instrumentation):
         """Note what became of an update."""
         return self._recorder.observing(observe)
 
-    def around_count_reply_fault(
+    def around_count_rejected_part(
         self, count: Callable[[str], None]
     ) -> Callable[[str], None]:
         """Note what is left out of a reply."""
