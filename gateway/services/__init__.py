@@ -1,1 +1,1 @@
-"""The only room that knows gRPC. Imports the ground floor only."""
+"""The only package that uses gRPC. It imports only the domain."""

@@ -1,8 +1,7 @@
-"""Signatures on the data of buttons, by which the gateway knows its own buttons again.
+"""Signs callback data, so that the gateway accepts only its own buttons.
 
-A signature stands behind the data. It is made with a key that comes from the bot's
-token, so that every worker can check it, also after a restart, and nobody else can make
-one.
+The signature is appended to the data. Its key is derived from the bot's token, so that
+every worker can verify it, also after a restart, and nobody else can create one.
 """
 
 import hmac
@@ -11,39 +10,39 @@ from hashlib import blake2b
 
 _SEPARATOR = "~"
 _DIGEST_BYTES = 8
-"""Whoever guesses needs 2 ** 63 presses on average, each of which Telegram delivers."""
+"""Guessing takes 2**63 button presses on average, each delivered by Telegram."""
 
 _SIGNATURE_LENGTH = 12
-"""Characters of the mark and of the digest in base64."""
+"""Length of the separator and the digest in base64."""
 
 
 class ButtonSigner:
-    """Signs the data of buttons, and checks it.
+    """A signer and verifier of callback data.
 
     Args:
         token: the bot's token.
     """
 
     def __init__(self, token: str) -> None:
-        # The personal string keeps this key apart from others that come from the token.
+        # `person` separates this key from others that are derived from the token.
         self._key = blake2b(token.encode(), person=b"button data").digest()
 
     def sign(self, data: str, scope: str) -> str:
-        """Give the data with its signature, which takes 12 bytes.
+        """Return the data with its signature, which takes 12 bytes.
 
         Args:
-            data: the data of a button.
-            scope: where the button will be: see `button_scope`.
+            data: the callback data of a button.
+            scope: the place of the button; see `button_scope`.
         """
         return f"{data}{self._compute_signature(data, scope)}"
 
     def verify(self, data: str, scope: str) -> str | None:
-        """Give the data without its signature. None: it has none that is valid."""
+        """Return the data without its signature; `None` if it has no valid one."""
         if data[-_SIGNATURE_LENGTH : -_SIGNATURE_LENGTH + 1] != _SEPARATOR:
             return None
         signed, signature = data[:-_SIGNATURE_LENGTH], data[-_SIGNATURE_LENGTH:]
         expected = self._compute_signature(signed, scope)
-        # Of bytes, because it takes no text with other letters than those of English.
+        # compare_digest accepts only ASCII characters in a str, but any bytes.
         if not hmac.compare_digest(_encode(signature), expected.encode()):
             return None
         return signed
@@ -55,5 +54,5 @@ class ButtonSigner:
 
 
 def _encode(text: str) -> bytes:
-    # What a client sends may hold anything.
+    # Data from a client may contain lone surrogates.
     return text.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
-"""Channels to the services: one per target, for the life of the process.
+"""gRPC channels to the services: one per target, for the lifetime of the process.
 
-gRPC's own machinery does the work: it connects when the first call needs it, spreads
-the calls over all addresses of the target, leaves out those that report that they are
-not serving, connects again on its own, and repeats a call once.
+gRPC connects on the first call, distributes the calls among all addresses of the
+target, skips those that report that they are not serving, reconnects, and repeats a
+failed call once.
 """
 
 import asyncio
@@ -29,54 +29,55 @@ _SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "0.1s",
                 "backoffMultiplier": 1,
-                # A busy server of grpcio ends some calls with CANCELLED though nobody
-                # asked for it. gRPC repeats neither a call that our side cancelled
-                # nor one whose answer has begun.
+                # A busy grpcio server ends some calls with CANCELLED although nobody
+                # cancelled them. gRPC repeats neither a call that the client cancelled
+                # nor one whose response has started.
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
     # A service without the standard health rpc counts as healthy.
     "healthCheckConfig": {"serviceName": ""},
-    # Many servers allow 100 calls at once on a connection. Without a further one the
-    # calls beyond wait behind slow ones (gRFC A105).
+    # Many servers allow 100 concurrent calls per connection. Without more connections,
+    # further calls wait behind slow ones (gRFC A105).
     "connectionScaling": {"maxConnectionsPerSubchannel": 10},
 }
 
 _CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # After a restart a service is found again within about a second; gRPC's own
-    # backoff goes up to two minutes.
+    # Reconnect to a restarted service within about a second; gRPC's default backoff
+    # grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # In spite of its name the limit of one attempt to connect, 20 s by default. Two
-    # seconds send a lost SYN once a second, and leave TLS the time it needs.
+    # Despite its name, this is the timeout of a connection attempt, 20 s by default.
+    # Two seconds allow a lost SYN to be repeated after one, and suffice for TLS.
     ("grpc.min_reconnect_backoff_ms", 2_000),
-    # New addresses of a service that moved: 30 s by default.
+    # Find new addresses of a service that moved; 30 s by default.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # Servers close connections with pings more often than every 5 minutes; half a
-    # minute more, so that no jitter of the network counts as too early.
+    # Servers close connections with pings more often than every 5 minutes. Half a
+    # minute more, so that network jitter does not make a ping too early.
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    # Also the TCP user timeout: a machine that vanished is given up after 5 s without
-    # an acknowledgement, where the default of 20 s fails every second call meanwhile.
+    # Also the TCP user timeout: a host that disappeared is abandoned after 5 s without
+    # an acknowledgement. With the default of 20 s, every second call fails until then.
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
-    # Services are inside: a proxy in the environment leads to the outside.
+    # Services are internal; a proxy from the environment leads to the internet.
     ("grpc.enable_http_proxy", 0),
 )
 
 
 CLOSE_GRACE_SECONDS = 1.0
-"""How long closing waits for calls. None should be left: the actors ended before."""
+"""How long closing waits for calls. There should be none: the actors ended before."""
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
-    """PEM files.
+    """The paths of PEM files.
 
     Attributes:
-        ca_file: the authorities that sign the services' certificates. None: gRPC's own.
+        ca_file: the authorities that sign the services' certificates; `None` for
+            gRPC's defaults.
         certificate_file: the gateway's certificate chain, for mutual TLS.
         key_file: the private key of that certificate.
     """
@@ -87,7 +88,7 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
 
 
 class ServiceChannels:
-    """The channels, by service. Open inside of an `async with` block."""
+    """The channels by service. They are open inside an `async with` block."""
 
     def __init__(
         self,
@@ -95,16 +96,16 @@ class ServiceChannels:
         tls: TlsFiles | None = None,
         interceptors: Sequence[aio.ClientInterceptor] = (),
     ) -> None:
-        """Take the targets; nothing is opened yet.
+        """Store the targets without opening channels.
 
         Args:
             targets: each service's target, by the service's name in settings: a gRPC
                 name, such as "profile:50051" or "dns:///profile:50051".
-            tls: for all targets. None: without encryption.
-            interceptors: stand around every call.
+            tls: the TLS files for all targets; `None` for no encryption.
+            interceptors: wrap every call.
 
         Raises:
-            ConfigurationError: files that cannot be used.
+            ConfigurationError: a TLS file cannot be used.
         """
         self._targets = targets
         self._credentials = _load_credentials(tls) if tls else None
@@ -112,21 +113,21 @@ class ServiceChannels:
         self._channels: dict[str, aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
-        """Make the channels. They connect when the first call needs them."""
+        """Create the channels. They connect on their first call."""
         self._channels = {
             target: self._open_channel(target) for target in set(self._targets.values())
         }
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the channels; calls that still run after a grace are cancelled."""
+        """Close the channels; cancel calls that still run after a grace period."""
         closing = (
             channel.close(CLOSE_GRACE_SECONDS) for channel in self._channels.values()
         )
         await asyncio.gather(*closing)
 
     def __getitem__(self, service: str) -> aio.Channel:
-        """Give the channel of a service."""
+        """Return the channel of a service."""
         return self._channels[self._targets[service]]
 
     def _open_channel(self, target: str) -> aio.Channel:
@@ -143,9 +144,10 @@ class ServiceChannels:
 
 
 def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
-    """Read the files, once they are known to be good.
+    """Validate and read the files.
 
-    gRPC takes anything and fails every call later, so Python's own TLS reads first.
+    gRPC accepts invalid files and fails every call later, so Python's `ssl` module
+    validates them first.
     """
     problems = []
     test_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -154,7 +156,7 @@ def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
             test_context.load_verify_locations(tls.ca_file)
     except OSError as error:
         problems.append(
-            f"{tls.ca_file} is no file of TLS authorities: {_get_reason(error)}"
+            f"{tls.ca_file} is not a file of TLS authorities: {_get_reason(error)}"
         )
     try:
         if tls.certificate_file and tls.key_file:
@@ -166,9 +168,8 @@ def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
             problems.append("a TLS certificate and its key go together: one is missing")
     except OSError as error:
         problems.append(
-            f"{tls.certificate_file} and {tls.key_file}"
-            " are no TLS certificate and its key:"
-            f" {_get_reason(error)}"
+            f"{tls.certificate_file} and {tls.key_file} are not a TLS certificate and"
+            f" its key: {_get_reason(error)}"
         )
     if problems:
         raise ConfigurationError(problems)

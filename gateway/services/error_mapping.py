@@ -1,4 +1,4 @@
-"""What the status of a failed call means: for the gateway, and for the user."""
+"""Maps the status of a failed gRPC call to a ServiceError."""
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -14,21 +14,21 @@ from gateway.domain.errors import (
 )
 
 _DETAILS_KEY = "grpc-status-details-bin"
-"""Where a service puts a google.rpc.Status, in the trailers (AIP-193)."""
+"""The trailer in which a service sends a google.rpc.Status (AIP-193)."""
 
 _ERROR_CLASSES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ServiceTimeout,
     grpc.StatusCode.UNAVAILABLE: ServiceUnavailable,
-    # By the service: a call that our side cancels raises CancelledError instead.
+    # Cancelled by the service: if the gateway cancels a call, it raises CancelledError.
     grpc.StatusCode.CANCELLED: ServiceUnavailable,
 }
 
 
 def to_service_error(error: aio.AioRpcError, route: str) -> ServiceError:
-    """Turn a status into our error.
+    """Convert a gRPC error to a `ServiceError`.
 
-    What its details say may quote the user: it stays out, but for the text that is
-    meant for the user.
+    The details may quote the user, so they are omitted, except for the text that is
+    intended for the user.
     """
     code = error.code()
     error_class = _ERROR_CLASSES.get(code, ServiceFailed)
@@ -39,7 +39,7 @@ def to_service_error(error: aio.AioRpcError, route: str) -> ServiceError:
 
 
 def _read_details(error: aio.AioRpcError) -> tuple[str, float]:
-    """Give the text for the user and the seconds to wait; empty and 0 if not there."""
+    """Return the text for the user and the seconds to wait, or "" and 0.0."""
     user_message, retry_after = "", 0.0
     try:
         for key, value in error.trailing_metadata() or ():
@@ -53,5 +53,5 @@ def _read_details(error: aio.AioRpcError) -> tuple[str, float]:
                     delay = RetryInfo.FromString(detail.value).retry_delay
                     retry_after = delay.seconds + delay.nanos / 1e9
     except DecodeError:
-        pass  # a status that cannot be read says no more than its code
+        pass  # without readable details, only the code is used
     return user_message, retry_after

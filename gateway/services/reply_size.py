@@ -1,9 +1,8 @@
-"""How large an answer of a service may be, judged before it is decoded.
+"""Limits the size of a service's reply before it is decoded.
 
-Only files need many megabytes. Four million bytes of messages and buttons cost the
-event loop hundreds of milliseconds to decode alone, and all users wait meanwhile. Where
-the bytes are is read from the wire format: a reply's files are found in a few steps,
-whatever they weigh.
+Only files need many megabytes. Decoding four million bytes of messages and buttons
+blocks the event loop, and so all users, for hundreds of milliseconds. The sizes of a
+reply's files are read from the wire format, in a few steps whatever their sizes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,11 @@ from gateway.domain.errors import ServiceFailed
 from gateway.domain.reply_limits import MAX_MEDIA, MAX_MESSAGES
 
 MAX_REPLY_BYTES = 51 * 2**20
-"""Of one answer: the largest file that Telegram takes, 50 MB, and what is around it."""
+"""Per response: the largest file that Telegram accepts, 50 MB, and some overhead."""
 
 MAX_BYTES_WITHOUT_FILES = 4 * 2**20
-"""Of an answer without its files, and of all answers of a stream together without
-theirs. It is gRPC's own limit for an answer."""
+"""Limit for a response, or the sum of all responses of a stream, without files. It is
+gRPC's default limit for a message."""
 
 _UPLOAD_PATH = (
     Reply.DESCRIPTOR.fields_by_name["messages"].number,
@@ -27,19 +26,19 @@ _UPLOAD_PATH = (
     Media.DESCRIPTOR.fields_by_name["upload"].number,
     Upload.DESCRIPTOR.fields_by_name["content"].number,
 )
-"""The way from a reply to the contents of its files, as field numbers."""
+"""The path from a reply to the contents of its files, as field numbers."""
 
 _MAX_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
-"""So many fields are looked at; a reply of more is no message with files."""
+"""Maximum number of fields to inspect; no valid reply with files has more."""
 
 
 class ReplySizeLimiter:
-    """Adds up the answers of one call.
+    """A limiter for the total size of the responses of one call.
 
     Args:
-        response: the rpc's response.
-        answer_field: its field for the reply.
-        name: of the route, for the error.
+        response_type: the rpc's response class.
+        result_field: its field for the reply.
+        route_name: the name of the route, for the error.
     """
 
     __slots__ = ("_bytes_without_files", "_file_bytes", "_route_name", "_upload_path")
@@ -57,10 +56,10 @@ class ReplySizeLimiter:
         self._file_bytes = 0
 
     def add(self, response: bytes) -> None:
-        """Count one more answer.
+        """Add the size of a response.
 
         Raises:
-            ServiceFailed: it is too much.
+            ServiceFailed: the limit is exceeded.
         """
         self._bytes_without_files += len(response)
         if self._bytes_without_files <= MAX_BYTES_WITHOUT_FILES:
@@ -80,12 +79,12 @@ class ReplySizeLimiter:
 
 
 def _count_file_bytes(response: bytes, path: Sequence[int]) -> int:
-    """Give how many bytes of an answer are contents of files, as far as looked at."""
+    """Return the bytes of file contents in a response, within `_MAX_FIELDS` fields."""
     total = 0
     fields = 0
-    parts = [(0, len(response), 0)] if path else []
-    while parts:
-        start, end, depth = parts.pop()
+    messages = [(0, len(response), 0)] if path else []
+    while messages:
+        start, end, depth = messages.pop()
         for number, content_start, content_end in _iter_fields(response, start, end):
             fields += 1
             if fields > _MAX_FIELDS:
@@ -95,14 +94,14 @@ def _count_file_bytes(response: bytes, path: Sequence[int]) -> int:
             if depth == len(path) - 1:
                 total += content_end - content_start
             else:
-                parts.append((content_start, content_end, depth + 1))
+                messages.append((content_start, content_end, depth + 1))
     return total
 
 
 def _iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give number, begin and end of each field that has a length; zeros for others.
+    """Yield number, start and end of each field with a length; zeros for other fields.
 
-    Stops where the bytes are no message: decoding will tell.
+    Stop at bytes that are not a message; decoding reports them.
     """
     position = start
     while position < end:
@@ -127,7 +126,7 @@ def _iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, 
 
 
 def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Read a number of variable length. Returns it and the position behind it."""
+    """Read a varint; return it and the position after it."""
     value = shift = 0
     while position < end and shift < 70:
         byte = data[position]

@@ -1,4 +1,4 @@
-"""Finds the rpc that serves an update, and binds the update to it."""
+"""Finds the rpc that handles an update and binds the update to it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from gateway.services.rpc_client import RpcClient
 
 
 class GrpcServiceRouter:
-    """The services behind the route table."""
+    """A router of updates to services over gRPC, by the route table."""
 
     def __init__(
         self,
@@ -34,20 +34,20 @@ class GrpcServiceRouter:
         now: Callable[[], float] = time.time,
         signer: ButtonSigner | None = None,
     ) -> None:
-        """Prepare the rpc of every route.
+        """Create a client for every route.
 
         Args:
             table: the routes.
             channels: open channels to the services that have a route.
-            timeouts: deadline of each of these services in seconds, by its name in
+            timeouts: the deadline of each of these services in seconds, by its name in
                 settings. It covers both attempts.
-            stream_timeouts: the same for answers that come piece by piece.
-            add_file_urls: puts into a message the addresses of its files. None: they
-                have none.
-            now: seconds since the epoch, by the clock that the arrival of updates is
-                noted by.
-            signer: signs the buttons of routes that want it, and knows them again.
-                None: such buttons cannot be pressed.
+            stream_timeouts: the same for streamed responses.
+            add_file_urls: adds the URLs of the files to a message; `None` if files have
+                no URLs.
+            now: returns the seconds since the epoch, by the clock that records the
+                arrival of updates.
+            signer: signs and verifies the buttons of routes that require it. If it is
+                `None`, such buttons are not served.
         """
         self._table = table
         self._signer = signer
@@ -64,14 +64,16 @@ class GrpcServiceRouter:
         self._help_call = _HelpCall(table)
 
     def route(self, update: Update) -> BoundCall | None:
-        """Find the route that serves an update. None: there is none.
+        """Find the route for an update and bind the update to it.
 
-        A pressed button is never taken for a text, nor is a command. An event goes
-        before the kind of update that tells of it.
+        Neither a pressed button nor a command is ever handled as text. The route of an
+        event has priority over that of the update type that carries the event.
+
+        Returns:
+            The bound call; `None` if no route matches.
 
         Raises:
-            MalformedUpdate: the route wants what the update holds, and that has parts
-                of a wrong type.
+            MalformedUpdate: the route needs data of the update that has a wrong type.
         """
         if update.event:
             event = self.route_event(update, update.event)
@@ -87,27 +89,27 @@ class GrpcServiceRouter:
         return None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Find the route that serves an event around an update's user."""
+        """Bind an update to the route of an event; `None` if the event has no route."""
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}
         return _RpcCall(self._clients[route], update, values)
 
     def encode_callback_data(self, call: RouteCall) -> str:
-        """Give the data of a button that calls an rpc. Empty: none would."""
+        """Return the callback data that calls an rpc, or "" if no route matches."""
         return self._table.encode_callback_data(call)
 
     def sign_callback_data(self, data: str, scope: str) -> str:
-        """Give the data of a button as it goes out, signed if its route wants that."""
+        """Return callback data as it is sent: signed if its route requires that."""
         if self._signer is not None and self._table.requires_signature(data):
             return self._signer.sign(data, scope)
         return data
 
     async def resolve_user(self, update: Update) -> str:
-        """Give the internal user id of the update's human; empty where none is known.
+        """Return the internal user id of the update's user, or "" if there is none.
 
         Raises:
-            ServiceError: the session service did not answer.
+            ServiceError: the session service failed.
         """
         route = self._table.session_route
         if not route or not update.has_session:
@@ -134,7 +136,7 @@ class GrpcServiceRouter:
         return bound_call
 
     def _verify_callback_data(self, update: Update) -> tuple[str, bool]:
-        """Give the data of a pressed button, and whether it is signed for its place."""
+        """Return the callback data, and whether it has a valid signature."""
         data, context = update.callback_data, update.context
         if self._signer is None:
             return data, False
@@ -151,10 +153,10 @@ class GrpcServiceRouter:
         return self._bind(route, update, values)
 
     def _bind(self, route: Route, update: Update, values: dict[str, Any]) -> BoundCall:
-        """Bind an update to the rpc of a route, with all that its request has room for.
+        """Bind an update to the rpc of a route, with all data that its request accepts.
 
         Raises:
-            MalformedUpdate: a part that the request has room for has a wrong type.
+            MalformedUpdate: data that the request accepts has a wrong type.
         """
         if route.payload_field or route.json_field:
             values |= build_payload_fields(
@@ -164,7 +166,7 @@ class GrpcServiceRouter:
 
 
 class _HelpCall:
-    """The answer to /help, which no service gives."""
+    """The reply to /help, which the gateway builds itself."""
 
     route = f"/{HELP_COMMAND}"
     is_streaming = False
@@ -186,7 +188,7 @@ class _HelpCall:
 
 
 class _RpcCall:
-    """An update together with the rpc that serves it."""
+    """An update bound to the rpc that handles it."""
 
     __slots__ = ("_client", "_update", "_values")
 

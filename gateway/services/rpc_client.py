@@ -1,9 +1,9 @@
-"""An rpc of a service, called for one of its routes.
+"""Calls an rpc of a service for one of its routes.
 
-One call is one attempt within the service's deadline, and one repetition by gRPC if
-the service is unavailable or cancelled the call itself. Both carry the same request id,
-so that a service that got both acts once. Cancelling the caller cancels the call at the
-service. No task is started here.
+gRPC makes one attempt within the service's deadline, and repeats it once if the service
+is unavailable or cancelled the call. Both attempts have the same request id, so that a
+service that receives both can act once. Cancelling the caller cancels the call at the
+service. This module starts no tasks.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from gateway.services.routing.route import Route
 from gateway.services.routing.update_types import iter_messages
 
 ANSWER_MARGIN_SECONDS = 2.0
-"""What a call leaves of the time in which an answer is of use, for its way."""
+"""Reserved from the answer deadline for delivering the reply to Telegram."""
 
 _SMALL_RESPONSE_BYTES = 8 * 2**10
-"""An answer of so many bytes holds few enough messages and buttons to work on all."""
+"""A response up to this size has few enough messages and buttons to process all."""
 
 _LARGE_RESPONSE_BYTES = 2**20
 
 
 class RpcClient:
-    """An rpc of a service, ready to be called for one of its routes."""
+    """A client for the rpc of one route."""
 
     __slots__ = (
         "_add_file_urls",
@@ -59,8 +59,8 @@ class RpcClient:
         self._now = now
         self._add_file_urls = add_file_urls
         self._timeout = timeout
-        # Bytes in and out: a deserializer of ours that fails would be logged by gRPC
-        # with its traceback, and the answer be None.
+        # Requests and responses are bytes: gRPC would log the failure of a deserializer
+        # with its traceback, and return None as the response.
         self._unary_call: aio.UnaryUnaryMultiCallable[bytes, bytes | None] = (
             channel.unary_unary(route.path)
         )
@@ -74,7 +74,7 @@ class RpcClient:
         """Call the rpc.
 
         Raises:
-            ServiceError: it did not answer.
+            ServiceError: the call failed.
         """
         try:
             response = await self._unary_call(
@@ -84,14 +84,14 @@ class RpcClient:
             )
         except aio.AioRpcError as error:
             raise to_service_error(error, self.route.name) from None
-        if response is None:  # the status OK with no answer behind it
-            raise ServiceFailed(f"{self.route.name}: OK without an answer")
+        if response is None:  # the status was OK, but there was no response
+            raise ServiceFailed(f"{self.route.name}: OK without a response")
         if len(response) > MAX_BYTES_WITHOUT_FILES:
             self._create_size_limiter().add(response)
         message = _decode_response(response, self.route)
         if len(response) > _LARGE_RESPONSE_BYTES:
-            # The event loop holds the bytes until this task has waited for something;
-            # by then the message would have been copied again.
+            # The event loop keeps a reference to the bytes until this task yields.
+            # Yield here, before the message is copied again.
             del response
             await asyncio.sleep(0)
         return message
@@ -103,7 +103,7 @@ class RpcClient:
         internal_user_id: str,
         write: Callable[[str], None],
     ) -> Reply | None:
-        """Call the rpc and read its answers: see `BoundCall.stream`."""
+        """Call the rpc and read its responses; see `BoundCall.stream`."""
         route = self.route
         reply: Reply | None = None
         size_limiter = self._create_size_limiter()
@@ -123,7 +123,7 @@ class RpcClient:
         except aio.AioRpcError as error:
             raise to_service_error(error, route.name) from None
         finally:
-            call.cancel()  # without effect after its end
+            call.cancel()  # no effect if it has ended
         return reply
 
     def _create_size_limiter(self) -> ReplySizeLimiter:
@@ -131,7 +131,7 @@ class RpcClient:
         return ReplySizeLimiter(route.response_type, route.result_field, route.name)
 
     def _get_timeout(self, update: Update) -> float:
-        """Give the call's deadline: it must leave time for an answer to arrive."""
+        """Return the call's timeout, which leaves time for delivering the reply."""
         if not update.answer_deadline:
             return self._timeout
         seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - self._now()
@@ -140,23 +140,23 @@ class RpcClient:
     def _build_request(
         self, update: Update, values: Mapping[str, Any], internal_user_id: str
     ) -> bytes:
-        """Put the request together."""
+        """Build and serialize the request."""
         route = self.route
         request = route.request_type(**values)
         context: RequestContext = getattr(request, route.context_field)
-        # A copy: the update's own context stays as it is.
+        # Copy: the context of the update must not change.
         context.CopyFrom(update.context)
         context.internal_user_id = internal_user_id
         if route.message_field and update.message is not None:
             getattr(request, route.message_field).CopyFrom(update.message)
         if self._add_file_urls:
-            self._add_addresses(request, self._add_file_urls)
+            self._add_urls(request, self._add_file_urls)
         return request.SerializeToString()
 
-    def _add_addresses(
+    def _add_urls(
         self, request: Message, add_file_urls: Callable[[IncomingMessage], None]
     ) -> None:
-        """Put the addresses of files into the messages of a request."""
+        """Add the URLs of files to the messages of a request."""
         for field in {self.route.message_field, self.route.payload_field} - {""}:
             if request.HasField(field):
                 for message in iter_messages(getattr(request, field)):
@@ -164,15 +164,16 @@ class RpcClient:
 
 
 def _build_metadata(request_id: str) -> aio.Metadata:
-    """Give the headers of a call: its idempotency key and its place in a trace.
+    """Return the metadata of a call: its idempotency key and its trace context.
 
-    W3C Trace Context, version 00. All calls for an update, repetitions after a crash
-    included, belong to one trace. Its flags are 00, "not sampled": the gateway exports
-    no spans, and a service that follows the flag would record traces without a root.
+    The format is W3C Trace Context, version 00. All calls for an update, including
+    repetitions after a crash, belong to one trace. Its flags are 00, "not sampled": the
+    gateway exports no spans, and with "sampled", services would record traces without
+    a root.
     """
     trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
     span = random.getrandbits(64) or 1  # 0 is not allowed
-    # gRPC takes a tuple too, but first finds out at length that it is one.
+    # gRPC accepts a tuple, too, but converting it is slower.
     return aio.Metadata(
         ("x-request-id", request_id),
         ("traceparent", f"00-{trace}-{span:016x}-00"),
@@ -180,11 +181,11 @@ def _build_metadata(request_id: str) -> aio.Metadata:
 
 
 def _decode_response(response: bytes, route: Route) -> Message:
-    """Read an answer."""
+    """Decode a response, and cut a large reply to the limits."""
     try:
         message = route.response_type.FromString(response)
     except DecodeError:
-        raise ServiceFailed(f"{route.name}: the answer cannot be read") from None
+        raise ServiceFailed(f"{route.name}: the response cannot be decoded") from None
     if len(response) > _SMALL_RESPONSE_BYTES:
         reply = getattr(message, route.result_field)
         if isinstance(reply, Reply):

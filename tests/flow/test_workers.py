@@ -296,7 +296,7 @@ async def test_a_worker_that_cannot_start_ends_the_whole(tmp_path: Path) -> None
     settings |= {"SERVICES_TLS": "1", "SERVICES_TLS_CA_FILE": str(file)}
     code, _, errors = await run("serve", settings=settings)
     assert code == 2
-    assert f"{file} is no file of TLS authorities" in errors
+    assert f"{file} is not a file of TLS authorities" in errors
     assert "Traceback" not in errors
 
 

@@ -261,11 +261,11 @@ CASES = {
     ),
     "a stream of answers to an event": (
         Rpc((Route(event=Event.Value("EVENT_USER_BLOCKED_BOT")),), streaming="server"),
-        "nobody would see a streamed answer to the trigger event",
+        "nobody would see a streamed response to the trigger event",
     ),
     "a stream of user ids": (
         Rpc(SESSION, response={"internal_user_id": "string"}, streaming="server"),
-        "nobody would see a streamed answer to the trigger session",
+        "nobody would see a streamed response to the trigger session",
     ),
     "pieces of text in two fields": (
         Rpc(

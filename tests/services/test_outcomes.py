@@ -273,5 +273,5 @@ async def test_an_empty_answer_is_an_empty_reply() -> None:
 async def test_ok_without_an_answer_is_a_failure() -> None:
     """A status OK with no message behind it is against the protocol of unary calls."""
     async with serving_wordless() as port, calling(port) as dispatch:
-        with pytest.raises(ServiceFailed, match=r"^text: OK without an answer$"):
+        with pytest.raises(ServiceFailed, match=r"^text: OK without a response$"):
             await call(dispatch, TEXT)

@@ -182,7 +182,7 @@ async def test_an_answer_that_cannot_be_read_ends_the_stream() -> None:
     ended = asyncio.Event()
     pieces: list[str] = []
     async with asked(tell, timeout=NEVER) as match:
-        with pytest.raises(ServiceFailed, match="text: the answer cannot be read"):
+        with pytest.raises(ServiceFailed, match="text: the response cannot be decoded"):
             await match.stream("u", pieces.append)
         async with asyncio.timeout(LIMIT):
             await ended.wait()
@@ -261,7 +261,7 @@ def test_a_setting_chooses_between_a_unary_and_a_streaming_rpc() -> None:
 def test_a_service_that_cannot_stream_is_not_asked_to() -> None:
     """The setting would be without effect, which nobody wants."""
     with pytest.raises(
-        ConfigurationError, match="MATCHING_STREAMING: no rpc of this service"
+        ConfigurationError, match="MATCHING_STREAMING: this service has no"
     ):
         TABLE.with_streaming(["MATCHING", "CONVERSATION"])
 

@@ -1,1 +1,1 @@
-"""Routes from contracts: pure, without a connection."""
+"""Routes from the contracts; nothing here opens a connection."""

@@ -1,7 +1,7 @@
-"""Turns the text of a template's variable into the value of a request's field.
+"""Converts the text of a template's variable to the value of a request's field.
 
-Only plain notations are taken: what came with a button may have been made up, and
-int() and float() also read underscores, spaces, "nan" and digits of other scripts.
+Only plain notations are accepted: callback data may be forged, and int() and float()
+also read underscores, spaces, "nan" and digits of other scripts.
 """
 
 import re
@@ -11,18 +11,18 @@ from math import isfinite
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 Converter = Callable[[str], object]
-"""Gives the value; raises ValueError if the text is none."""
+"""Returns the value of a text, or raises ValueError if the text is not valid."""
 
-_INTEGER = re.compile(r"-?[0-9]{1,20}")  # the longest are of 64 bits
+_INTEGER = re.compile(r"-?[0-9]{1,20}")  # long enough for 64 bits
 _DECIMAL = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 
-# The largest finite number of 32 bits: above it protobuf stores an infinity.
+# The largest finite 32-bit float: protobuf stores larger numbers as infinity.
 _FLOAT_MAX = (2 - 2**-23) * 2.0**127
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def get_converter(field: FieldDescriptor) -> Converter | None:
-    """Give what makes values for a field; None if the field is not a scalar."""
+    """Return the converter for a field; `None` if the field is not a scalar."""
     if field.is_repeated:
         return None
     if field.enum_type:
@@ -61,7 +61,7 @@ def _convert_boolean(text: str) -> bool:
 
 
 def _make_enum_converter(enum: EnumDescriptor) -> Converter:
-    """Take a value's name in any case, with or without the enum's name before it."""
+    """Accept the name of a value in any case, with or without the enum's prefix."""
     prefix = to_upper_snake(enum.name) + "_"
     values = {value.name.removeprefix(prefix).lower(): value for value in enum.values}
     values |= {value.name.lower(): value for value in enum.values}
@@ -77,7 +77,7 @@ def _make_enum_converter(enum: EnumDescriptor) -> Converter:
 
 
 def to_upper_snake(name: str) -> str:
-    """Turn a CamelCase name into UPPER_SNAKE: "OrderHistory" into "ORDER_HISTORY"."""
+    """Convert CamelCase to UPPER_SNAKE: "OrderHistory" becomes "ORDER_HISTORY"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).upper()
 
 

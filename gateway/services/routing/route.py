@@ -1,4 +1,4 @@
-"""A route: what it serves, and what its rpc's request and response look like."""
+"""A route: its trigger, and the fields of its rpc's request and response."""
 
 from typing import Any
 
@@ -10,29 +10,29 @@ from gateway.services.routing.triggers import Trigger
 
 
 class Route(Struct, frozen=True, kw_only=True, eq=False):
-    """A trigger together with the rpc that serves it.
+    """A trigger and the rpc that handles it.
 
     Attributes:
         trigger: what makes the gateway call the rpc.
-        variables: field and conversion of each variable of the trigger's template.
-        description: what a command does, for the menu. Empty: not in the menu.
+        variables: field and converter of each variable of the trigger's template.
+        description: the menu text of a command; "" if it is not in the menu.
         method: the rpc's full name.
-        path: the rpc's name on the wire.
+        path: the rpc's path in HTTP/2.
         service: the service's name in settings.
-        request_type: the request's class.
-        response_type: the response's class.
+        request_type: the class of the request.
+        response_type: the class of the response.
         context_field: the request's field for the context.
-        message_field: the request's field for the message, also where that is what
-            `payload_field` is for. Empty: none.
-        event_field: the request's field for the event. Empty: none.
-        payload_field: the request's field of the type that belongs to the kind of
-            update, or to a pressed button. Empty: none.
-        json_field: the request's field for the update's JSON. Empty: none.
+        message_field: the request's field for the message, or ""; the same as
+            `payload_field` if the payload is a message.
+        event_field: the request's field for the event, or "".
+        payload_field: the request's field for the payload of the update type or of a
+            pressed button, or "".
+        json_field: the request's field for the update's JSON, or "".
         result_field: the response's field for the reply, or for the user id.
-        is_streaming: the answer comes piece by piece.
-        piece_field: the response's field for a piece of text. Empty: none.
-        shows_typing: the user may see that the bot is typing.
-        requires_signature: only buttons that the gateway signed are served.
+        is_streaming: whether the rpc streams its response.
+        piece_field: the response's field for a piece of text, or "".
+        shows_typing: whether the typing indicator may be shown.
+        requires_signature: whether only buttons signed by the gateway are served.
     """
 
     trigger: Trigger
@@ -60,7 +60,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         return self.trigger.name
 
     def match_text(self, text: str) -> dict[str, Any] | None:
-        """Give the fields that a text fills; None if it does not fit."""
+        """Return the field values of a text; `None` if it does not match."""
         template = self.trigger.template
         texts = template.parse(text) if template else ()
         if texts is None:

@@ -1,8 +1,8 @@
-"""Reads the routes of one rpc out of its contract, and says what is wrong with them.
+"""Loads the routes of one rpc from its options and collects every problem.
 
-Fields are found by their type, so their names are the service's own. Every fault is
-collected: a route that has one is read on as far as it can be, so that its other
-faults, and those of the table that it would be part of, come up in the same run.
+Fields are found by their type, so a service may name them freely. After a problem, the
+rest of the route is still read, so that its other problems, and those of the whole
+table, are reported in the same run.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from gateway.services.routing.templates import Template
 from gateway.services.routing.triggers import Trigger, parse_trigger
 
 HELP_COMMAND = "help"
-"""The command that the gateway answers itself."""
+"""The command that the gateway handles itself."""
 
 MAX_DESCRIPTION_LENGTH = 256
 """Bot API: BotCommand.description, 1 to 256 characters."""
@@ -31,10 +31,10 @@ _EVENT_TYPE = "botgateway.route.v1.Event"
 _USER_ID_FIELD = "internal_user_id"
 
 _MESSAGE_TRIGGERS = frozenset({"text", "command"})
-"""Triggers whose request may have the message."""
+"""Triggers whose request may contain the message."""
 
 _RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update"}
-"""Triggers whose request may have the update as JSON."""
+"""Triggers whose request may contain the update as JSON."""
 
 _EXTENSION_NUMBER = route_pb2.ROUTE_FIELD_NUMBER
 _UNREADABLE_OPTION = (
@@ -47,13 +47,13 @@ _UNREADABLE_OPTION = (
 def load_routes(
     method: MethodDescriptor, service: str, problems: list[str]
 ) -> list[Route]:
-    """Read all routes of an rpc.
+    """Load all routes of an rpc.
 
     Args:
         method: the rpc.
         service: its service's name in settings.
-        problems: gets a line for everything that is wrong. If it got one, the routes
-            are good for nothing but looking for further faults.
+        problems: receives a line for every problem. If there are any, the routes may
+            only be used to find further problems.
     """
     reader = _RouteReader(method, service, problems)
     options = reader.read_options()
@@ -64,7 +64,7 @@ def load_routes(
 
 
 class _RouteReader:
-    """Reads one rpc."""
+    """A reader of the routes of one rpc."""
 
     def __init__(
         self, method: MethodDescriptor, service: str, problems: list[str]
@@ -74,16 +74,16 @@ class _RouteReader:
         self._problems = problems
 
     def add_problem(self, problem: str) -> None:
-        """Take note of a fault."""
+        """Add a problem of this rpc."""
         self._problems.append(f"{self._method.full_name}: {problem}")
 
     def read_options(self) -> Sequence[route_pb2.Route]:
-        """Give the options that declare routes.
+        """Return the options that declare routes.
 
-        They are parsed anew, with the extension that this program was built with.
-        Options that were parsed before the extension was known keep it among their
-        unknown fields for ever, and those of another descriptor pool belong to that
-        pool: both would look like an rpc without a route.
+        They are parsed again, with the extension that this program was built with.
+        Options that were parsed before the extension was registered keep it as an
+        unknown field, and options from another descriptor pool belong to that pool.
+        Both would look like an rpc without a route.
         """
         options = MethodOptions.FromString(
             self._method.GetOptions().SerializeToString()
@@ -94,7 +94,7 @@ class _RouteReader:
         return options.Extensions[route_pb2.route]
 
     def check_update_types(self, options: Sequence[route_pb2.Route]) -> None:
-        """Note fields of types that none of an rpc's kinds of updates can fill."""
+        """Report fields of types that none of the rpc's update types can fill."""
         updates = [option.update for option in options if option.update]
         triggers = {option.WhichOneof("trigger") for option in options}
         request = self._method.input_type
@@ -104,13 +104,13 @@ class _RouteReader:
             updates, messages=messages, buttons=buttons
         ):
             if updates and any(_has_type(field, type_name) for field in request.fields):
-                kinds = ", ".join(updates)
+                names = ", ".join(updates)
                 self.add_problem(
-                    f"{request.name}: {type_name} does not belong to {kinds}"
+                    f"{request.name}: {type_name} does not belong to {names}"
                 )
 
     def read_route(self, option: route_pb2.Route) -> Route | None:
-        """Read one route; None if its trigger cannot be read."""
+        """Read one route; return `None` if its trigger is invalid."""
         method, kind = self._method, option.WhichOneof("trigger")
         trigger = self._read_trigger(option)
         context_field = self._find_field(method.input_type, _CONTEXT_TYPE)
@@ -139,7 +139,7 @@ class _RouteReader:
             result_field = self._find_field(method.output_type, _REPLY_TYPE)
         if method.server_streaming and kind in {"event", "session"}:
             self.add_problem(
-                f"nobody would see a streamed answer to the trigger {kind}"
+                f"nobody would see a streamed response to the trigger {kind}"
             )
         if trigger is None:
             return None
@@ -199,7 +199,7 @@ class _RouteReader:
     def _find_field(
         self, message: Descriptor, type_name: str, *, required: bool = True
     ) -> str:
-        """Give the name of the only field of a type. Empty: there is none."""
+        """Return the name of the only field of a type, or "" if there is none."""
         names = [field.name for field in message.fields if _has_type(field, type_name)]
         if len(names) > 1:
             self.add_problem(f"{message.name} has several fields of type {type_name}")
@@ -208,7 +208,7 @@ class _RouteReader:
         return names[0] if names else ""
 
     def _find_piece_field(self) -> str:
-        """Give the only string field of a streamed response. Empty: there is none."""
+        """Return the only string field of a streamed response, or "" without one."""
         response = self._method.output_type
         names = [field.name for field in response.fields if _is_string_field(field)]
         if len(names) > 1:

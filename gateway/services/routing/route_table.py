@@ -1,8 +1,8 @@
-"""The route table: which rpc serves what, read from the contracts at start-up.
+"""The route table: which rpc handles what, loaded from the contracts at start-up.
 
-Nothing depends on the order of files, services or methods. A command is found by its
-name; a button by the longest literal start whose template fits; there is at most one
-route for text, for sessions, for each event and for each kind of update.
+The order of files, services and methods does not matter. A command is found by its
+name; a button by the template with the longest literal prefix that matches; there is at
+most one route for text, for sessions, for each event and for each update type.
 """
 
 import importlib
@@ -27,13 +27,13 @@ _HELP_DESCRIPTION = "Show what I can do"
 
 
 def discover_services() -> list[ServiceDescriptor]:
-    """Give the services of all stubs installed under the package `botgateway`.
+    """Return the services of all stubs installed under the package `botgateway`.
 
-    The package is a namespace: its parts may lie in several places, and its folders
-    have no `__init__.py`.
+    It is a namespace package, which may be spread over several directories without an
+    `__init__.py`.
 
     Raises:
-        ConfigurationError: modules that cannot be imported.
+        ConfigurationError: a module cannot be imported.
     """
     problems = []
     services: list[ServiceDescriptor] = []
@@ -41,8 +41,8 @@ def discover_services() -> list[ServiceDescriptor]:
         try:
             file: FileDescriptor = importlib.import_module(module).DESCRIPTOR
         except (ImportError, TypeError, VersionError) as error:
-            # Protobuf raises TypeError for names and numbers that are taken. None of
-            # these quotes anything but code.
+            # Protobuf raises TypeError for names and numbers that are in use. The
+            # messages of all these errors quote only code.
             problems.append(f"{module} cannot be imported: {error}")
         else:
             services += file.services_by_name.values()
@@ -52,42 +52,42 @@ def discover_services() -> list[ServiceDescriptor]:
 
 
 def _find_stub_modules() -> Iterable[str]:
-    for place in botgateway.__path__:
-        for path in Path(place).rglob(_STUB_PATTERN):
-            parts = path.relative_to(place).with_suffix("").parts
+    for root in botgateway.__path__:
+        for path in Path(root).rglob(_STUB_PATTERN):
+            parts = path.relative_to(root).with_suffix("").parts
             yield ".".join((botgateway.__name__, *parts))
 
 
 def get_service_name(service: ServiceDescriptor) -> str:
-    """Give a service's name in settings: OrderHistoryService is ORDER_HISTORY."""
+    """Return a service's name in settings: ORDER_HISTORY for OrderHistoryService."""
     return to_upper_snake(service.name.removesuffix("Service") or service.name)
 
 
 class RouteTable:
-    """All routes, each found in the way its kind is looked for.
+    """All routes, indexed by trigger.
 
     Attributes:
         by_command: command routes by the command's name, without slash.
-        callback_routes: callback routes, longest literal start first.
+        callback_routes: callback routes, longest literal prefix first.
         by_event: event routes by the event's number.
-        by_update: update routes by Telegram's name of the kind.
-        update_types: these names, sorted.
+        by_update: update routes by update type.
+        update_types: the update types that have a route, sorted.
         text_route: the route for messages that are not commands, if there is one.
         session_route: the route that resolves users, if there is one.
         service_names: names of the services that have a route, sorted.
-        route_names: the names of all routes, sorted: a bounded set, fit for metrics.
+        route_names: the names of all routes, sorted; a bounded set, for metrics.
         menu_commands: name and description of each command of the menu, sorted.
     """
 
     def __init__(
         self, routes: Iterable[Route], streaming_services: Collection[str] = ()
     ) -> None:
-        """Take routes without faults.
+        """Index valid routes.
 
         Args:
-            routes: all of them.
-            streaming_services: the services, by their names in settings, whose
-                streaming rpc is taken where a unary one has the same trigger.
+            routes: all routes.
+            streaming_services: names, as in settings, of the services whose streaming
+                rpc is preferred to a unary rpc with the same trigger.
         """
         self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
         by_kind: dict[str, dict[str | int, Route]] = {}
@@ -116,10 +116,10 @@ class RouteTable:
         self.menu_commands = _build_menu(self.routes)
 
     def with_streaming(self, services: Collection[str]) -> "RouteTable":
-        """Give the table in which these services stream what they can.
+        """Return a table that prefers the streaming rpcs of these services.
 
         Raises:
-            ConfigurationError: services that have no rpc that streams.
+            ConfigurationError: a service has no streaming rpc.
         """
         streaming_services = {
             route.service for route in self.routes if route.is_streaming
@@ -127,17 +127,17 @@ class RouteTable:
         if not_streaming := sorted(set(services) - streaming_services):
             raise ConfigurationError(
                 [
-                    f"{name}_STREAMING: no rpc of this service streams"
+                    f"{name}_STREAMING: this service has no streaming rpc"
                     for name in not_streaming
                 ]
             )
         return RouteTable(self.routes, services)
 
     def encode_callback_data(self, call: RouteCall) -> str:
-        """Give the data of a button that calls an rpc. Empty: none would.
+        """Return the callback data that calls an rpc, or "" if no route matches.
 
-        What the data is read back as is what the call says: the same rpc, the same
-        values, each of them fit for its field.
+        Parsing the returned data results in the same rpc and the same values, each of
+        them valid for its field.
         """
         route = self._callback_by_rpc.get(call.method)
         template = route.trigger.template if route else None
@@ -150,19 +150,19 @@ class RouteTable:
         return data if found and found[0] is route else ""
 
     def match_callback_data(self, data: str) -> tuple[Route, dict[str, Any]] | None:
-        """Find the route that serves the data of a button, and the fields it fills."""
+        """Return the route and field values that match callback data, or `None`."""
         for route in self.callback_routes:
             if (values := route.match_text(data)) is not None:
                 return route, values
         return None
 
     def requires_signature(self, data: str) -> bool:
-        """Tell whether the route that serves the data of a button wants it signed."""
+        """Return whether the route that matches callback data requires a signature."""
         found = self.match_callback_data(data) if self._has_signed_routes else None
         return found is not None and found[0].requires_signature
 
     def format_lines(self) -> list[str]:
-        """Give the table for a person: trigger, rpc and the setting of its target."""
+        """Return the table as text: trigger, rpc and the setting of its target."""
         rows = [(r.trigger.text, r.method, f"{r.service}_TARGET") for r in self.routes]
         rows = sorted([*rows, (f"/{HELP_COMMAND}", "built in", "")])
         first = max(len(trigger) for trigger, _, _ in rows)
@@ -173,18 +173,18 @@ class RouteTable:
         ]
 
     def format_lock_file(self) -> str:
-        """Give what `routes.lock` holds: what users and old buttons rely on.
+        """Return the contents of `routes.lock`: the triggers that users rely on.
 
-        `buf breaking` does not see a change of it.
+        `buf breaking` does not detect changes of them.
         """
         return "".join(f"{r.trigger.text} -> {r.method}\n" for r in self.routes)
 
 
 def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
-    """Make the table of all routes of these services.
+    """Build the table of all routes of these services.
 
     Raises:
-        ConfigurationError: everything that is wrong with them, at once.
+        ConfigurationError: some routes are invalid; it has all problems.
     """
     problems: list[str] = []
     routes: list[Route] = []
@@ -206,10 +206,10 @@ def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
 
 
 def _index_callbacks_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
-    """Give the callback route of each rpc, by its full name and by its short one.
+    """Return the callback route of each rpc, by full name and by short name.
 
-    The short name is that of the service and the rpc, without the package. None: there
-    are several routes of that name.
+    The short name has the service and the rpc, without the package. The value is `None`
+    if several routes have the name.
     """
     found: dict[str, Route | None] = {}
     for route in routes:
@@ -228,7 +228,7 @@ def _build_menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
 
 
 def _find_shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
-    """Find routes that could be taken for the same update."""
+    """Report routes that match the same updates."""
     first: dict[tuple[str, str | int], list[Route]] = {}
     for route in routes:
         key = route.trigger.kind, route.trigger.key
@@ -240,14 +240,14 @@ def _find_shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
 
 
 def _are_alternatives(routes: Sequence[Route]) -> bool:
-    """Tell whether a setting chooses: a unary and a streaming rpc of one service."""
+    """Return whether a setting selects one: a unary or a streaming rpc of a service."""
     services = {route.method.rpartition(".")[0] for route in routes}
     modes = {route.is_streaming for route in routes}
     return len(routes) == len(modes) and len(services) == 1
 
 
 def _find_shared_settings(routes: Sequence[Route]) -> Iterable[str]:
-    """Find services that would get the same target."""
+    """Report services that would share the same target."""
     first: dict[str, str] = {}
     for route in routes:
         full_name = route.method.rpartition(".")[0]

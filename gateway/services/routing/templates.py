@@ -1,7 +1,7 @@
-"""Templates of commands and buttons, parsed once at start-up.
+"""Templates of commands and callback data, parsed once at start-up.
 
-A match is a handful of searches for literal text. There is no pattern that could
-backtrack, so the time is linear in the length of what the user sent.
+Matching searches for a few literal texts. No pattern can backtrack, so the time is
+linear in the length of the user's text.
 """
 
 import re
@@ -21,28 +21,31 @@ class CommandTemplate(Struct, frozen=True):
     """A command such as "/start {payload}".
 
     Attributes:
-        name: the name, without slash.
-        variables: the names of its variables, in their order.
+        name: the name, without the slash.
+        variables: the names of its variables, in order.
     """
 
     name: str
     variables: tuple[str, ...]
 
     def parse(self, arguments: str) -> Sequence[str]:
-        """Give the variables' texts: the last takes all the rest, missing ones none."""
+        """Return the texts of the variables: the last one is the rest of the arguments.
+
+        Missing arguments result in fewer texts.
+        """
         if not self.variables:
             return ()
         return arguments.split(None, len(self.variables) - 1)
 
 
 class CallbackTemplate(Struct, frozen=True):
-    """The data of a button such as "CONNECT:{target_user_id}".
+    """Callback data such as "CONNECT:{target_user_id}".
 
     Attributes:
-        prefix: the literal text that it starts with.
-        variables: the names of its variables, in their order.
-        separators: the literal text behind each variable. Empty, which only the last
-            one can be: the variable takes all the rest.
+        prefix: the literal text at the start.
+        variables: the names of its variables, in order.
+        separators: the literal text after each variable. Only the last one may be
+            empty; its variable is the rest of the data.
     """
 
     prefix: str
@@ -50,7 +53,7 @@ class CallbackTemplate(Struct, frozen=True):
     separators: tuple[str, ...]
 
     def parse(self, data: str) -> Sequence[str] | None:
-        """Give the variables' texts; None if the data does not fit."""
+        """Return the texts of the variables; `None` if the data does not match."""
         if not data.startswith(self.prefix):
             return None
         texts = []
@@ -64,10 +67,12 @@ class CallbackTemplate(Struct, frozen=True):
         return texts if position == len(data) else None
 
     def format(self, values: Mapping[str, str]) -> str | None:
-        """Give the data that has these texts as its variables.
+        """Return the data with these texts as its variables.
 
-        None: they are not exactly the variables of the template, or the data would be
-        split at other places, because a text holds the literal that is to end it.
+        Returns:
+            The data; `None` if `values` does not have exactly the template's variables,
+            or if a text contains the separator after it, so that parsing the data would
+            split it elsewhere.
         """
         if values.keys() != set(self.variables):
             return None
@@ -81,10 +86,10 @@ Template = CommandTemplate | CallbackTemplate
 
 
 def parse_command_template(text: str) -> CommandTemplate:
-    """Read the template of a command.
+    """Parse the template of a command.
 
     Raises:
-        ValueError: it cannot be one; the message says why.
+        ValueError: the template is invalid; the message says why.
     """
     name, *words = text.split() or [""]
     if not (command := _COMMAND_PATTERN.fullmatch(name)):
@@ -98,10 +103,10 @@ def parse_command_template(text: str) -> CommandTemplate:
 
 
 def parse_callback_template(text: str) -> CallbackTemplate:
-    """Read the template of a button's data.
+    """Parse the template of callback data.
 
     Raises:
-        ValueError: it cannot be one; the message says why.
+        ValueError: the template is invalid; the message says why.
     """
     pieces = _VARIABLE_PATTERN.split(text)
     literals, variables = pieces[::2], pieces[1::2]

@@ -1,4 +1,4 @@
-"""What the trigger of a route says by itself."""
+"""Parses the trigger of a route."""
 
 import re
 
@@ -14,20 +14,20 @@ from gateway.services.routing.templates import (
 from gateway.services.routing.update_types import TYPES_WITH_OWN_TRIGGERS
 
 _UPDATE_TYPE_PATTERN = re.compile(r"[a-z_]{1,64}")
-"""Names of kinds of updates (Bot API: the fields of Update)."""
+"""Names of update types (Bot API: the fields of Update)."""
 
 
 class Trigger(Struct, frozen=True):
-    """What makes the gateway call an rpc.
+    """The condition under which the gateway calls an rpc.
 
     Attributes:
         kind: "command", "callback", "text", "event", "session" or "update".
-        key: what no other trigger of the kind has: a command's name, a button's
-            literal start, an event's number, an update's name; empty for kinds that
-            exist once.
+        key: identifies the trigger within its kind: a command's name, a button's
+            literal prefix, an event's number or an update type; "" for a kind with
+            only one trigger.
         name: the trigger without its variables, for logs and metrics.
-        text: the trigger as the contract gives it.
-        template: None for kinds that have none.
+        text: the trigger as in the contract.
+        template: the template; `None` for kinds without one.
     """
 
     kind: str
@@ -38,10 +38,10 @@ class Trigger(Struct, frozen=True):
 
 
 def parse_trigger(route: Route) -> Trigger:
-    """Read the trigger of a route.
+    """Parse the trigger of a route.
 
     Raises:
-        ValueError: it has none that can work; the message says why.
+        ValueError: the trigger is missing or invalid; the message says why.
     """
     match kind := route.WhichOneof("trigger"):
         case "command":

@@ -1,4 +1,4 @@
-"""Which types of the shared contracts a kind of update can fill in a request."""
+"""Maps update types to the message types that they can fill in a request."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,10 +14,10 @@ _CHAT = "botgateway.chat.v1"
 MESSAGE = f"{_CHAT}.IncomingMessage"
 CALLBACK_QUERY = f"{_CHAT}.CallbackQuery"
 UPDATE_JSON = f"{_CHAT}.UpdateJson"
-"""Takes every kind, also those that are not known here."""
+"""Can be filled by every update type, including unknown ones."""
 
 TYPES_WITH_OWN_TRIGGERS = frozenset({"message", "callback_query"})
-"""Kinds that the triggers command, text and callback serve."""
+"""Update types that have the triggers command, text and callback."""
 
 _MESSAGE_UPDATE_TYPES = (
     "edited_message",
@@ -63,12 +63,12 @@ _PAYLOAD_TYPES = {
 def list_unfillable_types(
     update_types: Iterable[str], *, messages: bool, buttons: bool
 ) -> list[str]:
-    """List the types that none of these kinds can fill.
+    """List the message types that none of these update types can fill.
 
     Args:
-        update_types: all that one rpc serves.
-        messages: it also serves ordinary messages.
-        buttons: it also serves pressed buttons.
+        update_types: the update types of one rpc.
+        messages: whether the rpc also handles ordinary messages.
+        buttons: whether the rpc also handles pressed buttons.
     """
     fillable = {get_payload_type(update_type) for update_type in update_types}
     fillable |= {MESSAGE} if messages else set()
@@ -77,22 +77,23 @@ def list_unfillable_types(
 
 
 def get_payload_type(update_type: str) -> str:
-    """Give the full name of the type that belongs to a kind. Empty: it has none."""
+    """Return the full name of an update type's message type, or "" if it has none."""
     return _PAYLOAD_TYPES.get(update_type, "")
 
 
 def build_payload_fields(
     update: Update, payload_field: str, json_field: str
 ) -> dict[str, Any]:
-    """Give what the fields of a request get from an update.
+    """Return the values of a request's fields that an update fills.
 
     Args:
-        update: what the request is for.
-        payload_field: takes the type that belongs to the kind. Empty: none does.
-        json_field: takes the JSON. Empty: none does.
+        update: the update.
+        payload_field: the field for the message type of the update type, or "".
+        json_field: the field for the JSON, or "".
 
     Raises:
-        MalformedUpdate: the update has parts of a wrong type. Only typed fields notice.
+        MalformedUpdate: the update contains values of a wrong type. Only the payload
+            field is checked.
     """
     values: dict[str, Any] = {}
     if payload_field and (payload := _decode_payload(update)) is not None:
@@ -103,7 +104,7 @@ def build_payload_fields(
 
 
 def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
-    """Find the users' messages in a value of `build_payload_fields`."""
+    """Yield the users' messages in a value of `build_payload_fields`."""
     match payload:
         case IncomingMessage():
             yield payload
