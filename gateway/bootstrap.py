@@ -1,7 +1,4 @@
-"""Everything between the webhook and the calls, put together.
-
-What is connected to what stands here; what is started when stands in `app.py`.
-"""
+"""Wires the components together. Start-up and shutdown order is in `server.py`."""
 
 import asyncio
 import contextlib
@@ -34,14 +31,14 @@ from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.webhook import Webhook
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
-"""Strangers can cause these as often as they like: the webhook logs them at a bounded
-rate, and they are no updates."""
+"""Outcomes that strangers can cause in any number: the webhook logs them at a limited
+rate. They are not updates."""
 
 
 def add_process_counters(
     metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
 ) -> None:
-    """Add the counters that every process has."""
+    """Add the counters that every process has, the supervisor included."""
     metrics.add_labelled_counter(
         "gateway_background_task_failures",
         "Failures of background tasks.",
@@ -74,13 +71,12 @@ def add_process_counters(
 
 
 _UNAUTHORIZED_PROBLEM = (
-    "Telegram refuses the bot token: set TELEGRAM_BOT_TOKEN to the one that BotFather"
-    " gives"
+    "Telegram rejects the bot token: set TELEGRAM_BOT_TOKEN to the token from BotFather"
 )
 
 
 class Gateway:
-    """Everything between the webhook and the calls, put together."""
+    """The components of a gateway, from the webhook to the Bot API calls."""
 
     def __init__(
         self,
@@ -98,7 +94,7 @@ class Gateway:
         self._version = version("telegram-gateway")
         self._username_known = asyncio.Event()
         self.not_ready_reason = "starting"
-        """Why the gateway as a whole is not ready. Empty: it is."""
+        """Why the gateway is not ready, or an empty string if it is."""
         self._reader = reader = UpdateParser(
             settings.bot_id, allow_bots=settings.allow_bots
         )
@@ -159,11 +155,11 @@ class Gateway:
         self._add_gauges()
 
     def begin_shutdown(self) -> None:
-        """Ask for no more updates."""
+        """Report as not ready, so that no more updates are sent here."""
         self.not_ready_reason = "stopping"
 
     def add_forged_counter(self, forged: Mapping[str, int]) -> None:
-        """Show how many entries of the store were forged, by what they are."""
+        """Add a counter for the forged entries of the store, by kind of entry."""
         self._metrics.add_labelled_counter(
             "gateway_forged_entries",
             "Entries in Redis that no gateway with our secrets wrote.",
@@ -172,12 +168,12 @@ class Gateway:
         )
 
     def set_bot_username(self, username: str) -> None:
-        """Take note of the bot's @name."""
+        """Set the bot's @name."""
         self._reader.bot_username = username
         self._username_known.set()
 
     async def wait_for_bot_username(self, max_seconds: float) -> None:
-        """Wait until the bot's name is known, or this many seconds."""
+        """Wait until the bot's name is known, for at most `max_seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max_seconds):
                 await self._username_known.wait()
@@ -191,8 +187,8 @@ class Gateway:
         reason = self.not_ready_reason or (
             "" if self._api.is_authorized else "bot token"
         )
-        # A Bot API that fails is named, and no reason to be unready: it fails for all
-        # gateways at once, and without any that is ready Telegram would get no 200.
+        # A failing Bot API is reported but does not make the gateway unready: it fails
+        # for all gateways at once, and if none were ready, Telegram would get no 200.
         return {
             "ready": not reason,
             "reason": reason,
@@ -220,7 +216,7 @@ class Gateway:
         }
 
     def _list_problems(self) -> list[str]:
-        """Say in words what an operator has to mend. Empty: nothing."""
+        """Describe the problems that an operator has to fix."""
         token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
         return [it for it in (token, self._mailboxes.problem) if it]
 

@@ -1,7 +1,7 @@
-"""Runs the gateway as workers: processes that share a port, kept running from here.
+"""Runs the gateway as one process, or as a supervisor and several workers.
 
-What keeps them running stands in `supervisor.py`; what they show together stands in
-`whole.py`.
+Workers are processes that share a port. `workers/supervisor.py` restarts them;
+`workers/aggregation.py` merges their health, readiness and metrics.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from gateway.workers.supervisor import (
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 SERVE_PROGRAM = ("gateway", "serve")
-"""The module, and its arguments, that runs a gateway."""
+"""The module that runs a gateway, and its arguments."""
 
 
 def run_processes(
@@ -54,21 +54,22 @@ def run_processes(
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
     program: Sequence[str] = SERVE_PROGRAM,
 ) -> int:
-    """Run the gateway with as many processes as the settings say, until a signal.
+    """Run the gateway with the configured number of processes until a signal.
 
     Args:
-        settings: of the gateway.
-        services: where the services are, by name.
+        settings: the gateway's settings.
+        services: the settings of the services, by name.
         table: the routes.
-        worker: set in a worker: the socket for its own pages.
-        instrumentation: stands around the parts of a single process or worker.
-        program: the module, and its arguments, that becomes a worker by `--worker`.
+        worker: the socket for the internal endpoints of a worker; `None` in a single
+            process and in the supervisor.
+        instrumentation: wraps the components of a single process or worker.
+        program: the module that becomes a worker by `--worker`, and its arguments.
 
     Returns:
         The exit code.
 
     Raises:
-        ConfigurationError: it cannot start.
+        ConfigurationError: the gateway cannot start.
     """
     if worker is None and settings.workers > 1:
         return asyncio.run(_supervise(settings, services, program))
@@ -86,8 +87,8 @@ async def _supervise(
         sockets = [get_worker_socket(directory, number) for number in numbers]
         workers = WorkerSupervisor(
             [
-                # -P: Python would look for modules in the working directory first, and
-                # whoever can write there would get the token.
+                # Without -P, Python would import modules from the working directory
+                # first, and anybody who can write there could read the token.
                 (sys.executable, "-P", "-m", *program, "--worker", path)
                 for path in sockets
             ],
@@ -140,9 +141,9 @@ async def _supervise(
 def build_worker_environment(
     settings: Settings, services: Mapping[str, ServiceSettings]
 ) -> dict[str, str]:
-    """Give the environment in which these very settings are found again.
+    """Return the environment in which a worker loads exactly these settings.
 
-    A worker that is started later must not read a file `.env` that has changed since.
+    A worker that is started later must not read a changed `.env` file.
     """
     settings_by_name: dict[str, object] = {"ENV_FILE": ""}
     settings_by_name |= {name.upper(): value for name, value in settings}
@@ -166,12 +167,12 @@ def _format_value(value: object) -> str:
 
 @contextlib.contextmanager
 def _private_directory() -> Iterator[Path]:
-    """Make a directory that only this user can look into, and remove it again."""
+    """Create a temporary directory that only this user can access."""
     try:
         directory = TemporaryDirectory(prefix="telegram-gateway-")
     except OSError as error:
-        fault = f"workers need a temporary directory (TMPDIR): {error.strerror}"
-        raise ConfigurationError([fault]) from None
+        problem = f"workers need a temporary directory (TMPDIR): {error.strerror}"
+        raise ConfigurationError([problem]) from None
     with directory as path:
         yield Path(path)
 

@@ -1,8 +1,10 @@
-"""Starts the parts in order and stops them in reverse. `parts.py` connects them.
+"""Starts the components in order and stops them in reverse order.
 
-Concurrency: one event loop. On the first signal to end nothing new is accepted and
-what runs is finished within `DRAIN_TIMEOUT`; a second signal ends the process at once.
-A worker does the same when the process above it is gone.
+`bootstrap.py` wires them.
+
+Concurrency: one event loop. On the first signal to stop, the gateway accepts nothing
+new and finishes running work within `DRAIN_TIMEOUT`; a second signal ends the process
+at once. A worker also stops if its supervisor has exited.
 """
 
 import asyncio
@@ -48,8 +50,8 @@ from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, exit_with_parent
 logger = logging.getLogger(__name__)
 
 BOT_NAME_TIMEOUT_SECONDS = 2.0
-"""How long the start waits for the bot's name. Without it, commands in groups that
-name another bot would be taken as ours."""
+"""How long start-up waits for the bot's name. Without it, commands in groups that name
+another bot would be taken for this bot's."""
 
 
 async def serve(
@@ -59,18 +61,19 @@ async def serve(
     worker: Path | None = None,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> None:
-    """Run the gateway until a signal ends it.
+    """Run the gateway until a signal stops it.
 
     Args:
-        settings: of the gateway.
-        services: where the services are, by name.
+        settings: the gateway's settings.
+        services: the settings of the services, by name.
         table: the routes.
-        worker: set in a worker, one of several that share the port: the socket for
-            its own pages.
-        instrumentation: stands around the parts.
+        worker: the socket for the internal endpoints of a worker, which is one of
+            several processes that share the port; `None` in a single process.
+        instrumentation: wraps the components.
 
     Raises:
-        ConfigurationError: it cannot start, for example because a port is in use.
+        ConfigurationError: the gateway cannot start, for example because a port is in
+            use.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -85,15 +88,16 @@ async def serve(
     for number in signals:
         loop.add_signal_handler(number, stop_once)
     if worker is not None:
-        own = worker
+        worker_socket = worker
 
         def orphaned() -> None:
             stop.set()
-            remove_sockets(own)
+            remove_sockets(worker_socket)
 
         exit_with_parent(orphaned, settings.drain_timeout + SHUTDOWN_GRACE_SECONDS)
     async with run_gateway(settings, services, table, worker, instrumentation):
-        # Else each full collection looks at the 60,000 objects of the start: 37 ms.
+        # Exclude the 60,000 start-up objects from garbage collection: scanning them
+        # would add 37 ms to each full collection.
         gc.collect()
         gc.freeze()
         await stop.wait()
@@ -109,12 +113,12 @@ async def run_gateway(
     worker: Path | None = None,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> AsyncIterator[None]:
-    """Run the gateway inside of the block; drain it at the end.
+    """Run the gateway inside the block; drain it at the end.
 
     The arguments are those of `serve`.
 
     Raises:
-        ConfigurationError: it cannot start.
+        ConfigurationError: the gateway cannot start.
     """
     targets = {name: service.target for name, service in services.items()}
     timeouts = {name: service.timeout for name, service in services.items()}
@@ -125,7 +129,9 @@ async def run_gateway(
     token = settings.telegram_bot_token.get_secret_value()
     background = BackgroundTasks()
     if settings.sends_token_unencrypted:
-        logger.warning("TELEGRAM_API_URL is http: others can read the token on its way")
+        logger.warning(
+            "bot_token_sent_unencrypted", extra={"setting": "TELEGRAM_API_URL"}
+        )
     limits = divide_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     async with (
@@ -150,7 +156,7 @@ async def run_gateway(
         ) as store,
         AsyncExitStack() as stack,
     ):
-        # The process above the workers, which serves the files, knows no store.
+        # The supervisor, which serves the files for workers, has no store clock.
         now = store.clock.now if worker is None else time.time
         file_urls = create_file_urls(settings, now)
         fill = file_urls.add_urls if file_urls else None
@@ -168,7 +174,7 @@ async def run_gateway(
         for name, work in instrumentation.tasks().items():
             stack.push_async_callback(_cancel_and_wait, background.start(name, work))
         files: Endpoints = {}
-        if worker is None:  # else the process above serves them
+        if worker is None:  # for workers, the supervisor serves them
             files = await stack.enter_async_context(
                 open_file_endpoints(settings, api, now)
             )
@@ -180,13 +186,13 @@ async def run_gateway(
         )
         gateway.scheduler.start()
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
-        introduction = background.start(
-            "introduce bot",
+        profile_sync = background.start(
+            "sync bot profile",
             partial(
                 sync_bot_profile, api, table.menu_commands, gateway.set_bot_username
             ),
         )
-        stack.push_async_callback(_cancel_and_wait, introduction)
+        stack.push_async_callback(_cancel_and_wait, profile_sync)
         await gateway.wait_for_bot_username(BOT_NAME_TIMEOUT_SECONDS)
         await stack.enter_async_context(
             _serve_public_endpoints(gateway, settings, worker, limits, wrap_endpoints)
@@ -200,11 +206,12 @@ async def run_gateway(
 def create_file_urls(
     settings: Settings, now: Callable[[], float]
 ) -> SignedFileUrls | None:
-    """Make the signer of the files' addresses. None: FILES_URL is not set.
+    """Create the signer of file URLs, or return `None` if FILES_URL is not set.
 
     Args:
-        settings: of the gateway.
-        now: seconds since the epoch, by the clock of whoever serves the files.
+        settings: the gateway's settings.
+        now: returns the seconds since the epoch, by the clock of the process that
+            serves the files.
     """
     if not settings.files_base_url:
         return None
@@ -216,15 +223,15 @@ def create_file_urls(
 async def open_file_endpoints(
     settings: Settings, api: BotApiClient, now: Callable[[], float] = time.time
 ) -> AsyncIterator[Endpoints]:
-    """Serve files to services; no page unless FILES_URL is set."""
+    """Open the endpoints that serve files to services; none unless FILES_URL is set."""
     file_urls = create_file_urls(settings, now)
     if file_urls is None:
         yield {}
         return
     token = settings.telegram_bot_token.get_secret_value()
     source = f"{settings.api_url}/file/bot{token}"
-    async with FileProxy(api, source, file_urls) as downloads:
-        yield downloads.endpoints
+    async with FileProxy(api, source, file_urls) as proxy:
+        yield proxy.endpoints
 
 
 def _serve_internal_endpoints(

@@ -1,8 +1,8 @@
-"""The gateway of the sandbox: it tells the sandbox what becomes of each update.
+"""The gateway of the sandbox, which reports how each update is processed.
 
 python -m gateway.traced_gateway
 
-The sandbox starts it in place of `telegram-gateway serve`, which has none of this.
+The sandbox starts it instead of `telegram-gateway serve`, which has no tracing.
 """
 
 import sys
@@ -22,7 +22,7 @@ from gateway.sandbox.tracing.tracer import Recorder
 @click.option("--turns-url", envvar="SANDBOX_TURNS_URL", required=True)
 @click.option("--turns-key", envvar="SANDBOX_TURNS_KEY", required=True)
 def traced(worker: Path | None, turns_url: str, turns_key: str) -> None:
-    """Run the gateway, and tell an address what becomes of each update."""
+    """Run the gateway and report the processing of each update to an address."""
 
     def trace(settings: Settings) -> Tracing:
         return Tracing(Recorder(turns_url, turns_key, settings.api_url))

@@ -92,7 +92,7 @@ def test_a_bad_address_of_redis_is_not_quoted(
     with pytest.raises(ConfigurationError) as caught:
         load_settings({"workers": 2})
     (line,) = caught.value.problems
-    assert line.startswith("REDIS_URL: is no address")
+    assert line.startswith("REDIS_URL: is not an address")
     assert "hush" not in line
 
 
@@ -107,7 +107,7 @@ def test_an_address_that_paths_are_put_behind_ends_where_they_begin(
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert caught.value.problems == (
-        f"{name}: has a ? or a #: paths are put behind it",
+        f"{name}: has a ? or a #: paths are appended to it",
     )
 
 
@@ -379,7 +379,7 @@ def test_the_password_of_the_example_is_refused(
     """As it stands in the manifests."""
     monkeypatch.setenv("REDIS_URL", "redis://gateway:replace-me@redis:6379")
     with pytest.raises(
-        ConfigurationError, match="REDIS_URL: has the password of the example"
+        ConfigurationError, match="REDIS_URL: has an example's password"
     ):
         load_settings()
 

@@ -86,7 +86,7 @@ async def test_a_connection_in_use_is_never_closed_for_another(
         await wait_until(lambda: server.asked == 3)
         async with aiohttp.ClientSession() as other:
             late = asyncio.create_task(server.get(other))
-            await wait_until(lambda: "too many connections" in caplog.text)
+            await wait_until(lambda: "too_many_connections" in caplog.text)
             assert server.asked == 3
             server.may_answer.set()
             assert await asyncio.gather(*asking, late) == ["the page"] * 4
@@ -138,7 +138,7 @@ async def test_a_failing_accept_is_one_line_and_heals(
     async with serving(10) as server, aiohttp.ClientSession() as client:
         getting = asyncio.create_task(server.get(client))
         await wait_until(lambda: server.counts.failed_accepts >= 20)
-        assert {it.message for it in caplog.records} == {"connection not accepted"}
+        assert {it.message for it in caplog.records} == {"connection_not_accepted"}
         assert len(caplog.records) < 15  # one a second
         fails = False
         assert await getting == "the page"
@@ -209,7 +209,7 @@ async def test_a_fault_of_a_page_is_an_error(caplog: pytest.LogCaptureFixture) -
     ):
         assert response.status == 500
     (record,) = caplog.records
-    assert (record.levelname, record.message) == ("ERROR", "request failed")
+    assert (record.levelname, record.message) == ("ERROR", "request_failed")
     assert vars(record)["error"].startswith("KeyError < ")
 
 

@@ -87,16 +87,16 @@ def starts(file: Path) -> int:
 def test_the_delay_doubles_up_to_a_limit() -> None:
     """A worker that is killed again and again still comes back within seconds."""
     backoff = RestartBackoff()
-    delays = [backoff.next_delay(lived=1) for _ in range(9)]
+    delays = [backoff.next_delay(lifetime=1) for _ in range(9)]
     assert delays == [0.5, 1, 2, 4, 4, 4, 4, 4, 4]
 
 
 def test_the_delay_begins_anew_after_a_long_life() -> None:
     """One death a day is not held against the next one."""
     backoff = RestartBackoff()
-    assert [backoff.next_delay(lived=59.9) for _ in range(3)] == [0.5, 1, 2]
-    assert backoff.next_delay(lived=60) == 0.5
-    assert backoff.next_delay(lived=1) == 1
+    assert [backoff.next_delay(lifetime=59.9) for _ in range(3)] == [0.5, 1, 2]
+    assert backoff.next_delay(lifetime=60) == 0.5
+    assert backoff.next_delay(lifetime=1) == 1
 
 
 async def test_a_dead_worker_is_started_again(
@@ -110,8 +110,10 @@ async def test_a_dead_worker_is_started_again(
     await wait_until(lambda: starts(file) == 4)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
-    deaths = [it for it in caplog.records if it.message == "worker ended"]
-    assert [(vars(it)["worker"], vars(it)["code"]) for it in deaths] == [(0, 3)] * 3
+    deaths = [it for it in caplog.records if it.message == "worker_exited"]
+    assert [(vars(it)["worker"], vars(it)["exit_code"]) for it in deaths] == [
+        (0, 3)
+    ] * 3
     assert workers.restarts == [3, 0]
 
 
@@ -122,7 +124,7 @@ async def test_nothing_is_started_again_while_it_stops(
     monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 3600)
     workers = workers_of(DYING, file=file)
     running = asyncio.create_task(workers.run())
-    await wait_until(lambda: "worker ended" in caplog.messages)
+    await wait_until(lambda: "worker_exited" in caplog.messages)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
     assert starts(file) == 1

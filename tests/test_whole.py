@@ -145,7 +145,7 @@ def test_every_series_says_which_worker_it_is_of() -> None:
 
 async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
     """One hangs for ever, one is gone, one answers: so does the whole."""
-    good, bad, gone, above = (tmp_path / name for name in ("0", "1", "2", "whole"))
+    good, bad, gone, above = (tmp_path / name for name in ("0", "1", "2", "supervisor"))
     whole = AggregatedEndpoints([good, bad, gone], lambda: [0, 0, 1])
     hanging = socket.socket(socket.AF_UNIX)
     hanging.bind(str(bad))
@@ -171,7 +171,7 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
 
 async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
     """Its own where the process above it does not answer."""
-    above, public = tmp_path / "whole", tmp_path / "public"
+    above, public = tmp_path / "supervisor", tmp_path / "public"
     health = SupervisorHealthProxy(above, ops("own").handle_status)
     async with (
         serve_unix_socket(health.endpoints, public),
@@ -184,7 +184,7 @@ async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
 
 async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None:
     """`/health` is open to strangers."""
-    above, public = tmp_path / "whole", tmp_path / "public"
+    above, public = tmp_path / "supervisor", tmp_path / "public"
     asked = arrived = 0
 
     async def count(request: web.BaseRequest) -> web.Response:

@@ -1,6 +1,6 @@
-"""`telegram-gateway dead-letters`: the updates that were given up, for a person.
+"""`telegram-gateway dead-letters`: list, replay and delete dead letters.
 
-Nothing that a user wrote is ever printed.
+Texts of users are never printed.
 """
 
 import asyncio
@@ -31,65 +31,65 @@ def print_letters(reason: str | None, limit: int) -> None:
     async def show(dead_letters: RedisDeadLetters) -> None:
         found = await dead_letters.list_summaries(reason=reason, limit=limit + 1)
         for summary in found[:limit]:
-            click.echo(_line(summary))
+            click.echo(_format_summary(summary))
         if len(found) > limit:
-            click.echo("There are more: --limit shows them.", err=True)
+            click.echo("There are more: raise --limit to print them.", err=True)
 
-    _with_letters(load_settings(), show)
+    _run_with_dead_letters(load_settings(), show)
 
 
 def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     """Put updates back into their mailboxes; a worker takes them within a second.
 
-    What ended its workers (poison) will do so again, unless that was mended.
+    A poison update crashes its worker again unless the cause was fixed.
     """
-    choose = _selection(ids, every, reason)
+    choose = _build_selection(ids, every, reason)
     settings = load_settings()
-    reader = UpdateParser(settings.bot_id)
+    parser = UpdateParser(settings.bot_id)
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
-        # Listed to the end first: what fails again comes back at the end.
-        await _each(
+        # List all ids first: updates that fail again are appended to the list.
+        await _apply_to_each(
             await choose(dead_letters),
             "replayed",
-            lambda place: _replay(dead_letters, place, reader),
+            lambda it: _replay(dead_letters, it, parser),
         )
 
-    _with_letters(settings, replay)
+    _run_with_dead_letters(settings, replay)
 
 
 def delete_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Delete dead letters for good, with what users wrote.
+    """Delete dead letters permanently, including the texts of users.
 
-    They go by themselves after DEAD_LETTER_RETENTION.
+    They expire after DEAD_LETTER_RETENTION.
     """
-    choose = _selection(ids, every, reason)
+    choose = _build_selection(ids, every, reason)
 
     async def delete(dead_letters: RedisDeadLetters) -> None:
-        await _each(
+        await _apply_to_each(
             await choose(dead_letters),
             "deleted",
-            lambda place: _delete(dead_letters, place),
+            lambda it: _delete(dead_letters, it),
         )
 
-    _with_letters(load_settings(), delete)
+    _run_with_dead_letters(load_settings(), delete)
 
 
-def _selection(
+def _build_selection(
     ids: Sequence[str], every: bool, reason: str | None
 ) -> Callable[[RedisDeadLetters], Awaitable[Sequence[DeadLetterId]]]:
-    """Return how to find the dead letters that the command line names.
+    """Return a function that finds the dead letters selected on the command line.
 
     Raises:
-        UsageError: it names none, or in two ways.
+        UsageError: none are selected, or in two ways.
     """
     if [bool(ids), every, reason is not None].count(True) != 1:
-        raise click.UsageError("Give ids, or --all, or --reason.")
-    places = _places(ids)
+        raise click.UsageError("Pass ids, or --all, or --reason.")
+    dead_letter_ids = _parse_ids(ids)
 
     async def choose(dead_letters: RedisDeadLetters) -> Sequence[DeadLetterId]:
-        if places:
-            return places
+        if dead_letter_ids:
+            return dead_letter_ids
         return [
             found.dead_letter_id
             for found in await dead_letters.list_summaries(reason=reason)
@@ -98,46 +98,46 @@ def _selection(
     return choose
 
 
-async def _each(
-    places: Sequence[DeadLetterId],
+async def _apply_to_each(
+    dead_letter_ids: Sequence[DeadLetterId],
     done: str,
     act: Callable[[DeadLetterId], Awaitable[bool]],
 ) -> None:
-    """Do something with each dead letter, and print for how many it succeeded."""
+    """Call `act` for each dead letter and print how often it succeeded."""
     count = 0
     try:
-        for place in places:
-            count += await act(place)
+        for dead_letter_id in dead_letter_ids:
+            count += await act(dead_letter_id)
     finally:
-        click.echo(f"{done} {count} of {len(places)}")
-    if count < len(places):
+        click.echo(f"{done} {count} of {len(dead_letter_ids)}")
+    if count < len(dead_letter_ids):
         sys.exit(1)
 
 
-async def _delete(dead_letters: RedisDeadLetters, place: DeadLetterId) -> bool:
-    """Delete one. False: it was not there, and that was printed."""
-    deleted = await dead_letters.delete(place)
+async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) -> bool:
+    """Delete a dead letter. If there is none, print that and return `False`."""
+    deleted = await dead_letters.delete(dead_letter_id)
     if not deleted:
-        click.echo(f"{place}: there is no such dead letter", err=True)
+        click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
     return deleted
 
 
 async def _replay(
-    dead_letters: RedisDeadLetters, place: DeadLetterId, reader: UpdateParser
+    dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId, parser: UpdateParser
 ) -> bool:
-    """Put one update back. False: that cannot be done, and was said."""
+    """Replay a dead letter. If that is impossible, print why and return `False`."""
     try:
-        dead_letter = await dead_letters.get(place)
+        dead_letter = await dead_letters.get(dead_letter_id)
     except ForgedEntry:
-        click.echo(f"{place}: is forged, and stays", err=True)
+        click.echo(f"{dead_letter_id}: is forged, not replayed", err=True)
         return False
     if dead_letter is None:
-        click.echo(f"{place}: there is no such dead letter", err=True)
+        click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
         return False
     try:
-        update = reader.parse(dead_letter.body, REPLAYED)
-    except Exception:  # noqa: BLE001 - whatever trips the reader would trip a worker
-        click.echo(f"{place}: still cannot be read, and stays", err=True)
+        update = parser.parse(dead_letter.body, REPLAYED)
+    except Exception:  # noqa: BLE001 - any error here would also occur in a worker
+        click.echo(f"{dead_letter_id}: still cannot be parsed, not replayed", err=True)
         return False
     envelope = Envelope(
         update_id=update.update_id,
@@ -145,39 +145,38 @@ async def _replay(
         arrived_at=REPLAYED,
         body=dead_letter.body,
     )
-    await dead_letters.replay(place, envelope)
+    await dead_letters.replay(dead_letter_id, envelope)
     return True
 
 
-def _places(ids: Sequence[str]) -> list[DeadLetterId]:
+def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:
     try:
         return [DeadLetterId.parse(each) for each in ids]
     except ValueError:
-        raise click.UsageError(
-            "An id is one that `dead-letters list` prints."
-        ) from None
+        raise click.UsageError("Pass ids as `dead-letters list` prints them.") from None
 
 
-def _line(summary: DeadLetterSummary) -> str:
+def _format_summary(summary: DeadLetterSummary) -> str:
     at = datetime.fromtimestamp(summary.dead_lettered_at, UTC)
     update_id = summary.update_id or "-"
-    ordering_key, reason = _printable(summary.ordering_key), _printable(summary.reason)
-    told = f"update={update_id} ordering_key={ordering_key} reason={reason}"
-    return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {told}"
+    ordering_key = _make_printable(summary.ordering_key)
+    reason = _make_printable(summary.reason)
+    fields = f"update={update_id} ordering_key={ordering_key} reason={reason}"
+    return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {fields}"
 
 
-def _printable(word: str) -> str:
-    """Return a word without what a forged entry may do to a terminal."""
+def _make_printable(word: str) -> str:
+    """Replace all special characters of a word, which may come from a forged entry."""
     return re.sub(r"[^\w-]", "?", word, flags=re.ASCII)[:64] or "-"
 
 
-def _with_letters(
+def _run_with_dead_letters(
     settings: Settings, act: Callable[[RedisDeadLetters], Awaitable[None]]
 ) -> None:
     url = settings.store_url
     if url is None:
-        fault = "there is no Redis (REDIS_URL): dead letters in memory end with the"
-        raise ConfigurationError([f"{fault} process that has them"])
+        problem = "REDIS_URL is not set: dead letters in memory end with their process"
+        raise ConfigurationError([problem])
 
     async def run() -> None:
         signatures = StoreSignatures(settings.store_secrets)

@@ -1,4 +1,4 @@
-"""`telegram-gateway sandbox`: a Telegram on one's desk, and tests that use it."""
+"""`telegram-gateway sandbox`: the sandbox, and scenario tests that run in it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def run_sandbox(
     token: str | None,
     secret: str | None,
 ) -> int:
-    """Run the sandbox; gives the exit code."""
+    """Run the sandbox and return the exit code."""
     services = build_route_table(discover_services()).service_names
     run = launch.run_sandbox(
         services,
@@ -33,7 +33,7 @@ def run_sandbox(
         samples_port=samples_port,
         host=host,
         targets=read_targets(own, services),
-        secrets=_secrets(token, secret),
+        secrets=_build_secrets(token, secret),
     )
     return asyncio.run(run)
 
@@ -41,47 +41,47 @@ def run_sandbox(
 def play_scenarios(
     files: Sequence[Path], own: Sequence[str], json: Path | None, junit: Path | None
 ) -> int:
-    """Play scenarios; gives the exit code."""
+    """Play scenarios and return the exit code."""
     _require_yaml()
     from gateway.sandbox.scenarios.parser import read_scenarios
     from gateway.sandbox.scenarios.runner import run_scenarios
 
-    faults: list[str] = []
+    problems: list[str] = []
     scenarios = []
     targets: dict[str, str] = {}
     services = build_route_table(discover_services()).service_names
     try:
         scenarios = read_scenarios(files)
     except ConfigurationError as error:
-        faults += error.problems
+        problems += error.problems
     try:
         targets = read_targets(own, services)
     except ConfigurationError as error:
-        faults += error.problems
+        problems += error.problems
     for option, path in (("--json", json), ("--junit", junit)):
         if path and not path.absolute().parent.is_dir():
-            faults.append(f"{option} {path}: there is no such directory")
-    if faults:
-        raise ConfigurationError(faults)
+            problems.append(f"{option} {path}: there is no such directory")
+    if problems:
+        raise ConfigurationError(problems)
     played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
     return asyncio.run(played)
 
 
 def _require_yaml() -> None:
-    """Check that PyYAML is installed: an extra that only scenarios need.
+    """Check that PyYAML, an optional dependency for scenarios, is installed.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: it is not installed.
     """
     try:
         import_module("yaml")
     except ModuleNotFoundError:
         how = "pip install 'telegram-gateway[sandbox]'"
-        fault = f"scenarios are YAML, and PyYAML is not installed: {how}"
-        raise ConfigurationError([fault]) from None
+        problem = f"scenarios are YAML, and PyYAML is not installed: {how}"
+        raise ConfigurationError([problem]) from None
 
 
-def _secrets(token: str | None, secret: str | None) -> Secrets:
-    """Take what was given, and make up the rest."""
-    made_up = Secrets()
-    return Secrets(token=token or made_up.token, webhook=secret or made_up.webhook)
+def _build_secrets(token: str | None, secret: str | None) -> Secrets:
+    """Return the given secrets, and random ones in place of missing ones."""
+    generated = Secrets()
+    return Secrets(token=token or generated.token, webhook=secret or generated.webhook)

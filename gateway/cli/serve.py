@@ -1,4 +1,4 @@
-"""`telegram-gateway serve`: the gateway itself."""
+"""`telegram-gateway serve`: runs the gateway."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,42 +11,43 @@ from gateway.observability.logging import configure_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
 
 
-def _leave_alone(_: Settings) -> Instrumentation:
+def _use_no_instrumentation(_: Settings) -> Instrumentation:
     return NO_INSTRUMENTATION
 
 
 def run_gateway(
     workers: int | None,
     worker: Path | None,
-    instrument: Callable[[Settings], Instrumentation] = _leave_alone,
+    instrument: Callable[[Settings], Instrumentation] = _use_no_instrumentation,
     program: Sequence[str] = SERVE_PROGRAM,
 ) -> int:
-    """Run the gateway with the settings that are found; gives the exit code.
+    """Load the settings, run the gateway and return the exit code.
 
     Args:
-        workers: how many processes. None: as the settings say.
-        worker: set in a worker: the socket for its own pages.
-        instrument: gives what stands around the parts.
-        program: as in `workers.run`.
+        workers: the number of processes; `None` to use the setting.
+        worker: the socket for the internal endpoints of a worker; `None` otherwise.
+        instrument: returns the instrumentation that wraps the components.
+        program: as in `run_processes`.
 
     Raises:
-        ConfigurationError: the settings or the routes are wrong, or it cannot start.
+        ConfigurationError: the settings or the routes are invalid, or the gateway
+            cannot start.
     """
     overrides = {} if workers is None else {"workers": workers}
-    faults: list[str] = []
+    problems: list[str] = []
     table = None
     names: tuple[str, ...] = ()
     try:
         table = build_route_table(discover_services())
         names = table.service_names
     except ConfigurationError as error:
-        faults += error.problems
+        problems += error.problems
     try:
         settings, services = load_settings_with_services(names, overrides)
     except ConfigurationError as error:
-        raise ConfigurationError([*faults, *error.problems]) from None
+        raise ConfigurationError([*problems, *error.problems]) from None
     if table is None:
-        raise ConfigurationError(faults)
+        raise ConfigurationError(problems)
     configure_logging(settings.log_level, worker.name if worker else "")
     instrumentation = instrument(settings)
     return run_processes(settings, services, table, worker, instrumentation, program)

@@ -1,4 +1,4 @@
-"""`telegram-gateway webhook`: what Telegram is told about where we are."""
+"""`telegram-gateway webhook`: set, show or delete the webhook at Telegram."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,11 @@ from gateway.telegram.inbound.update_types import list_allowed_updates
 
 
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
-    """Send updates to WEBHOOK_URL from now on, of all kinds that have a route."""
+    """Send updates of all types that have a route to WEBHOOK_URL."""
     settings = load_settings()
-    kinds = list_allowed_updates(build_route_table(discover_services()).update_types)
+    update_types = list_allowed_updates(
+        build_route_table(discover_services()).update_types
+    )
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)
@@ -32,18 +34,18 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
             api,
             url,
             settings.telegram_webhook_secret.get_secret_value(),
-            allowed_updates=kinds,
+            allowed_updates=update_types,
             drop_pending_updates=drop_pending_updates,
         )
         click.echo(f"webhook set to {url}")
-        if kinds:
-            click.echo(f"kinds of updates: {', '.join(kinds)}")
+        if update_types:
+            click.echo(f"update types: {', '.join(update_types)}")
 
-    _with_api(settings, change)
+    _run_with_api(settings, change)
 
 
 def print_webhook() -> None:
-    """Print where updates are sent now, and how that goes."""
+    """Print the address to which updates are sent, and the state of the delivery."""
 
     async def show(api: BotApiClient) -> None:
         info = await bot_settings.get_webhook_info(api)
@@ -52,12 +54,13 @@ def print_webhook() -> None:
         click.echo(f"max connections:      {info.max_connections}")
         click.echo(f"allowed updates:      {info.allowed_updates or '(default)'}")
         if info.last_error_date:
-            # It stays after the recovery: compare the times of two readings.
+            # Telegram keeps the last error after a recovery: only a new time means a
+            # new error.
             at = datetime.fromtimestamp(info.last_error_date, UTC)
             click.echo(f"last error:           {at:%Y-%m-%d %H:%M:%S} UTC")
             click.echo(f"                      {info.last_error_message}")
 
-    _with_api(load_settings(), show)
+    _run_with_api(load_settings(), show)
 
 
 def delete_webhook(*, drop_pending_updates: bool) -> None:
@@ -69,10 +72,10 @@ def delete_webhook(*, drop_pending_updates: bool) -> None:
         )
         click.echo("webhook deleted")
 
-    _with_api(load_settings(), change)
+    _run_with_api(load_settings(), change)
 
 
-def _with_api(
+def _run_with_api(
     settings: Settings, act: Callable[[BotApiClient], Awaitable[None]]
 ) -> None:
     async def run() -> None:

@@ -1,1 +1,1 @@
-"""Settings: typed, read from the environment, all problems told at once."""
+"""Typed settings from the environment; all problems are reported together."""

@@ -1,4 +1,4 @@
-"""The settings of one service, as `config.py` reads them for every service."""
+"""The settings of one service; `settings.py` loads them for every service."""
 
 import re
 from typing import Annotated
@@ -8,14 +8,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _SCHEMES = "(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds)"
 
-# A conversation may think; the others look things up.
+# Seconds. A conversation may need time to compute; the others only look things up.
 _DEFAULT_TIMEOUTS = {"CONVERSATION": 5.0}
 
 
 def _check_target(value: str) -> str:
     if value.startswith(("http://", "https://")):
         raise ValueError("is a gRPC name like billing:50051, without http://")
-    # gRPC's own schemes have ports of their own kind, or none.
+    # Targets with a gRPC scheme may have another form of port, or none.
     with_scheme = re.fullmatch(_SCHEMES + r":\S+", value)
     host_and_port = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})", value)
     if with_scheme or (host_and_port and 1 <= int(host_and_port[1]) <= 65535):
@@ -24,7 +24,7 @@ def _check_target(value: str) -> str:
 
 
 class ServiceSettings(BaseSettings):
-    """Where one service is. Its settings begin with the service's name."""
+    """The settings of one service. Their names begin with the service's name."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
@@ -35,14 +35,14 @@ class ServiceSettings(BaseSettings):
 
 
 def load_service_settings(name: str, env_file: str | None) -> ServiceSettings:
-    """Read the settings of a service.
+    """Load the settings of a service.
 
     Args:
-        name: such as "CONVERSATION".
-        env_file: a file that has what the environment has not. None: there is none.
+        name: the service's name, such as "CONVERSATION".
+        env_file: a file with settings that the environment does not have, or `None`.
 
     Raises:
-        ValidationError: something is wrong with them.
+        ValidationError: some settings are invalid.
     """
     settings = ServiceSettings(_env_file=env_file, _env_prefix=f"{name}_")
     if "timeout" not in settings.model_fields_set:

@@ -1,7 +1,7 @@
-"""Settings: the environment, a file `.env` beside it, and files of secrets.
+"""Settings from the environment, a file `.env`, and files with secrets.
 
-Every fault is found before the start and all are reported at once. Values never appear
-in a report: they may be secrets.
+All problems are found before the start and reported together. A report never contains
+values: they may be secrets.
 """
 
 import contextlib
@@ -28,15 +28,15 @@ from gateway.config.services import ServiceSettings, load_service_settings
 from gateway.domain.errors import ConfigurationError
 
 _WEAK_PROBLEM = (
-    "is too short or an example's: it needs 16 characters or more, as from"
-    " `openssl rand -hex 24`"
+    "is too short or copied from an example: use 16 characters or more, for example"
+    " from `openssl rand -hex 24`"
 )
 
 _MAX_SECONDS = 10 * 366 * 86400.0
-"""Seconds. Redis and timers refuse times without end."""
+"""Seconds. Redis and timers reject unlimited times."""
 
 _MAX_COUNT = 1_000_000
-"""Updates of a user, and users at once: beyond it a number is a slip of the finger."""
+"""Limit for numbers of updates and users: a larger number is a typing mistake."""
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -46,14 +46,14 @@ def _check_token(value: SecretStr) -> SecretStr:
     if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):
         raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
     if _is_placeholder(key):
-        raise ValueError("is the example's: BotFather gives you your own")
+        raise ValueError("is copied from an example: use the token from BotFather")
     if any(it in " /?#%" or not it.isprintable() for it in key):
-        raise ValueError("is not a bot token: it has characters that none has")
+        raise ValueError("is not a bot token: it contains characters that no token has")
     return value
 
 
 def _is_placeholder(secret: str) -> bool:
-    """Return whether a value is still that of `.env.example` or of a manifest."""
+    """Return whether a value is copied from `.env.example` or a manifest."""
     return "replace-me" in secret.lower()
 
 
@@ -67,7 +67,7 @@ def _check_strength(value: SecretStr) -> SecretStr:
 def _check_secret(value: SecretStr) -> SecretStr:
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-        raise ValueError("needs 16 to 256 characters out of A-Z a-z 0-9 _ -")
+        raise ValueError("needs 16 to 256 characters from A-Z a-z 0-9 _ -")
     return _check_strength(value)
 
 
@@ -94,16 +94,16 @@ def _check_redis_url(value: SecretStr | None) -> SecretStr | None:
         is_valid = False
     if not is_valid:
         raise ValueError(
-            "is no address of a Redis, like redis://host:6379/0"
+            "is not an address of a Redis, like redis://host:6379/0"
             " or redis+sentinel://host:26379,host:26379/service"
         )
     if _is_placeholder(value.get_secret_value()):
-        raise ValueError("has the password of the example: set your own, also in Redis")
+        raise ValueError("has an example's password: set your own, also in Redis")
     return value
 
 
 def _has_sentinels(hosts: str, path: str) -> bool:
-    """Tell whether there are hosts of Sentinels, and the name of what they watch."""
+    """Return whether a URL has hosts of Sentinels and the name of a service."""
     hosts_and_ports = [
         urlsplit(f"//{host}") for host in hosts.rpartition("@")[2].split(",")
     ]
@@ -113,7 +113,7 @@ def _has_sentinels(hosts: str, path: str) -> bool:
 
 def _check_base_url(value: HttpUrl) -> HttpUrl:
     if value.query is not None or value.fragment is not None:
-        raise ValueError("has a ? or a #: paths are put behind it")
+        raise ValueError("has a ? or a #: paths are appended to it")
     return value
 
 
@@ -121,7 +121,7 @@ _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
 class Settings(BaseSettings):
-    """What the gateway can be told. Seconds are seconds, not milliseconds."""
+    """The settings of the gateway. All durations are in seconds."""
 
     model_config = SettingsConfigDict(
         extra="ignore", env_ignore_empty=True, validate_default=True
@@ -168,12 +168,12 @@ class Settings(BaseSettings):
 
     @property
     def bot_id(self) -> int:
-        """The bot's own user id: the public half of the token."""
+        """The bot's user id, which is the public part of the token."""
         return int(self.telegram_bot_token.get_secret_value().partition(":")[0])
 
     @property
     def webhook_secrets(self) -> list[str]:
-        """The secrets of Telegram that are accepted, the current one first."""
+        """The accepted webhook secrets, the current one first."""
         secrets = (self.telegram_webhook_secret, self.telegram_webhook_secret_previous)
         return [secret.get_secret_value() for secret in secrets if secret]
 
@@ -184,29 +184,32 @@ class Settings(BaseSettings):
 
     @property
     def sends_token_unencrypted(self) -> bool:
-        """Whether the Bot API is another machine that is spoken to without TLS."""
+        """Whether the Bot API is reached at another machine without TLS."""
         return self.telegram_api_url.scheme == "http" and not is_loopback(
             self.telegram_api_url.host or ""
         )
 
     @property
     def api_url(self) -> str:
-        """The Bot API's address without a slash at its end."""
+        """The address of the Bot API without a trailing slash."""
         return str(self.telegram_api_url).rstrip("/")
 
     @property
     def uses_local_server(self) -> bool:
-        """Whether the Bot API server is another than Telegram's own."""
+        """Whether the Bot API server is not Telegram's."""
         return self.telegram_api_url.host != "api.telegram.org"
 
     @property
     def files_base_url(self) -> str:
-        """Where services reach OPS_PORT, without a slash at its end. Empty: nowhere."""
+        """The address at which services reach OPS_PORT, without a trailing slash.
+
+        An empty string if FILES_URL is not set.
+        """
         return str(self.files_url or "").rstrip("/")
 
     @property
     def store_url(self) -> str | None:
-        """Where the Redis is that keeps the mailboxes. None: they are in memory."""
+        """The address of the Redis with the mailboxes; `None` if they are in memory."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         if self.redis_host is not None:
@@ -215,9 +218,9 @@ class Settings(BaseSettings):
 
     @property
     def store_secrets(self) -> list[str]:
-        """The secrets of the signatures in Redis: the first signs, all are accepted.
+        """The secrets for signatures in Redis: the first one signs, all are accepted.
 
-        The bot token is always among them: without a STORE_SECRET it is the first.
+        The bot token is always included; without a STORE_SECRET it is the first.
         """
         secrets = (
             self.store_secret,
@@ -227,7 +230,8 @@ class Settings(BaseSettings):
         values = [secret.get_secret_value() for secret in secrets if secret]
         return list(dict.fromkeys(values))
 
-    # These see the fields above if they are good; any bad field would skip one of all.
+    # Field validators see the valid fields above them. A model validator would not run
+    # at all if any field is invalid, and its problem would not be reported.
 
     @field_validator("ops_port")
     @classmethod
@@ -268,13 +272,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
-    """Read the settings.
+    """Load the settings.
 
     Args:
-        overrides: settings that the command line gives, by field name.
+        overrides: settings from the command line, by field name.
 
     Raises:
-        ConfigurationError: everything that is wrong with them.
+        ConfigurationError: some settings are invalid; it has all problems.
     """
     return load_settings_with_services((), overrides)[0]
 
@@ -282,14 +286,14 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
 def load_settings_with_services(
     names: Iterable[str], overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, dict[str, ServiceSettings]]:
-    """Read the settings, and those of the services with these names.
+    """Load the settings, and those of the services with these names.
 
     Args:
-        names: such as "CONVERSATION", for CONVERSATION_TARGET and the like.
-        overrides: settings that the command line gives, by field name.
+        names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
+        overrides: settings from the command line, by field name.
 
     Raises:
-        ConfigurationError: everything that is wrong with any of them.
+        ConfigurationError: some settings are invalid; it has all problems.
     """
     env_file = _find_env_file()
     secrets_dir = _find_secrets_dir()
@@ -313,10 +317,10 @@ def load_settings_with_services(
 
 
 def _find_env_file() -> str | None:
-    """Name the file with settings, if there is one.
+    """Return the name of the file with settings, or `None` if there is none.
 
     Raises:
-        ConfigurationError: it was asked for and is not there, or it cannot be read.
+        ConfigurationError: ENV_FILE names a missing file, or the file cannot be read.
     """
     name = os.environ.get("ENV_FILE", ".env")
     if not name or (name == ".env" and not Path(name).exists()):
@@ -331,11 +335,10 @@ def _find_env_file() -> str | None:
 
 
 def _find_secrets_dir() -> str | None:
-    """Return the directory with a file for each secret, if there is one.
+    """Return the directory with a file for each secret, or `None` if there is none.
 
     Raises:
-        ConfigurationError: it is no directory that can be read, or holds a file that
-            cannot.
+        ConfigurationError: the directory, or a file in it, cannot be read.
     """
     name = os.environ.get("SECRETS_DIR")
     if not name:
@@ -353,7 +356,7 @@ def _find_secrets_dir() -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, by its name or its address, is this machine."""
+    """Return whether a host name or address refers to this machine."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):

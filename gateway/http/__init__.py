@@ -1,1 +1,1 @@
-"""HTTP servers of the gateway's own, and its health."""
+"""HTTP servers, and the endpoints for health, readiness and metrics."""

@@ -1,13 +1,13 @@
-"""An HTTP server with a bound on its connections.
+"""An HTTP server with a limit on open connections; asyncio's own accept has none.
 
-asyncio's own way to accept knows no bound. Without file descriptors left it fails, logs
-each of its many attempts, and what else the process wants to open fails with it. Here
-nothing is accepted beyond the bound. New connections then take the place of others:
-first of those that never sent a request, then of those that were idle longest. A
-connection with a request under way is never closed for that.
+Without free file descriptors, asyncio fails to accept, logs each of its many attempts,
+and the process cannot open anything else either. This server accepts no connections
+above its limit. Instead, it evicts others to make room: first those that never sent a
+request, then those that were idle longest. A connection with a request in progress is
+never evicted.
 
 Concurrency: callbacks of the event loop accept, and aiohttp runs a task per connection.
-What is accepted while the server closes is closed with it.
+Connections that are accepted while the server closes are closed with it.
 """
 
 import asyncio
@@ -29,49 +29,50 @@ from gateway.observability.logging import RateLimitedLogger, summarize_error
 logger = logging.getLogger(__name__)
 
 FIRST_REQUEST_SECONDS = 20.0
-"""How long a new connection has until its first request is here."""
+"""Timeout for the first request on a new connection."""
 
 _KEEPALIVE_SECONDS = 75
-"""Telegram closes an idle connection after 60 s. A server that closes first may do so
-just as an update is being written."""
+"""Telegram closes an idle connection after 60 s. If the server closed first, it might
+do so while Telegram is sending an update."""
 
 _MAX_ACCEPTS_PER_TURN = 32
-"""Connections accepted, or closed to make room, per turn of the loop at most."""
+"""Maximum number of connections accepted or evicted per iteration of the loop."""
 
 _PAUSE_SECONDS = 1.0
-"""How long nothing is accepted when it failed, unless there may be room before."""
+"""How long accepting pauses after a failure, unless a connection closes earlier."""
 
 _SHUTDOWN_SECONDS = 3
-"""For a request whose body is still on its way at the stop: it was not accepted yet."""
+"""Time at shutdown for requests whose body is still incomplete: they are not accepted
+yet."""
 
 
 class ConnectionCounts:
-    """What the HTTP servers of this process count."""
+    """Counters of the HTTP servers of this process."""
 
     def __init__(self) -> None:
         self.malformed = 0
-        """Requests that were no HTTP."""
+        """Requests that were not valid HTTP."""
         self.evicted = 0
-        """Connections that were closed to make room."""
+        """Connections that were evicted to make room."""
         self.failed_accepts = 0
-        """Attempts to accept a connection that failed, for example for lack of file
-        descriptors."""
+        """Failed attempts to accept a connection, for example without a free file
+        descriptor."""
 
 
 class _Request(web.BaseRequest):
-    """A request whose answer does not tell which libraries made it."""
+    """A request whose response does not reveal the server's software."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         response.headers.popall("Server", None)
 
 
 class LimitedHttpServer(web.Server):
-    """Serves HTTP on sockets that listen already.
+    """An HTTP server on listening sockets, with a limit on open connections.
 
     Args:
-        handler: answers requests.
-        most_connections: how many may be open.
-        counts: what is counted.
+        handler: handles requests.
+        max_connections: maximum number of open connections.
+        counts: the counters to increment.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class LimitedHttpServer(web.Server):
             self._handle,
             access_log=None,
             keepalive_timeout=_KEEPALIVE_SECONDS,
-            # Telegram compresses nothing; strangers would, to keep the loop busy.
+            # Telegram does not compress; strangers might, to keep the loop busy.
             auto_decompress=False,
             logger=_AiohttpLogger(counts),
         )
@@ -97,9 +98,9 @@ class LimitedHttpServer(web.Server):
         self._accept_tasks: set[asyncio.Task[None]] = set()
         self._transports: dict[RequestHandler, asyncio.Transport] = {}
         self._new_since: dict[RequestHandler, float] = {}
-        """Connections that sent no request yet, and since when; the oldest first."""
+        """Connections without a request yet, with their start times; oldest first."""
         self._idle: dict[RequestHandler, None] = {}
-        """Connections whose requests were answered; those idle longest first."""
+        """Connections between requests; longest idle first."""
         self._resume_timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
 
@@ -120,13 +121,13 @@ class LimitedHttpServer(web.Server):
         self._resume()
 
     async def close(self) -> None:
-        """Accept nothing more, finish the requests under way and close everything."""
+        """Stop accepting, finish the requests in progress and close everything."""
         self._pause()
         sockets, self._sockets = self._sockets, []
         for listener in sockets:
             listener.close()
         await asyncio.gather(*self._accept_tasks, return_exceptions=True)
-        # Requests that are here already begin before idle connections are closed.
+        # Let requests that have already arrived start before idle connections close.
         await asyncio.sleep(0)
         self.pre_shutdown()
         await self.shutdown(_SHUTDOWN_SECONDS)
@@ -137,7 +138,7 @@ class LimitedHttpServer(web.Server):
     def connection_made(
         self, handler: RequestHandler, transport: asyncio.Transport
     ) -> None:
-        """Note a connection. aiohttp calls this."""
+        """Register a connection. Called by aiohttp."""
         super().connection_made(handler, transport)
         self._transports[handler] = transport
         self._new_since[handler] = time.monotonic()
@@ -147,7 +148,7 @@ class LimitedHttpServer(web.Server):
     def connection_lost(
         self, handler: RequestHandler, exc: BaseException | None = None
     ) -> None:
-        """Forget a connection. aiohttp calls this."""
+        """Unregister a connection. Called by aiohttp."""
         super().connection_lost(handler, exc)
         self._transports.pop(handler, None)
         self._new_since.pop(handler, None)
@@ -164,11 +165,11 @@ class LimitedHttpServer(web.Server):
         finally:
             if connection in self._transports:
                 self._idle[connection] = None
-            if self._resume_timer is not None:  # this one may make room
+            if self._resume_timer is not None:  # this connection can be evicted now
                 self._resume()
 
     def _accept(self, listener: socket.socket) -> None:
-        """Accept what waits, as far as there is room."""
+        """Accept waiting connections up to the limit."""
         for _ in range(_MAX_ACCEPTS_PER_TURN):
             if len(self._transports) + len(self._accept_tasks) >= self._max_connections:
                 self._make_room()
@@ -180,7 +181,7 @@ class LimitedHttpServer(web.Server):
             except OSError as error:
                 self._counts.failed_accepts += 1
                 self._log.log(
-                    logging.ERROR, "connection not accepted", errno=error.errno
+                    logging.ERROR, "connection_not_accepted", errno=error.errno
                 )
                 self._evict()
                 self._pause()
@@ -195,18 +196,18 @@ class LimitedHttpServer(web.Server):
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(self, connection)
-        except OSError:  # it is gone already
+        except OSError:  # the client has closed it already
             connection.close()
 
     def _make_room(self) -> None:
         self._log.log(
-            logging.WARNING, "too many connections", limit=self._max_connections
+            logging.WARNING, "too_many_connections", limit=self._max_connections
         )
         if not self._evict():
             self._pause()
 
     def _evict(self) -> int:
-        """Close a few connections without a request under way; gives how many."""
+        """Close a few connections without a request in progress and return how many."""
         count = min(self._max_connections // 8 + 1, _MAX_ACCEPTS_PER_TURN)
         evicted = list(islice(chain(self._new_since, self._idle), count))
         self._abort(evicted)
@@ -220,7 +221,7 @@ class LimitedHttpServer(web.Server):
             self._transports[connection].abort()
 
     def _pause(self) -> None:
-        """Accept nothing until there may be room, or for a while."""
+        """Stop accepting until a connection closes or the pause ends."""
         loop = asyncio.get_running_loop()
         for listener in self._sockets:
             loop.remove_reader(listener)
@@ -250,10 +251,10 @@ class LimitedHttpServer(web.Server):
 
 
 class _AiohttpLogger(logging.Logger):
-    """Takes what aiohttp's server logs.
+    """A logger for aiohttp's server that counts malformed requests.
 
-    It logs requests that are no HTTP as errors, with a traceback. They are what
-    strangers send to any open port.
+    aiohttp logs them as errors with a traceback, although strangers send them to any
+    open port.
     """
 
     def __init__(self, counts: ConnectionCounts) -> None:
@@ -261,22 +262,22 @@ class _AiohttpLogger(logging.Logger):
         self._counts = counts
         self._limited = RateLimitedLogger(logger)
 
-    def debug(self, msg: object, *args: object, **options: Any) -> None:  # noqa: ANN401 - as logging has it
-        """Count a request in an unknown method, which is often TLS; drop the rest."""
+    def debug(self, msg: object, *args: object, **options: Any) -> None:  # noqa: ANN401 - as in logging
+        """Count a request with an unknown method, which is often TLS; drop the rest."""
         if isinstance(options.get("exc_info"), HttpProcessingError):
             self._count_malformed(options["exc_info"])
 
     def exception(self, msg: object, *args: object, **options: Any) -> None:  # noqa: ANN401 - as above
-        """Log a failure of ours as an error, but no malformed request."""
+        """Log a failed request as an error, and only count a malformed one."""
         error = options.get("exc_info")
         if isinstance(error, HttpProcessingError):
             self._count_malformed(error)
         elif isinstance(error, BaseException):
-            logger.error("request failed", extra={"error": summarize_error(error)})
+            logger.error("request_failed", extra={"error": summarize_error(error)})
         else:
-            logger.error("request failed")
+            logger.error("request_failed")
 
     def _count_malformed(self, error: HttpProcessingError) -> None:
         self._counts.malformed += 1
-        # Not its message, which quotes the request.
-        self._limited.log(logging.INFO, "malformed request", error=type(error).__name__)
+        # Its message is omitted because it quotes the request.
+        self._limited.log(logging.INFO, "malformed_request", error=type(error).__name__)

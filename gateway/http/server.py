@@ -1,4 +1,4 @@
-"""What operators and their machines look at: health, readiness, metrics."""
+"""HTTP servers, and the endpoints for health, readiness and metrics."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 _BACKLOG = 128
-"""Connections that wait to be accepted."""
+"""Number of connections that may wait to be accepted."""
 
 _DEFAULT_MAX_CONNECTIONS = 1000
 
@@ -26,7 +26,7 @@ _DEFAULT_MAX_CONNECTIONS = 1000
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 Endpoints = Mapping[tuple[str, str], Handler]
-"""What is served, by method and path. "/name/" is all that is under it."""
+"""Handlers by method and path. "/name/" matches all paths under it."""
 
 
 @asynccontextmanager
@@ -39,29 +39,29 @@ async def serve_http(
     max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
-    """Serve over HTTP inside of the block; requests under way are finished at its end.
+    """Serve HTTP inside the block; finish the requests in progress at its end.
 
     Args:
-        endpoints: what is served.
+        endpoints: the handlers.
         host: the address to listen on.
-        port: its port.
-        reuse_port: other processes of ours listen on the port, too; the system spreads
-            the connections over them.
-        max_connections: how many may be open at a time.
-        counts: what is counted.
+        port: the port to listen on.
+        reuse_port: share the port with other processes of this gateway; the kernel
+            distributes the connections among them.
+        max_connections: maximum number of open connections.
+        counts: the counters to increment.
 
     Raises:
-        ConfigurationError: the port cannot be had.
+        ConfigurationError: the port is not available.
     """
     loop = asyncio.get_running_loop()
     try:
-        # It knows how to bind all addresses of a name. It does not accept: that is
-        # done by the server, on copies of its sockets.
+        # asyncio binds all addresses of a host name. It does not accept connections:
+        # LimitedHttpServer does that on copies of the sockets.
         bound = await loop.create_server(
             asyncio.Protocol,
             host,
             port,
-            # None is the system's default, and what platforms without sharing want.
+            # None is the default, and required on platforms without SO_REUSEPORT.
             reuse_port=True if reuse_port else None,
             start_serving=False,
         )
@@ -84,13 +84,13 @@ async def serve_unix_socket(
     max_connections: int = _DEFAULT_MAX_CONNECTIONS,
     counts: ConnectionCounts | None = None,
 ) -> AsyncIterator[None]:
-    """Serve over HTTP on a Unix socket inside of the block.
+    """Serve HTTP on a Unix socket inside the block.
 
     Args:
-        endpoints: what is served.
-        path: of the socket; one that a dead process left there is replaced.
-        max_connections: how many may be open at a time.
-        counts: what is counted.
+        endpoints: the handlers.
+        path: the path of the socket; a stale socket there is replaced.
+        max_connections: maximum number of open connections.
+        counts: the counters to increment.
     """
     async with _serve(endpoints, [_bind_unix_socket(path)], max_connections, counts):
         yield
@@ -98,15 +98,15 @@ async def serve_unix_socket(
 
 @asynccontextmanager
 async def reserve_port(host: str, port: int) -> AsyncIterator[None]:
-    """Keep a port for processes of ours that share it, inside of the block.
+    """Reserve a port inside the block for the workers that share it.
 
-    Sharing is open to every process of the same user, so that two gateways would each
-    get a part of the updates, without a word. Here the port is bound but not listened
-    on: first without sharing, which fails if anybody else has it, then open to those
-    that share.
+    Every process of the same user could share the port, so that each of two gateways
+    would silently get a part of the updates. Therefore the port is bound here, without
+    listening: first without sharing, which fails if another process uses the port;
+    after that, sharing is enabled for the workers.
 
     Raises:
-        ConfigurationError: the port cannot be had.
+        ConfigurationError: the port is not available.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -117,8 +117,8 @@ async def reserve_port(host: str, port: int) -> AsyncIterator[None]:
         raise _build_listen_error(host, port, error) from None
     async with server:
         for listener in server.sockets:
-            # asyncio set it, so that connections of the last run are no obstacle. From
-            # here on it would let another reservation in.
+            # asyncio set SO_REUSEADDR, so that connections of the last run do not
+            # prevent binding. From now on it would allow another reservation.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         yield
@@ -144,10 +144,10 @@ async def _serve(
 
 
 def build_handler(endpoints: Endpoints) -> Handler:
-    """Give the handler of all pages.
+    """Return a handler that routes requests to the endpoints.
 
-    In place of aiohttp's application and router, which took a seventh of the time of a
-    request: there is nothing to choose from but whole paths and their first parts.
+    It replaces aiohttp's application and router, which took a seventh of the time of a
+    request: only complete paths and their first segments have to be matched.
     """
     head_handlers = {
         ("HEAD", path): it
@@ -156,7 +156,7 @@ def build_handler(endpoints: Endpoints) -> Handler:
     }
     handlers = {**endpoints, **head_handlers}
 
-    def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         method, path = request.method, request.rel_url.raw_path
         if handler := handlers.get((method, path)):
             return handler(request)
@@ -167,7 +167,7 @@ def build_handler(endpoints: Endpoints) -> Handler:
             raise web.HTTPMethodNotAllowed(method, allowed)
         raise web.HTTPNotFound
 
-    return answer
+    return handle
 
 
 def _bind_unix_socket(path: Path) -> socket.socket:
@@ -192,13 +192,13 @@ def _build_listen_error(
 
 
 def build_status_response(health: Mapping[str, Any]) -> web.Response:
-    """Make the public answer of `/health`, which anybody may read."""
+    """Build the public response of `/health`."""
     body = msgspec.json.encode({"status": health["status"]})
     return web.Response(body=body, content_type=_JSON)
 
 
 class HealthEndpoints:
-    """Answers from what the rest of the program tells when it is asked."""
+    """The endpoints for health, readiness and metrics."""
 
     def __init__(
         self,
@@ -207,28 +207,28 @@ class HealthEndpoints:
         ready: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], bytes],
     ) -> None:
-        """Take the questions.
+        """Set the functions that return the contents of the responses.
 
         Args:
-            health: what goes into the answer of `/health`.
-            ready: what goes into the answer of `/ready`; its "ready" says whether
-                updates should be sent here.
-            metrics: the page of `/metrics`.
+            health: returns the fields of `/health`.
+            ready: returns the fields of `/ready`; "ready" is whether updates should be
+                sent here.
+            metrics: returns the page of `/metrics`.
         """
         self._get_health = health
         self._get_readiness = ready
         self._render_metrics = metrics
         self.public: Endpoints = {("GET", "/health"): self.handle_status}
-        """`/health` for everybody: "ok" or "degraded", and nothing else."""
+        """The public `/health`, which contains only "ok" or "degraded"."""
         self.internal: Endpoints = {
             ("GET", "/health"): self._handle_health,
             ("GET", "/ready"): self._handle_ready,
             ("GET", "/metrics"): self._handle_metrics,
         }
-        """`/health` with all details, `/ready` and `/metrics`: for operators."""
+        """The detailed `/health`, `/ready` and `/metrics`, for operators."""
 
     async def handle_status(self, request: web.BaseRequest) -> web.Response:
-        """Answer whether all is well, without a reason."""
+        """Respond with "ok" or "degraded", without details."""
         return build_status_response(self._get_health())
 
     async def _handle_health(self, request: web.BaseRequest) -> web.Response:

@@ -1,16 +1,16 @@
-"""Writes the log without ever making the rest of the program wait.
+"""Writes log lines in a thread, so that logging never blocks the event loop.
 
-A pipe that nobody reads, a full disk or a slow terminal would stop whoever writes to
-it. So lines are put into a bounded queue, and a thread writes them. Lines that find the
-queue full are dropped and counted; once writing works again, one line tells how many.
+A write blocks if nobody reads the pipe, the disk is full or the terminal is slow.
+Therefore lines are put into a bounded queue, and a thread writes them. If the queue is
+full, a line is dropped and counted; once writing works again, one line reports the
+number of dropped lines.
 
 Standard output cannot be made non-blocking instead: the flag belongs to the open file,
-which the workers, the process above them and whatever else writes to the same pipe
-share.
+which is shared with the workers, the supervisor and all other writers to the same pipe.
 
-Concurrency: any thread may call `write`, also a finalizer in the middle of another
-`write`. One daemon thread writes. It may hang for as long as the process lives; `close`
-waits for it within a bound.
+Concurrency: any thread may call `write`, even a finalizer that interrupts another
+`write`. One daemon thread writes. It may block until the process ends; `close` waits
+for it only until a timeout.
 """
 
 import os
@@ -21,33 +21,33 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 
 MAX_QUEUED_LINES = 5_000
-"""Lines that wait to be written: about 2 MB, two seconds of a gateway at full load."""
+"""Lines in the queue: about 2 MB, two seconds of a gateway at full load."""
 
 MAX_WRITE_BYTES = select.PIPE_BUF
-"""Bytes. No more are written at once, so that a pipe takes them in one piece and lines
-of several workers do not mix."""
+"""Bytes per write. A pipe accepts this many atomically, so that the lines of several
+workers do not mix."""
 
 BATCH_SECONDS = 0.1
-"""How long lines are gathered for one write. Each time that the thread wakes up, it
-takes the interpreter away from the event loop. A `kill -9` loses what was gathered."""
+"""How long lines are collected for one write. Whenever the thread wakes up, it takes
+the interpreter from the event loop. A `kill -9` loses the collected lines."""
 
 _MAX_LINES_TO_DELAY = 50
-"""With more than that in the queue there is no need to wait for more."""
+"""With more lines than this in the queue, they are written without a delay."""
 
 _MAX_BATCH_LINES = 500
-"""Lines taken out of the queue at once: they do not count against its bound."""
+"""Lines taken out of the queue at once; they no longer count towards its limit."""
 
 RETRY_DELAY_SECONDS = 0.2
-"""Before the next attempt after a write failed, for example because a disk is full."""
+"""Delay before a failed write is repeated, for example while the disk is full."""
 
 
 class LogWriter:
-    """Writes lines to a file descriptor, in their order.
+    """A writer of lines to a file descriptor, in order.
 
     Args:
-        descriptor: of an open file, pipe or terminal.
-        describe_drops: makes the line that tells how many lines were dropped.
-        most_lines: how many lines may wait.
+        descriptor: the descriptor of an open file, pipe or terminal.
+        format_dropped: returns the line that reports a number of dropped lines.
+        max_lines: maximum number of lines in the queue.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class LogWriter:
         self._descriptor = descriptor
         self._format_dropped = format_dropped
         self._max_lines = max_lines
-        # Its `put` may be interrupted by a finalizer that puts something, too.
+        # Reentrant: a finalizer that logs may interrupt `put`.
         self._queue: SimpleQueue[bytes] = SimpleQueue()
         self.dropped = 0
-        """Lines that were dropped since the start."""
+        """Number of lines dropped since the start."""
         self._reported_drops = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -72,14 +72,14 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: bytes) -> None:
-        """Write a line soon, or drop it if too many wait. Never waits itself."""
+        """Queue a line, or drop it if the queue is full. Never blocks."""
         if self._queue.qsize() < self._max_lines:
             self._queue.put(line)
         else:
             self.dropped += 1
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for at most so many seconds. Nothing is written after."""
+        """Write the queued lines within `timeout` seconds. Later lines are lost."""
         self._closing.set()
         self._queue.put(b"")  # wakes the thread
         self._thread.join(timeout)
@@ -89,7 +89,8 @@ class LogWriter:
             lines = [self._queue.get()]
             if self._queue.qsize() < _MAX_LINES_TO_DELAY and not self._closing.is_set():
                 time.sleep(BATCH_SECONDS)
-            # Read first: what is dropped from here on came after what is taken now.
+            # Read first: lines dropped from now on are newer than the lines of this
+            # batch.
             dropped = self.dropped
             while len(lines) < _MAX_BATCH_LINES and not self._queue.empty():
                 lines.append(self._queue.get())
@@ -100,7 +101,7 @@ class LogWriter:
                 self._write(data)
 
     def _write(self, data: bytes) -> None:
-        """Write all of it, however long it takes; give up only at the end."""
+        """Write all data, however long it takes; stop after an error while closing."""
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
@@ -112,13 +113,13 @@ class LogWriter:
 
 
 def _join_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines into pieces of at most `MAX_WRITE_BYTES` bytes. No line is cut."""
-    piece: list[bytes] = []
+    """Join lines into chunks of at most `MAX_WRITE_BYTES` bytes. No line is split."""
+    chunk: list[bytes] = []
     size = 0
     for line in lines:
-        if piece and size + len(line) > MAX_WRITE_BYTES:
-            yield b"".join(piece)
-            piece, size = [], 0
-        piece.append(line)
+        if chunk and size + len(line) > MAX_WRITE_BYTES:
+            yield b"".join(chunk)
+            chunk, size = [], 0
+        chunk.append(line)
         size += len(line)
-    yield b"".join(piece)
+    yield b"".join(chunk)

@@ -1,10 +1,10 @@
-"""One JSON object per line on standard output, without any text of a user.
+"""Logs one JSON object per line to standard output, without any text of a user.
 
-Our own loggers write constant messages and fields. What other libraries log may quote
-what they work on, so only their constant first line and the kind of the error are
-kept.
+The gateway's loggers write constant messages and fields. Messages of other libraries
+may quote user data, so only the first line of the message template and the class of the
+error are kept.
 
-Logging never waits: `log_writer.py` writes the lines in a thread of its own.
+Logging never blocks: `log_writer.py` writes the lines in a separate thread.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _MAX_CUT_MESSAGE = 200
 _HEAD_FIELDS = ("time", "level", "logger", "message", "worker")
 
 FLUSH_TIMEOUT_SECONDS = 1.0
-"""How long the end of the program waits for the last lines to be written."""
+"""How long the program waits at exit until the last lines are written."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -40,17 +40,18 @@ def configure_logging(level: str, worker: str = "") -> None:
     """Send all logs to standard output.
 
     Args:
-        level: "DEBUG", "INFO", "WARNING" or "ERROR", for our own loggers. Those of
-            libraries are kept from WARNING on.
-        worker: which of several processes this is, for every line. Empty: the only one.
+        level: "DEBUG", "INFO", "WARNING" or "ERROR", for the gateway's own loggers.
+            Records of libraries are kept from WARNING on.
+        worker: the number of this worker, added to every line; an empty string if
+            there is only one process.
     """
-    # It is None where the program was started with its standard output closed.
+    # sys.stdout is None if the program was started with a closed standard output.
     output = sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     writer = LogWriter(
         output, lambda lines: _encode(_build_dropped_line(lines, worker)) + b"\n"
     )
     atexit.register(writer.close, FLUSH_TIMEOUT_SECONDS)
-    # What cannot be logged must not fill standard error.
+    # A record that cannot be logged must not fill standard error.
     logging.raiseExceptions = False
     handler = JsonLinesHandler(writer, worker)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -58,17 +59,17 @@ def configure_logging(level: str, worker: str = "") -> None:
 
 
 def count_dropped_lines() -> int:
-    """Count the lines that were dropped because the log could not be written."""
+    """Return the number of lines dropped because the log could not be written."""
     return sum(
         it.dropped for it in logging.root.handlers if isinstance(it, JsonLinesHandler)
     )
 
 
 def log_update(record: ProcessingRecord) -> None:
-    """Write the line of one update.
+    """Log one processed update.
 
-    There is one for every update, and the way through `logging` would cost more than
-    all else in it: the line goes straight to the handlers that write lines.
+    The line bypasses `logging` and goes directly to the handlers: it is written for
+    every update, and `logging` would cost more than the rest of the work on the line.
     """
     if not logger.isEnabledFor(logging.INFO):
         return
@@ -94,31 +95,32 @@ def log_update(record: ProcessingRecord) -> None:
 
 
 class RateLimitedLogger:
-    """Logs what strangers can cause: at once, and then a count each second at most.
+    """A logger for events that strangers can cause in any number.
 
-    Each message is limited by itself. Nothing else is kept, so the fields of those that
-    are only counted are lost.
+    The first event is logged at once; repetitions are counted and logged as one line
+    per interval. Each message has its own limit. The fields of repetitions are lost.
 
     Args:
-        logger: what writes the lines.
-        seconds: between two lines of one message.
+        logger: writes the lines.
+        seconds: minimum interval between two lines of the same message.
     """
 
     def __init__(self, logger: logging.Logger, seconds: float = 1.0) -> None:
         self._logger = logger
         self._seconds = seconds
         self._repeat_counts: dict[tuple[int, str], int] = {}
-        """How often a message came again, of those that were logged just now."""
+        """Number of repetitions of each message within its current interval."""
 
     @property
     def is_quiet(self) -> bool:
-        """True: nothing was logged lately, and the next message is logged at once."""
+        """Whether no interval is running, so that any message is logged at once."""
         return not self._repeat_counts
 
     def log(self, level: int, message: str, **fields: object) -> None:
-        """Log or count a message. It and its level are from a short list.
+        """Log or count a message.
 
-        Has to be called in the event loop.
+        Must be called in the event loop. The number of different messages must be
+        small, because each is remembered for an interval.
         """
         key = level, message
         if key in self._repeat_counts:
@@ -138,9 +140,9 @@ class RateLimitedLogger:
 
 
 def summarize_error(error: BaseException) -> str:
-    """Tell an error's class and where it came from.
+    """Return an error's class and the places it came from.
 
-    Its message and the values around it are left out: they may quote a user.
+    The message and local values are omitted: they may quote a user.
     """
     frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
     places = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]
@@ -148,18 +150,18 @@ def summarize_error(error: BaseException) -> str:
 
 
 class LineOutput(Protocol):
-    """Takes whole lines; several threads may write at a time."""
+    """An output for complete lines; several threads may write concurrently."""
 
     def write(self, data: bytes, /) -> object:
-        """Take a line."""
+        """Write a line."""
 
 
 class JsonLinesHandler(logging.Handler):
-    """Writes each record as a line of JSON.
+    """A handler that writes each record as a line of JSON.
 
     Args:
-        output: where to.
-        worker: is said in every line, if it is not empty.
+        output: the destination of the lines.
+        worker: added to every line unless it is empty.
     """
 
     def __init__(self, output: LineOutput, worker: str = "") -> None:
@@ -169,20 +171,20 @@ class JsonLinesHandler(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """Lines that the output dropped."""
+        """Number of lines that the output dropped."""
         return self._output.dropped if isinstance(self._output, LogWriter) else 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         try:
             line = _build_line(record)
-        except Exception:  # noqa: BLE001 - as all handlers of logging do
+        except Exception:  # noqa: BLE001 - like all handlers of logging
             self.handleError(record)
         else:
             self.write(line)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write a line. What the output does not take is lost."""
+        """Write a line. It is lost if the output fails."""
         if self._worker:
             line["worker"] = self._worker
         try:
@@ -190,12 +192,12 @@ class JsonLinesHandler(logging.Handler):
             if len(data) > MAX_WRITE_BYTES:
                 data = _encode(_truncate_line(line, len(data))) + b"\n"
             self._output.write(data)
-        except Exception:  # noqa: BLE001, S110 - a log must not stop what it tells of
+        except Exception:  # noqa: BLE001, S110 - logging must not stop the work it reports
             pass
 
 
 def _truncate_line(line: dict[str, Any], size: int) -> dict[str, Any]:
-    """Keep the head of a line that is too long, and tell its size in bytes."""
+    """Return only the head of an overlong line, with the original size in bytes."""
     kept = {name: line[name] for name in _HEAD_FIELDS if name in line}
     return kept | {
         "message": str(line["message"])[:_MAX_CUT_MESSAGE],
@@ -204,12 +206,12 @@ def _truncate_line(line: dict[str, Any], size: int) -> dict[str, Any]:
 
 
 def _build_dropped_line(lines: int, worker: str) -> dict[str, Any]:
-    """Make the line that tells of lines that were dropped."""
+    """Build the line that reports dropped lines."""
     line: dict[str, Any] = {
         "time": _format_utc(time.time()),
         "level": "warning",
         "logger": __name__,
-        "message": "log lines dropped",
+        "message": "log_lines_dropped",
         "lines": lines,
     }
     return line | {"worker": worker} if worker else line
@@ -233,10 +235,10 @@ def _build_line(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _format_utc(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_format_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    second = int(seconds)
+    return f"{_format_second(second)}.{int((seconds - second) * 1000):03d}Z"
 
 
-@lru_cache(maxsize=1)  # most lines have the second of the line before
+@lru_cache(maxsize=1)  # most lines have the same second as the previous line
 def _format_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,11 +1,11 @@
-"""What is counted and timed, for Prometheus.
+"""Prometheus metrics.
 
-No label has unbounded values: kinds, routes, outcomes and methods all come from short
-lists of the program's own.
+All labels have bounded values: update types, routes, outcomes and methods come from
+short lists in the program.
 
-Concurrency: what happens for each update is counted here, in plain numbers, and only
-the event loop's thread does it. Counters and histograms of prometheus_client take a
-lock for each number that they change. What other threads count, they count there.
+Concurrency: metrics of each update are plain numbers that only the event loop's thread
+changes, because counters and histograms of prometheus_client take a lock for each
+change. Other threads use counters of prometheus_client.
 """
 
 from bisect import bisect_left
@@ -44,19 +44,19 @@ _BOUNDS = (*map(str, _BUCKETS), "+Inf")
 
 
 class ProcessMetrics:
-    """Metrics that are read from the rest of the program when they are asked for."""
+    """Metrics that are read from other components whenever the page is rendered."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
 
     def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """Add a gauge."""
+        """Add a gauge that calls `read` for its value."""
         Gauge(name, description, registry=self._registry).set_function(read)
 
     def add_counter(
         self, name: str, description: str, read: Callable[[], float]
     ) -> None:
-        """Add a counter. Its series is called `name` and "_total"."""
+        """Add a counter. Its series is named `name` followed by "_total"."""
         self._registry.register(
             _ReadCollector(lambda: CounterMetricFamily(name, description, value=read()))
         )
@@ -72,9 +72,9 @@ class ProcessMetrics:
 
         Args:
             name: without "_total".
-            description: what is counted.
+            description: the help text.
             label: the name of the label.
-            read: returns the counts by the label's value.
+            read: returns the count for each value of the label.
         """
 
         def family() -> Metric:
@@ -86,17 +86,17 @@ class ProcessMetrics:
         self._registry.register(_ReadCollector(family))
 
     def render(self) -> bytes:
-        """Give all of it in the Prometheus text format, version 0.0.4."""
+        """Return all metrics in the Prometheus text format, version 0.0.4."""
         return generate_latest(self._registry)
 
 
 class Metrics(ProcessMetrics):
-    """The metrics of a process that serves updates."""
+    """The metrics of a process that processes updates."""
 
     def __init__(self) -> None:
         super().__init__()
         self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        """How many there were, by kind, route and outcome."""
+        """Number of updates by update type, route and outcome."""
         self._queue_wait = _Timings(
             "gateway_queue_wait_seconds",
             "From the arrival of an update to the start of its processing.",
@@ -122,7 +122,7 @@ class Metrics(ProcessMetrics):
         )
 
     def observe_update(self, record: ProcessingRecord) -> None:
-        """Count and time an update."""
+        """Record the outcome and the times of an update."""
         self._updates[record.update_type, record.route, record.outcome] += 1
         if record.queue_seconds:
             self._queue_wait.observe(record.queue_seconds)
@@ -130,11 +130,11 @@ class Metrics(ProcessMetrics):
             self._service.observe(record.service_seconds, record.route)
 
     def observe_call(self, method: str, seconds: float) -> None:
-        """Time a call of the Bot API."""
+        """Record the duration of a Bot API call."""
         self._bot_api.observe(seconds, method)
 
     def count_rejected_part(self, reason: str) -> None:
-        """Count a part of a reply that was left out. Any thread may call this."""
+        """Count an omitted part of a reply. Any thread may call this."""
         self._rejected_parts.labels(reason).inc()
 
     def _build_updates_family(self) -> Metric:
@@ -149,9 +149,9 @@ class Metrics(ProcessMetrics):
 
 
 class _Timings:
-    """A histogram of seconds, with one series for each value of a label, if it has one.
+    """A histogram of seconds, with one series for each value of an optional label.
 
-    Without a label its series is there from the start.
+    Without a label, the series exists from the start.
     """
 
     def __init__(self, name: str, description: str, label: str = "") -> None:
@@ -159,10 +159,10 @@ class _Timings:
         self._description = description
         self._labels = [label] if label else []
         self._series: dict[str, list[float]] = {} if label else {"": _new_series()}
-        """Of each value of the label: the count of each bucket, and last the sum."""
+        """By value of the label: the count of each bucket, then the sum."""
 
     def observe(self, seconds: float, value: str = "") -> None:
-        """Count something that took so long."""
+        """Add a duration to the series of a label value."""
         series = self._series.get(value)
         if series is None:
             series = self._series[value] = _new_series()
@@ -170,7 +170,7 @@ class _Timings:
         series[-1] += seconds
 
     def build_family(self) -> Metric:
-        """Give it as prometheus_client wants it."""
+        """Return the histogram in the format of prometheus_client."""
         family = HistogramMetricFamily(
             self._name, self._description, labels=self._labels
         )
@@ -185,7 +185,7 @@ def _new_series() -> list[float]:
 
 
 class _ReadCollector(Collector):
-    """A metric that is made when it is asked for."""
+    """A collector that builds its metric on each request."""
 
     def __init__(self, read: Callable[[], Metric]) -> None:
         self._read = read

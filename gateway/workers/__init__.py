@@ -1,1 +1,1 @@
-"""Several processes that share one port."""
+"""Worker processes that share one port, and their supervisor."""

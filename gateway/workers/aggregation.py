@@ -1,11 +1,12 @@
-"""Health, readiness and metrics of all workers together.
+"""Aggregates health, readiness and metrics of all workers.
 
-A worker's own pages are on a Unix socket that only this user can reach. The process
-above them asks all of them and gives one answer, so that nobody sees a random worker.
+A worker's internal endpoints are on a Unix socket that only this user can access. The
+supervisor requests them from all workers and merges the responses, so that a client
+never sees the state of a random worker.
 
-Concurrency: all workers are asked at the same time, and none is waited for longer than
-`WORKER_TIMEOUT_SECONDS`. Whoever asks a worker for its health while it asks already
-shares that answer.
+Concurrency: all workers are requested concurrently, each with the timeout
+`WORKER_TIMEOUT_SECONDS`. Concurrent requests for a worker's public health share one
+request to the supervisor.
 """
 
 import asyncio
@@ -25,35 +26,37 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 WORKER_TIMEOUT_SECONDS = 0.75
-"""How long a worker has to answer. One that hangs must not hang the others' pages."""
+"""Timeout of a worker's response. A blocked worker must not block the merged pages."""
 SUPERVISOR_TIMEOUT_SECONDS = 1.0
-"""How long the process above has, for a worker that asks it: longer, because it waits
-for the workers in between."""
+"""Timeout for a worker's request to the supervisor; longer, because the supervisor
+requests the health of all workers in between."""
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""This process has no room for another connection."""
+"""This process cannot open another connection."""
 
 JsonObject = dict[str, Any]
-"""What a page in JSON says."""
+"""A decoded JSON object."""
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Restarts = Callable[[], Sequence[int]]
 
 
 def get_worker_socket(directory: Path, number: int) -> Path:
-    """Name the socket at which a worker shows its own pages."""
+    """Return the path of the socket with a worker's internal endpoints."""
     return directory / str(number)
 
 
 def get_supervisor_socket(directory: Path) -> Path:
-    """Name the socket at which the health of all workers is told."""
-    return directory / "whole"
+    """Return the path of the socket with the aggregated health."""
+    return directory / "supervisor"
 
 
 def remove_sockets(worker_socket: Path) -> None:
-    """Remove what a process above that is gone could not remove; the last one does.
+    """Remove the sockets of a supervisor that exited without doing so.
+
+    The last worker to call this removes the directory.
 
     Args:
         worker_socket: the socket of this worker.
@@ -65,17 +68,17 @@ def remove_sockets(worker_socket: Path) -> None:
 
 
 class LocalFailure:
-    """Stands for the answer of a process that could not be asked."""
+    """The result of a request that failed in this process, not in the other one."""
 
 
 class AggregatedEndpoints:
-    """The pages of the process above the workers.
+    """The supervisor's endpoints, which merge the responses of all workers.
 
     Args:
-        sockets: of the workers, by number.
-        restarts: how often each of them was started again.
-        own_metrics: the metrics page of this process.
-        own_failing: the names of this process's background tasks that fail.
+        sockets: the sockets of the workers, by number.
+        restarts: returns the number of restarts of each worker.
+        own_metrics: returns the supervisor's own metrics page.
+        own_failing: returns the names of the supervisor's failing background tasks.
     """
 
     def __init__(
@@ -96,10 +99,13 @@ class AggregatedEndpoints:
         }
         """`/health` with all details, `/ready` and `/metrics`: for operators."""
         self.health = {("GET", "/health"): self._handle_status}
-        """`/health` as everybody may read it, for the workers to ask for."""
+        """The public `/health`, for the workers."""
 
     async def find_unresponsive(self) -> set[int]:
-        """Tell which workers do not answer, but not those that could not be asked."""
+        """Return the numbers of the workers that do not respond.
+
+        Workers whose request failed in this process are not included.
+        """
         answers = await self._fetch_all("/ready")
         return {number for number, it in enumerate(answers) if it is None}
 
@@ -142,11 +148,12 @@ class AggregatedEndpoints:
 
 
 class SupervisorHealthProxy:
-    """The public `/health` of a worker: it tells the health of all of them.
+    """The public `/health` of a worker, which returns the aggregated health.
 
     Args:
-        path: the socket of the process above.
-        own: answers with the worker's own status, for when that one does not.
+        socket: the socket of the supervisor.
+        fallback: responds with the worker's own status if the supervisor does not
+            respond.
     """
 
     def __init__(self, socket: Path, fallback: Handler) -> None:
@@ -154,13 +161,13 @@ class SupervisorHealthProxy:
         self._fallback = fallback
         self._pending_fetch: asyncio.Task[bytes | LocalFailure | None] | None = None
         self.endpoints = {("GET", "/health"): self._handle_health}
-        """What is served, by method and path."""
+        """The handlers by method and path."""
 
     async def _handle_health(self, request: web.BaseRequest) -> web.Response:
-        # The page is open to strangers, and one question to us is one to every worker.
+        # Strangers can request this page, and each fetch is a request to every worker.
         if self._pending_fetch is None or self._pending_fetch.done():
             fetch = _fetch(self._socket, "/health", SUPERVISOR_TIMEOUT_SECONDS)
-            self._pending_fetch = asyncio.create_task(fetch, name="ask for health")
+            self._pending_fetch = asyncio.create_task(fetch, name="fetch health")
         body = await asyncio.shield(self._pending_fetch)
         if not isinstance(body, bytes):
             return await self._fallback(request)
@@ -170,11 +177,11 @@ class SupervisorHealthProxy:
 def merge_health(
     answers: Sequence[JsonObject | None], failing: Iterable[str] = ()
 ) -> JsonObject:
-    """Put the workers' health together.
+    """Merge the health of the workers.
 
     Args:
-        answers: one per worker; None from one that did not answer.
-        failing: the names of the tasks that fail in the process above the workers.
+        answers: the response of each worker; `None` for one that did not respond.
+        failing: the names of the supervisor's failing tasks.
     """
     healths = [health for health in answers if health]
     missing = len(answers) - len(healths)
@@ -199,10 +206,10 @@ def merge_health(
 
 
 def merge_ready(answers: Sequence[JsonObject | None]) -> JsonObject:
-    """Put the workers' readiness together: one that is ready is enough.
+    """Merge the readiness of the workers: one ready worker is enough.
 
     Args:
-        answers: one per worker; None from one that did not answer.
+        answers: the response of each worker; `None` for one that did not respond.
     """
     known = [answer for answer in answers if answer]
     ready = any(answer["ready"] for answer in known)
@@ -213,16 +220,15 @@ def merge_ready(answers: Sequence[JsonObject | None]) -> JsonObject:
 def merge_metrics(
     pages: Sequence[bytes | None], restarts: Sequence[int], supervisor_page: bytes = b""
 ) -> bytes:
-    """Make one page in the Prometheus text format, version 0.0.4.
+    """Merge the metrics into one page in the Prometheus text format, version 0.0.4.
 
-    Every series gets the label `worker`. Nothing is added up: Prometheus does that, and
-    knows that the counters of a worker that was started again begin at 0.
+    Every series gets the label `worker`. Nothing is summed: Prometheus does that, and
+    detects that the counters of a restarted worker begin at 0.
 
     Args:
-        pages: the workers' pages by number; None of one that did not answer.
-        restarts: how often each worker was started again.
-        supervisor_page: the page of the process above them, which is called
-            "supervisor".
+        pages: the workers' pages by number; `None` for one that did not respond.
+        restarts: the number of restarts of each worker.
+        supervisor_page: the supervisor's page; its label is "supervisor".
     """
     families: dict[str, Metric] = {}
     for worker, page in [*enumerate(pages), ("supervisor", supervisor_page)]:
@@ -242,17 +248,17 @@ def _build_worker_families(
     pages: Sequence[bytes | None], restarts: Sequence[int]
 ) -> Iterable[Metric]:
     answering = sum(page is not None for page in pages)
-    yield GaugeMetricFamily("gateway_workers", "Workers that answer.", answering)
-    again = CounterMetricFamily(
-        "gateway_worker_restarts", "Workers started again.", labels=["worker"]
+    yield GaugeMetricFamily("gateway_workers", "Workers that respond.", answering)
+    restarts_family = CounterMetricFamily(
+        "gateway_worker_restarts", "Restarts of workers.", labels=["worker"]
     )
     for number, times in enumerate(restarts):
-        again.add_metric([str(number)], times)
-    yield again
+        restarts_family.add_metric([str(number)], times)
+    yield restarts_family
 
 
 class _StaticCollector(Collector):
-    """Metrics as they are, for the writer of the page."""
+    """A collector of given metrics."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -262,24 +268,25 @@ class _StaticCollector(Collector):
 
 
 def _merge_bot_api_status(answers: Iterable[JsonObject]) -> str:
-    """Say whether the Bot API fails for any worker."""
+    """Return "failing" if the Bot API fails for any worker, or else "ok"."""
     failing = any(answer["bot_api"] == "failing" for answer in answers)
     return "failing" if failing else "ok"
 
 
 def _join_distinct(name: str, answers: Iterable[JsonObject]) -> str:
-    """Give what the answers say, each thing once."""
+    """Return the distinct values of a field, sorted and joined with commas."""
     return ", ".join(sorted({answer[name] for answer in answers}))
 
 
 async def _fetch(path: Path, page: str, seconds: float) -> bytes | LocalFailure | None:
-    """Get a page from a Unix socket, whatever its status.
+    """Fetch a page from a Unix socket, whatever its status.
 
     Returns:
-        The page. None: whoever listens there did not answer in time. NotAsked: this
-        process is at fault, which tells nothing about the other one.
+        The page; `None` if the other process did not respond in time; or a
+        `LocalFailure` if this process caused the failure, so that nothing is known
+        about the other one.
     """
-    begin = time.monotonic()
+    started_at = time.monotonic()
     try:
         async with (
             asyncio.timeout(seconds),
@@ -288,7 +295,7 @@ async def _fetch(path: Path, page: str, seconds: float) -> bytes | LocalFailure 
         ):
             return await response.read()
     except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
-        stood_still = time.monotonic() - begin > 2 * seconds
-        if stood_still or getattr(error, "errno", None) in _LOCAL_ERRORS:
+        was_paused = time.monotonic() - started_at > 2 * seconds
+        if was_paused or getattr(error, "errno", None) in _LOCAL_ERRORS:
             return LocalFailure()
         return None

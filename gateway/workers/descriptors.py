@@ -1,8 +1,8 @@
-"""How the file descriptors of this process are shared out.
+"""Divides this process's file descriptors among the kinds of connections.
 
-Whoever finds none left fails: a listener that accepts, a call to the Bot API, a probe
-of a worker. So each kind of connection has a bound of its own, and all bounds together
-are less than what the system lets this process have.
+Without a free descriptor, every operation that opens a connection fails: accepting one,
+calling the Bot API, probing a worker. Therefore each kind of connection has its own
+limit, and the sum of the limits is below the limit of the process.
 """
 
 import logging
@@ -12,22 +12,22 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 _MIN_RECOMMENDED = 4096
-"""Connections to the Bot API, to services, and from Telegram and strangers."""
+"""Enough for connections to the Bot API and services, and from Telegram and others."""
 
 _MAX_DIVIDED = 65_536
-"""More are not shared out: each connection takes memory as well."""
+"""Descriptors above this number are not used: each connection needs memory, too."""
 
 
 class ConnectionLimits(NamedTuple):
-    """How many connections of each kind may be open.
+    """Maximum number of open connections of each kind.
 
-    The quarter that is left is for Redis, services, uploads, downloads and probes.
+    The remaining quarter is for Redis, services, uploads, downloads and probes.
 
     Attributes:
-        webhook: to PORT.
-        operations: to OPS_PORT.
-        local: to the Unix socket between a worker and the process above it.
-        bot_api: to the Bot API.
+        webhook: connections to PORT.
+        operations: connections to OPS_PORT.
+        local: connections to the Unix socket between a worker and the supervisor.
+        bot_api: connections to the Bot API.
     """
 
     webhook: int
@@ -37,7 +37,7 @@ class ConnectionLimits(NamedTuple):
 
 
 def divide_descriptors(limit: int) -> ConnectionLimits:
-    """Share out so many descriptors."""
+    """Divide `limit` descriptors among the kinds of connections."""
     limit = min(limit, _MAX_DIVIDED)
     operations = min(256, limit // 8)
     local = min(64, limit // 16)
@@ -47,10 +47,10 @@ def divide_descriptors(limit: int) -> ConnectionLimits:
 
 
 def raise_descriptor_limit() -> int:
-    """Let this process have as many descriptors as the system allows.
+    """Raise the descriptor limit of this process to the system's maximum.
 
     Returns:
-        How many that are.
+        The new limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
@@ -59,7 +59,7 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < _MIN_RECOMMENDED:
         logger.warning(
-            "few file descriptors: few connections can be open",
-            extra={"limit": hard, "enough": _MIN_RECOMMENDED},
+            "file_descriptor_limit_low",
+            extra={"limit": hard, "recommended": _MIN_RECOMMENDED},
         )
     return hard

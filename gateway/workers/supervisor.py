@@ -1,13 +1,13 @@
-"""Processes that are kept running.
+"""Starts worker processes and restarts those that exit.
 
-Concurrency: one event loop. A task per process starts it, waits for its end and starts
-it again. The first stop asks all of them to end, which they do at the same time; a
-second one kills them. While that goes on nothing is started again.
+Concurrency: one event loop. A task per process starts it, waits for its exit and
+restarts it. The first stop asks all workers to shut down, which they do concurrently; a
+second stop kills them. During shutdown no worker is restarted.
 
-They are spawned, not forked: gRPC does not survive a fork. Each has a process group of
-its own, so that Ctrl-C in a terminal does not reach it. Its standard input is a pipe
-from here on which nothing ever comes: the end of it tells the process that this one is
-gone, however it went.
+Workers are spawned, not forked: gRPC does not survive a fork. Each has its own process
+group, so that Ctrl-C in a terminal does not reach it. Its standard input is a pipe from
+the supervisor that never carries data: end of file tells the worker that the supervisor
+has exited, for whatever reason.
 """
 
 import asyncio
@@ -26,40 +26,41 @@ logger = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 4.0
-"""Seconds before a worker that ended is started again. With a longer delay, a gateway
-whose workers are killed often would be left with the few that happen to run."""
+"""Delay before an exited worker is restarted. With a longer maximum, a gateway whose
+workers are killed often would have only few running workers."""
 
 HEALTHY_AFTER_SECONDS = 60.0
-"""Seconds after which a worker counts as healthy: its next death begins anew."""
+"""Lifetime after which a worker counts as healthy, so that the delay starts over."""
 
 SHUTDOWN_GRACE_SECONDS = 8.0
-"""What a worker has to end on top of its drain. Then it is killed."""
+"""Time for a worker's exit in addition to `DRAIN_TIMEOUT`. Then it is killed."""
 
 PROBE_INTERVAL_SECONDS = 2.0
 MAX_MISSED_PROBES = 8
-"""How often workers are asked for an answer, and how many are missed until one is held
-to hang. A worker takes up to five seconds to start."""
+"""How often workers are probed, and how many consecutive probes a worker may miss until
+it counts as unresponsive. A worker takes up to five seconds to start."""
 
 _MAX_START_SECONDS = 10
-"""One that ends later than that did start."""
+"""A worker that exits later than this has started successfully."""
 
 _BAD_START_CODE = 2
 
 
 def exit_with_parent(on_orphaned: Callable[[], None], shutdown_timeout: float) -> None:
-    """Notice in a worker that the process above is gone, and do not outlive it.
+    """Stop this worker if its supervisor exits.
 
-    A thread waits for it, so that a worker whose event loop hangs ends, too.
+    A thread waits for that, so that a worker with a blocked event loop exits, too.
 
     Args:
-        on_orphaned: is called in the event loop that runs now, once.
-        shutdown_timeout: how many seconds this process has left after that.
+        on_orphaned: called once, in the running event loop, after the supervisor has
+            exited.
+        shutdown_timeout: seconds until this process is ended after that.
     """
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
         os.read(0, 1)
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
             loop.call_soon_threadsafe(on_orphaned)
         time.sleep(shutdown_timeout)
         os._exit(1)
@@ -68,12 +69,12 @@ def exit_with_parent(on_orphaned: Callable[[], None], shutdown_timeout: float) -
 
 
 class WorkerSupervisor:
-    """The processes, by number.
+    """A supervisor of numbered worker processes.
 
     Args:
-        commands: what to run, one for each worker.
-        environment: all that they see of the environment.
-        patience: how many seconds they may take to end before they are killed.
+        commands: the command line of each worker.
+        environment: the complete environment of the workers.
+        shutdown_timeout: seconds that workers may take to exit before they are killed.
     """
 
     def __init__(
@@ -91,36 +92,39 @@ class WorkerSupervisor:
         self._sent_signal: signal.Signals | None = None
         self._exit_code = 0
         self.restarts = [0] * len(commands)
-        """How often each worker was started again."""
+        """Number of restarts of each worker."""
 
     async def run(self) -> int:
         """Keep the workers running until `stop`, or until one cannot start.
 
         Returns:
             The exit code: 0 after a clean stop, 1 if a worker had to be killed or
-            failed as it ended, 2 if one could not start, 128 and the number of the
-            signal after a second signal.
+            failed during shutdown, 2 if a worker could not start, 128 plus the
+            signal's number after a second signal.
         """
         async with asyncio.TaskGroup() as group:
             for number in range(len(self._commands)):
                 group.create_task(self._keep_running(number), name=f"worker {number}")
-            logger.info("starting workers", extra={"workers": len(self._commands)})
+            logger.info("workers_starting", extra={"workers": len(self._commands)})
             await self._stopping.wait()
-            logger.info("stopping workers")
+            logger.info("workers_stopping")
             kill_timer = asyncio.get_running_loop().call_later(
                 self._shutdown_timeout, self._kill_remaining
             )
         kill_timer.cancel()
-        logger.info("workers stopped")
+        logger.info("workers_stopped")
         return self._exit_code
 
     async def kill_unresponsive(
         self, find_unresponsive: Callable[[], Awaitable[set[int]]]
     ) -> None:
-        """Kill workers that hang, for ever: they are given connections all the same.
+        """Kill unresponsive workers until shutdown.
+
+        The kernel keeps routing connections to them.
 
         Args:
-            find_unresponsive: tells which workers do not answer just now.
+            find_unresponsive: returns the numbers of the workers that do not respond
+                to a probe.
         """
         missed_probes: Counter[int] = Counter()
         while not self._stopping.is_set():
@@ -133,11 +137,11 @@ class WorkerSupervisor:
             )
             for pid, times in missed_probes.items():
                 if times >= MAX_MISSED_PROBES and not self._stopping.is_set():
-                    logger.error("worker hangs", extra={"worker": alive[pid]})
+                    logger.error("worker_unresponsive", extra={"worker": alive[pid]})
                     _send_signal(self._processes[alive[pid]], signal.SIGKILL)
 
     def stop(self, signal_number: signal.Signals) -> None:
-        """Let the workers end; called again, kill them at once."""
+        """Ask the workers to shut down; kill them at once if called again."""
         if self._stopping.is_set():
             self._exit_code = 128 + signal_number
             self._signal_all(signal.SIGKILL)
@@ -154,22 +158,24 @@ class WorkerSupervisor:
             started_at = time.monotonic()
             restarted = self.restarts[number]
             code = await self._run_once(number)
-            lived = time.monotonic() - started_at
+            lifetime = time.monotonic() - started_at
             if self._stopping.is_set():
                 self._record_exit_code(code)
             elif (
-                code == _BAD_START_CODE and lived < _MAX_START_SECONDS and not restarted
+                code == _BAD_START_CODE
+                and lifetime < _MAX_START_SECONDS
+                and not restarted
             ):
-                # It told why itself.
+                # The worker has printed the reason.
                 self._exit_code = _BAD_START_CODE
                 self._begin_shutdown()
             else:
                 await self._wait_before_restart(
-                    number, code, lived, backoff.next_delay(lived)
+                    number, code, lifetime, backoff.next_delay(lifetime)
                 )
 
     async def _run_once(self, number: int) -> int:
-        """Run a worker from its start to its end; gives its exit code."""
+        """Start a worker, wait for its exit and return its exit code."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._commands[number],
@@ -178,11 +184,11 @@ class WorkerSupervisor:
                 process_group=0,
             )
         except OSError as error:  # no memory or no process left
-            logger.error("worker not spawned", extra={"errno": error.errno})  # noqa: TRY400 - expected under load, and no fault in our code
+            logger.error("worker_not_spawned", extra={"errno": error.errno})  # noqa: TRY400 - expected under load; a traceback would not help
             return 1
         self._processes[number] = process
         try:
-            if self._sent_signal:  # while it was spawned
+            if self._sent_signal:  # while the process was being spawned
                 _send_signal(process, self._sent_signal)
             return await process.wait()
         finally:
@@ -190,16 +196,16 @@ class WorkerSupervisor:
             _send_signal(process, signal.SIGKILL)
 
     async def _wait_before_restart(
-        self, number: int, code: int, lived: float, delay: float
+        self, number: int, code: int, lifetime: float, delay: float
     ) -> None:
         logger.error(
-            "worker ended",
+            "worker_exited",
             extra={
                 "worker": number,
-                # A signal's number is negative, as Python has it.
-                "code": code,
-                "lived_seconds": round(lived, 1),
-                "again_in_seconds": delay,
+                # As in `subprocess`, negative if a signal ended it.
+                "exit_code": code,
+                "lifetime_seconds": round(lifetime, 1),
+                "restart_in_seconds": delay,
             },
         )
         with contextlib.suppress(TimeoutError):
@@ -209,13 +215,13 @@ class WorkerSupervisor:
             self.restarts[number] += 1
 
     def _record_exit_code(self, code: int) -> None:
-        # One that was still starting ends by the signal itself: it had nothing yet.
+        # A worker that was still starting has no handler yet: the signal ends it.
         if code not in {0, -signal.SIGTERM}:
             self._exit_code = self._exit_code or 1
 
     def _kill_remaining(self) -> None:
         logger.error(
-            "workers did not end in time", extra={"left": len(self._processes)}
+            "workers_shutdown_timed_out", extra={"remaining": len(self._processes)}
         )
         self._signal_all(signal.SIGKILL)
 
@@ -226,18 +232,18 @@ class WorkerSupervisor:
 
 
 class RestartBackoff:
-    """How long to wait until a worker is started again."""
+    """The delays before the restarts of one worker."""
 
     def __init__(self) -> None:
         self._delay = FIRST_DELAY_SECONDS
 
-    def next_delay(self, lived: float) -> float:
-        """Give the seconds to wait.
+    def next_delay(self, lifetime: float) -> float:
+        """Return the seconds to wait before the next restart.
 
         Args:
-            lived: how many seconds the worker lived this time.
+            lifetime: seconds that the worker ran this time.
         """
-        if lived >= HEALTHY_AFTER_SECONDS:
+        if lifetime >= HEALTHY_AFTER_SECONDS:
             self._delay = FIRST_DELAY_SECONDS
         delay = self._delay
         self._delay = min(delay * 2, MAX_DELAY_SECONDS)

@@ -105,7 +105,7 @@ async def storm(directory: Path, setup: Setup, kills: int, every: float) -> Stor
                     worker = made.rng.choice(open_ones)
                     worker.busy = True
                     done += 1
-                    pause = backoffs[worker.number].next_delay(lived=every)
+                    pause = backoffs[worker.number].next_delay(lifetime=every)
                     group.create_task(_kill(made, worker, pause))
                 await asyncio.sleep(every)
             made.sender.stop()

@@ -214,7 +214,7 @@ async def test_the_end_of_a_gateway_in_an_outage_loses_no_reply(
 
 async def test_a_token_that_is_sent_in_clear_is_warned_of() -> None:
     """To a Bot API on another machine; one on this machine is nobody's business."""
-    warning = "TELEGRAM_API_URL is http: others can read the token on its way"
+    warning = "bot_token_sent_unencrypted"
     async with world(telegram_api_url="http://bot-api.invalid:1") as gateway:
         assert [it["message"] for it in gateway.log()].count(warning) == 1
     async with world() as gateway:

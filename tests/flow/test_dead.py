@@ -145,7 +145,9 @@ async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
         await wait_until(lambda: gateway.texts(8) == echoes)
         code, output, errors = await dead("replay", "--all", url=redis.url)
         assert (code, output) == (1, ["replayed 0 of 1"])
-        assert errors == [f"{lines[0].split()[0]}: still cannot be read, and stays"]
+        assert errors == [
+            f"{lines[0].split()[0]}: still cannot be parsed, not replayed"
+        ]
         assert await dead("list", url=redis.url) == (0, lines[:1], [])
 
 
@@ -197,7 +199,11 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
         assert "ordering_key=7 reason=forged" in line
         dead_letter = line.split()[0]
         assert await dead("replay", dead_letter, url=redis.url) == (
-            *(1, ["replayed 0 of 1"], [f"{dead_letter}: is forged, and stays"]),
+            *(
+                1,
+                ["replayed 0 of 1"],
+                [f"{dead_letter}: is forged, not replayed"],
+            ),
         )
 
 
