@@ -88,7 +88,10 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     token: str | None,
     secret: str | None,
 ) -> None:
-    """Run the gateway with sample services and a simulated Telegram on loopback."""
+    """Run the gateway in a sandbox.
+
+    The sandbox has sample services and a simulated Telegram, all on loopback.
+    """
     if context.invoked_subcommand:
         _refuse_options(context)
         return
@@ -144,7 +147,10 @@ def _refuse_options(context: click.Context) -> None:
 
 @cli.group()
 def webhook() -> None:
-    """Set, show or delete the address to which Telegram sends the updates."""
+    """Set, show or delete the webhook.
+
+    The webhook is the address to which Telegram sends the updates.
+    """
 
 
 _drop_pending_updates = click.option(
@@ -158,7 +164,10 @@ _drop_pending_updates = click.option(
 @click.option("--force", is_flag=True, help="Replace the webhook of another address.")
 @_drop_pending_updates
 def webhook_set(force: bool, drop_pending_updates: bool) -> None:
-    """Send updates of all types that have a route to WEBHOOK_URL."""
+    """Send updates to WEBHOOK_URL.
+
+    Telegram sends only the update types that have a route.
+    """
     from gateway.cli.webhook import set_webhook
 
     set_webhook(force=force, drop_pending_updates=drop_pending_updates)
@@ -166,7 +175,7 @@ def webhook_set(force: bool, drop_pending_updates: bool) -> None:
 
 @webhook.command("info")
 def webhook_info() -> None:
-    """Print the address to which updates are sent, and the state of the delivery."""
+    """Print the webhook and the state of its delivery."""
     from gateway.cli.webhook import print_webhook
 
     print_webhook()
@@ -183,7 +192,10 @@ def webhook_delete(drop_pending_updates: bool) -> None:
 
 @cli.group("dead-letters")
 def dead_letters() -> None:
-    """List, replay or delete the updates that could not be processed."""
+    """List, replay or delete dead letters.
+
+    Dead letters are updates that could not be processed.
+    """
     # A failure is printed as one line; the connection must not log it as well.
     logging.getLogger("gateway").addHandler(logging.NullHandler())
 
@@ -209,7 +221,9 @@ def dead_letters_list(reason: str | None, limit: int) -> None:
 @click.option("--all", "every", is_flag=True, help="Replay all of them.")
 @click.option("--reason", help="Replay all with this reason.")
 def dead_letters_replay(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Put updates back into their mailboxes; a worker takes them within a second.
+    """Put updates back into their mailboxes.
+
+    A worker takes them within a second.
 
     A poison update crashes its worker again unless the cause was fixed.
     """
@@ -223,9 +237,11 @@ def dead_letters_replay(ids: tuple[str, ...], every: bool, reason: str | None) -
 @click.option("--all", "every", is_flag=True, help="Delete all of them.")
 @click.option("--reason", help="Delete all with this reason.")
 def dead_letters_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
-    """Delete dead letters permanently, including the texts of users.
+    """Delete dead letters permanently.
 
-    They expire after DEAD_LETTER_RETENTION.
+    The texts of users are deleted, too.
+
+    Dead letters expire after DEAD_LETTER_RETENTION.
     """
     from gateway.cli.dead_letters import delete_letters
 
