@@ -1,4 +1,5 @@
-"""Where accepted updates live until they are done.
+"""Storage for accepted updates until they are processed.
 
-Imports the ground floor only.
+This package imports the domain layer and shared modules, never the adapters for
+Telegram or the services.
 """

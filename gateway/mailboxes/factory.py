@@ -1,4 +1,4 @@
-"""Opens the mailboxes: in Redis where there is one, else in this process."""
+"""Opens the mailbox store: in Redis if a URL is configured, otherwise in memory."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -36,12 +36,12 @@ WorkerMailboxes = MemoryMailboxStore | FailoverMailboxStore
 
 
 class OpenedMailboxes(NamedTuple):
-    """What was opened.
+    """The mailbox store and the objects that belong to it.
 
     Attributes:
-        mailboxes: the mailboxes.
-        cancellation_bus: what goes past them.
-        clock: tells the time that all gateways with these mailboxes agree on.
+        mailboxes: the mailbox store.
+        cancellation_bus: carries stream cancellations past the mailboxes.
+        clock: the clock that all gateways with this store share.
     """
 
     mailboxes: WorkerMailboxes
@@ -61,20 +61,20 @@ async def open_mailboxes(
     dead_letter_seconds: float,
     background: BackgroundTasks | None = None,
 ) -> AsyncIterator[OpenedMailboxes]:
-    """Open mailboxes inside of the block.
+    """Open the mailbox store for the duration of the block.
 
     Args:
-        url: the Redis, as redis-py reads it. None: none.
-        clock: this machine's own.
-        signatures: signs what is stored in Redis, and verifies what comes back.
-        limit: how many updates a mailbox may hold; at least 1.
-        max_sessions: how many states are kept in memory at most.
-        put_timeout: for how many seconds a put waits for a Redis that fails.
-        dead_letter_seconds: for how long dead letters are kept.
-        background: runs the tasks.
+        url: the Redis URL, or None to keep the mailboxes in memory.
+        clock: the clock of this machine.
+        signatures: signs entries for Redis and verifies entries from it.
+        limit: the maximum number of updates in a mailbox; at least 1.
+        max_sessions: the maximum number of states in memory.
+        put_timeout: how many seconds a put waits for a failing Redis.
+        dead_letter_seconds: how many seconds dead letters are kept.
+        background: runs the background tasks.
 
     Raises:
-        ConfigurationError: the address is wrong.
+        ConfigurationError: the URL is invalid.
     """
     store_clock = StoreClock(clock)
     memory_store = MemoryMailboxStore(
@@ -87,7 +87,10 @@ async def open_mailboxes(
     )
     try:
         if url is None:
-            logger.warning("mailboxes are in memory: a crash loses what is not done")
+            logger.warning(
+                "mailboxes_in_memory_only",
+                extra={"reason": "without REDIS_URL a crash loses unfinished updates"},
+            )
             yield OpenedMailboxes(memory_store, LocalCancellationBus(), clock)
         else:
             await _log_durability_warnings(url)
@@ -120,29 +123,31 @@ async def open_mailboxes(
                     client.make_connection, client, signatures, background
                 ) as cancellation_bus,
             ):
-                # Else what comes in now would be judged by this machine's clock, and
-                # a moment later by that of Redis.
+                # Otherwise the first updates would be timed by this machine's clock,
+                # and later ones by the clock of Redis.
                 await client.wait_first_attempt()
                 yield OpenedMailboxes(mailboxes, cancellation_bus, store_clock)
     finally:
         if memory_store.in_memory:
             logger.error(
-                "stopped before all was done", extra={"updates": memory_store.in_memory}
+                "stopped_with_unfinished_updates",
+                extra={"updates": memory_store.in_memory},
             )
 
 
 async def _log_durability_warnings(url: str) -> None:
-    """Warn of what weakens the promise that nothing accepted is lost."""
+    """Log the properties of this Redis that put accepted updates at risk."""
     make_connection = make_checked_connection_factory(url)
     if is_unprotected(url):
         logger.warning(
-            "redis has no password: whoever reaches it reads what users wrote, and can"
-            " delete it; set one in REDIS_URL"
+            "redis_unprotected",
+            extra={
+                "reason": "Redis has no password: anyone who can connect to it can read"
+                " and delete the messages of users; set a password in REDIS_URL"
+            },
         )
     try:
         for warning in await check_durability(make_connection):
-            logger.warning("redis weakens the promise", extra={"reason": warning})
+            logger.warning("redis_weakens_durability", extra={"reason": warning})
     except StoreUnavailable as error:
-        logger.warning(
-            "redis cannot be used at the start", extra={"reason": str(error)}
-        )
+        logger.warning("redis_unavailable_at_start", extra={"reason": str(error)})

@@ -1,13 +1,13 @@
-"""Fencing tokens: one per claim, never the same twice."""
+"""Fencing tokens: each lease gets its own, and none is used twice."""
 
 from itertools import count
 from secrets import token_hex
 
 
 class FencingTokenFactory:
-    """Makes tokens: random per process and counted within it.
+    """Issues unique tokens: a random prefix per process, then a counter.
 
-    That is unique, and cheaper than a random one per claim.
+    This is cheaper than a random token per lease.
     """
 
     def __init__(self) -> None:
@@ -15,9 +15,9 @@ class FencingTokenFactory:
         self._numbers = count(1)
 
     def issue(self) -> str:
-        """Give a new one."""
+        """Return a new token."""
         return self._prefix + str(next(self._numbers))
 
     def has_issued(self, token: str) -> bool:
-        """Tell whether a token was made here."""
+        """Return whether this factory issued the token."""
         return token.startswith(self._prefix)

@@ -1,4 +1,4 @@
-"""How updates lie in Redis: the bytes of envelopes and of dead letters, signed."""
+"""The stored form of envelopes and dead letters in Redis, with signatures."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -10,42 +10,42 @@ from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 
 FORGED_REASON = "forged"
-"""The reason of a dead letter whose signature was wrong: it never was an update."""
+"""The reason of a dead letter with a wrong signature: it never was an update."""
 
 REJECTED_REASONS = frozenset({"malformed", FORGED_REASON})
-"""The reasons of dead letters that never were updates, which anybody may cause in any
-number. They are bounded by themselves, so that they do not displace updates."""
+"""The reasons of dead letters that never were updates. An outsider may cause any number
+of them, so they have a limit of their own and cannot displace updates."""
 
 
 _MAX_TIME = 253_402_300_800.0
-"""The year 10,000: no date can show a later time."""
+"""The year 10,000: `datetime` cannot represent a later time."""
 
 
 class DeadLetterLimits(Struct, frozen=True):
-    """How many dead letters are kept, and for how long. The oldest go first.
+    """Limits on the number and age of dead letters. The oldest are removed first.
 
-    In Redis the numbers hold for each shard.
+    In Redis the numbers apply to each shard.
     """
 
     max_updates: int = 10_000
     max_rejected: int = 1000
-    """Of those with one of the `REJECTED_REASONS`."""
+    """The limit for dead letters with one of the `REJECTED_REASONS`."""
     retention_seconds: float = 30 * 86400
 
     @property
     def retention_ms(self) -> int:
-        """The same time as Redis takes it."""
+        """The retention time in milliseconds; at least 1, as 0 would delete at once."""
         return max(1, int(self.retention_seconds * 1000))
 
 
 DEFAULT_SHARD_LIMITS = DeadLetterLimits()
-"""How many are kept in Redis by default."""
+"""The default limits for each shard in Redis."""
 
 
 def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
-    """Return the bytes to store: the id, the arrival, the signature, the body.
+    """Return the bytes to store: the id, the arrival time, the signature, the body.
 
-    The id comes first: two updates with the same body stay two members of the set.
+    The id makes two updates with the same body two members of the sorted set.
     """
     header = b"%d %b " % (envelope.update_id, repr(envelope.arrived_at).encode())
     return _sign_envelope(envelope.ordering_key, header, envelope.body, signatures)
@@ -54,7 +54,7 @@ def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
 def decode_envelope(
     stored: bytes, ordering_key: str, signatures: StoreSignatures
 ) -> Envelope:
-    """Read and verify stored bytes.
+    """Verify and decode stored bytes.
 
     Raises:
         ForgedEntry: no gateway with our secrets wrote them for this ordering key.
@@ -74,7 +74,7 @@ def decode_envelope(
 
 
 def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
-    """Turn an update into a dead letter."""
+    """Return a dead letter for an update."""
     return DeadLetter(
         update_id=envelope.update_id,
         ordering_key=envelope.ordering_key,
@@ -87,7 +87,7 @@ def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
 def encode_dead_letter(
     dead_letter: DeadLetter, signatures: StoreSignatures
 ) -> tuple[bytes | str, ...]:
-    """Return the fields and values of an entry in a stream of dead letters."""
+    """Return the fields and values of an entry in a dead-letter stream."""
     signed = _sign_envelope(
         dead_letter.ordering_key,
         b"%d 0 " % dead_letter.update_id,
@@ -108,9 +108,9 @@ def encode_dead_letter(
 
 
 def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
-    """Read an entry of a stream of dead letters, genuine or not; it never fails.
+    """Decode an entry of a dead-letter stream without verifying it. Never raises.
 
-    Where the update cannot be read its id is 0, and the body is what there is.
+    If the update cannot be decoded, its id is 0 and its body the stored bytes.
     """
     values = _pair_fields(fields)
     stored = values.get(b"envelope", b"")
@@ -121,7 +121,7 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     time = 0.0
     with contextlib.suppress(ValueError):
         time = float(values.get(b"time", b""))
-    if not 0 <= time < _MAX_TIME:  # also where it is no number
+    if not 0 <= time < _MAX_TIME:  # NaN fails this check, too
         time = 0.0
     return DeadLetter(
         update_id=update_id,
@@ -133,10 +133,10 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
 
 
 def verify_dead_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> None:
-    """Check that a gateway with our secrets wrote the update of a dead letter.
+    """Verify that a gateway with our secrets wrote the update of a dead letter.
 
     Raises:
-        ForgedEntry: none did.
+        ForgedEntry: no gateway with our secrets wrote it.
     """
     values = _pair_fields(fields)
     ordering_key = values.get(b"ordering_key", b"").decode(errors="replace")
@@ -151,7 +151,7 @@ def _sign_envelope(
 
 
 def _split_envelope(stored: bytes) -> tuple[bytes, bytes, bytes]:
-    """Split stored bytes into id and arrival, signature, and body."""
+    """Split stored bytes into the header, the signature and the body."""
     parts = stored.split(b" ", 2)
     if len(parts) != 3:
         raise ForgedEntry("an entry is not a stored update")

@@ -1,13 +1,14 @@
-"""Signatures on what Redis keeps, so that only a gateway can have written it.
+"""Signatures on the entries in Redis, which prove that a gateway wrote them.
 
-Whoever can write to Redis could otherwise act as any user: a state names the internal
-user id, and mail is what a user is taken to have said. Each entry therefore carries a
-keyed BLAKE2b of 16 bytes over its purpose, its ordering key and its content. An entry
-of one user does not pass for another's, nor mail for a state.
+Without them anyone who can write to Redis could act as any user: a state contains the
+internal user id, and a stored update counts as written by the user. Each entry
+therefore carries a keyed 16-byte BLAKE2b hash of its purpose, ordering key and content.
+An entry of one user is not valid for another user, and an update is not valid as a
+state.
 
-What this does not protect from a writer of Redis: entries can be deleted, delayed, or
-put back as they were before (an old state of the same user, an old update again), and
-texts can be read. See `docs/security.md`.
+The signatures do not stop a writer from deleting or delaying entries, from restoring
+earlier ones (an old state of the same user, an old update), or from reading texts. See
+`docs/security.md`.
 """
 
 import hmac
@@ -22,36 +23,37 @@ logger = logging.getLogger(__name__)
 SIGNATURE_BYTES = 16
 
 _LOGGED_CHARACTERS = 32
-"""An ordering key from a forged entry may be of any length."""
+"""The logged length of an ordering key: in a forged entry it may have any length."""
 
 
 class Purpose(StrEnum):
-    """What is signed. Part of the signature, and the label of the metric."""
+    """The purpose of an entry: part of its signature, and a metric label."""
 
     STATE = "state"
     MAIL = "mail"
-    """Updates in mailboxes, and dead letters, into which Redis moves them unchanged."""
+    """Updates in mailboxes, and in dead letters, where Redis copies them unchanged."""
     STOP = "stop"
 
 
 class StoreSignatures:
-    """Signs entries, and verifies those that come back.
+    """Signs entries and verifies signatures.
 
     Args:
-        secrets: the first one signs, and all of them are accepted. None is empty.
+        secrets: the first secret signs; every one of them is accepted. None may be
+            empty.
 
     Attributes:
-        forged_counts: how many entries were refused, by purpose.
+        forged_counts: the number of forged entries, by purpose.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         if not secrets or not all(secrets):
-            raise ValueError("an empty secret would let anybody sign")
+            raise ValueError("an empty secret would let anyone sign")
         keys = [
             blake2b(secret.encode(), digest_size=32, person=b"tg-store-key").digest()
             for secret in secrets
         ]
-        # Copying a hasher that has taken its key in is cheaper than making one.
+        # Copying a hasher that was initialised with its key is cheaper than making one.
         self._hashers = {
             purpose: [
                 blake2b(
@@ -68,7 +70,7 @@ class StoreSignatures:
         )
 
     def sign(self, purpose: Purpose, ordering_key: bytes, content: bytes) -> bytes:
-        """Return the signature: `SIGNATURE_BYTES` bytes."""
+        """Return the signature, which has `SIGNATURE_BYTES` bytes."""
         hasher = self._hashers[purpose][0].copy()
         hasher.update(b"%d:%b%b" % (len(ordering_key), ordering_key, content))
         return hasher.digest()
@@ -86,13 +88,14 @@ class StoreSignatures:
         return False
 
     def sign_state(self, ordering_key: bytes, state: bytes) -> bytes:
-        """Return what to store: the signature, then the state."""
+        """Return the bytes to store: the signature, then the state."""
         return self.sign(Purpose.STATE, ordering_key, state) + state
 
     def verify_state(self, ordering_key: bytes, stored: bytes | None) -> bytes | None:
-        """Return a stored state. None: there is none, or it is forged, which is noted.
+        """Return the state in stored bytes, or None if there is none or it is forged.
 
-        A forged state is treated as none: the user is resolved again.
+        A forged state is counted and logged. For the caller it does not exist, so the
+        user is resolved again.
         """
         if stored is None:
             return None
@@ -103,9 +106,9 @@ class StoreSignatures:
         return None
 
     def record_forgery(self, purpose: Purpose, ordering_key: bytes) -> None:
-        """Count and log an entry that no gateway with our secrets wrote."""
+        """Count and log an entry whose signature matches none of our secrets."""
         self.forged_counts[purpose] += 1
         shown = ordering_key[:_LOGGED_CHARACTERS].decode(errors="replace")
         logger.error(
-            "forged entry in redis", extra={"what": purpose.value, "lane": shown}
+            "forged_entry", extra={"purpose": purpose.value, "ordering_key": shown}
         )

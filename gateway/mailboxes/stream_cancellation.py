@@ -1,12 +1,12 @@
-"""Tells all workers that a user stopped an answer: through a channel of Redis.
+"""Announces to all workers that a user cancelled a streamed reply, via Redis Pub/Sub.
 
-A stop waits for nobody's turn: it goes past the mailboxes, which keep it too, for the
-order of the user's updates. Redis keeps nothing of a channel, so a worker that does not
-listen in that moment writes its answer to the end.
+The mailbox keeps the update that cancels, so that the user's updates stay in order. The
+cancellation itself must not wait for its turn in the mailbox. Redis stores nothing of a
+channel: a worker that is not subscribed at that moment finishes its stream.
 
-Concurrency: one task listens on a connection of its own, as a connection that listens
-can do nothing else, and one asks now and then whether it still lives. Both end with the
-block. A stop is sent with the next batch of the mailboxes' own connection.
+Concurrency: one task receives on a connection of its own, because a subscribed
+connection cannot do anything else; another task pings it. Both end with the block. A
+cancellation is sent with the next batch of the mailboxes' connection.
 """
 
 import asyncio
@@ -32,45 +32,47 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 CHANNEL = b"telegram-gateway:stops"
-"""Of all workers that use the same Redis. In a Cluster any node passes it on, and the
-number of a database makes no difference."""
+"""The channel of all workers that use the same Redis. In a Cluster every node forwards
+it. Channels are shared by all numbered databases of a server."""
 
 TIMEOUT_SECONDS = 1.0
-"""How long Redis has for the connection, and a stop to get to Redis."""
+"""The timeout of a connection attempt, and of a cancellation on its way to Redis."""
 
 RECONNECT_SECONDS = 1.0
-"""Before the next attempt to connect; may be cut by half, so that workers spread."""
+"""The delay before the next connection attempt. Jitter shortens it by up to a half, so
+that workers do not reconnect at the same moment."""
 
 PING_SECONDS = 10.0
-"""How often the connection is tried out. A connection may die without a word."""
+"""The interval between pings: a connection may break without any notice."""
 
 CancellationListener = Callable[[str, int], None]
 
 
 class LocalCancellationBus:
-    """Stops of a gateway that has one worker."""
+    """Cancellations within one worker."""
 
     def __init__(self) -> None:
         self._listeners: list[CancellationListener] = []
 
     def subscribe(self, listener: CancellationListener) -> None:
-        """Ask to be told of every stop."""
+        """Register a listener for all cancellations."""
         self._listeners.append(listener)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Tell everybody."""
+        """Notify all listeners."""
         for listener in self._listeners:
             listener(ordering_key, draft_id)
 
 
 class RedisCancellationBus(LocalCancellationBus):
-    """Stops of all workers that use the same Redis, inside of an `async with` block.
+    """Cancellations of all workers that use the same Redis, within an `async with`.
 
     Args:
-        connect: makes a connection to a server that answers, not yet connected.
-        transport: takes the stops.
-        signatures: signs stops, and verifies those of other workers.
-        background: runs the task that listens.
+        make_connection: makes a connection, not yet connected, to a server that
+            answers.
+        client: sends the cancellations.
+        signatures: signs our cancellations and verifies those of other workers.
+        background: runs the task that receives cancellations.
     """
 
     def __init__(
@@ -87,26 +89,28 @@ class RedisCancellationBus(LocalCancellationBus):
         self._client = client
         self._task: asyncio.Task[None] | None = None
         self.subscribed = asyncio.Event()
-        """Set while stops of other workers get here."""
+        """Set while this worker receives the cancellations of other workers."""
         self._is_permitted: bool | None = None
-        """Redis lets this worker use the channel. None: it has not said yet."""
+        """Whether Redis permits this worker to use the channel; None if unknown."""
 
     async def __aenter__(self) -> Self:
-        """Start to listen."""
-        self._task = self._background.start("listen for stops", self._keep_listening)
+        """Start receiving."""
+        self._task = self._background.start(
+            "listen for cancellations", self._keep_listening
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End the connection."""
+        """Stop receiving, and close the connection."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
-        """Tell everybody: those of this worker at once."""
+        """Notify the listeners of this worker at once, then those of the others."""
         super().publish(ordering_key, draft_id)
         if not self._is_permitted:
-            # What Redis refuses would be repeated, and hold up the mailboxes.
+            # The client would repeat a refused command and so delay the mailboxes.
             return
         key, number = ordering_key.encode(), b"%d" % draft_id
         signature = self._signatures.sign(Purpose.STOP, key, number)
@@ -115,7 +119,7 @@ class RedisCancellationBus(LocalCancellationBus):
             get_shard_number(ordering_key), (b"PUBLISH", CHANNEL, message)
         )
         self._client.submit(command)
-        # Nobody waits for it; later it would be of no use.
+        # Nothing awaits the reply, and a late cancellation is of no use.
         command.reply.add_done_callback(consume_exception)
         loop = asyncio.get_running_loop()
         loop.call_later(TIMEOUT_SECONDS, command.reply.cancel)
@@ -127,17 +131,20 @@ class RedisCancellationBus(LocalCancellationBus):
                 await self._subscribe_and_receive(connection)
             except NoPermissionError:
                 if self._is_permitted is not False:
-                    logger.warning("stops reach one worker: redis refuses the channel")
+                    logger.warning("cancellation_channel_refused")
                 self._is_permitted = False
             except Exception as error:  # noqa: BLE001 - the next connection may work
-                logger.debug("stops not heard", extra={"error": summarize_error(error)})
+                logger.debug(
+                    "cancellation_channel_failed",
+                    extra={"error": summarize_error(error)},
+                )
             finally:
                 self.subscribed.clear()
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
     async def _subscribe_and_receive(self, connection: AbstractConnection) -> None:
-        """Listen until something fails."""
+        """Subscribe to the channel and receive messages until something fails."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             await connection.send_command("SUBSCRIBE", CHANNEL)
@@ -158,7 +165,7 @@ class RedisCancellationBus(LocalCancellationBus):
                     self._publish_received(message)
 
     def _publish_received(self, message: bytes) -> None:
-        """Pass on a stop of another worker, unless it is forged."""
+        """Notify the listeners of this worker, unless the message is forged."""
         signature, stop = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
         draft_id, _, ordering_key = stop.partition(b" ")
         if self._signatures.verify(Purpose.STOP, ordering_key, signature, draft_id):

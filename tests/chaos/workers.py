@@ -177,8 +177,8 @@ class Worker:
         }
 
 
-_TO_MEMORY = "redis takes no updates: memory takes them from now on"
-_FROM_MEMORY = "redis takes updates again"
+_TO_MEMORY = "failover_started"
+_FROM_MEMORY = "failover_ended"
 
 
 def read_logs(logs: Path, history: History) -> None:

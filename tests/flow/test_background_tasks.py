@@ -31,7 +31,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
         "sync bot profile": break_once(monkeypatch, server_module, "sync_bot_profile"),
         "renew leases": break_once(monkeypatch, LeaseRenewer, "run"),
         "scan mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
-        "listen for stops": break_once(
+        "listen for cancellations": break_once(
             monkeypatch, RedisCancellationBus, "_keep_listening"
         ),
         "redis": break_once(monkeypatch, PipelinedConnection, "_keep_connected"),

@@ -30,7 +30,7 @@ async def test_the_way_back_survives_a_failure(
         one.mailboxes._start_failback()  # noqa: SLF001 - as the first fault does
         await wait_until(lambda: not one.memory.mailbox_count)
         assert probe.calls >= 2
-    assert failed(caplog) == ["return to redis"]
+    assert failed(caplog) == ["failback"]
 
 
 async def test_who_asks_a_cluster_survives_a_failure(

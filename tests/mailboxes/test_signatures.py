@@ -385,6 +385,6 @@ class TestSecrets:
         """An ordering key that somebody made up may be long."""
         signatures.verify_state(b"9" * 1000, b"what the user wrote, and more of it")
         (record,) = caplog.records
-        assert record.__dict__["what"] == "state"
-        assert record.__dict__["lane"] == "9" * 32
+        assert record.__dict__["purpose"] == "state"
+        assert record.__dict__["ordering_key"] == "9" * 32
         assert "wrote" not in str(record.__dict__)

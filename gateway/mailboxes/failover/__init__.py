@@ -1,1 +1,1 @@
-"""Mailboxes in Redis, and in memory while Redis is down."""
+"""Failover: mailboxes in Redis, and in memory while Redis is unavailable."""

@@ -1,7 +1,8 @@
-"""The way back to Redis: what memory holds is brought there.
+"""Failback: the migration of updates from memory to a Redis that is available again.
 
 Concurrency: `run` is one task, started and ended by `FailoverMailboxStore`. It touches
-only lanes that wait, and only in shards that are not away: nobody else claims those.
+only claimable mailboxes of available shards: nothing else acquires a lease on those in
+memory.
 """
 
 import asyncio
@@ -21,27 +22,28 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.1
-"""How often it is tried: many times while Redis settles."""
+"""The interval between attempts: short, so that many fit into one replay pause."""
 
 FULL_RETRY_SECONDS = 1.0
-"""How often a Redis is asked that answers, but takes nothing: it is full."""
+"""The interval between attempts while Redis answers, but is full."""
 
 MAX_MIGRATED_MAILBOXES = 1000
-"""Lanes brought at a time."""
+"""The maximum number of mailboxes migrated in one attempt."""
 
 UpdateKey = tuple[str, int]
 
 
 class Failback:
-    """Finds out which shards take updates again, and brings them what is theirs.
+    """Finds the shards that accept updates again, and migrates their updates to Redis.
 
     Args:
-        durable: where it goes.
-        memory: where it is.
-        transport: the way to Redis.
-        clock: tells when leases end.
-        away: the shards that are away. Here it is found out whether they really are,
-            and when they are back.
+        redis_store: the target of the migration.
+        memory_store: its source.
+        client: the connections to Redis.
+        clock: measures leases.
+        unavailable: the unavailable shards, shared with the `FailoverMailboxStore`. The
+            probes here decide when a shard is available again, and from when memory may
+            serve one that is not.
     """
 
     def __init__(
@@ -59,27 +61,27 @@ class Failback:
         self._unavailable = unavailable
         self._retry_at = 0.0
         self._uncertain: set[UpdateKey] = set()
-        """Updates that went to memory after a put that may have come through."""
+        """Updates whose failed put may have taken effect in Redis."""
         self._done: list[UpdateKey] = []
-        """Those of them that were done from memory."""
+        """The uncertain updates that were finished from memory."""
 
     def record_uncertain_put(self, envelope: Envelope) -> None:
-        """Note an update whose put into Redis was given up."""
+        """Record an update whose put into Redis failed without a known result."""
         self._uncertain.add((envelope.ordering_key, envelope.update_id))
 
     def record_done(self, ordering_key: str, update_id: int) -> None:
-        """Note an update that is done: Redis must not serve it again."""
+        """Record a finished update, which must not be processed from Redis again."""
         key = ordering_key, update_id
         if key in self._uncertain:
             self._uncertain.discard(key)
             self._done.append(key)
 
     def back_off(self) -> None:
-        """Do not try for a while."""
+        """Make no attempt for `FULL_RETRY_SECONDS`."""
         self._retry_at = self._clock.uptime() + FULL_RETRY_SECONDS
 
     async def run(self) -> None:
-        """Try until nothing is left here."""
+        """Migrate until nothing is left in memory."""
         while (
             self._unavailable
             or self._memory_store.mailbox_count
@@ -95,12 +97,12 @@ class Failback:
                 await self._remove_done_from_redis()
                 await self._migrate_mailboxes()
                 await self._migrate_dead_letters()
-            except Exception as error:  # noqa: BLE001 - mail must not be left here
+            except Exception as error:  # noqa: BLE001 - updates must not be stranded
                 self._handle_error(error)
         self._uncertain.clear()
 
     def _handle_error(self, error: Exception) -> None:
-        """Let memory serve what is left here, and try again."""
+        """Let memory serve the updates that are left in it, until the next attempt."""
         self._unavailable.add(
             {get_shard_number(ordering_key) for ordering_key in self._memory_store}
         )
@@ -108,13 +110,13 @@ class Failback:
             self.back_off()
         elif not isinstance(error, StoreUnavailable):
             self.back_off()
-            logger.error("way back failed", extra={"error": summarize_error(error)})
+            logger.error("failback_failed", extra={"error": summarize_error(error)})
 
     async def _probe_shards(self) -> bool:
-        """Find out which shards take updates; let memory serve the others.
+        """Find the shards that accept updates, and let memory serve the others.
 
         Returns:
-            True: there may be something to bring.
+            Whether a migration is possible.
         """
         is_down = self._client.is_down
         writable = (
@@ -124,7 +126,7 @@ class Failback:
         )
         self._unavailable.remove(writable)
         for shard in self._unavailable:
-            # Until then an actor may work under a claim that was made in Redis.
+            # Until then an actor may hold a lease that Redis granted.
             leases_end = self._client.get_last_answer_time(shard) + LEASE_SECONDS
             self._unavailable.allow_memory(shard, max(leases_end, self._clock.uptime()))
         if self._unavailable and not is_down:
@@ -132,17 +134,17 @@ class Failback:
         return not is_down
 
     async def _remove_done_from_redis(self) -> None:
-        """Take out of Redis what was done from memory."""
+        """Remove updates from Redis that were finished from memory."""
         keys = [key for key in self._done if not self._unavailable.includes(key[0])]
         await _await_all(self._redis_store.remove_update(*key) for key in keys)
         removed = set(keys)
         self._done = [key for key in self._done if key not in removed]
 
     async def _migrate_mailboxes(self) -> None:
-        """Put what waits in memory into Redis.
+        """Move claimable mailboxes from memory to Redis.
 
         Raises:
-            StoreError: Redis did not take some of it.
+            StoreError: Redis did not accept every update.
         """
         ordering_keys = await self._memory_store.claimable(MAX_MIGRATED_MAILBOXES)
         await _await_all(
@@ -166,7 +168,7 @@ class Failback:
 
 
 async def _await_all(awaitables: Iterable[Awaitable[None]]) -> None:
-    """Wait for the end of all, and then raise what one of them raised."""
+    """Wait until all have ended, then raise the first error."""
     for error in await asyncio.gather(*awaitables, return_exceptions=True):
         if error is not None:
             raise error

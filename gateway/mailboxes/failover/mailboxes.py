@@ -1,22 +1,22 @@
 """Mailboxes in Redis, and in this process's memory while Redis fails.
 
-A put waits a while for a Redis that fails. Then its shard is away: its updates go into
-memory. They are served from there when Redis was asked once more, in vain, and no claim
-that was made in it can still be in its lease. A full Redis is away for puts at once;
-its commits go on.
+A put waits for a failing Redis until its timeout. Then the shard becomes unavailable:
+its new updates are stored in memory. Memory starts to serve them after one more probe
+of Redis has failed and every lease that Redis granted has expired. If Redis is full,
+the shard becomes unavailable for puts at once, but commits still go to Redis.
 
-When a shard takes updates again, nothing new starts from memory. What waits there is
-brought to Redis, whose mailboxes sort by `update_id`, while no worker claims anything
-(see `replay_buffer.py`); what runs from memory is finished first. Until then a lane
-that has mail here gets its new updates here. A claim in Redis of a lane that is served
-from memory keeps its place, but must not be acted on: its lease is held to have run
-out.
+When a shard is available again, no new actor starts from memory, and running ones
+finish. The claimable updates are moved to Redis, whose mailboxes sort by `update_id`,
+while no worker acquires a lease (see `replay_buffer.py`). As long as a mailbox has
+updates in memory, its new updates are stored there, too. If memory serves a mailbox
+that has a lease from Redis as well, the Redis lease is renewed, but treated as
+expired, so that its actor does nothing.
 
-What memory holds ends with this process, and users have no session there that lasts.
+Updates in memory are lost when this process ends, and so are the sessions there.
 
-Concurrency: all calls come from one event loop. One task, from the first update in
-memory to the last, asks for the way back and brings the mail there; `__aexit__` ends
-it. Nothing is removed from memory before Redis has it.
+Concurrency: all calls come from one event loop. One task, which runs while memory has
+updates, probes Redis and moves the updates there; `__aexit__` ends it. An update is
+removed from memory only after Redis has stored it.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 
 CLOSE_TIMEOUT_SECONDS = 2.0
-"""At the end of the process: for so long what memory holds is brought to Redis."""
+"""How long shutdown waits for updates in memory to be moved to Redis."""
 
 
 class FailoverMailboxStore:
     """The `MailboxStore` of a worker that has a Redis.
 
     Args:
-        durable: the mailboxes in Redis; its puts are given up after a while.
-        memory: the mailboxes of this process.
-        transport: the way to Redis, which `redis_store` uses too.
+        redis_store: the mailboxes in Redis; its puts must have a timeout.
+        memory_store: the mailboxes in memory.
+        client: the connections to Redis, which `redis_store` uses too.
         clock: measures leases.
-        background: runs the task that brings mail back to Redis.
+        background: runs the failback task.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class FailoverMailboxStore:
         self._failback_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Nothing to do before the first fault."""
+        """Do nothing: the failback task starts with the first failure."""
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Bring to Redis what memory still holds, if that goes quickly."""
+        """Wait `CLOSE_TIMEOUT_SECONDS` for a running failback, then end it."""
         if self._failback_task is not None:
             if not self._client.is_down:
                 await asyncio.wait([self._failback_task], timeout=CLOSE_TIMEOUT_SECONDS)
@@ -83,49 +83,49 @@ class FailoverMailboxStore:
 
     @property
     def mode(self) -> str:
-        """Where new updates go: "redis", or "memory" for some of them at least."""
+        """Where new updates are stored: "redis", or "memory" for at least some."""
         return "redis" if self._is_all_in_redis else "memory"
 
     @property
     def is_degraded(self) -> bool:
-        """True: Redis fails, or memory still holds what came in meanwhile."""
+        """Whether Redis fails or memory still has updates."""
         return self._client.is_failing or not self._is_all_in_redis
 
     @property
     def problem(self) -> str:
-        """What an operator has to mend in Redis, in words. Empty: nothing is known."""
+        """The problem in Redis that an operator has to fix; an empty string if none."""
         return self._client.problem
 
     @property
     def in_memory(self) -> int:
-        """How many updates lie in this process's memory."""
+        """The number of updates in this process's memory."""
         return self._memory_store.in_memory
 
     @property
     def mailbox_count(self) -> int:
-        """How many lanes have mail, those of all workers in Redis included."""
+        """The number of mailboxes with updates, including all of those in Redis."""
         return self._redis_store.mailbox_count + self._memory_store.mailbox_count
 
     @property
     def longest_wait(self) -> float:
-        """For how many seconds the lane that waits longest has been waiting."""
+        """The longest time, in seconds, for which a mailbox has been claimable."""
         return max(self._redis_store.longest_wait, self._memory_store.longest_wait)
 
     @property
     def session_count(self) -> int:
-        """How many states are kept in memory."""
+        """The number of states in memory."""
         return self._memory_store.session_count
 
     @property
     def dead_letter_count(self) -> int:
-        """How many dead letters are kept."""
+        """The number of stored dead letters."""
         return self._redis_store.dead_letter_count + len(
             self._memory_store.dead_letters
         )
 
     @property
     def rejected_count(self) -> int:
-        """How many bodies are kept in Redis that are no update, malformed or forged."""
+        """The number of rejected bodies in Redis, malformed or forged."""
         return self._redis_store.rejected_count
 
     async def put(
@@ -137,7 +137,8 @@ class FailoverMailboxStore:
             self._unavailable.includes(ordering_key)
             or self._memory_store.has_updates(ordering_key)
         ):
-            # In a Redis that answers the lane may have mail: a sweep will ask.
+            # A Redis that answers may have earlier updates. Only `acquire`, which the
+            # next scan calls, checks that.
             is_failing = self._client.is_shard_failing(get_shard_number(ordering_key))
             acquire = acquire and is_failing and self._memory_may_serve(ordering_key)
             return await self._memory_store.put(
@@ -152,7 +153,8 @@ class FailoverMailboxStore:
                 self._failback.back_off()
             self._failback.record_uncertain_put(envelope)
             self._fail_over(ordering_key)
-            # Others that were given up just now may come before it: a sweep will tell.
+            # Other puts that fail at this moment may have lower ids, so this update
+            # waits for the next scan.
             return await self._memory_store.put(
                 envelope, acquire=False, enforce_limit=enforce_limit
             )
@@ -166,7 +168,7 @@ class FailoverMailboxStore:
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove an update, save the state, go on. See `MailboxStore.commit`."""
+        """Remove a finished update and save the state. See `MailboxStore.commit`."""
         if self._redis_store.has_granted(lease):
             next_update = await self._redis_store.commit(
                 lease,
@@ -189,7 +191,7 @@ class FailoverMailboxStore:
         return next_update
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend the leases of these claims. Returns those that were lost."""
+        """Extend these leases. Return those that were lost."""
         if self._is_all_in_redis and not self._client.is_down:
             return await self._redis_store.renew(leases)
         from_memory = [
@@ -205,14 +207,14 @@ class FailoverMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Give a lane back with its mail. Without effect if the claim was lost."""
+        """Release a mailbox with its updates. Has no effect if the lease was lost."""
         if not self._redis_store.has_granted(lease):
             await self._memory_store.release(lease)
         elif not self._unavailable.includes(lease.ordering_key):
             await self._redis_store.release(lease)
 
     async def claimable(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim. See `MailboxStore.claimable`."""
+        """List claimable mailboxes. See `MailboxStore.claimable`."""
         if self._is_all_in_redis and not self._client.is_down:
             return await self._redis_store.claimable(limit)
         from_memory = await self._memory_store.claimable(limit)
@@ -228,10 +230,10 @@ class FailoverMailboxStore:
         return ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
         if not self._unavailable.includes(ordering_key):
-            if self._memory_store.has_updates(ordering_key):  # it comes to Redis first
-                return None
+            if self._memory_store.has_updates(ordering_key):
+                return None  # Redis has to get these updates first, for the order
             return await self._redis_store.acquire(ordering_key)
         if not self._memory_may_serve(
             ordering_key
@@ -247,7 +249,7 @@ class FailoverMailboxStore:
             await self._redis_store.record_step(lease, running=running)
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Keep a dead letter that never was in a mailbox."""
+        """Add a dead letter that never was in a mailbox."""
         if not self._unavailable.includes(dead_letter.ordering_key):
             with contextlib.suppress(StoreUnavailable):
                 await self._redis_store.add_dead_letter(dead_letter)
@@ -257,17 +259,18 @@ class FailoverMailboxStore:
 
     @property
     def _is_all_in_redis(self) -> bool:
-        """True: all mail is in Redis, and new mail goes there."""
+        """Whether all updates are in Redis, and new ones are stored there."""
         return not self._unavailable and not self._memory_store.mailbox_count
 
     def _memory_may_serve(self, ordering_key: str) -> bool:
-        """Tell whether actors may be started from memory for this lane."""
+        """Return whether an actor may process this mailbox from memory."""
         return self._unavailable.memory_may_serve(ordering_key, self._clock.uptime())
 
     async def _is_unserved_in_redis(self, ordering_key: str) -> bool:
-        """Tell whether nobody serves a lane from Redis.
+        """Return whether no worker can be processing the mailbox from Redis.
 
-        A Redis that answers is full: its claims last, and its commits go on.
+        A shard that is unavailable although its server answers is full: its leases
+        last, and its commits still work.
         """
         if self._client.is_shard_failing(get_shard_number(ordering_key)):
             return True
@@ -277,18 +280,18 @@ class FailoverMailboxStore:
             return True
 
     def _suspend_leases(self, leases: Collection[MailboxLease]) -> None:
-        """Keep those from being acted on whose lanes are served from memory."""
+        """Mark Redis leases of mailboxes that memory serves as expired."""
         if self._memory_store.mailbox_count:
             for lease in leases:
                 if self._memory_store.is_leased(lease.ordering_key):
                     lease.expires_at = 0.0
 
     def _fail_over(self, ordering_key: str) -> None:
-        """Let memory take over for a lane's shard and those that fail with it."""
+        """Let memory store the updates of a shard and of those on the same server."""
         if self._unavailable.includes(ordering_key):
             return
         shards = self._client.list_shards_on_same_node(get_shard_number(ordering_key))
-        # Not served yet: others that are given up just now may come first.
+        # Memory does not serve them yet: other failing puts may have lower ids.
         self._unavailable.add(shards)
         self._redis_store.fail_pending_puts(shards)
         self._start_failback()
@@ -296,5 +299,5 @@ class FailoverMailboxStore:
     def _start_failback(self) -> None:
         if self._failback_task is None or self._failback_task.done():
             self._failback_task = self._background.start(
-                "return to redis", self._failback.run, max_delay=FULL_RETRY_SECONDS
+                "failback", self._failback.run, max_delay=FULL_RETRY_SECONDS
             )

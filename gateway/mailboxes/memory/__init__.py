@@ -1,1 +1,1 @@
-"""The store of one process: mailboxes that end with it."""
+"""The mailbox store in memory, which is lost when the process ends."""

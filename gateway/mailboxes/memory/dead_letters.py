@@ -1,4 +1,4 @@
-"""Dead letters held in memory: bounded in number, in size and in time."""
+"""Dead letters in memory, limited in number, size and age."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -9,20 +9,20 @@ from gateway.domain.update import DeadLetter
 from gateway.mailboxes.serialization import REJECTED_REASONS, DeadLetterLimits
 
 DEFAULT_MEMORY_LIMITS = DeadLetterLimits(max_updates=1000, max_rejected=100)
-"""How many are kept by default."""
+"""The default limits of one process."""
 
 MAX_UPDATES_BYTES = 16 << 20
-"""How many bytes of bodies the updates may hold together; again the oldest go first."""
+"""The maximum total size of the update bodies; the oldest are removed first."""
 
 MAX_REJECTED_BYTES = 2 << 20
-"""The same for what never was an update."""
+"""The maximum total size of the bodies that never were updates."""
 
 
 class MemoryDeadLetters:
-    """The dead letters of one process, as long as it lives.
+    """The dead letters of one process, lost when it ends.
 
     Args:
-        limits: how many are kept, and for how long.
+        limits: limits on their number and age.
     """
 
     def __init__(self, limits: DeadLetterLimits = DEFAULT_MEMORY_LIMITS) -> None:
@@ -34,27 +34,27 @@ class MemoryDeadLetters:
         )
 
     def __len__(self) -> int:
-        """Return how many are kept."""
+        """Return the number of stored dead letters."""
         return len(self._updates) + len(self._rejected)
 
     @property
     def update_count(self) -> int:
-        """How many updates there were, those included that are gone."""
+        """The number of updates ever added, removed ones included."""
         return self._updates.added_count
 
     @property
     def rejected_count(self) -> int:
-        """How many there were that never were updates, as above."""
+        """The number of rejected bodies ever added, removed ones included."""
         return self._rejected.added_count
 
     @property
     def entries(self) -> Sequence[DeadLetter]:
-        """Those that are kept, oldest first."""
+        """The stored dead letters, oldest first."""
         both = merge(self._updates, self._rejected, key=itemgetter(0))
         return tuple(dead_letter for _, dead_letter in both)
 
     def add(self, dead_letter: DeadLetter, now: float) -> None:
-        """Keep one more.
+        """Add a dead letter.
 
         Args:
             dead_letter: the dead letter.
@@ -66,18 +66,18 @@ class MemoryDeadLetters:
         group.add(dead_letter, now)
 
     def remove_expired(self, now: float) -> None:
-        """Remove those that have been kept for long enough."""
+        """Remove the dead letters whose retention time is over."""
         self._updates.remove_expired(now)
         self._rejected.remove_expired(now)
 
     def remove(self, dead_letter: DeadLetter) -> None:
-        """Remove one, if it is still there."""
+        """Remove a dead letter, if it is still stored."""
         self._updates.remove(dead_letter)
         self._rejected.remove(dead_letter)
 
 
 class _BoundedDeadLetters:
-    """The dead letters of one kind."""
+    """Dead letters that share one set of limits."""
 
     def __init__(
         self, max_count: int, max_bytes: int, retention_seconds: float
@@ -86,7 +86,7 @@ class _BoundedDeadLetters:
         self._max_bytes = max_bytes
         self._retention_seconds = retention_seconds
         self._entries: OrderedDict[int, tuple[float, DeadLetter]] = OrderedDict()
-        """By identity, since two may be equal; with the time of their arrival."""
+        """The time and the dead letter, by identity: two dead letters may be equal."""
         self._total_bytes = 0
         self.added_count = 0
 

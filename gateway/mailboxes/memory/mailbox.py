@@ -1,4 +1,4 @@
-"""The mailbox of one lane, held in memory."""
+"""One mailbox in memory."""
 
 from bisect import bisect_left
 from enum import Enum
@@ -14,30 +14,31 @@ _update_id = attrgetter("update_id")
 
 
 class SuspectStage(Enum):
-    """What a suspected update is doing."""
+    """The progress of a suspected update."""
 
     QUEUED = "queued"
-    """Its actor has not begun with it."""
+    """Its actor has not started to process it."""
     RUNNING = "running"
-    """A step of it is under way."""
+    """A step of it is running."""
     WAITING = "waiting"
-    """It waits for others, such as a service. So do all that are not suspected."""
+    """It waits for something else, such as a service. Updates that are not suspected
+    are always in this stage."""
 
 
 class Mailbox(Struct, eq=False):
-    """What there is of a lane that has mail.
+    """The updates of one ordering key, and who may process them.
 
     Attributes:
         updates: at least one update, ordered by `update_id`.
-        claimable_at: from when on anybody may claim the lane, by `Clock.uptime`: the
-            end of the lease or of a pause; in an unclaimed lane the time of the put or
-            release.
-        token: the token of the last claim, current as long as the lane is claimed.
-            Empty: the owner vanished, and the lane pauses.
-        suspect_id: the update whose owners vanished.
-        owner_losses: how many of them did.
-        owner_crashes: how many of them did in the middle of a step.
-        stage: what the update is doing, if it is suspected.
+        claimable_at: the time, by `Clock.uptime`, from which any worker may acquire the
+            lease: the end of the current lease or of a pause; without a lease the time
+            of the put or release.
+        token: the token of the last lease, valid while the mailbox is leased; an empty
+            string during the pause after the loss of an owner.
+        suspect_id: the id of the update to which the next three attributes belong.
+        owner_losses: how many owners were lost with that update at the head.
+        owner_crashes: how many of these owners were lost in the middle of a step.
+        stage: the progress of that update, if it is suspected.
     """
 
     updates: list[Envelope]
@@ -49,7 +50,7 @@ class Mailbox(Struct, eq=False):
     stage: SuspectStage = SuspectStage.WAITING
 
     def add(self, envelope: Envelope, limit: int | None) -> PutResult:
-        """Put an update in its place, unless `limit` updates are there already."""
+        """Insert an update in order, unless the mailbox already has `limit` updates."""
         index = bisect_left(self.updates, envelope.update_id, key=_update_id)
         if self._is_at(index, envelope.update_id):
             return PutResult.DUPLICATE
@@ -59,15 +60,15 @@ class Mailbox(Struct, eq=False):
         return PutResult.STORED
 
     def remove(self, update_id: int) -> Envelope | None:
-        """Remove an update. None: it is not there."""
+        """Remove and return an update, or return None if it is not in the mailbox."""
         index = bisect_left(self.updates, update_id, key=_update_id)
         return self.updates.pop(index) if self._is_at(index, update_id) else None
 
     def record_owner_loss(self) -> float:
-        """Note that the owner vanished.
+        """Record that the owner was lost.
 
         Returns:
-            For how many seconds the lane is to wait now.
+            The seconds for which no worker may acquire the lease.
         """
         self._reset_for_new_head()
         if self.stage is SuspectStage.QUEUED:
@@ -80,18 +81,18 @@ class Mailbox(Struct, eq=False):
         return SUSPECT_PAUSES[min(suspected_losses, len(SUSPECT_PAUSES)) - 1]
 
     def record_new_owner(self) -> None:
-        """Note that there is a new owner, who has not begun with the head yet."""
+        """Record a new owner, which has not started to process the head yet."""
         self._reset_for_new_head()
         is_suspected = self.owner_losses > MAX_UNSUSPECTED_LOSSES
         self.stage = SuspectStage.QUEUED if is_suspected else SuspectStage.WAITING
 
     def clear_suspicion(self) -> None:
-        """Forget the owners that vanished: an update was done."""
+        """Reset the counts of lost owners, because an update was finished."""
         self.owner_losses = self.owner_crashes = 0
         self.stage = SuspectStage.WAITING
 
     def _reset_for_new_head(self) -> None:
-        """Begin to count anew if there is another update at the head."""
+        """Reset the counts if another update is at the head now."""
         head = self.updates[0].update_id
         if self.suspect_id != head:
             self.clear_suspicion()

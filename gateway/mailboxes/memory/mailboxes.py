@@ -1,14 +1,14 @@
-"""Mailboxes in this process: the default where no Redis is configured.
+"""Mailboxes in memory: the default without Redis, and the fallback if Redis fails.
 
-Nothing here survives the end of the process.
+They are lost when the process ends.
 
 Concurrency: all calls come from one event loop, and no method awaits anything, so
-nothing runs between its checks and its changes. That alone makes every method atomic;
-one that came to await between the two would need a lock.
+nothing runs between its checks and its changes. That alone makes every method atomic; a
+method that awaits in between would need a lock.
 
-A lane is claimed, unclaimed or free: its mailbox is in one of two dictionaries, or
-there is none. Of a free lane nothing is left but its state. One that has to wait for a
-while, because its owner vanished, is among the claimed ones, without a token.
+A mailbox with updates is in one of two dictionaries: leased or unleased. Without
+updates there is no mailbox, only the user's state. During the pause after the loss of
+an owner a mailbox stays in the leased dictionary, without a token.
 """
 
 from collections import OrderedDict
@@ -34,12 +34,12 @@ class MemoryMailboxStore:
     """The `MailboxStore` of one process, in its memory.
 
     Args:
-        clock: measures leases and lifetimes.
-        limit: how many updates a mailbox may hold; at least 1.
-        session_count: how many states are kept at most; those of the users who were
-            served longest ago go first.
-        lease_seconds: how long a claim lasts without being renewed.
-        dead_letters: how many dead letters are kept, and for how long.
+        clock: measures leases and retention times.
+        limit: the maximum number of updates in a mailbox; at least 1.
+        max_sessions: the maximum number of states; the least recently saved are
+            removed first.
+        lease_seconds: how long a lease lasts without renewal.
+        dead_letters: limits on the number and age of dead letters.
     """
 
     def __init__(
@@ -55,30 +55,29 @@ class MemoryMailboxStore:
         self._limit = limit
         self._lease_seconds = lease_seconds
         self._leased: dict[str, Mailbox] = {}
-        # In the order of `claimable_at`: a lane that is left goes to the end. An
-        # ordered dictionary, because a plain one that is taken from at the front walks
-        # over every entry that was deleted there before.
+        # Ordered by `claimable_at`: a released mailbox goes to the end. A plain dict
+        # would be slow here: finding its first entry steps over all deleted ones.
         self._unleased: OrderedDict[str, Mailbox] = OrderedDict()
         self._states = UserStateCache(max_sessions)
         self.dead_letters = MemoryDeadLetters(dead_letters)
-        """The dead letters."""
+        """The dead letters of this process."""
         self.in_memory = 0
-        """How many updates lie in mailboxes."""
+        """The number of updates in mailboxes."""
         self._tokens = FencingTokenFactory()
 
     @property
     def mailbox_count(self) -> int:
-        """How many lanes have mail, claimed or not."""
+        """The number of mailboxes with updates, leased or not."""
         return len(self._leased) + len(self._unleased)
 
     @property
     def session_count(self) -> int:
-        """How many states are kept."""
+        """The number of stored states."""
         return len(self._states)
 
     @property
     def longest_wait(self) -> float:
-        """For how many seconds the lane that waits longest has been waiting."""
+        """The longest time, in seconds, for which a mailbox has been claimable."""
         now = self._clock.uptime()
         claimable_at = min(
             (mailbox.claimable_at for mailbox in self._leased.values()), default=now
@@ -89,27 +88,27 @@ class MemoryMailboxStore:
 
     @property
     def mode(self) -> str:
-        """Where new updates go."""
+        """The place where new updates are stored: always "memory"."""
         return "memory"
 
     @property
     def is_degraded(self) -> bool:
-        """False: this is how it was configured."""
+        """Always False: without Redis, memory is the configured store."""
         return False
 
     @property
     def problem(self) -> str:
-        """Empty: there is nothing to mend."""
+        """Always an empty string: there is nothing that an operator has to fix."""
         return ""
 
     @property
     def dead_letter_count(self) -> int:
-        """How many dead letters there were, those included that are gone."""
+        """The number of updates ever added as dead letters, removed ones included."""
         return self.dead_letters.update_count
 
     @property
     def rejected_count(self) -> int:
-        """How many bodies there were that are no update, as above."""
+        """The number of rejected bodies ever added, removed ones included."""
         return self.dead_letters.rejected_count
 
     async def put(
@@ -139,13 +138,13 @@ class MemoryMailboxStore:
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove an update, save the state, go on. See `MailboxStore.commit`.
+        """Remove a finished update and save the state. See `MailboxStore.commit`.
 
-        The lease may have run out, as long as nobody else claimed the lane.
+        The lease may have expired, as long as no other owner has acquired it.
         """
         mailbox = self._find_leased_mailbox(lease)
         if mailbox is None:
-            raise LeaseLost("the claim's token is not the lane's current one")
+            raise LeaseLost("the lease's token is not the mailbox's current one")
         finished = mailbox.remove(update_id)
         if finished is not None:
             self.in_memory -= 1
@@ -167,7 +166,7 @@ class MemoryMailboxStore:
         return None
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend the leases of these claims. Returns those that were lost."""
+        """Extend these leases. Return those that were lost."""
         expires_at = self._clock.uptime() + self._lease_seconds
         lost = []
         for lease in leases:
@@ -179,14 +178,14 @@ class MemoryMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Give a lane back with its mail. Without effect if the claim was lost."""
+        """Release a mailbox with its updates. Has no effect if the lease was lost."""
         mailbox = self._find_leased_mailbox(lease)
         if mailbox is not None:
             del self._leased[lease.ordering_key]
             self._make_claimable(lease.ordering_key, mailbox)
 
     async def claimable(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim, longest waiting first."""
+        """List the ordering keys of claimable mailboxes, longest waiting first."""
         now = self._clock.uptime()
         self.dead_letters.remove_expired(now)
         leased = self._leased.items()
@@ -195,7 +194,7 @@ class MemoryMailboxStore:
             for ordering_key, mailbox in leased
             if mailbox.claimable_at <= now
         )
-        # Lazy: there may be very many of them, and only the first ones are wanted.
+        # Lazy, because there may be very many and only the first ones are needed.
         unleased = (
             (mailbox.claimable_at, ordering_key)
             for ordering_key, mailbox in self._unleased.items()
@@ -204,7 +203,7 @@ class MemoryMailboxStore:
         return [ordering_key for _, ordering_key in islice(longest_first, limit)]
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
         mailbox = self._unleased.pop(ordering_key, None)
         if mailbox is None:
             mailbox = self._leased.get(ordering_key)
@@ -223,29 +222,29 @@ class MemoryMailboxStore:
             mailbox.stage = SuspectStage.RUNNING if running else SuspectStage.WAITING
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Keep a dead letter that never was in a mailbox."""
+        """Add a dead letter that never was in a mailbox."""
         self.dead_letters.add(dead_letter, self._clock.uptime())
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the lanes that have mail."""
+        """Iterate over the ordering keys of mailboxes with updates."""
         return chain(self._leased, self._unleased)
 
     def has_updates(self, ordering_key: str) -> bool:
-        """Tell whether a lane has mail here."""
+        """Return whether the mailbox has updates in memory."""
         return self._find_mailbox(ordering_key) is not None
 
     def is_leased(self, ordering_key: str) -> bool:
-        """Tell whether somebody works on a lane here."""
+        """Return whether the mailbox has an owner in this process."""
         mailbox = self._leased.get(ordering_key)
         return mailbox is not None and bool(mailbox.token)
 
     def list_updates(self, ordering_key: str) -> Sequence[Envelope]:
-        """Give what a lane's mailbox holds, lowest `update_id` first."""
+        """Return the updates of a mailbox, lowest `update_id` first."""
         mailbox = self._find_mailbox(ordering_key)
         return tuple(mailbox.updates) if mailbox is not None else ()
 
     def remove_update(self, ordering_key: str, update_id: int) -> None:
-        """Remove an update that is elsewhere now. Its lane is one that waits."""
+        """Remove an update that is stored elsewhere now, from a claimable mailbox."""
         mailbox = self._find_mailbox(ordering_key)
         if mailbox is None or mailbox.remove(update_id) is None:
             return
@@ -258,14 +257,14 @@ class MemoryMailboxStore:
         return self._leased.get(ordering_key) or self._unleased.get(ordering_key)
 
     def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
-        """Give the claim's mailbox, if its token is the lane's current one."""
+        """Return the lease's mailbox, or None if the lease's token is not current."""
         mailbox = self._leased.get(lease.ordering_key)
         if mailbox is None or not mailbox.token:
             return None
         return mailbox if mailbox.token == lease.token else None
 
     def _grant_lease(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
-        """Make a new claim of a lane, which ends the one before it."""
+        """Grant a new lease, which invalidates the previous one."""
         now = self._clock.uptime()
         mailbox.record_new_owner()
         mailbox.token = self._tokens.issue()
@@ -283,6 +282,6 @@ class MemoryMailboxStore:
         )
 
     def _make_claimable(self, ordering_key: str, mailbox: Mailbox) -> None:
-        """Let a lane wait unclaimed, behind all others."""
+        """Make a mailbox claimable, behind all others."""
         mailbox.claimable_at = self._clock.uptime()
         self._unleased[ordering_key] = mailbox

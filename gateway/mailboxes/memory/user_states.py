@@ -1,4 +1,4 @@
-"""The states of users, held in memory: bounded in number and in time."""
+"""User states in memory, limited in number and age."""
 
 from collections import OrderedDict
 from itertools import islice
@@ -8,43 +8,42 @@ from msgspec import Struct
 from gateway.domain.user_state import STATE_TTL
 
 
-class _CacheEntry(
-    Struct, eq=False, gc=False
-):  # part of no circle; spares the collector
-    """A state, and until when it is kept, by `Clock.uptime`."""
+# gc=False: an entry is never part of a reference cycle, so the garbage collector need
+# not visit it.
+class _CacheEntry(Struct, eq=False, gc=False):
+    """A state, and the time by `Clock.uptime` at which it expires."""
 
     state: bytes
     expires_at: float
 
 
 class UserStateCache:
-    """The stored states by lane. Of the users served longest ago they go first.
+    """The stored states by ordering key. The least recently saved are removed first.
 
     Args:
-        most: how many are kept at most.
+        max_entries: the maximum number of states.
     """
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
-        # In the order of `expires_at`: what is saved goes to the end. An ordered
-        # dictionary, because a plain one that is taken from at the front walks over
-        # every entry that was deleted there before.
+        # Ordered by `expires_at`: a saved entry moves to the end. A plain dict would
+        # be slow here: finding its first entry steps over all deleted ones before it.
         self._entries: OrderedDict[str, _CacheEntry] = OrderedDict()
 
     def __len__(self) -> int:
-        """Give the number of states, those included that expired a moment ago."""
+        """Return the number of states, including expired ones not removed yet."""
         return len(self._entries)
 
     def get(self, ordering_key: str, now: float) -> bytes | None:
-        """Give the state of a lane. None: there is none any more."""
+        """Return the state of an ordering key, or None if none is stored any more."""
         entry = self._entries.get(ordering_key)
         return entry.state if entry is not None and entry.expires_at > now else None
 
     def save(self, ordering_key: str, state: bytes, now: float) -> None:
-        """Save a state, and let go of surplus and expired ones.
+        """Save a state, and remove surplus and expired ones.
 
-        Of two at most: only one is added, so they still become fewer, and no one save
-        pays for all the users of a day.
+        A save adds one entry and removes at most two: the number still shrinks, and no
+        single save pays for a large clean-up.
         """
         self._entries[ordering_key] = _CacheEntry(state, now + STATE_TTL)
         self._entries.move_to_end(ordering_key)
