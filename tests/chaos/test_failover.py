@@ -16,4 +16,4 @@ async def test_a_replica_takes_over_and_breaks_no_promise(tmp_path: Path) -> Non
 
     verdict = check(history)
     assert not verdict.broken, "\n".join([f"seed {SEED}", *table(history, verdict)])
-    assert history.logged["warning: putting updates again"] >= 2
+    assert history.logged["warning: replaying_updates"] >= 2

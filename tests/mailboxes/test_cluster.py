@@ -182,7 +182,7 @@ async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         assert await put is PutResult.STORED
-        assert "putting updates again" in caplog.messages
+        assert "replaying_updates" in caplog.messages
 
 
 async def test_a_slot_moves_to_another_node_under_load(

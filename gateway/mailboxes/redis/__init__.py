@@ -1,1 +1,1 @@
-"""The durable store: mailboxes in Redis, changed by Lua scripts."""
+"""The durable mailbox store: mailboxes in Redis, changed by Lua scripts."""

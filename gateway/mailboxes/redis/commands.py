@@ -1,4 +1,4 @@
-"""What is asked of Redis: the port's methods as calls of the scripts."""
+"""The commands sent to Redis: most of them call one of the Lua scripts."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -25,15 +25,15 @@ _STATE_TTL = b"%d" % STATE_TTL
 _SUSPECT_PAUSES_MS = tuple(round(seconds * 1000) for seconds in SUSPECT_PAUSES)
 
 PROBE_TTL_MS = 1000
-"""How long a probe's key lives. Nobody reads it."""
+"""How long the key of a write probe exists. Nothing reads it."""
 
 Argument = bytes | str | int
 
 
 class RedisCommand:
-    """Something that is asked of Redis, and its answer.
+    """A command for Redis, and the future of its reply.
 
-    Made inside the running event loop.
+    Must be created while an event loop is running.
     """
 
     __slots__ = ("arguments", "reply", "send_count", "sent_at", "shard")
@@ -42,25 +42,26 @@ class RedisCommand:
         self.shard = shard
         self.arguments = arguments
         self.send_count = 0
-        """How often it was sent: beyond 1 an earlier one may have taken effect."""
+        """How often it was sent. After more than once, an earlier sending may have
+        taken effect."""
         self.sent_at = 0.0
-        """When it was sent last, by `Clock.uptime`."""
+        """The time of the last sending, by `Clock.uptime`."""
         self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 class RedisClient(Protocol):
-    """The way to Redis: one connection, or one to each node of a Cluster."""
+    """The connections to Redis: one, or one to each node of a Cluster."""
 
     def set_health_callbacks(
         self, on_restart: Callable[[float], None], on_recovery: Callable[[float], None]
     ) -> None:
-        """Ask to be told how servers are doing.
+        """Set the callbacks for changes in the health of servers.
 
         Args:
-            on_restart: called when one came back as another process than before, with
-                the time of that one's last answer, by `Clock.uptime`.
-            on_recovery: called when one does not fail any more, with the seconds for
-                which it did.
+            on_restart: called when a server has been replaced by another process, with
+                the time of the last reply before that, by `Clock.uptime`.
+            on_recovery: called when a server stops failing, with the seconds for which
+                it failed.
         """
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
@@ -68,18 +69,18 @@ class RedisClient(Protocol):
 
         Args:
             command: the command.
-            first: send it before all that waits to be sent.
+            first: send it before all other unsent commands.
         """
 
     def get_last_answer_time(self, shard: int) -> float:
-        """Tell when the server of a shard answered last, by `Clock.uptime`."""
+        """Return when the server of a shard last answered, by `Clock.uptime`."""
 
     def is_shard_failing(self, shard: int) -> bool:
-        """Tell whether the server of a shard fails."""
+        """Return whether the server of a shard is failing."""
 
 
 def consume_exception(reply: asyncio.Future[Any]) -> None:
-    """Take note of an answer that nobody waits for: an error in it is no news."""
+    """Retrieve the exception of an unawaited reply, so that asyncio does not log it."""
     if not reply.cancelled():
         reply.exception()
 
@@ -87,10 +88,10 @@ def consume_exception(reply: asyncio.Future[Any]) -> None:
 async def execute_all(
     client: RedisClient, commands: Sequence[RedisCommand], max_seconds: float
 ) -> None:
-    """Send commands and wait for all replies, at most `max_seconds`.
+    """Send commands, wait at most `max_seconds`, then cancel the missing replies.
 
-    One node of a Cluster that fails must not keep the answers of the others back. What
-    was not answered is cancelled.
+    The time limit keeps one failing node of a Cluster from delaying the replies of the
+    others.
     """
     for command in commands:
         client.submit(command)
@@ -105,11 +106,11 @@ class CommandFactory:
     """Builds commands.
 
     Args:
-        scripts: the scripts that are called.
-        limit: how many updates a mailbox may hold.
-        lease_seconds: how long a claim lasts without being renewed.
-        signatures: signs what is stored.
-        letters: how many dead letters are kept, and for how long.
+        scripts: the Lua scripts.
+        limit: the maximum number of updates in a mailbox.
+        lease_seconds: how long a lease lasts without renewal.
+        signatures: signs stored entries.
+        dead_letters: limits on the number and age of dead letters.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class CommandFactory:
     ) -> None:
         self._scripts = scripts
         self._signatures = signatures
-        # As bytes, once: to pack a number costs half a microsecond.
+        # Encoded once, because encoding a number costs half a microsecond.
         self._mailbox_limit = b"%d" % limit
         self._lease_ms = b"%d" % int(lease_seconds * 1000)
         self._max_updates = b"%d" % dead_letters.max_updates
@@ -132,7 +133,7 @@ class CommandFactory:
     def put(
         self, envelope: Envelope, token: str, *, enforce_limit: bool
     ) -> RedisCommand:
-        """Append an update; claim the lane if there is a token."""
+        """Append an update; with a token, acquire the lease of an empty mailbox."""
         return self._call_mailbox_script(
             self._scripts.put.sha,
             envelope.ordering_key,
@@ -173,7 +174,7 @@ class CommandFactory:
         )
 
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
-        """Claim a waiting lane."""
+        """Acquire the lease of a claimable mailbox."""
         sha = self._scripts.acquire.sha
         return self._call_mailbox_script(
             sha,
@@ -185,7 +186,7 @@ class CommandFactory:
         )
 
     def record_step(self, lease: MailboxLease, *, running: bool) -> RedisCommand:
-        """Note that a step of a suspected update begins or ends."""
+        """Record that a step of a suspected update begins or ends."""
         shard = get_shard(lease.ordering_key.encode())
         call = (
             b"EVALSHA",
@@ -199,14 +200,14 @@ class CommandFactory:
         return RedisCommand(shard.number, (*call, *arguments))
 
     def renew(self, shard: ShardKeys, leases: Sequence[MailboxLease]) -> RedisCommand:
-        """Extend the leases of claims of one shard."""
+        """Extend leases of one shard."""
         pairs = ((lease.ordering_key, lease.token) for lease in leases)
         return self._call_renew_script(
             shard, self._lease_ms, *chain.from_iterable(pairs)
         )
 
     def release(self, ordering_key: str, token: str) -> RedisCommand:
-        """Give a lane back."""
+        """Release a lease."""
         return self._call_renew_script(
             get_shard(ordering_key.encode()), 0, ordering_key, token
         )
@@ -214,13 +215,13 @@ class CommandFactory:
     def list_claimable(
         self, shard: ShardKeys, limit: int, new_generation: str, *, trim: bool
     ) -> RedisCommand:
-        """List the waiting lanes of a shard.
+        """List the claimable mailboxes of a shard.
 
         Args:
             shard: the shard.
-            limit: how many at most.
-            new_generation: a new marker, for a shard that has none.
-            trim: remove the dead letters that have been kept for long enough.
+            limit: the maximum number of mailboxes.
+            new_generation: a generation to store if the shard has none.
+            trim: also remove the dead letters whose retention time is over.
         """
         keys = (
             shard.pending,
@@ -233,7 +234,7 @@ class CommandFactory:
         return RedisCommand(shard.number, (*call, limit, new_generation, age))
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
-        """Keep a dead letter."""
+        """Add a dead letter that never was in a mailbox."""
         shard = get_shard(dead_letter.ordering_key.encode())
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter.reason)
         call = (
@@ -250,7 +251,7 @@ class CommandFactory:
     def reject_forged(
         self, ordering_key: str, token: str, stored: bytes, now: float
     ) -> RedisCommand:
-        """Move a forged update to the rejected letters, and ask for the next one."""
+        """Move a forged update to the rejected letters, and return the next update."""
         key = ordering_key.encode()
         shard = get_shard(key)
         keys = (
@@ -269,21 +270,22 @@ class CommandFactory:
         )
 
     def probe_shard(self, shard: ShardKeys) -> RedisCommand:
-        """Find out whether a shard takes what needs memory."""
+        """Test whether a shard accepts a write that needs memory."""
         return RedisCommand(
             shard.number, (b"SET", shard.write_probe, b"", b"PX", PROBE_TTL_MS)
         )
 
     def count_updates(self, ordering_key: str) -> RedisCommand:
-        """Count the updates of a lane."""
+        """Count the updates in a mailbox."""
         key = ordering_key.encode()
         shard = get_shard(key)
         return RedisCommand(shard.number, (b"ZCARD", shard.mailbox_key(key)))
 
     def remove_update(self, ordering_key: str, update_id: int) -> RedisCommand:
-        """Remove an update that was done elsewhere.
+        """Remove an update that was finished elsewhere.
 
-        An empty mailbox is left to the next claim of the lane.
+        If the mailbox is empty after that, the next `acquire` removes its entry among
+        the pending ones.
         """
         key = ordering_key.encode()
         shard = get_shard(key)
@@ -293,7 +295,7 @@ class CommandFactory:
     def _get_dead_letter_stream(
         self, shard: ShardKeys, reason: str
     ) -> tuple[bytes, bytes]:
-        """Return the stream for dead letters with a reason, and how many it keeps."""
+        """Return the stream for a reason, and the maximum number of its entries."""
         if reason in REJECTED_REASONS:
             return shard.rejected_letters, self._max_rejected
         return shard.dead_letters, self._max_updates

@@ -1,7 +1,8 @@
-"""The dead letters in Redis: a person looks at them, replays or deletes them.
+"""Access to the dead letters in Redis, for an operator: list, read, replay, delete.
 
-Concurrency: one caller, one command after the other. Workers may bury meanwhile, and
-another person may replay: a put is harmless if it was done before, and so is a removal.
+Concurrency: one caller sends one command after another. Workers may add dead letters
+and other operators may replay at the same time, because repeated puts and removals have
+no effect.
 """
 
 import asyncio
@@ -33,29 +34,30 @@ from gateway.mailboxes.serialization import (
 from gateway.mailboxes.signatures import StoreSignatures
 
 REPLY_TIMEOUT_SECONDS = 2.0
-"""Seconds that one answer may take."""
+"""How long to wait for the reply to one command."""
 
 PAGE_SIZE = 50
-"""Letters read at once. Their bodies come along: of Telegram, up to half a MiB each."""
+"""The number of dead letters read at once. Each has a body, of up to half a MiB if it
+came from Telegram."""
 
 
 class DeadLetterId(NamedTuple):
-    """Where a dead letter lies. The order of places is the order of burials."""
+    """The id of a dead letter. Ids sort by the time at which they were added."""
 
     added_ms: int
-    """The time of the burial, since the epoch, as Redis saw it."""
+    """The time at which Redis added it, in milliseconds since the epoch."""
     sequence: int
-    """Counts the burials of the same millisecond and shard."""
+    """A counter for entries of the same stream and millisecond."""
     shard: int
     is_rejected: bool = False
-    """True: among those that never were updates."""
+    """Whether it is among the rejected letters, which never were updates."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` gives.
+        """Parse the text that `str` returns for an id.
 
         Raises:
-            ValueError: it is no place.
+            ValueError: the text is not an id.
         """
         match = re.fullmatch(r"(r?)(\d{1,2})-(\d{1,20})-(\d{1,20})", text, re.ASCII)
         if match is None or int(match[2]) >= SHARD_COUNT:
@@ -72,27 +74,27 @@ class DeadLetterId(NamedTuple):
 
     @property
     def stream_key(self) -> bytes:
-        """The key of the stream that it is in."""
+        """The key of the stream that contains the entry."""
         keys = ALL_SHARDS[self.shard]
         return keys.rejected_letters if self.is_rejected else keys.dead_letters
 
     def with_entry(self, entry: str) -> Self:
-        """Return the place of another entry of the same stream."""
+        """Return the id of another entry of the same stream."""
         milliseconds, _, number = entry.partition("-")
         return self._replace(added_ms=int(milliseconds), sequence=int(number))
 
 
 class DeadLetterSummary(Struct, frozen=True):
-    """What may be shown of a dead letter: nothing that a user wrote."""
+    """The facts about a dead letter that may be shown: nothing that a user wrote."""
 
     dead_letter_id: DeadLetterId
     update_id: int
-    """0: the body could not be read."""
+    """0 if the body could not be read."""
     ordering_key: str
-    """Empty: the body could not be read."""
+    """An empty string if the body could not be read."""
     reason: str
     dead_lettered_at: float
-    """Seconds since the epoch at which it was given up."""
+    """When it became a dead letter, in seconds since the epoch."""
 
 
 _Page = list[tuple[DeadLetterId, DeadLetter]]
@@ -102,21 +104,21 @@ _Page = list[tuple[DeadLetterId, DeadLetter]]
 async def open_dead_letters(
     url: str, clock: Clock, signatures: StoreSignatures
 ) -> AsyncIterator["RedisDeadLetters"]:
-    """Connect inside of the block.
+    """Connect to the dead letters for the duration of the block.
 
     Args:
         url: the server, its Sentinels, or any node of a Cluster; see
             `make_connection_factory`.
-        clock: notes when something was sent.
-        signatures: verifies what is read, and signs what is replayed.
+        clock: measures the times of the connections.
+        signatures: verifies dead letters that are read, and signs replayed updates.
 
     Raises:
-        ConfigurationError: the address is wrong.
+        ConfigurationError: the URL is invalid.
     """
     make_checked_connection_factory(url)
     scripts = load_scripts()
     async with ClusterClient(url, scripts, clock) as client:
-        # Nothing is claimed, refused or buried here: the limits are of no effect.
+        # The limits have no effect: no lease, limited put or dead letter is made here.
         commands = CommandFactory(
             scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS
         )
@@ -126,7 +128,7 @@ async def open_dead_letters(
 class RedisDeadLetters:
     """The dead letters of all shards.
 
-    All methods raise `StoreUnavailable` if Redis does not answer or is full.
+    Every method raises `StoreUnavailable` if Redis does not answer or is full.
     """
 
     def __init__(
@@ -142,8 +144,8 @@ class RedisDeadLetters:
         """List dead letters, oldest first.
 
         Args:
-            reason: only those with this reason.
-            limit: how many at most.
+            reason: list only dead letters with this reason; None lists all.
+            limit: the maximum number to list; None lists all.
         """
         heads: list[tuple[DeadLetterId, DeadLetterSummary, _StreamCursor]] = []
         summaries: list[DeadLetterSummary] = []
@@ -157,7 +159,7 @@ class RedisDeadLetters:
         return summaries
 
     async def get(self, dead_letter_id: DeadLetterId) -> DeadLetter | None:
-        """Read a dead letter with its body. None: there is none in this place.
+        """Return a dead letter with its body, or None if there is none with this id.
 
         Raises:
             ForgedEntry: no gateway with our secrets wrote it.
@@ -170,7 +172,7 @@ class RedisDeadLetters:
         return decode_dead_letter(fields)
 
     async def delete(self, dead_letter_id: DeadLetterId) -> bool:
-        """Remove a dead letter. False: there is none in this place."""
+        """Remove a dead letter. Return False if there is none with this id."""
         return bool(
             await self._execute_on_stream(
                 dead_letter_id, b"XDEL", dead_letter_id.entry_id
@@ -178,14 +180,14 @@ class RedisDeadLetters:
         )
 
     async def replay(self, dead_letter_id: DeadLetterId, envelope: Envelope) -> None:
-        """Put an update into its mailbox, and remove its dead letter.
+        """Put an update into its mailbox, then remove its dead letter.
 
-        Nothing is lost if this is cut short: at worst the update is in both, and is
-        dropped as a repetition if it is replayed again.
+        Nothing is lost if this is interrupted: at worst the update is in both places,
+        and the repeated put of a second replay has no effect.
 
         Args:
-            dead_letter_id: where the dead letter lies.
-            envelope: the update, which arrived at `REPLAYED`.
+            dead_letter_id: the id of the dead letter.
+            envelope: the update, with `REPLAYED` as its time of arrival.
         """
         await self._execute(self._commands.put(envelope, "", enforce_limit=False))
         await self.delete(dead_letter_id)
@@ -199,8 +201,8 @@ class RedisDeadLetters:
 
     async def _read_entries(
         self, dead_letter_id: DeadLetterId, first: str, last: str = "", count: int = 1
-    ) -> Any:  # noqa: ANN401 - as Redis answers
-        """Read entries of the stream that a place is in."""
+    ) -> Any:  # noqa: ANN401 - any reply
+        """Read entries of the stream that contains a dead letter."""
         arguments = (first, last or first, b"COUNT", count)
         return await self._execute_on_stream(dead_letter_id, b"XRANGE", *arguments)
 
@@ -209,7 +211,7 @@ class RedisDeadLetters:
         dead_letter_id: DeadLetterId,
         command_name: bytes,
         *arguments: bytes | str | int,
-    ) -> Any:  # noqa: ANN401 - as Redis answers
+    ) -> Any:  # noqa: ANN401 - any reply
         return await self._execute(
             RedisCommand(
                 dead_letter_id.shard,
@@ -217,7 +219,7 @@ class RedisDeadLetters:
             )
         )
 
-    async def _execute(self, command: RedisCommand) -> Any:  # noqa: ANN401 - as Redis answers
+    async def _execute(self, command: RedisCommand) -> Any:  # noqa: ANN401 - any reply
         self._client.submit(command)
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_SECONDS):
@@ -227,7 +229,7 @@ class RedisDeadLetters:
 
 
 class _StreamCursor:
-    """Goes through the letters of one stream, oldest first."""
+    """A cursor over the dead letters of one stream, oldest first."""
 
     def __init__(
         self,
@@ -243,7 +245,7 @@ class _StreamCursor:
         self._is_exhausted = False
 
     async def read_next(self) -> DeadLetterSummary | None:
-        """Give the next letter. None: there are no more."""
+        """Return the next summary, or None if there are no more."""
         while not self._summaries and not self._is_exhausted:
             await self._load_page()
         return self._summaries.popleft() if self._summaries else None
@@ -252,7 +254,7 @@ class _StreamCursor:
         page = await self._read_page(self._start, self._next_entry)
         self._is_exhausted = len(page) < PAGE_SIZE
         for dead_letter_id, dead_letter in page:
-            self._next_entry = f"({dead_letter_id.entry_id}"  # behind this one
+            self._next_entry = f"({dead_letter_id.entry_id}"  # "(" excludes this entry
             if self._reason in {None, dead_letter.reason}:
                 self._summaries.append(_summarize(dead_letter_id, dead_letter))
 
@@ -261,7 +263,7 @@ async def _advance_cursor(
     heads: list[tuple[DeadLetterId, DeadLetterSummary, _StreamCursor]],
     cursor: _StreamCursor,
 ) -> None:
-    """Take the next letter of a walk among the heads."""
+    """Push the next summary of a cursor onto the heap, if there is one."""
     summary = await cursor.read_next()
     if summary is not None:
         heappush(heads, (summary.dead_letter_id, summary, cursor))

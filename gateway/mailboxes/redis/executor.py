@@ -1,7 +1,7 @@
-"""Waiting for the answers of Redis, and not for ever.
+"""Waits for the replies of Redis, with a timeout.
 
-Concurrency: called from any number of tasks. A caller that is cancelled, or gives up,
-can leave no claim behind: a release of its token follows its command on the same
+Concurrency: called from any number of tasks. A caller that is cancelled or times out
+leaves no lease behind: a release of its token follows its command on the same
 connection.
 """
 
@@ -19,22 +19,23 @@ from gateway.mailboxes.redis.commands import (
 )
 
 PROCESS_PAUSE_SECONDS = 0.5
-"""A timer that is so many seconds late tells that this process did not run."""
+"""A timer that fires this late means that this process was not running meanwhile."""
 
 MAX_TIMEOUT_FACTOR = 2
-"""So many times as long is waited at most, for a Redis that answers others."""
+"""Upper bound of the wait, as a multiple of the timeout, while Redis still answers
+other commands: it is overloaded, not down."""
 
 
 class CommandExecutor:
-    """Sends commands and waits.
+    """Sends commands and waits for their replies.
 
     Args:
-        transport: the way to Redis.
-        commands: builds releases.
-        clock: tells for how long Redis has been silent.
-        patience: for how many seconds of silence `execute_with_timeout` waits. None:
-            for ever.
-        lease_seconds: how long a claim lasts.
+        client: the connections to Redis.
+        commands: builds the releases.
+        clock: measures how long Redis has not answered.
+        timeout: for how many seconds without an answer of Redis `execute_with_timeout`
+            waits; None for no timeout.
+        lease_seconds: how long a lease lasts.
     """
 
     def __init__(
@@ -50,27 +51,29 @@ class CommandExecutor:
         self._clock = clock
         self._timeout = timeout
         self._lease_seconds = lease_seconds
-        self._patient: dict[RedisCommand, tuple[float, float]] = {}
-        """Who waits with patience, the longest first: until when, and when it ends in
-        any case, by the loop's time."""
+        self._unchecked: dict[RedisCommand, tuple[float, float]] = {}
+        """Commands before their first timeout check, oldest first: the time of that
+        check, and the deadline after which they fail in any case, by the loop's time.
+        """
         self._timer: asyncio.TimerHandle | None = None
-        """Set for the first of them, or for one that is gone by now: nearly all get
-        their answer at once, so that a timer for each would cost more than it does."""
+        """The one timer for `_unchecked`, set for its oldest command, or for one that
+        was answered meanwhile. Nearly all commands are answered at once, so a timer for
+        each would be wasted."""
         self._timers: dict[RedisCommand, asyncio.TimerHandle] = {}
-        """Those who wait on after that have a timer each."""
+        """The timers of commands that go on waiting after their first check."""
 
     async def execute(
         self, command: RedisCommand, ordering_key: str = "", token: str = ""
-    ) -> Any:  # noqa: ANN401 - as Redis answers
-        """Ask until the answer is there.
+    ) -> Any:  # noqa: ANN401 - any reply
+        """Send a command and wait for its reply.
 
         Args:
-            command: what to ask.
-            ordering_key: the lane that it may claim.
-            token: the claim's token. Empty: it claims nothing.
+            command: the command.
+            ordering_key: the mailbox whose lease it may acquire.
+            token: the token of that lease; an empty string if it acquires none.
 
         Raises:
-            StoreUnavailable: Redis is full, or the patience was ended.
+            StoreUnavailable: Redis is full, or the command timed out.
         """
         self._client.submit(command)
         try:
@@ -81,56 +84,56 @@ class CommandExecutor:
 
     async def execute_with_timeout(
         self, command: RedisCommand, ordering_key: str = "", token: str = ""
-    ) -> Any:  # noqa: ANN401 - as Redis answers
-        """Do the same, as long as the patience lasts.
+    ) -> Any:  # noqa: ANN401 - any reply
+        """Send a command and wait for its reply until the timeout. See `execute`.
 
-        A Redis that answers others is overloaded, not gone: nothing is won if memory
-        takes what would come to it in time.
+        A Redis that answers other commands is overloaded, not down. Storing the update
+        in memory would then gain nothing over waiting a little longer.
 
         Raises:
-            StoreUnavailable: it did not, or Redis is full.
+            StoreUnavailable: the command timed out, or Redis is full.
         """
         if self._timeout is None:
             return await self.execute(command, ordering_key, token)
         loop = asyncio.get_running_loop()
         now = loop.time()
         check_at = now + self._timeout
-        self._patient[command] = check_at, now + MAX_TIMEOUT_FACTOR * self._timeout
+        self._unchecked[command] = check_at, now + MAX_TIMEOUT_FACTOR * self._timeout
         if self._timer is None:
-            self._timer = loop.call_at(check_at, self._look_at_longest)
+            self._timer = loop.call_at(check_at, self._check_oldest)
         try:
             return await self.execute(command, ordering_key, token)
         finally:
-            self._patient.pop(command, None)
+            self._unchecked.pop(command, None)
             if (timer := self._timers.pop(command, None)) is not None:
                 timer.cancel()
 
     def fail_pending(self, shards: Collection[int]) -> None:
-        """End the patience of all who wait for an answer from these shards."""
-        for command in (*self._patient, *self._timers):
+        """Fail all commands with a timeout that wait for one of these shards."""
+        for command in (*self._unchecked, *self._timers):
             if command.shard in shards:
                 _fail_command(command)
 
     def release_orphaned_lease(self, ordering_key: str, token: str) -> None:
-        """Give back what a command may have claimed whose caller went away."""
+        """Release the lease that an abandoned command may have acquired."""
         if not token:
             return
         command = self._commands.release(ordering_key, token)
         command.reply.add_done_callback(consume_exception)
-        # Later the lease has run out.
+        # After that the lease has expired by itself.
         loop = asyncio.get_running_loop()
         loop.call_later(self._lease_seconds, command.reply.cancel)
         self._client.submit(command)
 
-    def _look_at_longest(self) -> None:
-        """End the patience of those who wait longest."""
+    def _check_oldest(self) -> None:
+        """Check the commands whose first check is due, and set the next timer."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        for command, (check_at, deadline) in list(self._patient.items()):
+        for command, (check_at, deadline) in list(self._unchecked.items()):
             if check_at > loop.time():
-                self._timer = loop.call_at(check_at, self._look_at_longest)
+                self._timer = loop.call_at(check_at, self._check_oldest)
                 return
-            del self._patient[command]
+            del self._unchecked[command]
             self._check_timeout(command, check_at, deadline)
 
     def _start_timer(
@@ -143,12 +146,11 @@ class CommandExecutor:
     def _check_timeout(
         self, command: RedisCommand, check_at: float, deadline: float
     ) -> None:
-        """End the patience, unless it was not Redis that was silent."""
+        """Fail a command, unless this process was paused or Redis is only slow."""
         now = asyncio.get_running_loop().time()
         timeout = self._timeout or 0
-        process_paused = (
-            now - check_at >= PROCESS_PAUSE_SECONDS
-        )  # the answer may be there, unread
+        # After a pause of this process the reply may have arrived without being read.
+        process_paused = now - check_at >= PROCESS_PAUSE_SECONDS
         is_failing = self._client.is_shard_failing(command.shard)
         silence = self._clock.uptime() - self._client.get_last_answer_time(
             command.shard

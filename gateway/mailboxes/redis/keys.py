@@ -1,36 +1,41 @@
-"""The names of the keys in Redis: what is kept of a lane, and for how long.
+"""The keys in Redis: the data of each mailbox and shard, and when it expires.
 
-    m:{s}:<lane>  sorted set  the mail: score `update_id`, member the envelope, which
-                              begins with the id, so that no two members are equal.
-                              No expiry: accepted mail. Gone with its last update.
-    s:{s}:<lane>  string      the state. Expires.
-    p:{s}         sorted set  pending: every lane of the shard that has mail, with the
-                              Redis time in ms from which anybody may claim it (the end
-                              of the lease or of a pause; else the time of the put or
-                              the release).
-                              No expiry: goes with the mail.
-    c:{s}         hash        claims: lane to token; "!" and lane to "update_id deaths
-                              crashes", from the death of an owner to the next commit.
-                              Behind it, of a suspected update that is claimed: " -"
-                              and the token until its first step begins, " +" and the
-                              token during each step.
-                              No expiry: goes with the mail.
-    d:{s}         stream      dead letters: updates, for a person. Bounded in number
-                              and in time; expires a while after the last one.
-    r:{s}         stream      rejected letters: what never was an update, malformed or
-                              forged. Bounded by itself, so that a flood of them
-                              displaces no updates. Expires in the same way.
-    k:{s}         string      marker: random, made by the first sweep. Another one, or
-                              none, says that Redis was emptied. No expiry.
-    w:{s}         string      probe: empty, written to see whether Redis takes it.
-                              Expires within a second.
+"s" is the number of a shard, "key" the ordering key of a mailbox.
 
-A lane is in p exactly when its mail is not empty (one whose last update was withdrawn
-stays until it is claimed next), and in c only if it is in p. Free
-lane: not in p. Unclaimed lane: in p and not in c. Of an idle lane one key is left.
+    m:{s}:key  sorted set  mailbox: the score is the `update_id`, the member is the
+                           envelope, which starts with the id, so that no two members
+                           are equal. No expiry, as these are accepted updates; removed
+                           with the last update.
+    s:{s}:key  string      state of the user. Expires.
+    p:{s}      sorted set  pending: the ordering key of each mailbox with updates, with
+                           the Redis time in ms from which any worker may acquire its
+                           lease (the end of the current lease or of a pause; otherwise
+                           the time of the put or release). No expiry; an entry is
+                           removed with the last update of its mailbox.
+    c:{s}      hash        leases: the ordering key with the token of its lease; "!" and
+                           the ordering key with "update_id losses crashes", the counts
+                           of lost owners, from the first loss until the next commit.
+                           For a suspected update with a lease the value goes on with
+                           " -" and the token until its first step begins, and with
+                           " +" and the token during each step. No expiry; entries are
+                           removed with the last update of their mailbox.
+    d:{s}      stream      dead letters: updates for an operator to look at. Limited in
+                           number and age; expires some time after the last entry.
+    r:{s}      stream      rejected letters: bodies that never were updates, malformed
+                           or forged. They have a limit of their own, so that a flood
+                           of them displaces no updates. Expires like "d".
+    k:{s}      string      generation: random, created by the first scan. If it changes
+                           or disappears, Redis was emptied. No expiry.
+    w:{s}      string      write probe: empty, written to test whether Redis accepts
+                           writes. Expires within a second.
 
-The shard s has a hash tag around it, so that all the keys of a lane, and whatever is
-asked of several lanes of a shard, are on one node of a Redis Cluster.
+An ordering key is in "p" if and only if its mailbox has updates, with one exception: if
+the last update is removed by `remove_update`, the entry stays until the next `acquire`.
+An ordering key is in "c" only if it is in "p". A mailbox in "p" but not in "c" has
+updates and no lease. A mailbox without updates leaves one key, the state.
+
+The braces around the shard are a hash tag. It keeps all keys of a mailbox, and of other
+mailboxes of its shard, on the same node of a Redis Cluster.
 """
 
 from typing import NamedTuple
@@ -39,11 +44,11 @@ from zlib import crc32
 from redis.crc import key_slot
 
 SHARD_COUNT = 64
-"""Never changes: a lane's mail has to be found again."""
+"""Must never change: otherwise existing mailboxes would not be found again."""
 
 
 class ShardKeys(NamedTuple):
-    """The keys that the lanes of a shard share."""
+    """The keys and key prefixes of one shard."""
 
     number: int
     pending: bytes
@@ -56,11 +61,11 @@ class ShardKeys(NamedTuple):
     state_prefix: bytes
 
     def mailbox_key(self, ordering_key: bytes) -> bytes:
-        """Give the key of a lane's mailbox."""
+        """Return the key of a mailbox."""
         return self.mailbox_prefix + ordering_key
 
     def state_key(self, ordering_key: bytes) -> bytes:
-        """Give the key of a lane's state."""
+        """Return the key of a user's state."""
         return self.state_prefix + ordering_key
 
 
@@ -95,15 +100,15 @@ ALL_SHARDS = tuple(_make_shard_keys(number) for number in range(SHARD_COUNT))
 
 
 def get_shard(ordering_key: bytes) -> ShardKeys:
-    """Give the shard that a lane belongs to."""
+    """Return the shard of an ordering key."""
     return ALL_SHARDS[crc32(ordering_key) % SHARD_COUNT]
 
 
 def get_shard_number(ordering_key: str) -> int:
-    """Give the number of the shard that a lane belongs to."""
+    """Return the number of the shard of an ordering key."""
     return get_shard(ordering_key.encode()).number
 
 
 def get_slot(shard: int) -> int:
-    """Give the slot of a Redis Cluster that a shard is in."""
+    """Return the Redis Cluster slot of a shard."""
     return key_slot(ALL_SHARDS[shard].pending)

@@ -1,4 +1,4 @@
-"""Finding the lanes that nobody works on."""
+"""Scans the shards for claimable mailboxes."""
 
 import asyncio
 import logging
@@ -21,26 +21,26 @@ from gateway.mailboxes.redis.store_clock import TIME_SHARD, ServerTimeCallback
 from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 SAMPLING_THRESHOLD = 256
-"""Where more lanes wait, they are looked for in a few shards at a time.
+"""The number of claimable mailboxes beyond which a scan covers only a few shards.
 
-All workers would else go for the very same oldest lanes, of which each can be claimed
-once.
+Otherwise all workers would compete for the same oldest mailboxes, and each of those can
+be acquired only once.
 """
 
 SAMPLED_SHARDS = 8
 
 REPLY_TIMEOUT_SECONDS = 1.0
-"""Seconds after which the shards that do not answer are left out."""
+"""How long a scan waits for the shards. Those that have not answered are skipped."""
 
 TRIM_INTERVAL_SECONDS = 3600.0
-"""How often dead letters that have been kept for long enough are removed."""
+"""The interval between removals of dead letters whose retention time is over."""
 
 
 logger = logging.getLogger(__name__)
 
 
 class MailboxScanner:
-    """Looks for waiting lanes in the shards, in random order."""
+    """Scans the shards for claimable mailboxes, in random order."""
 
     def __init__(
         self,
@@ -59,27 +59,32 @@ class MailboxScanner:
         self._is_sampling = False
         self._log = RateLimitedLogger(logger)
         self.longest_wait = 0.0
-        """For how many seconds the lane that waits longest waited, when last seen."""
+        """The longest time, in seconds, for which a mailbox had been claimable at the
+        last scan."""
         self._counts: dict[int, tuple[int, int, int]] = {}
-        """Lanes with mail, dead and rejected letters by shard, when last seen."""
+        """The numbers of mailboxes with updates, dead letters and rejected letters, by
+        shard, at its last scan."""
 
     @property
     def mailbox_count(self) -> int:
-        """How many lanes had mail, claimed or not."""
+        """The number of mailboxes with updates, leased or not, at the last scan."""
         return sum(ordering_keys for ordering_keys, _, _ in self._counts.values())
 
     @property
     def dead_letter_count(self) -> int:
-        """How many dead letters there were."""
+        """The number of dead letters at the last scan."""
         return sum(dead_letters for _, dead_letters, _ in self._counts.values())
 
     @property
     def rejected_count(self) -> int:
-        """How many rejected letters there were."""
+        """The number of rejected letters at the last scan."""
         return sum(rejected for _, _, rejected in self._counts.values())
 
     async def find_claimable(self, limit: int) -> Sequence[str]:
-        """List waiting lanes, longest waiting first; roughly so where plenty wait."""
+        """List claimable mailboxes, longest waiting first.
+
+        Beyond `SAMPLING_THRESHOLD` mailboxes the order is approximate.
+        """
         shards = random.sample(ALL_SHARDS, SHARD_COUNT)
         found: list[tuple[float, str]] = []
         if self._is_sampling:
@@ -95,7 +100,11 @@ class MailboxScanner:
     async def _scan_shards(
         self, shards: Sequence[ShardKeys], limit: int
     ) -> list[tuple[float, str]]:
-        """Find waiting lanes, at most `limit` per shard, each with minus its wait."""
+        """Find claimable mailboxes, at most `limit` per shard.
+
+        Returns:
+            Pairs of the negative waiting time in ms and the ordering key.
+        """
         new_generation = token_hex(8)
         trim = len(shards) == SHARD_COUNT and self._clock.uptime() >= self._trim_at
         if trim:
@@ -106,7 +115,7 @@ class MailboxScanner:
         ]
         for command in commands:
             if command.shard == TIME_SHARD:
-                # In this callback, because others may be answered much later.
+                # In a callback, because other shards may answer much later.
                 command.reply.add_done_callback(
                     partial(self._report_server_time, command)
                 )
@@ -122,8 +131,8 @@ class MailboxScanner:
             for ordering_key, claimable_at in zip(
                 ordering_keys[::2], ordering_keys[1::2], strict=True
             ):
-                # Only a stranger writes one that is not UTF-8, which has no mail, or a
-                # time that is no whole number.
+                # No gateway writes a key that is not UTF-8 or a time that is not an
+                # integer. A key that is altered by decoding has no updates.
                 found.append(
                     (float(claimable_at) - now, ordering_key.decode(errors="replace"))
                 )
@@ -131,13 +140,13 @@ class MailboxScanner:
         return found
 
     def _select_readable(self, commands: Sequence[RedisCommand]) -> list[RedisCommand]:
-        """Select the commands that were answered.
+        """Return the commands that succeeded.
 
-        A shard that cannot be read, because somebody else wrote there, must not hide
-        the mail of the others.
+        A shard that cannot be read, for example because something else wrote to its
+        keys, must not hide the mailboxes of the other shards.
 
         Raises:
-            Exception: none could be read; the first failure.
+            Exception: no shard could be read; this is the first failure.
         """
         answered = [command for command in commands if not command.reply.cancelled()]
         failures = [command.reply.exception() for command in answered]
@@ -151,7 +160,7 @@ class MailboxScanner:
                 raise failure
             self._log.log(
                 logging.ERROR,
-                "mailboxes cannot be read",
+                "mailbox_scan_failed",
                 error=summarize_error(failure),
             )
         return readable
@@ -162,6 +171,6 @@ class MailboxScanner:
         if reply.cancelled() or reply.exception() is not None:
             return
         _, _, _, _, milliseconds, _ = reply.result()
-        # Redis cuts its time to whole milliseconds.
+        # The script truncates its time to milliseconds.
         server_time = (milliseconds + 0.5) / 1000
         self._on_server_time(server_time, command.sent_at, self._clock.uptime())

@@ -1,15 +1,17 @@
-"""What is done when Redis came back without its last moments, or was emptied.
+"""Replays accepted updates to a Redis that lost its last writes or was emptied.
 
-A Redis that writes its file every second has lost up to a second when its host crashes.
-So every worker keeps what it accepted in the last seconds, and puts it again, without
-claiming anything. Meanwhile nothing is claimed, so that all workers have put theirs
-before the first update of any lane is taken: the order of a lane is that of its ids.
+A Redis that syncs its file once a second loses up to a second of writes if its host
+crashes. Every worker therefore keeps the updates that it accepted in the last seconds,
+and puts them again after such a loss. During this replay pause no worker acquires a
+lease: all workers have to put their updates before any update is processed, because the
+updates of a mailbox are processed in the order of their ids.
 
-The same moment is left after an outage in which workers took updates into their memory:
-each brings them to Redis first, see `failover/mailboxes.py`.
+There is the same pause after an outage in which workers stored updates in memory, so
+that each worker can move them to Redis first; see `failover/mailboxes.py`.
 
-What was not lost is there already. What this worker has done is not put again: if Redis
-lost that, it lost both the update and the commit.
+Repeating the put of an update that was not lost has no effect. Updates that this worker
+has finished are not replayed: the commit is later than the put, so a Redis that lost
+the update has lost the commit, too.
 """
 
 import logging
@@ -30,25 +32,33 @@ from gateway.mailboxes.redis.keys import SHARD_COUNT
 logger = logging.getLogger(__name__)
 
 REPLAY_WINDOW_SECONDS = 5
-"""How long an accepted update is kept: Redis writes its file once a second."""
+"""How long an accepted update is kept. Redis syncs its file once a second."""
 
 REPLAY_PAUSE_SECONDS = 2.0
-"""For so long nothing is claimed, while all workers put again what they kept.
+"""How long no lease is acquired while all workers replay.
 
-They see a server again at different times: an attempt to connect takes a second at
-most, the pause between two of them a quarter.
+Workers notice the return of a server at different times: an attempt to connect takes at
+most a second, the delay between two attempts at most a quarter of a second.
 """
 
 
 UpdateKey = tuple[str, int]
-"""Lane and update_id."""
+"""The ordering key and the update id."""
 
 AcceptedUpdates = OrderedDict[UpdateKey, tuple[float, Envelope]]
-"""When what was accepted, in this order."""
+"""Updates with the times at which they were accepted, oldest first."""
 
 
 class ReplayBuffer:
-    """Keeps what was accepted lately."""
+    """The recently accepted updates, for a replay.
+
+    Args:
+        client: the connections to Redis. The buffer sets their health callbacks.
+        commands: builds the puts.
+        clock: measures the replay window and the replay pause.
+        put_timeout: after how many seconds a put is stored in memory instead; None if
+            puts have no timeout.
+    """
 
     def __init__(
         self,
@@ -61,9 +71,9 @@ class ReplayBuffer:
         self._put_timeout = put_timeout
         self._commands = commands
         self._clock = clock
-        # By shard, so that one that is away holds up the letting go of no other; in the
-        # order of their times. Ordered dictionaries, because a plain one that is taken
-        # from at the front walks over all that was deleted there before.
+        # By shard: only a further put to the same shard removes old entries, so those
+        # of a failing shard are kept. Ordered by time. A plain dict would be slow here:
+        # finding its first entry steps over all deleted ones before it.
         self._accepted: list[AcceptedUpdates] = [
             OrderedDict() for _ in range(SHARD_COUNT)
         ]
@@ -74,56 +84,57 @@ class ReplayBuffer:
 
     @property
     def is_paused(self) -> bool:
-        """True: nothing may be claimed."""
+        """Whether the replay pause lasts, in which no lease may be acquired."""
         return self._clock.uptime() < self._paused_until
 
     def add(self, envelope: Envelope, shard: int) -> None:
-        """Keep an update that was accepted into a shard.
+        """Add an accepted update, and remove updates older than the replay window.
 
-        Those of the same shard that came just before an outage were kept until now:
-        it is over, and what was lost is being put again already.
+        Removing them here is safe: an accepted update means that an outage of the shard
+        is over, and its replay has already been submitted.
         """
         accepted = self._accepted[shard]
         now = self._clock.uptime()
         accepted[envelope.ordering_key, envelope.update_id] = now, envelope
-        # Two are let go for one that comes, so that they become fewer.
+        # At most two per added update, so that the number shrinks in small steps.
         for oldest in list(islice(accepted, 2)):
             time, _ = accepted[oldest]
             if time < now - REPLAY_WINDOW_SECONDS:
                 del accepted[oldest]
 
     def remove(self, ordering_key: str, update_id: int, shard: int) -> None:
-        """Let go of an update that was done."""
+        """Remove a finished update."""
         self._accepted[shard].pop((ordering_key, update_id), None)
 
     def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
-        """Look at the shards' markers: a new one says that Redis was emptied."""
+        """Replay if the generation of a shard has changed, because it was emptied."""
         was_emptied = False
         for shard, generation in generations:
             was_emptied |= self._generations.get(shard, generation) != generation
             self._generations[shard] = generation
         if was_emptied:
-            logger.error("redis was emptied: what was not done is lost")
+            logger.error("redis_emptied")
             self.replay(self._clock.uptime())
 
     def _pause_leasing(self) -> None:
-        """Claim nothing for a while."""
+        """Start a replay pause."""
         self._paused_until = self._clock.uptime() + REPLAY_PAUSE_SECONDS
 
     def _pause_after_outage(self, outage_seconds: float) -> None:
-        """Settle after an outage that was long enough for puts to be given up."""
+        """Start a replay pause if the outage lasted longer than the put timeout."""
         if self._put_timeout is not None and outage_seconds >= self._put_timeout:
             self._pause_leasing()
 
     def replay(self, last_answer_time: float) -> None:
-        """Put again what was accepted lately, and claim nothing for a while.
+        """Put the recently accepted updates again, and start a replay pause.
 
         Args:
-            last_answer_time: when the Redis that lost its last moments answered last.
+            last_answer_time: the last answer before the loss, by `Clock.uptime`.
         """
         self._pause_leasing()
         oldest = last_answer_time - REPLAY_WINDOW_SECONDS
-        # From before, and on their way still: that server was not the last to fail.
+        # Puts of an earlier replay that are still unanswered, because another server
+        # has failed since then.
         replaying = {
             key: command
             for key, command in self._replaying.items()
@@ -136,7 +147,7 @@ class ReplayBuffer:
             if key not in replaying
         }
         self._replaying = replaying | recent
-        logger.warning("putting updates again", extra={"updates": len(self._replaying)})
+        logger.warning("replaying_updates", extra={"updates": len(self._replaying)})
         for command in reversed(recent.values()):
             command.reply.add_done_callback(consume_exception)
             self._client.submit(command, first=True)
@@ -144,7 +155,10 @@ class ReplayBuffer:
     def _restart_window(
         self, accepted: AcceptedUpdates, oldest: float
     ) -> list[tuple[UpdateKey, Envelope]]:
-        """Keep what came since then as if it came now: it may be lost once more."""
+        """Return the updates accepted since a time, and keep them for a new window.
+
+        They are treated as accepted now, because they may be lost once more.
+        """
         now = self._clock.uptime()
         recent = [
             (key, envelope)

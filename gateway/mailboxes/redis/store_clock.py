@@ -1,15 +1,15 @@
-"""The time by which all gateways that share a store judge: that of its server.
+"""A clock that all gateways with the same store share: the clock of its server.
 
-Each machine has a clock of its own, and nobody promises that they agree. But one
-gateway notes when an update arrived, and another judges it by the rate limit, or finds
-it too old for an answer. So the time of day comes from the one thing that all share.
+The clocks of different machines may disagree. But one gateway records when an update
+arrived, and another one applies the rate limit to it or decides that it is too old to
+be answered. The time of day therefore comes from the server that all of them use.
 
-The masters of a Cluster have a clock each. What counts is that of the one that has
-shard 0, because all gateways agree on which one it is. When a replica takes over from
-it, or another gets the shard, the time may step, as any clock may.
+In a Cluster each master has a clock of its own. The one that counts belongs to the
+master of shard 0, because all gateways agree on which one that is. When another server
+becomes the master of that shard, the time may jump, as with any clock.
 
-What is learned is the difference between the server's time and this machine's uptime.
-A clock of this machine that is set therefore changes nothing either.
+The stored value is the difference between the server's time and this machine's uptime,
+so setting the clock of this machine has no effect either.
 """
 
 from collections.abc import Callable
@@ -20,39 +20,39 @@ ServerTimeCallback = Callable[[float, float, float], None]
 """Records the time that a server reported: see `StoreClock.record_server_time`."""
 
 TIME_SHARD = 0
-"""The shard whose server tells the time."""
+"""The shard whose server provides the time."""
 
 MAX_DRIFT = 0.001
-"""By so many seconds per second two clocks may come apart. A clock that is being
+"""How far two clocks may drift apart, in seconds per second. A clock that is being
 corrected runs up to 0.0005 too fast or too slow."""
 
 
 def ignore_server_time(server_time: float, asked_at: float, answered_at: float) -> None:
-    """Do nothing: for those who do not judge by the server's time."""
+    """Do nothing: the callback for users without a `StoreClock`."""
 
 
 class StoreClock:
-    """Tells the time of the store's server.
+    """The clock of the store's server.
 
-    Until the server was reached for the first time, it tells that of this machine.
-    While the server cannot be reached, it goes on from what was learned last.
+    Until the server has been reached for the first time, this is the clock of this
+    machine. While the server cannot be reached, it continues from the last known time.
 
     Args:
-        own: the clock of this machine.
+        local_clock: the clock of this machine.
     """
 
     def __init__(self, local_clock: Clock) -> None:
         self._local_clock = local_clock
         self.uptime = local_clock.uptime
-        """Tells the seconds since this machine's start, suspension included."""
+        """Return the seconds since this machine's start, suspension included."""
         self._offset: float | None = None
         """The server's time at this machine's uptime 0, in seconds since the epoch."""
         self._max_error = 0.0
-        """By how many seconds that may be wrong."""
+        """The maximum error of the offset, in seconds."""
         self._learned_at = 0.0
 
     def now(self) -> float:
-        """Give seconds since the epoch, by the server's clock."""
+        """Return the seconds since the epoch, by the server's clock."""
         if self._offset is None:
             return self._local_clock.now()
         return self.uptime() + self._offset
@@ -60,16 +60,16 @@ class StoreClock:
     def record_server_time(
         self, server_time: float, asked_at: float, answered_at: float
     ) -> None:
-        """Take note of what the server said when it was asked for the time.
+        """Record the time that the server reported.
 
-        It looked at its clock at some moment between the question and the answer. So
-        the middle of the two is wrong by half of the time between them at most. An
-        answer that took long is ignored, unless it proves that what is known is wrong.
+        The server read its clock at some moment between the request and the reply, so
+        the middle of the two is wrong by at most half of the time between them. A slow
+        reply is ignored, unless it proves that the known offset is wrong.
 
         Args:
-            server_time: the answer, in seconds since the epoch.
-            asked_at: this machine's uptime when the question was sent.
-            answered_at: this machine's uptime when the answer was there.
+            server_time: the reported time, in seconds since the epoch.
+            asked_at: this machine's uptime when the request was sent.
+            answered_at: this machine's uptime when the reply was received.
         """
         error = (answered_at - asked_at) / 2
         offset = server_time - (asked_at + answered_at) / 2
