@@ -34,7 +34,9 @@ async def test_every_task_of_a_gateway_survives_a_failure(
         "listen for cancellations": break_once(
             monkeypatch, RedisCancellationBus, "_keep_listening"
         ),
-        "redis": break_once(monkeypatch, PipelinedConnection, "_keep_connected"),
+        "redis connection": break_once(
+            monkeypatch, PipelinedConnection, "_keep_connected"
+        ),
     }
     server = RedisServer(tmp_path, "")
     server.start()

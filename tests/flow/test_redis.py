@@ -174,9 +174,9 @@ async def test_sigterm_gives_lanes_back(
 @pytest.mark.parametrize(
     ("login", "advice"),
     [
-        ("", "Redis wants a password: put it into REDIS_URL"),
-        (":hush-wrong@", "Redis refuses the user or the password in REDIS_URL"),
-        ("nobody:hush-pw@", "Redis refuses the user or the password in REDIS_URL"),
+        ("", "Redis requires a password: add it to REDIS_URL"),
+        (":hush-wrong@", "Redis rejects the user or the password in REDIS_URL"),
+        ("nobody:hush-pw@", "Redis rejects the user or the password in REDIS_URL"),
     ],
 )
 async def test_a_wrong_password_of_redis_is_told_in_words(
@@ -195,7 +195,7 @@ async def test_a_wrong_password_of_redis_is_told_in_words(
         await gateway.ended(1)  # it is served from memory
         lines = [it for it in gateway.log() if advice in str(it)]
         assert {it["message"] for it in lines} == {
-            *("redis_unavailable_at_start", "redis refuses this gateway"),
+            *("redis_unavailable_at_start", "redis_access_refused"),
         }
         assert len(lines) == 2
         assert "hush" not in str(gateway.log()) + str(await health(gateway))

@@ -233,6 +233,7 @@ async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
         dead_letter_seconds=60,
     ) as store:
         assert isinstance(store, OpenedMailboxes)
-    warnings = [it for it in caplog.messages if "no password" in it]
-    assert len(warnings) == 1
-    assert "no-such-host" not in caplog.text
+    warnings = [it for it in caplog.records if it.message == "redis_unprotected"]
+    (reason,) = [it.__dict__["reason"] for it in warnings]
+    assert "no password" in reason
+    assert "no-such-host" not in reason + caplog.text

@@ -46,7 +46,7 @@ async def test_who_asks_a_cluster_survives_a_failure(
     async with ClusterClient(url, load_scripts(), clock) as transport:
         transport._get_node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
         await wait_until(lambda: refresh.calls >= 3)
-    assert failed(caplog) == ["ask cluster"]
+    assert failed(caplog) == ["refresh cluster slots"]
 
 
 async def test_who_asks_sentinels_survives_a_failure(
@@ -65,5 +65,5 @@ async def test_who_asks_sentinels_survives_a_failure(
             await wait_until(lambda: watch.calls == 2)
     finally:
         servers.kill()
-    assert failed(caplog) == ["ask sentinels"]
-    assert tasks.failure_counts == {"ask sentinels": 1}
+    assert failed(caplog) == ["watch sentinels"]
+    assert tasks.failure_counts == {"watch sentinels": 1}

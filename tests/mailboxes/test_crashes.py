@@ -88,7 +88,7 @@ class TestEveryCall:
                 PipelineProtocol
             }
         assert "lease_lost" not in caplog.messages
-        assert "redis is back" in caplog.messages
+        assert "redis_recovered" in caplog.messages
 
     @pytest.mark.parametrize("way", ENDS)
     async def test_a_worker_that_ends(

@@ -1,16 +1,16 @@
-"""Mailboxes in Redis: what was put survives the end of any process.
+"""Mailboxes in Redis: accepted updates survive the end of any process.
 
-Each method is one command, nearly all of them scripts; the changes of a lane are atomic
-in Redis, under the token of its claim. What a lane consists of is told in `keys.py`.
+Nearly every method sends one command, mostly a Lua script. A script changes a mailbox
+atomically, and only if the caller's token is the token of the current lease. The keys
+of a mailbox are described in `keys.py`.
 
-Concurrency: any number of workers, and in each any number of tasks. Nothing is kept
-here but the connection; two calls never depend on each other's order, save those of one
-owner for its own lane, which waits for each.
+Concurrency: any number of workers, each with any number of tasks. The order of two
+calls matters only for the owner of one mailbox, which waits for each call.
 
-- A command whose answer was lost is sent again under its token until its caller gives
-  up. There is no unknown outcome for anybody else.
-- A cancelled caller can leave no claim behind: a release of its token follows its
-  command on the same connection.
+- A command whose reply was lost is sent again with the same token until its caller
+  gives up. The scripts make the repetition harmless.
+- A cancelled caller leaves no lease behind: a release of its token follows its command
+  on the same connection.
 """
 
 import asyncio
@@ -48,16 +48,16 @@ class RedisMailboxStore:
     """The `MailboxStore` of all workers that use the same Redis.
 
     Args:
-        transport: the way to Redis.
-        scripts: the scripts that the transport loads.
+        client: the connections to Redis.
+        scripts: the scripts, which the client has loaded into Redis.
         clock: measures leases.
-        signatures: signs what is stored, and verifies what comes back.
-        limit: how many updates a mailbox may hold; at least 1.
-        patience: for how many seconds a put or a bury is tried. None: until the caller
-            gives up.
-        lease_seconds: how long a claim lasts without being renewed.
-        learn_time: is told the time of Redis at every sweep.
-        letters: how many dead letters are kept, and for how long.
+        signatures: signs stored entries and verifies them when they are read.
+        limit: the maximum number of updates in a mailbox; at least 1.
+        put_timeout: for how many seconds a put is tried, as well as the other commands
+            that no lease is needed for; None to try until the caller gives up.
+        lease_seconds: how long a lease lasts without renewal.
+        on_server_time: called with the time of Redis at every scan.
+        dead_letters: limits on the number and age of dead letters.
     """
 
     def __init__(  # noqa: PLR0913 - by name, and most have a default
@@ -91,27 +91,27 @@ class RedisMailboxStore:
 
     @property
     def in_memory(self) -> int:
-        """None: all of them survive the end of this process."""
+        """Always 0: every accepted update survives the end of this process."""
         return 0
 
     @property
     def longest_wait(self) -> float:
-        """For how many seconds the lane that waits longest waited at the last sweep."""
+        """The longest wait of a claimable mailbox at the last scan, in seconds."""
         return self._scanner.longest_wait
 
     @property
     def mailbox_count(self) -> int:
-        """How many lanes of all workers had mail at the last sweep."""
+        """The number of mailboxes with updates, of all workers, at the last scan."""
         return self._scanner.mailbox_count
 
     @property
     def dead_letter_count(self) -> int:
-        """How many dead letters were kept at the last sweep."""
+        """The number of dead letters at the last scan."""
         return self._scanner.dead_letter_count
 
     @property
     def rejected_count(self) -> int:
-        """How many rejected letters were kept at the last sweep."""
+        """The number of rejected letters at the last scan."""
         return self._scanner.rejected_count
 
     async def put(
@@ -129,14 +129,14 @@ class RedisMailboxStore:
         )
         if isinstance(reply, int):
             result = _PUT_RESULTS[reply]
-            # A repeated put may find what it stored itself.
+            # A repeated put may find the update that it stored itself.
             if result is PutResult.STORED or (
                 result is PutResult.DUPLICATE and command.send_count > 1
             ):
                 self._replay_buffer.add(envelope, command.shard)
             return result
         self._replay_buffer.add(envelope, command.shard)
-        if self._replay_buffer.is_paused:  # it was asked for before
+        if self._replay_buffer.is_paused:  # it began after the command was sent
             self._executor.release_orphaned_lease(envelope.ordering_key, token)
             return PutResult.STORED
         head = envelope
@@ -161,9 +161,9 @@ class RedisMailboxStore:
         dead_letter_reason: str = "",
         release: bool = False,
     ) -> Envelope | None:
-        """Remove an update, save the state, go on. See `MailboxStore.commit`.
+        """Remove a finished update and save the state. See `MailboxStore.commit`.
 
-        The lease may have run out, as long as nobody else claimed the lane.
+        The lease may have expired, as long as no other owner has acquired it.
         """
         command = self._commands.commit(
             lease,
@@ -174,13 +174,14 @@ class RedisMailboxStore:
             now=self._clock.now(),
         )
         reply = await self._executor.execute(command)
-        # 2: this commit took effect before, which only a repeated one can have done.
+        # 2 means that this commit has already taken effect. That is possible only if
+        # it was sent more than once.
         if reply == 0 or (reply == 2 and command.send_count == 1):
-            raise LeaseLost("the claim's token is not the lane's current one")
+            raise LeaseLost("the lease's token is not the mailbox's current one")
         self._replay_buffer.remove(lease.ordering_key, update_id, command.shard)
         if not isinstance(reply, bytes):
             return None
-        if self._replay_buffer.is_paused:  # a lower one may be on its way
+        if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
             self._executor.release_orphaned_lease(lease.ordering_key, lease.token)
             return None
         lease.expires_at = self._compute_lease_end(command)
@@ -189,7 +190,7 @@ class RedisMailboxStore:
         )
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
-        """Extend the leases of these claims. Returns those that were lost."""
+        """Extend these leases. Return those that were lost."""
         by_shard: dict[ShardKeys, list[MailboxLease]] = {}
         for lease in leases:
             by_shard.setdefault(get_shard(lease.ordering_key.encode()), []).append(
@@ -199,14 +200,14 @@ class RedisMailboxStore:
             (self._commands.renew(shard, of_shard), of_shard)
             for shard, of_shard in by_shard.items()
         ]
-        # A third of the lease: it is renewed three times before it runs out.
+        # A third of the lease, so that renewal is tried three times before it expires.
         max_seconds = self._lease_seconds / 3
         await execute_all(
             self._client, [command for command, _ in requests], max_seconds
         )
         lost: list[MailboxLease] = []
         for command, of_shard in requests:
-            if command.reply.cancelled():  # not renewed, but not lost either
+            if command.reply.cancelled():  # unanswered: neither renewed nor lost
                 continue
             lost_indexes = set(command.reply.result())
             expires_at = self._compute_lease_end(command)
@@ -218,9 +219,9 @@ class RedisMailboxStore:
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
-        """Give a lane back with its mail. Without effect if the claim was lost.
+        """Release a mailbox with its updates. Has no effect if the lease was lost.
 
-        Nothing is raised if Redis does not answer: the lease runs out then.
+        Nothing is raised if Redis does not answer, because the lease expires then.
         """
         command = self._commands.release(lease.ordering_key, lease.token)
         with contextlib.suppress(TimeoutError):
@@ -228,12 +229,12 @@ class RedisMailboxStore:
                 await self._executor.execute(command)
 
     async def claimable(self, limit: int) -> Sequence[str]:
-        """List lanes with mail that anybody may claim. See `MailboxStore.claimable`."""
+        """List claimable mailboxes. See `MailboxStore.claimable`."""
         ordering_keys = await self._scanner.find_claimable(limit)
         return [] if self._replay_buffer.is_paused else ordering_keys
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a waiting lane. See `MailboxStore.acquire`."""
+        """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
         if self._replay_buffer.is_paused:
             return None
         token = self._tokens.issue()
@@ -245,7 +246,7 @@ class RedisMailboxStore:
             return None
         if isinstance(reply, int):
             return None
-        if self._replay_buffer.is_paused:  # it was asked for before
+        if self._replay_buffer.is_paused:  # it began after the command was sent
             self._executor.release_orphaned_lease(ordering_key, token)
             return None
         state, stored, losses, crashes = reply
@@ -253,7 +254,7 @@ class RedisMailboxStore:
         if head is None:
             return None
         if not stored.startswith(b"%d " % head.update_id):
-            losses = crashes = 0  # they were counted for one that was rejected
+            losses = crashes = 0  # they belong to an update that was rejected
         expires_at = self._compute_lease_end(command)
         state = self._signatures.verify_state(ordering_key.encode(), state)
         return MailboxLease(
@@ -274,19 +275,19 @@ class RedisMailboxStore:
                 await self._executor.execute(command)
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
-        """Keep a dead letter that never was in a mailbox.
+        """Add a dead letter that never was in a mailbox.
 
-        After a lost answer it may be kept twice.
+        If a reply is lost, the dead letter may be stored twice.
         """
         command = self._commands.add_dead_letter(dead_letter)
         await self._executor.execute_with_timeout(command)
 
     def has_granted(self, lease: MailboxLease) -> bool:
-        """Tell whether a claim was made here."""
+        """Return whether this store granted the lease."""
         return self._tokens.has_issued(lease.token)
 
     async def find_writable_shards(self, shards: Collection[int]) -> Collection[int]:
-        """Tell which of these shards take updates."""
+        """Return those of the given shards that accept updates."""
         commands = [self._commands.probe_shard(ALL_SHARDS[number]) for number in shards]
         await execute_all(self._client, commands, self._lease_seconds / 3)
         for command in commands:
@@ -298,7 +299,11 @@ class RedisMailboxStore:
         ]
 
     async def has_updates(self, ordering_key: str) -> bool:
-        """Tell whether a lane has mail."""
+        """Return whether a mailbox has updates.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
         return bool(
             await self._executor.execute_with_timeout(
                 self._commands.count_updates(ordering_key)
@@ -306,13 +311,17 @@ class RedisMailboxStore:
         )
 
     async def remove_update(self, ordering_key: str, update_id: int) -> None:
-        """Remove an update that was done elsewhere."""
+        """Remove an update that was finished elsewhere.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
         await self._executor.execute_with_timeout(
             self._commands.remove_update(ordering_key, update_id)
         )
 
     def fail_pending_puts(self, shards: Collection[int]) -> None:
-        """Let the puts into these shards fail that still wait for their answer."""
+        """Fail the unanswered puts into these shards."""
         self._executor.fail_pending(shards)
 
     async def _read_genuine_update(
@@ -322,17 +331,18 @@ class RedisMailboxStore:
         stored: bytes,
         removed_id: int | None = None,
     ) -> Envelope | None:
-        """Read the head of a mailbox that we claimed; forged ones are rejected first.
+        """Decode the head of a mailbox that we have leased; reject forged ones before.
 
         Args:
-            ordering_key: the ordering key.
-            token: the token of our claim.
-            stored: the head as Redis has it.
-            removed_id: the id of an update that was removed just now. A head with that
-                id lies under a false score, from which no commit would remove it.
+            ordering_key: the ordering key of the mailbox.
+            token: the token of our lease.
+            stored: the head as it is stored in Redis.
+            removed_id: the id of an update that was just removed, if any. A head with
+                the same id is forged: it has another score, so that no commit would
+                remove it.
 
         Returns:
-            The first genuine update. None: there is none, or the claim was lost.
+            The first genuine update, or None if there is none or the lease was lost.
         """
         while True:
             try:
@@ -356,9 +366,9 @@ class RedisMailboxStore:
             stored = reply
 
     def _compute_lease_end(self, command: RedisCommand) -> float:
-        """Give the end of the lease: counted from before the request was sent.
+        """Return the end of the lease, counted from before the command was sent.
 
-        While Redis settles it has run out, though it has not: the actor waits then.
+        During the replay pause report the lease as expired, so that the actor waits.
         """
         if self._replay_buffer.is_paused:
             return 0.0

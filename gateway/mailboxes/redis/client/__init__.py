@@ -1,1 +1,1 @@
-"""A pipelined Redis driver that knows no mailbox."""
+"""A pipelined Redis client for one server, a server with Sentinels, or a Cluster."""

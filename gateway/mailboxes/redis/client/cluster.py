@@ -1,9 +1,10 @@
-"""The way to Redis, be it one server or a Cluster: one connection per node.
+"""The client of a single Redis server or a Cluster: one connection per node.
 
-Which node has a shard is learned from the nodes themselves: at first everything goes to
-the one in the URL, and what belongs to another comes back with its address. So a single
-server needs no question, and a Cluster one redirect per shard. When a node fails, the
-others are asked who has its shards now.
+The client learns from redirects which node has a shard. At first it sends everything to
+the node in the URL; a node that does not have the shard answers with the address of the
+node that has it. A single server therefore needs no extra request, and a Cluster one
+redirect per shard. While a node fails, the client asks the other nodes which one has
+its shards now.
 
 Concurrency: one task per connection, and one that asks while a node of a Cluster fails.
 """
@@ -43,13 +44,14 @@ from gateway.mailboxes.redis.store_clock import (
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-"""How often the other nodes are asked while one fails."""
+"""The interval at which the other nodes are asked while a node fails."""
 
 RETRY_SECONDS = 0.02
-"""After so long a command is repeated whose slot is on the move."""
+"""The delay before a command is repeated whose slot is being moved."""
 
 MAX_REDIRECTS = 5
-"""So often a command is sent on at once. Nodes may disagree for a while."""
+"""How many redirects of a command are followed at once. Further ones are delayed,
+because nodes may disagree for a while."""
 
 NodeAddress = tuple[str, int]
 
@@ -60,13 +62,13 @@ class ClusterClient:
     Args:
         url: the server, its Sentinels, or any node of the Cluster; see
             `make_connection_factory`.
-        scripts: loaded into every server that is connected to.
-        clock: tells when a batch was sent.
-        make_factory: gives the way to make connections to the URL, or to another host
-            and port with the URL's settings.
-        on_server_time: is told the time of the server that has `TIME_SHARD`, whenever a
-            connection to it was made.
-        background: runs the tasks.
+        scripts: loaded into every server after connecting.
+        clock: measures when batches were sent.
+        make_factory: returns a factory for connections to the URL, or to another host
+            and port with the settings of the URL.
+        on_server_time: called with the time of the server that has `TIME_SHARD`,
+            whenever a connection to it has been made.
+        background: runs the background tasks.
     """
 
     def __init__(
@@ -91,29 +93,31 @@ class ClusterClient:
         self._nodes: dict[NodeAddress, PipelinedConnection] = {}
         self._owners: list[PipelinedConnection] = [self._seed] * SHARD_COUNT
         self._last_owners = [self._seed.health] * SHARD_COUNT
-        """Who was last known to have a shard; those are not forgotten for the URL."""
+        """The last known owner of each shard. In contrast to `_owners` it is not reset
+        to the node in the URL."""
         self._refresh_task: asyncio.Task[None] | None = None
 
     @property
     def is_failing(self) -> bool:
-        """True: some shard cannot be reached."""
+        """Whether the node of any shard is failing."""
         return any(owner.health.is_failing for owner in self._owners)
 
     @property
     def problem(self) -> str:
-        """What an operator has to mend, in words. Empty: nothing is known."""
+        """The problem that an operator has to fix; an empty string if none is known."""
         problems = (owner.health.problem for owner in self._owners)
         return next(filter(None, problems), "")
 
     @property
     def is_down(self) -> bool:
-        """True: no shard can be reached."""
+        """Whether there is no connection to the node of any shard."""
         return not any(owner.health.is_connected for owner in self._owners)
 
     def get_last_answer_time(self, shard: int) -> float:
-        """Tell when the node of a shard answered last.
+        """Return when the node of a shard last answered, by `Clock.uptime`.
 
-        While it does not fail, any of them: the shard may have been on another.
+        If that node is not failing, return the last answer of any node, because another
+        node may have had the shard.
         """
         last = self._last_owners[shard]
         if last.is_failing:
@@ -122,38 +126,38 @@ class ClusterClient:
         return max(node.health.last_answered_at for node in (self._seed, *nodes))
 
     def is_shard_failing(self, shard: int) -> bool:
-        """Tell whether the node of a shard fails."""
+        """Return whether the node of a shard is failing."""
         return self._owners[shard].health.is_failing
 
     @property
     def node_count(self) -> int:
-        """How many nodes have a shard, as far as known."""
+        """The number of nodes that are known to have a shard."""
         return len(set(self._owners))
 
     async def __aenter__(self) -> Self:
-        """Start to connect."""
+        """Start connecting."""
         self.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self.close()
 
     def start(self) -> None:
-        """Start to connect."""
+        """Start connecting."""
         self._seed.start()
 
     async def wait_first_attempt(self) -> None:
-        """Wait until the first attempt to connect has ended, well or badly."""
+        """Wait until the first attempt to connect has succeeded or failed."""
         await self._seed.first_attempt_ended.wait()
 
     def list_shards_on_same_node(self, shard: int) -> list[int]:
-        """List the shards that are on the node of this one, itself included."""
+        """List the shards on the node of this shard, including this one."""
         owner = self._owners[shard]
         return [other for other in range(SHARD_COUNT) if self._owners[other] is owner]
 
     async def close(self) -> None:
-        """End all connections. Whoever still waits for an answer is cancelled."""
+        """Close all connections, and cancel the missing replies."""
         if self._refresh_task is not None:
             self._refresh_task.cancel()
             await asyncio.gather(self._refresh_task, return_exceptions=True)
@@ -161,7 +165,7 @@ class ClusterClient:
             await node.close()
 
     def make_connection(self) -> AbstractConnection:
-        """Make a further connection, not yet connected, to a node that answers."""
+        """Make another connection, not yet connected, to a node that answers."""
         nodes = (self._seed, *self._nodes.values())
         connected = (node for node in nodes if node.health.is_connected)
         return next(connected, self._seed).make_connection()
@@ -204,20 +208,20 @@ class ClusterClient:
 
     def _watch_health(self, node: PipelinedConnection) -> None:
         def report_restart(last_answer_time: float) -> None:
-            # Else others have its shards, and know more.
+            # Without any shard the restart of a node loses nothing.
             if node in self._owners or node.health in self._last_owners:
                 self._on_restart(last_answer_time)
 
         node.set_health_callbacks(report_restart, self._on_recovery)
 
     def _set_owner(self, shard: int, owner: PipelinedConnection) -> None:
-        """Note that a node has a shard."""
+        """Record that a node has a shard."""
         last, self._last_owners[shard] = self._last_owners[shard], owner.health
         self._owners[shard] = owner
         owner.health.record_takeover(last)
 
     def _get_node(self, address: NodeAddress) -> PipelinedConnection:
-        """Give the connection to a node."""
+        """Return the connection to a node, which is made if necessary."""
         node = self._nodes.get(address)
         if node is None:
             host, port = address
@@ -225,7 +229,7 @@ class ClusterClient:
             node.start()
         if self._refresh_task is None:
             self._refresh_task = self._background.start(
-                "ask cluster",
+                "refresh cluster slots",
                 self._keep_refreshing,
                 max_delay=BATCH_TIMEOUT_SECONDS,
             )
@@ -234,9 +238,9 @@ class ClusterClient:
     def _redirect_command(
         self, asked_host: str, command: RedisCommand, error: AskError | TryAgainError
     ) -> None:
-        """Send a command on to the node that has its shard now, or will have it soon.
+        """Send a command to the node that has its shard now, or repeat it later.
 
-        While a slot moves, neither node can run a script over all of its keys.
+        While a slot is being moved, neither node can run a script on all of its keys.
         """
         if isinstance(error, MovedError):
             owner = self._get_node((error.host or asked_host, error.port))
@@ -255,9 +259,9 @@ class ClusterClient:
                 self._resubmit_unsent()
 
     async def _refresh_owners(self) -> None:
-        """Ask who has which shard; begin anew at the URL if nobody answers."""
+        """Ask which nodes have the shards; without an answer return to the URL."""
         for (host, _), node in list(self._nodes.items()):
-            # One that fails because it refuses may know more: it answers this always.
+            # A node that refuses other commands is failing, but answers this one.
             if not node.health.is_connected:
                 continue
             command = RedisCommand(0, (b"CLUSTER", b"SLOTS"))
@@ -266,11 +270,11 @@ class ClusterClient:
                 async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
                     self._set_owners(await command.reply, host)
                 return
-        # All addresses may have changed; the name in the URL leads to the new ones.
+        # All addresses may have changed: the host name in the URL is resolved again.
         self._owners = [self._seed] * SHARD_COUNT
 
     def _set_owners(self, ranges: Sequence[Any], asked_host: str) -> None:
-        """Take over who has which shard, from the reply to CLUSTER SLOTS."""
+        """Set the owners of all shards from the reply to CLUSTER SLOTS."""
         for first, last, (host, port, *_), *_ in ranges:
             address = (host.decode() if host else asked_host, port)
             for shard in range(SHARD_COUNT):
@@ -278,7 +282,7 @@ class ClusterClient:
                     self._set_owner(shard, self._get_node(address))
 
     def _resubmit_unsent(self) -> None:
-        """Hand over what waits for a node that does not have its shard any more."""
+        """Move unsent commands to the nodes that have their shards now."""
         for node in (self._seed, *self._nodes.values()):
             for command in node.take_unsent():
                 self.submit(command)

@@ -1,14 +1,14 @@
 """One connection to one Redis server, which all callers share: the group commit.
 
-What is asked in one turn of the event loop, and while a batch is under way, travels in
-one write and comes back in one read. At most one batch is under way: under load batches
-grow by themselves, and nobody waits while there is no load.
+Commands that are submitted in the same iteration of the event loop, or while another
+batch is in flight, are sent as one batch, in one write. At most one batch is in flight:
+under load the batches grow by themselves, and without load no command has to wait.
 
-Concurrency: one task per transport connects, and waits for the end of the connection;
-batches are written and answers handed out in callbacks of the event loop. The callers
-only wait for their answer. A caller that was cancelled leaves its answer to be read and
-dropped. A command whose answer was lost is sent again until its caller gives up: every
-command may be repeated.
+Concurrency: one task per connection connects and waits until the connection breaks.
+Batches are written and replies delivered in callbacks of the event loop. Callers only
+await their replies. The reply to a cancelled caller is read and dropped. A command
+whose reply was lost is sent again until its caller gives up, so every command must be
+safe to repeat.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.store_clock import ServerTimeCallback, ignore_server_time
 
 BATCH_TIMEOUT_SECONDS = 1.0
-"""Seconds within which a batch is answered; else the connection is taken for dead."""
+"""How long the reply to a batch may take before the connection is closed."""
 
 PURGE_THRESHOLD = 1000
-"""If nothing is sent, more are looked through for those that nobody waits for."""
+"""Queue length beyond which abandoned commands are purged while the server fails."""
 
 
 class PipelinedConnection:
@@ -45,10 +45,11 @@ class PipelinedConnection:
 
     Args:
         make_connection: makes a connection object, not yet connected.
-        scripts: loaded into every server that is connected to.
-        clock: tells when a batch was sent.
-        redirect: takes a command whose slot of a Cluster is elsewhere or on the move.
-        background: runs the task.
+        scripts: loaded into the server after connecting.
+        clock: measures when batches were sent.
+        redirect: called with a command whose Cluster slot is on another node or is
+            being moved.
+        background: runs the task that keeps the connection.
     """
 
     def __init__(
@@ -64,12 +65,11 @@ class PipelinedConnection:
         self._clock = clock
         self._redirect = redirect
         self.on_server_time: ServerTimeCallback = ignore_server_time
-        """Is told the server's time whenever a connection was made."""
+        """Called with the server's time whenever a connection has been made."""
         self._handshake = b"".join(
             (
-                encode_command(
-                    (b"TIME",)
-                ),  # first: its answer tells how long the way takes
+                # TIME comes first, so that its reply is not delayed by the others.
+                encode_command((b"TIME",)),
                 encode_command((b"INFO", b"server")),
                 *(
                     encode_command((b"SCRIPT", b"LOAD", script.source))
@@ -80,28 +80,28 @@ class PipelinedConnection:
         self._script_count = len(tuple(scripts))
         self._queue: deque[RedisCommand] = deque()
         self._batch: CommandBatch | None = None
-        """What is under way."""
+        """The batch in flight."""
         self._protocol: PipelineProtocol | None = None
         self._is_send_scheduled = False
         self._sent_at = 0.0
-        """When the batch was sent, by the time of the event loop."""
+        """When the batch was sent, by the clock of the event loop."""
         self._batch_timeout: asyncio.Timeout
         self._watchdog: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self.first_attempt_ended = asyncio.Event()
-        """The first attempt to connect has ended, well or badly."""
+        """Set when the first attempt to connect has succeeded or failed."""
         self.health = ServerHealth(clock)
-        """How the server is doing."""
+        """The health of the server."""
         self._purge_length = PURGE_THRESHOLD
 
     def start(self) -> None:
-        """Start to connect."""
+        """Start connecting."""
         self._task = self._background.start(
-            "redis", self._keep_connected, max_delay=BATCH_TIMEOUT_SECONDS
+            "redis connection", self._keep_connected, max_delay=BATCH_TIMEOUT_SECONDS
         )
 
     async def close(self) -> None:
-        """End the connection. Whoever still waits for an answer is cancelled."""
+        """Close the connection, and cancel the missing replies."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -126,7 +126,7 @@ class PipelinedConnection:
             self._purge_length = 2 * len(self._queue) + PURGE_THRESHOLD
 
     def take_unsent(self) -> list[RedisCommand]:
-        """Take back what was not sent yet, and is still waited for."""
+        """Remove and return the unsent commands whose callers still wait."""
         unsent = [command for command in self._queue if not command.reply.done()]
         self._queue.clear()
         return unsent
@@ -136,7 +136,7 @@ class PipelinedConnection:
             connection = self.make_connection()
             try:
                 await self._connect_and_serve(connection)
-            except Exception as error:  # noqa: BLE001 - no error may end the transport
+            except Exception as error:  # noqa: BLE001 - the task must go on
                 self.health.record_failure(error)
             finally:
                 self.first_attempt_ended.set()
@@ -147,15 +147,16 @@ class PipelinedConnection:
             await asyncio.sleep(self.health.next_retry_delay())
 
     async def _connect_and_serve(self, connection: AbstractConnection) -> None:
-        """Connect and answer commands, until something fails."""
+        """Connect and serve commands until something fails."""
         async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
             asked_at = self._clock.uptime()
             await connection.send_packed_command(self._handshake, check_health=False)
-            with contextlib.suppress(ResponseError):  # not everybody may ask
+            # Redis may not permit this user to send TIME or INFO.
+            with contextlib.suppress(ResponseError):
                 self._report_server_time(asked_at, *await connection.read_response())
             info = b""
-            with contextlib.suppress(ResponseError):  # as above
+            with contextlib.suppress(ResponseError):
                 info = await connection.read_response()
             for _ in range(self._script_count):
                 await connection.read_response()
@@ -173,14 +174,14 @@ class PipelinedConnection:
         self.on_server_time(server_time, asked_at, self._clock.uptime())
 
     def _schedule_send(self) -> None:
-        """Send what waits at the end of this turn, unless a batch is under way."""
+        """Send the queue at the end of this iteration, unless a batch is in flight."""
         if self._protocol is None or self._batch is not None or self._is_send_scheduled:
             return
         self._is_send_scheduled = True
         asyncio.get_running_loop().call_soon(self._send_batch)
 
     def _send_batch(self) -> None:
-        """Send a batch."""
+        """Send the next batch, if the queue has commands."""
         self._is_send_scheduled = False
         if self._protocol is None:
             return
@@ -190,7 +191,7 @@ class PipelinedConnection:
             self._watchdog = loop.call_later(
                 BATCH_TIMEOUT_SECONDS, self._check_batch_timeout
             )
-        # Known before it is filled: whatever goes wrong, the watchdog sees it.
+        # Set before it is filled, so that the watchdog notices any failure in between.
         batch = self._batch = CommandBatch()
         packed = batch.fill(self._queue, self._clock.uptime())
         if packed:
@@ -199,7 +200,7 @@ class PipelinedConnection:
             self._batch = None
 
     def _check_batch_timeout(self) -> None:
-        """End the connection if the batch is late. One timer does for many batches."""
+        """Close the connection if the batch is late. One timer serves many batches."""
         self._watchdog = None
         if self._batch is None:
             return
@@ -210,11 +211,11 @@ class PipelinedConnection:
         else:
             self._watchdog = loop.call_at(end, self._check_batch_timeout)
 
-    def _handle_reply(self, reply: Any) -> None:  # noqa: ANN401 - as Redis answers
-        """Hand out the next answer. What is raised ends the connection."""
+    def _handle_reply(self, reply: Any) -> None:  # noqa: ANN401 - any reply
+        """Deliver the next reply. An exception closes the connection."""
         batch = self._batch
         if batch is None:
-            raise InvalidResponse("an answer that nobody asked for")
+            raise InvalidResponse("a reply without a command")
         if batch.handle_reply(reply):
             batch.finish(self._redirect)
             self._batch = None

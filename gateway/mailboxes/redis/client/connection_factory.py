@@ -1,4 +1,4 @@
-"""How connections to Redis are made: no retries, no deadlines but our own."""
+"""Creates Redis connections without redis-py's own retries and timeouts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,15 @@ ConnectionFactory = Callable[[], AbstractConnection]
 
 
 def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # noqa: ANN401 - redis-py's options
-    """Give a way to make connections.
+    """Return a factory for connections.
 
     Args:
-        url: redis://, rediss:// or unix://, as redis-py reads it, or that of Sentinels,
-            see `parse_sentinel_url`.
-        address: the host and port to connect to in place of the URL's.
+        url: a redis://, rediss:// or unix:// URL in the form of redis-py, or a URL of
+            Sentinels; see `parse_sentinel_url`.
+        address: the host and port to connect to instead of those in the URL.
 
     Raises:
-        ValueError: it is no such URL. The text does not quote it.
+        ValueError: the URL is invalid. The message does not quote it.
     """
     parse = (
         parse_sentinel_url if urlsplit(url).scheme in SENTINEL_SCHEMES else parse_url
@@ -34,8 +34,8 @@ def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # n
     connection_class: type[AbstractConnection] = options.pop(
         "connection_class", Connection
     )
-    # redis-py's own deadlines and repetitions take seconds per call where a server
-    # refuses, and a minute where it is silent.
+    # redis-py's own timeouts and retries take seconds per call if a server refuses it,
+    # and a minute if the server does not answer.
     options |= {
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": None,
@@ -50,10 +50,10 @@ def make_connection_factory(url: str, **address: Any) -> ConnectionFactory:  # n
 
 
 def is_unprotected(url: str) -> bool:
-    """Return whether a Redis elsewhere is spoken to without a password or TLS.
+    """Return whether a URL leads to another host without a password and without TLS.
 
     Args:
-        url: one that `make_connection_factory` takes.
+        url: a URL that `make_connection_factory` accepts.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "redis+sentinel"}:
@@ -72,17 +72,18 @@ def is_unprotected(url: str) -> bool:
 
 
 def make_checked_connection_factory(url: str) -> ConnectionFactory:
-    """Do the same for a URL that nothing is known of yet.
+    """Return a factory for connections, after checking a URL from the settings.
 
     Raises:
-        ConfigurationError: it cannot be used.
+        ConfigurationError: the URL is invalid.
     """
     try:
         make_connection = make_connection_factory(url)
         make_connection()
     except (TypeError, ValueError):
-        # redis-py takes every word of the query for a setting; its errors quote them.
+        # redis-py takes every parameter of the query for a setting, and its errors
+        # quote them, so they are not passed on.
         raise ConfigurationError(
-            ["REDIS_URL: has settings that are none of redis-py"]
+            ["REDIS_URL: has a setting that redis-py does not have"]
         ) from None
     return make_connection

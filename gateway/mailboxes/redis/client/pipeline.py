@@ -1,4 +1,4 @@
-"""Commands that travel in one write, and what becomes of each."""
+"""A batch of commands that are sent in one write, and the handling of its replies."""
 
 import logging
 from collections import deque
@@ -20,17 +20,17 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 MAX_BATCH_COMMANDS, MAX_BATCH_BYTES = 500, 1 << 20
-"""Of one batch: Redis does it well within the deadline."""
+"""The maximum size of a batch: Redis executes that well within the batch timeout."""
 
 RedirectCallback = Callable[[RedisCommand, AskError | TryAgainError], None]
-"""Takes a command whose slot of a Cluster is elsewhere or on the move."""
+"""Called with a command whose Cluster slot is on another node or is being moved."""
 
 _TRANSIENT_ERROR_CODES = ("MISCONF ", "BUSY ", "NOREPLICAS ", "UNKILLABLE ")
-"""Codes that redis-py has no class for: they pass, so the command is repeated."""
+"""Codes of temporary errors without a redis-py class. The command is repeated."""
 
 
 class CommandBatch:
-    """What is under way."""
+    """The commands of one batch, whose replies arrive in the same order."""
 
     __slots__ = ("_commands", "_redirected", "_reply_count", "_transient_error")
 
@@ -41,20 +41,20 @@ class CommandBatch:
         self._transient_error: Exception | None = None
 
     def __len__(self) -> int:
-        """Give how many answers there will be."""
+        """Return the number of commands, which is also the number of replies."""
         return len(self._commands)
 
     @property
     def unanswered(self) -> list[RedisCommand]:
-        """What is still waited for."""
+        """The commands whose callers still wait for a reply."""
         return [command for command in self._commands if not command.reply.done()]
 
     def fill(self, queue: deque[RedisCommand], sent_at: float) -> bytes:
-        """Move commands from the queue into the batch; give them as one write.
+        """Move commands from the queue into the batch, and return them encoded.
 
         Args:
-            queue: what waits.
-            sent_at: the time, by `Clock.uptime`.
+            queue: the unsent commands.
+            sent_at: the current time, by `Clock.uptime`.
         """
         packed = []
         size = 0
@@ -70,11 +70,12 @@ class CommandBatch:
             size += len(packed[-1])
         return b"".join(packed)
 
-    def handle_reply(self, reply: Any) -> bool:  # noqa: ANN401 - as Redis answers
-        """Hand out the next answer. True: it was the last.
+    def handle_reply(self, reply: Any) -> bool:  # noqa: ANN401 - any reply
+        """Deliver the next reply. Return whether it was the last one.
 
         Raises:
-            Exception: it is none, because the server lets nobody in.
+            Exception: the reply concerns the connection, not a command; for example the
+                server does not accept the login.
         """
         command = self._commands[self._reply_count]
         self._reply_count += 1
@@ -85,10 +86,10 @@ class CommandBatch:
         return self._reply_count == len(self._commands)
 
     def finish(self, redirect: RedirectCallback) -> None:
-        """Send on what went astray.
+        """Redirect commands to other nodes, once all replies have arrived.
 
         Raises:
-            Exception: the server refused something that is to be repeated.
+            Exception: a temporary error, after which commands have to be repeated.
         """
         for command, redirection in self._redirected:
             self._commands.remove(command)
@@ -98,9 +99,10 @@ class CommandBatch:
             raise self._transient_error
 
     def _handle_error(self, command: RedisCommand, error: Exception) -> None:
-        """Take an error as the answer, or note what it tells to do.
+        """Fail the command with the error, or record a redirection or temporary error.
 
-        redis-py takes the code out of the text, so the class is what tells.
+        redis-py removes the error code from the text if it has a class for the code, so
+        the class decides.
         """
         answer: StoreError
         if not isinstance(error, ResponseError):
@@ -115,7 +117,7 @@ class CommandBatch:
         ):
             answer = StoreError("Redis refused a command")
             logger.error(
-                "redis refused a command", extra={"error": summarize_error(error)}
+                "redis_command_refused", extra={"error": summarize_error(error)}
             )
         else:
             self._transient_error = error
@@ -125,6 +127,6 @@ class CommandBatch:
 
 
 def encode_command(arguments: tuple[Argument, ...]) -> bytes:
-    """Write a command in the protocol of Redis."""
+    """Encode a command in the protocol of Redis."""
     packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # a longer tuple
     return packed

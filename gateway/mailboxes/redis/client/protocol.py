@@ -1,13 +1,12 @@
-"""The bytes of one connection: batches out, answers in.
+"""The protocol of one connection: writes batches and parses replies.
 
-redis-py makes the connection: address, TLS, password, database. Then its asyncio
-transport gets a protocol of ours, which hands out every answer in the turn of the event
-loop that read it. redis-py's way to an answer costs three coroutines, a stream and a
-task that wakes up, which is most of what a Redis costs this process.
+redis-py opens the connection, with TLS, login and database. After that its asyncio
+transport gets this protocol, which delivers every reply in the same iteration of the
+event loop in which it was read. redis-py itself needs three coroutines, a stream and
+the wake-up of a task per reply, which is most of the cost of Redis in this process.
 
-Concurrency: all of it happens in callbacks of the event loop. `wait_closed` only waits
-    for the
-end of the connection.
+Concurrency: everything happens in callbacks of the event loop. `wait_closed` only waits
+until the connection breaks.
 """
 
 import asyncio
@@ -20,17 +19,18 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import InvalidResponse
 
 ReplyCallback = Callable[[Any], None]
-"""Takes the next answer, be it an error. What it raises ends the line."""
+"""Called with the next reply, which may be an error. An exception from it closes the
+connection."""
 
 _INCOMPLETE = object()
 
 
 class PipelineProtocol(asyncio.Protocol):
-    """A connection that carries batches. There is one under way at most.
+    """The protocol of a connection with at most one batch in flight.
 
     Args:
-        transport: of a connection that was made, and that nothing is under way on.
-        take: takes the answers.
+        transport: the transport of an open connection without pending replies.
+        on_reply: called with each reply.
     """
 
     def __init__(self, transport: asyncio.Transport, on_reply: ReplyCallback) -> None:
@@ -50,13 +50,17 @@ class PipelineProtocol(asyncio.Protocol):
             self.connection_lost(None)
 
     async def wait_closed(self) -> None:
-        """Carry batches, until an error says why no more of them."""
+        """Wait until the connection breaks.
+
+        Raises:
+            Exception: the reason; always raised.
+        """
         await self._closed
 
     def send(self, packed: bytes, reply_count: int) -> None:
-        """Write a batch, and take so many answers.
+        """Write a batch, and expect `reply_count` replies.
 
-        A connection that broke while nobody asked is noticed here.
+        If the connection broke while no batch was in flight, the error is reported now.
         """
         self._missing_replies = reply_count
         if self._error is not None:
@@ -65,7 +69,7 @@ class PipelineProtocol(asyncio.Protocol):
             self._transport.write(packed)
 
     def data_received(self, data: bytes) -> None:
-        """Take the answers in it."""
+        """Parse and deliver the replies in the data."""
         if self._error is not None:
             return
         reader = self._reader
@@ -74,11 +78,11 @@ class PipelineProtocol(asyncio.Protocol):
             while (reply := reader.gets()) is not _INCOMPLETE:
                 self._on_reply(reply)
                 self._missing_replies -= 1
-        except Exception as error:  # noqa: BLE001 - it ends the line, which is told
+        except Exception as error:  # noqa: BLE001 - `wait_closed` raises it
             self._fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that there is no connection any more."""
+        """Record that the connection is closed."""
         self._fail(exc or ConnectionLost("the server closed the connection"))
 
     def _fail(self, error: Exception) -> None:
@@ -90,9 +94,9 @@ class PipelineProtocol(asyncio.Protocol):
 def attach_protocol(
     connection: AbstractConnection, on_reply: ReplyCallback
 ) -> PipelineProtocol:
-    """Make a line of a connection that redis-py made.
+    """Attach our protocol to a connection that redis-py opened.
 
-    The transport is no public part of redis-py; a test says whether it is still there.
+    The transport is not public in redis-py; a test checks that it is still there.
     """
     transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
     return PipelineProtocol(transport, on_reply)

@@ -1,27 +1,27 @@
-"""What an operator has to mend where Redis refuses a gateway, in words."""
+"""Explains to an operator how to fix a refusal by Redis."""
 
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 
 def explain_refusal(error: BaseException) -> str:
-    """Say what to do about an error of Redis. Empty: nothing, or nobody knows.
+    """Return what to do about an error of Redis, or an empty string if unknown.
 
-    Neither the address nor the user nor the password is ever in it.
+    The text never contains the address, the user or the password.
     """
     if isinstance(error, AuthenticationError):
-        # Redis answers NOAUTH, of which redis-py leaves the text, or WRONGPASS.
+        # The error is NOAUTH or WRONGPASS. redis-py removes the code, but not the text.
         if "required" in str(error).lower():
             return (
-                "Redis wants a password: put it into REDIS_URL, as"
+                "Redis requires a password: add it to REDIS_URL, as"
                 " redis://user:password@host:6379"
             )
         return (
-            "Redis refuses the user or the password in REDIS_URL: correct them there,"
-            " or in Redis"
+            "Redis rejects the user or the password in REDIS_URL: correct them there or"
+            " in Redis"
         )
     if isinstance(error, NoPermissionError):
         return (
-            "the user in REDIS_URL may not do all that a gateway does: give it the"
-            " rights that deploy/compose.yaml gives"
+            "the user in REDIS_URL lacks permissions that a gateway needs: grant it the"
+            " permissions listed in deploy/compose.yaml"
         )
     return ""

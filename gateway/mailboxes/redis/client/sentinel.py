@@ -1,14 +1,14 @@
-"""A Redis that Sentinels watch: they know which server is the master.
+"""Connections to a Redis that Sentinels monitor: they know which server is the master.
 
-They are asked before every connection. So whatever ends a connection, be it that the
-master died or that it refuses to write because it is a replica now, the next one leads
-to its successor.
+The Sentinels are asked before every connection. Whenever a connection ends, because the
+master failed or because it is a replica now and refuses writes, the next connection
+therefore leads to the new master.
 
-A master that lives may have a successor long before it hears of it itself (Sentinels
-wait 8 s after a failover), and what it accepts meanwhile is lost. So they are asked
-again and again, and a connection to it is ended.
+After a failover the old master may be alive and not know of it for a while (Sentinels
+wait 8 s before they reconfigure it). Writes that it accepts in that time are lost. The
+Sentinels are therefore asked regularly, and a connection to an old master is closed.
 
-Concurrency: one task per connection asks. It ends with it.
+Concurrency: each connection has one task that asks, which ends with the connection.
 """
 
 import asyncio
@@ -27,23 +27,25 @@ from gateway.background import BackgroundTasks
 
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 DEFAULT_PORT = 26379
-"""The port of a Sentinel that has none in the URL: Redis' own default."""
+"""The port of a Sentinel without one in the URL: the default of Redis."""
 
 SENTINEL_TIMEOUT_SECONDS = 0.3
-"""For so long a Sentinel is asked. Two that are silent leave time for a third one."""
+"""The timeout of one Sentinel: if two do not answer, a third can still be asked."""
 
 WATCH_SECONDS = 0.5
-"""How often they are asked. All workers leave well before any claims a lane again."""
+"""The interval at which the Sentinels are asked. It is short enough for all workers to
+leave an old master well before any of them acquires a lease again."""
 
 
 class MasterConnection(Connection):
-    """A connection to whoever is the master when it is made.
+    """A connection to the server that is the master when the connection is opened.
 
     Args:
-        sentinels: host and port of each.
-        service: the name that they have for the master and its replicas.
-        asking: how to connect to them, as redis-py takes it.
-        options: how to connect to the master, but for its address.
+        sentinels: the host and port of each Sentinel.
+        service: the Sentinels' name for the master and its replicas.
+        sentinel_options: redis-py's options for connections to the Sentinels.
+        options: redis-py's options for the connection to the master, without its
+            address.
     """
 
     def __init__(
@@ -59,22 +61,22 @@ class MasterConnection(Connection):
         self._service = service
         self._sentinel_options = sentinel_options
         self.background = BackgroundTasks()
-        """Runs the task that asks; whoever made the connection may set another one."""
+        """Runs the task that asks the Sentinels. May be replaced before connecting."""
         self._watch_task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """Ask for the master, and connect to it.
+        """Ask the Sentinels for the master, and connect to it.
 
         Raises:
-            RedisError: there is none, or it cannot be reached.
+            RedisError: no Sentinel knows the master, or it cannot be reached.
         """
         async with self._open_sentinels() as sentinels:
             self.host, self.port = await self._find_master(sentinels)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
-        self._watch_task = self.background.start("ask sentinels", self._watch_master)
+        self._watch_task = self.background.start("watch sentinels", self._watch_master)
 
     async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
-        """End the connection."""
+        """Close the connection."""
         watch_task, self._watch_task = self._watch_task, None
         if watch_task is not None:
             watch_task.cancel()
@@ -82,20 +84,20 @@ class MasterConnection(Connection):
         await super().disconnect(*args, **options)
 
     async def _watch_master(self) -> None:
-        """End the connection when there is another master."""
+        """Close the connection when another server has become the master."""
         master = self.host, self.port
         async with self._open_sentinels() as sentinels:
             while master == (self.host, self.port):
                 await asyncio.sleep(WATCH_SECONDS)
-                with contextlib.suppress(RedisError):  # they may be about to choose one
+                with contextlib.suppress(RedisError):  # an election may be in progress
                     master = await self._find_master(sentinels)
-        # Not by `disconnect`: redis-py would make the same connection again, unasked.
+        # Without `disconnect`, after which redis-py would reconnect by itself.
         if self._writer is not None:
             self._writer.close()
 
     @contextlib.asynccontextmanager
     async def _open_sentinels(self) -> AsyncIterator[Sequence[Sentinel]]:
-        """Give a client of each Sentinel. It connects when it is asked."""
+        """Yield a client for each Sentinel, which connects when it is first used."""
         sentinels = [
             Sentinel([address], sentinel_kwargs=self._sentinel_options)  # type: ignore[no-untyped-call]  # redis-py
             for address in self._sentinels
@@ -107,7 +109,13 @@ class MasterConnection(Connection):
                 await sentinel.aclose()
 
     async def _find_master(self, sentinels: Sequence[Sentinel]) -> tuple[str, int]:
-        """Ask one Sentinel after the other. redis-py stops at one that refuses."""
+        """Ask one Sentinel after another for the address of the master.
+
+        Given all of them at once, redis-py would stop at the first one that refuses.
+
+        Raises:
+            MasterNotFoundError: no Sentinel knows the master.
+        """
         for sentinel in sentinels:
             with contextlib.suppress(RedisError):
                 address: tuple[str, int] = await sentinel.discover_master(self._service)
@@ -116,20 +124,21 @@ class MasterConnection(Connection):
 
 
 class SecureMasterConnection(MasterConnection, SSLConnection):
-    """The same over TLS."""
+    """A `MasterConnection` over TLS."""
 
 
 def parse_sentinel_url(url: str) -> dict[str, Any]:
-    """Read redis+sentinel://user:password@host:port,host:port/service/database.
+    """Parse redis+sentinel://user:password@host:port,host:port/service/database.
 
-    What follows a "?" are redis-py's settings, as in its own URLs, and the Sentinels'
-    `sentinel_username` and `sentinel_password`. With "rediss" all connections have TLS.
+    The query may contain redis-py's settings, as in its own URLs, and the login for the
+    Sentinels as `sentinel_username` and `sentinel_password`. With the scheme
+    "rediss+sentinel" all connections use TLS.
 
     Returns:
-        The options of a connection, its class included.
+        The options of a connection, including its class.
 
     Raises:
-        ValueError: it is no such URL. The text does not quote it.
+        ValueError: the URL is invalid. The message does not quote it.
     """
     parts = urlsplit(url)
     login, at, hosts = parts.netloc.rpartition("@")
@@ -150,7 +159,7 @@ def parse_sentinel_url(url: str) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": SENTINEL_TIMEOUT_SECONDS,
         "socket_connect_timeout": SENTINEL_TIMEOUT_SECONDS,
-        # As to the master: nothing is said but the question.
+        # As for the master: redis-py sends no commands of its own.
         "protocol": 2,
         "driver_info": None,
     }

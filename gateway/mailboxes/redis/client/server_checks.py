@@ -1,4 +1,4 @@
-"""What the Redis that was found means for the promise that nothing accepted is lost."""
+"""Checks whether the settings of a Redis server put accepted updates at risk."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,15 @@ from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 from gateway.mailboxes.redis.client.refusals import explain_refusal
 
 MIN_REDIS_VERSION = (7, 0)
-"""Before, an error inside of a script did not tell its kind."""
+"""The first version in which an error inside a script keeps its error code."""
 
 
 async def check_durability(make_connection: ConnectionFactory) -> list[str]:
-    """Ask a server for its settings. Returns one warning for each that weakens us.
+    """Return a warning for each server setting that puts accepted updates at risk.
 
     Raises:
-        StoreUnavailable: it does not answer, or refuses; says what to do then.
+        StoreUnavailable: the server does not answer or refuses the connection. The
+            message says what to do.
     """
     connection = make_connection()
     try:
@@ -27,15 +28,15 @@ async def check_durability(make_connection: ConnectionFactory) -> list[str]:
             await connection.send_command("INFO")
             settings = _parse_info(await connection.read_response())
             await connection.send_command("CONFIG", "GET", "appendfsync")
-            # Hosted servers tell nobody.
+            # Hosted servers often disable CONFIG.
             with contextlib.suppress(ResponseError, ValueError):
                 _, settings["appendfsync"] = map(
                     _decode, await connection.read_response()
                 )
     except NoPermissionError:
         warning = (
-            "Redis gives its user no INFO: nobody notices that another process answers,"
-            " and what that one lacks is not put again; allow it"
+            "Redis permits no INFO: the gateway cannot notice that Redis has"
+            " restarted and would not replay updates that were lost; permit INFO"
         )
         return [warning]
     except (RedisError, OSError) as error:
@@ -59,16 +60,16 @@ def _list_warnings(settings: dict[str, str]) -> list[str]:
         )
     if settings.get("aof_enabled") != "1":
         warnings.append(
-            "Redis keeps no append-only file: a restart of it loses accepted updates;"
-            " set appendonly yes"
+            "Redis writes no append-only file: a restart of Redis loses accepted"
+            " updates; set appendonly yes"
         )
     elif settings.get("appendfsync") == "no":
         warnings.append(
-            "Redis leaves it to the system when its file is written: a crash of its"
-            " host can lose half a minute; set appendfsync everysec"
+            "Redis does not sync its append-only file: a crash of its host can lose"
+            " half a minute of updates; set appendfsync everysec"
         )
     if settings.get("role") == "slave":
-        warnings.append("Redis is a replica and takes no updates")
+        warnings.append("Redis is a replica and accepts no updates")
     return warnings
 
 

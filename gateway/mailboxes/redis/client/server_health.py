@@ -1,4 +1,4 @@
-"""How a server is doing, as one connection to it sees it."""
+"""The health of a server, as seen by one connection to it."""
 
 import logging
 import random
@@ -14,28 +14,31 @@ from gateway.observability.logging import summarize_error
 logger = logging.getLogger(__name__)
 
 MIN_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.02, 0.25
-"""Seconds between attempts to connect; each may be cut by half, so that they spread."""
+"""Delays between attempts to connect. Jitter shortens each by up to a half."""
 
 MAX_REFUSED_DELAY_SECONDS = 1.0
-"""The longest delay for a server that answers, but refuses: that lasts for a while."""
+"""The longest delay if a server answers but refuses, which usually lasts longer."""
 
 REFUSAL_MEMORY_SECONDS = 2.0
-"""A server that refused is failing until it has not refused for so long."""
+"""How long a server counts as failing after it refused something."""
 
 
 class ServerHealth:
-    """Whether a server fails, and since when. Tells when it is back.
+    """Whether a server is failing, and since when. Reports restarts and recoveries.
+
+    All times are by `Clock.uptime`.
 
     Attributes:
-        is_connected: there is a connection to it.
-        is_failing: the last attempt to talk to it failed, or it refused something
-            lately.
-        last_answered_at: when it answered last, by `Clock.uptime`.
-        failing_since: when it had answered last before it failed, this time or last.
-        recovered_at: since when it does not fail any more.
-        problem: what an operator has to mend, in words. Empty: nothing is known.
-        run_id: names the process. Empty: it has not said so yet.
-        on_restart, on_return: see `RedisClient.set_health_callbacks`.
+        is_connected: whether there is a connection.
+        is_failing: whether the last attempt to use the server failed, or the server
+            refused something recently.
+        last_answered_at: the time of the last answer.
+        failing_since: the time of the last answer before the current or last failure.
+        recovered_at: the time of the last recovery.
+        problem: the problem that an operator has to fix; an empty string if none is
+            known.
+        run_id: the id of the server process; empty if unknown.
+        on_restart, on_recovery: see `RedisClient.set_health_callbacks`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -52,29 +55,30 @@ class ServerHealth:
         self._retry_delay = 0.0
         self.run_id = b""
         self._predecessor = b"", 0.0
-        """The run id of whom it succeeded last, and when that one had answered last."""
+        """The run id of the last predecessor, and the time of its last answer."""
 
     def record_connection(self, info: bytes) -> None:
-        """Note that there is a connection.
+        """Record a new connection.
 
         Args:
-            info: what the server says of itself. Empty: it does not say.
+            info: the reply to INFO; empty if the server does not permit it.
         """
         self.is_connected = True
         _, _, rest = info.partition(b"run_id:")
         run_id, _, _ = rest.partition(b"\r\n")
         known_run_id, self.run_id = self.run_id, run_id
         if known_run_id and run_id != known_run_id:
-            logger.warning("redis is another process than before")
-            self._refusing_until = 0.0  # that one refused nothing yet
+            logger.warning("redis_restarted")
+            self._refusing_until = 0.0  # the new process has not refused anything
             self.on_restart(self.last_answered_at)
         self.record_answers()
 
     def record_takeover(self, predecessor: "ServerHealth") -> None:
-        """Have something now that another server had.
+        """Take over shards from another server.
 
-        If that one fails, this was its replica, and lacks what it was not sent in time.
-        So it is if that one is back already, and says itself who has it now.
+        If the predecessor is failing, or recovered less than `REFUSAL_MEMORY_SECONDS`
+        ago, this server was its replica and may lack its last writes. They have to be
+        replayed, so `on_restart` is called.
         """
         has_recovered = not predecessor.is_failing
         if (
@@ -86,14 +90,15 @@ class ServerHealth:
         lost = predecessor.run_id, predecessor.failing_since
         if self.run_id == predecessor.run_id or self._predecessor == lost:
             return
-        self._predecessor = lost  # it gets its shards one after the other
+        # Recorded because shards are taken over one by one: one call is enough.
+        self._predecessor = lost
         if self.run_id:
             self.on_restart(predecessor.failing_since)
-        else:  # nobody talked to it yet: it may be the same, at another address
+        else:  # still unknown: it may be the same process at another address
             self.run_id, self.last_answered_at = lost
 
     def record_answers(self) -> None:
-        """Note that it answered all that it was asked."""
+        """Record that the server answered without a refusal."""
         now = self.last_answered_at = self._clock.uptime()
         if now < self._refusing_until:
             return
@@ -102,13 +107,13 @@ class ServerHealth:
             self.is_failing = False
             self.problem = ""
             self.recovered_at = now
-            logger.warning("redis is back")
+            logger.warning("redis_recovered")
             self.on_recovery(now - self.failing_since)
 
     def record_failure(self, error: Exception) -> None:
-        """Note that it did not, or refused something.
+        """Record that the server failed or refused something.
 
-        The first of a row is logged, and later ones that an operator has to mend.
+        Logs the first failure of a series, and every new problem for an operator.
         """
         self.is_connected = False
         is_refusal = isinstance(error, ResponseError)
@@ -117,17 +122,17 @@ class ServerHealth:
         problem = explain_refusal(error)
         if problem and problem != self.problem:
             self.problem = problem
-            logger.error("redis refuses this gateway", extra={"reason": problem})
+            logger.error("redis_access_refused", extra={"reason": problem})
         if self.is_failing:
             return
         self.is_failing = True
         self.failing_since = self.last_answered_at
         expected = isinstance(error, RedisError | OSError)
         level = logging.WARNING if expected else logging.ERROR
-        logger.log(level, "redis is failing", extra={"error": summarize_error(error)})
+        logger.log(level, "redis_failing", extra={"error": summarize_error(error)})
 
     def next_retry_delay(self) -> float:
-        """Give the seconds to wait before the next attempt."""
+        """Return the seconds to wait before the next attempt."""
         delay = self._retry_delay * random.uniform(0.5, 1)  # noqa: S311 - jitter
         is_refusal = self._clock.uptime() < self._refusing_until
         max_delay = MAX_REFUSED_DELAY_SECONDS if is_refusal else MAX_DELAY_SECONDS

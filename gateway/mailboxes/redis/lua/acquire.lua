@@ -1,9 +1,11 @@
--- Acquires the lease of a claimable mailbox, and counts the owners that vanished with its head.
+-- Acquires the lease of a claimable mailbox, and counts the owners lost with its head.
 -- KEYS  1 mailbox  2 state  3 pending  4 leases
--- ARGV  1 ordering key  2 token  3 lease in ms  4 owner losses up to which the head is not suspected
---       then the pauses in ms after one more loss, two more, ...; the last one holds
---       for all further losses
--- Returns 0 not claimable, or not before a pause is over; acquired: {state, head, owner losses, owner crashes}
+-- ARGV  1 ordering key  2 token  3 lease in ms
+--       4 number of owner losses up to which the head is not suspected
+--       5... pauses in ms after one more loss, two more, ...; the last pause applies to
+--       all further losses
+-- Returns {state, head, owner losses, owner crashes} if the lease was acquired;
+--       0 if the mailbox is not claimable, or not before the end of a pause
 local claimable_at = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not claimable_at then return 0 end
 local time = redis.call('TIME')
@@ -16,7 +18,7 @@ if not head[1] then
   redis.call('HDEL', KEYS[4], ARGV[1], '!' .. ARGV[1])
   return 0
 end
--- First of all writes, because it frees: a full Redis lets the others pass then.
+-- The first write frees memory, so that a full Redis accepts the others.
 redis.call('HDEL', KEYS[4], ARGV[1])
 local suspicion = redis.call('HGET', KEYS[4], '!' .. ARGV[1]) or ''
 local id, losses, crashes, stage, noted_token = string.match(suspicion, '^(%d+) (%d+) (%d+) ?([-+]?)(.*)$')
@@ -26,7 +28,7 @@ else
   losses, crashes, noted_token = 0, 0, ''
 end
 local max_unsuspected = tonumber(ARGV[4])
-if owner and owner ~= ARGV[2] then -- it vanished
+if owner and owner ~= ARGV[2] then -- its lease expired without a release
   if noted_token ~= owner then stage = '' end
   if stage ~= '-' then losses = losses + 1 end
   if stage == '+' then crashes = crashes + 1 end
@@ -37,7 +39,7 @@ if owner and owner ~= ARGV[2] then -- it vanished
   end
 end
 if losses > max_unsuspected then
-  -- Its actor has yet to begin: nothing of that is the update's doing.
+  -- The new owner has not started a step yet: '-' keeps its loss from being counted.
   redis.call('HSET', KEYS[4], '!' .. ARGV[1], head[2] .. ' ' .. losses .. ' ' .. crashes .. ' -' .. ARGV[2])
 elseif losses > 0 then
   redis.call('HSET', KEYS[4], '!' .. ARGV[1], head[2] .. ' ' .. losses .. ' ' .. crashes)

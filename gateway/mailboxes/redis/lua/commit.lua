@@ -2,10 +2,12 @@
 -- KEYS  1 mailbox  2 state  3 pending  4 leases  5 dead letters
 -- ARGV  1 ordering key  2 update_id  3 token  4 state  5 lifetime of the state in s
 --       6 lease in ms (0: release it)
---       7 reason for a dead letter ('': none)  8 its time  9 how many of them are kept
---       10 for how many ms
--- Returns 0 not our lease; 2 not our lease any more, but this very commit took effect;
---       1 empty or released; else the next update
+--       7 reason for a dead letter ('': no dead letter)  8 its time
+--       9 maximum number of dead letters  10 their retention time in ms
+-- Returns the next update;
+--       0 if the lease is not ours, and nothing was changed;
+--       1 if the mailbox is empty or was released;
+--       2 if the lease is not ours any more, but this commit took effect earlier
 if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3] then
   return redis.call('GET', KEYS[2]) == ARGV[4] and 2 or 0
 end
@@ -13,7 +15,7 @@ local dead_letter
 if ARGV[7] ~= '' then
   dead_letter = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[2], 'BYSCORE')[1]
 end
--- First of all writes, because it frees: a full Redis lets the others pass then.
+-- The first write frees memory, so that a full Redis accepts the others.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[2], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
 if dead_letter then

@@ -1,9 +1,10 @@
--- Lists the claimable mailboxes of one shard, longest waiting first, by their ordering keys.
+-- Lists the ordering keys of one shard's claimable mailboxes, longest waiting first.
 -- KEYS  1 pending  2 generation  3 dead letters  4 rejected letters
--- ARGV  1 how many at most  2 a new generation, for a shard that has none
---       3 remove letters that are older than so many ms (0: remove none)
--- Returns {generation, mailboxes with updates, dead letters, rejected letters, now,
---        {ordering key, claimable at, ...}}, times in ms of Redis
+-- ARGV  1 maximum number of ordering keys  2 generation to store if the shard has none
+--       3 retention time in ms: remove older letters (0: remove none)
+-- Returns {generation, number of mailboxes with updates, number of dead letters,
+--       number of rejected letters, now, {ordering key, claimable at, ...}},
+--       with times of Redis in ms
 local generation = redis.call('GET', KEYS[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -14,7 +15,8 @@ if ARGV[3] ~= '0' then
 end
 if not generation then
   generation = ARGV[2]
-  redis.call('ZREM', KEYS[1], '') -- frees nothing, but a full Redis lets the other pass then
+  -- Removes nothing. If a full Redis accepts a script's first write, it accepts all.
+  redis.call('ZREM', KEYS[1], '')
   redis.call('SET', KEYS[2], generation)
 end
 local ordering_keys = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1], 'WITHSCORES')

@@ -1,8 +1,10 @@
 -- Moves a forged member of a mailbox to the rejected letters; returns the next update.
 -- KEYS  1 mailbox  2 pending  3 leases  4 rejected letters
--- ARGV  1 ordering key  2 token  3 member  4 reason  5 its time  6 how many letters are kept
---       7 for how many ms  8 lease in ms
--- Returns 0 not our lease; 1 the mailbox is empty, and has no lease; else the next update
+-- ARGV  1 ordering key  2 token  3 member  4 reason  5 time of the rejection
+--       6 maximum number of rejected letters  7 their retention time in ms
+--       8 lease in ms
+-- Returns the next update; 0 if the lease is not ours;
+--       1 if the mailbox is empty, and its lease ended
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 0 end
 -- The first write frees memory, so that a full Redis accepts the others.
 if redis.call('ZREM', KEYS[1], ARGV[3]) == 1 then

@@ -1,10 +1,11 @@
--- Extends leases of one shard, or releases them.
+-- Extends or releases leases of one shard.
 -- KEYS  1 pending  2 leases
--- ARGV  1 lease in ms (0: release), then ordering key, token, ordering key, token, ...
--- Returns the places in the list, from 0, of the leases that are lost
+-- ARGV  1 lease in ms (0: release)  2... ordering key, token, ordering key, token, ...
+-- Returns the indexes, from 0, of the leases that were lost
 local time = redis.call('TIME')
 local claimable_at = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
-redis.call('ZREM', KEYS[1], '') -- frees nothing, but a full Redis lets the others pass then
+-- Removes nothing. If a full Redis accepts a script's first write, it accepts all.
+redis.call('ZREM', KEYS[1], '')
 local lost = {}
 for i = 2, #ARGV, 2 do
   if redis.call('HGET', KEYS[2], ARGV[i]) ~= ARGV[i + 1] then

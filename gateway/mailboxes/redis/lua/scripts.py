@@ -1,10 +1,14 @@
-"""The scripts: every change of a mailbox is one of them, so that it is atomic.
+"""Loads the Lua scripts, which make every change of a mailbox atomic.
 
-Each names its KEYS and ARGV in its first lines, uses no other key (a Cluster would
-execute half of it while a slot moves), and takes the time from Redis alone. Each may be
-sent again under the same token with the same effect. In each the first write is one
-that frees memory, save in the put of a new update: a full Redis refuses that one and
-lets all the others pass.
+Rules for every script:
+
+- Its first lines document KEYS, ARGV and the result.
+- It uses only the keys in KEYS: otherwise a Cluster could execute half of the script
+  while a slot is being moved.
+- It takes the time from Redis only.
+- Sending it again with the same token has the same effect.
+- Its first write frees memory, because a full Redis then accepts its other writes, too.
+  The put of a new update is the exception: a full Redis has to refuse it.
 """
 
 from collections.abc import Iterator
@@ -15,14 +19,14 @@ from msgspec import Struct
 
 
 class Script(Struct, frozen=True):
-    """A script of Redis and the hash it is called by."""
+    """A Lua script, and the hash by which Redis calls it."""
 
     source: bytes
     sha: bytes
 
 
 class Scripts(Struct, frozen=True):
-    """All the scripts."""
+    """All scripts. Each field has the name of its file."""
 
     put: Script
     commit: Script
@@ -34,16 +38,16 @@ class Scripts(Struct, frozen=True):
     record_step: Script
 
     def __iter__(self) -> Iterator[Script]:
-        """Go through all of them."""
+        """Iterate over the scripts."""
         return iter(getattr(self, name) for name in self.__struct_fields__)
 
 
 def load_scripts() -> Scripts:
-    """Read the scripts from the files beside this one."""
+    """Read the scripts from the files in this directory."""
     return Scripts(*(_load_script(name) for name in Scripts.__struct_fields__))
 
 
 def _load_script(name: str) -> Script:
     source = Path(__file__).with_name(f"{name}.lua").read_bytes()
-    # Redis names scripts by this hash; nothing depends on its strength.
+    # Redis identifies scripts by their SHA-1, which need not be secure here.
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
