@@ -13,8 +13,8 @@ import click
 from gateway.cli import main
 from gateway.cli.serve import run_gateway
 from gateway.config.settings import Settings
-from gateway.sandbox.tracing.instrumentation import Tracing
-from gateway.sandbox.tracing.tracer import Recorder
+from gateway.sandbox.tracing.instrumentation import TracingInstrumentation
+from gateway.sandbox.tracing.tracer import Tracer
 
 
 @click.command()
@@ -24,8 +24,8 @@ from gateway.sandbox.tracing.tracer import Recorder
 def traced(worker: Path | None, turns_url: str, turns_key: str) -> None:
     """Run the gateway and report the processing of each update to an address."""
 
-    def trace(settings: Settings) -> Tracing:
-        return Tracing(Recorder(turns_url, turns_key, settings.api_url))
+    def trace(settings: Settings) -> TracingInstrumentation:
+        return TracingInstrumentation(Tracer(turns_url, turns_key, settings.api_url))
 
     sys.exit(run_gateway(None, worker, trace, program=("gateway.traced_gateway",)))
 

@@ -20,7 +20,7 @@ Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def refuse_strangers(
+async def reject_foreign_requests(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
     """Answer 403 to what does not come from here."""
@@ -29,7 +29,7 @@ async def refuse_strangers(
     return await handler(request)
 
 
-def refuse_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
+def reject_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
     """Let the sandbox's gateway, too, answer 403 to other names than loopback's."""
     return {key: _for_loopback(page) for key, page in pages.items()}
 

@@ -14,23 +14,23 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gateway.sandbox.origin_guard import refuse_strangers
-from gateway.sandbox.simulator.actions.manual_updates import OtherUpdates
-from gateway.sandbox.simulator.actions.user_actions import Desk
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
-from gateway.sandbox.simulator.delivery.webhook_sender import Pace
-from gateway.sandbox.simulator.dispatcher import Calls, Sent
-from gateway.sandbox.simulator.faults.one_shot import Fault, Faults
-from gateway.sandbox.simulator.faults.persistent import StandingFaults
-from gateway.sandbox.simulator.methods import Methods
+from gateway.sandbox.origin_guard import reject_foreign_requests
+from gateway.sandbox.simulator.actions.manual_updates import ManualUpdates
+from gateway.sandbox.simulator.actions.user_actions import UserActions
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
+from gateway.sandbox.simulator.dispatcher import ApiCall, ApiDispatcher
+from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
+from gateway.sandbox.simulator.faults.persistent import PersistentFaults
+from gateway.sandbox.simulator.methods import BotApiMethods
 from gateway.sandbox.simulator.state import users
-from gateway.sandbox.simulator.state.callback_queries import Presses
+from gateway.sandbox.simulator.state.callback_queries import CallbackQueries
 from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.files import Files
-from gateway.sandbox.simulator.state.queries import Queries
-from gateway.sandbox.simulator.state.update_log import Journal
-from gateway.sandbox.simulator.state.users import People
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.files import FileStore
+from gateway.sandbox.simulator.state.queries import OpenQueries
+from gateway.sandbox.simulator.state.update_log import UpdateLog
+from gateway.sandbox.simulator.state.users import Users
 from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation.rules import Parameters, number
 from gateway.sandbox.ui.endpoints import Endpoints
@@ -52,11 +52,11 @@ class Simulator:
 
     Attributes:
         token: the bot's token; calls with another one get 401.
-        desk: what its users do.
-        others: makes updates that are neither messages nor pressed buttons.
+        user_actions: what its users do.
+        manual_updates: makes updates that are neither messages nor pressed buttons.
         queries: what Telegram asks for them, and the bot's answers.
         events: what happens, as it happens.
-        journal: the updates, and what became of them.
+        update_log: the updates, and what became of them.
         files: what lies on its servers.
     """
 
@@ -66,74 +66,78 @@ class Simulator:
         *,
         username: str = "sandbox_bot",
         turns_key: str = "",
-        pace: Pace | None = None,
-        most_users: int = users.LIMIT,
+        delivery_timing: DeliveryTiming | None = None,
+        most_users: int = users.MAX_USERS,
         strict: bool = False,
     ) -> None:
         self.token = token
-        self.events = Events()
-        self.journal = Journal(self.events)
+        self.events = EventStream()
+        self.update_log = UpdateLog(self.events)
         self._bot: Parameters = {
             "id": number(token.partition(":")[0]),
             "is_bot": True,
             "first_name": "Sandbox",
             "username": username,
         }
-        self._people = People(self.events, most_users)
-        self._chats = Chats(self._people, self.events)
-        self._presses = Presses(self.events, strict=strict)
-        self.queries = Queries(strict=strict)
+        self._users = Users(self.events, most_users)
+        self._chats = Chats(self._users, self.events)
+        self._callback_queries = CallbackQueries(self.events, strict=strict)
+        self.queries = OpenQueries(strict=strict)
         self._webhook = Webhook()
-        self._deliveries = Deliveries(
+        self._deliveries = UpdateDelivery(
             self._webhook,
-            self.journal,
+            self.update_log,
             self.events,
-            pace or Pace(),
+            delivery_timing or DeliveryTiming(),
             self._answer_webhook,
         )
-        self._methods = Methods(
+        self._methods = BotApiMethods(
             self._bot,
-            people=self._people,
+            people=self._users,
             chats=self._chats,
-            presses=self._presses,
+            callback_queries=self._callback_queries,
             webhook=self._webhook,
             deliveries=self._deliveries,
             events=self.events,
             strict=strict,
         )
-        self.files = Files(token, self._chats)
+        self.files = FileStore(token, self._chats)
         self._methods.add({**self.queries.methods, "getFile": self.files.get_file})
-        self._faults = Faults()
-        self._standing = StandingFaults()
-        self._calls = Calls(
-            token, self._methods, self._faults, self._standing, self.files
+        self._one_shot_faults = OneShotFaults()
+        self._persistent_faults = PersistentFaults()
+        self._dispatcher = ApiDispatcher(
+            token,
+            self._methods,
+            self._one_shot_faults,
+            self._persistent_faults,
+            self.files,
         )
-        self.desk = Desk(
+        self.user_actions = UserActions(
             self._bot,
-            people=self._people,
+            people=self._users,
             chats=self._chats,
-            presses=self._presses,
+            callback_queries=self._callback_queries,
             deliveries=self._deliveries,
-            faults=self._standing,
+            faults=self._persistent_faults,
             events=self.events,
         )
-        self.others = OtherUpdates(self._people, self._deliveries, self.queries)
+        self.manual_updates = ManualUpdates(self._users, self._deliveries, self.queries)
         self._turns_key = turns_key
 
     @property
-    def sent(self) -> list[Sent]:
+    def sent(self) -> list[ApiCall]:
         """The newest 10,000 calls, oldest first, refused ones included."""
-        return self._calls.sent
+        return self._dispatcher.sent
 
     @property
     def blocked(self) -> set[int]:
         """Users who blocked the bot: add and discard them as a test needs it."""
-        return self._people.blocked
+        return self._users.blocked
 
     @property
     def answers(self) -> list[Parameters]:
         """The newest answers to pressed buttons, oldest first."""
-        return self._presses.answers
+        return self._callback_queries.answers
 
     @property
     def webhook(self) -> Parameters:
@@ -160,13 +164,13 @@ class Simulator:
         """Give all that a page shows when it is opened."""
         return {
             "bot": self._bot,
-            "users": self._people.views(),
+            "users": self._users.views(),
             "messages": self._chats.newest(_SHOWN),
             "asked": self._chats.asked,
-            "updates": self.journal.rows(_SHOWN),
-            "total_updates": self.journal.total,
+            "updates": self.update_log.rows(_SHOWN),
+            "total_updates": self.update_log.total,
             "commands": self._methods.menu,
-            "faults": self._standing.views(),
+            "faults": self._persistent_faults.views(),
             "webhook": self._webhook.info,
         }
 
@@ -199,7 +203,7 @@ class Simulator:
             drop: close the connection instead of answering.
             body: answer with this text, which need not be JSON.
         """
-        self._faults.add(
+        self._one_shot_faults.add(
             Fault(
                 method=method.lower(),
                 chat_id=chat_id,
@@ -216,28 +220,28 @@ class Simulator:
 
     def stop_failing(self) -> None:
         """Drop the faults that `fail` queued and no call has met yet."""
-        self._faults.clear()
+        self._one_shot_faults.clear()
 
     def _answer_webhook(self, content_type: str, body: bytes) -> None:
-        self._calls.answer_webhook(content_type, body)
+        self._dispatcher.answer_webhook(content_type, body)
 
     @property
     def app(self) -> web.Application:
         """A new aiohttp application over this simulator."""
         app = web.Application(
-            client_max_size=_LARGEST_BODY, middlewares=[refuse_strangers]
+            client_max_size=_LARGEST_BODY, middlewares=[reject_foreign_requests]
         )
         Pages(lambda: self.sent, self.messages).add_to(app)
         Endpoints(
-            self.desk,
-            self.others,
-            self.journal,
+            self.user_actions,
+            self.manual_updates,
+            self.update_log,
             self.events,
             snapshot=self.snapshot,
             turns_key=self._turns_key,
         ).add_to(app)
         self.files.add_to(app)
-        self._calls.add_to(app)
+        self._dispatcher.add_to(app)
         return app
 
     @asynccontextmanager

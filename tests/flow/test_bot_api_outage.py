@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.faults.persistent import Settings
+from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from gateway.telegram.bot_api import health
 from tests.flow.backend import Backend, serving
 from tests.flow.process import Process, program, settings_of
@@ -21,7 +21,7 @@ from tests.ports import free_ports
 from tests.waiting import LIMIT, wait_until, wait_until_found
 
 USERS = range(100, 120)
-ALL = Settings(method="sendMessage")
+ALL = FaultSettings(method="sendMessage")
 """Every message meets a 500, until the fault is switched off."""
 
 
@@ -82,10 +82,10 @@ async def test_a_press_is_answered_after_the_outage(gateway: World) -> None:
 async def test_a_reply_is_given_up_after_the_patience() -> None:
     """With an error in the log; the user's next update goes on."""
     async with world(reply_patience=1) as gateway:
-        await gateway.simulator.desk.fault("server_error", ALL)
+        await gateway.simulator.user_actions.fault("server_error", ALL)
         await gateway.say("lost")
         await gateway.ended(1)
-        await gateway.simulator.desk.fault("server_error", None)
+        await gateway.simulator.user_actions.fault("server_error", None)
         await gateway.say("kept")
         await gateway.ended(2)
         assert gateway.texts() == ["echo: kept"]
@@ -112,7 +112,7 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
         return await seen() == (status, bot_api)
 
     assert await shows("ok", "ok")
-    await gateway.simulator.desk.fault("server_error", ALL)
+    await gateway.simulator.user_actions.fault("server_error", ALL)
     await gateway.say("hi")
     await wait_until_found(lambda: shows("degraded", "failing"))
     ready = '{"ready":true,"reason":"","bot_api":"failing"}'
@@ -120,7 +120,7 @@ async def test_health_and_readiness_name_a_bot_api_that_fails(
     _, metrics = await gateway.get("/metrics", ops=True)
     assert "gateway_bot_api_failing 1.0" in metrics
     assert "gateway_paused_replies 1.0" in metrics
-    await gateway.simulator.desk.fault("server_error", None)
+    await gateway.simulator.user_actions.fault("server_error", None)
     await wait_until_found(lambda: shows("ok", "ok"))
     await gateway.ended(1)
     assert gateway.texts() == ["echo: hi"]
@@ -176,7 +176,7 @@ async def outage(tmp_path: Path) -> AsyncIterator[Outage]:
         async with serving(backend) as target, simulator.serve() as api_url:
             settings = settings_of(target, api_url, 0, 0)
             settings |= {"REDIS_URL": server.url, "DRAIN_TIMEOUT": "0.5"}
-            await simulator.desk.fault("server_error", ALL)
+            await simulator.user_actions.fault("server_error", ALL)
             yield Outage(backend, simulator, settings)
     finally:
         server.kill()
@@ -197,7 +197,7 @@ async def test_the_end_of_a_gateway_in_an_outage_loses_no_reply(
         assert code == (0 if end is signal.SIGTERM else -end)
     async with outage.gateway() as second:
         await second.say(1000, USERS[0], "three")
-        await outage.simulator.desk.fault("server_error", None)
+        await outage.simulator.user_actions.fault("server_error", None)
         await wait_until(lambda: len(outage.texts(USERS[0])) == 3)
         await wait_until(lambda: all(len(outage.texts(u)) > 1 for u in USERS))
     expected = ["echo: one", "echo: two"]

@@ -108,7 +108,7 @@ def document(file_id: str) -> dict[str, Any]:
 
 async def test_a_file_of_a_user_reaches_the_service(gateway: World) -> None:
     """At an address that does not know the token, nor does anything about it."""
-    gateway.simulator.files.keep(CONTENT, "BQACAgAD-x_y")
+    gateway.simulator.files.store(CONTENT, "BQACAgAD-x_y")
     await gateway.update(document("BQACAgAD-x_y"))
     await gateway.ended(1)
     (request,) = gateway.backend.asked("SendMessage")

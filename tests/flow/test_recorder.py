@@ -22,7 +22,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.errors import ConfigurationError
-from gateway.sandbox.tracing.tracer import KEY_HEADER, Recorder
+from gateway.sandbox.tracing.tracer import KEY_HEADER, Tracer
 from tests.flow.backend import Answer
 from tests.flow.process import serving_process
 from tests.flow.world import SECRET, world
@@ -81,7 +81,7 @@ async def test_of_a_file_its_size_is_told() -> None:
 
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.answer = answer
         update_id = await gateway.say("hi")
@@ -97,7 +97,7 @@ async def test_every_step_is_told() -> None:
     """In its order, with its time, and with what was asked and answered."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
@@ -123,7 +123,7 @@ async def test_what_goes_wrong_is_told() -> None:
     """The status of the service, and what Telegram refused."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
         gateway.simulator.fail("sendMessage", 403)
@@ -152,7 +152,7 @@ async def test_the_words_of_telegram_and_of_the_service_are_told() -> None:
     """Both stay out of the log and of the metrics, also in the sandbox."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
         refused = "Bad Request: chat canary\nis closed"
@@ -177,7 +177,7 @@ async def test_a_button_that_is_left_out_is_told() -> None:
     """The turn is done, but the user does not see what the service wrote."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         bad = Row(buttons=[Button(text="Go", url="https://")])
         gateway.backend.answer = replying(
@@ -197,7 +197,7 @@ async def test_a_refused_format_is_told() -> None:
     """The text arrives plain; Telegram's words say why."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.answer = replying(
             OutgoingMessage(text="<b>Here", format=TEXT_FORMAT_HTML)
@@ -215,7 +215,7 @@ async def test_what_nobody_misses_is_no_loss() -> None:
     """Such as a 429 that was waited for, an edit of nothing and a refused draft."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         gateway.simulator.fail("sendMessage", 429, retry_after=1)
         gateway.simulator.fail("sendMessageDraft", 400, description="Bad Request: no")
@@ -234,7 +234,7 @@ async def test_a_streamed_call_is_a_step() -> None:
     """From its start to its last response, with what was asked."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         update_id = await gateway.say("hello")
         await wait_until(lambda: gateway.backend.asked("StreamMessage"))
@@ -255,7 +255,7 @@ async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
     """The user's stop cancels it."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE), streaming=True) as gateway,
+        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         update_id = await gateway.say("hello")
         gateway.backend.pieces.put_nowait("Hello ")
@@ -279,7 +279,7 @@ async def test_two_users_at_once_are_kept_apart() -> None:
     """Each step goes to the update that it belongs to."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         ids = [await gateway.say(f"text {n}", user=n) for n in range(1, 21)]
         await wait_until(lambda: len(page.turns) == 20)
@@ -296,7 +296,7 @@ async def test_two_users_at_once_are_kept_apart() -> None:
 async def test_a_page_that_is_gone_costs_nothing() -> None:
     """Updates are served as ever."""
     (port,) = free_ports(1)
-    recorder = Recorder(f"http://127.0.0.1:{port}/turns", KEY, HERE)
+    recorder = Tracer(f"http://127.0.0.1:{port}/turns", KEY, HERE)
     async with world(recorder=recorder) as gateway:
         await gateway.say("hello")
         await gateway.ended(1)
@@ -307,7 +307,7 @@ async def test_each_request_to_the_bot_api_is_told() -> None:
     """Also the one that was refused, before it was repeated."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.simulator.fail("sendMessage", 429, retry_after=1)
         update_id = await gateway.say("hello")
@@ -323,7 +323,7 @@ async def test_an_update_that_comes_again_keeps_what_became_of_it() -> None:
     """The repetition is dropped, and says nothing of the update."""
     async with (
         receiving() as (page, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         update_id = await gateway.say("hello")
         await gateway.ended(1)
@@ -352,7 +352,7 @@ async def test_the_gateway_of_a_sandbox_answers_to_loopback_names(
     """A page elsewhere could let its own name point to this machine."""
     async with (
         receiving() as (_, url),
-        world(recorder=Recorder(url, KEY, HERE)) as gateway,
+        world(recorder=Tracer(url, KEY, HERE)) as gateway,
         aiohttp.ClientSession(headers={"Host": host}) as visitor,
     ):
         ports = gateway.settings.port, gateway.settings.ops_port
@@ -394,7 +394,7 @@ async def test_a_gateway_answers_to_every_name() -> None:
 def test_texts_of_users_stay_on_this_machine(url: str, key: str, api_url: str) -> None:
     """Nobody else can be told, and a real bot's users never are."""
     with pytest.raises(ConfigurationError):
-        Recorder(url, key, api_url)
+        Tracer(url, key, api_url)
 
 
 async def test_a_worker_tells_as_a_single_process_does(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ async def test_all_workers_take_updates_and_are_seen_as_one(workers: Workers) ->
 
 async def test_services_get_files_from_the_process_above(workers: Workers) -> None:
     """At the address that a worker gave out, whichever it was."""
-    workers.simulator.files.keep(b"x" * 100_000, "BQACAgAD")
+    workers.simulator.files.store(b"x" * 100_000, "BQACAgAD")
     await workers.gateway.update(
         {
             "update_id": 60,

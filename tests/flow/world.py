@@ -19,8 +19,8 @@ from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
 from gateway.observability.logging import JsonLinesHandler
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.tracing.instrumentation import Tracing
-from gateway.sandbox.tracing.tracer import Recorder
+from gateway.sandbox.tracing.instrumentation import TracingInstrumentation
+from gateway.sandbox.tracing.tracer import Tracer
 from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.flow.backend import Backend, serving
 from tests.ports import free_ports
@@ -144,7 +144,7 @@ def logged() -> Iterator[io.BytesIO]:
 @asynccontextmanager
 async def world(
     service_seconds: float = 30,
-    recorder: Recorder | None = None,
+    recorder: Tracer | None = None,
     *,
     streaming: bool = False,
     further: Mapping[ServiceDescriptor, grpc.GenericRpcHandler] | None = None,
@@ -189,7 +189,9 @@ async def world(
                 )
                 for name in table.service_names
             }
-            instrumentation = Tracing(recorder) if recorder else NO_INSTRUMENTATION
+            instrumentation = (
+                TracingInstrumentation(recorder) if recorder else NO_INSTRUMENTATION
+            )
             async with server.run_gateway(
                 settings, services, table, None, instrumentation
             ):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.tracing.trace_model import TurnView
+from gateway.sandbox.tracing.trace_model import UpdateTrace
 from tests.sandbox.conftest import Bot
 
 KEYBOARD = [
@@ -38,7 +38,9 @@ async def _run(simulator: Simulator, bot: Bot) -> None:
             if text != "silence":
                 await _answer(bot, update)
             outcome = "limited" if text == "limit me" else "done"
-            simulator.journal.tell(TurnView(update_id=offset - 1, outcome=outcome))
+            simulator.update_log.add_trace(
+                UpdateTrace(update_id=offset - 1, outcome=outcome)
+            )
 
 
 async def _answer(bot: Bot, update: dict[str, Any]) -> None:

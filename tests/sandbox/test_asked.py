@@ -16,7 +16,7 @@ async def test_a_keyboard_stays_until_it_is_taken_away(
     assert "reply_markup" not in message
     asked = {"message_id": message["message_id"], "markup": KEYBOARD}
     assert simulator.snapshot()["asked"] == {"1001": asked}
-    await simulator.desk.say(1001, "Tea")
+    await simulator.user_actions.say(1001, "Tea")
     await bot.result("sendMessage", chat_id=1001, text="ok")
     assert simulator.snapshot()["asked"] == {"1001": asked}
     gone = {"remove_keyboard": True}
@@ -31,19 +31,19 @@ async def test_an_answer_settles_what_was_asked_once(
     for markup in ({"force_reply": True}, KEYBOARD | {"one_time_keyboard": True}):
         await bot.result("sendMessage", chat_id=1001, text="?", reply_markup=markup)
         assert simulator.snapshot()["asked"]
-        await simulator.desk.say(1001, "Tea")
+        await simulator.user_actions.say(1001, "Tea")
         assert simulator.snapshot()["asked"] == {}
 
 
 async def test_an_answer_shows_what_it_answers(simulator: Simulator, bot: Bot) -> None:
     """One level of it, for the bot and for users; what is gone is not shown."""
-    said = await simulator.desk.say(1001, "hello")
+    said = await simulator.user_actions.say(1001, "hello")
     reply = {"message_id": said["message_id"]}
     message = await bot.result(
         "sendMessage", chat_id=1001, text="hi", reply_parameters=reply
     )
     assert message["reply_to_message"]["text"] == "hello"
-    await simulator.desk.say(1001, "and?", reply_to=message["message_id"])
+    await simulator.user_actions.say(1001, "and?", reply_to=message["message_id"])
     newest = simulator.messages(1001)[-1]
     assert newest["reply_to_message"]["text"] == "hi"
     assert "reply_to_message" not in newest["reply_to_message"]

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.launcher import subprocesses as module
-from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
+from gateway.sandbox.launcher.subprocesses import (
+    ProcessExited,
+    StopRequested,
+    Subprocesses,
+)
 from tests.waiting import wait_until
 
 Start = Callable[[str], AbstractAsyncContextManager[None]]
@@ -24,13 +28,13 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def children() -> Children:
+async def children() -> Subprocesses:
     """No processes yet."""
-    return Children()
+    return Subprocesses()
 
 
 @pytest.fixture
-def start(children: Children, file: Path) -> Start:
+def start(children: Subprocesses, file: Path) -> Start:
     """Run the test's child in a manner of its own."""
 
     async def ready() -> bool:
@@ -77,7 +81,7 @@ async def test_a_stubborn_child_is_killed(
 
 
 async def test_a_second_signal_kills_at_once(
-    monkeypatch: pytest.MonkeyPatch, file: Path, children: Children, start: Start
+    monkeypatch: pytest.MonkeyPatch, file: Path, children: Subprocesses, start: Start
 ) -> None:
     """Nobody has to wait for a child that hangs."""
     monkeypatch.setattr(module, "STOP_SECONDS", 3600)
@@ -89,36 +93,38 @@ async def test_a_second_signal_kills_at_once(
 
 
 async def test_the_end_of_a_child_is_noticed(
-    file: Path, children: Children, start: Start
+    file: Path, children: Subprocesses, start: Start
 ) -> None:
     """Watching fails, and says which one it was."""
     async with start("polite"):
         watch = asyncio.create_task(children.watch())
         os.killpg(int(file.read_text()), 9)
-        with pytest.raises(Ended, match="the child ended by itself with code -9"):
+        with pytest.raises(
+            ProcessExited, match="the child ended by itself with code -9"
+        ):
             await watch
 
 
 async def test_a_child_that_cannot_start_is_reported(start: Start) -> None:
     """With its exit code, before anybody waits for its answer in vain."""
-    with pytest.raises(Ended, match="the child ended by itself with code 3"):
+    with pytest.raises(ProcessExited, match="the child ended by itself with code 3"):
         async with start("dying"):
             pytest.fail("it does not run")
 
 
 async def test_a_child_that_does_not_answer_in_time_is_ended(
-    monkeypatch: pytest.MonkeyPatch, file: Path, children: Children
+    monkeypatch: pytest.MonkeyPatch, file: Path, children: Subprocesses
 ) -> None:
     """Nobody waits for ever for a child that hangs at its start."""
     monkeypatch.setattr(module, "START_SECONDS", 1.0)
     arguments = ("tests.sandbox.child", "polite", str(file))
-    with pytest.raises(Ended, match="the child did not answer in 1 s"):
+    with pytest.raises(ProcessExited, match="the child did not answer in 1 s"):
         async with children.running("child", arguments, {}, never):
             pytest.fail("it does not answer")
     assert not file.exists() or group_is_gone(file)
 
 
-async def test_a_signal_ends_a_start(file: Path, children: Children) -> None:
+async def test_a_signal_ends_a_start(file: Path, children: Subprocesses) -> None:
     """Ctrl-C works before the sandbox is up."""
 
     async def run() -> None:
@@ -129,13 +135,13 @@ async def test_a_signal_ends_a_start(file: Path, children: Children) -> None:
     running = asyncio.create_task(run())
     await wait_until(lambda: file.exists() and file.read_text())
     children.stop()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         await running
     assert group_is_gone(file)
 
 
 async def test_work_ends_with_its_result_while_children_run(
-    children: Children, start: Start
+    children: Subprocesses, start: Start
 ) -> None:
     """What fails in it comes out, too."""
 
@@ -143,14 +149,14 @@ async def test_work_ends_with_its_result_while_children_run(
         return 42
 
     async with start("polite"):
-        assert await children.during(answer()) == 42
+        assert await children.run_during(answer()) == 42
         with pytest.raises(ZeroDivisionError):
-            await children.during(fail())
+            await children.run_during(fail())
 
 
 @pytest.mark.parametrize("end", ["signal", "child"])
 async def test_work_ends_with_a_signal_and_with_a_child(
-    end: str, children: Children, file: Path, start: Start
+    end: str, children: Subprocesses, file: Path, start: Start
 ) -> None:
     """It is cancelled and has time to clean up."""
     ended = []
@@ -166,8 +172,8 @@ async def test_work_ends_with_a_signal_and_with_a_child(
             ended.append(True)
 
     async with start("polite"):
-        with pytest.raises(Stopped if end == "signal" else Ended):
-            await children.during(work())
+        with pytest.raises(StopRequested if end == "signal" else ProcessExited):
+            await children.run_during(work())
     assert ended == [True]
 
 

@@ -14,26 +14,26 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
-from gateway.sandbox.simulator.delivery.webhook_sender import Pace
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.simulator.state.webhook import Webhook
 from tests.sandbox.receiver import Answer, Receiver
 from tests.waiting import wait_until
 
-QUICK = Pace(scale=0.0005)
+QUICK = DeliveryTiming(scale=0.0005)
 
 
 class Bench:
     """Deliveries with a receiver behind them."""
 
-    def __init__(self, receiver: Receiver, pace: Pace = QUICK) -> None:
+    def __init__(self, receiver: Receiver, pace: DeliveryTiming = QUICK) -> None:
         self.receiver = receiver
         self.webhook = Webhook()
-        self.events = Events()
-        self.journal = Journal(self.events)
-        self.deliveries = Deliveries(self.webhook, self.journal, self.events, pace)
+        self.events = EventStream()
+        self.journal = UpdateLog(self.events)
+        self.deliveries = UpdateDelivery(self.webhook, self.journal, self.events, pace)
 
     def connect(self, **more: object) -> None:
         """Set the webhook."""
@@ -63,7 +63,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(pace: Pace = QUICK) -> AsyncIterator[Bench]:
+async def bench(pace: DeliveryTiming = QUICK) -> AsyncIterator[Bench]:
     """Run deliveries, with a webhook set."""
     async with Receiver().serving() as receiver:
         made = Bench(receiver, pace)
@@ -80,7 +80,7 @@ async def warm(made: Bench) -> None:
     made.receiver.most_open = 0
 
 
-def noted_pauses() -> tuple[list[float], Pace]:
+def noted_pauses() -> tuple[list[float], DeliveryTiming]:
     """Give a pace that notes its pauses instead of waiting."""
     pauses = []
 
@@ -88,7 +88,7 @@ def noted_pauses() -> tuple[list[float], Pace]:
         pauses.append(seconds)
         await asyncio.sleep(0)
 
-    return pauses, Pace(sleep=sleep)
+    return pauses, DeliveryTiming(sleep=sleep)
 
 
 class Script:
@@ -262,7 +262,7 @@ async def test_an_update_is_dropped_when_it_is_too_old() -> None:
 
 async def test_a_late_answer_is_none() -> None:
     """The connection is closed, and the update comes again."""
-    async with bench(Pace(scale=0.0005, answer_seconds=0.1)) as made:
+    async with bench(DeliveryTiming(scale=0.0005, answer_seconds=0.1)) as made:
         made.receiver.hold.clear()
         made.say(7)
         await wait_until(lambda: len(made.receiver.arrived) > 1)

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.actions.message_builder import BadInput
-from gateway.sandbox.simulator.actions.user_actions import Desk
-from gateway.sandbox.simulator.faults.persistent import Settings
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
+from gateway.sandbox.simulator.actions.user_actions import UserActions
+from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from tests.sandbox.conftest import TOKEN, Bot
 
 ADA = {
@@ -23,14 +23,14 @@ ADA = {
 
 
 @pytest.fixture
-def desk(simulator: Simulator) -> Desk:
+def desk(simulator: Simulator) -> UserActions:
     """The users' side of the simulator."""
-    return simulator.desk
+    return simulator.user_actions
 
 
 def update(simulator: Simulator, update_id: int) -> dict[str, Any]:
     """Give an update as it is delivered."""
-    entry = simulator.journal.find(update_id)
+    entry = simulator.update_log.find(update_id)
     assert entry
     assert entry.update
     decoded: dict[str, Any] = msgspec.json.decode(entry.update)
@@ -39,11 +39,11 @@ def update(simulator: Simulator, update_id: int) -> dict[str, Any]:
 
 def newest(simulator: Simulator) -> dict[str, Any]:
     """Give the newest update."""
-    return update(simulator, simulator.journal.rows(1)[0].update_id)
+    return update(simulator, simulator.update_log.rows(1)[0].update_id)
 
 
 async def test_what_a_user_says_is_a_message_and_an_update(
-    simulator: Simulator, desk: Desk
+    simulator: Simulator, desk: UserActions
 ) -> None:
     """Both hold the same Message object, in the private chat."""
     said = await desk.say(1001, "  hello ")
@@ -61,7 +61,7 @@ async def test_what_a_user_says_is_a_message_and_an_update(
 
 
 async def test_users_and_the_bot_share_one_counter(
-    simulator: Simulator, desk: Desk, bot: Bot
+    simulator: Simulator, desk: UserActions, bot: Bot
 ) -> None:
     """Their messages lie in one chat, in the order in which they were sent."""
     await desk.say(1001, "one")
@@ -82,7 +82,7 @@ async def test_users_and_the_bot_share_one_counter(
     ],
 )
 async def test_commands_are_marked(
-    simulator: Simulator, desk: Desk, text: str, marks: list[tuple[int, int]]
+    simulator: Simulator, desk: UserActions, text: str, marks: list[tuple[int, int]]
 ) -> None:
     """In UTF-16 units, wherever they stand in the text."""
     await desk.say(1001, text)
@@ -91,7 +91,9 @@ async def test_commands_are_marked(
     assert {each["type"] for each in entities} <= {"bot_command"}
 
 
-async def test_a_user_can_write_in_a_group(simulator: Simulator, desk: Desk) -> None:
+async def test_a_user_can_write_in_a_group(
+    simulator: Simulator, desk: UserActions
+) -> None:
     """The message is the group's."""
     await desk.say(1001, "hello", chat=-1001234567890)
     message = newest(simulator)["message"]
@@ -100,7 +102,7 @@ async def test_a_user_can_write_in_a_group(simulator: Simulator, desk: Desk) -> 
 
 
 async def test_a_press_holds_the_message_and_ends_with_its_answer(
-    simulator: Simulator, desk: Desk, bot: Bot
+    simulator: Simulator, desk: UserActions, bot: Bot
 ) -> None:
     """A second answer is refused: the spinner has ended."""
     markup = {"inline_keyboard": [[{"text": "Go", "callback_data": "GO:1"}]]}
@@ -122,7 +124,7 @@ async def test_a_press_holds_the_message_and_ends_with_its_answer(
     "kind", ["photo", "document", "voice", "video", "sticker", "location", "contact"]
 )
 async def test_attachments_are_telegrams_objects(
-    simulator: Simulator, desk: Desk, kind: str
+    simulator: Simulator, desk: UserActions, kind: str
 ) -> None:
     """Files with an id of their own, and a caption where Telegram has one."""
     captioned = kind in {"photo", "document", "voice", "video"}
@@ -141,7 +143,7 @@ async def test_attachments_are_telegrams_objects(
 
 
 async def test_an_album_is_a_message_for_each_photo(
-    simulator: Simulator, desk: Desk
+    simulator: Simulator, desk: UserActions
 ) -> None:
     """Nothing but the group's id holds them together."""
     sent = await desk.album(1001, 3)
@@ -153,7 +155,7 @@ async def test_an_album_is_a_message_for_each_photo(
 
 
 async def test_a_burst_is_many_messages_at_once(
-    simulator: Simulator, desk: Desk
+    simulator: Simulator, desk: UserActions
 ) -> None:
     """Numbered, or all the same."""
     sent = await desk.burst(1001, 120)
@@ -166,7 +168,7 @@ async def test_a_burst_is_many_messages_at_once(
 
 
 async def test_a_block_is_told_once_and_felt(
-    simulator: Simulator, desk: Desk, bot: Bot
+    simulator: Simulator, desk: UserActions, bot: Bot
 ) -> None:
     """The bot hears of it, and cannot write until it is unblocked."""
     blocked = await desk.block(1001, blocked=True)
@@ -178,7 +180,7 @@ async def test_a_block_is_told_once_and_felt(
     assert await desk.block(1001, blocked=True) == {"update_id": None}
     error = await bot.error("sendMessage", chat_id=1001, text="x")
     assert error == "Forbidden: bot was blocked by the user"
-    with pytest.raises(BadInput, match="Ada blocked the bot"):
+    with pytest.raises(InvalidInput, match="Ada blocked the bot"):
         await desk.say(1001, "hello")
     back = await desk.block(1001, blocked=False)
     change = update(simulator, back["update_id"])["my_chat_member"]
@@ -189,7 +191,7 @@ async def test_a_block_is_told_once_and_felt(
 async def test_there_are_three_users_and_can_be_more() -> None:
     """A new one can talk at once; there is an end to it."""
     simulator = Simulator(TOKEN, most_users=4)
-    desk = simulator.desk
+    desk = simulator.user_actions
     assert len(simulator.snapshot()["users"]) == 3
     user = await desk.add_user(" Zoë ", "pt-br")
     assert user == {
@@ -200,12 +202,12 @@ async def test_there_are_three_users_and_can_be_more() -> None:
     }
     await desk.say(1004, "olá")
     assert newest(simulator)["message"]["from"]["first_name"] == "Zoë"
-    with pytest.raises(BadInput, match="enough users"):
+    with pytest.raises(InvalidInput, match="enough users"):
         await desk.add_user("Yet another")
 
 
 async def test_a_user_can_take_the_place_of_another(
-    simulator: Simulator, desk: Desk
+    simulator: Simulator, desk: UserActions
 ) -> None:
     """The id stays; name and language are new, and the bot is not blocked."""
     await desk.block(1001, blocked=True)
@@ -218,18 +220,18 @@ async def test_a_user_can_take_the_place_of_another(
 
 
 async def test_an_update_that_the_bot_does_not_want_has_no_number(
-    simulator: Simulator, desk: Desk, bot: Bot
+    simulator: Simulator, desk: UserActions, bot: Bot
 ) -> None:
     """The message shows all the same."""
     await bot.result("getUpdates", allowed_updates=["callback_query"])
     said = await desk.say(1001, "hello")
     assert said["update_id"] is None
     assert len(simulator.messages(1001)) == 1
-    assert simulator.journal.total == 0
+    assert simulator.update_log.total == 0
 
 
 async def test_what_cannot_be_done_is_one_clear_line(
-    simulator: Simulator, desk: Desk, bot: Bot
+    simulator: Simulator, desk: UserActions, bot: Bot
 ) -> None:
     """And leaves no message, update or fault behind."""
     await bot.result("sendMessage", chat_id=1001, text="x")
@@ -254,15 +256,15 @@ async def test_what_cannot_be_done_is_one_clear_line(
         desk.add_user(" "),
         desk.add_user("x" * 65),
         desk.add_user("Zoe", "not a tag"),
-        desk.fault("earthquake", Settings()),
-        desk.fault("flood", Settings(retry_after=0)),
-        desk.fault("slow", Settings(delay=301)),
-        desk.fault("server_error", Settings(status=404)),
+        desk.fault("earthquake", FaultSettings()),
+        desk.fault("flood", FaultSettings(retry_after=0)),
+        desk.fault("slow", FaultSettings(delay=301)),
+        desk.fault("server_error", FaultSettings(status=404)),
     ]
     for case in cases:
-        with pytest.raises(BadInput) as caught:
+        with pytest.raises(InvalidInput) as caught:
             await case
         assert "\n" not in str(caught.value)
-    assert simulator.journal.total == 0
+    assert simulator.update_log.total == 0
     assert len(simulator.messages(1001)) == 1
     assert not any(fault["on"] for fault in simulator.snapshot()["faults"])

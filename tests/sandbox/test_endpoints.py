@@ -200,10 +200,10 @@ async def test_a_client_that_does_not_read_is_closed(
     host, port = bot.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     writer.write(f"GET /events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-    await wait_until(lambda: simulator.events.listened)
+    await wait_until(lambda: simulator.events.has_listeners)
 
     async def flood() -> None:
-        while simulator.events.listened:
+        while simulator.events.has_listeners:
             simulator.events.publish("noise", text="x" * 10_000)
             await asyncio.sleep(0)
 
@@ -224,7 +224,7 @@ async def test_the_end_does_not_wait_for_open_streams(simulator: Simulator) -> N
         async with simulator.serve() as url:
             stream = await session.get(f"{url}/events")
             await stream.content.readany()
-        assert not simulator.events.listened
+        assert not simulator.events.has_listeners
         stream.close()
 
 
@@ -248,7 +248,7 @@ async def test_everything_on_the_desk_can_be_done(
     ):
         status, answer = await visitor.do(what, **fields)
         assert (status, set(answer)) == (200, keys)
-    assert simulator.journal.total == 1 + 1 + 1 + 3 + 20 + 1
+    assert simulator.update_log.total == 1 + 1 + 1 + 3 + 20 + 1
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ async def test_bad_input_is_told_in_one_line(
     assert (status, set(answer)) == (400, {"error"})
     assert answer["error"]
     assert "\n" not in answer["error"]
-    assert simulator.journal.total == 0
+    assert simulator.update_log.total == 0
 
 
 async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:

@@ -27,7 +27,7 @@ async def test_what_a_user_attached_can_be_read(
     simulator: Simulator, bot: Bot, kind: str
 ) -> None:
     """In the size that was told, by the bot and by the page."""
-    await simulator.desk.attach(1001, kind)
+    await simulator.user_actions.attach(1001, kind)
     (message,) = simulator.messages(1001)
     for file in message[kind] if kind == "photo" else [message[kind]]:
         status, content = await download(bot, await place(bot, file["file_id"]))
@@ -37,7 +37,7 @@ async def test_what_a_user_attached_can_be_read(
 
 async def test_a_part_of_a_file_can_be_read(simulator: Simulator, bot: Bot) -> None:
     """As one range of bytes."""
-    path = await place(bot, simulator.files.keep(b"0123456789"))
+    path = await place(bot, simulator.files.store(b"0123456789"))
     for part, expected in (
         ("bytes=2-4", (206, b"234")),
         ("bytes=-3", (206, b"789")),
@@ -52,7 +52,7 @@ async def test_only_who_has_the_token_gets_a_file_as_the_bot(
     simulator: Simulator, bot: Bot
 ) -> None:
     """And there is no file that nobody sent."""
-    path = await place(bot, simulator.files.keep(b"x"))
+    path = await place(bot, simulator.files.store(b"x"))
     assert (await download(bot, path.replace(TOKEN, "1:no")))[0] == 401
     assert (await download(bot, path + "y"))[0] == 200  # the ending is for people
     assert (await download(bot, f"/file/bot{TOKEN}/files/none.jpg"))[0] == 404
@@ -63,7 +63,7 @@ async def test_get_file_refuses_what_telegram_refuses(
     simulator: Simulator, bot: Bot
 ) -> None:
     """In its words."""
-    large = simulator.files.keep(bytes(module.DOWNLOAD_BYTES + 1))
+    large = simulator.files.store(bytes(module.MAX_DOWNLOAD_BYTES + 1))
     for given, words in (
         ({}, "file_id not specified"),
         ({"file_id": "none"}, "invalid file_id"),
@@ -76,11 +76,11 @@ async def test_the_oldest_uploads_go_first(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is room for so many bytes."""
-    monkeypatch.setattr(module, "KEPT_BYTES", 10)
-    first, second = (simulator.files.keep(b"12345") for _ in range(2))
-    simulator.files.keep(b"54321", second)
+    monkeypatch.setattr(module, "MAX_STORED_BYTES", 10)
+    first, second = (simulator.files.store(b"12345") for _ in range(2))
+    simulator.files.store(b"54321", second)
     assert simulator.files.get_file({"file_id": first})
-    simulator.files.keep(b"1")
+    simulator.files.store(b"1")
     with pytest.raises(Exception, match="invalid file_id"):
         simulator.files.get_file({"file_id": first})
     assert simulator.files.get_file({"file_id": second})

@@ -97,8 +97,8 @@ async def test_texts_of_users_and_of_the_bot_are_marked(
 ) -> None:
     """Captions too."""
     url = [mark("url", 0, 5)]
-    await simulator.desk.say(1001, "a.com")
-    await simulator.desk.attach(1001, "photo", "a.com")
+    await simulator.user_actions.say(1001, "a.com")
+    await simulator.user_actions.attach(1001, "photo", "a.com")
     await bot.result(
         "sendMessage", chat_id=1001, text="<i>a.com</i>", parse_mode="HTML"
     )

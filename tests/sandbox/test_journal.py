@@ -3,12 +3,12 @@
 import pytest
 
 from gateway.sandbox.simulator.state import update_log as module
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
-from gateway.sandbox.tracing.trace_model import Step, TurnView
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
+from gateway.sandbox.tracing.trace_model import Step, UpdateTrace
 
 
-def noted(journal: Journal, *update_ids: int) -> None:
+def noted(journal: UpdateLog, *update_ids: int) -> None:
     """Note messages with these ids."""
     for update_id in update_ids:
         row = UpdateRow(
@@ -29,7 +29,7 @@ def ids(rows: list[UpdateRow]) -> list[int]:
 
 def test_older_updates_are_listed_page_by_page() -> None:
     """Each page ends where the one before it began."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1, 2, 3, 4, 5)
     assert ids(journal.rows(2)) == [4, 5]
     assert ids(journal.rows(2, before=4)) == [2, 3]
@@ -40,59 +40,59 @@ def test_older_updates_are_listed_page_by_page() -> None:
 
 def test_only_the_newest_updates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are counted; what is told of a forgotten one leaves no trace."""
-    monkeypatch.setattr(module, "KEPT", 3)
-    journal = Journal(Events())
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    journal = UpdateLog(EventStream())
     noted(journal, 1, 2, 3, 4, 5)
-    journal.began(1)
-    journal.ended(1, 200, accepted=True)
-    journal.dropped(2)
-    journal.tell(TurnView(update_id=1, outcome="replied"))
+    journal.start_attempt(1)
+    journal.end_attempt(1, 200, accepted=True)
+    journal.drop(2)
+    journal.add_trace(UpdateTrace(update_id=1, outcome="replied"))
     assert ids(journal.rows(10)) == [3, 4, 5]
     assert journal.total == 5
 
 
 def test_attempts_show_in_the_row() -> None:
     """How many, how the last one ended, and how long it took in all."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1)
     (row,) = journal.rows(1)
     assert (row.state, row.attempts, row.status) == ("waiting", 0, 0)
-    journal.began(1)
+    journal.start_attempt(1)
     assert (row.state, row.attempts) == ("in_flight", 1)
-    journal.ended(1, 502, accepted=False)
+    journal.end_attempt(1, 502, accepted=False)
     assert (row.state, row.status, row.accepted_after) == ("failing", 502, None)
-    journal.began(1)
-    journal.ended(1, 200, accepted=True)
+    journal.start_attempt(1)
+    journal.end_attempt(1, 200, accepted=True)
     assert (row.state, row.attempts, row.status) == ("accepted", 2, 200)
     assert row.accepted_after is not None
 
 
 def test_the_last_word_of_the_gateway_counts() -> None:
     """It may tell of an update several times."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1)
-    journal.tell(TurnView(update_id=1))
-    journal.tell(TurnView(update_id=1, outcome="replied"))
+    journal.add_trace(UpdateTrace(update_id=1))
+    journal.add_trace(UpdateTrace(update_id=1, outcome="replied"))
     entry = journal.find(1)
     assert entry
-    assert entry.turn == TurnView(update_id=1, outcome="replied")
+    assert entry.turn == UpdateTrace(update_id=1, outcome="replied")
     assert entry.row.outcome == "replied"
 
 
 def test_an_update_that_came_by_curl_gets_a_row() -> None:
     """From what the gateway tells of it."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1)
     received = Step(name="received", start=5.0, end=6.0)
-    told = TurnView(
+    told = UpdateTrace(
         update_id=99,
         kind="message",
         telegram_user_id=7,
         outcome="replied",
         steps=(received,),
     )
-    journal.tell(TurnView(update_id=99, steps=(received,)))
-    journal.tell(told)
+    journal.add_trace(UpdateTrace(update_id=99, steps=(received,)))
+    journal.add_trace(told)
     row = journal.rows(1)[0]
     assert (row.update_id, row.kind, row.user_id) == (99, "message", 7)
     assert (row.sent_at, row.outcome) == (5.0, "replied")
@@ -103,25 +103,25 @@ def test_an_update_that_came_by_curl_gets_a_row() -> None:
 
 def test_a_row_says_how_long_the_gateway_was_at_it() -> None:
     """From the start of the first step to the end of the last one."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1)
     (row,) = journal.rows(1)
-    journal.tell(TurnView(update_id=1))
+    journal.add_trace(UpdateTrace(update_id=1))
     assert row.seconds is None
     steps = (
         Step(name="session", start=11.0, end=12.0),
         Step(name="call", start=10.0, end=10.5),
     )
-    journal.tell(TurnView(update_id=1, steps=steps))
+    journal.add_trace(UpdateTrace(update_id=1, steps=steps))
     assert row.seconds == 2.0
 
 
 def test_what_was_dropped_stays_dropped() -> None:
     """An attempt that was cut off by it does not make it fail."""
-    journal = Journal(Events())
+    journal = UpdateLog(EventStream())
     noted(journal, 1)
     (row,) = journal.rows(1)
-    journal.began(1)
-    journal.dropped(1)
-    journal.ended(1, 0, accepted=False)
+    journal.start_attempt(1)
+    journal.drop(1)
+    journal.end_attempt(1, 0, accepted=False)
     assert row.state == "dropped"

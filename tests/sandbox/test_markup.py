@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.simulator.validation.markup import Unparsable
+from gateway.sandbox.simulator.validation.markup import MarkupError
 from gateway.sandbox.simulator.validation.markup_html import parse_html
 from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
 from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
@@ -69,7 +69,7 @@ def test_html_shows_its_text(source: str, visible: str, expected: Spans | None) 
 )
 def test_html_that_is_wrong_is_refused(source: str, fault: str) -> None:
     """The words are Telegram's, the offset counts bytes."""
-    with pytest.raises(Unparsable, match=re.escape(fault)):
+    with pytest.raises(MarkupError, match=re.escape(fault)):
         parse_html(source)
 
 
@@ -118,7 +118,7 @@ def test_markdown_shows_its_text(source: str, visible: str, expected: Spans) -> 
 )
 def test_markdown_that_is_wrong_is_refused(source: str, fault: str) -> None:
     """The words are Telegram's, the offset counts bytes."""
-    with pytest.raises(Unparsable, match=re.escape(fault)):
+    with pytest.raises(MarkupError, match=re.escape(fault)):
         parse_markdown_v2(source)
 
 
@@ -126,7 +126,7 @@ def test_markdown_that_is_wrong_is_refused(source: str, fault: str) -> None:
 def test_markdown_reserves_characters(character: str) -> None:
     """Each has to be escaped, and may then be anywhere."""
     if character not in "(>":
-        with pytest.raises(Unparsable, match="is reserved"):
+        with pytest.raises(MarkupError, match="is reserved"):
             parse_markdown_v2(character)
     assert parse_markdown_v2(f"a\\{character}") == (f"a{character}", [])
 
@@ -175,5 +175,5 @@ def test_legacy_markdown_shows_its_text(
 def test_legacy_markdown_that_is_wrong_is_refused(source: str, offset: int) -> None:
     """Where a mark is not closed."""
     fault = f"Can't find end of the entity starting at byte offset {offset}"
-    with pytest.raises(Unparsable, match=re.escape(fault)):
+    with pytest.raises(MarkupError, match=re.escape(fault)):
         parse_markdown(source)

@@ -96,7 +96,7 @@ async def test_messages_of_users_cannot_be_edited(
     simulator: Simulator, bot: Bot
 ) -> None:
     """A bot edits its own."""
-    await simulator.desk.say(1001, "hello")
+    await simulator.user_actions.say(1001, "hello")
     error = await bot.error("editMessageText", chat_id=1001, message_id=1, text="b")
     assert error == "Bad Request: message can't be edited"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.simulator.multipart import BadForm, Part, read_form
+from gateway.sandbox.simulator.multipart import InvalidForm, Part, read_form
 from tests.sandbox.conftest import TOKEN, Bot
 
 BOUNDARY = "----x"
@@ -66,7 +66,7 @@ def test_names_are_read_leniently(
 )
 def test_what_cannot_be_read_is_one_clear_reason(body: bytes, reason: str) -> None:
     """Of the form, not of Python."""
-    with pytest.raises(BadForm, match=reason):
+    with pytest.raises(InvalidForm, match=reason):
         fields(body)
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_one_clear_reason(body: bytes, reason: str) -> No
 )
 def test_a_form_needs_a_boundary(content_type: str) -> None:
     """Of 1 to 70 characters."""
-    with pytest.raises(BadForm, match="boundary"):
+    with pytest.raises(InvalidForm, match="boundary"):
         fields(form("form-data; name=a"), content_type)
 
 
@@ -110,7 +110,7 @@ def test_no_body_makes_another_error(body: bytes, content_type: str) -> None:
     for text in (content_type, CONTENT_TYPE):
         try:
             fields(body, text)
-        except BadForm:
+        except InvalidForm:
             continue
 
 

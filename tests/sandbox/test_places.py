@@ -6,8 +6,8 @@ from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher.service_targets import (
     SAMPLES,
     call_settings,
-    find_places,
     read_targets,
+    resolve_targets,
 )
 
 SERVICES = (*sorted(SAMPLES), "BILLING")
@@ -18,7 +18,7 @@ def test_ones_own_service_replaces_one_sample(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("BILLING_TARGET", "billing:1")
     monkeypatch.setenv("PROFILE_TARGET", "never:1")
     targets = read_targets(["conversation=localhost:7", "MATCHING=[::1]:8"], SERVICES)
-    assert find_places(SERVICES, 5, targets) == {
+    assert resolve_targets(SERVICES, 5, targets) == {
         "BILLING": "billing:1",
         "CONVERSATION": "localhost:7",
         "MATCHING": "[::1]:8",
@@ -33,7 +33,7 @@ def test_what_is_said_wins_over_the_environment(
     """Also for a service that is no sample."""
     monkeypatch.setenv("BILLING_TARGET", "billing:1")
     targets = read_targets(["billing=localhost:7"], SERVICES)
-    assert find_places(SERVICES, 5, targets)["BILLING"] == "localhost:7"
+    assert resolve_targets(SERVICES, 5, targets)["BILLING"] == "localhost:7"
 
 
 def test_the_environment_says_how_services_are_called(

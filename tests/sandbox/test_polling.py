@@ -6,12 +6,12 @@ import time
 import pytest
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.delivery.long_polling import Polling
-from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.delivery.long_polling import LongPolling
+from gateway.sandbox.simulator.delivery.update_queue import PendingUpdate, UpdateQueue
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Refused
+from gateway.sandbox.simulator.validation.rules import ApiError
 from tests.sandbox.conftest import Bot
 
 
@@ -19,7 +19,9 @@ async def test_updates_are_given_until_they_are_confirmed(
     simulator: Simulator, bot: Bot
 ) -> None:
     """An offset confirms what is below it; the oldest come first."""
-    sent = [(await simulator.desk.say(1001, text))["update_id"] for text in "abc"]
+    sent = [
+        (await simulator.user_actions.say(1001, text))["update_id"] for text in "abc"
+    ]
     first = await bot.result("getUpdates", limit=2)
     assert [update["update_id"] for update in first] == sent[:2]
     assert [update["message"]["text"] for update in first] == ["a", "b"]
@@ -27,7 +29,7 @@ async def test_updates_are_given_until_they_are_confirmed(
     assert [update["update_id"] for update in again] == sent[1:]
     assert simulator.webhook["pending_update_count"] == 2
     assert await bot.result("getUpdates", offset=sent[2] + 1) == []
-    states = [row.state for row in simulator.journal.rows(10)]
+    states = [row.state for row in simulator.update_log.rows(10)]
     assert states == ["accepted"] * 3
 
 
@@ -36,7 +38,7 @@ async def test_a_negative_offset_counts_from_the_end(
 ) -> None:
     """All but the newest are forgotten."""
     for text in "abc":
-        await simulator.desk.say(1001, text)
+        await simulator.user_actions.say(1001, text)
     (newest,) = await bot.result("getUpdates", offset=-1)
     assert newest["message"]["text"] == "c"
     assert len(await bot.result("getUpdates")) == 1
@@ -49,7 +51,7 @@ async def test_a_long_poll_ends_with_the_next_update(
     assert await bot.result("getUpdates", timeout=0) == []
     poll = asyncio.create_task(bot.result("getUpdates", timeout=50))
     await bot.result("getMe")  # so that the poll most likely waits
-    await simulator.desk.say(1001, "hello")
+    await simulator.user_actions.say(1001, "hello")
     (update,) = await poll
     assert update["message"]["text"] == "hello"
 
@@ -57,24 +59,24 @@ async def test_a_long_poll_ends_with_the_next_update(
 async def test_two_at_a_time_are_a_conflict() -> None:
     """The newer one wins; a webhook wins over it."""
     webhook = Webhook()
-    polling = Polling(webhook, Journal(Events()), UpdateQueue(lambda: None))
+    polling = LongPolling(webhook, UpdateLog(EventStream()), UpdateQueue(lambda: None))
     older = asyncio.create_task(polling.get_updates({"timeout": 50}))
     await asyncio.sleep(0)
     newer = asyncio.create_task(polling.get_updates({"timeout": 50}))
-    with pytest.raises(Refused, match="terminated by other getUpdates request") as it:
+    with pytest.raises(ApiError, match="terminated by other getUpdates request") as it:
         await older
     assert it.value.status == 409
     assert not newer.done()
     webhook.set({"url": "http://127.0.0.1:9/"})
     polling.wake()
-    with pytest.raises(Refused, match="Conflict: terminated by setWebhook request"):
+    with pytest.raises(ApiError, match="Conflict: terminated by setWebhook request"):
         await newer
 
 
 async def test_what_is_too_old_is_not_given() -> None:
     """It is dropped, and newer ones come in its place."""
-    journal, queue = Journal(Events()), UpdateQueue(lambda: None)
-    polling = Polling(Webhook(), journal, queue)
+    journal, queue = UpdateLog(EventStream()), UpdateQueue(lambda: None)
+    polling = LongPolling(Webhook(), journal, queue)
     now = time.time()
     for update_id in (1, 2, 3, 4):
         row = UpdateRow(
@@ -87,7 +89,7 @@ async def test_what_is_too_old_is_not_given() -> None:
         )
         journal.record(row, b"{}")
         expires_at = now - 1 if update_id < 4 else now + 60
-        queue.append(Waiting(update_id, 7, b"%d" % update_id, expires_at))
+        queue.append(PendingUpdate(update_id, 7, b"%d" % update_id, expires_at))
     given = await polling.get_updates({"limit": 1})
     assert [bytes(each) for each in given] == [b"4"]
     assert [row.state for row in journal.rows(4)] == ["dropped"] * 3 + ["in_flight"]

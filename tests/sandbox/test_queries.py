@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.actions.message_builder import BadInput
-from gateway.sandbox.simulator.validation.rules import Refused
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
+from gateway.sandbox.simulator.validation.rules import ApiError
 from tests.sandbox.conftest import TOKEN, Bot
 from tests.sandbox.receiver import Receiver
 from tests.waiting import wait_until
@@ -93,7 +93,7 @@ async def test_a_question_is_answered_once(
     answer: Any,  # noqa: ANN401 - any parameters
 ) -> None:
     """A second answer, or one to no question, comes too late."""
-    asked = await simulator.others.make(ADA, kind)
+    asked = await simulator.manual_updates.make(ADA, kind)
     query = {field: asked["content"]["id"]}
     assert await bot.result(method, **query, **answer)
     assert await bot.error(method, **query, **answer) == OLD
@@ -105,11 +105,13 @@ async def test_a_guest_and_who_wants_to_join_are_answered_once(
     simulator: Simulator, bot: Bot
 ) -> None:
     """By the query where there is one, else by the decision."""
-    guest = (await simulator.others.make(ADA, "guest_message"))["content"]
+    guest = (await simulator.manual_updates.make(ADA, "guest_message"))["content"]
     query = {"guest_query_id": guest["guest_query_id"], "result": ARTICLE}
     assert "inline_message_id" in await bot.result("answerGuestQuery", **query)
     assert await bot.error("answerGuestQuery", **query) == OLD
-    joining = await simulator.others.make(ADA, "chat_join_request", {"query_id": "9"})
+    joining = await simulator.manual_updates.make(
+        ADA, "chat_join_request", {"query_id": "9"}
+    )
     query = {"chat_join_request_query_id": "9", "result": "queue"}
     assert await bot.result("answerChatJoinRequestQuery", **query)
     who = {"chat_id": joining["content"]["chat"]["id"], "user_id": ADA}
@@ -210,7 +212,7 @@ async def test_results_are_refused_as_telegram_does(
     simulator: Simulator, bot: Bot, results: object, error: str
 ) -> None:
     """One bad result takes all along, and the question stays open."""
-    asked = await simulator.others.make(ADA, "inline_query")
+    asked = await simulator.manual_updates.make(ADA, "inline_query")
     query = {"inline_query_id": asked["content"]["id"]}
     found = await bot.error("answerInlineQuery", **query, results=results)
     assert found == f"Bad Request: {error}"
@@ -289,7 +291,7 @@ async def test_other_answers_are_refused_as_telegram_does(
     simulator = Simulator(TOKEN)
     queries = ("pre_checkout_query_id", "shipping_query_id", "guest_query_id")
     ids = dict.fromkeys((*queries, "chat_join_request_query_id"), "7")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         simulator.queries.methods[method](ids | answer)
     assert caught.value.description == f"Bad Request: {error}"
 
@@ -321,7 +323,7 @@ async def test_results_of_all_kinds_are_taken(
     simulator: Simulator, bot: Bot, answer: dict[str, Any]
 ) -> None:
     """Also none, and those of old libraries."""
-    asked = await simulator.others.make(ADA, "inline_query")
+    asked = await simulator.manual_updates.make(ADA, "inline_query")
     query = {"inline_query_id": asked["content"]["id"]}
     assert await bot.result("answerInlineQuery", **query, **answer)
 
@@ -408,5 +410,5 @@ async def test_updates_that_cannot_be_made_are_refused(
     simulator: Simulator, user: int, kind: str, content: dict[str, Any]
 ) -> None:
     """In one line, instead of a fault of the simulator."""
-    with pytest.raises(BadInput):
-        await simulator.others.make(user, kind, content)
+    with pytest.raises(InvalidInput):
+        await simulator.manual_updates.make(user, kind, content)

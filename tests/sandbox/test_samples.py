@@ -48,7 +48,7 @@ from botgateway.route.v1.event_pb2 import (
 from gateway.sandbox.samples import conversation as conversation_sample
 from gateway.sandbox.samples import idempotency
 from gateway.sandbox.samples.__main__ import build_server
-from gateway.sandbox.samples.idempotency import AnswerOnce
+from gateway.sandbox.samples.idempotency import IdempotencyInterceptor
 from gateway.sandbox.samples.replies import WORDS
 from gateway.sandbox.server import Simulator
 from tests.waiting import wait_until
@@ -166,7 +166,7 @@ async def test_conversation_reads_the_file_that_was_attached(
 ) -> None:
     """At the address that the gateway gave."""
     simulator = Simulator("1:a")
-    file_id = simulator.files.keep(b"x" * 123_456)
+    file_id = simulator.files.store(b"x" * 123_456)
     async with simulator.serve() as url:
         said = message.IncomingMessage()
         said.document.file.url = f"{url}/files/{file_id}"
@@ -350,7 +350,7 @@ class SlowProfile(ProfileServiceServicer):
 @pytest.fixture
 async def slow() -> AsyncIterator[tuple[SlowProfile, Any]]:
     """A service that takes its time, and its rpc."""
-    server = grpc.aio.server(interceptors=[AnswerOnce()])
+    server = grpc.aio.server(interceptors=[IdempotencyInterceptor()])
     profile = SlowProfile()
     add_ProfileServiceServicer_to_server(profile, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -391,7 +391,7 @@ async def test_only_the_newest_answers_are_remembered(
     monkeypatch: pytest.MonkeyPatch, slow: tuple[SlowProfile, Any]
 ) -> None:
     """Memory is bounded; the oldest answers go first."""
-    monkeypatch.setattr(idempotency, "REMEMBERED", 2)
+    monkeypatch.setattr(idempotency, "MAX_REMEMBERED", 2)
     profile, resolve = slow
     profile.go.set()
     for request_id in ("a", "b", "c", "b", "c", "a"):

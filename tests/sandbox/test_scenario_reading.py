@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.scenarios.parser import read_scenario, read_scenarios
-from gateway.sandbox.scenarios.patterns import read_pattern
+from gateway.sandbox.scenarios.patterns import parse_pattern
 from gateway.sandbox.scenarios.scenario import User
 
 GOOD = """
@@ -213,7 +213,7 @@ def test_a_pattern_is_the_whole_text_with_asterisks(
     words: str, text: str, fits: bool
 ) -> None:
     """No other sign has a meaning."""
-    assert read_pattern(words).fits(text) is fits
+    assert parse_pattern(words).matches(text) is fits
 
 
 def test_the_example_of_the_readme_can_be_read() -> None:

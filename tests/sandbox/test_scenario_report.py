@@ -3,29 +3,29 @@
 import json
 from xml.etree import ElementTree as ET
 
-from gateway.sandbox.scenarios.player import Played, Report
+from gateway.sandbox.scenarios.player import Report, StepResult
 from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
 
 GOOD = Report(
     path="good.yaml",
     name="All is well",
     seconds=0.5,
-    steps=[Played(line=3, words="ada says: hi", result="ok", seconds=0.5)],
+    steps=[StepResult(line=3, words="ada says: hi", result="ok", seconds=0.5)],
 )
 BAD = Report(
     path="bad.yaml",
     name="Greetings <& more>",
     seconds=5.25,
     steps=[
-        Played(line=3, words="ada says: hi", result="ok", seconds=0.25),
-        Played(
+        StepResult(line=3, words="ada says: hi", result="ok", seconds=0.25),
+        StepResult(
             line=4,
             words="ada sees: <b>\x00",
             result="failed",
             seconds=5.0,
             why=["there was no such message within 5 s", "  bot: \x01 ]]> \ud800"],
         ),
-        Played(line=5, words="wait: 1s"),
+        StepResult(line=5, words="wait: 1s"),
     ],
 )
 

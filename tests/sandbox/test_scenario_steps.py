@@ -9,9 +9,9 @@ import pytest
 from gateway.sandbox.scenarios.observed_messages import MEDIA
 from gateway.sandbox.scenarios.parser import read_scenario
 from gateway.sandbox.scenarios.player import Report, new_ids, play
-from gateway.sandbox.scenarios.steps import ALONE, VERBS
+from gateway.sandbox.scenarios.steps import GLOBAL_STEPS, USER_STEPS
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.tracing.trace_model import TurnView
+from gateway.sandbox.tracing.trace_model import UpdateTrace
 from tests.sandbox.conftest import Bot
 from tests.sandbox.scripted import answering
 from tests.waiting import wait_until
@@ -203,7 +203,7 @@ def test_the_steps_above_are_all_there_are() -> None:
     captioned = {"attaches document", "attaches video", "attaches voice"}
     missing = [
         verb
-        for verb in [*VERBS, *ALONE]
+        for verb in [*USER_STEPS, *GLOBAL_STEPS]
         if verb not in captioned and f"{verb}:" not in tried and verb not in tried
     ]
     assert missing == []
@@ -213,11 +213,11 @@ async def test_what_a_reply_lost_is_told(simulator: Simulator) -> None:
     """It may be why a button is not there."""
 
     async def lose() -> None:
-        await wait_until(lambda: simulator.journal.total == 1)
-        update_id = simulator.journal.rows(1)[0].update_id
+        await wait_until(lambda: simulator.update_log.total == 1)
+        update_id = simulator.update_log.rows(1)[0].update_id
         losses = ("Left out of the reply: button url.",)
-        told = TurnView(update_id=update_id, outcome="done", losses=losses)
-        simulator.journal.tell(told)
+        told = UpdateTrace(update_id=update_id, outcome="done", losses=losses)
+        simulator.update_log.add_trace(told)
 
     losing = asyncio.create_task(lose())
     button = "ada sees button: Go\n    within: 50ms"

@@ -188,9 +188,11 @@ async def test_only_the_newest_calls_and_messages_are_kept(
     monkeypatch: pytest.MonkeyPatch, simulator: Simulator, bot: Bot
 ) -> None:
     """Memory is bounded; the oldest entries go first."""
-    monkeypatch.setattr("gateway.sandbox.simulator.dispatcher.KEPT", 3)
-    monkeypatch.setattr("gateway.sandbox.simulator.state.chats.KEPT", 2)
-    monkeypatch.setattr("gateway.sandbox.simulator.state.callback_queries.KEPT", 2)
+    monkeypatch.setattr("gateway.sandbox.simulator.dispatcher.MAX_CALLS", 3)
+    monkeypatch.setattr("gateway.sandbox.simulator.state.chats.MAX_MESSAGES", 2)
+    monkeypatch.setattr(
+        "gateway.sandbox.simulator.state.callback_queries.MAX_QUERIES", 2
+    )
     for text in "abcd":
         await bot.result("sendMessage", chat_id=7, text=text)
         await bot.result("answerCallbackQuery", callback_query_id=text)

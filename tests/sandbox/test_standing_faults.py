@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.faults.persistent import Settings
+from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from tests.sandbox.conftest import Bot
 
 
@@ -14,7 +14,7 @@ async def test_a_flood_lasts_until_it_is_switched_off(
     simulator: Simulator, bot: Bot
 ) -> None:
     """Each call meets it; the page shows it."""
-    await simulator.desk.fault("flood", Settings(retry_after=17))
+    await simulator.user_actions.fault("flood", FaultSettings(retry_after=17))
     for _ in range(3):
         answer = await bot.call("sendMessage", chat_id=7, text="a")
         assert answer["parameters"] == {"retry_after": 17}
@@ -26,7 +26,7 @@ async def test_a_flood_lasts_until_it_is_switched_off(
         "chat_id": None,
         "retry_after": 17,
     }
-    await simulator.desk.fault("flood", None)
+    await simulator.user_actions.fault("flood", None)
     await bot.result("sendMessage", chat_id=7, text="a")
     assert len(simulator.messages(7)) == 1
 
@@ -35,8 +35,8 @@ async def test_a_fault_may_be_meant_for_some_calls_only(
     simulator: Simulator, bot: Bot
 ) -> None:
     """By method and by chat."""
-    settings = Settings(status=502, method="sendmessage", chat_id=7)
-    await simulator.desk.fault("server_error", settings)
+    settings = FaultSettings(status=502, method="sendmessage", chat_id=7)
+    await simulator.user_actions.fault("server_error", settings)
     assert await bot.error("sendMessage", chat_id=7, text="a") == "Bad Gateway"
     assert await bot.result("sendMessage", chat_id=8, text="a")
     assert await bot.result("sendChatAction", chat_id=7, action="typing")
@@ -44,8 +44,8 @@ async def test_a_fault_may_be_meant_for_some_calls_only(
 
 async def test_faults_can_be_combined(simulator: Simulator, bot: Bot) -> None:
     """A slow answer may be an error too."""
-    await simulator.desk.fault("slow", Settings(delay=0.2))
-    await simulator.desk.fault("server_error", Settings())
+    await simulator.user_actions.fault("slow", FaultSettings(delay=0.2))
+    await simulator.user_actions.fault("server_error", FaultSettings())
     start = time.monotonic()
     assert await bot.error("getMe") == "Internal Server Error"
     assert time.monotonic() - start >= 0.2
@@ -53,7 +53,7 @@ async def test_faults_can_be_combined(simulator: Simulator, bot: Bot) -> None:
 
 async def test_a_lost_answer_leaves_its_effect(simulator: Simulator, bot: Bot) -> None:
     """The bot cannot know that its message arrived."""
-    await simulator.desk.fault("lost_answer", Settings())
+    await simulator.user_actions.fault("lost_answer", FaultSettings())
     with pytest.raises(aiohttp.ClientError):
         await bot.call("sendMessage", chat_id=7, text="a")
     assert len(simulator.messages(7)) == 1
@@ -63,7 +63,7 @@ async def test_what_a_test_asked_for_comes_first(
     simulator: Simulator, bot: Bot
 ) -> None:
     """A queued fault is met before one that stays."""
-    await simulator.desk.fault("server_error", Settings())
+    await simulator.user_actions.fault("server_error", FaultSettings())
     simulator.fail(status=403)
     assert (await bot.call("getMe"))["error_code"] == 403
     assert (await bot.call("getMe"))["error_code"] == 500

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Refused
+from gateway.sandbox.simulator.validation.rules import ApiError
 from tests.sandbox.conftest import TOKEN, Bot
 
 TOO_OLD = (
@@ -41,11 +41,11 @@ async def test_a_chat_that_nobody_has_is_not_found(
         error = await bot.error(method, chat_id=77, **call)
         assert error == "Bad Request: chat not found"
     await bot.result("sendMessage", chat_id=1001, text="a")
-    await simulator.desk.add_user("Barbara", user_id=77)
+    await simulator.user_actions.add_user("Barbara", user_id=77)
     await bot.result("sendMessage", chat_id=77, text="a")
     error = await bot.error("sendMessage", chat_id=-5, text="a")
     assert error == "Bad Request: chat not found"
-    await simulator.desk.say(1001, "hello", chat=-5)
+    await simulator.user_actions.say(1001, "hello", chat=-5)
     await bot.result("sendMessage", chat_id=-5, text="a")
 
 
@@ -56,7 +56,7 @@ async def test_a_press_that_never_was_cannot_be_answered(
     assert await bot.error("answerCallbackQuery", callback_query_id="77") == TOO_OLD
     assert simulator.answers == []
     message = await bot.result("sendMessage", chat_id=1001, text="a")
-    press = await simulator.desk.press(1001, 1001, message["message_id"], "x")
+    press = await simulator.user_actions.press(1001, 1001, message["message_id"], "x")
     query_id = press["callback_query_id"]
     await bot.result("answerCallbackQuery", callback_query_id=query_id)
     assert await bot.error("answerCallbackQuery", callback_query_id=query_id) == TOO_OLD
@@ -78,6 +78,6 @@ def test_a_webhook_may_be_set_again_after_a_second() -> None:
     """A call that was refused does not make the wait longer."""
     webhook, call = Webhook(), {"url": "http://127.0.0.1:9/"}
     webhook.hold_back(call, 10.0)
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         webhook.hold_back(call, 10.9)
     webhook.hold_back(call, 11.0)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.sandbox.simulator.validation.markup import Unparsable
+from gateway.sandbox.simulator.validation.markup import MarkupError
 from gateway.sandbox.simulator.validation.markup_html import parse_html
 from tests.tdlib.comparison import AGREED, PARSERS, compare_markup
 from tests.tdlib.texts import TextMaker
@@ -26,5 +26,5 @@ def test_texts_are_read_as_tdlib_reads_them(mode: str, seed: int) -> None:
 
 def test_halves_of_a_surrogate_pair_are_refused() -> None:
     """TDLib itself is not asked: it ends its process over one in an attribute."""
-    with pytest.raises(Unparsable, match="unmatched surrogate code units"):
+    with pytest.raises(MarkupError, match="unmatched surrogate code units"):
         parse_html("&#xD83D;&#xDE00;")

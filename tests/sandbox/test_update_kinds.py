@@ -132,13 +132,13 @@ def test_every_kind_but_those_with_another_door_is_made() -> None:
     """None is forgotten when Telegram has a new one."""
     # What no user does, and what comes from a chat or a keyboard.
     others = {"message", "callback_query"}
-    assert REQUIRED.keys() == setup_rules.KINDS - others
+    assert REQUIRED.keys() == setup_rules.UPDATE_TYPES - others
 
 
 @pytest.mark.parametrize("kind", sorted(REQUIRED))
 async def test_a_made_update_has_all_required_fields(kind: str) -> None:
     """Libraries refuse an update without them."""
-    made = await Simulator(TOKEN).others.make(1001, kind)
+    made = await Simulator(TOKEN).manual_updates.make(1001, kind)
     content: dict[str, Any] = made["content"]
     assert REQUIRED[kind] <= content.keys()
     for name, value in content.items():
@@ -149,6 +149,8 @@ async def test_a_made_update_has_all_required_fields(kind: str) -> None:
 
 async def test_a_stopped_answer_names_nobody() -> None:
     """Only the private chat and the draft."""
-    made = await Simulator(TOKEN).others.make(1001, "stopped_message_generation")
+    made = await Simulator(TOKEN).manual_updates.make(
+        1001, "stopped_message_generation"
+    )
     assert made["content"].keys() == {"chat", "draft_id"}
     assert made["content"]["chat"]["id"] == 1001

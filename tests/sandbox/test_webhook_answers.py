@@ -7,7 +7,10 @@ import pytest
 from aiohttp import web
 
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.delivery.webhook_sender import LARGEST_ANSWER, Pace
+from gateway.sandbox.simulator.delivery.webhook_sender import (
+    MAX_RESPONSE_BYTES,
+    DeliveryTiming,
+)
 from tests.sandbox.conftest import TOKEN
 from tests.sandbox.receiver import Receiver
 from tests.waiting import wait_until
@@ -29,7 +32,7 @@ async def answered(simulator: Simulator, *answers: web.Response) -> None:
     async with simulator.serve(), receiver.serving():
         simulator.set_webhook(receiver.url)
         for _ in answers:
-            await simulator.desk.say(1001, "hello")
+            await simulator.user_actions.say(1001, "hello")
         await wait_until(lambda: simulator.webhook["pending_update_count"] == 0)
     assert len(receiver.arrived) == len(answers)
 
@@ -104,14 +107,14 @@ async def test_a_call_that_fails_is_seen_in_the_list_only() -> None:
 
 async def test_too_large_an_answer_counts_as_a_failure() -> None:
     """Of JSON and forms; other types may be larger."""
-    simulator = Simulator(TOKEN, pace=Pace(scale=0))
-    large = REPLY | {"padding": "x" * LARGEST_ANSWER}
+    simulator = Simulator(TOKEN, delivery_timing=DeliveryTiming(scale=0))
+    large = REPLY | {"padding": "x" * MAX_RESPONSE_BYTES}
     receiver = Receiver()
     given = iter((body(large), body(large, "text/plain")))
     receiver.answer = lambda _: next(given)
     async with simulator.serve(), receiver.serving():
         simulator.set_webhook(receiver.url)
-        await simulator.desk.say(1001, "hello")
+        await simulator.user_actions.say(1001, "hello")
         await wait_until(lambda: simulator.webhook["pending_update_count"] == 0)
     assert len(receiver.arrived) == 2
     assert simulator.sent == []

@@ -11,11 +11,11 @@ from botgateway.chat.v1.reply_pb2 import (
     TextFormat,
 )
 
-from gateway.sandbox.simulator.validation.links import BadLink
+from gateway.sandbox.simulator.validation.links import InvalidLink
 from gateway.sandbox.simulator.validation.links import (
     check_link as check_link_in_sandbox,
 )
-from gateway.sandbox.simulator.validation.markup import Parsed, Unparsable
+from gateway.sandbox.simulator.validation.markup import MarkupError, Parsed
 from gateway.sandbox.simulator.validation.markup_html import parse_html
 from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
 from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
@@ -69,7 +69,7 @@ def compare_markup(text: str, mode: str) -> str:
     try:
         visible, entities = PARSERS[mode](text)
         read = _ordered(visible, [_as_tdlib(entity) for entity in entities])
-    except Unparsable as error:
+    except MarkupError as error:
         read = str(error)
     if read == expected:
         return "both refuse it" if isinstance(read, str) else "both take it"
@@ -87,7 +87,7 @@ def compare_links(link: str) -> str:
     expected = tdlib.check_link(link)
     try:
         kept = check_link_in_sandbox(link)
-    except BadLink:
+    except InvalidLink:
         kept = ""
     address = parse_url(link)
     if (address is not None) != bool(expected):

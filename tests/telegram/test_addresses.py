@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.sandbox.simulator.validation.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 from gateway.telegram.outbound.urls import is_complete_url, is_private_url, parse_url
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, compare_links, make_link
@@ -54,7 +54,7 @@ def test_what_tdlib_refuses_is_refused(link: str) -> None:
     """Each would cost the whole keyboard."""
     assert not tdlib.check_link(link)
     assert parse_url(link) is None
-    with pytest.raises(BadLink):
+    with pytest.raises(InvalidLink):
         check_link(link)
 
 

@@ -99,7 +99,7 @@ def clock() -> FakeClock:
 def simulator() -> Simulator:
     """Give a Bot API with one file."""
     simulator = Simulator(TOKEN)
-    simulator.files.keep(CONTENT, FILE)
+    simulator.files.store(CONTENT, FILE)
     return simulator
 
 

@@ -28,16 +28,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.update import Update
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
-from gateway.sandbox.simulator.delivery.webhook_sender import Pace
-from gateway.sandbox.simulator.methods import Methods
-from gateway.sandbox.simulator.state.callback_queries import Press, Presses
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
+from gateway.sandbox.simulator.methods import BotApiMethods
+from gateway.sandbox.simulator.state.callback_queries import (
+    CallbackQueries,
+    CallbackQuery,
+)
 from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.update_log import Journal
-from gateway.sandbox.simulator.state.users import People
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.update_log import UpdateLog
+from gateway.sandbox.simulator.state.users import Users
 from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Refused
+from gateway.sandbox.simulator.validation.rules import ApiError
 from gateway.telegram.bot_api.responses import build_error, parse_response
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
@@ -52,8 +55,8 @@ class Telegram:
     """A strict simulator with one user, one group, and a message in each chat."""
 
     def __init__(self) -> None:
-        events = Events()
-        people = People(events, 10)
+        events = EventStream()
+        people = Users(events, 10)
         people.add("Ann", "en", USER)
         chats = Chats(people, events)
         chats.groups.add(GROUP)
@@ -62,29 +65,31 @@ class Telegram:
         self.shown = {
             chat: chats.show(BOT, chat, shown)["message_id"] for chat in (USER, GROUP)
         }
-        self._presses = Presses(events, strict=True)
+        self._presses = CallbackQueries(events, strict=True)
         webhook = Webhook()
-        self._methods = Methods(
+        self._methods = BotApiMethods(
             BOT,
             people=people,
             chats=chats,
-            presses=self._presses,
+            callback_queries=self._presses,
             webhook=webhook,
-            deliveries=Deliveries(webhook, Journal(events), events, Pace()),
+            deliveries=UpdateDelivery(
+                webhook, UpdateLog(events), events, DeliveryTiming()
+            ),
             events=events,
             strict=True,
         )
 
     def press(self, chat: int) -> str:
         """Give the id of a press of a button."""
-        return self._presses.add(Press(USER, chat, self.shown.get(chat, 0)))
+        return self._presses.add(CallbackQuery(USER, chat, self.shown.get(chat, 0)))
 
     def call(self, method: str, parameters: dict[str, Any]) -> str:
         """Carry a call out. Returns the words of a refusal; empty: it was taken."""
         assert self._methods.find(method) == method
         try:
             self._methods.call(method, parameters)
-        except Refused as refused:
+        except ApiError as refused:
             return refused.description
         return ""
 

@@ -16,12 +16,16 @@ from contextlib import contextmanager
 
 from gateway.sandbox.launcher.service_targets import (
     LOOPBACK,
-    find_places,
     free_ports,
-    port_fault,
+    port_problem,
+    resolve_targets,
 )
-from gateway.sandbox.launcher.stack import Ports, Secrets, running
-from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
+from gateway.sandbox.launcher.stack import Ports, Secrets, run_stack
+from gateway.sandbox.launcher.subprocesses import (
+    ProcessExited,
+    StopRequested,
+    Subprocesses,
+)
 
 USER = 1001
 
@@ -70,17 +74,17 @@ async def run_sandbox(
     if fault := _fault(ports):
         sys.stderr.write(f"{fault}\n")
         return 2
-    children = Children()
+    children = Subprocesses()
     with on_signals(children):
         try:
-            places = find_places(services, samples_port, targets)
-            async with running(children, ports, places, secrets=secrets):
+            places = resolve_targets(services, samples_port, targets)
+            async with run_stack(children, ports, places, secrets=secrets):
                 sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()
                 await children.watch()
-        except Stopped:
+        except StopRequested:
             pass
-        except Ended as ended:
+        except ProcessExited as ended:
             sys.stderr.write(f"the sandbox stopped: {ended}\n")
             return 1
     return 0
@@ -95,13 +99,13 @@ def _fault(ports: Ports) -> str:
         "sample services": ports.samples,
     }
     for part, number in numbers.items():
-        if fault := port_fault(number):
+        if fault := port_problem(number):
             return f"port {number} ({part}) cannot be used: {fault}"
     return ""
 
 
 @contextmanager
-def on_signals(children: Children) -> Iterator[None]:
+def on_signals(children: Subprocesses) -> Iterator[None]:
     """Let signals stop the children inside of the block."""
     loop = asyncio.get_running_loop()
     # SIGHUP comes when the terminal is closed.

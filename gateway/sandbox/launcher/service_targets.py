@@ -43,7 +43,7 @@ def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, s
     return targets
 
 
-def find_places(
+def resolve_targets(
     services: Collection[str], samples_port: int, targets: Mapping[str, str]
 ) -> dict[str, str]:
     """Tell where services are: the samples here, others where the developer says.
@@ -78,7 +78,7 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def port_fault(port: int) -> str:
+def port_problem(port: int) -> str:
     """Tell why a port cannot be listened on. Empty: it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

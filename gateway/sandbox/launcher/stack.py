@@ -17,11 +17,11 @@ import aiohttp
 from msgspec import Struct, field
 
 from gateway.sandbox.launcher.service_targets import LOOPBACK, call_settings
-from gateway.sandbox.launcher.subprocesses import Children
+from gateway.sandbox.launcher.subprocesses import Subprocesses
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.state.users import LIMIT
+from gateway.sandbox.simulator.state.users import MAX_USERS
 
-_HANDED_ON = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
+_INHERITED_VARIABLES = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
 """What children see of the environment: no settings, and no proxy between them."""
 
 
@@ -61,14 +61,14 @@ class Ports(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def running(
-    children: Children,
+async def run_stack(
+    children: Subprocesses,
     ports: Ports,
     places: Mapping[str, str],
     *,
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
-    most_users: int = LIMIT,
+    most_users: int = MAX_USERS,
 ) -> AsyncIterator[Simulator]:
     """Run the parts inside of the block; they stop in reverse.
 
@@ -81,8 +81,8 @@ async def running(
         most_users: how many users there may be.
 
     Raises:
-        Ended: a part did not start.
-        Stopped: a signal came before all of them had started.
+        ProcessExited: a part did not start.
+        StopRequested: a signal came before all of them had started.
     """
 
     async def samples_answer() -> bool:
@@ -101,7 +101,9 @@ async def running(
                 return response.status == 200
         return False
 
-    kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ
+    }
     kept = {**(settings or {}), **kept}
     secrets = secrets or Secrets()
     simulator = Simulator(

@@ -26,15 +26,15 @@ _POLL_SECONDS = 0.05
 _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
-class Ended(Exception):
+class ProcessExited(Exception):
     """A child ended by itself or did not start. The message is for a person."""
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """A signal came while a child was still starting."""
 
 
-class Children:
+class Subprocesses:
     """The processes, by name, in the order in which they were started.
 
     Args:
@@ -70,8 +70,8 @@ class Children:
             ready: tells whether it answers.
 
         Raises:
-            Ended: it ended, or did not answer in time.
-            Stopped: a signal came before it answered.
+            ProcessExited: it ended, or did not answer in time.
+            StopRequested: a signal came before it answered.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -95,17 +95,17 @@ class Children:
         """Wait for `stop`.
 
         Raises:
-            Ended: a child ended by itself.
+            ProcessExited: a child ended by itself.
         """
-        with contextlib.suppress(Stopped):
-            await self.during(asyncio.Event().wait())
+        with contextlib.suppress(StopRequested):
+            await self.run_during(asyncio.Event().wait())
 
-    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_during(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something while the children run, and give its result.
 
         Raises:
-            Ended: a child ended by itself; the work was cancelled.
-            Stopped: a signal came; the same.
+            ProcessExited: a child ended by itself; the work was cancelled.
+            StopRequested: a signal came; the same.
         """
         working = asyncio.create_task(work, name="work")
         others = [
@@ -119,7 +119,7 @@ class Children:
                 return working.result()
             if not self._stop.is_set():
                 self._check()
-            raise Stopped
+            raise StopRequested
         finally:
             for task in (working, *others):
                 task.cancel()
@@ -134,13 +134,15 @@ class Children:
                         return
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise Ended(f"the {name} did not answer in {START_SECONDS:g} s") from None
-        raise Stopped
+            raise ProcessExited(
+                f"the {name} did not answer in {START_SECONDS:g} s"
+            ) from None
+        raise StopRequested
 
     def _check(self) -> None:
         for name, process in self._processes.items():
             if process.returncode is not None:
-                raise Ended(
+                raise ProcessExited(
                     f"the {name} ended by itself with code {process.returncode}; "
                     "what it wrote is above"
                 )

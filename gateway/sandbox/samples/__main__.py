@@ -20,7 +20,7 @@ from botgateway.profile.v1.profile_service_pb2_grpc import (
 )
 
 from gateway.sandbox.samples.conversation import Conversation
-from gateway.sandbox.samples.idempotency import AnswerOnce
+from gateway.sandbox.samples.idempotency import IdempotencyInterceptor
 from gateway.sandbox.samples.matching import Matching
 from gateway.sandbox.samples.notification import Notification
 from gateway.sandbox.samples.profile import Profile
@@ -33,7 +33,7 @@ def build_server() -> grpc.aio.Server:
     """Make a server with the four services; it has no port yet."""
     # Without this option a second process could share the port unnoticed.
     options = [("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(interceptors=[AnswerOnce()], options=options)
+    server = grpc.aio.server(interceptors=[IdempotencyInterceptor()], options=options)
     add_ConversationServiceServicer_to_server(Conversation(), server)
     add_MatchingServiceServicer_to_server(Matching(), server)
     add_ProfileServiceServicer_to_server(Profile(), server)

@@ -16,11 +16,11 @@ from grpc.aio import ServerInterceptor
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 """Answers that are kept; the oldest go first."""
 
 
-class AnswerOnce(ServerInterceptor):
+class IdempotencyInterceptor(ServerInterceptor):
     """Stands before every unary rpc and lets each request through once.
 
     A repetition that comes while the first attempt still runs waits for that one's
@@ -56,7 +56,7 @@ class AnswerOnce(ServerInterceptor):
 
     def _remember(self, key: tuple[str, str], attempt: asyncio.Task[Any]) -> None:
         self._answers[key] = attempt
-        if len(self._answers) > REMEMBERED:
+        if len(self._answers) > MAX_REMEMBERED:
             self._answers.popitem(last=False)
 
         def forget_failure(done: asyncio.Task[Any]) -> None:

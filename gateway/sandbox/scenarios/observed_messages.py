@@ -36,14 +36,14 @@ class _Shown(Struct, frozen=True):
     media: frozenset[str] = frozenset()
 
 
-class Sight:
+class ObservedMessages:
     """Collects what comes. A step that finds something has looked at all before it."""
 
     def __init__(self) -> None:
         self._came: dict[str, list[_Shown]] = {kind: [] for kind in KINDS}
         self._looked: dict[str, int] = dict.fromkeys(KINDS, 0)
 
-    def take(self, user: int, event: Parameters) -> None:
+    def observe(self, user: int, event: Parameters) -> None:
         """Note an event of the simulator, if it shows something to a user."""
         if event["type"] == "answer" and event["user_id"] == user:
             kind = "alert" if event["show_alert"] else "toast"
@@ -55,7 +55,7 @@ class Sight:
                 media = frozenset(MEDIA).intersection(message)
                 self._came[kind].append(_Shown(text_of(message), media))
 
-    def look(self, kind: str, pattern: Pattern, media: str = "") -> bool:
+    def take_match(self, kind: str, pattern: Pattern, media: str = "") -> bool:
         """Find what looks like this among what no step has looked at.
 
         Args:
@@ -65,7 +65,7 @@ class Sight:
         """
         for index in range(self._looked[kind], len(self._came[kind])):
             shown = self._came[kind][index]
-            if pattern.fits(shown.text) and (not media or media in shown.media):
+            if pattern.matches(shown.text) and (not media or media in shown.media):
                 self._looked[kind] = index + 1
                 return True
         return False

@@ -9,13 +9,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.scenarios.scenario import Scenario, Step, User
-from gateway.sandbox.scenarios.steps import ALONE, VERBS, duration
-from gateway.sandbox.scenarios.yaml_loader import Document, line
-from gateway.sandbox.simulator.state.users import LARGEST_ID
+from gateway.sandbox.scenarios.steps import GLOBAL_STEPS, USER_STEPS, duration
+from gateway.sandbox.scenarios.yaml_loader import YamlDocument, line
+from gateway.sandbox.simulator.state.users import MAX_USER_ID
 
-WITHIN_SECONDS = 5.0
+DEFAULT_TIMEOUT_SECONDS = 5.0
 """How long a step may wait until what it says is true."""
-PACE_SECONDS = 1.0
+DEFAULT_PACE_SECONDS = 1.0
 """How long a user takes between two doings: the gateway serves one a second."""
 
 _FIELDS = ("name", "users", "timeout", "pace", "steps")
@@ -51,15 +51,15 @@ def read_scenario(path: str, text: str) -> Scenario:
     Raises:
         ConfigurationError: all that is wrong with it.
     """
-    document = Document(path)
+    document = YamlDocument(path)
     root = document.compose(text)
     fields = document.pairs(root)
     for name, (key, _) in fields.items():
         if name not in _FIELDS:
             document.fault(key, f"{name} is none of {', '.join(_FIELDS)}")
     nodes = {name: value for name, (_, value) in fields.items()}
-    within = _seconds(document, nodes.get("timeout"), WITHIN_SECONDS)
-    pace = _seconds(document, nodes.get("pace"), PACE_SECONDS)
+    within = _seconds(document, nodes.get("timeout"), DEFAULT_TIMEOUT_SECONDS)
+    pace = _seconds(document, nodes.get("pace"), DEFAULT_PACE_SECONDS)
     users = _users(document, nodes.get("users"))
     names = [user.name for user in users]
     items = document.items(nodes.get("steps"), "steps")
@@ -76,12 +76,12 @@ def read_scenario(path: str, text: str) -> Scenario:
     )
 
 
-def _seconds(document: Document, node: Node | None, default: float) -> float:
+def _seconds(document: YamlDocument, node: Node | None, default: float) -> float:
     read = document.read(node, duration) if node else default
     return default if read is None else read
 
 
-def _users(document: Document, node: Node | None) -> list[User]:
+def _users(document: YamlDocument, node: Node | None) -> list[User]:
     """Read a list of names, or a map of them to ids or to id and language."""
     users: list[User] = []
     if isinstance(node, MappingNode):
@@ -98,8 +98,8 @@ def _users(document: Document, node: Node | None) -> list[User]:
     return users
 
 
-def _user(document: Document, key: Node, name: str, value: Node | None) -> User:
-    if not _NAME.fullmatch(name) or name in {each.split()[0] for each in ALONE}:
+def _user(document: YamlDocument, key: Node, name: str, value: Node | None) -> User:
+    if not _NAME.fullmatch(name) or name in {each.split()[0] for each in GLOBAL_STEPS}:
         document.fault(key, f"`{name}` is no name for a user: it is one word")
     if not isinstance(value, MappingNode):
         return User(name, document.read(value, _id))
@@ -113,7 +113,7 @@ def _user(document: Document, key: Node, name: str, value: Node | None) -> User:
 def _id(given: str | None) -> int | None:
     if given is None:
         return None
-    if not re.fullmatch("[0-9]{1,16}", given) or not 0 < int(given) <= LARGEST_ID:
+    if not re.fullmatch("[0-9]{1,16}", given) or not 0 < int(given) <= MAX_USER_ID:
         raise ValueError("a user's id is a number of at most 52 bits")
     return int(given)
 
@@ -125,7 +125,7 @@ def _language(given: str | None) -> str:
 
 
 def _step(
-    document: Document, node: Node, users: Collection[str], within: float
+    document: YamlDocument, node: Node, users: Collection[str], within: float
 ) -> Step | None:
     """Read `ada says: hello`, also with a line `within: 10s` below it."""
     value: Node | None = None
@@ -139,8 +139,10 @@ def _step(
             return None
         ((key, value),) = fields.values()
     phrase = " ".join(str(key.value).split())
-    user, _, rest = ("", "", phrase) if phrase in ALONE else phrase.partition(" ")
-    verb = (VERBS if user else ALONE).get(rest)
+    user, _, rest = (
+        ("", "", phrase) if phrase in GLOBAL_STEPS else phrase.partition(" ")
+    )
+    verb = (USER_STEPS if user else GLOBAL_STEPS).get(rest)
     if user and user not in users and verb:
         document.fault(key, f"{user} is none of the users")
         return None
@@ -156,8 +158,10 @@ def _step(
 
 def _hint(phrase: str, users: Collection[str]) -> str:
     """Say what may have been meant, or what there is."""
-    known = [f"{user} {verb}" for user in users for verb in VERBS] + list(ALONE)
+    known = [f"{user} {verb}" for user in users for verb in USER_STEPS] + list(
+        GLOBAL_STEPS
+    )
     close = difflib.get_close_matches(phrase, known, 1)
     if close:
         return f"; is it `{close[0]}`?"
-    return f"; there are NAME {', NAME '.join(VERBS)}, {', '.join(ALONE)}"
+    return f"; there are NAME {', NAME '.join(USER_STEPS)}, {', '.join(GLOBAL_STEPS)}"

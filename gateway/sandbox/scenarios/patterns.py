@@ -18,12 +18,12 @@ class Pattern(Struct, frozen=True):
     words: str
     expression: re.Pattern[str]
 
-    def fits(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         """Tell whether a text looks like this; space around it does not count."""
         return bool(self.expression.fullmatch(text.strip()))
 
 
-def read_pattern(words: str) -> Pattern:
+def parse_pattern(words: str) -> Pattern:
     r"""Make a pattern from words; `\*` is a real asterisk."""
     parts = (_expression(part) for part in _PARTS.findall(words.strip()))
     return Pattern(words, re.compile("".join(parts), re.DOTALL))

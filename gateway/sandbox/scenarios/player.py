@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from gateway.sandbox.scenarios.environment import Failure, Stage
+from gateway.sandbox.scenarios.environment import Environment, StepFailed
 from gateway.sandbox.scenarios.observed_messages import describe
 from gateway.sandbox.scenarios.scenario import Scenario, Step
 from gateway.sandbox.server import Simulator
-from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 
 
-class Played(Struct, kw_only=True):
+class StepResult(Struct, kw_only=True):
     """What came of a step.
 
     Attributes:
@@ -45,10 +45,10 @@ class Report(Struct, kw_only=True):
     path: str
     name: str
     seconds: float
-    steps: list[Played]
+    steps: list[StepResult]
 
     @property
-    def failed(self) -> Played | None:
+    def failed(self) -> StepResult | None:
         """The step that failed. None: all is well."""
         return next((step for step in self.steps if step.result == "failed"), None)
 
@@ -68,16 +68,18 @@ async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> 
         ids: for users who have none.
     """
     began = time.monotonic()
-    played = [Played(line=step.line, words=step.words) for step in scenario.steps]
-    stage = Stage(simulator, scenario.pace)
-    async with stage.open():
+    played = [StepResult(line=step.line, words=step.words) for step in scenario.steps]
+    environment = Environment(simulator, scenario.pace)
+    async with environment.open():
         for user in scenario.users:
             user_id = next(ids) if user.id is None else user.id
-            await stage.enter(user.name, user.language, user_id)
+            await environment.enter(user.name, user.language, user_id)
         for step, note in zip(scenario.steps, played, strict=True):
-            await _play(step, stage, note)
+            await _play(step, environment, note)
             if note.result == "failed":
-                note.why += _scene(stage, step.user or scenario.users[0].name)
+                note.why += _describe_scene(
+                    environment, step.user or scenario.users[0].name
+                )
                 break
     return Report(
         path=scenario.path,
@@ -87,26 +89,26 @@ async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> 
     )
 
 
-async def _play(step: Step, stage: Stage, note: Played) -> None:
-    stage.within = step.within
+async def _play(step: Step, environment: Environment, note: StepResult) -> None:
+    environment.within = step.within
     start = time.monotonic()
     try:
-        await step.act(stage, step.user)
+        await step.act(environment, step.user)
         note.result = "ok"
-    except (BadInput, Failure) as failure:
+    except (InvalidInput, StepFailed) as failure:
         note.result = "failed"
         note.why = str(failure).splitlines()
     note.seconds = time.monotonic() - start
 
 
-def _scene(stage: Stage, name: str) -> list[str]:
+def _describe_scene(environment: Environment, name: str) -> list[str]:
     """Show what a user sees, and what became of the last update, as lines."""
-    person = stage.person(name)
-    lines = [f"  {each}" for each in describe(stage.chat(person), name)]
+    person = environment.person(name)
+    lines = [f"  {each}" for each in describe(environment.chat(person), name)]
     lines.insert(0, f"the chat of {name}:")
-    if unseen := person.sight.unseen():
+    if unseen := person.observed.unseen():
         lines += ["not looked at by any step:", *(f"  {each}" for each in unseen)]
-    if entry := stage.last:
+    if entry := environment.last:
         record = entry.turn
         fault = f", {record.fault}" if record and record.fault else ""
         outcome = entry.row.outcome or "no outcome yet"

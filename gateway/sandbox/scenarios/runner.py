@@ -11,9 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from gateway.sandbox.launcher.launch import on_signals
-from gateway.sandbox.launcher.service_targets import find_places, free_ports
-from gateway.sandbox.launcher.stack import Ports, running
-from gateway.sandbox.launcher.subprocesses import Children, Ended, Stopped
+from gateway.sandbox.launcher.service_targets import free_ports, resolve_targets
+from gateway.sandbox.launcher.stack import Ports, run_stack
+from gateway.sandbox.launcher.subprocesses import (
+    ProcessExited,
+    StopRequested,
+    Subprocesses,
+)
 from gateway.sandbox.scenarios.player import Report, new_ids, play
 from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
 from gateway.sandbox.scenarios.scenario import Scenario
@@ -47,23 +51,23 @@ async def run_scenarios(
         signal.
     """
     began = time.monotonic()
-    children = Children(_STANDARD_ERROR)
+    children = Subprocesses(_STANDARD_ERROR)
     gateway, ops, simulator, samples = free_ports(4)
     ports = Ports(gateway=gateway, ops=ops, simulator=simulator, samples=samples)
     with on_signals(children):
         try:
-            async with running(
+            async with run_stack(
                 children,
                 ports,
-                find_places(services, samples, targets),
+                resolve_targets(services, samples, targets),
                 settings={"LOG_LEVEL": "ERROR"},
                 most_users=_MOST_USERS,
-            ) as stage:
-                reports = await children.during(_play_all(scenarios, stage))
-        except Stopped:
+            ) as environment:
+                reports = await children.run_during(_play_all(scenarios, environment))
+        except StopRequested:
             sys.stderr.write("stopped by a signal\n")
             return 130
-        except Ended as ended:
+        except ProcessExited as ended:
             sys.stderr.write(f"the sandbox stopped: {ended}\n")
             return 1
     seconds = time.monotonic() - began

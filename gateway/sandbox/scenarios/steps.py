@@ -12,16 +12,16 @@ from functools import partial
 from typing import TypeVar
 
 from gateway.domain.processing_record import Outcome
-from gateway.sandbox.scenarios.environment import Failure, Person, Stage
+from gateway.sandbox.scenarios.environment import Environment, Participant, StepFailed
 from gateway.sandbox.scenarios.observed_messages import MEDIA, buttons_of
-from gateway.sandbox.scenarios.patterns import Pattern, read_pattern
+from gateway.sandbox.scenarios.patterns import Pattern, parse_pattern
 from gateway.sandbox.simulator.actions.user_actions import BURST_LIMIT
 from gateway.sandbox.simulator.state.attachments import CAPTIONED, KINDS
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 T = TypeVar("T")
 
-Act = Callable[[Stage, str], Awaitable[None]]
+Act = Callable[[Environment, str], Awaitable[None]]
 """Does a step of the user with this name."""
 Verb = Callable[[str | None], Act]
 """Reads what stands after the colon (None: nothing) and gives what to do."""
@@ -47,17 +47,17 @@ def _text(given: str | None) -> str:
 
 
 def _pattern(given: str | None) -> Pattern:
-    return read_pattern(_text(given))
+    return parse_pattern(_text(given))
 
 
 def _answer(given: str | None) -> Pattern:
     if given is None:
         raise ValueError('needs a text, or "" for none')
-    return read_pattern(given)
+    return parse_pattern(given)
 
 
 def _any_or_pattern(given: str | None) -> Pattern:
-    return read_pattern("*" if given is None else given)
+    return parse_pattern("*" if given is None else given)
 
 
 def _caption(given: str | None) -> str:
@@ -87,57 +87,67 @@ def _count(least: int, most: int, given: str | None) -> int:
     return int(given)
 
 
-async def _say(stage: Stage, person: Person, text: str) -> None:
-    await stage.pace(person)
-    stage.did(person, (await stage.desk.say(person.id, text))["update_id"])
+async def _say(environment: Environment, person: Participant, text: str) -> None:
+    await environment.pace(person)
+    environment.note_update(
+        person, (await environment.user_actions.say(person.id, text))["update_id"]
+    )
 
 
-async def _attach(stage: Stage, person: Person, kind: str) -> None:
-    await _attach_with(kind, stage, person, "")
+async def _attach(environment: Environment, person: Participant, kind: str) -> None:
+    await _attach_with(kind, environment, person, "")
 
 
-async def _attach_with(kind: str, stage: Stage, person: Person, caption: str) -> None:
-    await stage.pace(person)
-    sent = await stage.desk.attach(person.id, kind, caption)
-    stage.did(person, sent["update_id"])
+async def _attach_with(
+    kind: str, environment: Environment, person: Participant, caption: str
+) -> None:
+    await environment.pace(person)
+    sent = await environment.user_actions.attach(person.id, kind, caption)
+    environment.note_update(person, sent["update_id"])
 
 
-async def _album(stage: Stage, person: Person, count: int) -> None:
-    await stage.pace(person)
-    sent = await stage.desk.album(person.id, count)
-    stage.did(person, sent["update_ids"][-1])
+async def _album(environment: Environment, person: Participant, count: int) -> None:
+    await environment.pace(person)
+    sent = await environment.user_actions.album(person.id, count)
+    environment.note_update(person, sent["update_ids"][-1])
 
 
-async def _burst(stage: Stage, person: Person, count: int) -> None:
-    await stage.pace(person)
-    sent = await stage.desk.burst(person.id, count)
-    stage.did(person, sent["update_ids"][-1])
+async def _burst(environment: Environment, person: Participant, count: int) -> None:
+    await environment.pace(person)
+    sent = await environment.user_actions.burst(person.id, count)
+    environment.note_update(person, sent["update_ids"][-1])
 
 
-async def _block(stage: Stage, person: Person, _: None, *, blocked: bool) -> None:
-    await stage.pace(person)
-    sent = await stage.desk.block(person.id, blocked=blocked)
-    stage.did(person, sent["update_id"])
+async def _block(
+    environment: Environment, person: Participant, _: None, *, blocked: bool
+) -> None:
+    await environment.pace(person)
+    sent = await environment.user_actions.block(person.id, blocked=blocked)
+    environment.note_update(person, sent["update_id"])
 
 
-async def _press(stage: Stage, person: Person, button: Pattern) -> None:
+async def _press(
+    environment: Environment, person: Participant, button: Pattern
+) -> None:
     """Press the newest button with this text, or with this data."""
-    await stage.pace(person)
-    message_id, pressed = await _find_button(stage, person, button)
+    await environment.pace(person)
+    message_id, pressed = await _find_button(environment, person, button)
     if "callback_data" not in pressed:
-        raise Failure("the bot does not hear of this button: it opens an address")
-    sent = await stage.desk.press(
+        raise StepFailed("the bot does not hear of this button: it opens an address")
+    sent = await environment.user_actions.press(
         person.id, person.id, message_id, pressed["callback_data"]
     )
-    stage.did(person, sent["update_id"])
+    environment.note_update(person, sent["update_id"])
 
 
-async def _see_button(stage: Stage, person: Person, button: Pattern) -> None:
-    await _find_button(stage, person, button)
+async def _see_button(
+    environment: Environment, person: Participant, button: Pattern
+) -> None:
+    await _find_button(environment, person, button)
 
 
 async def _find_button(
-    stage: Stage, person: Person, button: Pattern
+    environment: Environment, person: Participant, button: Pattern
 ) -> tuple[int, Parameters]:
     """Wait for the newest button with this text or data; give its message and it."""
     found: list[tuple[int, Parameters]] = []
@@ -145,72 +155,82 @@ async def _find_button(
     def is_there() -> bool:
         found[:] = [
             (message["message_id"], each)
-            for message in reversed(stage.chat(person))
+            for message in reversed(environment.chat(person))
             if message["from"]["is_bot"]
             for each in buttons_of(message)
-            if button.fits(each["text"]) or each.get("callback_data") == button.words
+            if button.matches(each["text"]) or each.get("callback_data") == button.words
         ]
         return bool(found)
 
-    if not await stage.until(is_there, stage.within):
-        raise Failure(f"there was no such button within {stage.within:g} s")
+    if not await environment.until(is_there, environment.within):
+        raise StepFailed(f"there was no such button within {environment.within:g} s")
     return found[0]
 
 
 async def _see_media(
-    media: str, stage: Stage, person: Person, caption: Pattern
+    media: str, environment: Environment, person: Participant, caption: Pattern
 ) -> None:
     def is_there() -> bool:
-        return person.sight.look("message", caption, media)
+        return person.observed.take_match("message", caption, media)
 
-    if not await stage.until(is_there, stage.within):
-        raise Failure(f"there was no such {media} within {stage.within:g} s")
-
-
-async def _see(kind: str, stage: Stage, person: Person, pattern: Pattern) -> None:
-    if not await stage.until(lambda: person.sight.look(kind, pattern), stage.within):
-        raise Failure(f"there was no such {kind} within {stage.within:g} s")
+    if not await environment.until(is_there, environment.within):
+        raise StepFailed(f"there was no such {media} within {environment.within:g} s")
 
 
-async def _see_nothing(stage: Stage, person: Person, seconds: float) -> None:
-    if await stage.until(lambda: bool(person.sight.unseen()), seconds):
-        raise Failure("\n".join(["this came:", *person.sight.unseen()]))
+async def _see(
+    kind: str, environment: Environment, person: Participant, pattern: Pattern
+) -> None:
+    if not await environment.until(
+        lambda: person.observed.take_match(kind, pattern), environment.within
+    ):
+        raise StepFailed(f"there was no such {kind} within {environment.within:g} s")
 
 
-async def _wait(_: Stage, seconds: float) -> None:
+async def _see_nothing(
+    environment: Environment, person: Participant, seconds: float
+) -> None:
+    if await environment.until(lambda: bool(person.observed.unseen()), seconds):
+        raise StepFailed("\n".join(["this came:", *person.observed.unseen()]))
+
+
+async def _wait(_: Environment, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _expect(stage: Stage, outcome: str) -> None:
-    entry = stage.last
+async def _expect(environment: Environment, outcome: str) -> None:
+    entry = environment.last
     if not entry:
-        raise Failure("nothing was sent before that the bot wants to know of")
-    if not await stage.until(lambda: entry.row.outcome == outcome, stage.within):
-        raise Failure(f"it was not {outcome} within {stage.within:g} s")
+        raise StepFailed("nothing was sent before that the bot wants to know of")
+    if not await environment.until(
+        lambda: entry.row.outcome == outcome, environment.within
+    ):
+        raise StepFailed(f"it was not {outcome} within {environment.within:g} s")
 
 
 def _verb(
     read: Callable[[str | None], T],
-    act: Callable[[Stage, Person, T], Awaitable[None]],
+    act: Callable[[Environment, Participant, T], Awaitable[None]],
 ) -> Verb:
     def bind(given: str | None) -> Act:
         value = read(given)
-        return lambda stage, name: act(stage, stage.person(name), value)
+        return lambda environment, name: act(
+            environment, environment.person(name), value
+        )
 
     return bind
 
 
 def _alone(
-    read: Callable[[str | None], T], act: Callable[[Stage, T], Awaitable[None]]
+    read: Callable[[str | None], T], act: Callable[[Environment, T], Awaitable[None]]
 ) -> Verb:
     def bind(given: str | None) -> Act:
         value = read(given)
-        return lambda stage, _: act(stage, value)
+        return lambda environment, _: act(environment, value)
 
     return bind
 
 
-VERBS: Mapping[str, Verb] = {
+USER_STEPS: Mapping[str, Verb] = {
     "says": _verb(_text, _say),
     "presses": _verb(_pattern, _press),
     "attaches": _verb(partial(_one_of, KINDS), _attach),
@@ -235,7 +255,7 @@ VERBS: Mapping[str, Verb] = {
 }
 """What stands after a user's name."""
 
-ALONE: Mapping[str, Verb] = {
+GLOBAL_STEPS: Mapping[str, Verb] = {
     "wait": _alone(duration, _wait),
     "expect outcome": _alone(partial(_one_of, frozenset(Outcome)), _expect),
 }

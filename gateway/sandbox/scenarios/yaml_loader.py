@@ -17,7 +17,7 @@ T = TypeVar("T")
 _NULL = "tag:yaml.org,2002:null"
 
 
-class Document:
+class YamlDocument:
     """Reads parts of one file and collects what is wrong with them."""
 
     def __init__(self, path: str) -> None:

@@ -4,7 +4,7 @@ import secrets
 
 from gateway.sandbox.simulator.state import attachments
 from gateway.sandbox.simulator.validation import rules, text_rules
-from gateway.sandbox.simulator.validation.rules import Parameters, bad
+from gateway.sandbox.simulator.validation.rules import Parameters, bad_request
 
 _LARGEST = 10
 _MIXED = {"photo", "video"}
@@ -15,34 +15,34 @@ def album(parameters: Parameters) -> list[Parameters]:
     """Read an album: the content of a message for each of its files.
 
     Raises:
-        Refused: it is none.
+        ApiError: it is none.
     """
     given = rules.json_value(parameters, "media", "media")
     if not isinstance(given, list):
-        raise bad("Expected an Array of InputMedia")
+        raise bad_request("Expected an Array of InputMedia")
     if len(given) > _LARGEST:
-        raise bad("Too many messages to send as an album")
+        raise bad_request("Too many messages to send as an album")
     # Telegram itself has been seen to take one; its documentation says 2 to 10.
     if len(given) < 2:
-        raise bad("Too few messages to send as an album")
+        raise bad_request("Too few messages to send as an album")
     if parameters.get("reply_markup"):
         # Telegram ignores it: nobody would see the buttons.
-        raise bad("An album has no reply markup")
+        raise bad_request("An album has no reply markup")
     group = {"media_group_id": str(secrets.randbelow(10**17))}
     contents = [_content(parameters, item) | group for item in given]
     kinds = {item["type"] for item in given}
     if len(kinds) > 1 and not kinds <= _MIXED:
         odd = min(kinds - _MIXED).capitalize()
-        raise bad(f"{odd} can't be mixed with other media types")
+        raise bad_request(f"{odd} can't be mixed with other media types")
     return contents
 
 
 def _content(parameters: Parameters, item: object) -> Parameters:
     if not isinstance(item, dict):
-        raise bad("Can't parse InputMedia: expected an Object")
+        raise bad_request("Can't parse InputMedia: expected an Object")
     kind = str(item.get("type"))
     if kind not in _KINDS:
-        raise bad(
+        raise bad_request(
             f"Can't parse InputMedia: type \"{kind}\" can't be used in sendMediaGroup"
         )
     source = rules.media(parameters | {kind: item.get("media")}, kind)

@@ -7,26 +7,26 @@ from collections.abc import Awaitable
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.sandbox.simulator.faults.one_shot import Fault, Faults
-from gateway.sandbox.simulator.faults.persistent import StandingFaults
+from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
+from gateway.sandbox.simulator.faults.persistent import PersistentFaults
 from gateway.sandbox.simulator.http_params import (
+    error_body,
     read_body,
     read_parameters,
-    refusal,
     response,
 )
-from gateway.sandbox.simulator.methods import Methods
-from gateway.sandbox.simulator.state.files import Files
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused
+from gateway.sandbox.simulator.methods import BotApiMethods
+from gateway.sandbox.simulator.state.files import FileStore
+from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
-KEPT = 10_000
+MAX_CALLS = 10_000
 """Calls; the oldest go first."""
 _NOT_IN_ANSWERS = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
 """What a webhook's answer cannot call, besides methods that get something
 (telegram-bot-api: WebhookActor.cpp)."""
 
 
-class Sent(Struct, frozen=True, kw_only=True):
+class ApiCall(Struct, frozen=True, kw_only=True):
     """One call of the Bot API.
 
     Attributes:
@@ -44,7 +44,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     time: float
 
 
-class Calls:
+class ApiDispatcher:
     """Answers calls.
 
     Attributes:
@@ -54,12 +54,12 @@ class Calls:
     def __init__(
         self,
         token: str,
-        methods: Methods,
-        faults: Faults,
-        standing: StandingFaults,
-        files: Files,
+        methods: BotApiMethods,
+        faults: OneShotFaults,
+        standing: PersistentFaults,
+        files: FileStore,
     ) -> None:
-        self.sent: list[Sent] = []
+        self.sent: list[ApiCall] = []
         self._token = token
         self._methods = methods
         self._faults = faults
@@ -76,13 +76,13 @@ class Calls:
         parameters: Parameters = {}
         fault = None
         try:
-            parameters = await read_parameters(request, self._files.keep)
+            parameters = await read_parameters(request, self._files.store)
             self._check(request.match_info["token"], method)
-            fault = self._faults.meet(method, parameters)
-            fault = fault or self._standing.meet(method, parameters)
+            fault = self._faults.take_matching(method, parameters)
+            fault = fault or self._standing.find(method, parameters)
             answer = await self._carry_out(method, parameters, fault)
-        except Refused as refused:
-            answer = refusal(refused)
+        except ApiError as refused:
+            answer = error_body(refused)
         status = 0 if fault and fault.drop else answer.get("error_code", 200)
         self._note(method, parameters, status, answer)
         if fault and fault.delay:
@@ -102,8 +102,8 @@ class Calls:
             body: of the answer.
         """
         try:
-            parameters = read_body(content_type, body, self._files.keep)
-        except Refused:
+            parameters = read_body(content_type, body, self._files.store)
+        except ApiError:
             return  # the real server only logs it
         method = str(parameters.pop("method", ""))
         small = method.lower()
@@ -112,28 +112,28 @@ class Calls:
         method = self._methods.find(method) or method
         try:
             self._check(self._token, method)
-            fault = self._faults.meet(method, parameters)
-            fault = fault or self._standing.meet(method, parameters)
-            if fault and fault.refuses:
-                raise fault.refusal()
+            fault = self._faults.take_matching(method, parameters)
+            fault = fault or self._standing.find(method, parameters)
+            if fault and fault.is_error:
+                raise fault.to_error()
             self._methods.call(method, parameters)
-        except Refused as refused:
-            answer = refusal(refused)
+        except ApiError as refused:
+            answer = error_body(refused)
         else:
             answer = {}
         self._note(method, parameters, answer.get("error_code", 200), answer)
 
     def _check(self, token: str, method: str) -> None:
         if token != self._token:
-            raise Refused("Unauthorized", 401)
+            raise ApiError("Unauthorized", 401)
         if not self._methods.find(method):
-            raise Refused("Not Found: method not found", 404)
+            raise ApiError("Not Found: method not found", 404)
 
     async def _carry_out(
         self, method: str, parameters: Parameters, fault: Fault | None
     ) -> Parameters:
-        if fault and fault.refuses:
-            raise fault.refusal()
+        if fault and fault.is_error:
+            raise fault.to_error()
         result = self._methods.call(method, parameters)
         if isinstance(result, Awaitable):
             result = await result
@@ -143,7 +143,7 @@ class Calls:
         self, method: str, parameters: Parameters, status: int, answer: Parameters
     ) -> None:
         self.sent.append(
-            Sent(
+            ApiCall(
                 method=method,
                 parameters=parameters,
                 status=status,
@@ -151,4 +151,4 @@ class Calls:
                 time=time.time(),
             )
         )
-        del self.sent[:-KEPT]
+        del self.sent[:-MAX_CALLS]

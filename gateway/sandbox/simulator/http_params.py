@@ -7,8 +7,13 @@ import msgspec
 from aiohttp import web
 
 from gateway.sandbox.simulator.image_size import read_size
-from gateway.sandbox.simulator.multipart import BadForm, Part, read_form
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused, Upload, bad
+from gateway.sandbox.simulator.multipart import InvalidForm, Part, read_form
+from gateway.sandbox.simulator.validation.rules import (
+    ApiError,
+    Parameters,
+    Upload,
+    bad_request,
+)
 
 
 async def read_parameters(
@@ -21,14 +26,14 @@ async def read_parameters(
         keep: keeps a file that came along, and gives its id.
 
     Raises:
-        Refused: the body is not what its content type says, or too large.
+        ApiError: the body is not what its content type says, or too large.
     """
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Refused("Request Entity Too Large", 413) from None
+        raise ApiError("Request Entity Too Large", 413) from None
     except web.RequestPayloadError:
-        raise bad("can't read the body") from None
+        raise bad_request("can't read the body") from None
     content_type = request.headers.get("Content-Type", "")
     return read_body(content_type, body, keep) | dict(request.query)
 
@@ -44,7 +49,7 @@ def read_body(
         keep: keeps a file that came along, and gives its id.
 
     Raises:
-        Refused: the body is not what its content type says.
+        ApiError: the body is not what its content type says.
     """
     kind = content_type.lower()
     if "multipart/form-data" in kind:
@@ -61,9 +66,9 @@ def _object(body: bytes) -> Parameters:
     try:
         read = msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise bad("can't parse parameter value") from None
+        raise bad_request("can't parse parameter value") from None
     if not isinstance(read, dict):
-        raise bad("JSON object expected")
+        raise bad_request("JSON object expected")
     return read
 
 
@@ -77,8 +82,8 @@ def _form(content_type: str, body: bytes, keep: Callable[[bytes], str]) -> Param
                 parameters[part.name] = part.content.decode(errors="replace")
             else:
                 parameters[part.name] = _upload(part, keep)
-    except BadForm as fault:
-        raise bad(str(fault)) from None
+    except InvalidForm as fault:
+        raise bad_request(str(fault)) from None
     return parameters
 
 
@@ -92,7 +97,7 @@ def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
     )
 
 
-def refusal(refused: Refused) -> Parameters:
+def error_body(refused: ApiError) -> Parameters:
     """Make the answer that tells of an error."""
     answer: Parameters = {
         "ok": False,

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.sandbox.simulator.albums import album
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
 from gateway.sandbox.simulator.state import attachments
-from gateway.sandbox.simulator.state.callback_queries import Presses
+from gateway.sandbox.simulator.state.callback_queries import CallbackQueries
 from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.users import People
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.users import Users
 from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation import (
     keyboard_rules,
@@ -19,7 +19,12 @@ from gateway.sandbox.simulator.validation import (
     setup_rules,
     text_rules,
 )
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused, bad, number
+from gateway.sandbox.simulator.validation.rules import (
+    ApiError,
+    Parameters,
+    bad_request,
+    number,
+)
 
 _MEDIA = ("photo", "document", "voice", "audio", "video", "animation", "sticker")
 _PARTS = {
@@ -33,7 +38,7 @@ _NOTHING_NEW = (
 )
 
 
-class Methods:
+class BotApiMethods:
     """What a bot can ask for.
 
     Args:
@@ -46,12 +51,12 @@ class Methods:
         self,
         bot: Parameters,
         *,
-        people: People,
+        people: Users,
         chats: Chats,
-        presses: Presses,
+        callback_queries: CallbackQueries,
         webhook: Webhook,
-        deliveries: Deliveries,
-        events: Events,
+        deliveries: UpdateDelivery,
+        events: EventStream,
         strict: bool,
     ) -> None:
         self._strict = strict
@@ -59,7 +64,7 @@ class Methods:
         self._bot = bot
         self._people = people
         self._chats = chats
-        self._presses = presses
+        self._callback_queries = callback_queries
         self._deliveries = deliveries
         self._events = events
         self._commands: dict[str, list[Parameters]] = {}
@@ -106,7 +111,7 @@ class Methods:
         """Carry out a method and give its result; that of getUpdates is awaited.
 
         Raises:
-            Refused: Telegram would answer with an error.
+            ApiError: Telegram would answer with an error.
         """
         return self._methods[name.lower()][1](parameters)
 
@@ -120,10 +125,10 @@ class Methods:
     def _chat(self, parameters: Parameters) -> int:
         chat = rules.chat_id(parameters)
         if chat in self._people.blocked:
-            raise Refused("Forbidden: bot was blocked by the user", 403)
+            raise ApiError("Forbidden: bot was blocked by the user", 403)
         is_known = self._people.find(chat) or chat in self._chats.groups
         if self._strict and not is_known:
-            raise bad("chat not found")
+            raise bad_request("chat not found")
         return chat
 
     def _send_message(self, parameters: Parameters) -> Parameters:
@@ -136,15 +141,15 @@ class Methods:
         chat = self._chat(parameters)
         if reply := rules.reply(parameters):
             answered = number(reply.get("message_id"))
-            quoted = self._chats.quoted(number(reply.get("chat_id")) or chat, answered)
+            quoted = self._chats.quote(number(reply.get("chat_id")) or chat, answered)
             patient = rules.is_true(reply.get("allow_sending_without_reply"))
             if answered <= 0 or not (quoted or patient):
-                raise bad("message to be replied not found")
+                raise bad_request("message to be replied not found")
             content |= quoted
         content |= sending_rules.shown(parameters)
         message = self._chats.show(self._bot, chat, content)
         if asked:
-            self._chats.ask(chat, message, asked)
+            self._chats.show_reply_markup(chat, message, asked)
         return message
 
     def _sender_of(self, kind: str) -> Callable[[Parameters], Parameters]:
@@ -171,26 +176,26 @@ class Methods:
         message_id = number(parameters.get("message_id"))
         if not parameters.get("chat_id") and not message_id:
             if not parameters.get("inline_message_id"):
-                raise bad("Message identifier is not specified")
+                raise bad_request("Message identifier is not specified")
             return True  # it lies in a chat that the bot does not see
         chat = self._chat(parameters)
         old = self._chats.find(chat, message_id)
         if not old:
-            raise bad("message to edit not found")
+            raise bad_request("message to edit not found")
         if not old["from"]["is_bot"]:
-            raise bad("message can't be edited")
+            raise bad_request("message can't be edited")
         if part and (part == "text") != ("text" in old):
-            raise bad(f"There is no {part} in the message to edit")
+            raise bad_request(f"There is no {part} in the message to edit")
         replaced = _PARTS.get(part, set()) | {"reply_markup"}
         new = {name: old[name] for name in old if name not in replaced} | change
         if new == old:
-            raise bad(_NOTHING_NEW)
+            raise bad_request(_NOTHING_NEW)
         return self._chats.replace(chat, message_id, new)
 
     def _delete_message(self, parameters: Parameters) -> bool:
         chat, message_id = self._chat(parameters), number(parameters.get("message_id"))
         if not self._chats.find(chat, message_id):
-            raise bad("message to delete not found")
+            raise bad_request("message to delete not found")
         self._chats.delete(chat, message_id)
         return True
 
@@ -198,12 +203,12 @@ class Methods:
         message_ids = set(rules.message_ids(parameters))
         connection = str(parameters.get("business_connection_id") or "")
         if not connection:
-            raise bad("Business connection not found")
+            raise bad_request("Business connection not found")
         self._chats.delete_business(connection, message_ids)
         return True
 
     def _answer_callback_query(self, parameters: Parameters) -> bool:
-        self._presses.answer(parameters)
+        self._callback_queries.answer(parameters)
         return True
 
     def _send_chat_action(self, parameters: Parameters) -> bool:
@@ -217,10 +222,10 @@ class Methods:
         draft = text_rules.draft(parameters)
         chat = self._chat(parameters)
         if chat < 0:
-            raise bad("TEXTDRAFT_PEER_INVALID")
+            raise bad_request("TEXTDRAFT_PEER_INVALID")
         if not number(parameters.get("draft_id")):
             # That it must not be 0 is documented, Telegram's words are not known.
-            raise bad("draft_id must be non-zero")
+            raise bad_request("draft_id must be non-zero")
         stop_id = parameters["draft_id"] if parameters.get("can_stop") else 0
         self._events.publish("draft", chat_id=chat, text=draft["text"], stop_id=stop_id)
         return True

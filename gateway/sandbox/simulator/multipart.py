@@ -20,7 +20,7 @@ _PARAMETER = re.compile(
 )
 
 
-class BadForm(ValueError):
+class InvalidForm(ValueError):
     """The body cannot be read. The message is the server's reason."""
 
 
@@ -48,24 +48,24 @@ def read_form(content_type: str, body: bytes) -> Iterator[Part]:
         body: the body of the request.
 
     Raises:
-        BadForm: it cannot be read from some point on.
+        InvalidForm: it cannot be read from some point on.
     """
     boundary = b"--" + _boundary(content_type)
     place = body.find(boundary)
     if place < 0:
-        raise BadForm("boundary in multipart/form-data not found")
+        raise InvalidForm("boundary in multipart/form-data not found")
     place += len(boundary)
     while body[place : place + 2] != b"--":
         end_of_headers = body.find(b"\r\n\r\n", place)
         if end_of_headers < 0:
-            raise BadForm("unexpected end of multipart/form-data")
+            raise InvalidForm("unexpected end of multipart/form-data")
         if end_of_headers == place:
-            raise BadForm("headers in multipart/form-data are empty")
+            raise InvalidForm("headers in multipart/form-data are empty")
         start = end_of_headers + 4
         # An empty value may share its line break with the headers.
         end = body.find(b"\r\n" + boundary, start - 2)
         if end < 0:
-            raise BadForm("unexpected end of multipart/form-data")
+            raise InvalidForm("unexpected end of multipart/form-data")
         yield _part(body[place + 2 : end_of_headers], body[start : max(start, end)])
         place = end + 2 + len(boundary)
 
@@ -74,12 +74,12 @@ def _boundary(content_type: str) -> bytes:
     _, found, rest = content_type.partition("boundary")
     _, equals, value = rest.partition("=")
     if not found or not equals:
-        raise BadForm("boundary not found")
+        raise InvalidForm("boundary not found")
     boundary = value.partition(";")[0].strip()
     if len(boundary) > 1 and boundary[0] == boundary[-1] == '"':
         boundary = boundary[1:-1]
     if not 1 <= len(boundary) <= _LONGEST_BOUNDARY:
-        raise BadForm("boundary too big or empty")
+        raise InvalidForm("boundary too big or empty")
     return boundary.encode("utf-8", "surrogateescape")
 
 
@@ -93,7 +93,7 @@ def _part(headers: bytes, content: bytes) -> Part:
         elif header == b"content-type":
             content_type = value.decode(errors="replace")
     if not name:
-        raise BadForm("field name in multipart/form-data not found")
+        raise InvalidForm("field name in multipart/form-data not found")
     return Part(name, file_name, content_type, content)
 
 
@@ -101,7 +101,7 @@ def _headers(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
     for line in re.split(rb"\r\n(?![ \t])", lines):
         header, colon, value = line.partition(b":")
         if not colon:
-            raise BadForm("can't parse form data headers")
+            raise InvalidForm("can't parse form data headers")
         yield header.strip().lower(), value.strip()
 
 
@@ -109,12 +109,12 @@ def _parameters(value: bytes) -> dict[str, str]:
     """Read the parameters of a Content-Disposition header."""
     kind, _, rest = value.partition(b";")
     if kind != b"form-data":
-        raise BadForm("expected form-data content disposition")
+        raise InvalidForm("expected form-data content disposition")
     parameters = {}
     while b"=" in rest:
         found = _PARAMETER.match(rest)
         if found is None:
-            raise BadForm("unclosed quoted string in Content-Disposition header")
+            raise InvalidForm("unclosed quoted string in Content-Disposition header")
         quoted, token = found["quoted"], found["token"]
         if quoted is None:
             raw = token.strip()

@@ -19,19 +19,19 @@ from gateway.domain.messenger import (
 )
 from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import Update
-from gateway.sandbox.tracing.tracer import LONGEST_TEXT, Recorder
+from gateway.sandbox.tracing.tracer import MAX_TEXT_LENGTH, Tracer
 
 
-class RecordedServices:
+class TracedServices:
     """Services whose first question tells that an update's turn has begun."""
 
-    def __init__(self, services: ServiceRouter, recorder: Recorder) -> None:
+    def __init__(self, services: ServiceRouter, tracer: Tracer) -> None:
         self._services = services
-        self._recorder = recorder
+        self._tracer = tracer
 
     def route(self, update: Update) -> BoundCall | None:
         """Find the route that serves an update."""
-        self._recorder.begin(update.update_id)
+        self._tracer.begin(update.update_id)
         return self._services.route(update)
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
@@ -52,24 +52,24 @@ class RecordedServices:
         try:
             return await self._services.resolve_user(update)
         finally:
-            self._recorder.note("session", start, time.time())
+            self._tracer.note("session", start, time.time())
 
 
-class RecordedMessenger:
+class TracedMessenger:
     """A messenger whose replies are noted."""
 
-    def __init__(self, messenger: Messenger, recorder: Recorder) -> None:
+    def __init__(self, messenger: Messenger, tracer: Tracer) -> None:
         self._messenger = messenger
-        self._recorder = recorder
+        self._tracer = tracer
 
     def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls of the Bot API."""
-        self._recorder.note_reply(reply)
+        self._tracer.note_reply(reply)
         return self._messenger.render(update, reply)
 
     def preview(self, update: Update) -> StreamingPreview:
         """Prepare to show an answer while it is being written."""
-        return RecordedPreview(self._messenger.preview(update), self._recorder)
+        return TracedPreview(self._messenger.preview(update), self._tracer)
 
     async def show_typing(self, update: Update) -> None:
         """Show that the bot is typing."""
@@ -79,16 +79,16 @@ class RecordedMessenger:
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
         """Make one call; its requests are noted where they are made."""
-        with self._recorder.sending():
+        with self._tracer.sending():
             await self._messenger.send(call, patience, wait)
 
 
-class RecordedPreview:
+class TracedPreview:
     """A preview whose whole answer is noted; what is shown before it, is not."""
 
-    def __init__(self, preview: StreamingPreview, recorder: Recorder) -> None:
+    def __init__(self, preview: StreamingPreview, tracer: Tracer) -> None:
         self._preview = preview
-        self._recorder = recorder
+        self._tracer = tracer
 
     @property
     def min_interval(self) -> float:
@@ -101,15 +101,15 @@ class RecordedPreview:
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
         """Turn the whole answer into calls."""
-        self._recorder.note_reply(reply)
+        self._tracer.note_reply(reply)
         return self._preview.finalize(reply)
 
 
-class RecordedCalls(aio.UnaryUnaryClientInterceptor):
+class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
     """Notes the calls of services, as gRPC makes them: bytes in and out."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
 
     async def intercept_unary_unary(
         self,
@@ -121,7 +121,7 @@ class RecordedCalls(aio.UnaryUnaryClientInterceptor):
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()
-        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        self._tracer.note_request(f"# {method}\n{_as_text(method, request)}")
         call = await continuation(client_call_details, request)
         status = "CANCELLED"
         try:
@@ -129,15 +129,15 @@ class RecordedCalls(aio.UnaryUnaryClientInterceptor):
         finally:
             detail = f"{method.rpartition('/')[2]}: {status}"
             failed = status != "OK"
-            self._recorder.note("call", start, time.time(), detail, failed=failed)
+            self._tracer.note("call", start, time.time(), detail, failed=failed)
         return call
 
 
-class RecordedStreams(aio.UnaryStreamClientInterceptor):
+class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
     """Notes the calls whose answer comes piece by piece, each one as one step."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
 
     async def intercept_unary_stream(
         self,
@@ -149,7 +149,7 @@ class RecordedStreams(aio.UnaryStreamClientInterceptor):
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()
-        self._recorder.note_request(f"# {method}\n{_as_text(method, request)}")
+        self._tracer.note_request(f"# {method}\n{_as_text(method, request)}")
         call = await continuation(client_call_details, request)
         return self._responses(call, method.rpartition("/")[2], start)
 
@@ -172,14 +172,14 @@ class RecordedStreams(aio.UnaryStreamClientInterceptor):
         finally:
             detail = f"{name}: {status}, {count} {'piece' if count == 1 else 'pieces'}"
             failed = status not in {"OK", "CANCELLED"}
-            self._recorder.note("call", start, time.time(), detail, failed=failed)
+            self._tracer.note("call", start, time.time(), detail, failed=failed)
 
 
 async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
     """Wait for the end of a call; give its status and the service's words for it."""
     code: grpc.StatusCode = await call.code()
     details: str = await call.details() or ""
-    words = " ".join(details.split())[:LONGEST_TEXT]
+    words = " ".join(details.split())[:MAX_TEXT_LENGTH]
     return f"{code.name}: {words}" if words else code.name
 
 

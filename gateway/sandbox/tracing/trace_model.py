@@ -21,7 +21,7 @@ class Step(Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-class TurnView(Struct, kw_only=True):
+class UpdateTrace(Struct, kw_only=True):
     """A turn, as the page shows it.
 
     Attributes:

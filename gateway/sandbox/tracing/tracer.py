@@ -27,27 +27,27 @@ from google.protobuf import text_format
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Envelope
-from gateway.sandbox.tracing.trace_model import Step, TurnView
+from gateway.sandbox.tracing.trace_model import Step, UpdateTrace
 
 logger = logging.getLogger(__name__)
 
 KEY_HEADER = "X-Sandbox-Key"
 """Carries the key that the sandbox gave to its gateway."""
 
-MOST_TURNS = 10_000
+MAX_TRACES = 10_000
 """Updates whose steps are kept at a time; the oldest go first."""
 
 POST_SECONDS = 0.05
 """How often what is new is posted."""
 
-LONGEST_TEXT = 1_000
+MAX_TEXT_LENGTH = 1_000
 """Characters of an error's text that are shown."""
 
-MOST_LOSSES = 100
+MAX_LOSSES = 100
 """Of one reply."""
 
 
-class Recorder:
+class Tracer:
     """Collects steps and posts them.
 
     Args:
@@ -65,7 +65,7 @@ class Recorder:
         logger.warning("the sandbox is told what users write")
         self._url = url
         self._key = key
-        self._records: OrderedDict[int, TurnView] = OrderedDict()
+        self._records: OrderedDict[int, UpdateTrace] = OrderedDict()
         self._changed: set[int] = set()
         self._wanted = asyncio.Event()
         self._current: ContextVar[int] = ContextVar("update_id", default=0)
@@ -185,7 +185,7 @@ class Recorder:
         """
         now = time.time()
         words = " ".join(f"{status or 'no answer'} {description}".split())
-        detail = f"{method}: {words[:LONGEST_TEXT]}"
+        detail = f"{method}: {words[:MAX_TEXT_LENGTH]}"
         failed = status != 200 and not _changes_nothing(description)
         self.note("send", now - seconds, now, detail, failed=failed)
         if failed and 400 <= status < 500 and status != 429 and self._sending.get():
@@ -193,7 +193,7 @@ class Recorder:
 
     def _note_loss(self, loss: str) -> None:
         update_id = self._current.get()
-        if update_id and len(self._record(update_id).losses) < MOST_LOSSES:
+        if update_id and len(self._record(update_id).losses) < MAX_LOSSES:
             self._record(update_id).losses += (loss,)
             self._touch(update_id)
 
@@ -232,12 +232,12 @@ class Recorder:
         records = [self._records.get(update_id) for update_id in sorted(changed)]
         return msgspec.json.encode([record for record in records if record])
 
-    def _record(self, update_id: int) -> TurnView:
+    def _record(self, update_id: int) -> UpdateTrace:
         record = self._records.get(update_id)
         if record is None:
-            record = TurnView(update_id=update_id)
+            record = UpdateTrace(update_id=update_id)
             self._records[update_id] = record
-            if len(self._records) > MOST_TURNS:
+            if len(self._records) > MAX_TRACES:
                 self._records.popitem(last=False)
         return record
 

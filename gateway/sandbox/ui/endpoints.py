@@ -8,14 +8,18 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct, structs
 
-from gateway.sandbox.simulator.actions.manual_updates import OtherUpdates
-from gateway.sandbox.simulator.actions.message_builder import BadInput
-from gateway.sandbox.simulator.actions.user_actions import Desk
-from gateway.sandbox.simulator.faults.persistent import Settings
-from gateway.sandbox.simulator.state.event_stream import Closed, Events, encode
-from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.actions.manual_updates import ManualUpdates
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
+from gateway.sandbox.simulator.actions.user_actions import UserActions
+from gateway.sandbox.simulator.faults.persistent import FaultSettings
+from gateway.sandbox.simulator.state.event_stream import (
+    EventStream,
+    StreamClosed,
+    encode,
+)
+from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.validation.rules import Parameters
-from gateway.sandbox.tracing.trace_model import TurnView
+from gateway.sandbox.tracing.trace_model import UpdateTrace
 from gateway.sandbox.tracing.tracer import KEY_HEADER
 
 HEARTBEAT_SECONDS = 15.0
@@ -75,7 +79,7 @@ class _Update(_Input):
     content: dict[str, Any] = {}
 
 
-class _Fault(Settings, forbid_unknown_fields=True, kw_only=True, frozen=True):
+class _Fault(FaultSettings, forbid_unknown_fields=True, kw_only=True, frozen=True):
     name: str
     on: bool
 
@@ -90,36 +94,36 @@ class Endpoints:
 
     def __init__(
         self,
-        desk: Desk,
-        others: OtherUpdates,
-        journal: Journal,
-        events: Events,
+        user_actions: UserActions,
+        others: ManualUpdates,
+        update_log: UpdateLog,
+        events: EventStream,
         *,
         snapshot: Callable[[], Parameters],
         turns_key: str,
     ) -> None:
-        self._desk = desk
+        self._user_actions = user_actions
         self._others = others
-        self._journal = journal
+        self._update_log = update_log
         self._events = events
         self._snapshot = snapshot
         self._turns_key = turns_key
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        desk = self._desk
+        user_actions = self._user_actions
         app.router.add_get("/events", self._stream)
         app.router.add_get("/updates", self._list)
         app.router.add_get(r"/updates/{update_id:\d{1,18}}", self._show)
         app.router.add_post("/turns", self._take_turns)
         doings: dict[str, tuple[type[Struct], Callable[..., Awaitable[object]]]] = {
-            "say": (_Say, desk.say),
-            "press": (_Press, desk.press),
-            "attach": (_Attach, desk.attach),
-            "album": (_Album, desk.album),
-            "burst": (_Burst, desk.burst),
-            "block": (_Block, desk.block),
-            "user": (_User, desk.add_user),
+            "say": (_Say, user_actions.say),
+            "press": (_Press, user_actions.press),
+            "attach": (_Attach, user_actions.attach),
+            "album": (_Album, user_actions.album),
+            "burst": (_Burst, user_actions.burst),
+            "block": (_Block, user_actions.block),
+            "user": (_User, user_actions.add_user),
             "update": (_Update, self._others.make),
             "fault": (_Fault, self._switch),
         }
@@ -127,8 +131,8 @@ class Endpoints:
             app.router.add_post(f"/do/{name}", _doing(form, act))
 
     async def _switch(self, *, name: str, on: bool, **settings: Any) -> object:  # noqa: ANN401 - checked before
-        chosen = Settings(**settings) if on else None
-        return {"faults": await self._desk.fault(name, chosen)}
+        chosen = FaultSettings(**settings) if on else None
+        return {"faults": await self._user_actions.fault(name, chosen)}
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(
@@ -141,7 +145,7 @@ class Endpoints:
                 while True:
                     events = await listener.take(HEARTBEAT_SECONDS)
                     await response.write(events or b":\n\n")
-            except (Closed, ConnectionError):
+            except (StreamClosed, ConnectionError):
                 return response
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -152,12 +156,12 @@ class Endpoints:
             return _bad("before and limit: numbers")
         if not 1 <= limit <= ROWS_LIMIT:
             return _bad(f"limit: 1 to {ROWS_LIMIT}")
-        rows = self._journal.rows(limit, before)
-        return _json({"updates": rows, "total_updates": self._journal.total})
+        rows = self._update_log.rows(limit, before)
+        return _json({"updates": rows, "total_updates": self._update_log.total})
 
     async def _show(self, request: web.Request) -> web.Response:
         update_id = int(request.match_info["update_id"])
-        entry = self._journal.find(update_id)
+        entry = self._update_log.find(update_id)
         if not entry:
             return _bad(f"nothing is known of update {update_id}", 404)
         return _json(entry)
@@ -169,11 +173,11 @@ class Endpoints:
         ):
             return _bad("only the gateway of this sandbox tells turns", 403)
         try:
-            turns = msgspec.json.decode(await request.read(), type=list[TurnView])
+            turns = msgspec.json.decode(await request.read(), type=list[UpdateTrace])
         except msgspec.DecodeError as error:
             return _bad(str(error))
         for record in turns:
-            self._journal.tell(record)
+            self._update_log.add_trace(record)
         return _json({})
 
 
@@ -184,7 +188,7 @@ def _doing(
         try:
             given = msgspec.json.decode(await request.read() or b"{}", type=form)
             return _json(await act(**structs.asdict(given)))
-        except (BadInput, msgspec.DecodeError) as error:
+        except (InvalidInput, msgspec.DecodeError) as error:
             return _bad(str(error))
 
     return handle

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from gateway.sandbox.simulator.dispatcher import Sent
+from gateway.sandbox.simulator.dispatcher import ApiCall
 from gateway.sandbox.simulator.validation.rules import Parameters, number
 
 _DIRECTORY = Path(__file__).parent / "page"
@@ -53,7 +53,7 @@ class Pages:
 
     def __init__(
         self,
-        sent: Callable[[], Iterable[Sent]],
+        sent: Callable[[], Iterable[ApiCall]],
         messages: Callable[[int], Iterable[Parameters]],
     ) -> None:
         self._sent = sent

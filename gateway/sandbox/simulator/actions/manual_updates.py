@@ -2,25 +2,25 @@
 
 import time
 
-from gateway.sandbox.simulator.actions.message_builder import BadInput
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 from gateway.sandbox.simulator.actions.sample_updates import MAKERS
 from gateway.sandbox.simulator.delivery import update_types
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
-from gateway.sandbox.simulator.state.queries import Queries
-from gateway.sandbox.simulator.state.users import People, User, sender
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.state.queries import OpenQueries
+from gateway.sandbox.simulator.state.users import User, Users, sender
 from gateway.sandbox.simulator.validation.rules import Parameters, number
 
-GROUP = -1_000_000_000_042
+GROUP_CHAT_ID = -1_000_000_000_042
 """Where things happen that do not happen in a private chat."""
 
-_BY_OTHER_DOORS = frozenset({"message", "callback_query"})
+_WITH_OWN_ENDPOINTS = frozenset({"message", "callback_query"})
 
 
-class OtherUpdates:
+class ManualUpdates:
     """Makes updates of any kind, also of kinds that nobody knows yet."""
 
     def __init__(
-        self, people: People, deliveries: Deliveries, queries: Queries
+        self, people: Users, deliveries: UpdateDelivery, queries: OpenQueries
     ) -> None:
         self._people = people
         self._deliveries = deliveries
@@ -41,16 +41,16 @@ class OtherUpdates:
             `update_id`: None where the bot does not want such updates; and `content`.
 
         Raises:
-            BadInput: there is no such user, messages and presses have another door, or
-                who and where are not what Telegram has there.
+            InvalidInput: there is no such user, messages and presses have another door,
+                or who and where are not what Telegram has there.
         """
         person = self._people.find(user)
         if person is None:
-            raise BadInput(f"there is no user {user}")
-        if kind in _BY_OTHER_DOORS:
-            raise BadInput(f"{kind}: let the user say or press something")
+            raise InvalidInput(f"there is no user {user}")
+        if kind in _WITH_OWN_ENDPOINTS:
+            raise InvalidInput(f"{kind}: let the user say or press something")
         if not 1 <= len(kind) <= 64 or kind == "update_id":
-            raise BadInput("kind: 1 to 64 characters, and not update_id")
+            raise InvalidInput("kind: 1 to 64 characters, and not update_id")
         made = self._ordinary(kind, person) | (content or {})
         _check(kind, made)
         self._note_question(kind, made)
@@ -60,16 +60,18 @@ class OtherUpdates:
         who, now = sender(person), int(time.time())
         make = MAKERS.get(kind)
         if make is not None:
-            return make(who, self._people.chat(GROUP), now)
+            return make(who, self._people.chat(GROUP_CHAT_ID), now)
         return {"from": who, "chat": self._people.chat(person.id), "date": now}
 
     def _note_question(self, kind: str, content: Parameters) -> None:
-        field = _QUESTIONS.get(kind)
+        field = _QUERY_TYPES.get(kind)
         if field and content.get(field):
-            self._queries.ask(str(content[field]))
+            self._queries.add(str(content[field]))
         if kind == "chat_join_request":
             chat = number(content.get("chat", {}).get("id"))
-            self._queries.ask_to_join(chat, number(content.get("from", {}).get("id")))
+            self._queries.add_join_request(
+                chat, number(content.get("from", {}).get("id"))
+            )
 
 
 def _check(kind: str, content: Parameters) -> None:
@@ -80,10 +82,10 @@ def _check(kind: str, content: Parameters) -> None:
         update_types.chat_id(content)
         update_types.title(kind, content)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise BadInput("content: not what Telegram sends for this kind") from None
+        raise InvalidInput("content: not what Telegram sends for this kind") from None
 
 
-_QUESTIONS = {
+_QUERY_TYPES = {
     "inline_query": "id",
     "shipping_query": "id",
     "pre_checkout_query": "id",

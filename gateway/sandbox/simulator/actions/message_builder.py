@@ -8,7 +8,7 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 from gateway.sandbox.simulator.validation.text_rules import CAPTION_LIMIT, TEXT_LIMIT
 
 
-class BadInput(Exception):
+class InvalidInput(Exception):
     """What was asked for cannot be done. The message is one line for a person."""
 
 
@@ -16,13 +16,13 @@ def text(given: str) -> Parameters:
     """Make the fields of a text message, with what Telegram marks in it.
 
     Raises:
-        BadInput: it is empty or too long.
+        InvalidInput: it is empty or too long.
     """
     shown = given.strip()
     if not shown:
-        raise BadInput("text: is empty")
+        raise InvalidInput("text: is empty")
     if utf16_length(shown) > TEXT_LIMIT:
-        raise BadInput(f"text: at most {TEXT_LIMIT} characters")
+        raise InvalidInput(f"text: at most {TEXT_LIMIT} characters")
     entities = find_entities(shown)
     return {"text": shown, "entities": entities} if entities else {"text": shown}
 
@@ -31,11 +31,11 @@ def caption(given: str) -> Parameters:
     """Make the fields of a caption. Empty: there is none.
 
     Raises:
-        BadInput: it is too long.
+        InvalidInput: it is too long.
     """
     shown = given.strip()
     if utf16_length(shown) > CAPTION_LIMIT:
-        raise BadInput(f"caption: at most {CAPTION_LIMIT} characters")
+        raise InvalidInput(f"caption: at most {CAPTION_LIMIT} characters")
     entities = find_entities(shown)
     marks = {"caption_entities": entities} if entities else {}
     return {"caption": shown, **marks} if shown else {}
@@ -45,11 +45,11 @@ def name(given: str) -> str:
     """Read the first name of a user.
 
     Raises:
-        BadInput: it is empty or too long.
+        InvalidInput: it is empty or too long.
     """
     shown = given.strip()
     if not 1 <= len(shown) <= 64:
-        raise BadInput("first_name: 1 to 64 characters")
+        raise InvalidInput("first_name: 1 to 64 characters")
     return shown
 
 
@@ -57,8 +57,8 @@ def language(given: str) -> str:
     """Read the language of a user's app.
 
     Raises:
-        BadInput: it is no language.
+        InvalidInput: it is no language.
     """
     if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", given):
-        raise BadInput("language_code: an IETF language tag, such as en or pt-br")
+        raise InvalidInput("language_code: an IETF language tag, such as en or pt-br")
     return given

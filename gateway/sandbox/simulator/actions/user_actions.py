@@ -8,14 +8,17 @@ import secrets
 import time
 
 from gateway.sandbox.simulator.actions import message_builder
-from gateway.sandbox.simulator.actions.message_builder import BadInput
-from gateway.sandbox.simulator.delivery.deliveries import Deliveries
-from gateway.sandbox.simulator.faults.persistent import Settings, StandingFaults
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.faults.persistent import FaultSettings, PersistentFaults
 from gateway.sandbox.simulator.state import attachments
-from gateway.sandbox.simulator.state.callback_queries import Press, Presses
+from gateway.sandbox.simulator.state.callback_queries import (
+    CallbackQueries,
+    CallbackQuery,
+)
 from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.users import People, User, sender
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.users import User, Users, sender
 from gateway.sandbox.simulator.validation.keyboard_rules import CALLBACK_DATA_BYTES
 from gateway.sandbox.simulator.validation.rules import Parameters
 
@@ -24,7 +27,7 @@ _BATCH = 50
 """Messages of a burst between which others have their turn."""
 
 
-class Desk:
+class UserActions:
     """The users' side of the simulator.
 
     An update's id is None where the bot does not want such updates.
@@ -34,17 +37,17 @@ class Desk:
         self,
         bot: Parameters,
         *,
-        people: People,
+        people: Users,
         chats: Chats,
-        presses: Presses,
-        deliveries: Deliveries,
-        faults: StandingFaults,
-        events: Events,
+        callback_queries: CallbackQueries,
+        deliveries: UpdateDelivery,
+        faults: PersistentFaults,
+        events: EventStream,
     ) -> None:
         self._bot = bot
         self._people = people
         self._chats = chats
-        self._presses = presses
+        self._callback_queries = callback_queries
         self._deliveries = deliveries
         self._faults = faults
         self._events = events
@@ -64,9 +67,9 @@ class Desk:
             `update_id` and `message_id`.
 
         Raises:
-            BadInput: there is no such user, or the text is empty or too long.
+            InvalidInput: there is no such user, or the text is empty or too long.
         """
-        quoted = self._chats.quoted(user if chat is None else chat, reply_to)
+        quoted = self._chats.quote(user if chat is None else chat, reply_to)
         return self._message(
             self._user(user), chat, message_builder.text(text) | quoted
         )
@@ -82,15 +85,15 @@ class Desk:
             `update_id` and `callback_query_id`.
 
         Raises:
-            BadInput: there is no such user or message, or the data is too long.
+            InvalidInput: there is no such user or message, or the data is too long.
         """
         person = self._user(user)
         message = self._chats.find(self._chat(person, chat), message_id)
         if not message or not message["from"]["is_bot"]:
-            raise BadInput(f"the bot has no message {message_id} in chat {chat}")
+            raise InvalidInput(f"the bot has no message {message_id} in chat {chat}")
         if not 1 <= len(data.encode()) <= CALLBACK_DATA_BYTES:
-            raise BadInput(f"data: 1 to {CALLBACK_DATA_BYTES} bytes")
-        query_id = self._presses.add(Press(user, chat, message_id))
+            raise InvalidInput(f"data: 1 to {CALLBACK_DATA_BYTES} bytes")
+        query_id = self._callback_queries.add(CallbackQuery(user, chat, message_id))
         query = {
             "id": query_id,
             "from": sender(person),
@@ -110,13 +113,13 @@ class Desk:
             `update_id` and `message_id`.
 
         Raises:
-            BadInput: there is no such user or kind, or it has no caption.
+            InvalidInput: there is no such user or kind, or it has no caption.
         """
         person = self._user(user)
         if kind not in attachments.KINDS:
-            raise BadInput(f"kind: one of {', '.join(sorted(attachments.KINDS))}")
+            raise InvalidInput(f"kind: one of {', '.join(sorted(attachments.KINDS))}")
         if caption and kind not in attachments.CAPTIONED:
-            raise BadInput(f"a {kind} has no caption")
+            raise InvalidInput(f"a {kind} has no caption")
         content = attachments.attachment(kind, person) | message_builder.caption(
             caption
         )
@@ -129,11 +132,11 @@ class Desk:
             `update_ids` and `message_ids`.
 
         Raises:
-            BadInput: there is no such user, or it is not 2 to 10 photos.
+            InvalidInput: there is no such user, or it is not 2 to 10 photos.
         """
         person = self._user(user)
         if not 2 <= count <= 10:
-            raise BadInput("count: an album has 2 to 10 photos")
+            raise InvalidInput("count: an album has 2 to 10 photos")
         group = {"media_group_id": str(secrets.randbelow(10**17))}
         sent = [
             self._message(person, None, attachments.attachment("photo", person) | group)
@@ -153,11 +156,11 @@ class Desk:
             `update_ids` and `message_ids`.
 
         Raises:
-            BadInput: there is no such user, or too many messages.
+            InvalidInput: there is no such user, or too many messages.
         """
         person = self._user(user)
         if not 1 <= count <= BURST_LIMIT:
-            raise BadInput(f"count: 1 to {BURST_LIMIT}")
+            raise InvalidInput(f"count: 1 to {BURST_LIMIT}")
         sent = []
         for number in range(1, count + 1):
             content = message_builder.text(text or f"Message {number}")
@@ -173,7 +176,7 @@ class Desk:
             `update_id`: None also if nothing changed.
 
         Raises:
-            BadInput: there is no such user.
+            InvalidInput: there is no such user.
         """
         person = self._user(user)
         if (user in self._people.blocked) == blocked:
@@ -199,38 +202,40 @@ class Desk:
             The user.
 
         Raises:
-            BadInput: the name is empty or too long, or there are enough users.
+            InvalidInput: the name is empty or too long, or there are enough users.
         """
         name = message_builder.name(first_name)
         language = message_builder.language(language_code)
         try:
             user = self._people.add(name, language, user_id)
         except OverflowError:
-            raise BadInput("there are enough users") from None
+            raise InvalidInput("there are enough users") from None
         return self._people.view(user)
 
-    async def fault(self, name: str, settings: Settings | None) -> list[Parameters]:
+    async def fault(
+        self, name: str, settings: FaultSettings | None
+    ) -> list[Parameters]:
         """Switch a fault of the Bot API on, or off with None.
 
         Returns:
             All faults, as the page shows them.
 
         Raises:
-            BadInput: there is no such fault, or a setting is out of its range.
+            InvalidInput: there is no such fault, or a setting is out of its range.
         """
         if name not in self._faults.NAMES:
-            raise BadInput(f"name: one of {', '.join(self._faults.NAMES)}")
+            raise InvalidInput(f"name: one of {', '.join(self._faults.NAMES)}")
         try:
             self._faults.switch(name, settings)
         except ValueError as error:
-            raise BadInput(str(error)) from None
+            raise InvalidInput(str(error)) from None
         self._events.publish("faults", faults=self._faults.views())
         return self._faults.views()
 
     def _message(self, user: User, chat: int | None, content: Parameters) -> Parameters:
         chat_id = self._chat(user, user.id if chat is None else chat)
         if chat_id in self._people.blocked:
-            raise BadInput(f"{user.first_name} blocked the bot; unblock it first")
+            raise InvalidInput(f"{user.first_name} blocked the bot; unblock it first")
         message = self._chats.show(sender(user), chat_id, content)
         update_id = self._deliveries.add("message", message)
         return {"update_id": update_id, "message_id": message["message_id"]}
@@ -238,13 +243,13 @@ class Desk:
     def _user(self, user_id: int) -> User:
         user = self._people.find(user_id)
         if not user:
-            raise BadInput(f"there is no user {user_id}")
+            raise InvalidInput(f"there is no user {user_id}")
         return user
 
     @staticmethod
     def _chat(user: User, chat_id: int) -> int:
         if chat_id != user.id and not -(2**52) < chat_id < 0:
-            raise BadInput("chat: the user's own id, or the negative id of a group")
+            raise InvalidInput("chat: the user's own id, or the negative id of a group")
         return chat_id
 
 

@@ -17,21 +17,25 @@ import aiohttp
 import msgspec
 
 from gateway.sandbox.simulator.delivery import update_types
-from gateway.sandbox.simulator.delivery.long_polling import Polling
-from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
-from gateway.sandbox.simulator.delivery.webhook_sender import CarryOut, Pace, Sender
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.update_log import Journal, UpdateRow
+from gateway.sandbox.simulator.delivery.long_polling import LongPolling
+from gateway.sandbox.simulator.delivery.update_queue import PendingUpdate, UpdateQueue
+from gateway.sandbox.simulator.delivery.webhook_sender import (
+    DeliveryTiming,
+    ExecuteReply,
+    WebhookSender,
+)
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.simulator.state.webhook import Webhook, drops_pending
 from gateway.sandbox.simulator.validation.rules import Parameters
 
-_TELL_SECONDS = 0.2
+_PUBLISH_SECONDS = 0.2
 """At most so often the webhook's state is told to pages."""
 _IDLE_SECONDS = 60.0
 """How long Telegram keeps a connection open without use."""
 
 
-class Deliveries:
+class UpdateDelivery:
     """The updates of a bot, from their creation until they are confirmed.
 
     Args:
@@ -41,24 +45,24 @@ class Deliveries:
     def __init__(
         self,
         webhook: Webhook,
-        journal: Journal,
-        events: Events,
-        pace: Pace,
-        carry_out: CarryOut = lambda _, __: None,
+        update_log: UpdateLog,
+        events: EventStream,
+        timing: DeliveryTiming,
+        carry_out: ExecuteReply = lambda _, __: None,
     ) -> None:
         self._carry_out = carry_out
         self._webhook = webhook
-        self._journal = journal
+        self._update_log = update_log
         self._events = events
-        self._pace = pace
-        self._queue = UpdateQueue(self._changed)
-        self._polling = Polling(webhook, journal, self._queue)
+        self._timing = timing
+        self._queue = UpdateQueue(self._schedule_publish)
+        self._polling = LongPolling(webhook, update_log, self._queue)
         # Random as Telegram's: a service of the developer's own, which outlives this
         # program, must not take a new update for one that it has seen.
         first = random.randrange(10**8, 9 * 10**8)  # noqa: S311 - no secret
         self._update_ids = count(first)
         self._session: aiohttp.ClientSession | None = None
-        self._sender: Sender | None = None
+        self._sender: WebhookSender | None = None
         self._ends: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -76,7 +80,7 @@ class Deliveries:
         if not self._webhook.wants(kind):
             return None
         update_id, now = next(self._update_ids), time.time()
-        waiting = Waiting(
+        pending = PendingUpdate(
             update_id,
             update_types.queue_key(kind, content),
             # All of it in ASCII, as Telegram writes it.
@@ -91,9 +95,9 @@ class Deliveries:
             title=update_types.title(kind, content),
             sent_at=now,
         )
-        if not self._queue.append(waiting):
+        if not self._queue.append(pending):
             return None
-        self._journal.record(row, waiting.body)
+        self._update_log.record(row, pending.body)
         if self._sender:
             self._sender.load()
         self._polling.wake()
@@ -103,7 +107,7 @@ class Deliveries:
         """Carry out setWebhook.
 
         Raises:
-            Refused: Telegram would refuse it.
+            ApiError: Telegram would refuse it.
         """
         self._restart(parameters, changed=self._webhook.set(parameters))
 
@@ -115,7 +119,7 @@ class Deliveries:
         """Carry out getUpdates.
 
         Raises:
-            Refused: there is a webhook, or somebody else asks too.
+            ApiError: there is a webhook, or somebody else asks too.
         """
         return await self._polling.get_updates(parameters)
 
@@ -145,23 +149,23 @@ class Deliveries:
         if changed or dropped:
             self._stop()
         if dropped:
-            for waiting in self._queue.clear():
-                self._journal.dropped(waiting.update_id)
+            for pending in self._queue.clear():
+                self._update_log.drop(pending.update_id)
         if changed or dropped:
             self._start()
         self._polling.wake()
-        self._tell()
+        self._publish_status()
 
     def _start(self) -> None:
         if self._session and self._webhook.url:
-            self._sender = Sender(
+            self._sender = WebhookSender(
                 self._webhook,
                 self._queue,
-                self._journal,
+                self._update_log,
                 failed=self._failed,
                 carry_out=self._carry_out,
                 session=self._session,
-                pace=self._pace,
+                timing=self._timing,
             )
             self._sender.load()
 
@@ -179,15 +183,15 @@ class Deliveries:
 
     def _failed(self, words: str) -> None:
         self._webhook.fail(words)
-        self._changed()
+        self._schedule_publish()
 
-    def _changed(self) -> None:
+    def _schedule_publish(self) -> None:
         self._webhook.info["pending_update_count"] = len(self._queue)
-        if self._events.listened and not self._timer:
+        if self._events.has_listeners and not self._timer:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_TELL_SECONDS, self._tell)
+            self._timer = loop.call_later(_PUBLISH_SECONDS, self._publish_status)
 
-    def _tell(self) -> None:
+    def _publish_status(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None

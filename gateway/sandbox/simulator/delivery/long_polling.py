@@ -10,21 +10,23 @@ import time
 
 import msgspec
 
-from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
-from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.delivery.update_queue import PendingUpdate, UpdateQueue
+from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused, number
+from gateway.sandbox.simulator.validation.rules import ApiError, Parameters, number
 
-LONGEST_POLL = 50
+MAX_POLL_SECONDS = 50
 """Seconds that a call waits at most (telegram-bot-api: Client.h)."""
 
 
-class Polling:
+class LongPolling:
     """Gives out the oldest updates, and takes their confirmations."""
 
-    def __init__(self, webhook: Webhook, journal: Journal, queue: UpdateQueue) -> None:
+    def __init__(
+        self, webhook: Webhook, update_log: UpdateLog, queue: UpdateQueue
+    ) -> None:
         self._webhook = webhook
-        self._journal = journal
+        self._update_log = update_log
         self._queue = queue
         self._calls = 0
         self._news = asyncio.Event()
@@ -38,7 +40,7 @@ class Polling:
         """Confirm the updates below `offset`, and give the oldest others.
 
         Raises:
-            Refused: there is a webhook, or another call came.
+            ApiError: there is a webhook, or another call came.
         """
         if self._webhook.url:
             raise _conflict(
@@ -51,7 +53,7 @@ class Polling:
         this_call = self._calls
         self.wake()
         limit = min(max(number(parameters.get("limit", 100)), 1), 100)
-        seconds = min(number(parameters.get("timeout")), LONGEST_POLL)
+        seconds = min(number(parameters.get("timeout")), MAX_POLL_SECONDS)
         end = time.monotonic() + seconds
         while not (oldest := self._oldest(limit)):
             left = end - time.monotonic()
@@ -61,18 +63,18 @@ class Polling:
                 async with asyncio.timeout(left):
                     await self._news.wait()
             self._check(this_call)
-        for waiting in oldest:
-            self._journal.began(waiting.update_id)
-        return [msgspec.Raw(waiting.body) for waiting in oldest]
+        for pending in oldest:
+            self._update_log.start_attempt(pending.update_id)
+        return [msgspec.Raw(pending.body) for pending in oldest]
 
-    def _oldest(self, limit: int) -> list[Waiting]:
+    def _oldest(self, limit: int) -> list[PendingUpdate]:
         """Give the oldest updates; those that are too old are dropped."""
         now = time.time()
         oldest = self._queue.oldest(limit)
         while expired := [each for each in oldest if each.expires_at < now]:
-            for waiting in expired:
-                self._queue.remove(waiting)
-                self._journal.dropped(waiting.update_id)
+            for pending in expired:
+                self._queue.remove(pending)
+                self._update_log.drop(pending.update_id)
             oldest = self._queue.oldest(limit)
         return oldest
 
@@ -87,15 +89,15 @@ class Polling:
 
     def _confirm(self, offset: int) -> None:
         """Take out what came before an offset; a negative one counts from the end."""
-        confirmed: list[Waiting] = []
+        confirmed: list[PendingUpdate] = []
         if offset > 0:
             confirmed = self._queue.older_than(offset)
         elif offset < 0:
             confirmed = self._queue.oldest(max(len(self._queue) + offset, 0))
-        for waiting in confirmed:
-            self._queue.remove(waiting)
-            self._journal.ended(waiting.update_id, 200, accepted=True)
+        for pending in confirmed:
+            self._queue.remove(pending)
+            self._update_log.end_attempt(pending.update_id, 200, accepted=True)
 
 
-def _conflict(reason: str) -> Refused:
-    return Refused(f"Conflict: {reason}", 409)
+def _conflict(reason: str) -> ApiError:
+    return ApiError(f"Conflict: {reason}", 409)

@@ -6,16 +6,16 @@ from itertools import islice
 
 from msgspec import Struct
 
-LIMIT = 100_000
+MAX_PENDING = 100_000
 """Updates of one bot; beyond it Telegram loses new ones (td: TQueue.cpp)."""
 
 
-class Waiting(Struct, frozen=True):
+class PendingUpdate(Struct, frozen=True):
     """An update that waits.
 
     Attributes:
         update_id: its number.
-        key: of the queue in which it waits; see `update_kinds`.
+        key: of the queue in which it waits; see `update_types`.
         body: the update as JSON.
         expires_at: when it is dropped, in seconds since the epoch.
     """
@@ -35,32 +35,32 @@ class UpdateQueue:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._all: OrderedDict[int, Waiting] = OrderedDict()
-        self._by_key: OrderedDict[int, OrderedDict[int, Waiting]] = OrderedDict()
+        self._all: OrderedDict[int, PendingUpdate] = OrderedDict()
+        self._by_key: OrderedDict[int, OrderedDict[int, PendingUpdate]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def append(self, waiting: Waiting) -> bool:
+    def append(self, pending: PendingUpdate) -> bool:
         """Queue an update. False: there is no room, it is lost."""
-        if len(self._all) >= LIMIT:
+        if len(self._all) >= MAX_PENDING:
             return False
-        self._all[waiting.update_id] = waiting
-        self._by_key.setdefault(waiting.key, OrderedDict())[waiting.update_id] = waiting
+        self._all[pending.update_id] = pending
+        self._by_key.setdefault(pending.key, OrderedDict())[pending.update_id] = pending
         self._changed()
         return True
 
-    def remove(self, waiting: Waiting) -> None:
+    def remove(self, pending: PendingUpdate) -> None:
         """Take an update out, if it is still there."""
-        if not self._all.pop(waiting.update_id, None):
+        if not self._all.pop(pending.update_id, None):
             return
-        queue = self._by_key[waiting.key]
-        del queue[waiting.update_id]
+        queue = self._by_key[pending.key]
+        del queue[pending.update_id]
         if not queue:
-            del self._by_key[waiting.key]
+            del self._by_key[pending.key]
         self._changed()
 
-    def clear(self) -> list[Waiting]:
+    def clear(self) -> list[PendingUpdate]:
         """Take all updates out, and give them."""
         removed = list(self._all.values())
         self._all.clear()
@@ -68,7 +68,7 @@ class UpdateQueue:
         self._changed()
         return removed
 
-    def head(self, key: int) -> Waiting | None:
+    def head(self, key: int) -> PendingUpdate | None:
         """Give the oldest update of a queue. None: it is empty."""
         return next(iter(self._by_key.get(key, {}).values()), None)
 
@@ -76,10 +76,10 @@ class UpdateQueue:
         """Give the keys of all queues that are not empty, the oldest first."""
         return self._by_key.keys()
 
-    def oldest(self, limit: int) -> list[Waiting]:
+    def oldest(self, limit: int) -> list[PendingUpdate]:
         """Give the oldest updates of all queues."""
         return list(islice(self._all.values(), limit))
 
-    def older_than(self, update_id: int) -> list[Waiting]:
+    def older_than(self, update_id: int) -> list[PendingUpdate]:
         """Give the updates with a lower number."""
         return [each for each in self._all.values() if each.update_id < update_id]

@@ -13,7 +13,7 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 _DAY = 86_400.0
 
 
-class _Kind(Struct, frozen=True):
+class _UpdateType(Struct, frozen=True):
     """How updates of one kind are queued.
 
     Attributes:
@@ -27,40 +27,40 @@ class _Kind(Struct, frozen=True):
     seconds: float = _DAY
 
 
-_KINDS = {
-    "message": _Kind("chat", 0),
-    "edited_message": _Kind("chat", 0),
-    "channel_post": _Kind("chat", 0),
-    "edited_channel_post": _Kind("chat", 0),
-    "inline_query": _Kind("user", 1, 30),
-    "chosen_inline_result": _Kind("user", 2, 600),
-    "callback_query": _Kind("user", 3, 150),
-    "shipping_query": _Kind("user", 4, 150),
-    "pre_checkout_query": _Kind("user", 4, 150),
-    "my_chat_member": _Kind("chat", 5),
-    "chat_member": _Kind("member", 6),
-    "chat_join_request": _Kind("user", 6),
-    "chat_boost": _Kind("chat", 7),
-    "removed_chat_boost": _Kind("chat", 7),
-    "message_reaction": _Kind("chat", 8),
-    "message_reaction_count": _Kind("chat", 9),
-    "business_connection": _Kind("user", 10),
-    "business_message": _Kind("chat", 11),
-    "edited_business_message": _Kind("chat", 11),
-    "deleted_business_messages": _Kind("chat", 11),
-    "guest_message": _Kind("chat", 12),
-    "purchased_paid_media": _Kind("user", 12),
-    "managed_bot": _Kind("user", 13),
-    "poll": _Kind("poll", 0),
-    "poll_answer": _Kind("poll", 0),
+_UPDATE_TYPES = {
+    "message": _UpdateType("chat", 0),
+    "edited_message": _UpdateType("chat", 0),
+    "channel_post": _UpdateType("chat", 0),
+    "edited_channel_post": _UpdateType("chat", 0),
+    "inline_query": _UpdateType("user", 1, 30),
+    "chosen_inline_result": _UpdateType("user", 2, 600),
+    "callback_query": _UpdateType("user", 3, 150),
+    "shipping_query": _UpdateType("user", 4, 150),
+    "pre_checkout_query": _UpdateType("user", 4, 150),
+    "my_chat_member": _UpdateType("chat", 5),
+    "chat_member": _UpdateType("member", 6),
+    "chat_join_request": _UpdateType("user", 6),
+    "chat_boost": _UpdateType("chat", 7),
+    "removed_chat_boost": _UpdateType("chat", 7),
+    "message_reaction": _UpdateType("chat", 8),
+    "message_reaction_count": _UpdateType("chat", 9),
+    "business_connection": _UpdateType("user", 10),
+    "business_message": _UpdateType("chat", 11),
+    "edited_business_message": _UpdateType("chat", 11),
+    "deleted_business_messages": _UpdateType("chat", 11),
+    "guest_message": _UpdateType("chat", 12),
+    "purchased_paid_media": _UpdateType("user", 12),
+    "managed_bot": _UpdateType("user", 13),
+    "poll": _UpdateType("poll", 0),
+    "poll_answer": _UpdateType("poll", 0),
 }
-_UNKNOWN = _Kind("chat", 14)
+_UNKNOWN = _UpdateType("chat", 14)
 """For kinds whose queue is not known: subscription, stopped_message_generation."""
 
 
 def queue_key(kind: str, content: Parameters) -> int:
     """Give the key of the queue in which an update waits."""
-    rule = _KINDS.get(kind, _UNKNOWN)
+    rule = _UPDATE_TYPES.get(kind, _UNKNOWN)
     match rule.holder:
         case "user":
             holder = user_id(content)
@@ -76,7 +76,7 @@ def queue_key(kind: str, content: Parameters) -> int:
 
 def lifetime(kind: str) -> float:
     """Give the seconds for which Telegram tries to deliver an update."""
-    return _KINDS.get(kind, _UNKNOWN).seconds
+    return _UPDATE_TYPES.get(kind, _UNKNOWN).seconds
 
 
 def user_id(content: Parameters) -> int:

@@ -21,24 +21,24 @@ from contextlib import asynccontextmanager
 import aiohttp
 from msgspec import Struct
 
-from gateway.sandbox.simulator.delivery.update_queue import UpdateQueue, Waiting
-from gateway.sandbox.simulator.state.update_log import Journal
+from gateway.sandbox.simulator.delivery.update_queue import PendingUpdate, UpdateQueue
+from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.webhook import Webhook
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE_SECONDS = 60.0
 """Seconds; after that pauses are random between this and twice this."""
-LONGEST_RETRY_AFTER = 3600
-LARGEST_ANSWER = 2**20
+MAX_RETRY_AFTER_SECONDS = 3600
+MAX_RESPONSE_BYTES = 2**20
 """Bytes of an answer that may hold a method call (TDLib: HttpReader.cpp)."""
 _IDLE_SECONDS = 10.0
 """After so long without a success there is only one connection."""
 
 
-CarryOut = Callable[[str, bytes], None]
+ExecuteReply = Callable[[str, bytes], None]
 """Carries out the method call in an answer, given its content type and body."""
 
 
-class Pace(Struct, frozen=True):
+class DeliveryTiming(Struct, frozen=True):
     """How patient deliveries are.
 
     Attributes:
@@ -52,7 +52,7 @@ class Pace(Struct, frozen=True):
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-class _Answer(Struct, frozen=True):
+class _Response(Struct, frozen=True):
     """How a webhook answered. Status 0: it did not, and `error` says why.
 
     `body` is only kept where its type says that it may hold a method call.
@@ -65,12 +65,12 @@ class _Answer(Struct, frozen=True):
     body: bytes = b""
 
     @property
-    def accepts(self) -> bool:
-        is_whole = len(self.body) <= LARGEST_ANSWER
+    def is_accepted(self) -> bool:
+        is_whole = len(self.body) <= MAX_RESPONSE_BYTES
         return 200 <= self.status < 300 and is_whole
 
 
-class Sender:
+class WebhookSender:
     """Sends what is in the queue to a webhook, until it is stopped.
 
     Args:
@@ -83,20 +83,20 @@ class Sender:
         self,
         webhook: Webhook,
         queue: UpdateQueue,
-        journal: Journal,
+        update_log: UpdateLog,
         *,
         failed: Callable[[str], None],
-        carry_out: CarryOut,
+        carry_out: ExecuteReply,
         session: aiohttp.ClientSession,
-        pace: Pace,
+        timing: DeliveryTiming,
     ) -> None:
         self._webhook = webhook
         self._failed = failed
         self._carry_out = carry_out
         self._queue = queue
-        self._journal = journal
+        self._update_log = update_log
         self._session = session
-        self._pace = pace
+        self._timing = timing
         self._limit: int = webhook.info["max_connections"]
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = 0
@@ -124,64 +124,64 @@ class Sender:
                 raise fault
 
     async def _empty(self, key: int) -> None:
-        while waiting := self._queue.head(key):
-            await self._deliver(waiting)
-            self._queue.remove(waiting)
+        while pending := self._queue.head(key):
+            await self._deliver(pending)
+            self._queue.remove(pending)
         # After a fault of our own the task stays here, so that `stop` raises it.
         del self._tasks[key]
         self.load()
 
-    async def _deliver(self, waiting: Waiting) -> None:
+    async def _deliver(self, pending: PendingUpdate) -> None:
         """Send an update until it is accepted or too old."""
         delay, pause, failed = 1.0, 0.0, False
-        while time.time() + pause <= waiting.expires_at:
-            await self._pace.sleep(pause * self._pace.scale)
-            answer = await self._attempt(waiting)
-            if answer.accepts:
+        while time.time() + pause <= pending.expires_at:
+            await self._timing.sleep(pause * self._timing.scale)
+            answer = await self._attempt(pending)
+            if answer.is_accepted:
                 return
             self._failed(answer.error)
             pause = answer.retry_after
             if failed and not pause:
-                longest = LONGEST_PAUSE * random.uniform(1, 2)  # noqa: S311 - jitter
+                longest = MAX_PAUSE_SECONDS * random.uniform(1, 2)  # noqa: S311 - jitter
                 pause = delay = min(2 * delay, longest)
             failed = True
-        self._journal.dropped(waiting.update_id)
+        self._update_log.drop(pending.update_id)
 
-    async def _attempt(self, waiting: Waiting) -> _Answer:
+    async def _attempt(self, pending: PendingUpdate) -> _Response:
         async with self._connection():
-            self._journal.began(waiting.update_id)
-            answer = _Answer(0, "")
+            self._update_log.start_attempt(pending.update_id)
+            answer = _Response(0, "")
             try:
-                answer = await self._post(waiting)
+                answer = await self._post(pending)
             finally:
-                self._journal.ended(
-                    waiting.update_id, answer.status, accepted=answer.accepts
+                self._update_log.end_attempt(
+                    pending.update_id, answer.status, accepted=answer.is_accepted
                 )
-            if answer.accepts:
+            if answer.is_accepted:
                 self._last_success = time.monotonic()
                 if answer.body:
                     self._carry_out(answer.content_type, answer.body)
             return answer
 
-    async def _post(self, waiting: Waiting) -> _Answer:
+    async def _post(self, pending: PendingUpdate) -> _Response:
         headers = {"Content-Type": "application/json"}
         if self._webhook.secret_token:
             headers["X-Telegram-Bot-Api-Secret-Token"] = self._webhook.secret_token
         try:
             async with self._session.post(
                 self._webhook.url,
-                data=waiting.body,
+                data=pending.body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._pace.answer_seconds),
+                timeout=aiohttp.ClientTimeout(total=self._timing.answer_seconds),
             ) as response:
                 return await _read(response)
         except TimeoutError:
-            return _Answer(0, "Read timeout expired")
+            return _Response(0, "Read timeout expired")
         except aiohttp.ClientConnectorError:
-            return _Answer(0, "Connection refused")
+            return _Response(0, "Connection refused")
         except aiohttp.ClientError:
-            return _Answer(0, "Connection closed")
+            return _Response(0, "Connection closed")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[None]:
@@ -207,20 +207,20 @@ class Sender:
         return 1 if is_idle else self._limit
 
 
-async def _read(response: aiohttp.ClientResponse) -> _Answer:
+async def _read(response: aiohttp.ClientResponse) -> _Response:
     """Read an answer, which counts when all of it is there."""
     content_type = response.headers.get("Content-Type", "")
     may_call = any(each in content_type.lower() for each in _CALLING)
     body = bytearray()
     async for piece in response.content.iter_any():
-        if may_call and len(body) <= LARGEST_ANSWER:
+        if may_call and len(body) <= MAX_RESPONSE_BYTES:
             body += piece
     given = response.headers.get("Retry-After", "")
     seconds = int(given) if given.isascii() and given.isdecimal() else 0
-    return _Answer(
+    return _Response(
         response.status,
         f"Wrong response from the webhook: {response.status} {response.reason}",
-        min(seconds, LONGEST_RETRY_AFTER),
+        min(seconds, MAX_RETRY_AFTER_SECONDS),
         content_type,
         bytes(body),
     )

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused, number
+from gateway.sandbox.simulator.validation.rules import ApiError, Parameters, number
 
 _WORDS = {
     401: "Unauthorized",
@@ -31,32 +31,32 @@ class Fault(Struct, kw_only=True):
     drop: bool
     body: str | None
 
-    def fits(self, method: str, parameters: Parameters) -> bool:
+    def matches(self, method: str, parameters: Parameters) -> bool:
         """Tell whether a call meets this fault."""
         if self.method not in {"*", method.lower()}:
             return False
         return self.chat_id in {None, number(parameters.get("chat_id"))}
 
     @property
-    def refuses(self) -> bool:
+    def is_error(self) -> bool:
         """True: a call that meets it has no effect."""
         return self.status != 200 or self.migrate_to_chat_id is not None
 
-    def refusal(self) -> Refused:
+    def to_error(self) -> ApiError:
         """Give the error that it is answered with."""
         if self.migrate_to_chat_id is not None:
             words = "Bad Request: group chat was upgraded to a supergroup chat"
             moved = {"migrate_to_chat_id": self.migrate_to_chat_id}
-            return Refused(self.description or words, 400, moved)
+            return ApiError(self.description or words, 400, moved)
         if self.status == 429:
             seconds = 1 if self.retry_after is None else self.retry_after
             words = f"Too Many Requests: retry after {seconds}"
-            return Refused(self.description or words, 429, {"retry_after": seconds})
+            return ApiError(self.description or words, 429, {"retry_after": seconds})
         words = self.description or _WORDS.get(self.status, "Bad Request")
-        return Refused(words, self.status)
+        return ApiError(words, self.status)
 
 
-class Faults:
+class OneShotFaults:
     """The faults that were asked for and did not happen yet."""
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class Faults:
         """Drop all faults that are queued."""
         self._queue.clear()
 
-    def meet(self, method: str, parameters: Parameters) -> Fault | None:
+    def take_matching(self, method: str, parameters: Parameters) -> Fault | None:
         """Take the first fault that a call meets."""
         for fault in self._queue:
-            if fault.fits(method, parameters):
+            if fault.matches(method, parameters):
                 fault.times -= 1
                 if fault.times <= 0:
                     self._queue.remove(fault)

@@ -8,7 +8,7 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 _ALWAYS = 10**9
 
 
-class Settings(Struct, kw_only=True, frozen=True):
+class FaultSettings(Struct, kw_only=True, frozen=True):
     """What a fault may be told; each one uses what it knows.
 
     Attributes:
@@ -26,7 +26,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     delay: float = 5.0
 
 
-def _fault(settings: Settings, status: int, **more: object) -> Fault:
+def _fault(settings: FaultSettings, status: int, **more: object) -> Fault:
     plain = Fault(
         method=settings.method.lower(),
         chat_id=settings.chat_id,
@@ -42,15 +42,15 @@ def _fault(settings: Settings, status: int, **more: object) -> Fault:
     return structs.replace(plain, **more)
 
 
-class StandingFaults:
+class PersistentFaults:
     """The switches."""
 
     NAMES = ("flood", "server_error", "slow", "lost_answer")
 
     def __init__(self) -> None:
-        self._on: dict[str, Settings] = {}
+        self._on: dict[str, FaultSettings] = {}
 
-    def switch(self, name: str, settings: Settings | None) -> None:
+    def switch(self, name: str, settings: FaultSettings | None) -> None:
         """Switch a fault on, or off with None.
 
         Raises:
@@ -71,7 +71,7 @@ class StandingFaults:
         """List all of them, and how they are set."""
         shown = []
         for name in self.NAMES:
-            settings = self._on.get(name, Settings())
+            settings = self._on.get(name, FaultSettings())
             known = {"method", "chat_id", *_SETTINGS[name]}
             values = {
                 field: value
@@ -81,16 +81,16 @@ class StandingFaults:
             shown.append({"name": name, "on": name in self._on, **values})
         return shown
 
-    def meet(self, method: str, parameters: Parameters) -> Fault | None:
+    def find(self, method: str, parameters: Parameters) -> Fault | None:
         """Give what a call meets: an error, a delay, a lost answer, or all of them."""
         met = [
             fault
             for name, settings in self._on.items()
-            if (fault := _make(name, settings)).fits(method, parameters)
+            if (fault := _make(name, settings)).matches(method, parameters)
         ]
         if not met:
             return None
-        refusing = next((fault for fault in met if fault.refuses), met[0])
+        refusing = next((fault for fault in met if fault.is_error), met[0])
         return structs.replace(
             refusing,
             delay=max(fault.delay for fault in met),
@@ -106,7 +106,7 @@ _SETTINGS = {
 }
 
 
-def _make(name: str, settings: Settings) -> Fault:
+def _make(name: str, settings: FaultSettings) -> Fault:
     match name:
         case "flood":
             return _fault(settings, 429, retry_after=settings.retry_after)

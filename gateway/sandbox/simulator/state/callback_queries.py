@@ -5,15 +5,15 @@ from collections import OrderedDict
 
 from msgspec import Struct
 
-from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.validation import rules
 from gateway.sandbox.simulator.validation.rules import Parameters
 
-KEPT = 10_000
+MAX_QUERIES = 10_000
 """Presses, and answers; the oldest go first."""
 
 
-class Press(Struct):
+class CallbackQuery(Struct):
     """A press of a button.
 
     Attributes:
@@ -29,7 +29,7 @@ class Press(Struct):
     answered: bool = False
 
 
-class Presses:
+class CallbackQueries:
     """The newest presses, by the ids of their callback queries.
 
     Args:
@@ -39,35 +39,35 @@ class Presses:
         answers: the calls that answered, oldest first.
     """
 
-    def __init__(self, events: Events, *, strict: bool = False) -> None:
+    def __init__(self, events: EventStream, *, strict: bool = False) -> None:
         self._strict = strict
         self.answers: list[Parameters] = []
         self._events = events
-        self._presses: OrderedDict[str, Press] = OrderedDict()
+        self._callback_queries: OrderedDict[str, CallbackQuery] = OrderedDict()
         # Random, so that the ids of an earlier run mean nothing to this one.
         self._last_id = random.randrange(10**16, 10**18)  # noqa: S311 - no secret
 
-    def add(self, press: Press) -> str:
+    def add(self, press: CallbackQuery) -> str:
         """Note a press; give the id of its callback query."""
         self._last_id += 1
-        self._presses[str(self._last_id)] = press
-        if len(self._presses) > KEPT:
-            self._presses.popitem(last=False)
+        self._callback_queries[str(self._last_id)] = press
+        if len(self._callback_queries) > MAX_QUERIES:
+            self._callback_queries.popitem(last=False)
         return str(self._last_id)
 
     def answer(self, parameters: Parameters) -> None:
         """Carry out answerCallbackQuery.
 
         Raises:
-            Refused: Telegram would refuse the answer; so it does a second one.
+            ApiError: Telegram would refuse the answer; so it does a second one.
         """
         rules.callback_answer(parameters)
         query_id = str(parameters["callback_query_id"])
-        press = self._presses.get(query_id)
+        press = self._callback_queries.get(query_id)
         if press.answered if press else self._strict:
             raise rules.too_old()
         self.answers.append(parameters)
-        del self.answers[:-KEPT]
+        del self.answers[:-MAX_QUERIES]
         if press:
             press.answered = True
             self._events.publish(

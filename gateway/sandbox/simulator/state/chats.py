@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable
 from itertools import count
 
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.simulator.state.users import People
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.simulator.state.users import Users
 from gateway.sandbox.simulator.validation.rules import Parameters
 
-KEPT = 10_000
+MAX_MESSAGES = 10_000
 """Messages of all chats together; the oldest go first."""
 
 
@@ -25,7 +25,7 @@ class Chats:
             of the letters, or an answer to a message.
     """
 
-    def __init__(self, people: People, events: Events) -> None:
+    def __init__(self, people: Users, events: EventStream) -> None:
         self.groups: set[int] = set()
         self.asked: dict[str, Parameters] = {}
         self._people = people
@@ -51,15 +51,17 @@ class Chats:
         }
         self._messages[chat_id, message_id] = message
         if not sender["is_bot"]:
-            self._settle(chat_id)
+            self._remove_answered_markup(chat_id)
             if chat_id < 0:
                 self.groups.add(chat_id)
-        if len(self._messages) > KEPT:
+        if len(self._messages) > MAX_MESSAGES:
             self._messages.popitem(last=False)
         self._events.publish("message", chat_id=chat_id, message=message)
         return message
 
-    def ask(self, chat_id: int, message: Parameters, markup: Parameters) -> None:
+    def show_reply_markup(
+        self, chat_id: int, message: Parameters, markup: Parameters
+    ) -> None:
         """Show a keyboard in the place of the letters, remove it, or force a reply."""
         self.asked.pop(str(chat_id), None)
         if not markup.get("remove_keyboard"):
@@ -67,12 +69,12 @@ class Chats:
                 "message_id": message["message_id"],
                 "markup": markup,
             }
-            if len(self.asked) > KEPT:
+            if len(self.asked) > MAX_MESSAGES:
                 del self.asked[next(iter(self.asked))]
         asked = self.asked.get(str(chat_id))
         self._events.publish("asked", chat_id=chat_id, asked=asked)
 
-    def _settle(self, chat_id: int) -> None:
+    def _remove_answered_markup(self, chat_id: int) -> None:
         """Take away what the bot asked, if a message of the user settles it."""
         asked = self.asked.get(str(chat_id))
         kinds = ("force_reply", "one_time_keyboard")
@@ -80,7 +82,7 @@ class Chats:
             del self.asked[str(chat_id)]
             self._events.publish("asked", chat_id=chat_id, asked=None)
 
-    def quoted(self, chat_id: int, message_id: int) -> Parameters:
+    def quote(self, chat_id: int, message_id: int) -> Parameters:
         """Give the field of a message that answers this one. Empty: it is gone."""
         message = self.find(chat_id, message_id)
         if message is None:
@@ -120,7 +122,7 @@ class Chats:
         """List what a chat shows, oldest first."""
         return [shown for key, shown in self._messages.items() if key[0] == chat_id]
 
-    def everything(self) -> Iterable[Parameters]:
+    def all_messages(self) -> Iterable[Parameters]:
         """List the messages of all chats, oldest first."""
         return self._messages.values()
 

@@ -19,7 +19,7 @@ Mostly 1 or 2 MB; more only if the bot's messages are long.
 """
 
 
-class Closed(Exception):
+class StreamClosed(Exception):
     """The listener was closed, because it did not keep up."""
 
 
@@ -51,27 +51,27 @@ class Listener:
             within: seconds.
 
         Raises:
-            Closed: the stream must end.
+            StreamClosed: the stream must end.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._news.wait()
         if self._closed:
-            raise Closed
+            raise StreamClosed
         events = b"".join(self._waiting)
         self._waiting.clear()
         self._news.clear()
         return events
 
 
-class Events:
+class EventStream:
     """Hands each event to everybody who listens."""
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
 
     @property
-    def listened(self) -> bool:
+    def has_listeners(self) -> bool:
         """True: somebody listens."""
         return bool(self._listeners)
 

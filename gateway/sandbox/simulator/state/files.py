@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from gateway.sandbox.simulator.state.chats import Chats
-from gateway.sandbox.simulator.validation.rules import Parameters, bad
+from gateway.sandbox.simulator.validation.rules import Parameters, bad_request
 
-KEPT_BYTES = 256 * 2**20
+MAX_STORED_BYTES = 256 * 2**20
 """Of all uploads together; the oldest go first."""
-DOWNLOAD_BYTES = 20_000_000
+MAX_DOWNLOAD_BYTES = 20_000_000
 """Bot API, getFile: 20 MB."""
 _FILLING = b"marmot "
 _HEADERS = {
@@ -27,7 +27,7 @@ _HEADERS = {
 }
 
 
-class Files:
+class FileStore:
     """Keeps files and gives them.
 
     Args:
@@ -41,7 +41,7 @@ class Files:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
-    def keep(self, content: bytes, file_id: str = "") -> str:
+    def store(self, content: bytes, file_id: str = "") -> str:
         """Keep a file.
 
         Args:
@@ -55,7 +55,7 @@ class Files:
         self._size -= len(self._kept.pop(file_id, b""))
         self._kept[file_id] = content
         self._size += len(content)
-        while self._size > KEPT_BYTES:
+        while self._size > MAX_STORED_BYTES:
             self._size -= len(self._kept.popitem(last=False)[1])
         return file_id
 
@@ -63,16 +63,16 @@ class Files:
         """Carry out getFile.
 
         Raises:
-            Refused: there is no such file, or it is too large for bots.
+            ApiError: there is no such file, or it is too large for bots.
         """
         file_id = str(parameters.get("file_id") or "")
         if not file_id:
-            raise bad("file_id not specified")
+            raise bad_request("file_id not specified")
         file = self._find(file_id)
         if file is None:
-            raise bad("invalid file_id")
-        if file["file_size"] > DOWNLOAD_BYTES:
-            raise bad("file is too big")
+            raise bad_request("invalid file_id")
+        if file["file_size"] > MAX_DOWNLOAD_BYTES:
+            raise bad_request("file is too big")
         ending = mimetypes.guess_extension(file.get("mime_type", "")) or ".jpg"
         path = {"file_path": f"files/{file_id}{ending}"}
         return {name: file[name] for name in _FILE if name in file} | path
@@ -117,7 +117,7 @@ class Files:
             known: Parameters = {"file_id": file_id, **unique}
         else:
             known = {}
-        for message in self._chats.everything():
+        for message in self._chats.all_messages():
             for file in _files(message):
                 if file.get("file_id") == file_id and "file_size" in file:
                     return known | file

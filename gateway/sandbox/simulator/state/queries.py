@@ -4,15 +4,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.sandbox.simulator.validation import query_rules, rules
-from gateway.sandbox.simulator.validation.rules import Parameters, bad, number
+from gateway.sandbox.simulator.validation.rules import Parameters, bad_request, number
 
-KEPT = 10_000
+MAX_QUERIES = 10_000
 """Questions, requests and answers; the oldest go first."""
 
 _Check = Callable[[Parameters], None]
 
 
-class Queries:
+class OpenQueries:
     """What waits for an answer.
 
     Args:
@@ -46,17 +46,17 @@ class Queries:
         for name in ("approveChatJoinRequest", "declineChatJoinRequest"):
             self.methods[name] = self._deciding(name)
 
-    def ask(self, query_id: str) -> None:
+    def add(self, query_id: str) -> None:
         """Note a question."""
         self._note(query_id)
 
-    def ask_to_join(self, chat_id: int, user_id: int) -> None:
+    def add_join_request(self, chat_id: int, user_id: int) -> None:
         """Note a request to join a chat."""
         self._note((chat_id, user_id))
 
     def _note(self, key: object) -> None:
         self._open[key] = True
-        if len(self._open) > KEPT:
+        if len(self._open) > MAX_QUERIES:
             self._open.popitem(last=False)
 
     def _answering(
@@ -80,7 +80,7 @@ class Queries:
         def decide(parameters: Parameters) -> bool:
             key = (rules.chat_id(parameters), number(parameters.get("user_id")))
             if not self._open.get(key, not self._strict):
-                raise bad("HIDE_REQUESTER_MISSING")
+                raise bad_request("HIDE_REQUESTER_MISSING")
             self._open[key] = False
             self._keep(method, parameters)
             return True
@@ -89,4 +89,4 @@ class Queries:
 
     def _keep(self, method: str, parameters: Parameters) -> None:
         self.answers.append((method, parameters))
-        del self.answers[:-KEPT]
+        del self.answers[:-MAX_QUERIES]

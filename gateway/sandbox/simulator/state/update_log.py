@@ -7,10 +7,10 @@ from itertools import islice
 import msgspec
 from msgspec import Struct, structs
 
-from gateway.sandbox.simulator.state.event_stream import Events
-from gateway.sandbox.tracing.trace_model import TurnView
+from gateway.sandbox.simulator.state.event_stream import EventStream
+from gateway.sandbox.tracing.trace_model import UpdateTrace
 
-KEPT = 10_000
+MAX_ENTRIES = 10_000
 """Updates; the oldest go first."""
 
 
@@ -49,7 +49,7 @@ class UpdateRow(Struct, kw_only=True):
     losses: int = 0
 
 
-class Entry(Struct):
+class LogEntry(Struct):
     """All that is known of an update.
 
     Attributes:
@@ -60,34 +60,34 @@ class Entry(Struct):
 
     row: UpdateRow
     update: msgspec.Raw | None
-    turn: TurnView | None = None
+    turn: UpdateTrace | None = None
 
 
-class Journal:
+class UpdateLog:
     """The newest updates, and what became of them.
 
     Attributes:
         total: how many updates there were, the forgotten ones included.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: EventStream) -> None:
         self.total = 0
         self._events = events
-        self._entries: OrderedDict[int, Entry] = OrderedDict()
+        self._entries: OrderedDict[int, LogEntry] = OrderedDict()
         self._newest_id = 0
 
     def record(self, row: UpdateRow, body: bytes) -> None:
         """Note an update that was created here. Their ids grow."""
         self._newest_id = row.update_id
-        self._add(Entry(row, msgspec.Raw(body)))
+        self._add(LogEntry(row, msgspec.Raw(body)))
 
-    def began(self, update_id: int) -> None:
+    def start_attempt(self, update_id: int) -> None:
         """Note that an update is on its way."""
         if entry := self._entries.get(update_id):
             entry.row.attempts += 1
             self._change(entry.row, "in_flight")
 
-    def ended(self, update_id: int, status: int, *, accepted: bool) -> None:
+    def end_attempt(self, update_id: int, status: int, *, accepted: bool) -> None:
         """Note how an attempt ended; one that was cut off leaves `dropped` alone."""
         entry = self._entries.get(update_id)
         if entry and entry.row.state != "dropped":
@@ -96,12 +96,12 @@ class Journal:
                 entry.row.accepted_after = time.time() - entry.row.sent_at
             self._change(entry.row, "accepted" if accepted else "failing")
 
-    def dropped(self, update_id: int) -> None:
+    def drop(self, update_id: int) -> None:
         """Note that an update will not be delivered."""
         if entry := self._entries.get(update_id):
             self._change(entry.row, "dropped")
 
-    def tell(self, record: TurnView) -> None:
+    def add_trace(self, record: UpdateTrace) -> None:
         """Note what the gateway tells; the last word on an update counts.
 
         An update that came to the gateway in another way, such as by curl, gets a row
@@ -120,12 +120,12 @@ class Journal:
         entry.row.outcome = record.outcome
         entry.row.seconds = _seconds(record)
         entry.row.losses = len(record.losses)
-        if self._events.listened:
+        if self._events.has_listeners:
             # What is long comes with the update itself, for who opens it.
             short = structs.replace(record, request="", reply="")
             self._events.publish("turn", update_id=record.update_id, turn=short)
 
-    def find(self, update_id: int) -> Entry | None:
+    def find(self, update_id: int) -> LogEntry | None:
         """Give what is known of an update. None: nothing."""
         return self._entries.get(update_id)
 
@@ -147,10 +147,10 @@ class Journal:
     def _was_forgotten(self, update_id: int) -> bool:
         return len(self._entries) < self.total and update_id <= self._newest_id
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: LogEntry) -> None:
         self.total += 1
         self._entries[entry.row.update_id] = entry
-        if len(self._entries) > KEPT:
+        if len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
         self._events.publish("update", row=entry.row)
 
@@ -159,14 +159,14 @@ class Journal:
         self._events.publish("update", row=row)
 
 
-def _seconds(record: TurnView) -> float | None:
+def _seconds(record: UpdateTrace) -> float | None:
     if not record.steps:
         return None
     start = min(step.start for step in record.steps)
     return max(step.end for step in record.steps) - start
 
 
-def _of_others(record: TurnView) -> Entry:
+def _of_others(record: UpdateTrace) -> LogEntry:
     start = min((step.start for step in record.steps), default=time.time())
     row = UpdateRow(
         update_id=record.update_id,
@@ -177,4 +177,4 @@ def _of_others(record: TurnView) -> Entry:
         sent_at=start,
         state="accepted",
     )
-    return Entry(row, None)
+    return LogEntry(row, None)

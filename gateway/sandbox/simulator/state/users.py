@@ -2,12 +2,12 @@
 
 from msgspec import Struct
 
-from gateway.sandbox.simulator.state.event_stream import Events
+from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.validation.rules import Parameters
 
-LIMIT = 100
+MAX_USERS = 100
 """Users at most: more do not fit beside each other on any page."""
-LARGEST_ID = 2**52 - 1
+MAX_USER_ID = 2**52 - 1
 """Telegram promises that ids have no more than 52 bits."""
 
 
@@ -21,7 +21,7 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     language_code: str
 
 
-class People:
+class Users:
     """The users by their ids.
 
     Args:
@@ -31,7 +31,7 @@ class People:
         blocked: users who blocked the bot. May hold any id.
     """
 
-    def __init__(self, events: Events, limit: int = LIMIT) -> None:
+    def __init__(self, events: EventStream, limit: int = MAX_USERS) -> None:
         self.blocked: set[int] = set()
         self._events = events
         self._limit = limit

@@ -3,7 +3,7 @@
 import time
 
 from gateway.sandbox.simulator.validation import rules, setup_rules
-from gateway.sandbox.simulator.validation.rules import Parameters, Refused
+from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 
 class Webhook:
@@ -35,7 +35,7 @@ class Webhook:
             True if it is another one now; its errors are forgotten then.
 
         Raises:
-            Refused: Telegram would refuse it; the old one stays.
+            ApiError: Telegram would refuse it; the old one stays.
         """
         if not parameters.get("url"):
             return self.delete()
@@ -57,13 +57,13 @@ class Webhook:
             now: the time in seconds, of a clock that never goes back.
 
         Raises:
-            Refused: it is too early; other faults of the call are not looked at.
+            ApiError: it is too early; other faults of the call are not looked at.
         """
         if not parameters.get("url"):
             return
         if now < self._next_set_at:
             words = "Too Many Requests: retry after 1"
-            raise Refused(words, 429, {"retry_after": 1})
+            raise ApiError(words, 429, {"retry_after": 1})
         self._next_set_at = now + 1
 
     def delete(self) -> bool:
@@ -90,7 +90,7 @@ class Webhook:
     def wants(self, kind: str) -> bool:
         """Tell whether updates of this kind are delivered."""
         allowed = self.info.get("allowed_updates")
-        return kind in allowed if allowed else kind not in setup_rules.ON_REQUEST
+        return kind in allowed if allowed else kind not in setup_rules.OPT_IN_TYPES
 
     def fail(self, message: str) -> None:
         """Note why an update could not be delivered. It stays after the recovery."""

@@ -1,9 +1,9 @@
 """What the Bot API refuses of an inline keyboard, in Telegram's words."""
 
-from gateway.sandbox.simulator.validation.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
-    bad,
+    bad_request,
     json_value,
     number,
 )
@@ -45,12 +45,12 @@ def keyboard(parameters: Parameters) -> Parameters:
     if markup is None:
         return {}
     if not isinstance(markup, dict):
-        raise bad("Object expected as reply markup")
+        raise bad_request("Object expected as reply markup")
     rows = markup.get("inline_keyboard", [])
     if not isinstance(rows, list):
-        raise bad('Field "inline_keyboard" must be of type Array')
+        raise bad_request('Field "inline_keyboard" must be of type Array')
     if not all(isinstance(row, list) for row in rows):
-        raise bad(
+        raise bad_request(
             'Field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of '
             "Arrays"
         )
@@ -58,7 +58,7 @@ def keyboard(parameters: Parameters) -> Parameters:
     for button in buttons:
         _check_button(button, private=_takes_web_apps(parameters))
     if len(buttons) > KEYBOARD_LIMIT:
-        raise bad("reply markup is too long")
+        raise bad_request("reply markup is too long")
     shown = [row for row in rows if row]
     return {"reply_markup": {"inline_keyboard": shown}} if shown else {}
 
@@ -67,40 +67,40 @@ def keyboard_alone(parameters: Parameters) -> Parameters:
     """Read the inline keyboard where no other markup can be."""
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if isinstance(markup, dict) and markup and "inline_keyboard" not in markup:
-        raise bad("Inline keyboard expected")
+        raise bad_request("Inline keyboard expected")
     return keyboard(parameters)
 
 
 def check_looks(button: Parameters) -> None:
     """Check the style and the icon of a button of any keyboard."""
     if button.get("style") not in (None, "", *STYLES):
-        raise bad("Invalid button style specified")
+        raise bad_request("Invalid button style specified")
     icon = button.get("icon_custom_emoji_id", "0")
     if not isinstance(icon, str) or not (icon.isascii() and icon.isdecimal()):
-        raise bad("Invalid custom emoji identifier specified")
+        raise bad_request("Invalid custom emoji identifier specified")
 
 
 def check_button_link(link: object, title: str, *, https_only: bool = False) -> None:
     """Check the link of a button of any keyboard."""
     try:
         check_link(link if isinstance(link, str) else "", https_only=https_only)
-    except BadLink as fault:
-        raise bad(f"{title} URL '{link}' is invalid: {fault}") from None
+    except InvalidLink as fault:
+        raise bad_request(f"{title} URL '{link}' is invalid: {fault}") from None
 
 
 def _check_button(button: object, *, private: bool) -> None:
     problem = "Can't parse inline keyboard button: "
     if not isinstance(button, dict):
-        raise bad(f"{problem}InlineKeyboardButton must be an Object")
+        raise bad_request(f"{problem}InlineKeyboardButton must be an Object")
     if not isinstance(button.get("text"), str):
-        raise bad(f'{problem}Can\'t find field "text"')
+        raise bad_request(f'{problem}Can\'t find field "text"')
     actions = [name for name in _ACTIONS if button.get(name) not in (None, "")]
     if not actions:
-        raise bad(f"{problem}Text buttons are unallowed in the inline keyboard")
+        raise bad_request(f"{problem}Text buttons are unallowed in the inline keyboard")
     if len(actions) > 1:
-        raise bad(f"{problem}Exactly one action must be specified")
+        raise bad_request(f"{problem}Exactly one action must be specified")
     if not button["text"].strip():
-        raise bad("Inline keyboard button text must be non-empty")
+        raise bad_request("Inline keyboard button text must be non-empty")
     check_looks(button)
     _check_action(actions[0], button[actions[0]], private=private)
 
@@ -113,16 +113,16 @@ def _takes_web_apps(parameters: Parameters) -> bool:
 
 def _check_action(name: str, value: object, *, private: bool) -> None:
     if name in _TEXTS and not isinstance(value, str):
-        raise bad(
+        raise bad_request(
             "Can't parse inline keyboard button: "
             f'Field "{name}" must be of type String'
         )
     if name == "callback_data" and len(str(value).encode()) > CALLBACK_DATA_BYTES:
-        raise bad("BUTTON_DATA_INVALID")
+        raise bad_request("BUTTON_DATA_INVALID")
     if name == "url":
         check_button_link(value, "Inline keyboard button")
     if name == "web_app":
         url = value.get("url") if isinstance(value, dict) else None
         check_button_link(url, "Inline keyboard button Web App", https_only=True)
         if not private:
-            raise bad("BUTTON_TYPE_INVALID")
+            raise bad_request("BUTTON_TYPE_INVALID")

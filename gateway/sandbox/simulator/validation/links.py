@@ -15,7 +15,7 @@ _IN_USER = _IN_HOST | {":"}
 _HEX = frozenset(string.hexdigits)
 
 
-class BadLink(Exception):
+class InvalidLink(Exception):
     """A link that Telegram does not take. The message has its wording."""
 
 
@@ -27,7 +27,7 @@ def check_link(link: str, *, https_only: bool = False) -> str:
         https_only: refuse all other schemes, as web apps do.
 
     Raises:
-        BadLink: Telegram does not take it.
+        InvalidLink: Telegram does not take it.
     """
     lower = link.lower()
     app = next((name for name in _APPS if lower.startswith(name)), "")
@@ -38,17 +38,17 @@ def check_link(link: str, *, https_only: bool = False) -> str:
     end = min((rest.find(each) for each in "/?#" if each in rest), default=len(rest))
     user, host, port = _read_authority(rest[:end])
     if https_only and (app or protocol != "https"):
-        raise BadLink("Only HTTPS links are allowed")
+        raise InvalidLink("Only HTTPS links are allowed")
     query = _read_query(rest[end:])
     if app:
         if protocol or user or port or host.startswith("["):
-            raise BadLink("Wrong tg URL" if app == "tg:" else "Wrong ton URL")
+            raise InvalidLink("Wrong tg URL" if app == "tg:" else "Wrong ton URL")
         allowed = _LETTERS | frozenset("-_." if app == "tonsite:" else "-_")
         if not allowed.issuperset(host):
-            raise BadLink("Unallowed characters in URL host")
+            raise InvalidLink("Unallowed characters in URL host")
         return f"{app}//{host}{query[1:] if query.startswith('/?') else query}"
     if "." not in host and not host.startswith("["):
-        raise BadLink("Wrong HTTP URL")
+        raise InvalidLink("Wrong HTTP URL")
     account = f"{user}@" if user else ""
     place = f":{port}" if port else ""
     return f"{protocol or 'http'}://{account}{host}{place}{query}"
@@ -60,7 +60,7 @@ def _read_protocol(link: str) -> tuple[str, str]:
     if not found or any(each in protocol for each in ":/?#@[]"):
         return "", link
     if protocol.lower() not in {"http", "https"}:
-        raise BadLink("Unsupported URL protocol")
+        raise InvalidLink("Unsupported URL protocol")
     return protocol.lower(), rest
 
 
@@ -73,21 +73,21 @@ def _read_authority(authority: str) -> tuple[str, str, int]:
         is_number = digits.isascii() and digits.isdecimal() and len(digits) < 6
         port = int(digits) if is_number else 0
         if not 1 <= port <= 65535:
-            raise BadLink("Wrong port number specified in the URL")
+            raise InvalidLink("Wrong port number specified in the URL")
     else:
         host = authority
     user, _, host = host.rpartition("@")
     if not host:
-        raise BadLink("URL host is empty")
+        raise InvalidLink("URL host is empty")
     if host == ".":
-        raise BadLink("Host is invalid")
+        raise InvalidLink("Host is invalid")
     if host[0] == "[" and host[-1] == "]":
         try:
             IPv6Address(host[1:-1].partition("%")[0])
         except ValueError:
-            raise BadLink("Wrong IPv6 address specified in the URL") from None
+            raise InvalidLink("Wrong IPv6 address specified in the URL") from None
         if "%" in host:
-            raise BadLink("Wrong IPv6 URL host")
+            raise InvalidLink("Wrong IPv6 URL host")
     else:
         _check_characters(host, _IN_HOST, "host")
         _check_characters(user, _IN_USER, "userinfo")
@@ -103,10 +103,10 @@ def _check_characters(part: str, allowed: frozenset[str], name: str) -> None:
         if character == "%":
             digits = part[position + 1 : position + 3]
             if len(digits) < 2 or not _HEX.issuperset(digits):
-                raise BadLink(f"Wrong percent-encoded symbol in URL {name}")
+                raise InvalidLink(f"Wrong percent-encoded symbol in URL {name}")
             position += 2
         elif character.isascii() and character not in allowed:
-            raise BadLink(f"Disallowed character in URL {name}")
+            raise InvalidLink(f"Disallowed character in URL {name}")
         position += 1
 
 

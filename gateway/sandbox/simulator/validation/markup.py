@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gateway.sandbox.simulator.validation.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 
 Entity = dict[str, Any]
 Parsed = tuple[str, list[Entity]]
@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 _DATE_FORMAT = re.compile(r"[rR]|[tTdDwW]*")
 
 
-class Unparsable(Exception):
+class MarkupError(Exception):
     """The text is not what its format allows. The message has Telegram's wording."""
 
 
@@ -173,5 +173,5 @@ def _link(link: str) -> Entity:
         return {"type": "text_mention", "user": user}
     try:
         return {"type": "text_link", "url": check_link(link)}
-    except BadLink:
+    except InvalidLink:
         return {"type": ""}

@@ -9,8 +9,8 @@ import string
 from gateway.sandbox.simulator.validation.markup import (
     Entity,
     MarkupBuilder,
+    MarkupError,
     Parsed,
-    Unparsable,
     date_time,
     read_number,
 )
@@ -59,7 +59,7 @@ def parse_html(source: str) -> Parsed:
     """Read Telegram's HTML.
 
     Raises:
-        Unparsable: a tag is unknown, unclosed or wrongly nested.
+        MarkupError: a tag is unknown, unclosed or wrongly nested.
     """
     return _Reader(source).read()
 
@@ -74,12 +74,12 @@ class _Reader(MarkupBuilder):
             position = self._end_tag(start) if is_end else self._start_tag(start)
         self.write(_unescape(source[position:]))
         if self.open:
-            raise Unparsable(
+            raise MarkupError(
                 f'Can\'t find end tag corresponding to start tag "{self.innermost}"'
             )
         text, entities = self.parsed()
         if any("\ud800" <= character < "\ue000" for character in text):
-            raise Unparsable(
+            raise MarkupError(
                 "Text contains invalid Unicode characters after decoding HTML "
                 "entities, check for unmatched surrogate code units"
             )
@@ -93,10 +93,10 @@ class _Reader(MarkupBuilder):
         source, place = self.source, self.place(start)
         position = _match_end(_TAG_NAME, source, start + 1)
         if position == len(source):
-            raise Unparsable(f"Unclosed start tag {place}")
+            raise MarkupError(f"Unclosed start tag {place}")
         tag = source[start + 1 : position].translate(_LETTERS)
         if tag not in _TAGS:
-            raise Unparsable(f'Unsupported start tag "{tag}" {place}')
+            raise MarkupError(f'Unsupported start tag "{tag}" {place}')
         fields: dict[str, str] = {}
         while True:
             position = _match_end(_SPACE, source, position)
@@ -105,7 +105,7 @@ class _Reader(MarkupBuilder):
             name, value, position = self._attribute(tag, start, position)
             fields |= _field(tag, name, value)
         if tag == "span" and fields.pop("class", "") != "tg-spoiler":
-            raise Unparsable(f'Tag "span" must have class "tg-spoiler" {place}')
+            raise MarkupError(f'Tag "span" must have class "tg-spoiler" {place}')
         kind = fields.pop("kind", _TAGS[tag])
         self.start(
             tag, kind, start, **{key: each for key, each in fields.items() if each}
@@ -118,18 +118,18 @@ class _Reader(MarkupBuilder):
         end = _match_end(_ATTRIBUTE_NAME, source, position)
         name = source[position:end]
         if not name:
-            raise Unparsable(f'Empty attribute name in the tag "{tag}" {place}')
+            raise MarkupError(f'Empty attribute name in the tag "{tag}" {place}')
         position = _match_end(_SPACE, source, end)
         if position == len(source):
-            raise Unparsable(f'Unclosed start tag "{tag}" {place}')
+            raise MarkupError(f'Unclosed start tag "{tag}" {place}')
         if source[position] != "=":
             return name, "", position
         position = _match_end(_SPACE, source, position + 1)
         if position == len(source):
-            raise Unparsable(f'Unclosed start tag "{tag}" {place}')
+            raise MarkupError(f'Unclosed start tag "{tag}" {place}')
         value, position = self._value(position)
         if position == len(source):
-            raise Unparsable(f"Unclosed start tag {place}")
+            raise MarkupError(f"Unclosed start tag {place}")
         return name, value, position
 
     def _value(self, position: int) -> tuple[str, int]:
@@ -142,21 +142,21 @@ class _Reader(MarkupBuilder):
             return _unescape(source[position + 1 : end]), end + 1
         end = _match_end(_TOKEN, source, position)
         if end < len(source) and source[end] not in f">{_SPACES}":
-            raise Unparsable(f"Unexpected end of name token {self.place(position)}")
+            raise MarkupError(f"Unexpected end of name token {self.place(position)}")
         return source[position:end].translate(_LETTERS), end
 
     def _end_tag(self, start: int) -> int:
         """Read an end tag; give the position behind it."""
         source, place = self.source, self.place(start)
         if not self.open:
-            raise Unparsable(f"Unexpected end tag {place}")
+            raise MarkupError(f"Unexpected end tag {place}")
         end = _match_end(_TAG_NAME, source, start + 2)
         tag = source[start + 2 : end].translate(_LETTERS)
         end = _match_end(_SPACE, source, end)
         if not source.startswith(">", end):
-            raise Unparsable(f"Unclosed end tag {place}")
+            raise MarkupError(f"Unclosed end tag {place}")
         if tag not in {"", self.innermost}:
-            raise Unparsable(
+            raise MarkupError(
                 f'Unmatched end tag {place}, expected "</{self.innermost}>", '
                 f'found "</{tag}>"'
             )
@@ -174,7 +174,7 @@ class _Reader(MarkupBuilder):
         """
         if entity["type"] == "custom_emoji":
             if not read_number(entity.get("custom_emoji_id", ""), 64):
-                raise Unparsable("Invalid custom emoji identifier specified")
+                raise MarkupError("Invalid custom emoji identifier specified")
         elif entity["type"] == "date_time":
             self._finish_date(entity)
         elif before and _is_code_in_pre(entity, before):
@@ -185,7 +185,7 @@ class _Reader(MarkupBuilder):
     def _finish_date(self, entity: Entity) -> None:
         seconds, date_format = entity.pop("unix", ""), entity.pop("format", "")
         if date_time("1", date_format) is None:
-            raise Unparsable("Invalid date format used")
+            raise MarkupError("Invalid date format used")
         date = date_time(str(_leading_number(seconds)), date_format)
         if date is None:
             self.entities.pop()

@@ -7,8 +7,8 @@ import re
 
 from gateway.sandbox.simulator.validation.markup import (
     MarkupBuilder,
+    MarkupError,
     Parsed,
-    Unparsable,
     custom_emoji,
 )
 
@@ -37,7 +37,7 @@ def parse_markdown_v2(source: str) -> Parsed:
     """Read Telegram's MarkdownV2.
 
     Raises:
-        Unparsable: a reserved character is not escaped, or a mark not closed.
+        MarkupError: a reserved character is not escaped, or a mark not closed.
     """
     return _Reader(source).read()
 
@@ -100,7 +100,7 @@ class _Reader(MarkupBuilder):
             return position + 1
         mark = _MARK.match(source, position)
         if not mark:
-            raise Unparsable(
+            raise MarkupError(
                 f"Character '{character}' is reserved and must be escaped "
                 "with the preceding '\\'"
             )
@@ -112,14 +112,14 @@ class _Reader(MarkupBuilder):
     def _end_link(self, position: int) -> int:
         url = _URL.match(self.source, position)
         if not url and self.source.startswith("(", position):
-            raise Unparsable(f"Can't find end of a URL {self.place(position + 1)}")
+            raise MarkupError(f"Can't find end of a URL {self.place(position + 1)}")
         address = re.sub(r"\\([\x01-\x7e])", r"\1", url[1]) if url else ""
         if self.innermost == "![" and not url:
-            raise Unparsable("The entity must contain a tg://emoji or tg://time URL")
+            raise MarkupError("The entity must contain a tg://emoji or tg://time URL")
         if self.innermost == "![":
             entity = custom_emoji(address)
             if entity is None:
-                raise Unparsable("Invalid tg://emoji or tg://time URL specified")
+                raise MarkupError("Invalid tg://emoji or tg://time URL specified")
             self.open[-1].entity |= entity
         elif url:
             self.open[-1].entity["url"] = address
@@ -143,9 +143,9 @@ class _Reader(MarkupBuilder):
         self.open[-1].entity["type"] = kind
         self.end()
 
-    def _unended(self) -> Unparsable:
+    def _unended(self) -> MarkupError:
         innermost = self.open[-1]
         name = _MARKS[innermost.mark][1]
         name += "Code" if "language" in innermost.entity else ""
         place = self.place(innermost.at)
-        return Unparsable(f"Can't find end of {name} entity {place}")
+        return MarkupError(f"Can't find end of {name} entity {place}")

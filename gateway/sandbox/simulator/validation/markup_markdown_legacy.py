@@ -9,8 +9,8 @@ import re
 
 from gateway.sandbox.simulator.validation.markup import (
     MarkupBuilder,
+    MarkupError,
     Parsed,
-    Unparsable,
 )
 
 _PLAIN = re.compile(r"\\([_*`\[])|[^_*`\[]")
@@ -25,7 +25,7 @@ def parse_markdown(source: str) -> Parsed:
     """Read Telegram's legacy Markdown.
 
     Raises:
-        Unparsable: a mark is not closed.
+        MarkupError: a mark is not closed.
     """
     builder = MarkupBuilder(source)
     position = 0
@@ -49,7 +49,7 @@ def _entity(builder: MarkupBuilder, start: int) -> int:
     end = source.find(end_mark, begin)
     if end < 0:
         place = builder.place(start)
-        raise Unparsable(f"Can't find end of the entity starting {place}")
+        raise MarkupError(f"Can't find end of the entity starting {place}")
     inside, behind = source[begin:end], end + len(end_mark)
     fields = {"language": pre[1]} if pre and pre[1] else {}
     url = _URL.match(source, behind) if mark == "[" and inside else None

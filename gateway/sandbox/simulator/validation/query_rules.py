@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from gateway.sandbox.simulator.validation import keyboard_rules, text_rules
 from gateway.sandbox.simulator.validation.rules import (
+    ApiError,
     Parameters,
-    Refused,
-    bad,
+    bad_request,
     is_true,
     is_url,
     json_value,
@@ -91,21 +91,21 @@ def results(parameters: Parameters) -> None:
     """Check the results of an inline query. None at all are as good as an empty list.
 
     Raises:
-        Refused: Telegram would not take them.
+        ApiError: Telegram would not take them.
     """
     _check_button(parameters)
     given = json_value(parameters, "results", "JSON encoded inline query results")
     if given is None:
         return
     if not isinstance(given, list):
-        raise bad("Expected an Array of inline query results")
+        raise bad_request("Expected an Array of inline query results")
     if len(given) > RESULTS_LIMIT:
-        raise bad("Too many inline query results specified")
+        raise bad_request("Too many inline query results specified")
     seen = [_one_of_many(each) for each in given]
     if len(set(seen)) < len(seen):
-        raise bad("RESULT_ID_DUPLICATE")
+        raise bad_request("RESULT_ID_DUPLICATE")
     if len(str(parameters.get("next_offset", "")).encode()) > _ID_BYTES:
-        raise bad("NEXT_OFFSET_INVALID")
+        raise bad_request("NEXT_OFFSET_INVALID")
 
 
 def _one_of_many(given: object) -> str:
@@ -115,10 +115,10 @@ def _one_of_many(given: object) -> str:
     """
     try:
         _check_shape(given)
-    except Refused as fault:
+    except ApiError as fault:
         if not fault.reason.startswith(_PARSING):
             raise
-        raise bad(f"Can't parse inline query result: {fault.reason}") from None
+        raise bad_request(f"Can't parse inline query result: {fault.reason}") from None
     return result(given)
 
 
@@ -126,7 +126,7 @@ def guest_result(parameters: Parameters) -> None:
     """Check the one result that answers a guest's message."""
     given = json_value(parameters, "result", "JSON encoded web view query results")
     if given is None:
-        raise bad("Result isn't specified")
+        raise bad_request("Result isn't specified")
     result(given)
 
 
@@ -136,24 +136,24 @@ def result(given: object) -> str:
     _check_values(checked, content=content)
     result_id = str(checked["id"])
     if not 1 <= len(result_id.encode()) <= _ID_BYTES:
-        raise bad("RESULT_ID_INVALID")
+        raise bad_request("RESULT_ID_INVALID")
     return result_id
 
 
 def _check_shape(given: object) -> tuple[Parameters, bool]:
     """Check that all is there; tell whether something is sent in place of a result."""
     if not isinstance(given, dict):
-        raise bad("Inline query result must be an object")
+        raise bad_request("Inline query result must be an object")
     kind = _string(given, "type").lower()
     _string(given, "id")
     content = _check_content(given, required=kind == "article")
     text_rules.caption(given)
     if not isinstance(given.get("reply_markup", {}), dict):
-        raise bad('Field "reply_markup" must be of type Object')
+        raise bad_request('Field "reply_markup" must be of type Object')
     # Wherever it is shown: web apps are for private chats.
     keyboard_rules.keyboard(given | {"chat_id": -1})
     if kind not in _REQUIRED:
-        raise bad(f'type "{kind}" is unsupported for the inline query result')
+        raise bad_request(f'type "{kind}" is unsupported for the inline query result')
     for name in _REQUIRED[kind]:
         (_number if name in _NUMBERS else _string)(given, name)
     if kind in _FILES:
@@ -169,7 +169,7 @@ def _check_content(given: Parameters, *, required: bool) -> bool:
         text = _string(given, "message_text") if required else ""
         content = {"message_text": text or given.get("message_text")}
     elif not isinstance(content, dict):
-        raise bad('Field "input_message_content" must be of type Object')
+        raise bad_request('Field "input_message_content" must be of type Object')
     if content.get("message_text") or (required and "message_text" in given):
         text_rules.text(content | {"text": content["message_text"]})
         return True
@@ -179,7 +179,7 @@ def _check_content(given: Parameters, *, required: bool) -> bool:
                 _check_field(content, name)
             return True
     if required:
-        raise bad("Input message content is not specified")
+        raise bad_request("Input message content is not specified")
     return False
 
 
@@ -196,7 +196,7 @@ def _check_prices(given: object) -> None:
     """Check the prices of an invoice or of a way to send a parcel."""
     _check_each(given, _check_price, "labeled price")
     if not given:
-        raise bad("There must be at least one price")
+        raise bad_request("There must be at least one price")
 
 
 def _check_each(given: object, check: Callable[[object], None], name: str) -> None:
@@ -208,24 +208,24 @@ def _check_each(given: object, check: Callable[[object], None], name: str) -> No
         name: of one item, for the refusal.
     """
     if not isinstance(given, list):
-        raise bad(f"Expected an Array of {name}s")
+        raise bad_request(f"Expected an Array of {name}s")
     for item in given:
         try:
             check(item)
-        except Refused as fault:
-            raise bad(f"Can't parse {name}: {fault.reason}") from None
+        except ApiError as fault:
+            raise bad_request(f"Can't parse {name}: {fault.reason}") from None
 
 
 def _check_price(price: object) -> None:
     if not isinstance(price, dict):
-        raise bad("LabeledPrice must be an Object")
+        raise bad_request("LabeledPrice must be an Object")
     if not _string(price, "label"):
-        raise bad("LabeledPrice label must be non-empty")
+        raise bad_request("LabeledPrice label must be non-empty")
     amount = price.get("amount")
     if amount is None:
-        raise bad('Can\'t find field "amount"')
+        raise bad_request('Can\'t find field "amount"')
     if type(amount) not in {int, str}:
-        raise bad('Field "amount" must be a Number')
+        raise bad_request('Field "amount" must be a Number')
 
 
 def _check_file(kind: str, given: Parameters) -> None:
@@ -244,14 +244,14 @@ def _check_address(kind: str, given: Parameters) -> None:
         return
     allowed = _MIME_TYPES.get(kind)
     if allowed and not str(given["mime_type"]).startswith(allowed):
-        raise bad(f"Unallowed {kind} MIME type")
+        raise bad_request(f"Unallowed {kind} MIME type")
     thumbnail = given.get("thumbnail_url") or given.get("thumb_url")
     if kind in _PICTURED and not thumbnail:
-        raise bad(
+        raise bad_request(
             "PHOTO_THUMB_URL_EMPTY" if kind == "photo" else "WEBDOCUMENT_URL_EMPTY"
         )
     if not is_url(address):
-        raise bad("WEBDOCUMENT_URL_INVALID")
+        raise bad_request("WEBDOCUMENT_URL_INVALID")
 
 
 def _check_values(given: Parameters, *, content: bool) -> None:
@@ -264,20 +264,20 @@ def _check_values(given: Parameters, *, content: bool) -> None:
             ("first_name", "be non-empty"),
         ):
             if not str(given[name]).strip():
-                raise bad(f'Field "{name}" must {words}')
+                raise bad_request(f'Field "{name}" must {words}')
     if kind == "sticker" and "." in str(given["sticker_file_id"]):
-        raise bad("Wrong sticker_file_id specified")
+        raise bad_request("Wrong sticker_file_id specified")
     if kind in _TITLED and "title" in given and not str(given["title"]).strip():
-        raise bad(_TITLED[kind])
+        raise bad_request(_TITLED[kind])
     if (
         kind == "video"
         and str(given.get("mime_type", "")).startswith("text/html")
         and not content
     ):
         # Bot API, InlineQueryResultVideo: input_message_content.
-        raise bad("SEND_MESSAGE_MEDIA_INVALID")
+        raise bad_request("SEND_MESSAGE_MEDIA_INVALID")
     if not is_url(given.get("thumbnail_url", "http://a.b")):
-        raise bad("WEBDOCUMENT_URL_INVALID")
+        raise bad_request("WEBDOCUMENT_URL_INVALID")
 
 
 def _check_button(parameters: Parameters) -> None:
@@ -287,31 +287,33 @@ def _check_button(parameters: Parameters) -> None:
         return
     try:
         name, value = _read_button(button)
-    except Refused as fault:
+    except ApiError as fault:
         problem = "Can't parse inline query results button"
-        raise bad(f"{problem}: {fault.reason}") from None
+        raise bad_request(f"{problem}: {fault.reason}") from None
     if name == "web_app":
         title = "Inline query button Web App"
         keyboard_rules.check_button_link(value, title, https_only=True)
     elif not value:
-        raise bad("Can't use empty start_parameter")
+        raise bad_request("Can't use empty start_parameter")
     elif len(value) > _START_PARAMETER_BYTES:
-        raise bad("Too long start_parameter specified")
+        raise bad_request("Too long start_parameter specified")
     elif not re.fullmatch(r"[A-Za-z0-9_-]+", value):
-        raise bad("Unallowed characters in start_parameter are used")
+        raise bad_request("Unallowed characters in start_parameter are used")
 
 
 def _read_button(button: object) -> tuple[str, str]:
     """Read what the button above the results does, and with what."""
     if not isinstance(button, dict):
-        raise bad("InlineQueryResultsButton must be an Object")
+        raise bad_request("InlineQueryResultsButton must be an Object")
     _string(button, "text")
     if "start_parameter" in button:
         return "start_parameter", _string(button, "start_parameter")
     if "web_app" not in button:
-        raise bad("InlineQueryResultsButton must have exactly one optional field")
+        raise bad_request(
+            "InlineQueryResultsButton must have exactly one optional field"
+        )
     if not isinstance(button["web_app"], dict):
-        raise bad('Field "web_app" must be of type Object')
+        raise bad_request('Field "web_app" must be of type Object')
     return "web_app", _string(button["web_app"], "url")
 
 
@@ -330,49 +332,51 @@ def shipping(parameters: Parameters) -> None:
     options = json_value(parameters, "shipping_options", "shipping options")
     _check_each(options, _check_option, "shipping option")
     if not options:
-        raise bad("There must be at least one shipping option")
+        raise bad_request("There must be at least one shipping option")
 
 
 def _check_option(option: object) -> None:
     if not isinstance(option, dict):
-        raise bad("ShippingOption must be an Object")
+        raise bad_request("ShippingOption must be an Object")
     for name, title in (("id", "identifier"), ("title", "title")):
         if not _string(option, name):
-            raise bad(f"ShippingOption {title} must be non-empty")
+            raise bad_request(f"ShippingOption {title} must be non-empty")
     if option.get("prices") is None:
-        raise bad('Can\'t find field "prices"')
+        raise bad_request('Can\'t find field "prices"')
     if not isinstance(option["prices"], list):
-        raise bad('Field "prices" must be of type Array')
+        raise bad_request('Field "prices" must be of type Array')
     try:
         _check_prices(option["prices"])
-    except Refused as fault:
-        raise bad(f"Can't parse shipping option prices: {fault.reason}") from None
+    except ApiError as fault:
+        raise bad_request(
+            f"Can't parse shipping option prices: {fault.reason}"
+        ) from None
 
 
 def join(parameters: Parameters) -> None:
     """Check what becomes of a request to join."""
     if parameters.get("result") not in {"approve", "decline", "queue"}:
-        raise bad("Wrong query result specified")
+        raise bad_request("Wrong query result specified")
 
 
 def _required(parameters: Parameters, name: str) -> None:
     if parameters.get(name) in (None, ""):
-        raise bad(f'Parameter "{name}" is required')
+        raise bad_request(f'Parameter "{name}" is required')
 
 
 def _string(given: Parameters, name: str) -> str:
     """Read a field that must be there; the server takes numbers for texts."""
     value = given.get(name)
     if value is None:
-        raise bad(f'Can\'t find field "{name}"')
+        raise bad_request(f'Can\'t find field "{name}"')
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise bad(f'Field "{name}" must be of type String')
+        raise bad_request(f'Field "{name}" must be of type String')
     return str(value)
 
 
 def _number(given: Parameters, name: str) -> None:
     value = given.get(name)
     if value is None:
-        raise bad(f'Can\'t find field "{name}"')
+        raise bad_request(f'Can\'t find field "{name}"')
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad(f'Field "{name}" must be of type Number')
+        raise bad_request(f'Field "{name}" must be of type Number')

@@ -12,7 +12,7 @@ from gateway.sandbox.simulator.validation.keyboard_rules import (
 from gateway.sandbox.simulator.validation.markup import utf16_length
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
-    bad,
+    bad_request,
     is_true,
     json_value,
     number,
@@ -38,10 +38,10 @@ def asked(parameters: Parameters) -> Parameters | None:
     if "inline_keyboard" in markup:
         return None
     if parameters.get("business_connection_id"):
-        raise bad("BUSINESS_PEER_INVALID")
+        raise bad_request("BUSINESS_PEER_INVALID")
     placeholder = str(markup.get("input_field_placeholder", "x"))
     if not 1 <= utf16_length(placeholder) <= PLACEHOLDER_LIMIT:
-        raise bad("input_field_placeholder must be 1-64 characters long")
+        raise bad_request("input_field_placeholder must be 1-64 characters long")
     if "keyboard" in markup:
         in_private_chat = number(parameters.get("chat_id")) > 0
         _check_keyboard(markup["keyboard"], in_private_chat=in_private_chat)
@@ -53,36 +53,36 @@ def asked(parameters: Parameters) -> Parameters | None:
 
 def _check_keyboard(rows: object, *, in_private_chat: bool) -> None:
     if not isinstance(rows, list):
-        raise bad('Field "keyboard" must be of type Array')
+        raise bad_request('Field "keyboard" must be of type Array')
     if not all(isinstance(row, list) for row in rows):
-        raise bad('Field "keyboard" must be an Array of Arrays')
+        raise bad_request('Field "keyboard" must be an Array of Arrays')
     buttons = [button for row in rows for button in row]
     if len(buttons) > KEYBOARD_LIMIT:
-        raise bad("reply markup is too long")
+        raise bad_request("reply markup is too long")
     for button in buttons:
         if not isinstance(button, str):
             _check_button(button, in_private_chat=in_private_chat)
         elif not button.strip():
-            raise bad("Keyboard button text must be non-empty")
+            raise bad_request("Keyboard button text must be non-empty")
 
 
 def _check_button(button: object, *, in_private_chat: bool) -> None:
     problem = "Can't parse keyboard button: "
     if not isinstance(button, dict):
-        raise bad(f"{problem}KeyboardButton must be a String or an Object")
+        raise bad_request(f"{problem}KeyboardButton must be a String or an Object")
     if not isinstance(button.get("text"), str):
-        raise bad(f'{problem}Can\'t find field "text"')
+        raise bad_request(f'{problem}Can\'t find field "text"')
     if not button["text"].strip():
-        raise bad("Keyboard button text must be non-empty")
+        raise bad_request("Keyboard button text must be non-empty")
     check_looks(button)
     requests = [name for name in _REQUESTS if is_true(button.get(name))]
     if len(requests) + ("web_app" in button) > 1:
-        raise bad(f"{problem}At most one action must be specified")
+        raise bad_request(f"{problem}At most one action must be specified")
     if requests and not in_private_chat:
-        raise bad(_REQUESTS[requests[0]])
+        raise bad_request(_REQUESTS[requests[0]])
     if "web_app" in button:
         app = button["web_app"]
         url = app.get("url") if isinstance(app, dict) else None
         check_button_link(url, "Keyboard button Web App", https_only=True)
         if not in_private_chat:
-            raise bad("Web App buttons can be used in private chats only")
+            raise bad_request("Web App buttons can be used in private chats only")

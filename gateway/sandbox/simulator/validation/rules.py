@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.sandbox.simulator.validation.links import BadLink, check_link
+from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 from gateway.sandbox.simulator.validation.markup import utf16_length
 
 Parameters = dict[str, Any]
@@ -42,7 +42,7 @@ class Upload(Struct, frozen=True):
     size: tuple[int, int] | None = None
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The Bot API answers a call with an error.
 
     Attributes:
@@ -62,12 +62,12 @@ class Refused(Exception):
         self.parameters = parameters or {}
 
 
-def bad(reason: str) -> Refused:
+def bad_request(reason: str) -> ApiError:
     """Make a 400: Telegram's prefix, and its words with a small first letter."""
     words = reason
     if reason[1] == "_" or not reason[1].isupper():
         words = reason[0].lower() + reason[1:]
-    refused = Refused(f"Bad Request: {words}")
+    refused = ApiError(f"Bad Request: {words}")
     refused.reason = reason
     return refused
 
@@ -90,7 +90,7 @@ def json_value(parameters: Parameters, name: str, title: str) -> object:
     try:
         return msgspec.json.decode(value) if value else None
     except msgspec.DecodeError:
-        raise bad(f"Can't parse {title} JSON object") from None
+        raise bad_request(f"Can't parse {title} JSON object") from None
 
 
 def is_true(value: object) -> bool:
@@ -101,10 +101,10 @@ def is_true(value: object) -> bool:
 def chat_id(parameters: Parameters) -> int:
     """Read the chat. Every integer but 0 is the id of a chat that exists."""
     if parameters.get("chat_id") in (None, ""):
-        raise bad("chat_id is empty")
+        raise bad_request("chat_id is empty")
     chat = number(parameters["chat_id"])
     if not chat:
-        raise bad("chat not found")
+        raise bad_request("chat not found")
     return chat
 
 
@@ -112,16 +112,16 @@ def message_ids(parameters: Parameters) -> list[int]:
     """Read the numbers of 1 to 100 messages."""
     given = json_value(parameters, "message_ids", "message_ids")
     if given in (None, ""):
-        raise bad("Message identifiers are not specified")
+        raise bad_request("Message identifiers are not specified")
     if not isinstance(given, list):
-        raise bad("Expected an Array of message identifiers")
+        raise bad_request("Expected an Array of message identifiers")
     if len(given) > MESSAGES_LIMIT:
-        raise bad("Too many message identifiers specified")
+        raise bad_request("Too many message identifiers specified")
     if not all(type(each) in {int, str} for each in given):
-        raise bad("Message identifier must be a Number")
+        raise bad_request("Message identifier must be a Number")
     ids = [number(each) for each in given]
     if min(ids, default=1) <= 0:
-        raise bad("Invalid message identifier specified")
+        raise bad_request("Invalid message identifier specified")
     return ids
 
 
@@ -131,7 +131,7 @@ def reply(parameters: Parameters) -> Parameters:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise bad("Object expected as reply parameters")
+        raise bad_request("Object expected as reply parameters")
     return given
 
 
@@ -139,7 +139,7 @@ def is_url(value: object) -> bool:
     """Tell whether something is an address that Telegram downloads or shows."""
     try:
         link = check_link(value) if isinstance(value, str) else ""
-    except BadLink:
+    except InvalidLink:
         return False
     return link.startswith("http")
 
@@ -151,26 +151,28 @@ def media(parameters: Parameters, kind: str) -> str | Upload:
         source = parameters.get(source.removeprefix("attach://"), source)
     if isinstance(source, Upload):
         if not source.file_size:
-            raise bad("File must be non-empty")
+            raise bad_request("File must be non-empty")
         if kind == "photo" and source.file_size > PHOTO_BYTES:
-            raise bad("File is too big")
+            raise bad_request("File is too big")
         return source
     if not isinstance(source, str) or not source:
-        raise bad(f"There is no {kind} in the request")
+        raise bad_request(f"There is no {kind} in the request")
     if not is_url(source) and not re.fullmatch(r"[A-Za-z0-9_-]+", source):
-        raise bad("Wrong file identifier/HTTP URL specified")
+        raise bad_request("Wrong file identifier/HTTP URL specified")
     return source
 
 
 def chat_action(parameters: Parameters) -> None:
     """Check the action that is shown to the user."""
     if not _CHAT_ACTIONS.fullmatch(str(parameters.get("action", "")).lower()):
-        raise bad("Wrong parameter action in request")
+        raise bad_request("Wrong parameter action in request")
 
 
-def too_old() -> Refused:
+def too_old() -> ApiError:
     """Make the error for a press that is unknown, or was answered before."""
-    return bad("query is too old and response timeout expired or query ID is invalid")
+    return bad_request(
+        "query is too old and response timeout expired or query ID is invalid"
+    )
 
 
 def callback_answer(parameters: Parameters) -> None:
@@ -178,4 +180,4 @@ def callback_answer(parameters: Parameters) -> None:
     if not parameters.get("callback_query_id"):
         raise too_old()
     if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:
-        raise bad("MESSAGE_TOO_LONG")
+        raise bad_request("MESSAGE_TOO_LONG")

@@ -2,7 +2,7 @@
 
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
-    bad,
+    bad_request,
     is_true,
     is_url,
     json_value,
@@ -30,11 +30,11 @@ def link_preview(parameters: Parameters) -> Parameters:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise bad("Object expected as link preview options")
+        raise bad_request("Object expected as link preview options")
     if given.get("url") and not is_url(given["url"]):
-        raise bad("WEBPAGE_URL_INVALID")
+        raise bad_request("WEBPAGE_URL_INVALID")
     if is_true(given.get("prefer_small_media")) and is_true(
         given.get("prefer_large_media")
     ):
-        raise bad("link preview can't be both small and large")
+        raise bad_request("link preview can't be both small and large")
     return {"link_preview_options": given}

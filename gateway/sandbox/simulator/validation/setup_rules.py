@@ -6,15 +6,15 @@ from urllib.parse import urlsplit
 
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
-    bad,
+    bad_request,
     json_value,
     number,
 )
 
 _PORTS = (443, 80, 88, 8443)
-ON_REQUEST = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+OPT_IN_TYPES = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 """Kinds of updates that are not delivered unless a webhook asks for them."""
-KINDS = ON_REQUEST | {
+UPDATE_TYPES = OPT_IN_TYPES | {
     "message",
     "edited_message",
     "channel_post",
@@ -53,19 +53,19 @@ def webhook(parameters: Parameters) -> Parameters:
         address = urlsplit(url)
         host, port = address.hostname or "", address.port or 443
     except ValueError:
-        raise bad("invalid webhook URL specified") from None
+        raise bad_request("invalid webhook URL specified") from None
     if not host or address.scheme not in {"http", "https"}:
-        raise bad("invalid webhook URL specified")
+        raise bad_request("invalid webhook URL specified")
     secret = str(parameters.get("secret_token", ""))
     if len(secret) > 256:
-        raise bad("secret token is too long")
+        raise bad_request("secret token is too long")
     if not re.fullmatch(r"[A-Za-z0-9_-]*", secret):
-        raise bad("secret token contains unallowed characters")
+        raise bad_request("secret token contains unallowed characters")
     if not _is_loopback(host):
         if address.scheme != "https":
-            raise bad("bad webhook: An HTTPS URL must be provided for webhook")
+            raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
         if port not in _PORTS:
-            raise bad(
+            raise bad_request(
                 "bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443"
             )
     connections = number(parameters.get("max_connections", 40))
@@ -88,8 +88,8 @@ def allowed_updates(parameters: Parameters) -> list[str] | None:
     names = json_value(parameters, "allowed_updates", "allowed updates")
     if not isinstance(names, list):
         return None
-    known = {str(name).lower() for name in names} & KINDS
-    return [] if known == KINDS - ON_REQUEST else sorted(known)
+    known = {str(name).lower() for name in names} & UPDATE_TYPES
+    return [] if known == UPDATE_TYPES - OPT_IN_TYPES else sorted(known)
 
 
 def commands(parameters: Parameters) -> list[Parameters]:
@@ -98,29 +98,29 @@ def commands(parameters: Parameters) -> list[Parameters]:
     if listed is None:
         return []
     if not isinstance(listed, list):
-        raise bad("Expected an Array of BotCommand")
+        raise bad_request("Expected an Array of BotCommand")
     if len(listed) > 100:
-        raise bad("BOT_COMMANDS_TOO_MUCH")
+        raise bad_request("BOT_COMMANDS_TOO_MUCH")
     return [_command(each) for each in listed]
 
 
 def _command(given: object) -> Parameters:
     problem = "Can't parse BotCommand: "
     if not isinstance(given, dict):
-        raise bad(f"{problem}expected an Object")
+        raise bad_request(f"{problem}expected an Object")
     for field in ("command", "description"):
         if not isinstance(given.get(field), str):
-            raise bad(f'{problem}Can\'t find field "{field}"')
+            raise bad_request(f'{problem}Can\'t find field "{field}"')
     name = given["command"].strip().removeprefix("/")
     description = given["description"].strip()
     if not name:
-        raise bad("Command must be non-empty")
+        raise bad_request("Command must be non-empty")
     if len(name) > 32:
-        raise bad("Command length must not exceed 32")
+        raise bad_request("Command length must not exceed 32")
     if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise bad("BOT_COMMAND_INVALID")
+        raise bad_request("BOT_COMMAND_INVALID")
     if not description:
-        raise bad("Command description must be non-empty")
+        raise bad_request("Command description must be non-empty")
     if len(description) > 256:
-        raise bad("Command description length must not exceed 256")
+        raise bad_request("Command description length must not exceed 256")
     return {"command": name, "description": description}

@@ -5,14 +5,18 @@ from collections.abc import Callable
 from gateway.sandbox.simulator.validation.found_entities import add_found
 from gateway.sandbox.simulator.validation.markup import (
     Entity,
+    MarkupError,
     Parsed,
-    Unparsable,
     utf16_length,
 )
 from gateway.sandbox.simulator.validation.markup_html import parse_html
 from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
 from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
-from gateway.sandbox.simulator.validation.rules import Parameters, bad, json_value
+from gateway.sandbox.simulator.validation.rules import (
+    Parameters,
+    bad_request,
+    json_value,
+)
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
@@ -25,12 +29,12 @@ MessageEntity.cpp: fix_formatted_text)."""
 def text(parameters: Parameters) -> Parameters:
     """Read `text` as the user sees it, and its `entities`."""
     if not parameters.get("text"):
-        raise bad("Message text is empty")
+        raise bad_request("Message text is empty")
     visible, entities = _formatted(parameters, "text", "entities")
     if not visible:
-        raise bad("Text must be non-empty")
+        raise bad_request("Text must be non-empty")
     if utf16_length(visible) > TEXT_LIMIT:
-        raise bad("Message is too long")
+        raise bad_request("Message is too long")
     return {"text": visible, "entities": entities} if entities else {"text": visible}
 
 
@@ -45,7 +49,7 @@ def caption(parameters: Parameters) -> Parameters:
         return {}
     visible, entities = _formatted(parameters, "caption", "caption_entities")
     if utf16_length(visible) > CAPTION_LIMIT:
-        raise bad("Message caption is too long")
+        raise bad_request("Message caption is too long")
     read: Parameters = {"caption": visible} if visible else {}
     return read | {"caption_entities": entities} if entities else read
 
@@ -53,17 +57,17 @@ def caption(parameters: Parameters) -> Parameters:
 def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
     raw = str(parameters[name])
     if len(raw.encode()) > RAW_TEXT_BYTES:
-        raise bad("Text is too long")
+        raise bad_request("Text is too long")
     mode = str(parameters.get("parse_mode") or "").lower()
     if mode in {"", "none"}:
         given = json_value(parameters, marks, "entities")
         return _finished(raw, _checked(given, utf16_length(raw)))
     if mode not in _PARSERS:
-        raise bad("Unsupported parse_mode")
+        raise bad_request("Unsupported parse_mode")
     try:
         visible, entities = _PARSERS[mode](raw)
-    except Unparsable as fault:
-        raise bad(f"Can't parse entities: {fault}") from None
+    except MarkupError as fault:
+        raise bad_request(f"Can't parse entities: {fault}") from None
     return _finished(visible, entities)
 
 
@@ -87,19 +91,19 @@ def _checked(given: object, text_length: int) -> list[Entity]:
         return []
     if not isinstance(given, list):
         # Telegram ignores it; whoever sends it has made a mistake.
-        raise bad("Can't parse entities: expected an Array")
+        raise bad_request("Can't parse entities: expected an Array")
     for each in given:
         if not isinstance(each, dict):
-            raise bad(f"{problem}expected an Object")
+            raise bad_request(f"{problem}expected an Object")
         if not isinstance(each.get("type"), str):
-            raise bad(f'{problem}Can\'t find field "type"')
+            raise bad_request(f'{problem}Can\'t find field "type"')
         offset, length = (_integer(each, name) for name in ("offset", "length"))
         if offset < 0:
-            raise bad(f"Receive an entity with incorrect offset {offset}")
+            raise bad_request(f"Receive an entity with incorrect offset {offset}")
         if length <= 0:
-            raise bad(f"Receive an entity with incorrect length {length}")
+            raise bad_request(f"Receive an entity with incorrect length {length}")
         if offset + length > text_length:
-            raise bad(
+            raise bad_request(
                 f"Entity beginning at UTF-16 offset {offset} ends after the end of the "
                 f"text at UTF-16 offset {offset + length}"
             )
@@ -109,9 +113,9 @@ def _checked(given: object, text_length: int) -> list[Entity]:
 def _integer(entity: Entity, name: str) -> int:
     problem = "Can't parse MessageEntity: "
     if entity.get(name) is None:
-        raise bad(f'{problem}Can\'t find field "{name}"')
+        raise bad_request(f'{problem}Can\'t find field "{name}"')
     if type(entity[name]) is not int:
-        raise bad(f'{problem}Field "{name}" must be a Number')
+        raise bad_request(f'{problem}Field "{name}" must be a Number')
     return int(entity[name])
 
 
