@@ -219,7 +219,7 @@ async def test_a_mended_password_is_noticed(server: RedisServer) -> None:
 
 async def test_a_wrong_bot_token_is_told_in_words() -> None:
     """In the log and in health, until Telegram takes it again."""
-    advice = "set TELEGRAM_BOT_TOKEN to the one that BotFather gives"
+    advice = "set TELEGRAM_BOT_TOKEN to the token from BotFather"
     async with world(telegram_bot_token="7400000001:AAother-token") as gateway:
 
         async def is_told() -> bool:
