@@ -219,7 +219,7 @@ class Comparison:
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """Run a Redis with the settings that the README advises."""
+    """Run a Redis with the settings that docs/how-to/redis-durability.md recommends."""
     with TemporaryDirectory() as directory:
         server = RedisServer(
             Path(directory),

@@ -1,4 +1,4 @@
-"""`make run`: a whole Telegram on this machine, as the README promises it."""
+"""`make run`: a whole Telegram on this machine, as the tutorial promises it."""
 
 import asyncio
 import re
@@ -11,11 +11,11 @@ from tests.waiting import LIMIT
 DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
 
 
-async def test_the_readmes_curl_is_answered() -> None:
+async def test_the_curl_of_the_tutorial_is_answered() -> None:
     """The commands are pasted as they stand there, with other ports."""
     ports = [str(port) for port in free_ports(4)]
-    readme = (ROOT / "README.md").read_text()
-    block = re.findall(r"```sh\n(curl .*?)```", readme, re.DOTALL)
+    tutorial = (ROOT / "docs" / "tutorials" / "sandbox.md").read_text()
+    block = re.findall(r"```sh\n(curl .*?)```", tutorial, re.DOTALL)
     script = block[0].replace(DEFAULT_PORTS[0], ports[0])
     post, show = script.replace(DEFAULT_PORTS[2], ports[2]).split("\ncurl -sS")
     options = ("--port", "--ops-port", "--simulator-port", "--samples-port")

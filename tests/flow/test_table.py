@@ -1,4 +1,4 @@
-"""What users and Telegram see, row by row of the table in the README."""
+"""What users and Telegram see: the table in `docs/explanation/guarantees.md`."""
 
 import asyncio
 import json

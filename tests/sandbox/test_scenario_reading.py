@@ -216,9 +216,9 @@ def test_a_pattern_is_the_whole_text_with_asterisks(
     assert parse_pattern(words).matches(text) is fits
 
 
-def test_the_example_of_the_readme_can_be_read() -> None:
+def test_the_example_of_the_documentation_can_be_read() -> None:
     """It is what most people start from."""
-    readme = Path(__file__).parent.parent.parent.joinpath("README.md").read_text()
-    section = readme.partition("## Test a bot end to end")[2]
-    example = section.partition("```yaml\n")[2].partition("```")[0]
-    assert len(read_scenario("README.md", example).steps) == 6
+    root = Path(__file__).parent.parent.parent
+    page = (root / "docs" / "how-to" / "scenario-tests.md").read_text()
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    assert len(read_scenario("scenario-tests.md", example).steps) == 6
