@@ -13,7 +13,7 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test chaos lint format proto check proto-check bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -103,6 +103,11 @@ chaos: $(READY) ## Break real processes under load, and check what they did (eig
 
 tdlib: $(READY) ## Compare markup and links with TDLib (60,000 texts of each kind; N=1000 SEED=2)
 	$(BIN)/python -m tests.tdlib $(or $(N),60000) $(or $(SEED),1)
+
+docs: $(READY) ## Write the tables of docs/reference from the code, and build the site in dist/docs
+	$(BIN)/python -m tests.reference_tables
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs dist/docs
+	@echo "The documentation is in dist/docs/index.html."
 
 check: lint test ## What CI runs
 
