@@ -1,4 +1,4 @@
-"""A Telegram on your desk: Bot API simulator and sample services.
+"""A local Telegram: a Bot API simulator and sample services.
 
 Imports no other room.
 """

@@ -1,7 +1,7 @@
-"""Who may talk to the sandbox: programs and pages of this machine's own address.
+"""Access control for the sandbox: only local programs and the sandbox's own pages.
 
-A page from elsewhere, open in the same browser, could otherwise steer the sandbox, and
-with a name that it lets point to loopback (DNS rebinding) it could also read from it.
+Otherwise a foreign page, open in the same browser, could control the sandbox, and with
+a host name that resolves to loopback (DNS rebinding) it could also read from it.
 """
 
 import ipaddress
@@ -23,14 +23,14 @@ Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 async def reject_foreign_requests(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    """Answer 403 to what does not come from here."""
+    """Respond with 403 to requests from foreign pages or for foreign hosts."""
     if fault := _fault(request):
         return web.json_response({"error": fault}, status=403)
     return await handler(request)
 
 
 def reject_other_hosts(pages: Mapping[Key, Page]) -> dict[Key, Page]:
-    """Let the sandbox's gateway, too, answer 403 to other names than loopback's."""
+    """Wrap pages of the sandbox's gateway: respond with 403 to non-loopback hosts."""
     return {key: _for_loopback(page) for key, page in pages.items()}
 
 
@@ -50,8 +50,8 @@ def _fault(request: web.Request) -> str:
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{host}":
         return "the request comes from a page elsewhere"
-    # Browsers leave Origin out where a page elsewhere has an image or a link here. A
-    # link to the page itself may be followed from anywhere.
+    # Browsers omit Origin for images and links on foreign pages. Links to the chat page
+    # itself are allowed from anywhere.
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in _NEAR and request.path != "/":
         return "the request comes from a page elsewhere"

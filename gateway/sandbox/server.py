@@ -1,12 +1,12 @@
-"""A stand-in for Telegram's Bot API, over real HTTP, for the sandbox and for tests.
+"""A simulator of Telegram's Bot API, over real HTTP, for the sandbox and for tests.
 
-It checks what the real one checks, answers in its words, keeps what was sent, and can
-be told to fail. It lives in memory and forgets everything with its end.
+It validates calls as the real server does, returns the same error messages, records
+all calls, and can inject faults. All state is in memory and is lost when it stops.
 
-Concurrency: one event loop. A call is carried out and noted without an `await` in
-between, so calls take effect one at a time, in the order in which they were read. An
-answer that was asked to be late waits after its call took effect; it ends with its
-client or with the server, whichever goes first.
+Concurrency: one event loop. A call is executed and recorded without an `await` in
+between, so calls take effect one at a time, in the order in which they were read. A
+delayed response waits after its call took effect; the wait ends early when the client
+disconnects or the server stops.
 """
 
 from collections.abc import AsyncIterator
@@ -37,27 +37,27 @@ from gateway.sandbox.ui.endpoints import Endpoints
 from gateway.sandbox.ui.pages import Pages
 
 _SHOWN = 200
-"""Messages of each chat, and updates, that a page gets when it is opened."""
+"""Number of messages of each chat, and of updates, in the snapshot for a new page."""
 _LARGEST_BODY = 50 * 2**20
-"""Bytes of a call: as large as a file that a bot sends, and what is around it."""
+"""Maximum bytes of a call: the largest file that a bot may send."""
 
 
 class Simulator:
-    """One bot on a Bot API of its own.
+    """A Bot API with a single bot.
 
     Args:
-        strict: also refuse calls to a chat that no user here is in, answers to presses
-            that never were, and a second setWebhook within a second. Without it tests
+        strict: also reject calls to a chat without a known user, answers to unknown
+            callback queries, and a second setWebhook within a second. Without it tests
             may use any ids.
 
     Attributes:
         token: the bot's token; calls with another one get 401.
-        user_actions: what its users do.
-        manual_updates: makes updates that are neither messages nor pressed buttons.
-        queries: what Telegram asks for them, and the bot's answers.
-        events: what happens, as it happens.
-        update_log: the updates, and what became of them.
-        files: what lies on its servers.
+        user_actions: acts as the bot's users.
+        manual_updates: creates updates of all other types.
+        queries: the open queries, and the bot's answers.
+        events: the stream of all events.
+        update_log: the updates, with their delivery and processing state.
+        files: the files on Telegram's servers.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class Simulator:
 
     @property
     def sent(self) -> list[ApiCall]:
-        """The newest 10,000 calls, oldest first, refused ones included."""
+        """The newest 10,000 calls, oldest first, including rejected ones."""
         return self._dispatcher.sent
 
     @property
     def blocked(self) -> set[int]:
-        """Users who blocked the bot: add and discard them as a test needs it."""
+        """The ids of users who blocked the bot; tests may change the set."""
         return self._users.blocked
 
     @property
@@ -141,27 +141,28 @@ class Simulator:
 
     @property
     def webhook(self) -> Parameters:
-        """What getWebhookInfo gives back. May be changed, to play a delivery."""
+        """The result of getWebhookInfo; tests may change it to simulate a delivery."""
         return self._webhook.info
 
     @property
     def secret_token(self) -> str:
-        """The secret that setWebhook was called with. Empty: none."""
+        """The secret token of setWebhook, or an empty string if there is none."""
         return self._webhook.secret_token
 
     def set_webhook(self, url: str, secret_token: str = "") -> None:
-        """Deliver updates to an address, as if the bot had called setWebhook."""
+        """Deliver updates to a URL, as if the bot had called setWebhook."""
         self._deliveries.set_webhook({"url": url, "secret_token": secret_token})
 
     def messages(self, chat_id: int) -> list[Parameters]:
-        """List what a chat shows, as Telegram's Message objects, oldest first.
+        """Return the messages of a chat as Telegram's Message objects, oldest first.
 
-        Edits show in place. Only the newest 10,000 messages of all chats are kept.
+        Edited messages keep their place. Only the newest 10,000 messages of all chats
+        are kept.
         """
         return self._chats.messages(chat_id)
 
     def snapshot(self) -> Parameters:
-        """Give all that a page shows when it is opened."""
+        """Return the initial state for a chat page."""
         return {
             "bot": self._bot,
             "users": self._users.views(),
@@ -188,20 +189,20 @@ class Simulator:
         drop: bool = False,
         body: str | None = None,
     ) -> None:
-        """Queue a fault. A call meets the first queued fault that fits it.
+        """Queue a fault. A call consumes the first queued fault that matches it.
 
         Args:
-            method: the method that fails, in any case; "*": every one.
-            status: the status of the answer. With 200 the call takes effect all the
-                same, and only its answer comes late, not at all, or garbled.
-            description: the description of the error; Telegram's words if None.
+            method: the method that fails, case-insensitive; "*" matches every method.
+            status: the HTTP status of the response. With 200 the call takes effect, and
+                only its response is delayed, dropped or replaced.
+            description: the description of the error; Telegram's text if None.
             retry_after: seconds to wait, for 429; 1 if None.
-            migrate_to_chat_id: the new id of an upgraded group; makes the status 400.
+            migrate_to_chat_id: the new id of an upgraded group; sets the status to 400.
             chat_id: only calls to this chat fail.
-            times: how many calls meet the fault.
-            delay: seconds after which the answer comes.
-            drop: close the connection instead of answering.
-            body: answer with this text, which need not be JSON.
+            times: the number of calls that fail.
+            delay: seconds to wait before the response.
+            drop: close the connection instead of responding.
+            body: respond with this text, which need not be JSON.
         """
         self._one_shot_faults.add(
             Fault(
@@ -219,7 +220,7 @@ class Simulator:
         )
 
     def stop_failing(self) -> None:
-        """Drop the faults that `fail` queued and no call has met yet."""
+        """Remove the queued faults that no call has consumed yet."""
         self._one_shot_faults.clear()
 
     def _answer_webhook(self, content_type: str, body: bytes) -> None:
@@ -246,9 +247,9 @@ class Simulator:
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve over HTTP, on a free port if it is 0; gives the address.
+        """Serve over HTTP, on a free port if `port` is 0; yields the base URL.
 
-        May be entered again after it ended: that plays an outage.
+        May be entered again after it ended, to simulate an outage.
 
         Raises:
             OSError: the port is in use.

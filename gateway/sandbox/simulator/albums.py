@@ -1,4 +1,4 @@
-"""sendMediaGroup: what it takes, as the contents of messages."""
+"""Validates the parameters of sendMediaGroup."""
 
 import secrets
 
@@ -12,17 +12,17 @@ _KINDS = _MIXED | {"audio", "document"}
 
 
 def album(parameters: Parameters) -> list[Parameters]:
-    """Read an album: the content of a message for each of its files.
+    """Return the message content for each file of an album.
 
     Raises:
-        ApiError: it is none.
+        ApiError: the parameters are invalid.
     """
     given = rules.json_value(parameters, "media", "media")
     if not isinstance(given, list):
         raise bad_request("Expected an Array of InputMedia")
     if len(given) > _LARGEST:
         raise bad_request("Too many messages to send as an album")
-    # Telegram itself has been seen to take one; its documentation says 2 to 10.
+    # Telegram has been observed to accept one; its documentation says 2 to 10.
     if len(given) < 2:
         raise bad_request("Too few messages to send as an album")
     if parameters.get("reply_markup"):

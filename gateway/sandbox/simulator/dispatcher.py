@@ -1,4 +1,4 @@
-"""The Bot API's address: each call is checked, carried out or failed, and noted."""
+"""Dispatches calls of the Bot API: validates, executes or fails, and records them."""
 
 import asyncio
 import time
@@ -20,20 +20,20 @@ from gateway.sandbox.simulator.state.files import FileStore
 from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 MAX_CALLS = 10_000
-"""Calls; the oldest go first."""
+"""Maximum number of recorded calls; the oldest are dropped first."""
 _NOT_IN_ANSWERS = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
-"""What a webhook's answer cannot call, besides methods that get something
+"""Methods that a webhook response cannot call, besides all get methods
 (telegram-bot-api: WebhookActor.cpp)."""
 
 
 class ApiCall(Struct, frozen=True, kw_only=True):
-    """One call of the Bot API.
+    """A recorded call of the Bot API.
 
     Attributes:
         method: the method's name as Telegram spells it.
-        parameters: what was in the query and in the body.
-        status: the HTTP status of the answer. 0: the connection was closed instead.
-        error: the description of the error. Empty: the call took effect.
+        parameters: the parameters from the query and the body.
+        status: the HTTP status of the response, or 0 if the connection was closed.
+        error: the description of the error, or an empty string on success.
         time: seconds since the epoch at which the call was read.
     """
 
@@ -45,10 +45,10 @@ class ApiCall(Struct, frozen=True, kw_only=True):
 
 
 class ApiDispatcher:
-    """Answers calls.
+    """Responds to calls of the Bot API.
 
     Attributes:
-        sent: the newest calls, oldest first, refused ones included.
+        sent: the newest calls, oldest first, including rejected ones.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class ApiDispatcher:
         return response(answer, fault.body if fault else None)
 
     def answer_webhook(self, content_type: str, body: bytes) -> None:
-        """Carry out the method call in a webhook's answer, if there is one.
+        """Execute the method call in a webhook response, if there is one.
 
-        The bot hears neither of its result nor of its error, and nothing is repeated.
-        Nobody waits for it, so that faults which only delay an answer do nothing.
+        The bot gets neither its result nor its error, and nothing is retried. Faults
+        that only delay a response have no effect.
 
         Args:
-            content_type: of the answer.
-            body: of the answer.
+            content_type: the content type of the webhook response.
+            body: the body of the webhook response.
         """
         try:
             parameters = read_body(content_type, body, self._files.store)

@@ -1,4 +1,4 @@
-"""The Bot API's form over HTTP: parameters come in, answers go out."""
+"""Decodes the parameters of a Bot API call from HTTP, and encodes the response."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qsl
@@ -19,14 +19,14 @@ from gateway.sandbox.simulator.validation.rules import (
 async def read_parameters(
     request: web.Request, keep: Callable[[bytes], str]
 ) -> Parameters:
-    """Read the parameters in the query and in the body; those in the query win.
+    """Read the parameters from the query and the body; the query takes precedence.
 
     Args:
         request: the call.
-        keep: keeps a file that came along, and gives its id.
+        keep: stores an uploaded file and returns its id.
 
     Raises:
-        ApiError: the body is not what its content type says, or too large.
+        ApiError: the body does not match its content type, or is too large.
     """
     try:
         body = await request.read()
@@ -41,15 +41,15 @@ async def read_parameters(
 def read_body(
     content_type: str, body: bytes, keep: Callable[[bytes], str]
 ) -> Parameters:
-    """Read the parameters in a body; one of another content type has none.
+    """Read the parameters from a body; other content types have none.
 
     Args:
-        content_type: the header of that name.
+        content_type: the Content-Type header.
         body: the body.
-        keep: keeps a file that came along, and gives its id.
+        keep: stores an uploaded file and returns its id.
 
     Raises:
-        ApiError: the body is not what its content type says.
+        ApiError: the body does not match its content type.
     """
     kind = content_type.lower()
     if "multipart/form-data" in kind:
@@ -61,8 +61,8 @@ def read_body(
 
 
 def _object(body: bytes) -> Parameters:
-    # The Bot API server takes unreadable JSON for a call without parameters. Whoever
-    # sends it has made a mistake and is told so.
+    # The real server treats invalid JSON as a call without parameters. It is a bug of
+    # the caller, so report it here.
     try:
         read = msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -98,7 +98,7 @@ def _upload(part: Part, keep: Callable[[bytes], str]) -> Upload:
 
 
 def error_body(refused: ApiError) -> Parameters:
-    """Make the answer that tells of an error."""
+    """Return the body of an error response."""
     answer: Parameters = {
         "ok": False,
         "error_code": refused.status,
@@ -108,7 +108,7 @@ def error_body(refused: ApiError) -> Parameters:
 
 
 def response(answer: Parameters, body: str | None = None) -> web.Response:
-    """Turn an answer into HTTP, or send this body in its place."""
+    """Encode a response for HTTP, or send `body` instead."""
     status = answer.get("error_code", 200)
     if body is not None:
         return web.Response(status=status, text=body)

@@ -1,16 +1,16 @@
-"""Reads how large a picture is from the start of its file: PNG, JPEG, GIF or WebP."""
+"""Reads the size of a picture from the start of its file: PNG, JPEG, GIF or WebP."""
 
 import struct
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""The markers that a frame's size follows (ITU T.81, table B.1)."""
+"""The markers that precede the size of a frame (ITU T.81, table B.1)."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 
 def read_size(content: bytes) -> Size | None:
-    """Read the size of a picture. None: it is none, or not of these formats."""
+    """Return the size of a picture, or None if the format is not supported."""
     try:
         size = _read(content)
     except (struct.error, IndexError):

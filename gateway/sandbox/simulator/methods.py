@@ -1,4 +1,4 @@
-"""The Bot API's methods: what they check, what they change, what they give back."""
+"""The methods of the Bot API: their validation, effects and results."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ _PARTS = {
     "text": {"text", "entities", "link_preview_options"},
     "caption": {"caption", "caption_entities"},
 }
-"""What an edit replaces, besides the keyboard."""
+"""The fields that an edit replaces, besides the keyboard."""
 _NOTHING_NEW = (
     "message is not modified: specified new message content and reply markup are "
     "exactly the same as a current content and reply markup of the message"
@@ -39,12 +39,12 @@ _NOTHING_NEW = (
 
 
 class BotApiMethods:
-    """What a bot can ask for.
+    """The methods that a bot can call.
 
     Args:
         bot: Telegram's User object of the bot.
-        events: where users see that the bot writes.
-        strict: chats that nobody here has, and hasty setWebhook calls, are refused.
+        events: where chat actions and drafts are published.
+        strict: reject calls to unknown chats and too frequent setWebhook calls.
     """
 
     def __init__(
@@ -94,24 +94,24 @@ class BotApiMethods:
         self.add(methods)
 
     def add(self, methods: Mapping[str, Callable[[Parameters], object]]) -> None:
-        """Add methods that others carry out."""
+        """Add methods that other objects implement."""
         for name, run in methods.items():
             self._methods[name.lower()] = name, run
 
     @property
     def menu(self) -> list[Parameters]:
-        """The commands that everybody sees, unless there are others for them."""
+        """The default command menu."""
         return self._commands.get(_audience({}), [])
 
     def find(self, name: str) -> str:
-        """Give Telegram's spelling of a method's name. Empty: there is none."""
+        """Return Telegram's spelling of a method's name, or "" if it is unknown."""
         return self._methods.get(name.lower(), ("", None))[0]
 
     def call(self, name: str, parameters: Parameters) -> object:
-        """Carry out a method and give its result; that of getUpdates is awaited.
+        """Execute a method and return its result, an awaitable for getUpdates.
 
         Raises:
-            ApiError: Telegram would answer with an error.
+            ApiError: Telegram would return an error.
         """
         return self._methods[name.lower()][1](parameters)
 
@@ -135,7 +135,7 @@ class BotApiMethods:
         return self._show(parameters, _text(parameters))
 
     def _show(self, parameters: Parameters, content: Parameters) -> Parameters:
-        """Show a new message of the bot, after a look at what all of them may have."""
+        """Validate the common parameters and add a message of the bot to the chat."""
         content |= keyboard_rules.keyboard(parameters)
         asked = reply_keyboard_rules.asked(parameters)
         chat = self._chat(parameters)
@@ -171,13 +171,13 @@ class BotApiMethods:
         part: str,
         read: Callable[[Parameters], Parameters],
     ) -> object:
-        """Replace one part of a message, and its keyboard."""
+        """Replace the text or caption of a message, and its keyboard."""
         change = read(parameters) | keyboard_rules.keyboard_alone(parameters)
         message_id = number(parameters.get("message_id"))
         if not parameters.get("chat_id") and not message_id:
             if not parameters.get("inline_message_id"):
                 raise bad_request("Message identifier is not specified")
-            return True  # it lies in a chat that the bot does not see
+            return True  # the message is in a chat that the bot cannot see
         chat = self._chat(parameters)
         old = self._chats.find(chat, message_id)
         if not old:
@@ -224,7 +224,7 @@ class BotApiMethods:
         if chat < 0:
             raise bad_request("TEXTDRAFT_PEER_INVALID")
         if not number(parameters.get("draft_id")):
-            # That it must not be 0 is documented, Telegram's words are not known.
+            # 0 is documented as invalid; Telegram's error text is unknown.
             raise bad_request("draft_id must be non-zero")
         stop_id = parameters["draft_id"] if parameters.get("can_stop") else 0
         self._events.publish("draft", chat_id=chat, text=draft["text"], stop_id=stop_id)
@@ -254,7 +254,7 @@ def _text(parameters: Parameters) -> Parameters:
 
 
 def _audience(parameters: Parameters) -> str:
-    """For whom a command menu is: everybody, unless the call says otherwise."""
+    """Return the key of a command menu: its scope and language."""
     scope = rules.json_value(parameters, "scope", "BotCommandScope")
     default = scope is None or scope == {"type": "default"}
     return f"{'' if default else scope}/{parameters.get('language_code', '')}"

@@ -1,7 +1,7 @@
-"""Reads multipart/form-data as the Bot API server does, so more leniently than others.
+"""Parses multipart/form-data as leniently as the Bot API server does.
 
-Clients exist that send file names with spaces without quotes, which aiohttp's reader
-refuses. The server's rules are in TDLib (tdnet: HttpReader.cpp): quotes are optional, a
+Some clients send file names with spaces without quotes, which aiohttp's reader rejects.
+The server's rules are in TDLib (tdnet: HttpReader.cpp): quotes are optional, a
 backslash escapes the next character, names may be percent-encoded, and a part is a file
 if it has a file name, even an empty one.
 """
@@ -21,7 +21,7 @@ _PARAMETER = re.compile(
 
 
 class InvalidForm(ValueError):
-    """The body cannot be read. The message is the server's reason."""
+    """The body cannot be parsed. The message is the server's error text."""
 
 
 class Part(Struct, frozen=True):
@@ -29,9 +29,9 @@ class Part(Struct, frozen=True):
 
     Attributes:
         name: the field's name.
-        file_name: the name of the file. None: it is no file but a value.
+        file_name: the name of the file, or None if the field is a plain value.
         content_type: the content type of the file.
-        content: the value, or what is in the file.
+        content: the value, or the content of the file.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Part(Struct, frozen=True):
 
 
 def read_form(content_type: str, body: bytes) -> Iterator[Part]:
-    """Read the fields of a form one by one.
+    """Yield the fields of a form.
 
     Args:
-        content_type: the header of that name, which holds the boundary.
+        content_type: the Content-Type header, which contains the boundary.
         body: the body of the request.
 
     Raises:
-        InvalidForm: it cannot be read from some point on.
+        InvalidForm: the rest of the form cannot be parsed.
     """
     boundary = b"--" + _boundary(content_type)
     place = body.find(boundary)
@@ -106,7 +106,7 @@ def _headers(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parameters(value: bytes) -> dict[str, str]:
-    """Read the parameters of a Content-Disposition header."""
+    """Parse the parameters of a Content-Disposition header."""
     kind, _, rest = value.partition(b";")
     if kind != b"form-data":
         raise InvalidForm("expected form-data content disposition")

@@ -1,4 +1,4 @@
-"""The ports of a gateway, with a recorder around them. See `tracer.py`."""
+"""Wrappers around the ports of a gateway that report to a `Tracer`."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,31 +23,31 @@ from gateway.sandbox.tracing.tracer import MAX_TEXT_LENGTH, Tracer
 
 
 class TracedServices:
-    """Services whose first question tells that an update's turn has begun."""
+    """A service router that traces the start of an update and its session."""
 
     def __init__(self, services: ServiceRouter, tracer: Tracer) -> None:
         self._services = services
         self._tracer = tracer
 
     def route(self, update: Update) -> BoundCall | None:
-        """Find the route that serves an update."""
+        """Return the route of an update, or None."""
         self._tracer.begin(update.update_id)
         return self._services.route(update)
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Find the route that serves an event around an update's user."""
+        """Return the route of an event, or None."""
         return self._services.route_event(update, event)
 
     def encode_callback_data(self, call: RouteCall) -> str:
-        """Give the data of a button that calls an rpc."""
+        """Return the callback data of a button that calls an rpc."""
         return self._services.encode_callback_data(call)
 
     def sign_callback_data(self, data: str, scope: str) -> str:
-        """Give the data of a button as it goes out."""
+        """Return the signed callback data of a button."""
         return self._services.sign_callback_data(data, scope)
 
     async def resolve_user(self, update: Update) -> str:
-        """Give the internal user id of the update's human."""
+        """Return the internal user id of the update's sender."""
         start = time.time()
         try:
             return await self._services.resolve_user(update)
@@ -56,7 +56,7 @@ class TracedServices:
 
 
 class TracedMessenger:
-    """A messenger whose replies are noted."""
+    """A messenger that traces replies."""
 
     def __init__(self, messenger: Messenger, tracer: Tracer) -> None:
         self._messenger = messenger
@@ -78,13 +78,13 @@ class TracedMessenger:
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
     ) -> None:
-        """Make one call; its requests are noted where they are made."""
+        """Make one call; the request observer traces its requests."""
         with self._tracer.sending():
             await self._messenger.send(call, patience, wait)
 
 
 class TracedPreview:
-    """A preview whose whole answer is noted; what is shown before it, is not."""
+    """A preview that traces the final reply, but not the partial ones."""
 
     def __init__(self, preview: StreamingPreview, tracer: Tracer) -> None:
         self._preview = preview
@@ -92,7 +92,7 @@ class TracedPreview:
 
     @property
     def min_interval(self) -> float:
-        """How long to wait from one `show` to the next."""
+        """Minimum interval between two `show` calls, in seconds."""
         return self._preview.min_interval
 
     async def show(self, text: str) -> None:
@@ -100,13 +100,13 @@ class TracedPreview:
         await self._preview.show(text)
 
     def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
-        """Turn the whole answer into calls."""
+        """Turn the final reply into calls."""
         self._tracer.note_reply(reply)
         return self._preview.finalize(reply)
 
 
 class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
-    """Notes the calls of services, as gRPC makes them: bytes in and out."""
+    """Traces unary service calls, with serialized requests."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -117,7 +117,7 @@ class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
     ) -> Any:  # noqa: ANN401 - a call, or an answer
-        """Make a call and note it."""
+        """Make a call and trace it."""
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()
@@ -134,7 +134,7 @@ class UnaryTracingInterceptor(aio.UnaryUnaryClientInterceptor):
 
 
 class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
-    """Notes the calls whose answer comes piece by piece, each one as one step."""
+    """Traces streaming service calls, each as one step."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -145,7 +145,7 @@ class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
         client_call_details: aio.ClientCallDetails,
         request: Any,  # noqa: ANN401 - bytes, whatever the stubs say
     ) -> Any:  # noqa: ANN401 - the responses
-        """Make a call and note it when its last response was read."""
+        """Make a call and trace it after its last response was read."""
         path: Any = client_call_details.method  # bytes, as above
         method: str = path.decode()
         start = time.time()
@@ -159,7 +159,7 @@ class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
         name: str,
         start: float,
     ) -> AsyncIterator[Any]:
-        """Pass on the responses; the reader's task is at the update."""
+        """Yield the responses, in the task that processes the update."""
         status, count = "CANCELLED", 0
         try:
             async for response in call:
@@ -176,7 +176,7 @@ class StreamTracingInterceptor(aio.UnaryStreamClientInterceptor):
 
 
 async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
-    """Wait for the end of a call; give its status and the service's words for it."""
+    """Wait for the end of a call and return its status and details."""
     code: grpc.StatusCode = await call.code()
     details: str = await call.details() or ""
     words = " ".join(details.split())[:MAX_TEXT_LENGTH]
@@ -184,7 +184,7 @@ async def _status(call: Any) -> str:  # noqa: ANN401 - of either kind
 
 
 def _as_text(method: str, request: bytes) -> str:
-    """Show a request as text format."""
+    """Return a request in text format."""
     service, _, name = method.strip("/").partition("/")
     pool = descriptor_pool.Default()
     descriptor = pool.FindServiceByName(service).methods_by_name[name]

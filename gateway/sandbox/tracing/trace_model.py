@@ -1,17 +1,17 @@
-"""What the gateway tells of an update that it worked on."""
+"""The trace of an update that the gateway processed."""
 
 from msgspec import Struct
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One part of a turn.
+    """One step of the processing.
 
     Attributes:
         name: such as received, stored, waited, session, call, send, committed.
         start: seconds since the epoch.
-        end: the same.
-        detail: method, status, anything short.
-        failed: True: a service or Telegram answered with an error, or not at all.
+        end: seconds since the epoch.
+        detail: a short description, such as method and status.
+        failed: whether a service or Telegram returned an error, or did not respond.
     """
 
     name: str
@@ -22,22 +22,22 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class UpdateTrace(Struct, kw_only=True):
-    """A turn, as the page shows it.
+    """The trace of one update.
 
     Attributes:
-        update_id: the update.
-        kind: the update's kind.
-        route: what it was bound to. Empty: nothing.
-        outcome: what became of it. Empty: it is still worked on.
-        fault: what went wrong. Empty: nothing.
-        request_id: under which the service was called.
-        telegram_user_id: whose update it is. 0: nobody's.
-        steps: in the order in which they began.
-        request: the request to the service, as text format. Empty: it is not known, or
-            not told here.
-        reply: the service's answer, as text format. The same.
-        losses: why the user sees something else than the reply of the service, a
-            sentence for each part that was left out or refused.
+        update_id: the id of the update.
+        kind: the update type.
+        route: the route, or an empty string if there is none.
+        outcome: the outcome, or an empty string while the update is processed.
+        fault: the error, or an empty string if there was none.
+        request_id: the request id of the service call.
+        telegram_user_id: the user of the update, or 0 if there is none.
+        steps: the steps in the order in which they began.
+        request: the request to the service in text format, or an empty string if it is
+            unknown or omitted.
+        reply: the reply of the service in text format, or an empty string likewise.
+        losses: one sentence for each part of the reply that was dropped or that
+            Telegram rejected.
     """
 
     update_id: int

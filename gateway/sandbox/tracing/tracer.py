@@ -1,13 +1,13 @@
-"""Tells the chat page what became of each update: which steps it took, and when.
+"""Traces the processing of each update and reports it to the chat page.
 
-It sits around the parts of a gateway, which know nothing of it. What it tells holds
-texts of users, so it works only where the Bot API is a simulator on this machine, and
-tells nobody but this machine.
+The gateway's components do not know the tracer. Traces contain texts of users, so the
+tracer only works with a simulated Bot API on this machine, and only posts to this
+machine.
 
-Concurrency: steps are noted in the task of the actor, request or call that takes them.
-A context variable holds which update a task is at; the actor's own task sets it, and
-what it awaits inherits it. One task, `run`, posts what is new; what cannot be posted
-goes along with what comes next. The gateway never waits for the page.
+Concurrency: steps are recorded in the task of the actor, request or call that takes
+them. A context variable contains the update that a task processes; the actor's task
+sets it, and awaited coroutines inherit it. One task, `run`, posts changed traces;
+failed posts are repeated with the next changes. The gateway never waits for the page.
 """
 
 import asyncio
@@ -32,31 +32,31 @@ from gateway.sandbox.tracing.trace_model import Step, UpdateTrace
 logger = logging.getLogger(__name__)
 
 KEY_HEADER = "X-Sandbox-Key"
-"""Carries the key that the sandbox gave to its gateway."""
+"""The header with the key that the sandbox passed to its gateway."""
 
 MAX_TRACES = 10_000
-"""Updates whose steps are kept at a time; the oldest go first."""
+"""Maximum number of traces; the oldest are dropped first."""
 
 POST_SECONDS = 0.05
-"""How often what is new is posted."""
+"""Interval between two posts."""
 
 MAX_TEXT_LENGTH = 1_000
-"""Characters of an error's text that are shown."""
+"""Maximum characters of an error's text."""
 
 MAX_LOSSES = 100
-"""Of one reply."""
+"""Maximum number of losses of one reply."""
 
 
 class Tracer:
-    """Collects steps and posts them.
+    """Collects traces and posts them.
 
     Args:
-        url: where to.
-        key: lets the receiver know the sender.
+        url: the URL to post to.
+        key: authenticates the gateway.
         api_url: the Bot API that the gateway uses.
 
     Raises:
-        ConfigurationError: something of it is not on this machine, or the key is empty.
+        ConfigurationError: a URL is not on this machine, or the key is empty.
     """
 
     def __init__(self, url: str, key: str, api_url: str) -> None:
@@ -74,7 +74,7 @@ class Tracer:
     def accepting(
         self, accept: Callable[[Envelope], Awaitable[None]]
     ) -> Callable[[Envelope], Awaitable[None]]:
-        """Note when an update came and when it was stored."""
+        """Wrap `accept`: record when an update arrived and when it was stored."""
 
         async def accept_and_note(envelope: Envelope) -> None:
             if self._record(envelope.update_id).outcome:  # delivered again
@@ -90,7 +90,7 @@ class Tracer:
     def observing(
         self, observe: Callable[[ProcessingRecord], None]
     ) -> Callable[[ProcessingRecord], None]:
-        """Note what became of an update; what ended a moment ago was its commit."""
+        """Wrap `observe`: record the outcome, and the commit that just ended."""
 
         def observe_and_note(view: ProcessingRecord) -> None:
             observe(view)
@@ -112,10 +112,10 @@ class Tracer:
         return observe_and_note
 
     def begin(self, update_id: int) -> None:
-        """Say which update this task is at from now on."""
+        """Set the update that this task processes."""
         record = self._record(update_id)
         self._current.set(0 if record.outcome else update_id)
-        if record.outcome:  # delivered again: that is no part of its way
+        if record.outcome:  # delivered again: not a part of the trace
             return
         start = max((step.end for step in record.steps), default=time.time())
         self.note("waited", start, time.time(), of=update_id)
@@ -130,15 +130,15 @@ class Tracer:
         failed: bool = False,
         of: int = 0,
     ) -> None:
-        """Note a step.
+        """Record a step.
 
         Args:
-            name: what it is called.
+            name: the name of the step.
             start: when it began, in seconds since the epoch.
-            end: when it ended.
-            detail: what else there is to say, in a few words.
-            failed: an error was the answer.
-            of: the update. 0: the one that this task is at.
+            end: when it ended, in seconds since the epoch.
+            detail: a short description.
+            failed: whether the step failed.
+            of: the update, or 0 for the one that this task processes.
         """
         update_id = of or self._current.get()
         if update_id:
@@ -148,11 +148,11 @@ class Tracer:
 
     @property
     def current(self) -> int:
-        """The update that this task is at. 0: none."""
+        """The update that this task processes, or 0."""
         return self._current.get()
 
     def counting(self, count: Callable[[str], None]) -> Callable[[str], None]:
-        """Note each part that is left out of a reply, besides counting it."""
+        """Wrap `count`: also record each part that is dropped from a reply."""
 
         def count_and_note(fault: str) -> None:
             count(fault)
@@ -162,9 +162,9 @@ class Tracer:
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """Take what Telegram refuses inside of the block for a loss of the reply.
+        """Record calls that Telegram rejects within the block as losses of the reply.
 
-        Outside of it are calls that nobody misses, such as those that show typing.
+        Other calls, such as those that show typing, are not part of the reply.
         """
         token = self._sending.set(True)
         try:
@@ -175,13 +175,13 @@ class Tracer:
     def note_post(
         self, method: str, status: int, seconds: float, description: str
     ) -> None:
-        """Note a request to the Bot API.
+        """Record a request to the Bot API.
 
         Args:
-            method: its method.
-            status: of the answer. 0: none came.
-            seconds: how long it took.
-            description: Telegram's words for the error. Empty: there was none.
+            method: the method.
+            status: the HTTP status of the response, or 0 if there was none.
+            seconds: the duration.
+            description: Telegram's error text, or an empty string on success.
         """
         now = time.time()
         words = " ".join(f"{status or 'no answer'} {description}".split())
@@ -198,19 +198,19 @@ class Tracer:
             self._touch(update_id)
 
     def note_request(self, request: str) -> None:
-        """Note what a service is asked."""
+        """Record the request to a service."""
         if update_id := self._current.get():
             self._record(update_id).request = request
             self._touch(update_id)
 
     def note_reply(self, reply: Reply) -> None:
-        """Note what is sent back."""
+        """Record the reply of a service."""
         if update_id := self._current.get():
             self._record(update_id).reply = _as_text(reply)
             self._touch(update_id)
 
     async def run(self) -> None:
-        """Post what is new, for ever."""
+        """Post changed traces until cancelled."""
         headers = {KEY_HEADER: self._key, "Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as client:
@@ -220,15 +220,15 @@ class Tracer:
                 self._wanted.clear()
                 changed, self._changed = self._changed, set()
                 try:
-                    body = self._told_of(changed)
+                    body = self._encode_traces(changed)
                     post = client.post(self._url, data=body, allow_redirects=False)
                     async with post as response:
                         response.raise_for_status()
                 except (aiohttp.ClientError, TimeoutError):
-                    self._changed |= changed  # with the next ones
+                    self._changed |= changed  # retry with the next post
 
-    def _told_of(self, changed: set[int]) -> bytes:
-        """Give what is known of some updates."""
+    def _encode_traces(self, changed: set[int]) -> bytes:
+        """Encode the traces of the changed updates."""
         records = [self._records.get(update_id) for update_id in sorted(changed)]
         return msgspec.json.encode([record for record in records if record])
 
@@ -247,7 +247,7 @@ class Tracer:
 
 
 def _as_text(reply: Reply) -> str:
-    """Show a reply as text format, with the sizes of files in place of the files."""
+    """Return a reply in text format, with file sizes instead of file contents."""
     shown = reply
     if any(media.HasField("upload") for each in reply.messages for media in each.media):
         shown = Reply()
@@ -261,7 +261,7 @@ def _as_text(reply: Reply) -> str:
 
 
 def _changes_nothing(description: str) -> bool:
-    """Tell whether a refused edit was one to what the message shows already."""
+    """Return whether Telegram rejected an edit because it changes nothing."""
     return "message is not modified" in description.lower()
 
 

@@ -1,4 +1,4 @@
-"""Updates that are neither messages to the bot nor pressed buttons, made by hand."""
+"""Creates updates other than messages to the bot and pressed buttons."""
 
 import time
 
@@ -11,13 +11,13 @@ from gateway.sandbox.simulator.state.users import User, Users, sender
 from gateway.sandbox.simulator.validation.rules import Parameters, number
 
 GROUP_CHAT_ID = -1_000_000_000_042
-"""Where things happen that do not happen in a private chat."""
+"""The group of updates that do not belong to a private chat."""
 
 _WITH_OWN_ENDPOINTS = frozenset({"message", "callback_query"})
 
 
 class ManualUpdates:
-    """Makes updates of any kind, also of kinds that nobody knows yet."""
+    """Creates updates of any type, including unknown ones."""
 
     def __init__(
         self, people: Users, deliveries: UpdateDelivery, queries: OpenQueries
@@ -29,20 +29,19 @@ class ManualUpdates:
     async def make(
         self, user: int, kind: str, content: Parameters | None = None
     ) -> Parameters:
-        """Make an update.
+        """Create an update.
 
         Args:
-            user: who causes it.
-            kind: Telegram's name of the kind, known or not.
-            content: fields that differ from an ordinary update of that kind, or that
-                are added to it.
+            user: the id of the user who causes it.
+            kind: Telegram's name of the update type, known or not.
+            content: fields that replace or extend those of the sample update.
 
         Returns:
-            `update_id`: None where the bot does not want such updates; and `content`.
+            `update_id`, None if the bot does not allow this type, and `content`.
 
         Raises:
-            InvalidInput: there is no such user, messages and presses have another door,
-                or who and where are not what Telegram has there.
+            InvalidInput: there is no such user, the type is message or callback_query,
+                which have endpoints of their own, or user or chat are malformed.
         """
         person = self._people.find(user)
         if person is None:
@@ -75,7 +74,7 @@ class ManualUpdates:
 
 
 def _check(kind: str, content: Parameters) -> None:
-    """Refuse who and where of a strange shape: updates are sorted by them."""
+    """Reject malformed users and chats: the queue keys depend on them."""
     try:
         update_types.queue_key(kind, content)
         update_types.user_id(content)
@@ -92,4 +91,4 @@ _QUERY_TYPES = {
     "guest_message": "guest_query_id",
     "chat_join_request": "query_id",
 }
-"""Under which name each kind has the id of what is to be answered."""
+"""The field with the id of the query, by update type."""

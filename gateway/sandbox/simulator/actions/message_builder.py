@@ -1,4 +1,4 @@
-"""What users write, as fields of a message."""
+"""Builds the message fields of texts that users write."""
 
 import re
 
@@ -9,11 +9,11 @@ from gateway.sandbox.simulator.validation.text_rules import CAPTION_LIMIT, TEXT_
 
 
 class InvalidInput(Exception):
-    """What was asked for cannot be done. The message is one line for a person."""
+    """The requested action is invalid. The message is one line for people."""
 
 
 def text(given: str) -> Parameters:
-    """Make the fields of a text message, with what Telegram marks in it.
+    """Return the fields of a text message, with its entities.
 
     Raises:
         InvalidInput: it is empty or too long.
@@ -28,7 +28,7 @@ def text(given: str) -> Parameters:
 
 
 def caption(given: str) -> Parameters:
-    """Make the fields of a caption. Empty: there is none.
+    """Return the fields of a caption, or {} if it is empty.
 
     Raises:
         InvalidInput: it is too long.
@@ -42,7 +42,7 @@ def caption(given: str) -> Parameters:
 
 
 def name(given: str) -> str:
-    """Read the first name of a user.
+    """Return the first name of a user without surrounding space.
 
     Raises:
         InvalidInput: it is empty or too long.

@@ -1,4 +1,4 @@
-"""What ordinary updates of each kind have in them."""
+"""Sample updates of each type."""
 
 import secrets
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""What users do: say something, press a button, block the bot; and switching faults.
+"""Actions of users: send messages, press buttons, block the bot; and fault switches.
 
-The page, scenarios and tests use the same methods; `ui/endpoints.py` is their HTTP.
+The page, scenarios and tests use the same methods; `ui/endpoints.py` offers them over
+HTTP.
 """
 
 import asyncio
@@ -24,13 +25,13 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 
 BURST_LIMIT = 10_000
 _BATCH = 50
-"""Messages of a burst between which others have their turn."""
+"""Number of messages of a burst after which other tasks may run."""
 
 
 class UserActions:
-    """The users' side of the simulator.
+    """The actions of users.
 
-    An update's id is None where the bot does not want such updates.
+    The returned `update_id` is None if the bot does not allow updates of that type.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class UserActions:
     async def say(
         self, user: int, text: str, chat: int | None = None, reply_to: int = 0
     ) -> Parameters:
-        """Let a user write a message.
+        """Send a message of a user.
 
         Args:
-            user: who.
-            text: what; commands in it are marked.
-            chat: a group. None: the private chat.
-            reply_to: the message that is answered. 0, or one that is gone: none.
+            user: the user's id.
+            text: the text; entities such as commands are marked.
+            chat: the id of a group, or None for the private chat.
+            reply_to: the message to reply to, or 0; a deleted message is ignored.
 
         Returns:
             `update_id` and `message_id`.
@@ -77,9 +78,9 @@ class UserActions:
     async def press(
         self, user: int, chat: int, message_id: int, data: str
     ) -> Parameters:
-        """Let a user press a button.
+        """Press a button as a user.
 
-        The message need not have a button with this data: clients can send any.
+        The message need not have a button with this data, because clients can send any.
 
         Returns:
             `update_id` and `callback_query_id`.
@@ -107,7 +108,7 @@ class UserActions:
     async def attach(
         self, user: int, kind: str, caption: str = "", chat: int | None = None
     ) -> Parameters:
-        """Let a user send an attachment.
+        """Send an attachment of a user.
 
         Returns:
             `update_id` and `message_id`.
@@ -126,7 +127,7 @@ class UserActions:
         return self._message(person, chat, content)
 
     async def album(self, user: int, count: int = 3) -> Parameters:
-        """Let a user send several photos at once: a message for each of them.
+        """Send an album of photos of a user: one message for each photo.
 
         Returns:
             `update_ids` and `message_ids`.
@@ -145,12 +146,12 @@ class UserActions:
         return _many(sent)
 
     async def burst(self, user: int, count: int = 20, text: str = "") -> Parameters:
-        """Let a user write many messages at once.
+        """Send many messages of a user at once.
 
         Args:
-            user: who.
-            count: how many.
-            text: the text of each. Empty: they are numbered.
+            user: the user's id.
+            count: the number of messages.
+            text: the text of each message, or an empty string for numbered texts.
 
         Returns:
             `update_ids` and `message_ids`.
@@ -170,10 +171,10 @@ class UserActions:
         return _many(sent)
 
     async def block(self, user: int, *, blocked: bool) -> Parameters:
-        """Let a user block the bot, or unblock it.
+        """Block or unblock the bot as a user.
 
         Returns:
-            `update_id`: None also if nothing changed.
+            `update_id`, which is also None if nothing changed.
 
         Raises:
             InvalidInput: there is no such user.
@@ -196,13 +197,13 @@ class UserActions:
     async def add_user(
         self, first_name: str, language_code: str = "en", user_id: int | None = None
     ) -> Parameters:
-        """Add a user, or put one in the place of the user who has this id.
+        """Add a user, or replace the user with this id.
 
         Returns:
             The user.
 
         Raises:
-            InvalidInput: the name is empty or too long, or there are enough users.
+            InvalidInput: the name is empty or too long, or there are too many users.
         """
         name = message_builder.name(first_name)
         language = message_builder.language(language_code)
@@ -215,10 +216,10 @@ class UserActions:
     async def fault(
         self, name: str, settings: FaultSettings | None
     ) -> list[Parameters]:
-        """Switch a fault of the Bot API on, or off with None.
+        """Enable a fault of the Bot API, or disable it with None.
 
         Returns:
-            All faults, as the page shows them.
+            The state of all faults.
 
         Raises:
             InvalidInput: there is no such fault, or a setting is out of its range.

@@ -1,4 +1,4 @@
-"""Brings updates to the bot: through its webhook, or by getUpdates where there is none.
+"""Delivers updates to the bot, by its webhook or by getUpdates.
 
 Concurrency: one event loop. Adding an update and changing the webhook never wait. The
 senders' tasks live inside of `running` and end with it; see `webhook_sender.py` for
@@ -30,16 +30,16 @@ from gateway.sandbox.simulator.state.webhook import Webhook, drops_pending
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 _PUBLISH_SECONDS = 0.2
-"""At most so often the webhook's state is told to pages."""
+"""Minimum interval between two events with the webhook's state."""
 _IDLE_SECONDS = 60.0
 """How long Telegram keeps a connection open without use."""
 
 
 class UpdateDelivery:
-    """The updates of a bot, from their creation until they are confirmed.
+    """Creates updates and delivers them until they are confirmed.
 
     Args:
-        carry_out: carries out the method call in an answer of the webhook.
+        carry_out: executes the method call in a response of the webhook.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class UpdateDelivery:
         self._timing = timing
         self._queue = UpdateQueue(self._schedule_publish)
         self._polling = LongPolling(webhook, update_log, self._queue)
-        # Random as Telegram's: a service of the developer's own, which outlives this
-        # program, must not take a new update for one that it has seen.
+        # Random, as at Telegram: a developer's service that outlives this process must
+        # not mistake a new update for one that it has processed.
         first = random.randrange(10**8, 9 * 10**8)  # noqa: S311 - no secret
         self._update_ids = count(first)
         self._session: aiohttp.ClientSession | None = None
@@ -70,12 +70,12 @@ class UpdateDelivery:
         """Create an update.
 
         Args:
-            kind: such as message.
-            content: what is in it, as Telegram has it.
+            kind: the update type, such as message.
+            content: Telegram's object for this type.
 
         Returns:
-            Its number. None: the bot does not want this kind (`allowed_updates`), or
-            the queue is full, so that Telegram would lose it.
+            The update's id, or None if the bot does not allow this type
+            (`allowed_updates`) or the queue is full, in which case Telegram loses it.
         """
         if not self._webhook.wants(kind):
             return None
@@ -83,7 +83,7 @@ class UpdateDelivery:
         pending = PendingUpdate(
             update_id,
             update_types.queue_key(kind, content),
-            # All of it in ASCII, as Telegram writes it.
+            # ASCII only, as Telegram encodes it.
             json.dumps({"update_id": update_id, kind: content}).encode(),
             now + update_types.lifetime(kind),
         )
@@ -104,28 +104,28 @@ class UpdateDelivery:
         return update_id
 
     def set_webhook(self, parameters: Parameters) -> None:
-        """Carry out setWebhook.
+        """Execute setWebhook.
 
         Raises:
-            ApiError: Telegram would refuse it.
+            ApiError: the parameters are invalid.
         """
         self._restart(parameters, changed=self._webhook.set(parameters))
 
     def delete_webhook(self, parameters: Parameters) -> None:
-        """Carry out deleteWebhook."""
+        """Execute deleteWebhook."""
         self._restart(parameters, changed=self._webhook.delete())
 
     async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
-        """Carry out getUpdates.
+        """Execute getUpdates.
 
         Raises:
-            ApiError: there is a webhook, or somebody else asks too.
+            ApiError: there is a webhook, or another getUpdates call.
         """
         return await self._polling.get_updates(parameters)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Deliver inside of the block. What is not confirmed then is kept."""
+        """Deliver within the block. Unconfirmed updates stay queued after it."""
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             headers={"Accept-Encoding": "gzip, deflate"},
@@ -177,7 +177,7 @@ class UpdateDelivery:
             self._sender = None
 
     def _ended(self, end: asyncio.Task[None]) -> None:
-        # A fault of our own stays, so that `running` raises it.
+        # Keep a task that failed, so that `running` raises its exception.
         if end.cancelled() or not end.exception():
             self._ends.discard(end)
 

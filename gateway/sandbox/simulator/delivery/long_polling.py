@@ -1,7 +1,6 @@
-"""getUpdates: updates for a bot that has no webhook.
+"""getUpdates: delivers updates to a bot without a webhook.
 
-Concurrency: any number of calls may wait at the same time, but a new one ends the one
-before it with an error, as at Telegram.
+Concurrency: a new call ends the previous one with an error, as at Telegram.
 """
 
 import asyncio
@@ -16,11 +15,11 @@ from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation.rules import ApiError, Parameters, number
 
 MAX_POLL_SECONDS = 50
-"""Seconds that a call waits at most (telegram-bot-api: Client.h)."""
+"""Maximum wait of a call (telegram-bot-api: Client.h)."""
 
 
 class LongPolling:
-    """Gives out the oldest updates, and takes their confirmations."""
+    """Returns the oldest updates, and removes them when they are confirmed."""
 
     def __init__(
         self, webhook: Webhook, update_log: UpdateLog, queue: UpdateQueue
@@ -32,15 +31,15 @@ class LongPolling:
         self._news = asyncio.Event()
 
     def wake(self) -> None:
-        """Let the calls that wait look again."""
+        """Wake the waiting calls."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
-        """Confirm the updates below `offset`, and give the oldest others.
+        """Confirm the updates below `offset`, and return the oldest of the others.
 
         Raises:
-            ApiError: there is a webhook, or another call came.
+            ApiError: there is a webhook, or another call replaced this one.
         """
         if self._webhook.url:
             raise _conflict(
@@ -68,7 +67,7 @@ class LongPolling:
         return [msgspec.Raw(pending.body) for pending in oldest]
 
     def _oldest(self, limit: int) -> list[PendingUpdate]:
-        """Give the oldest updates; those that are too old are dropped."""
+        """Return the oldest updates, after dropping expired ones."""
         now = time.time()
         oldest = self._queue.oldest(limit)
         while expired := [each for each in oldest if each.expires_at < now]:
@@ -88,7 +87,7 @@ class LongPolling:
             )
 
     def _confirm(self, offset: int) -> None:
-        """Take out what came before an offset; a negative one counts from the end."""
+        """Remove updates before an offset; a negative one counts from the end."""
         confirmed: list[PendingUpdate] = []
         if offset > 0:
             confirmed = self._queue.older_than(offset)

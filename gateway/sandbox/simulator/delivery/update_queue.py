@@ -1,4 +1,4 @@
-"""The updates that were not confirmed yet, in the order of their creation."""
+"""The unconfirmed updates, in the order of their creation."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -7,15 +7,15 @@ from itertools import islice
 from msgspec import Struct
 
 MAX_PENDING = 100_000
-"""Updates of one bot; beyond it Telegram loses new ones (td: TQueue.cpp)."""
+"""Maximum number of updates; beyond it Telegram loses new ones (td: TQueue.cpp)."""
 
 
 class PendingUpdate(Struct, frozen=True):
-    """An update that waits.
+    """An update that waits for its delivery.
 
     Attributes:
-        update_id: its number.
-        key: of the queue in which it waits; see `update_types`.
+        update_id: the id of the update.
+        key: the key of its queue; see `update_types`.
         body: the update as JSON.
         expires_at: when it is dropped, in seconds since the epoch.
     """
@@ -27,10 +27,10 @@ class PendingUpdate(Struct, frozen=True):
 
 
 class UpdateQueue:
-    """All queues of a bot.
+    """The queues of a bot.
 
     Args:
-        changed: called after each change.
+        changed: callback after each change.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -42,7 +42,7 @@ class UpdateQueue:
         return len(self._all)
 
     def append(self, pending: PendingUpdate) -> bool:
-        """Queue an update. False: there is no room, it is lost."""
+        """Add an update and return whether there was space for it."""
         if len(self._all) >= MAX_PENDING:
             return False
         self._all[pending.update_id] = pending
@@ -51,7 +51,7 @@ class UpdateQueue:
         return True
 
     def remove(self, pending: PendingUpdate) -> None:
-        """Take an update out, if it is still there."""
+        """Remove an update if it is still queued."""
         if not self._all.pop(pending.update_id, None):
             return
         queue = self._by_key[pending.key]
@@ -61,7 +61,7 @@ class UpdateQueue:
         self._changed()
 
     def clear(self) -> list[PendingUpdate]:
-        """Take all updates out, and give them."""
+        """Remove all updates and return them."""
         removed = list(self._all.values())
         self._all.clear()
         self._by_key.clear()
@@ -69,17 +69,17 @@ class UpdateQueue:
         return removed
 
     def head(self, key: int) -> PendingUpdate | None:
-        """Give the oldest update of a queue. None: it is empty."""
+        """Return the oldest update of a queue, or None if it is empty."""
         return next(iter(self._by_key.get(key, {}).values()), None)
 
     def keys(self) -> Iterable[int]:
-        """Give the keys of all queues that are not empty, the oldest first."""
+        """Return the keys of all non-empty queues, oldest first."""
         return self._by_key.keys()
 
     def oldest(self, limit: int) -> list[PendingUpdate]:
-        """Give the oldest updates of all queues."""
+        """Return the oldest updates of all queues."""
         return list(islice(self._all.values(), limit))
 
     def older_than(self, update_id: int) -> list[PendingUpdate]:
-        """Give the updates with a lower number."""
+        """Return the updates with a lower id."""
         return [each for each in self._all.values() if each.update_id < update_id]

@@ -1,7 +1,7 @@
-"""The kinds of updates: in which queue each one waits, for how long, who caused it.
+"""The types of updates: their queue, lifetime, user and chat.
 
 Within one queue Telegram delivers one update at a time, in the order in which they were
-created. A queue's key is `id + kind * 2**33` (telegram-bot-api: Client.cpp).
+created. A queue's key is `id + type * 2**33` (telegram-bot-api: Client.cpp).
 """
 
 import zlib
@@ -14,12 +14,12 @@ _DAY = 86_400.0
 
 
 class _UpdateType(Struct, frozen=True):
-    """How updates of one kind are queued.
+    """How updates of one type are queued.
 
     Attributes:
-        holder: whose id makes the key: chat, user, member or poll.
-        number: the key's other part.
-        seconds: how long they are kept.
+        holder: the object whose id is part of the key: chat, user, member or poll.
+        number: the other part of the key.
+        seconds: the lifetime of an update.
     """
 
     holder: str
@@ -59,7 +59,7 @@ _UNKNOWN = _UpdateType("chat", 14)
 
 
 def queue_key(kind: str, content: Parameters) -> int:
-    """Give the key of the queue in which an update waits."""
+    """Return the key of an update's queue."""
     rule = _UPDATE_TYPES.get(kind, _UNKNOWN)
     match rule.holder:
         case "user":
@@ -75,24 +75,24 @@ def queue_key(kind: str, content: Parameters) -> int:
 
 
 def lifetime(kind: str) -> float:
-    """Give the seconds for which Telegram tries to deliver an update."""
+    """Return for how many seconds Telegram tries to deliver an update."""
     return _UPDATE_TYPES.get(kind, _UNKNOWN).seconds
 
 
 def user_id(content: Parameters) -> int:
-    """Give the id of the user who caused an update. 0: none."""
+    """Return the id of the user who caused an update, or 0."""
     user = content.get("from") or content.get("user") or {}
     return int(user.get("id", 0))
 
 
 def chat_id(content: Parameters) -> int:
-    """Give the id of the chat that an update is about. 0: none."""
+    """Return the id of the chat of an update, or 0."""
     chat = content.get("chat") or content.get("message", {}).get("chat") or {}
     return int(chat.get("id", 0))
 
 
 def title(kind: str, content: Parameters) -> str:
-    """Say in a few words what an update is about."""
+    """Return a short description of an update."""
     if kind == "callback_query":
         return f"pressed {content.get('data', '')}"
     if kind == "my_chat_member":

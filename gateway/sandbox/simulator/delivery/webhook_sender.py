@@ -1,14 +1,14 @@
 """Delivers updates to one webhook as Telegram does.
 
-Its rules are those of telegram-bot-api's WebhookActor.cpp. Not played: how fast new
-connections are opened (about 20 a second), and the end of a webhook that answers 410
-for 23 hours.
+It follows telegram-bot-api's WebhookActor.cpp. Not simulated: the rate at which new
+connections are opened (about 20 a second), and the removal of a webhook that responds
+with 410 for 23 hours.
 
-Concurrency: one task for each queue that is loaded. It sends the queue's oldest update
-again and again until the answer is 2xx or the update is too old, then the next one. At
-most `2 * max_connections` queues are loaded, and at most `max_connections` of them send
-at the same time, in the order in which they asked. A sender is stopped as a whole: its
-open requests are cut off, and what was not confirmed stays in the queue.
+Concurrency: one task for each loaded queue. It sends the queue's oldest update
+repeatedly until the response is 2xx or the update expires, then the next one. At most
+`2 * max_connections` queues are loaded, and at most `max_connections` of them send at
+the same time, first come, first served. Stopping a sender cancels its open requests;
+unconfirmed updates stay in the queue.
 """
 
 import asyncio
@@ -26,25 +26,25 @@ from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.webhook import Webhook
 
 MAX_PAUSE_SECONDS = 60.0
-"""Seconds; after that pauses are random between this and twice this."""
+"""Upper limit of the pauses; it is multiplied with a random factor from 1 to 2."""
 MAX_RETRY_AFTER_SECONDS = 3600
 MAX_RESPONSE_BYTES = 2**20
-"""Bytes of an answer that may hold a method call (TDLib: HttpReader.cpp)."""
+"""Maximum size of a response with a method call (TDLib: HttpReader.cpp)."""
 _IDLE_SECONDS = 10.0
-"""After so long without a success there is only one connection."""
+"""After this time without a success only one connection is used."""
 
 
 ExecuteReply = Callable[[str, bytes], None]
-"""Carries out the method call in an answer, given its content type and body."""
+"""Executes the method call in a response, given its content type and body."""
 
 
 class DeliveryTiming(Struct, frozen=True):
-    """How patient deliveries are.
+    """The timing of deliveries.
 
     Attributes:
-        scale: what the pauses between attempts are multiplied with; 1 is Telegram's.
-        answer_seconds: how long a webhook may take to answer.
-        sleep: waits so many seconds.
+        scale: factor for the pauses between attempts; 1 is Telegram's.
+        answer_seconds: the timeout of a request.
+        sleep: waits for a number of seconds.
     """
 
     scale: float = 1.0
@@ -53,9 +53,9 @@ class DeliveryTiming(Struct, frozen=True):
 
 
 class _Response(Struct, frozen=True):
-    """How a webhook answered. Status 0: it did not, and `error` says why.
+    """The response of a webhook, or status 0 and the reason if there was none.
 
-    `body` is only kept where its type says that it may hold a method call.
+    `body` is only kept if its content type allows a method call.
     """
 
     status: int
@@ -71,12 +71,12 @@ class _Response(Struct, frozen=True):
 
 
 class WebhookSender:
-    """Sends what is in the queue to a webhook, until it is stopped.
+    """Sends the queued updates to a webhook until it is stopped.
 
     Args:
-        failed: called with the words for each attempt that failed.
-        carry_out: called with the content type and the body of an answer that may hold
-            a method call.
+        failed: callback with the error text of each failed attempt.
+        carry_out: callback with the content type and the body of a response that may
+            contain a method call.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class WebhookSender:
         self._last_success = -_IDLE_SECONDS
 
     def load(self) -> None:
-        """Load the oldest queues that are not loaded yet, as far as there is room."""
+        """Load the oldest unloaded queues, up to the limit."""
         if len(self._tasks) >= 2 * self._limit:
             return
         for key in list(self._queue.keys()):
@@ -115,7 +115,7 @@ class WebhookSender:
                     return
 
     async def stop(self) -> None:
-        """Cut off what is on its way."""
+        """Cancel the open requests."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -127,12 +127,12 @@ class WebhookSender:
         while pending := self._queue.head(key):
             await self._deliver(pending)
             self._queue.remove(pending)
-        # After a fault of our own the task stays here, so that `stop` raises it.
+        # After an exception the task stays here, so that `stop` raises it.
         del self._tasks[key]
         self.load()
 
     async def _deliver(self, pending: PendingUpdate) -> None:
-        """Send an update until it is accepted or too old."""
+        """Send an update until it is accepted or expired."""
         delay, pause, failed = 1.0, 0.0, False
         while time.time() + pause <= pending.expires_at:
             await self._timing.sleep(pause * self._timing.scale)
@@ -185,7 +185,7 @@ class WebhookSender:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[None]:
-        """Hold one of the connections inside of the block."""
+        """Occupy one of the connections within the block."""
         if self._sending >= self._allowed():
             record = asyncio.get_running_loop().create_future()
             self._asking.append(record)
@@ -208,7 +208,7 @@ class WebhookSender:
 
 
 async def _read(response: aiohttp.ClientResponse) -> _Response:
-    """Read an answer, which counts when all of it is there."""
+    """Read a response to its end."""
     content_type = response.headers.get("Content-Type", "")
     may_call = any(each in content_type.lower() for each in _CALLING)
     body = bytearray()
@@ -227,4 +227,4 @@ async def _read(response: aiohttp.ClientResponse) -> _Response:
 
 
 _CALLING = ("application/json", "x-www-form-urlencoded", "multipart/form-data")
-"""The types of answers that may hold a method call."""
+"""The content types of responses that may contain a method call."""

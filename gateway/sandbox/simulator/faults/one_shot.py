@@ -1,4 +1,4 @@
-"""Faults that a test asks the simulator for, so many times each."""
+"""Injected faults that apply to a limited number of calls."""
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ _WORDS = {
 
 
 class Fault(Struct, kw_only=True):
-    """What some calls will meet; see `Simulator.fail` for the meaning of each."""
+    """An injected fault; see `Simulator.fail` for the fields."""
 
     method: str
     chat_id: int | None
@@ -32,18 +32,18 @@ class Fault(Struct, kw_only=True):
     body: str | None
 
     def matches(self, method: str, parameters: Parameters) -> bool:
-        """Tell whether a call meets this fault."""
+        """Return whether the fault applies to a call."""
         if self.method not in {"*", method.lower()}:
             return False
         return self.chat_id in {None, number(parameters.get("chat_id"))}
 
     @property
     def is_error(self) -> bool:
-        """True: a call that meets it has no effect."""
+        """Whether the call fails without an effect."""
         return self.status != 200 or self.migrate_to_chat_id is not None
 
     def to_error(self) -> ApiError:
-        """Give the error that it is answered with."""
+        """Return the error for the response."""
         if self.migrate_to_chat_id is not None:
             words = "Bad Request: group chat was upgraded to a supergroup chat"
             moved = {"migrate_to_chat_id": self.migrate_to_chat_id}
@@ -57,7 +57,7 @@ class Fault(Struct, kw_only=True):
 
 
 class OneShotFaults:
-    """The faults that were asked for and did not happen yet."""
+    """The queued faults."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
@@ -67,11 +67,11 @@ class OneShotFaults:
         self._queue.append(fault)
 
     def clear(self) -> None:
-        """Drop all faults that are queued."""
+        """Remove all queued faults."""
         self._queue.clear()
 
     def take_matching(self, method: str, parameters: Parameters) -> Fault | None:
-        """Take the first fault that a call meets."""
+        """Consume and return the first fault that applies to a call."""
         for fault in self._queue:
             if fault.matches(method, parameters):
                 fault.times -= 1

@@ -1,4 +1,4 @@
-"""Faults of the Bot API that stay on until they are switched off."""
+"""Injected faults that stay enabled until they are disabled."""
 
 from msgspec import Struct, structs
 
@@ -9,14 +9,14 @@ _ALWAYS = 10**9
 
 
 class FaultSettings(Struct, kw_only=True, frozen=True):
-    """What a fault may be told; each one uses what it knows.
+    """The settings of a fault; each fault uses the ones that apply to it.
 
     Attributes:
-        method: only calls of this method meet it; "*": all of them.
-        chat_id: only calls to this chat meet it. None: all of them.
-        retry_after: seconds that a flood asks to wait.
+        method: the method that fails; "*" matches all methods.
+        chat_id: the chat whose calls fail, or None for all chats.
+        retry_after: seconds to wait after a flood error.
         status: the HTTP status of a server error, 500 to 599.
-        delay: seconds by which a slow answer is late.
+        delay: seconds by which a slow response is delayed.
     """
 
     method: str = "*"
@@ -43,7 +43,7 @@ def _fault(settings: FaultSettings, status: int, **more: object) -> Fault:
 
 
 class PersistentFaults:
-    """The switches."""
+    """The faults that can be enabled."""
 
     NAMES = ("flood", "server_error", "slow", "lost_answer")
 
@@ -51,7 +51,7 @@ class PersistentFaults:
         self._on: dict[str, FaultSettings] = {}
 
     def switch(self, name: str, settings: FaultSettings | None) -> None:
-        """Switch a fault on, or off with None.
+        """Enable a fault, or disable it with None.
 
         Raises:
             ValueError: a setting is out of its range.
@@ -68,7 +68,7 @@ class PersistentFaults:
         self._on[name] = settings
 
     def views(self) -> list[Parameters]:
-        """List all of them, and how they are set."""
+        """Return all faults with their settings."""
         shown = []
         for name in self.NAMES:
             settings = self._on.get(name, FaultSettings())
@@ -82,7 +82,7 @@ class PersistentFaults:
         return shown
 
     def find(self, method: str, parameters: Parameters) -> Fault | None:
-        """Give what a call meets: an error, a delay, a lost answer, or all of them."""
+        """Return the fault for a call, combined from all that apply to it."""
         met = [
             fault
             for name, settings in self._on.items()

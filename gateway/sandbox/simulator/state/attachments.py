@@ -1,4 +1,4 @@
-"""Files and other attachments, as Telegram's objects. `files.py` fills them."""
+"""Files and other attachments as Telegram's objects; `files.py` has their content."""
 
 import secrets
 
@@ -8,7 +8,7 @@ from gateway.sandbox.simulator.validation.rules import Parameters, Upload, numbe
 CAPTIONED = frozenset({"photo", "document", "voice", "video"})
 """Kinds that may have a caption."""
 KINDS = CAPTIONED | {"sticker", "location", "contact"}
-"""What users can attach."""
+"""The kinds of attachments that users can send."""
 
 
 _SIZES = {
@@ -17,7 +17,7 @@ _SIZES = {
     "animation": (480, 270),
     "sticker": (512, 512),
 }
-"""Of files whose size is not known. Telegram's objects always have one."""
+"""Width and height for files of unknown size; Telegram's objects require them."""
 
 _TIMED = frozenset({"animation", "audio", "video", "voice"})
 _UNNAMED = frozenset({"photo", "sticker", "voice"})
@@ -25,18 +25,18 @@ _UNNAMED = frozenset({"photo", "sticker", "voice"})
 
 
 def sent_file(kind: str, source: str | Upload, parameters: Parameters) -> Parameters:
-    """Make the content of a message for a file that the bot sent.
+    """Return the content of a message for a file that the bot sent.
 
-    The objects have all fields that the Bot API's documentation calls required.
+    The objects have all fields that the documentation of the Bot API requires.
 
     Args:
         kind: such as photo.
-        source: the file, or its id or address.
-        parameters: of the call, or the item of an album: what they say of size,
-            duration and title counts.
+        source: the file, or its id or URL.
+        parameters: of the call, or the item of an album, with optional size, duration
+            and title.
 
     Returns:
-        The field of this kind, and what belongs beside it.
+        The field of this kind, with its companion fields.
     """
     size = None
     if isinstance(source, Upload):
@@ -70,7 +70,7 @@ def sent_file(kind: str, source: str | Upload, parameters: Parameters) -> Parame
 
 
 def attachment(kind: str, user: User) -> Parameters:
-    """Make what a user attaches, as fields of a message.
+    """Return the message fields of a user's attachment.
 
     Raises:
         KeyError: there is no such kind.

@@ -1,4 +1,4 @@
-"""Buttons that users pressed, and the bot's answers."""
+"""Callback queries of pressed buttons, and the bot's answers."""
 
 import random
 from collections import OrderedDict
@@ -10,17 +10,17 @@ from gateway.sandbox.simulator.validation import rules
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 MAX_QUERIES = 10_000
-"""Presses, and answers; the oldest go first."""
+"""Maximum number of queries, and of answers; the oldest are dropped first."""
 
 
 class CallbackQuery(Struct):
     """A press of a button.
 
     Attributes:
-        user_id: whose.
-        chat_id: in which chat.
-        message_id: under which message.
-        answered: True: its spinner ended.
+        user_id: the user who pressed it.
+        chat_id: the chat of the message.
+        message_id: the message with the button.
+        answered: whether the bot answered it.
     """
 
     user_id: int
@@ -30,13 +30,13 @@ class CallbackQuery(Struct):
 
 
 class CallbackQueries:
-    """The newest presses, by the ids of their callback queries.
+    """The newest callback queries by id.
 
     Args:
-        strict: False: a query that did not come from here is taken to be somebody's.
+        strict: whether to reject answers to unknown queries.
 
     Attributes:
-        answers: the calls that answered, oldest first.
+        answers: the parameters of the bot's answers, oldest first.
     """
 
     def __init__(self, events: EventStream, *, strict: bool = False) -> None:
@@ -44,11 +44,11 @@ class CallbackQueries:
         self.answers: list[Parameters] = []
         self._events = events
         self._callback_queries: OrderedDict[str, CallbackQuery] = OrderedDict()
-        # Random, so that the ids of an earlier run mean nothing to this one.
+        # Random, so that ids of an earlier run are unknown to this one.
         self._last_id = random.randrange(10**16, 10**18)  # noqa: S311 - no secret
 
     def add(self, press: CallbackQuery) -> str:
-        """Note a press; give the id of its callback query."""
+        """Add a query and return its id."""
         self._last_id += 1
         self._callback_queries[str(self._last_id)] = press
         if len(self._callback_queries) > MAX_QUERIES:
@@ -56,10 +56,10 @@ class CallbackQueries:
         return str(self._last_id)
 
     def answer(self, parameters: Parameters) -> None:
-        """Carry out answerCallbackQuery.
+        """Execute answerCallbackQuery.
 
         Raises:
-            ApiError: Telegram would refuse the answer; so it does a second one.
+            ApiError: the answer is invalid, or the query was answered before.
         """
         rules.callback_answer(parameters)
         query_id = str(parameters["callback_query_id"])

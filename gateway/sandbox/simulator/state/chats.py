@@ -1,4 +1,4 @@
-"""What the chats show: the messages of the bot and of users, under one counter."""
+"""The messages of all chats, numbered by one counter."""
 
 import time
 from collections import OrderedDict
@@ -10,19 +10,18 @@ from gateway.sandbox.simulator.state.users import Users
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 MAX_MESSAGES = 10_000
-"""Messages of all chats together; the oldest go first."""
+"""Maximum number of messages in all chats; the oldest are dropped first."""
 
 
 _ANSWERED = "reply_to_message"
 
 
 class Chats:
-    """The messages, as Telegram's Message objects.
+    """The messages as Telegram's Message objects.
 
     Attributes:
-        groups: those in which a user wrote.
-        asked: what the bot asks of a chat at last, by its id: a keyboard in the place
-            of the letters, or an answer to a message.
+        groups: the ids of groups in which a user wrote.
+        asked: the latest reply keyboard or forced reply of each chat, by chat id.
     """
 
     def __init__(self, people: Users, events: EventStream) -> None:
@@ -37,9 +36,9 @@ class Chats:
         """Add a message to a chat.
 
         Args:
-            sender: Telegram's User object of who wrote it.
-            chat_id: where.
-            content: all fields but those that every message has.
+            sender: Telegram's User object of the author.
+            chat_id: the chat.
+            content: the fields that are not common to all messages.
         """
         message_id = next(self._ids)
         message = {
@@ -62,7 +61,7 @@ class Chats:
     def show_reply_markup(
         self, chat_id: int, message: Parameters, markup: Parameters
     ) -> None:
-        """Show a keyboard in the place of the letters, remove it, or force a reply."""
+        """Show or remove a reply keyboard, or force a reply."""
         self.asked.pop(str(chat_id), None)
         if not markup.get("remove_keyboard"):
             self.asked[str(chat_id)] = {
@@ -75,7 +74,7 @@ class Chats:
         self._events.publish("asked", chat_id=chat_id, asked=asked)
 
     def _remove_answered_markup(self, chat_id: int) -> None:
-        """Take away what the bot asked, if a message of the user settles it."""
+        """Remove a forced reply or one-time keyboard after a message of the user."""
         asked = self.asked.get(str(chat_id))
         kinds = ("force_reply", "one_time_keyboard")
         if asked and any(asked["markup"].get(kind) for kind in kinds):
@@ -83,32 +82,32 @@ class Chats:
             self._events.publish("asked", chat_id=chat_id, asked=None)
 
     def quote(self, chat_id: int, message_id: int) -> Parameters:
-        """Give the field of a message that answers this one. Empty: it is gone."""
+        """Return the reply field for a message, or {} if the message is gone."""
         message = self.find(chat_id, message_id)
         if message is None:
             return {}
-        # Telegram shows one level: what was answered says not what it answered.
+        # Telegram nests only one level of replies.
         fields = {name: message[name] for name in message if name != _ANSWERED}
         return {_ANSWERED: fields}
 
     def find(self, chat_id: int, message_id: int) -> Parameters | None:
-        """Give a message. None: the chat has none with this number."""
+        """Return a message, or None if the chat has none with this number."""
         return self._messages.get((chat_id, message_id))
 
     def replace(self, chat_id: int, message_id: int, message: Parameters) -> Parameters:
-        """Show another message in the place of one."""
+        """Replace a message with its edited version."""
         edited = message | {"edit_date": int(time.time())}
         self._messages[chat_id, message_id] = edited
         self._events.publish("edited", chat_id=chat_id, message=edited)
         return edited
 
     def delete(self, chat_id: int, message_id: int) -> None:
-        """Show a message no more."""
+        """Delete a message."""
         del self._messages[chat_id, message_id]
         self._events.publish("deleted", chat_id=chat_id, message_id=message_id)
 
     def delete_business(self, connection: str, message_ids: Container[int]) -> None:
-        """Show messages no more that lie in the chats of a business account."""
+        """Delete messages in the chats of a business account."""
         found = [
             key
             for key, message in self._messages.items()
@@ -119,15 +118,15 @@ class Chats:
             self.delete(*key)
 
     def messages(self, chat_id: int) -> list[Parameters]:
-        """List what a chat shows, oldest first."""
+        """Return the messages of a chat, oldest first."""
         return [shown for key, shown in self._messages.items() if key[0] == chat_id]
 
     def all_messages(self) -> Iterable[Parameters]:
-        """List the messages of all chats, oldest first."""
+        """Return the messages of all chats, oldest first."""
         return self._messages.values()
 
     def newest(self, limit: int) -> dict[str, list[Parameters]]:
-        """List the newest messages of each chat, oldest first, by the chat's id."""
+        """Return the newest messages of each chat, oldest first, by the chat's id."""
         chats: dict[str, list[Parameters]] = {}
         for (chat_id, _), message in self._messages.items():
             chats.setdefault(str(chat_id), []).append(message)

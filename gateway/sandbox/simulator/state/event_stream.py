@@ -1,8 +1,8 @@
-"""The one stream of events, from which pages and scenarios see what happens.
+"""The event stream that pages and scenarios follow.
 
 Concurrency: one event loop. Publishing never waits: an event goes into the bounded
-queue of each listener. A listener that does not keep up is closed instead of growing;
-its browser comes back by itself and gets a new snapshot.
+queue of each listener. A listener that does not keep up is closed; its browser
+reconnects by itself and gets a new snapshot.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from contextlib import contextmanager
 import msgspec
 
 LISTENER_LIMIT = 2_000
-"""Events that may wait for one listener, more than a page can show.
+"""Maximum number of queued events for one listener, more than a page can show.
 
-Mostly 1 or 2 MB; more only if the bot's messages are long.
+They take 1 or 2 MB, or more if the bot's messages are long.
 """
 
 
 class StreamClosed(Exception):
-    """The listener was closed, because it did not keep up."""
+    """The listener was closed because it did not keep up."""
 
 
 class Listener:
-    """One open stream."""
+    """The queue of one open stream."""
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -33,7 +33,7 @@ class Listener:
         self._closed = False
 
     def put(self, event: bytes) -> None:
-        """Queue an event; close the stream if there is no room."""
+        """Queue an event, or close the stream if the queue is full."""
         if self._closed:
             return
         if len(self._waiting) >= LISTENER_LIMIT:
@@ -45,13 +45,13 @@ class Listener:
         self._news.set()
 
     async def take(self, within: float) -> bytes:
-        """Wait for events and take all of them. Empty: there were none in this time.
+        """Wait for events and return all of them, or b"" if there were none in time.
 
         Args:
-            within: seconds.
+            within: the maximum wait in seconds.
 
         Raises:
-            StreamClosed: the stream must end.
+            StreamClosed: the listener was closed.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -65,18 +65,18 @@ class Listener:
 
 
 class EventStream:
-    """Hands each event to everybody who listens."""
+    """Publishes each event to all listeners."""
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
 
     @property
     def has_listeners(self) -> bool:
-        """True: somebody listens."""
+        """Whether there are any listeners."""
         return bool(self._listeners)
 
     def publish(self, kind: str, **fields: object) -> None:
-        """Tell all listeners; without one it costs nothing.
+        """Publish an event to all listeners; it is not encoded if there are none.
 
         Args:
             kind: the event's `type`.
@@ -89,10 +89,10 @@ class EventStream:
 
     @contextmanager
     def listen(self, close: Callable[[], None]) -> Iterator[Listener]:
-        """Listen inside of the block.
+        """Listen within the block.
 
         Args:
-            close: ends the connection at once; called if the listener is too slow.
+            close: closes the connection; called if the listener is too slow.
         """
         listener = Listener(close)
         self._listeners.add(listener)
@@ -103,5 +103,5 @@ class EventStream:
 
 
 def encode(kind: str, **fields: object) -> bytes:
-    """Write an event in the form of text/event-stream."""
+    """Encode an event as text/event-stream."""
     return b"data: " + msgspec.json.encode({"type": kind, **fields}) + b"\n\n"

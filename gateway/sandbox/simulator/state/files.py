@@ -1,7 +1,7 @@
-"""The files on Telegram's servers: what bots uploaded and users attached.
+"""The files on Telegram's servers: uploads of the bot and attachments of users.
 
-What is uploaded is kept, up to a limit. What users attach on the page has a size only:
-it is filled with a word, over and over.
+Uploads are kept, up to a limit. Attachments of users only have a size; their content is
+generated.
 """
 
 import mimetypes
@@ -15,12 +15,12 @@ from gateway.sandbox.simulator.state.chats import Chats
 from gateway.sandbox.simulator.validation.rules import Parameters, bad_request
 
 MAX_STORED_BYTES = 256 * 2**20
-"""Of all uploads together; the oldest go first."""
+"""Maximum bytes of all uploads together; the oldest are dropped first."""
 MAX_DOWNLOAD_BYTES = 20_000_000
 """Bot API, getFile: 20 MB."""
 _FILLING = b"marmot "
 _HEADERS = {
-    # What a bot sends must not become a page of the sandbox.
+    # A file that a bot sends must not run as a page of the sandbox.
     "Content-Disposition": "attachment",
     "Content-Security-Policy": "sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -28,11 +28,11 @@ _HEADERS = {
 
 
 class FileStore:
-    """Keeps files and gives them.
+    """Stores and serves files.
 
     Args:
-        token: the bot's token, which is part of their addresses.
-        chats: where they were attached.
+        token: the bot's token, which is part of the URLs.
+        chats: the chats with the attachments.
     """
 
     def __init__(self, token: str, chats: Chats) -> None:
@@ -42,14 +42,14 @@ class FileStore:
         self._size = 0
 
     def store(self, content: bytes, file_id: str = "") -> str:
-        """Keep a file.
+        """Store a file.
 
         Args:
-            content: what is in it.
-            file_id: what it is called. Empty: it gets a new id.
+            content: the content.
+            file_id: the id, or an empty string for a new one.
 
         Returns:
-            Its id.
+            The id of the file.
         """
         file_id = file_id or f"BQACAgADGQEA{secrets.token_urlsafe(18)}"
         self._size -= len(self._kept.pop(file_id, b""))
@@ -60,7 +60,7 @@ class FileStore:
         return file_id
 
     def get_file(self, parameters: Parameters) -> Parameters:
-        """Carry out getFile.
+        """Execute getFile.
 
         Raises:
             ApiError: there is no such file, or it is too large for bots.
@@ -78,7 +78,7 @@ class FileStore:
         return {name: file[name] for name in _FILE if name in file} | path
 
     def add_to(self, app: web.Application) -> None:
-        """Add the address for bots, and the one for the page."""
+        """Add the routes for bots and for the page."""
         app.router.add_get("/file/bot{token}/files/{name}", self._give_to_bot)
         app.router.add_get("/files/{name}", self._give)
 
@@ -111,7 +111,7 @@ class FileStore:
         return response
 
     def _find(self, file_id: str) -> Parameters | None:
-        """Give the object of a file. None: there is none with this id."""
+        """Return the object of a file, or None if the id is unknown."""
         if (content := self._kept.get(file_id)) is not None:
             unique = {"file_unique_id": file_id[-16:], "file_size": len(content)}
             known: Parameters = {"file_id": file_id, **unique}
@@ -128,7 +128,7 @@ _FILE = ("file_id", "file_unique_id", "file_size")
 
 
 def _files(message: Parameters) -> Iterator[Parameters]:
-    """List the files of a message, all sizes of a photo among them."""
+    """Yield the files of a message, including all sizes of a photo."""
     for part in message.values():
         for each in part if isinstance(part, list) else [part]:
             if isinstance(each, dict) and "file_id" in each:

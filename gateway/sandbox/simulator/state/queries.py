@@ -1,4 +1,4 @@
-"""Questions other than pressed buttons, and the bot's answers to them."""
+"""Queries other than callback queries, and the bot's answers to them."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from gateway.sandbox.simulator.validation import query_rules, rules
 from gateway.sandbox.simulator.validation.rules import Parameters, bad_request, number
 
 MAX_QUERIES = 10_000
-"""Questions, requests and answers; the oldest go first."""
+"""Maximum number of queries, and of answers; the oldest are dropped first."""
 
 _Check = Callable[[Parameters], None]
 
 
 class OpenQueries:
-    """What waits for an answer.
+    """The queries and join requests that wait for an answer.
 
     Args:
-        strict: False: a query that did not come from here is taken to be somebody's.
+        strict: whether to reject answers to unknown queries.
 
     Attributes:
-        answers: the calls that answered, oldest first, with the method's name.
+        answers: the method and parameters of the bot's answers, oldest first.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -47,11 +47,11 @@ class OpenQueries:
             self.methods[name] = self._deciding(name)
 
     def add(self, query_id: str) -> None:
-        """Note a question."""
+        """Add a query."""
         self._note(query_id)
 
     def add_join_request(self, chat_id: int, user_id: int) -> None:
-        """Note a request to join a chat."""
+        """Add a request to join a chat."""
         self._note((chat_id, user_id))
 
     def _note(self, key: object) -> None:
@@ -63,7 +63,7 @@ class OpenQueries:
         self, method: str, field: str, check: _Check
     ) -> Callable[[Parameters], object]:
         def answer(parameters: Parameters) -> object:
-            # The server looks at the parameters before it asks about the query.
+            # The server checks the parameters before it looks up the query.
             check(parameters)
             query_id = str(parameters.get(field) or "")
             if not query_id or not self._open.get(query_id, not self._strict):

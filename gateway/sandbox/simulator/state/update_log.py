@@ -1,4 +1,4 @@
-"""What happened: each update, how it was delivered, what the gateway told of it."""
+"""The log of updates: their delivery, and how the gateway processed them."""
 
 import time
 from collections import OrderedDict
@@ -11,27 +11,27 @@ from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.tracing.trace_model import UpdateTrace
 
 MAX_ENTRIES = 10_000
-"""Updates; the oldest go first."""
+"""Maximum number of updates; the oldest are dropped first."""
 
 
 class UpdateRow(Struct, kw_only=True):
-    """An update and its delivery, as a line of a list.
+    """The summary of an update and its delivery.
 
     Attributes:
-        update_id: Telegram's number of it.
-        kind: such as message or callback_query.
-        user_id: who caused it. 0: nobody that is known.
-        chat_id: where. 0: in no chat.
-        title: what it is about, in a few words.
+        update_id: the id of the update.
+        kind: the update type, such as message or callback_query.
+        user_id: the user who caused it, or 0 if unknown.
+        chat_id: the chat, or 0 if there is none.
+        title: a short description.
         sent_at: when it was created, in seconds since the epoch.
-        state: waiting, in_flight, failing, accepted, or dropped (it became too old, or
-            was thrown away on request).
-        attempts: how often it was sent.
-        status: the HTTP status of the last answer. 0: there was none.
-        accepted_after: seconds until it was accepted. None: it was not yet.
-        outcome: what the gateway says became of it.
-        seconds: how long the gateway was at it. None: it has not told.
-        losses: how many parts of the reply did not reach the user.
+        state: waiting, in_flight, failing, accepted, or dropped (it expired, or was
+            dropped on request).
+        attempts: the number of delivery attempts.
+        status: the HTTP status of the last response, or 0 if there was none.
+        accepted_after: seconds until it was accepted, or None if it was not yet.
+        outcome: the outcome that the gateway reported.
+        seconds: the processing time in the gateway, or None if it was not reported.
+        losses: the number of reply parts that did not reach the user.
     """
 
     update_id: int
@@ -50,12 +50,12 @@ class UpdateRow(Struct, kw_only=True):
 
 
 class LogEntry(Struct):
-    """All that is known of an update.
+    """An update with its delivery and its trace.
 
     Attributes:
-        row: its line in the list.
-        update: the update as it was delivered. None: not by this simulator.
-        turn: what the gateway told of it last.
+        row: the summary.
+        update: the delivered JSON, or None if this simulator did not deliver it.
+        turn: the latest trace from the gateway.
     """
 
     row: UpdateRow
@@ -64,10 +64,10 @@ class LogEntry(Struct):
 
 
 class UpdateLog:
-    """The newest updates, and what became of them.
+    """The newest updates.
 
     Attributes:
-        total: how many updates there were, the forgotten ones included.
+        total: the number of all updates, including those that were dropped here.
     """
 
     def __init__(self, events: EventStream) -> None:
@@ -77,18 +77,18 @@ class UpdateLog:
         self._newest_id = 0
 
     def record(self, row: UpdateRow, body: bytes) -> None:
-        """Note an update that was created here. Their ids grow."""
+        """Add an update that was created here. Ids must be ascending."""
         self._newest_id = row.update_id
         self._add(LogEntry(row, msgspec.Raw(body)))
 
     def start_attempt(self, update_id: int) -> None:
-        """Note that an update is on its way."""
+        """Record the start of a delivery attempt."""
         if entry := self._entries.get(update_id):
             entry.row.attempts += 1
             self._change(entry.row, "in_flight")
 
     def end_attempt(self, update_id: int, status: int, *, accepted: bool) -> None:
-        """Note how an attempt ended; one that was cut off leaves `dropped` alone."""
+        """Record the end of a delivery attempt, unless the update was dropped."""
         entry = self._entries.get(update_id)
         if entry and entry.row.state != "dropped":
             entry.row.status = status
@@ -97,15 +97,15 @@ class UpdateLog:
             self._change(entry.row, "accepted" if accepted else "failing")
 
     def drop(self, update_id: int) -> None:
-        """Note that an update will not be delivered."""
+        """Record that an update will not be delivered."""
         if entry := self._entries.get(update_id):
             self._change(entry.row, "dropped")
 
     def add_trace(self, record: UpdateTrace) -> None:
-        """Note what the gateway tells; the last word on an update counts.
+        """Store a trace from the gateway; it replaces an earlier one.
 
-        An update that came to the gateway in another way, such as by curl, gets a row
-        of its own. What is told of an update that was forgotten is ignored.
+        An update that reached the gateway in another way, such as by curl, gets a row
+        of its own. Traces of updates that this log has dropped are ignored.
         """
         entry = self._entries.get(record.update_id)
         if not entry:
@@ -121,20 +121,20 @@ class UpdateLog:
         entry.row.seconds = _seconds(record)
         entry.row.losses = len(record.losses)
         if self._events.has_listeners:
-            # What is long comes with the update itself, for who opens it.
+            # Request and reply can be long; the page loads them with the update.
             short = structs.replace(record, request="", reply="")
             self._events.publish("turn", update_id=record.update_id, turn=short)
 
     def find(self, update_id: int) -> LogEntry | None:
-        """Give what is known of an update. None: nothing."""
+        """Return the entry of an update, or None if it is unknown."""
         return self._entries.get(update_id)
 
     def rows(self, limit: int, before: int | None = None) -> list[UpdateRow]:
-        """List the newest updates, the newest one last.
+        """Return the newest updates, oldest first.
 
         Args:
-            limit: how many at most.
-            before: only such that are older than this one.
+            limit: the maximum number of updates.
+            before: only return updates older than this one.
         """
         newest_first = iter(reversed(self._entries))
         if before is not None:

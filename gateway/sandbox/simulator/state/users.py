@@ -1,4 +1,4 @@
-"""The users who talk to the bot, and the chats in which they do."""
+"""The users who talk to the bot, and their chats."""
 
 from msgspec import Struct
 
@@ -6,13 +6,13 @@ from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 MAX_USERS = 100
-"""Users at most: more do not fit beside each other on any page."""
+"""Default maximum number of users; a page cannot show more of them."""
 MAX_USER_ID = 2**52 - 1
 """Telegram promises that ids have no more than 52 bits."""
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A user, as Telegram's User object has it."""
+    """A user, with the fields of Telegram's User object."""
 
     id: int
     first_name: str
@@ -25,10 +25,10 @@ class Users:
     """The users by their ids.
 
     Args:
-        limit: how many there may be.
+        limit: the maximum number of users.
 
     Attributes:
-        blocked: users who blocked the bot. May hold any id.
+        blocked: the ids of users who blocked the bot, which need not be known users.
     """
 
     def __init__(self, events: EventStream, limit: int = MAX_USERS) -> None:
@@ -56,29 +56,30 @@ class Users:
             self._users[user.id] = user
 
     def find(self, user_id: int) -> User | None:
-        """Give a user. None: there is no such user here."""
+        """Return a user, or None if the id is unknown."""
         return self._users.get(user_id)
 
     def views(self) -> list[Parameters]:
-        """List the users, and whether they blocked the bot."""
+        """Return the users, and whether they blocked the bot."""
         return [self.view(user) for user in self._users.values()]
 
     def view(self, user: User) -> Parameters:
-        """Show a user, and whether the bot is blocked."""
+        """Return a user's fields, and whether they blocked the bot."""
         return _fields(user) | {"blocked": user.id in self.blocked}
 
     def add(
         self, first_name: str, language_code: str, user_id: int | None = None
     ) -> User:
-        """Make a new user, who has not blocked the bot.
+        """Add a user, who has not blocked the bot.
 
         Args:
             first_name: the name.
             language_code: the language of the user's app.
-            user_id: takes the place of the user who has it. None: the next free one.
+            user_id: the id; an existing user with it is replaced. None for the next
+                free one.
 
         Raises:
-            OverflowError: there are enough.
+            OverflowError: the maximum number of users is reached.
         """
         if user_id is None:
             user_id = max(self._users) + 1
@@ -99,7 +100,7 @@ class Users:
         self._events.publish("user", user=self.view(user))
 
     def chat(self, chat_id: int) -> Parameters:
-        """Make Telegram's Chat object: the private chat of a user, or a group."""
+        """Return Telegram's Chat object of a private chat or a group."""
         if chat_id < 0:
             kind = "supergroup" if chat_id <= -1_000_000_000_000 else "group"
             return {"id": chat_id, "title": f"Group {-chat_id}", "type": kind}
@@ -123,5 +124,5 @@ def _fields(user: User) -> Parameters:
 
 
 def sender(user: User) -> Parameters:
-    """Make Telegram's User object of who sent something."""
+    """Return Telegram's User object of a sender."""
     return {"id": user.id, "is_bot": False, **_fields(user)}

@@ -1,4 +1,4 @@
-"""The bot's webhook, as setWebhook makes it and getWebhookInfo shows it."""
+"""The bot's webhook, as set by setWebhook and returned by getWebhookInfo."""
 
 import time
 
@@ -7,11 +7,11 @@ from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 
 class Webhook:
-    """Where updates are sent, and which of them.
+    """The webhook settings of the bot.
 
     Attributes:
-        info: what getWebhookInfo gives back.
-        secret_token: sent along with each update. Empty: none.
+        info: the result of getWebhookInfo.
+        secret_token: sent with each update; an empty string if there is none.
     """
 
     def __init__(self) -> None:
@@ -25,17 +25,17 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """The address. Empty: none."""
+        """The URL, or an empty string if there is none."""
         return str(self.info["url"])
 
     def set(self, parameters: Parameters) -> bool:
-        """Carry out setWebhook.
+        """Execute setWebhook.
 
         Returns:
-            True if it is another one now; its errors are forgotten then.
+            Whether the settings changed; a change also clears the last error.
 
         Raises:
-            ApiError: Telegram would refuse it; the old one stays.
+            ApiError: the parameters are invalid; the settings stay as they were.
         """
         if not parameters.get("url"):
             return self.delete()
@@ -50,14 +50,14 @@ class Webhook:
         return True
 
     def hold_back(self, parameters: Parameters, now: float) -> None:
-        """Allow setWebhook once a second (telegram-bot-api: Client.cpp).
+        """Limit setWebhook to once a second (telegram-bot-api: Client.cpp).
 
         Args:
-            parameters: of the call; one without an address is always allowed.
-            now: the time in seconds, of a clock that never goes back.
+            parameters: of the call; one without a URL is always allowed.
+            now: the time of a monotonic clock, in seconds.
 
         Raises:
-            ApiError: it is too early; other faults of the call are not looked at.
+            ApiError: it is too early; this is checked before the other parameters.
         """
         if not parameters.get("url"):
             return
@@ -67,10 +67,10 @@ class Webhook:
         self._next_set_at = now + 1
 
     def delete(self) -> bool:
-        """Forget the address and its errors; what it wanted to hear stays.
+        """Remove the URL and the last error, but keep the allowed updates.
 
         Returns:
-            True if there was one.
+            Whether there was a webhook.
         """
         had_one = bool(self.url)
         kept = {"has_custom_certificate", "pending_update_count", "allowed_updates"}
@@ -80,7 +80,7 @@ class Webhook:
         return had_one
 
     def allow(self, parameters: Parameters) -> None:
-        """Note which kinds of updates are wanted, if a call says so."""
+        """Set the allowed update types, if the call has this parameter."""
         allowed = setup_rules.allowed_updates(parameters)
         if allowed is not None:
             self.info.pop("allowed_updates", None)
@@ -88,16 +88,16 @@ class Webhook:
             self.info["allowed_updates"] = allowed
 
     def wants(self, kind: str) -> bool:
-        """Tell whether updates of this kind are delivered."""
+        """Return whether updates of this type are delivered."""
         allowed = self.info.get("allowed_updates")
         return kind in allowed if allowed else kind not in setup_rules.OPT_IN_TYPES
 
     def fail(self, message: str) -> None:
-        """Note why an update could not be delivered. It stays after the recovery."""
+        """Record why a delivery failed. The error stays after the recovery."""
         self.info["last_error_date"] = int(time.time())
         self.info["last_error_message"] = message
 
 
 def drops_pending(parameters: Parameters) -> bool:
-    """Tell whether a call throws away what was not delivered yet."""
+    """Return whether a call drops the pending updates."""
     return rules.is_true(parameters.get("drop_pending_updates"))
