@@ -1,10 +1,10 @@
-"""Starts the sandbox: a Bot API simulator with its page, sample services, the gateway.
+"""Runs the sandbox: the simulator with its page, the sample services and the gateway.
 
-What users do on the page reaches the gateway by its webhook; see `stack.py` for what
-the gateway is told.
+Actions of users on the page reach the gateway by its webhook; see `stack.py` for the
+settings of the gateway.
 
-Concurrency: one task. It starts the parts in order and stops them in reverse; see
-`subprocesses.py` for how a child ends. The first signal stops the sandbox, the second
+Concurrency: one task. It starts the processes in order and stops them in reverse; see
+`subprocesses.py` for how a process ends. The first signal stops the sandbox, the second
 one kills it.
 """
 
@@ -44,20 +44,20 @@ async def run_sandbox(
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
     Args:
-        services: the names of all routed services, as in their settings. Those that
-            are no samples may have a target in the environment.
-        port: where the gateway takes updates.
-        ops_port: where the gateway shows its metrics.
-        simulator_port: where the Bot API simulator answers.
-        samples_port: where the sample services answer; another one is taken if a
-            target has it.
-        host: the address for all of them, which must be loopback.
-        targets: addresses of services that take the place of samples.
-        secrets: what the parts share. None: random ones.
+        services: the names of all routed services, as in their settings. Services
+            without a sample may have a target in the environment.
+        port: the port of the gateway's webhook.
+        ops_port: the port of the gateway's metrics.
+        simulator_port: the port of the Bot API simulator.
+        samples_port: the port of the sample services; a free one is used if a target
+            has this port.
+        host: the address to listen on, which must be loopback.
+        targets: addresses of services that replace samples.
+        secrets: the shared secrets, or None for random ones.
 
     Returns:
-        The exit code: 0 after a signal, 1 if a part ended by itself or did not start,
-        2 if a port or the host cannot be used.
+        The exit code: 0 after a signal, 1 if a process ended by itself or did not
+        start, 2 if a port or the host cannot be used.
     """
     if host not in {LOOPBACK, "localhost"}:
         sys.stderr.write(
@@ -91,7 +91,7 @@ async def run_sandbox(
 
 
 def _fault(ports: Ports) -> str:
-    """Tell which port cannot be used. Empty: all can."""
+    """Return which port cannot be used, or "" if all can."""
     numbers = {
         "gateway": ports.gateway,
         "metrics": ports.ops,
@@ -106,7 +106,7 @@ def _fault(ports: Ports) -> str:
 
 @contextmanager
 def on_signals(children: Subprocesses) -> Iterator[None]:
-    """Let signals stop the children inside of the block."""
+    """Stop the subprocesses on signals within the block."""
     loop = asyncio.get_running_loop()
     # SIGHUP comes when the terminal is closed.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Where the sandbox's services are, and which ports can be used."""
+"""The addresses of the sandbox's services, and checks of ports."""
 
 import contextlib
 import os
@@ -9,23 +9,23 @@ from gateway.domain.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 SAMPLES = {"CONVERSATION", "MATCHING", "NOTIFICATION", "PROFILE"}
-"""The services that are started here; where they are is not taken from outside."""
+"""The sample services; their addresses are not read from the environment."""
 
 _OF_CALLS = ("STREAMING", "STREAM_TIMEOUT", "TIMEOUT")
 
 
 def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, str]:
-    """Read where a developer's own services are.
+    """Parse the addresses of a developer's own services.
 
     Args:
-        given: such as "conversation=localhost:50051".
+        given: values such as "conversation=localhost:50051".
         services: the names of all routed services, as in their settings.
 
     Returns:
-        The addresses by the names of the services.
+        The addresses by service name.
 
     Raises:
-        ConfigurationError: a name is unknown, or something is no address.
+        ConfigurationError: a name is unknown, or an address is malformed.
     """
     targets = {}
     faults = []
@@ -46,12 +46,15 @@ def read_targets(given: Iterable[str], services: Collection[str]) -> dict[str, s
 def resolve_targets(
     services: Collection[str], samples_port: int, targets: Mapping[str, str]
 ) -> dict[str, str]:
-    """Tell where services are: the samples here, others where the developer says.
+    """Return the addresses of all services.
+
+    Services without a target in `targets` or, unless they are samples, in the
+    environment are called at the port of the samples.
 
     Args:
         services: the names of all routed services.
-        samples_port: where the samples are.
-        targets: what the developer said; the environment counts for what is no sample.
+        samples_port: the port of the sample services.
+        targets: the addresses that the developer passed, by service name.
     """
     places = dict.fromkeys(services, f"{LOOPBACK}:{samples_port}")
     for name in set(services) - SAMPLES:
@@ -60,17 +63,17 @@ def resolve_targets(
 
 
 def call_settings(services: Collection[str]) -> dict[str, str]:
-    """Give what the environment says of how services are called, samples too.
+    """Return the call settings of all services from the environment.
 
     Args:
-        services: their names, as in their settings.
+        services: the names of the services, as in their settings.
     """
     names = [f"{name}_{setting}" for name in services for setting in _OF_CALLS]
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def free_ports(count: int) -> list[int]:
-    """Find different ports that nobody listens on."""
+    """Return different free ports."""
     with contextlib.ExitStack() as open_probes:
         probes = [open_probes.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -79,7 +82,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def port_problem(port: int) -> str:
-    """Tell why a port cannot be listened on. Empty: it can."""
+    """Return why a port cannot be listened on, or "" if it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

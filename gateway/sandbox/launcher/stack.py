@@ -1,9 +1,9 @@
-"""Starts the parts of a sandbox, each one when the one before it answers.
+"""Starts the simulator, the sample services and the gateway, one after the other.
 
-The simulator runs in this process, the sample services and the gateway are its
-children. All of them listen on loopback only. Of the user's own settings
-only how services are called reaches the gateway, and nothing of a file `.env`, so that
-no real bot is touched.
+The simulator runs in this process, the sample services and the gateway are
+subprocesses. All of them listen on loopback only. Of the developer's own settings only
+the call settings of services reach the gateway, and nothing of a file `.env`, so that
+no real bot is affected.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state.users import MAX_USERS
 
 _INHERITED_VARIABLES = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
-"""What children see of the environment: no settings, and no proxy between them."""
+"""The environment variables of subprocesses: no settings, and no proxy."""
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """What lets one part know another; random, so that no page elsewhere knows it.
+    """The secrets between the processes; random, so that no foreign page knows them.
 
     Attributes:
-        token: of a bot that does not exist.
+        token: the token of a bot that does not exist.
         webhook: the webhook's secret.
-        turns: the key with which the gateway tells what it does.
+        turns: the key with which the gateway posts its traces.
     """
 
     token: str = field(default_factory=lambda: f"123456:{token_urlsafe(26)}")
@@ -40,13 +40,13 @@ class Secrets(Struct, frozen=True, kw_only=True):
 
 
 class Ports(Struct, frozen=True, kw_only=True):
-    """Where the parts listen.
+    """The ports of the sandbox.
 
     Attributes:
-        gateway: where it takes updates.
-        ops: where it shows its metrics.
-        simulator: where the Bot API simulator answers.
-        samples: where the sample services answer.
+        gateway: the port of the gateway's webhook.
+        ops: the port of the gateway's metrics.
+        simulator: the port of the Bot API simulator.
+        samples: the port of the sample services.
     """
 
     gateway: int
@@ -56,7 +56,7 @@ class Ports(Struct, frozen=True, kw_only=True):
 
     @property
     def gateway_url(self) -> str:
-        """The gateway's address."""
+        """The gateway's base URL."""
         return f"http://{LOOPBACK}:{self.gateway}"
 
 
@@ -70,18 +70,18 @@ async def run_stack(
     settings: Mapping[str, str] | None = None,
     most_users: int = MAX_USERS,
 ) -> AsyncIterator[Simulator]:
-    """Run the parts inside of the block; they stop in reverse.
+    """Run the sandbox within the block; its processes stop in reverse order.
 
     Args:
-        children: get the sample services and the gateway.
-        ports: where the parts listen.
-        places: where each service is.
-        secrets: what the parts share. None: random ones.
-        settings: of the gateway, for what the environment does not say.
-        most_users: how many users there may be.
+        children: runs the sample services and the gateway.
+        ports: the ports to listen on.
+        places: the address of each service.
+        secrets: the shared secrets, or None for random ones.
+        settings: default settings of the gateway; the environment overrides them.
+        most_users: the maximum number of users.
 
     Raises:
-        ProcessExited: a part did not start.
+        ProcessExited: a process did not start.
         StopRequested: a signal came before all of them had started.
     """
 
@@ -119,7 +119,7 @@ async def run_stack(
         )
         environment = {
             **kept,
-            "ENV_FILE": "",  # a file .env may hold the token of a real bot
+            "ENV_FILE": "",  # a file .env may contain the token of a real bot
             "TELEGRAM_BOT_TOKEN": secrets.token,
             "TELEGRAM_WEBHOOK_SECRET": secrets.webhook,
             "TELEGRAM_API_URL": api_url,

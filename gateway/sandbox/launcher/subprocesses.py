@@ -1,8 +1,8 @@
-"""Processes that the sandbox starts beside itself.
+"""Subprocesses of the sandbox.
 
-Concurrency: one task starts, watches and ends them. Each has a process group of its
-own, so that Ctrl-C in a terminal does not reach it: the sandbox ends them one after the
-other. Their output goes where the sandbox's goes.
+Concurrency: one task starts, watches and stops them. Each has a process group of its
+own, so that Ctrl-C in a terminal does not reach it: the sandbox stops them one after
+the other. They inherit the sandbox's output.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 START_SECONDS = 30.0
-"""How long a child may take until it answers; a slow laptop needs about five."""
+"""Timeout until a process is ready; a slow laptop needs about five seconds."""
 STOP_SECONDS = 10.0
-"""How long a child may take to end. Then it is killed."""
+"""Timeout until a process has ended; after it the process is killed."""
 _POLL_SECONDS = 0.05
 _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 class ProcessExited(Exception):
-    """A child ended by itself or did not start. The message is for a person."""
+    """A process ended by itself or did not start. The message is for people."""
 
 
 class StopRequested(Exception):
-    """A signal came while a child was still starting."""
+    """A signal requested the stop of the sandbox."""
 
 
 class Subprocesses:
-    """The processes, by name, in the order in which they were started.
+    """The running processes by name, in the order in which they were started.
 
     Args:
-        output: the file descriptor that gets their output. None: the sandbox's own.
+        output: the file descriptor for their output, or None for the sandbox's own.
     """
 
     def __init__(self, output: int | None = None) -> None:
@@ -47,7 +47,7 @@ class Subprocesses:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End `watch`; called again, kill the children at once."""
+        """End `watch`; a second call kills the processes at once."""
         if self._stop.is_set():
             for process in self._processes.values():
                 _signal(process, signal.SIGKILL)
@@ -61,17 +61,17 @@ class Subprocesses:
         environment: Mapping[str, str],
         ready: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[None]:
-        """Run a Python module as a child inside of the block.
+        """Run a Python module as a subprocess within the block.
 
         Args:
-            name: what messages call it.
+            name: its name in messages.
             arguments: the module and its arguments.
-            environment: all that it sees of the environment.
-            ready: tells whether it answers.
+            environment: its complete environment.
+            ready: returns whether it is ready.
 
         Raises:
-            ProcessExited: it ended, or did not answer in time.
-            StopRequested: a signal came before it answered.
+            ProcessExited: it ended, or was not ready in time.
+            StopRequested: a signal came before it was ready.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -95,17 +95,17 @@ class Subprocesses:
         """Wait for `stop`.
 
         Raises:
-            ProcessExited: a child ended by itself.
+            ProcessExited: a process ended by itself.
         """
         with contextlib.suppress(StopRequested):
             await self.run_during(asyncio.Event().wait())
 
     async def run_during(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something while the children run, and give its result.
+        """Run `work` while the processes run, and return its result.
 
         Raises:
-            ProcessExited: a child ended by itself; the work was cancelled.
-            StopRequested: a signal came; the same.
+            ProcessExited: a process ended by itself; the work was cancelled.
+            StopRequested: a signal came; the work was cancelled.
         """
         working = asyncio.create_task(work, name="work")
         others = [
@@ -165,6 +165,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """Give what lets Linux end a new process if the sandbox is killed."""
+    """Return a hook that makes Linux end the process with the sandbox, or None."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     return partial(prctl, _SET_PARENT_DEATH_SIGNAL, signal.SIGTERM) if prctl else None

@@ -1,6 +1,6 @@
-"""Plays scenarios: what users do and what they should see, written in small files.
+"""Scenario tests: YAML files with actions of users and the expected reactions.
 
-`parser.py` reads a file, `steps.py` has what can stand in one, `player.py` plays it
-on a simulator, and `runner.py` starts the parts of a sandbox around that. The
-files beside them are examples.
+`parser.py` parses a file, `steps.py` defines the steps, `player.py` plays a scenario on
+a simulator, and `runner.py` runs scenarios in a sandbox. The YAML files here are
+examples.
 """

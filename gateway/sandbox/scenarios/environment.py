@@ -1,6 +1,6 @@
-"""Where a scenario is played: its users on a simulator, and waiting for what happens.
+"""The environment of a scenario: its users on a simulator, and waiting for events.
 
-Concurrency: the task that plays, and inside of `open` one that takes the simulator's
+Concurrency: the task that plays and, within `open`, one that takes the simulator's
 events. The first one waits only here, in `until` and `pace`, and is woken by the
 second.
 """
@@ -24,18 +24,18 @@ _PREFIX = len(b"data: ")
 
 
 class StepFailed(Exception):
-    """A step did not come true. The message is for a person, in one or more lines."""
+    """A step failed. The message is for people, in one or more lines."""
 
 
 class Participant(Struct, eq=False):
     """A user of a scenario.
 
     Attributes:
-        name: as in the file.
-        id: Telegram's.
-        observed: what this user has seen.
-        since: messages of the chat up to this one are older than the scenario.
-        update_id: of what this user did last. None: nothing the bot wants to know.
+        name: the name in the file.
+        id: Telegram's user id.
+        observed: the messages that this user has seen.
+        since: the last message of the chat before the scenario began.
+        update_id: the update of the user's last action, or None if there was none.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Environment:
     """One scenario's view of a simulator.
 
     Args:
-        pace: seconds that must lie between two doings of one user.
+        pace: minimum seconds between two actions of one user.
 
     Attributes:
-        user_actions: what users do.
-        within: seconds that the current step may wait.
+        user_actions: the actions of users.
+        within: the timeout of the current step in seconds.
     """
 
     def __init__(self, simulator: Simulator, pace: float) -> None:
@@ -67,10 +67,10 @@ class Environment:
         self._last: int | None = None
 
     async def enter(self, name: str, language: str, user_id: int) -> None:
-        """Let a user come in.
+        """Add a user.
 
         Raises:
-            InvalidInput: there are enough users.
+            InvalidInput: there are too many users.
         """
         await self.user_actions.add_user(name[:1].upper() + name[1:], language, user_id)
         earlier = self._simulator.messages(user_id)
@@ -79,12 +79,12 @@ class Environment:
         self._people[name] = person
 
     def person(self, name: str) -> Participant:
-        """Give a user who came in."""
+        """Return an added user."""
         return self._people[name]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """See what happens inside of the block."""
+        """Follow the events within the block."""
         with self._simulator.events.listen(self._lose) as listener:
             taking = asyncio.create_task(self._take(listener), name="events")
             try:
@@ -94,13 +94,13 @@ class Environment:
                 await asyncio.gather(taking, return_exceptions=True)
 
     async def until(self, condition: Callable[[], bool], within: float) -> bool:
-        """Wait until a condition holds; it is tried whenever something happens.
+        """Wait until a condition is true; it is checked after each event.
 
         Returns:
-            Whether it does. It is not tried again after it held.
+            Whether it became true. It is not checked again after that.
 
         Raises:
-            StepFailed: more happened than could be watched.
+            StepFailed: there were too many events to follow.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -113,13 +113,13 @@ class Environment:
         return False
 
     async def pace(self, person: Participant) -> None:
-        """Wait until a user does the next thing: people are not as fast as programs.
+        """Wait until a user may act again: people are not as fast as programs.
 
-        It counts from when the gateway took what the user did last, because the
-        gateway's limit counts from there, too.
+        The pause begins when the gateway accepted the user's last update, because the
+        gateway's rate limit counts from there, too.
 
         Raises:
-            StepFailed: the gateway has not taken it yet.
+            StepFailed: the gateway has not accepted it yet.
         """
         entry = self.entry(person.update_id)
         if not entry or not self._pace:
@@ -134,20 +134,20 @@ class Environment:
         await asyncio.sleep(taken + self._pace - time.time())
 
     def note_update(self, person: Participant, update_id: int | None) -> None:
-        """Note what a user did last."""
+        """Record the update of a user's last action."""
         person.update_id = self._last = update_id
 
     def entry(self, update_id: int | None) -> LogEntry | None:
-        """Give what is known of an update."""
+        """Return the log entry of an update, or None."""
         return None if update_id is None else self._simulator.update_log.find(update_id)
 
     @property
     def last(self) -> LogEntry | None:
-        """What is known of the last update. None: there was none."""
+        """The log entry of the last update, or None."""
         return self.entry(self._last)
 
     def chat(self, person: Participant) -> list[Parameters]:
-        """List the messages of a user's chat since the scenario began."""
+        """Return the messages of a user's chat since the scenario began."""
         return [
             message
             for message in self._simulator.messages(person.id)

@@ -1,4 +1,4 @@
-"""What a user has seen of the bot, and what of it no step has looked at yet."""
+"""The messages that a user has seen, and which of them no step has matched yet."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gateway.sandbox.scenarios.patterns import Pattern
 from gateway.sandbox.simulator.validation.rules import Parameters
 
 KINDS = ("message", "edit", "toast", "alert")
-"""What a bot can show: a toast and an alert are answers to pressed buttons."""
+"""The kinds of reactions: toasts and alerts are answers to pressed buttons."""
 MEDIA = (
     "animation",
     "audio",
@@ -18,18 +18,18 @@ MEDIA = (
     "video",
     "voice",
 )
-"""What a message of the bot can be besides a text."""
+"""The media that a message of the bot can have."""
 _LAST = 6
-"""Messages of a chat that a report shows."""
+"""Number of messages of a chat in a report."""
 _TEXT_LIMIT = 300
 
 
 class _Shown(Struct, frozen=True):
-    """Something that came.
+    """A reaction of the bot.
 
     Attributes:
-        text: of the message or the answer, or the caption.
-        media: what the message is besides.
+        text: the text or caption of the message, or the text of the answer.
+        media: the media of the message.
     """
 
     text: str
@@ -37,14 +37,14 @@ class _Shown(Struct, frozen=True):
 
 
 class ObservedMessages:
-    """Collects what comes. A step that finds something has looked at all before it."""
+    """Collects reactions. A match also consumes all earlier ones of its kind."""
 
     def __init__(self) -> None:
         self._came: dict[str, list[_Shown]] = {kind: [] for kind in KINDS}
         self._looked: dict[str, int] = dict.fromkeys(KINDS, 0)
 
     def observe(self, user: int, event: Parameters) -> None:
-        """Note an event of the simulator, if it shows something to a user."""
+        """Record an event of the simulator if the user can see it."""
         if event["type"] == "answer" and event["user_id"] == user:
             kind = "alert" if event["show_alert"] else "toast"
             self._came[kind].append(_Shown(event["text"]))
@@ -56,12 +56,12 @@ class ObservedMessages:
                 self._came[kind].append(_Shown(text_of(message), media))
 
     def take_match(self, kind: str, pattern: Pattern, media: str = "") -> bool:
-        """Find what looks like this among what no step has looked at.
+        """Consume the first new reaction that matches, and return whether there is one.
 
         Args:
             kind: message, edit, toast or alert.
-            pattern: the text, or the caption.
-            media: what a message is besides. Empty: anything.
+            pattern: the pattern of the text or the caption.
+            media: the required media, or an empty string for any.
         """
         for index in range(self._looked[kind], len(self._came[kind])):
             shown = self._came[kind][index]
@@ -71,7 +71,7 @@ class ObservedMessages:
         return False
 
     def unseen(self) -> list[str]:
-        """List what no step has looked at. A button's bare answer shows nothing."""
+        """Return the unmatched reactions, except for answers without a text."""
         return [
             f"{kind}: {_in_brackets(shown.media)}{_short(shown.text)}"
             for kind, came in self._came.items()
@@ -85,22 +85,22 @@ def _in_brackets(media: frozenset[str]) -> str:
 
 
 def text_of(message: Parameters) -> str:
-    """Give the text of a message, or its caption."""
+    """Return the text of a message, or its caption."""
     return str(message.get("text", message.get("caption", "")))
 
 
 def buttons_of(message: Parameters) -> list[dict[str, Any]]:
-    """List the buttons under a message."""
+    """Return the buttons under a message."""
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return [button for row in rows for button in row]
 
 
 def describe(chat: list[Parameters], name: str) -> list[str]:
-    """Show the last messages of a chat, as lines.
+    """Return the last messages of a chat as lines.
 
     Args:
-        chat: its messages.
-        name: what the user is called.
+        chat: the messages.
+        name: the name of the user.
     """
     lines = [f"... {len(chat) - _LAST} earlier"] if len(chat) > _LAST else []
     for message in chat[-_LAST:]:

@@ -1,4 +1,4 @@
-"""Reads the files of scenarios and finds all that is wrong with them, at once."""
+"""Parses scenario files and collects all problems in them."""
 
 import difflib
 import re
@@ -14,9 +14,9 @@ from gateway.sandbox.scenarios.yaml_loader import YamlDocument, line
 from gateway.sandbox.simulator.state.users import MAX_USER_ID
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
-"""How long a step may wait until what it says is true."""
+"""Default timeout of a step."""
 DEFAULT_PACE_SECONDS = 1.0
-"""How long a user takes between two doings: the gateway serves one a second."""
+"""Default pause between two actions of a user: the gateway serves one a second."""
 
 _FIELDS = ("name", "users", "timeout", "pace", "steps")
 _NAME = re.compile(r"[^\W\d_][\w-]{0,63}")
@@ -24,10 +24,10 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
-    """Read files.
+    """Parse scenario files.
 
     Raises:
-        ConfigurationError: all that is wrong with all of them.
+        ConfigurationError: with the problems of all files.
     """
     scenarios = []
     faults: list[str] = []
@@ -46,10 +46,10 @@ def read_scenarios(paths: Iterable[Path]) -> list[Scenario]:
 
 
 def read_scenario(path: str, text: str) -> Scenario:
-    """Read the text of a file.
+    """Parse the text of a scenario file.
 
     Raises:
-        ConfigurationError: all that is wrong with it.
+        ConfigurationError: with all problems of the file.
     """
     document = YamlDocument(path)
     root = document.compose(text)
@@ -82,7 +82,7 @@ def _seconds(document: YamlDocument, node: Node | None, default: float) -> float
 
 
 def _users(document: YamlDocument, node: Node | None) -> list[User]:
-    """Read a list of names, or a map of them to ids or to id and language."""
+    """Parse a list of names, or a map of names to ids or to id and language."""
     users: list[User] = []
     if isinstance(node, MappingNode):
         for name, (key, value) in document.pairs(node).items():
@@ -127,7 +127,7 @@ def _language(given: str | None) -> str:
 def _step(
     document: YamlDocument, node: Node, users: Collection[str], within: float
 ) -> Step | None:
-    """Read `ada says: hello`, also with a line `within: 10s` below it."""
+    """Parse a step such as `ada says: hello`, optionally with `within: 10s`."""
     value: Node | None = None
     key = node
     if not isinstance(node, ScalarNode):
@@ -157,7 +157,7 @@ def _step(
 
 
 def _hint(phrase: str, users: Collection[str]) -> str:
-    """Say what may have been meant, or what there is."""
+    """Return the closest known step, or all of them."""
     known = [f"{user} {verb}" for user in users for verb in USER_STEPS] + list(
         GLOBAL_STEPS
     )

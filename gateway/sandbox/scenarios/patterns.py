@@ -1,4 +1,4 @@
-"""What a text should look like."""
+"""Patterns of expected texts."""
 
 import re
 
@@ -8,23 +8,23 @@ _PARTS = re.compile(r"\\\*|\*|\\|[^*\\]+")
 
 
 class Pattern(Struct, frozen=True):
-    """A whole text, in which `*` stands for anything, also for nothing.
+    """A pattern of a complete text, in which `*` matches any text, also an empty one.
 
     Attributes:
-        words: as it was written.
-        expression: the same as a regular expression.
+        words: the pattern as written.
+        expression: the equivalent regular expression.
     """
 
     words: str
     expression: re.Pattern[str]
 
     def matches(self, text: str) -> bool:
-        """Tell whether a text looks like this; space around it does not count."""
+        """Return whether a text matches; surrounding space is ignored."""
         return bool(self.expression.fullmatch(text.strip()))
 
 
 def parse_pattern(words: str) -> Pattern:
-    r"""Make a pattern from words; `\*` is a real asterisk."""
+    r"""Parse a pattern; `\*` matches an asterisk."""
     parts = (_expression(part) for part in _PARTS.findall(words.strip()))
     return Pattern(words, re.compile("".join(parts), re.DOTALL))
 

@@ -1,4 +1,4 @@
-"""Plays scenarios on a simulator and notes what came of each step."""
+"""Plays scenarios on a simulator and records the result of each step."""
 
 import itertools
 import random
@@ -15,14 +15,14 @@ from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 
 
 class StepResult(Struct, kw_only=True):
-    """What came of a step.
+    """The result of a step.
 
     Attributes:
-        line: where it stands in the file.
-        words: what stands there.
+        line: its line in the file.
+        words: its text in the file.
         result: ok, failed or skipped.
-        seconds: how long it took.
-        why: of a failed one: what was wrong, and what was seen instead, as lines.
+        seconds: the duration.
+        why: for a failed step, the lines with the reason and the observed messages.
     """
 
     line: int
@@ -33,13 +33,13 @@ class StepResult(Struct, kw_only=True):
 
 
 class Report(Struct, kw_only=True):
-    """What came of a scenario.
+    """The results of a scenario.
 
     Attributes:
-        path: its file.
-        name: what it shows.
-        seconds: how long it took.
-        steps: what came of each step.
+        path: the path of the file.
+        name: the title.
+        seconds: the duration.
+        steps: the result of each step.
     """
 
     path: str
@@ -49,12 +49,12 @@ class Report(Struct, kw_only=True):
 
     @property
     def failed(self) -> StepResult | None:
-        """The step that failed. None: all is well."""
+        """The step that failed, or None."""
         return next((step for step in self.steps if step.result == "failed"), None)
 
 
 def new_ids() -> Iterator[int]:
-    """Give ids of users whom no service has met in an earlier run."""
+    """Return user ids that no service knows from an earlier run."""
     first = random.randrange(2 * 10**9, 9 * 10**9)  # noqa: S311 - no secret
     return itertools.count(first)
 
@@ -63,9 +63,9 @@ async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> 
     """Play a scenario up to the first step that fails.
 
     Args:
-        scenario: what to play.
-        simulator: where; a bot must take its updates.
-        ids: for users who have none.
+        scenario: the scenario to play.
+        simulator: the simulator; a bot must receive its updates.
+        ids: ids for users without one.
     """
     began = time.monotonic()
     played = [StepResult(line=step.line, words=step.words) for step in scenario.steps]
@@ -102,7 +102,7 @@ async def _play(step: Step, environment: Environment, note: StepResult) -> None:
 
 
 def _describe_scene(environment: Environment, name: str) -> list[str]:
-    """Show what a user sees, and what became of the last update, as lines."""
+    """Return a user's chat and the outcome of the last update as lines."""
     person = environment.person(name)
     lines = [f"  {each}" for each in describe(environment.chat(person), name)]
     lines.insert(0, f"the chat of {name}:")

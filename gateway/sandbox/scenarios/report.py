@@ -1,4 +1,4 @@
-"""Shows what came of scenarios: for people, as JSON, and as JUnit's XML for CI."""
+"""Reports of scenarios: as text, as JSON, and as JUnit's XML for CI."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def as_lines(report: Report) -> Iterable[str]:
-    """Show one scenario to a person."""
+    """Yield the lines of a text report of one scenario."""
     yield f"{report.name}  ({report.path})"
     for step in report.steps:
         result = step.result.upper() if step.result == "failed" else step.result
@@ -24,7 +24,7 @@ def as_lines(report: Report) -> Iterable[str]:
 
 
 def summary(reports: Sequence[Report], seconds: float) -> str:
-    """Say in a line how it went."""
+    """Return a summary of one line."""
     failed = sum(1 for report in reports if report.failed)
     noun = "scenario" if len(reports) == 1 else "scenarios"
     went = f"{failed} failed" if failed else "all ok"
@@ -32,7 +32,7 @@ def summary(reports: Sequence[Report], seconds: float) -> str:
 
 
 def as_json(reports: Sequence[Report], seconds: float) -> bytes:
-    """Show all scenarios to a program."""
+    """Return the report of all scenarios as JSON."""
     scenarios = [
         {
             "file": report.path,
@@ -52,7 +52,7 @@ def as_json(reports: Sequence[Report], seconds: float) -> bytes:
 
 
 def as_junit(reports: Sequence[Report], seconds: float) -> bytes:
-    """Show all scenarios to CI: each one is a test case of one suite."""
+    """Return a JUnit report, with each scenario as a test case of one suite."""
     suite = ET.Element(
         "testsuite",
         name="telegram-gateway sandbox run",

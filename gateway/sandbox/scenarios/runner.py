@@ -1,8 +1,8 @@
-"""Plays files of scenarios against services: a team's end-to-end tests for its bot.
+"""Runs scenario files against services: a team's end-to-end tests for its bot.
 
-Concurrency: one task starts the parts, plays the scenarios one after the other in a
-task that ends with them, and stops the parts. A part that ends by itself, or a signal,
-ends the playing.
+Concurrency: one task starts the sandbox, plays the scenarios one after the other in a
+child task, and stops the sandbox. A process that ends by itself, or a signal, cancels
+the child task.
 """
 
 import sys
@@ -24,7 +24,7 @@ from gateway.sandbox.scenarios.scenario import Scenario
 from gateway.sandbox.server import Simulator
 
 _STANDARD_ERROR = 2
-"""Gets what the parts print: standard output is the report's."""
+"""Output of the subprocesses: standard output is only for the report."""
 _MOST_USERS = 100_000
 
 
@@ -39,16 +39,16 @@ async def run_scenarios(
     """Start a sandbox on free ports, play scenarios, and stop it.
 
     Args:
-        scenarios: what to play.
+        scenarios: the scenarios to play.
         services: the names of all routed services, as in their settings.
-        targets: addresses of services that take the place of samples.
-        json: a file for a report to programs.
-        junit: a file for a report to CI.
+        targets: addresses of services that replace samples.
+        json: the path of the JSON report, or None.
+        junit: the path of the JUnit report, or None.
 
     Returns:
-        The exit code: 0 if all went well, 1 if a scenario failed, if a part of the
-        sandbox ended or did not start, or if a report cannot be written, 130 after a
-        signal.
+        The exit code: 0 if all scenarios succeeded, 1 if a scenario failed, if a
+        process of the sandbox ended or did not start, or if a report cannot be
+        written, 130 after a signal.
     """
     began = time.monotonic()
     children = Subprocesses(_STANDARD_ERROR)
@@ -100,7 +100,7 @@ def _write(
     reports: Sequence[Report],
     seconds: float,
 ) -> bool:
-    """Write a report, if one is wanted. False: it cannot be written."""
+    """Write a report if it has a path, and return False if that fails."""
     if path:
         try:
             path.write_bytes(show(reports, seconds))

@@ -1,4 +1,4 @@
-"""A scenario: who takes part, and what happens in which order."""
+"""The data of a scenario: its users and steps."""
 
 from msgspec import Struct
 
@@ -6,12 +6,12 @@ from gateway.sandbox.scenarios.steps import Act
 
 
 class User(Struct, frozen=True):
-    """Who takes part.
+    """A user of a scenario.
 
     Attributes:
-        name: what the file calls the user.
-        id: Telegram's. None: somebody who is new to the bot.
-        language: of the user's app.
+        name: the name in the file.
+        id: Telegram's user id, or None for a user who is new to the bot.
+        language: the language of the user's app.
     """
 
     name: str
@@ -20,14 +20,14 @@ class User(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One thing that is done or waited for.
+    """An action or an expectation.
 
     Attributes:
-        line: where it stands in the file, from 1.
-        words: what stands there.
-        user: whose step it is. Empty: nobody's.
-        act: does it.
-        within: seconds that it may wait.
+        line: its line in the file, from 1.
+        words: its text in the file.
+        user: the name of its user, or an empty string if there is none.
+        act: performs the step.
+        within: the timeout in seconds.
     """
 
     line: int
@@ -38,14 +38,14 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
-    """A file.
+    """A parsed scenario file.
 
     Attributes:
-        path: where it is.
-        name: what it shows.
-        users: who takes part.
-        pace: seconds between two doings of one user.
-        steps: in order.
+        path: the path of the file.
+        name: the title.
+        users: the users.
+        pace: minimum seconds between two actions of one user.
+        steps: the steps in order.
     """
 
     path: str

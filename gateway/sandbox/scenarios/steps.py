@@ -1,8 +1,8 @@
-"""What can stand in a scenario: what users do, and what they should see.
+"""The steps of scenarios: actions of users, and what they should see.
 
-A verb reads what stands after its colon when the file is read, and acts when it is
-played. Reading raises ValueError with a message for a person; acting raises Failure,
-or BadInput of the desk.
+A verb parses the text after its colon when the file is parsed, and acts when the
+scenario is played. Parsing raises ValueError with a message for people; acting raises
+StepFailed or InvalidInput.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 T = TypeVar("T")
 
 Act = Callable[[Environment, str], Awaitable[None]]
-"""Does a step of the user with this name."""
+"""Performs a step for the user with this name."""
 Verb = Callable[[str | None], Act]
-"""Reads what stands after the colon (None: nothing) and gives what to do."""
+"""Parses the text after the colon, or None, and returns the step's action."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
@@ -32,7 +32,7 @@ _LONGEST = 600.0
 
 
 def duration(given: str | None) -> float:
-    """Read a time: `500ms`, `2s` or `1m`, at most ten minutes. Gives seconds."""
+    """Parse a time such as `500ms`, `2s` or `1m`, at most ten minutes, into seconds."""
     found = _DURATION.fullmatch(given or "")
     seconds = float(found[1]) * _UNITS[found[2]] if found else _LONGEST + 1
     if seconds > _LONGEST:
@@ -129,7 +129,7 @@ async def _block(
 async def _press(
     environment: Environment, person: Participant, button: Pattern
 ) -> None:
-    """Press the newest button with this text, or with this data."""
+    """Press the newest button with this text or data."""
     await environment.pace(person)
     message_id, pressed = await _find_button(environment, person, button)
     if "callback_data" not in pressed:
@@ -149,7 +149,7 @@ async def _see_button(
 async def _find_button(
     environment: Environment, person: Participant, button: Pattern
 ) -> tuple[int, Parameters]:
-    """Wait for the newest button with this text or data; give its message and it."""
+    """Wait for a button with this text or data; return its message id and itself."""
     found: list[tuple[int, Parameters]] = []
 
     def is_there() -> bool:
@@ -253,10 +253,10 @@ USER_STEPS: Mapping[str, Verb] = {
     "sees button": _verb(_pattern, _see_button),
     "sees nothing": _verb(_while, _see_nothing),
 }
-"""What stands after a user's name."""
+"""The steps that follow a user's name."""
 
 GLOBAL_STEPS: Mapping[str, Verb] = {
     "wait": _alone(duration, _wait),
     "expect outcome": _alone(partial(_one_of, frozenset(Outcome)), _expect),
 }
-"""What stands without a user."""
+"""The steps without a user."""

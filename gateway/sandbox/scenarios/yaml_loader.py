@@ -1,7 +1,7 @@
-"""A YAML file of the plainest kind: maps, lists and texts, and the lines they are in.
+"""A simple YAML document: maps, lists and texts, with their line numbers.
 
-Only the structure counts: every value is taken as the text that stands there, so that
-`no`, `1.0` and `2026-01-01` need no quotes.
+Values are not converted: every value is the text in the file, so that `no`, `1.0` and
+`2026-01-01` need no quotes.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class YamlDocument:
-    """Reads parts of one file and collects what is wrong with them."""
+    """Reads the nodes of one file and collects its problems."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -26,15 +26,15 @@ class YamlDocument:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong, in the order of the lines, each with file and line."""
+        """The problems in the order of the lines, each with file and line."""
         found = sorted(self._faults, key=lambda fault: fault[0])
         return [f"{self._path}:{number}: {words}" for number, words in found]
 
     def compose(self, text: str) -> Node | None:
-        """Read the structure. None: there is nothing in the file.
+        """Parse the structure and return the root node, or None if the file is empty.
 
         Raises:
-            ConfigurationError: it is no YAML.
+            ConfigurationError: the text is not valid YAML.
         """
         try:
             root: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -55,15 +55,15 @@ class YamlDocument:
         return root
 
     def fault(self, node: Node | None, words: str) -> None:
-        """Note what is wrong with a part. None: with the file."""
+        """Add a problem of a node, or of the file if `node` is None."""
         self._faults.append((line(node), words))
 
     def read(self, node: Node | None, read: Callable[[str | None], T]) -> T | None:
-        """Read a text. None: it was wrong, and that was noted.
+        """Parse the text of a node; on an error add a problem and return None.
 
         Args:
-            node: where it stands; there may be nothing.
-            read: gets the text, or None, and raises ValueError if it is wrong.
+            node: the node, or None if it is missing.
+            read: parses the text, or None, and raises ValueError if it is invalid.
         """
         if node and not isinstance(node, ScalarNode):
             self.fault(node, "needs a text here, no list or map")
@@ -76,7 +76,7 @@ class YamlDocument:
             return None
 
     def pairs(self, node: Node | None) -> dict[str, tuple[Node, Node]]:
-        """Read a map: its keys, each with where it stands and with its value."""
+        """Read a map: for each key its node and the node of its value."""
         if not isinstance(node, MappingNode):
             self.fault(node, "needs a map here: lines of the form `name: value`")
             return {}
@@ -91,7 +91,7 @@ class YamlDocument:
         return found
 
     def items(self, node: Node | None, name: str) -> list[Node]:
-        """Read a list, in which there must be something."""
+        """Read a list, which must not be empty."""
         if not isinstance(node, SequenceNode) or not node.value:
             self.fault(node, f"{name}: needs a list with something in it")
             return []
@@ -99,5 +99,5 @@ class YamlDocument:
 
 
 def line(node: Node | None) -> int:
-    """Tell the line of a part, from 1."""
+    """Return the line of a node, from 1."""
     return node.start_mark.line + 1 if node else 1

@@ -1,4 +1,4 @@
-"""The desk over HTTP: what users do, what happened, and the stream of events."""
+"""HTTP endpoints for actions of users, the update log, and the event stream."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -23,12 +23,12 @@ from gateway.sandbox.tracing.trace_model import UpdateTrace
 from gateway.sandbox.tracing.tracer import KEY_HEADER
 
 HEARTBEAT_SECONDS = 15.0
-"""A proxy or a browser that hears nothing for longer may take the stream for dead."""
+"""Interval of comments on an idle stream; proxies and browsers may close it else."""
 ROWS_LIMIT = 1_000
 
 
 class _Input(Struct, forbid_unknown_fields=True):
-    """A JSON object that somebody posted."""
+    """A posted JSON object."""
 
 
 class _Say(_Input):
@@ -85,11 +85,11 @@ class _Fault(FaultSettings, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 
 
 class Endpoints:
-    """The desk's addresses.
+    """The HTTP endpoints of the page.
 
     Args:
-        snapshot: gives all that a page shows when it is opened.
-        turns_key: what the gateway has to send with its turns. Empty: none are taken.
+        snapshot: returns the initial state for a page.
+        turns_key: the key for posting traces; an empty string rejects all of them.
     """
 
     def __init__(

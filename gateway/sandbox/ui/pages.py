@@ -1,4 +1,4 @@
-"""What the simulator shows to a person: the chat page, and texts for curl."""
+"""Pages for people: the chat page, and texts for curl."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,12 +11,12 @@ from gateway.sandbox.simulator.validation.rules import Parameters, number
 
 _DIRECTORY = Path(__file__).parent / "page"
 _LISTED = 100
-"""Calls that `/sent` shows at most."""
+"""Maximum number of calls that `/sent` returns."""
 _POLICY = (
-    # What a bot sends must not make the browser ask anybody else, nor run.
+    # Messages of a bot must not make the browser send requests or run scripts.
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; "
-    # In a frame, a page elsewhere could have the sandbox clicked unseen.
+    # In a hidden frame, a foreign page could trick users into clicking the sandbox.
     "frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -44,11 +44,11 @@ machine, and everything is forgotten when it ends.
 
 
 class Pages:
-    """The addresses for people.
+    """The routes for people.
 
     Args:
-        sent: gives the calls of the Bot API.
-        messages: gives what a chat shows.
+        sent: returns the calls of the Bot API.
+        messages: returns the messages of a chat.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ def _file(name: str) -> web.FileResponse | None:
 
 
 def chat_page(chat_id: int, messages: Iterable[Parameters]) -> str:
-    """Show a chat as text: each message with its number, content and buttons."""
+    """Return a chat as text: each message with its id, content and buttons."""
     shown = [_message(message) for message in messages]
     return "\n".join(shown) or f"Nothing was sent to chat {chat_id} yet.\n"
 
