@@ -1,4 +1,5 @@
 """A local Telegram: a Bot API simulator and sample services.
 
-Imports no other room.
+Only `gateway.cli.sandbox` and `gateway.traced_gateway` import it; the production path
+never does.
 """

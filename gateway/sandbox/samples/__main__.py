@@ -1,4 +1,4 @@
-"""The process: one gRPC server with the four services, on loopback only."""
+"""Runs one gRPC server with the four services, on loopback only."""
 
 import argparse
 import asyncio
@@ -26,11 +26,11 @@ from gateway.sandbox.samples.notification import Notification
 from gateway.sandbox.samples.profile import Profile
 
 GRACE_SECONDS = 5.0
-"""How long running calls may take after the signal to stop."""
+"""Grace period for running calls after the signal to stop."""
 
 
 def build_server() -> grpc.aio.Server:
-    """Make a server with the four services; it has no port yet."""
+    """Return a server with the four services, without a port."""
     # Without this option a second process could share the port unnoticed.
     options = [("grpc.so_reuseport", 0)]
     server = grpc.aio.server(interceptors=[IdempotencyInterceptor()], options=options)
@@ -42,7 +42,7 @@ def build_server() -> grpc.aio.Server:
 
 
 async def serve(host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the calls that are running."""
+    """Serve until SIGTERM or SIGINT, then finish the running calls."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -60,7 +60,7 @@ async def serve(host: str, port: int) -> None:
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(description="Sample services for the gateway.")
     parser.add_argument("--port", type=int, default=50051, help="0: any free port")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")

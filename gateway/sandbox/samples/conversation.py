@@ -1,4 +1,4 @@
-"""The conversation service: texts and attachments come here."""
+"""The conversation service: handles texts and attachments."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
 import asyncio
@@ -35,23 +35,23 @@ from gateway.sandbox.samples.replies import WORDS
 from gateway.sandbox.samples.sample_people import PEOPLE
 
 WORD_SECONDS = 0.2
-"""From one word of a streamed answer to the next, so that one can see it grow."""
+"""Pause between two words of a streamed reply, so that streaming is visible."""
 
 
 class Conversation(ConversationServiceServicer):
-    """Says back what it hears, and proposes people to meet."""
+    """Echoes messages, and proposes people to meet."""
 
     async def SendMessage(
         self, request: SendMessageRequest, context: ServicerContext[Any, Any]
     ) -> SendMessageResponse:
-        """Answer a message."""
+        """Reply to a message."""
         size = await count_bytes(request.message)
         return SendMessageResponse(reply=_answer(request.message, size))
 
     async def StreamMessage(
         self, request: StreamMessageRequest, context: ServicerContext[Any, Any]
     ) -> AsyncIterator[StreamMessageResponse]:
-        """Answer a message word by word, as somebody who writes; then with buttons."""
+        """Stream the reply word by word, and finish it with buttons."""
         size = await count_bytes(request.message)
         reply = _answer(request.message, size)
         for message in reply.messages[:1]:
@@ -83,7 +83,7 @@ def _say(text: str) -> Reply:
 
 
 def _propose() -> Reply:
-    """Propose two people. The buttons' data picks the rpcs of the matching service."""
+    """Propose two people; the buttons call rpcs of the matching service."""
     grace, linus = "u-grace", "u-linus"
     return Reply(
         messages=[
@@ -109,7 +109,7 @@ _ASKED = {
     "album": send_album,
     "document": send_document,
 }
-"""What is answered with something else than an echo."""
+"""The messages with special replies; all others are echoed."""
 
 
 def _buttons(data: dict[str, str]) -> InlineKeyboard:

@@ -1,8 +1,8 @@
-"""Acting once: a request that comes again gets the answer it got before.
+"""Idempotency: a repeated request gets the same response again.
 
 The gateway repeats a call after UNAVAILABLE and after a crash, always with the same
-`request_id`. A real service keeps that id where it keeps what the request changes, best
-in the same transaction; for an example memory is enough.
+`request_id`. A real service stores that id together with the changes of the request, in
+the same transaction if possible; for this example memory is enough.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from grpc.aio import ServerInterceptor
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 MAX_REMEMBERED = 10_000
-"""Answers that are kept; the oldest go first."""
+"""Maximum number of stored responses; the oldest are dropped first."""
 
 
 class IdempotencyInterceptor(ServerInterceptor):
-    """Stands before every unary rpc and lets each request through once.
+    """Executes each request of unary rpcs only once.
 
-    A repetition that comes while the first attempt still runs waits for that one's
-    answer. An attempt that failed is forgotten: the next one may do better.
+    A repeated request waits for the response of a running first attempt. A failed
+    attempt is forgotten, so that the next one is executed.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class IdempotencyInterceptor(ServerInterceptor):
         continuation: "Callable[[HandlerCallDetails], Awaitable[_Handler | None]]",
         handler_call_details: HandlerCallDetails,
     ) -> "_Handler | None":
-        """Put the memory before an rpc."""
+        """Wrap the handler of a unary rpc."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
@@ -43,11 +43,11 @@ class IdempotencyInterceptor(ServerInterceptor):
         act: Callable[[Any, Any], Any] = handler.unary_unary
 
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any rpc's
-            # Different rpcs may be called with the same id.
+            # Different rpcs may get the same id.
             key = (rpc, request.context.request_id)
             if key not in self._answers:
                 self._remember(key, asyncio.create_task(act(request, context)))
-            # The first attempt goes on when its caller has given up on it.
+            # The first attempt continues after its caller has given up.
             return await asyncio.shield(self._answers[key])
 
         return unary_unary_rpc_method_handler(

@@ -1,4 +1,4 @@
-"""The matching service: the buttons under a proposed person come here."""
+"""The matching service: handles the buttons under a proposed person."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
 from typing import Any
@@ -21,7 +21,7 @@ from gateway.sandbox.samples.sample_people import PEOPLE
 
 
 class Matching(MatchingServiceServicer):
-    """Brings users together with nobody, but says so nicely."""
+    """Confirms each decision, without matching anybody."""
 
     async def Connect(
         self, request: ConnectRequest, context: ServicerContext[Any, Any]
@@ -53,8 +53,8 @@ class Matching(MatchingServiceServicer):
 
 
 def _decided(target_user_id: str, text: str) -> Reply:
-    """Replace the proposal, and with it its buttons, by what was decided."""
-    # The data of a button comes from the user's app: anything can be in it.
+    """Return a reply that replaces the proposal and its buttons."""
+    # The data of a button comes from the user's app: do not trust it.
     name = PEOPLE.get(target_user_id)
     if name is None:
         gone = CallbackAnswer(text="This person is not here any more.", show_alert=True)

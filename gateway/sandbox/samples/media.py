@@ -1,4 +1,4 @@
-"""Files both ways: pictures that are made here, and what users attach."""
+"""Media in both directions: generated pictures, and attachments of users."""
 
 import struct
 import zlib
@@ -19,20 +19,20 @@ _SIDE = 128
 
 
 def send_photo() -> Reply:
-    """Send a photo with a caption."""
+    """Return a photo with a caption."""
     message = OutgoingMessage(text="A photo, made a moment ago.", media=[_photo(0)])
     return Reply(messages=[message])
 
 
 def send_album() -> Reply:
-    """Send three photos as one."""
+    """Return an album of three photos."""
     photos = [_photo(number) for number in range(len(_COLOURS))]
     message = OutgoingMessage(text="Three of a kind.", media=photos, album=True)
     return Reply(messages=[message])
 
 
 def send_document() -> Reply:
-    """Send a file."""
+    """Return a document."""
     report = Upload(
         content=b"day,steps\nMonday,7301\nTuesday,11200\n",
         file_name="steps.csv",
@@ -43,10 +43,10 @@ def send_document() -> Reply:
 
 
 async def count_bytes(message: IncomingMessage) -> int | None:
-    """Read the file that came with a message. None: there is none, or no address of it.
+    """Download the file of a message and return its size, or None without a URL.
 
     Raises:
-        aiohttp.ClientError: the gateway did not give it.
+        aiohttp.ClientError: the download failed.
     """
     kind = message.WhichOneof("attachment")
     file = getattr(getattr(message, kind), "file", None) if kind else None
@@ -68,7 +68,7 @@ def _photo(number: int) -> Media:
 
 
 def _png(red: int, green: int, blue: int) -> bytes:
-    """Paint a square of one colour that grows darker. RFC 2083."""
+    """Return a PNG (RFC 2083): a square with a gradient from a color to dark."""
     shades = (256 * 3 // 4 - line for line in range(_SIDE))
     lines = (
         b"\0" + bytes(part * shade // 192 for part in (red, green, blue)) * _SIDE

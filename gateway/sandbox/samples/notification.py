@@ -1,4 +1,4 @@
-"""The notification service: who wants to hear of news, and who can."""
+"""The notification service: preferences and reachability of users."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
 from typing import Any
@@ -18,7 +18,7 @@ from grpc.aio import ServicerContext
 
 
 class Notification(NotificationServiceServicer):
-    """Remembers, as long as it runs, who should be left in peace."""
+    """Stores in memory which users do not want notifications."""
 
     def __init__(self) -> None:
         self._switched_off: set[int] = set()
@@ -27,7 +27,7 @@ class Notification(NotificationServiceServicer):
     async def SetPreference(
         self, request: SetPreferenceRequest, context: ServicerContext[Any, Any]
     ) -> SetPreferenceResponse:
-        """Switch a user's notifications on or off; anything else shows how."""
+        """Turn a user's notifications on or off; other values return a help text."""
         user = request.context.telegram_user_id
         setting = request.setting.strip().lower()
         if setting == "off":
@@ -42,7 +42,7 @@ class Notification(NotificationServiceServicer):
     async def ReportReachability(
         self, request: ReportReachabilityRequest, context: ServicerContext[Any, Any]
     ) -> ReportReachabilityResponse:
-        """Remember who cannot be written to, and greet those who come back."""
+        """Record whether a user is reachable, and greet users who come back."""
         user = request.context.telegram_user_id
         if request.event != EVENT_USER_UNBLOCKED_BOT:
             self._unreachable.add(user)

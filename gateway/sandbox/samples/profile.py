@@ -1,4 +1,4 @@
-"""The profile service: it knows the company's own users."""
+"""The profile service: maps Telegram users to the company's users."""
 # ruff: noqa: N802 - rpcs have the names of their contract
 
 import html
@@ -20,12 +20,12 @@ from gateway.sandbox.samples.replies import WORDS
 
 
 class Profile(ProfileServiceServicer):
-    """Makes everybody who writes a user."""
+    """Creates a user for every sender."""
 
     async def ResolveUser(
         self, request: ResolveUserRequest, context: ServicerContext[Any, Any]
     ) -> ResolveUserResponse:
-        """Give the same internal id to the same Telegram user, always."""
+        """Return the internal id, which is always the same for a Telegram user."""
         telegram_user_id = request.context.telegram_user_id
         if not telegram_user_id:
             return ResolveUserResponse()
@@ -35,7 +35,7 @@ class Profile(ProfileServiceServicer):
         self, request: StartRequest, context: ServicerContext[Any, Any]
     ) -> StartResponse:
         """Welcome a user, who may have followed a deep link."""
-        # Names and payloads are the user's own words: markup in them must not work.
+        # Names and payloads are user input: escape markup in them.
         name = html.escape(request.context.first_name) or "stranger"
         lines = [f"<b>Welcome, {name}!</b>"]
         if request.payload:
@@ -49,7 +49,7 @@ class Profile(ProfileServiceServicer):
     async def GetProfile(
         self, request: GetProfileRequest, context: ServicerContext[Any, Any]
     ) -> GetProfileResponse:
-        """Show users what is known of them."""
+        """Return the profile of a user."""
         user = request.context
         name = html.escape(user.first_name) or "No name"
         user_id = html.escape(user.internal_user_id) or "unknown"

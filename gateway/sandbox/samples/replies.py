@@ -1,7 +1,7 @@
-"""What a reply can have besides a text: keyboards, buttons, answers.
+"""Examples of replies with keyboards, buttons and more.
 
-Each word of `WORDS` shows some of it. All of it is data: what cannot be shown where the
-user is, the gateway leaves out.
+Each word of `WORDS` shows an example. Replies are data: the gateway drops the parts
+that the user's chat cannot show.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from gateway.sandbox.samples.sample_people import MARGARET
 
 
 def _keyboard(_: IncomingMessage) -> Reply:
-    """Put a keyboard in the place of the letters."""
+    """Return a reply with a custom keyboard."""
     rows = [
         ReplyRow(buttons=[ReplyButton(text="Tea"), ReplyButton(text="Coffee")]),
         ReplyRow(
@@ -47,9 +47,9 @@ def _no_keyboard(_: IncomingMessage) -> Reply:
 
 
 def _buttons(_: IncomingMessage) -> Reply:
-    """Show buttons of every kind."""
-    # No text to put together: the gateway knows the template of the rpc. The id is
-    # longer than what fits into a button; the gateway keeps it.
+    """Return a reply with buttons of every kind."""
+    # The gateway builds the callback data from the template of the rpc. It stores this
+    # data itself, because the id is too long for a button.
     connect = RouteCall(
         method="MatchingService.Connect", parameters={"target_user_id": MARGARET}
     )
@@ -67,7 +67,7 @@ def _buttons(_: IncomingMessage) -> Reply:
 
 
 def _reply(message: IncomingMessage) -> Reply:
-    """Answer a message without a sound, and not to be passed on."""
+    """Return a silent, protected reply that quotes the message."""
     return _one(
         OutgoingMessage(
             text="This answers you: https://example.com",
@@ -82,7 +82,7 @@ def _reply(message: IncomingMessage) -> Reply:
 
 
 def _ask(_: IncomingMessage) -> Reply:
-    """Make the user's app answer this very message."""
+    """Return a reply that asks the user to reply to it."""
     force = ForceReply(placeholder="Your favourite colour")
     return _one(OutgoingMessage(text="Which colour do you like?", force_reply=force))
 
@@ -98,4 +98,4 @@ WORDS: Mapping[str, Callable[[IncomingMessage], Reply]] = {
     "reply": _reply,
     "ask": _ask,
 }
-"""What to say to see it."""
+"""The examples by the word that requests them."""

@@ -1,1 +1,1 @@
-"""A simulated Telegram: the Bot API, its state, and what users do."""
+"""A simulated Telegram: the Bot API, its state, and the actions of users."""

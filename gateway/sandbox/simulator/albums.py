@@ -26,7 +26,7 @@ def album(parameters: Parameters) -> list[Parameters]:
     if len(given) < 2:
         raise bad_request("Too few messages to send as an album")
     if parameters.get("reply_markup"):
-        # Telegram ignores it: nobody would see the buttons.
+        # Telegram ignores it, and the buttons would be missing.
         raise bad_request("An album has no reply markup")
     group = {"media_group_id": str(secrets.randbelow(10**17))}
     contents = [_content(parameters, item) | group for item in given]

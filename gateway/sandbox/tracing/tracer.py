@@ -62,7 +62,7 @@ class Tracer:
     def __init__(self, url: str, key: str, api_url: str) -> None:
         if not (_is_here(url) and _is_here(api_url) and key):
             raise ConfigurationError(["SANDBOX_TURNS_URL: is for the sandbox alone"])
-        logger.warning("the sandbox is told what users write")
+        logger.warning("sandbox_tracing_enabled")
         self._url = url
         self._key = key
         self._records: OrderedDict[int, UpdateTrace] = OrderedDict()

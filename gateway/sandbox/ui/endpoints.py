@@ -23,7 +23,7 @@ from gateway.sandbox.tracing.trace_model import UpdateTrace
 from gateway.sandbox.tracing.tracer import KEY_HEADER
 
 HEARTBEAT_SECONDS = 15.0
-"""Interval of comments on an idle stream; proxies and browsers may close it else."""
+"""Interval of comments on an idle stream; browsers may close a silent one."""
 ROWS_LIMIT = 1_000
 
 

@@ -1,1 +1,1 @@
-"""What users do, and the updates that follow from it."""
+"""The actions of users, and the updates that result from them."""

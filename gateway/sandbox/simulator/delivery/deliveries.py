@@ -1,7 +1,7 @@
 """Delivers updates to the bot, by its webhook or by getUpdates.
 
 Concurrency: one event loop. Adding an update and changing the webhook never wait. The
-senders' tasks live inside of `running` and end with it; see `webhook_sender.py` for
+senders' tasks run within `running` and end with it; see `webhook_sender.py` for
 their rules. The tasks of a replaced webhook may still be ending; it gets nothing.
 """
 

@@ -1,1 +1,1 @@
-"""What the simulated Telegram remembers."""
+"""The state of the simulated Telegram."""

@@ -1,11 +1,10 @@
-"""Finds what Telegram marks in a text by itself: links, names, commands, numbers.
+"""Finds the entities that Telegram detects: links, mentions, commands, phone numbers.
 
-The rules are those of TDLib (MessageEntity.cpp: find_entities), with which tests
-compare them. Differences that remain: of the top-level domains only those of countries
-and the most used others are known, so that links to rare ones are not found where they
-have no protocol; where addresses stand together without a space, other parts of them
-may be found; and phone numbers, which Telegram's servers find by rules that are not
-published, are those with a plus sign.
+The rules are those of TDLib (MessageEntity.cpp: find_entities); tests compare the
+results. Known differences: only country domains and the most common other top-level
+domains are known, so that links to rare ones without a protocol are not found;
+addresses without a space between them may be split differently; and phone numbers,
+which Telegram's servers find by unpublished rules, require a plus sign.
 """
 
 import re
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from gateway.sandbox.simulator.validation.markup import Entity, utf16_length
 
 _Found = tuple[int, int, str]
-"""Where it begins and ends, in code points, and its type."""
+"""Start and end in code points, and type."""
 
 _SEPARATORS = r"\s\u2000-\u200b\u200e\u200f\u2016-\u206f"
 _PATH = rf"[^{_SEPARATORS}<>\"\u00ab\u00bb]*"
@@ -23,7 +22,7 @@ _USER = rf"[^{_SEPARATORS}/\[\]{{}}()'`<>\"@\u00ab\u00bb]"
 _NAME = r"[A-Za-z0-9_]"
 _PORT = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
 _TRAILING = ".:;,('?!`"
-"""What ends a sentence rather than a path."""
+"""Characters that end a sentence rather than a path."""
 
 _MENTION = re.compile(rf"(?<!\w)@({_NAME}{{2,32}}+)(?!\w)")
 _COMMAND = re.compile(
@@ -50,7 +49,7 @@ _EMAIL = re.compile(
 )
 _PHONE = re.compile(r"(?<![\w+])\+[0-9](?:[ -]?\(?[0-9]\)?){6,14}(?![\w])")
 _SHORT_NAMES = frozenset({"gif", "nft", "pic", "ufc", "vid"})
-"""@names of fewer than four characters that exist."""
+"""The existing @names of fewer than four characters."""
 
 _NAMES_OF_COUNTRIES = """
     ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bm
@@ -77,7 +76,7 @@ _GENERIC = frozenset(_OTHER_NAMES.split())
 
 
 def find_entities(text: str) -> list[Entity]:
-    """Find what Telegram marks, in the order of the text; nothing overlaps."""
+    """Return the entities of a text, in order and without overlaps."""
     found = sorted(
         [each for find in _FINDERS for each in find(text)],
         key=lambda each: (each[0], -each[1]),
@@ -96,9 +95,9 @@ def find_entities(text: str) -> list[Entity]:
 
 
 def add_found(text: str, given: list[Entity]) -> list[Entity]:
-    """Add what is found to the entities that a bot gave to its text.
+    """Add the detected entities to those that a bot passed with its text.
 
-    Nothing is found in what is whole by itself, such as code and links.
+    Entities that allow no overlap, such as code and links, suppress detected ones.
     """
     whole = [each for each in given if each["type"] not in _OVERLAPPED]
     new = [
@@ -106,7 +105,7 @@ def add_found(text: str, given: list[Entity]) -> list[Entity]:
         for each in find_entities(text)
         if not any(_overlap(each, other) for other in whole)
     ]
-    # The longer one of two that begin together holds the other.
+    # Of two entities with the same start, the longer one contains the other.
     return sorted(given + new, key=lambda each: (each["offset"], -each["length"]))
 
 
@@ -158,7 +157,7 @@ def _find_hashtags(text: str) -> Iterator[_Found]:
 
 
 def _is_tag_letter(character: str) -> bool:
-    """Tell whether a character may be in a hashtag, which a number such as ² is not."""
+    """Return whether a hashtag may contain a character, unlike numbers such as ²."""
     return (
         character in "_\u200c\u00b7"
         or "\u0d80" <= character <= "\u0dff"
@@ -186,7 +185,7 @@ def _find_app_links(text: str) -> Iterator[_Found]:
 
 
 def _shown(found: re.Match[str]) -> str:
-    """Cut off what ends the sentence, and a # with nothing behind it."""
+    """Strip the end of the sentence, and a # without a fragment."""
     shown = found[0].rstrip(_TRAILING)
     path = (found["path"] or "").rstrip(_TRAILING)
     return shown[:-1] if path == "#" else shown
@@ -197,10 +196,10 @@ def _find_links(text: str) -> Iterator[_Found]:
     place, rest = 0, text
     while found := _LINK.search(rest):
         start, before = place + found.start(), rest[: found.start()]
-        # What comes next is looked at as if nothing stood before it.
+        # The rest is searched without its context.
         place, rest = place + found.end(), rest[found.end() :]
         if found["user"] is not None and set(found["user"] or "#") & {"?", "#"}:
-            continue  # nobody, or it is the end of a path or of a tag
+            continue  # no user, or the end of a path or of a tag
         shown = _without_end(_shown(found))
         protocol = _known_protocol(found["protocol"])
         if found["protocol"]:
@@ -220,7 +219,7 @@ def _find_links(text: str) -> Iterator[_Found]:
 
 
 def _known_protocol(given: str | None) -> str:
-    """Give the protocol at the end of what stands before "://". Empty: none is."""
+    """Return the protocol at the end of the text before "://", or ""."""
     name = (given or "").lower()
     if name.endswith("https"):
         return name[-5:]
@@ -232,12 +231,12 @@ def _known_protocol(given: str | None) -> str:
 
 
 def _is_inside(before: str) -> bool:
-    """Tell whether what follows is the rest of a word, a path or a tag."""
+    """Return whether the position is within a word, a path or a tag."""
     return bool(re.match(r"[\w/#@]", before[-1:]))
 
 
 def _without_end(link: str) -> str:
-    """Cut off brackets that were opened before the link, and the sentence's end."""
+    """Strip brackets that were opened before the link, and the end of the sentence."""
     open_brackets = {"(": 0, "[": 0, "{": 0}
     closing = {")": "(", "]": "[", "}": "{"}
     for place, character in enumerate(link):

@@ -1,4 +1,4 @@
-"""What the Bot API refuses of an inline keyboard, in Telegram's words."""
+"""Validation of inline keyboards, with Telegram's error messages."""
 
 from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 from gateway.sandbox.simulator.validation.rules import (
@@ -10,7 +10,7 @@ from gateway.sandbox.simulator.validation.rules import (
 
 CALLBACK_DATA_BYTES = 64
 KEYBOARD_LIMIT = 100
-"""Buttons in all. Not documented: where users were seen to be refused."""
+"""Maximum number of buttons; undocumented, but reported by users."""
 
 _ACTIONS = (
     "callback_data",
@@ -36,11 +36,11 @@ _TEXTS = frozenset(
         "url",
     }
 )
-"""The actions whose value is a text."""
+"""The actions with a text as their value."""
 
 
 def keyboard(parameters: Parameters) -> Parameters:
-    """Read the inline keyboard, as `reply_markup`. Empty: there is none."""
+    """Return the inline keyboard as `reply_markup`, or {} if there is none."""
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if markup is None:
         return {}
@@ -64,7 +64,7 @@ def keyboard(parameters: Parameters) -> Parameters:
 
 
 def keyboard_alone(parameters: Parameters) -> Parameters:
-    """Read the inline keyboard where no other markup can be."""
+    """Return the inline keyboard where no other markup is allowed."""
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if isinstance(markup, dict) and markup and "inline_keyboard" not in markup:
         raise bad_request("Inline keyboard expected")

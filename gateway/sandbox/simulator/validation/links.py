@@ -1,7 +1,7 @@
-"""Which links the Bot API takes, in Telegram's words where it refuses one.
+"""Validation of links, with Telegram's error messages.
 
-Written apart from the gateway's own rules, so that a mistake in one shows in the other;
-both are compared with TDLib in the tests.
+Independent of the gateway's own rules, so that a mistake in one of them is found by the
+other; tests compare both with TDLib.
 """
 
 import string
@@ -16,15 +16,15 @@ _HEX = frozenset(string.hexdigits)
 
 
 class InvalidLink(Exception):
-    """A link that Telegram does not take. The message has its wording."""
+    """A link is invalid. The message is Telegram's error text."""
 
 
 def check_link(link: str, *, https_only: bool = False) -> str:
-    """Give a link as Telegram keeps it.
+    """Return a link as Telegram stores it.
 
     Args:
-        link: what a bot sent.
-        https_only: refuse all other schemes, as web apps do.
+        link: the link that a bot sent.
+        https_only: reject all other schemes, as web apps do.
 
     Raises:
         InvalidLink: Telegram does not take it.
@@ -55,7 +55,7 @@ def check_link(link: str, *, https_only: bool = False) -> str:
 
 
 def _read_protocol(link: str) -> tuple[str, str]:
-    """Split off the protocol. Empty: there is none."""
+    """Split off the protocol, or "" if there is none."""
     protocol, found, rest = link.partition("://")
     if not found or any(each in protocol for each in ":/?#@[]"):
         return "", link
@@ -65,7 +65,7 @@ def _read_protocol(link: str) -> tuple[str, str]:
 
 
 def _read_authority(authority: str) -> tuple[str, str, int]:
-    """Read user, host and port. The port is 0 where there is none."""
+    """Parse user, host and port; the port is 0 if there is none."""
     port = 0
     host, colon, digits = authority.rpartition(":")
     if host and colon and not {"]", "@"}.intersection(digits):
@@ -91,7 +91,7 @@ def _read_authority(authority: str) -> tuple[str, str, int]:
     else:
         _check_characters(host, _IN_HOST, "host")
         _check_characters(user, _IN_USER, "userinfo")
-    # Telegram makes small letters of ASCII's large ones only.
+    # Telegram only lowercases ASCII letters.
     small = "".join(each.lower() if each.isascii() else each for each in host)
     return user, small, port
 
@@ -111,7 +111,7 @@ def _check_characters(part: str, allowed: frozenset[str], name: str) -> None:
 
 
 def _read_query(query: str) -> str:
-    """Give path and query with a slash in front, and without white space."""
+    """Return path and query with a leading slash and without white space."""
     query = query.rstrip(" \t\r\n\0\v")
     if not query.startswith("/"):
         query = f"/{query}"

@@ -1,4 +1,4 @@
-"""Formatted text, as Telegram's markups build it."""
+"""Builder of formatted text for the parsers of Telegram's markup formats."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from gateway.sandbox.simulator.validation.links import InvalidLink, check_link
 
 Entity = dict[str, Any]
 Parsed = tuple[str, list[Entity]]
-"""The text that a user sees, and where it is marked up, in UTF-16 code units."""
+"""The visible text, and its entities in UTF-16 code units."""
 
 _PRIORITIES = {
     "blockquote": 0,
@@ -24,7 +24,7 @@ _PRIORITIES = {
     "spoiler": 94,
     "custom_emoji": 99,
 }
-"""Which of two marks around the same text comes first (TDLib, MessageEntity.cpp)."""
+"""The order of entities around the same text (TDLib, MessageEntity.cpp)."""
 
 _IN_APP = re.compile(r"tg:(?://)?(user|emoji|time)/?\?([^#]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
@@ -32,16 +32,16 @@ _DATE_FORMAT = re.compile(r"[rR]|[tTdDwW]*")
 
 
 class MarkupError(Exception):
-    """The text is not what its format allows. The message has Telegram's wording."""
+    """The markup of a text is invalid. The message is Telegram's error text."""
 
 
 def utf16_length(text: str) -> int:
-    """Give the length in UTF-16 code units, in which Telegram counts entities."""
+    """Return the length in UTF-16 code units, Telegram's unit for entities."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def read_number(text: str, bits: int) -> int:
-    """Read a number as TDLib does. 0: it is none, or needs more bits."""
+    """Parse a number as TDLib does; return 0 if it is invalid or needs more bits."""
     if not _NUMBER.fullmatch(text) or len(text) > 20:
         return 0
     number = int(text)
@@ -49,7 +49,7 @@ def read_number(text: str, bits: int) -> int:
 
 
 def custom_emoji(link: str) -> Entity | None:
-    """Read a link to a custom emoji, or to a point of time. None: it is neither."""
+    """Return the entity of a link to a custom emoji or a time, or None."""
     parameters = _parameters(link, "emoji")
     if emoji := read_number(parameters.get("id", ""), 64):
         return {"type": "custom_emoji", "custom_emoji_id": str(emoji)}
@@ -58,7 +58,7 @@ def custom_emoji(link: str) -> Entity | None:
 
 
 def date_time(seconds: str, date_format: str) -> Entity | None:
-    """Make the entity of a point of time. None: it is none, or has a wrong format."""
+    """Return the entity of a time, or None if time or format are invalid."""
     unix_time = read_number(seconds, 32)
     if unix_time <= 0 or not _DATE_FORMAT.fullmatch(date_format):
         return None
@@ -67,12 +67,12 @@ def date_time(seconds: str, date_format: str) -> Entity | None:
 
 
 def _parameters(link: str, host: str, *, last: bool = False) -> dict[str, str]:
-    """Read the parameters of a link to something in the app.
+    """Parse the parameters of a link into the app.
 
     Args:
-        link: such as "tg://user?id=7".
-        host: what it has to name.
-        last: of several with one name the last one counts, not the first.
+        link: a link such as "tg://user?id=7".
+        host: the required host.
+        last: of several parameters with one name use the last one, not the first.
     """
     read = _IN_APP.match(link)
     if not read or read[1].lower() != host:
@@ -82,13 +82,13 @@ def _parameters(link: str, host: str, *, last: bool = False) -> dict[str, str]:
 
 
 class OpenMark:
-    """A mark that was opened and not closed yet.
+    """An open mark.
 
     Attributes:
         mark: the mark or the tag's name.
-        entity: what it becomes when it is closed.
-        at: where it stands in the source.
-        piece: the number of the first piece of visible text inside of it.
+        entity: its entity, without a length.
+        at: its position in the source.
+        piece: the index of the first piece of visible text inside of it.
     """
 
     def __init__(self, mark: str, entity: Entity, at: int, piece: int) -> None:
@@ -99,12 +99,12 @@ class OpenMark:
 
 
 class MarkupBuilder:
-    """Collects visible text, and the entities above it.
+    """Collects visible text and its entities.
 
     Attributes:
         source: the text with its markup.
-        open: the marks that are open, the innermost one last.
-        entities: of the marks that were closed, in the order of their ends.
+        open: the open marks, innermost last.
+        entities: the entities of closed marks, in the order of their ends.
     """
 
     def __init__(self, source: str) -> None:
@@ -116,7 +116,7 @@ class MarkupBuilder:
 
     @property
     def innermost(self) -> str:
-        """The innermost mark that is open. Empty: none."""
+        """The innermost open mark, or "" if there is none."""
         return self.open[-1].mark if self.open else ""
 
     def write(self, text: str) -> None:
@@ -125,21 +125,20 @@ class MarkupBuilder:
         self._length += utf16_length(text)
 
     def start(self, mark: str, kind: str, at: int, **fields: str) -> None:
-        """Open a mark that stands at this place of the source."""
+        """Open a mark at a position of the source."""
         entity = {"type": kind, "offset": self._length, **fields}
         self.open.append(OpenMark(mark, entity, at, len(self._pieces)))
 
     def end(self) -> Entity | None:
-        """Close the innermost mark, and give its entity.
+        """Close the innermost mark and return its entity.
 
-        None: there is none, because the mark is around nothing, or is no link that
-        Telegram takes.
+        Returns None if the entity is empty, or is a link that Telegram does not accept.
         """
         closed = self.open.pop()
         entity = closed.entity
         entity["length"] = self._length - entity["offset"]
         if entity["type"] == "text_link":
-            # A link without an address is its own.
+            # A link without a URL links to its own text.
             link = entity.pop("url", None)
             entity |= _link(
                 "".join(self._pieces[closed.piece :]) if link is None else link
@@ -150,7 +149,7 @@ class MarkupBuilder:
         return entity
 
     def parsed(self) -> Parsed:
-        """Give what was collected."""
+        """Return the visible text and its entities."""
         self.entities.sort(
             key=lambda each: (
                 each["offset"],
@@ -161,12 +160,12 @@ class MarkupBuilder:
         return "".join(self._pieces), self.entities
 
     def place(self, at: int) -> str:
-        """Name a place of the source as Telegram does."""
+        """Describe a position of the source as Telegram does."""
         return f"at byte offset {len(self.source[:at].encode())}"
 
 
 def _link(link: str) -> Entity:
-    """Give what a link makes of its text. The type is empty if it makes nothing."""
+    """Return the entity fields of a link; the type is "" if the link is ignored."""
     user_id = read_number(_parameters(link.lower(), "user").get("id", ""), 64)
     if 0 < user_id < 2**52:
         user = {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"}

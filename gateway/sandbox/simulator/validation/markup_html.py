@@ -1,6 +1,6 @@
-"""Telegram's HTML: refuses what Telegram refuses, and finds the same text.
+"""Parser of Telegram's HTML, with Telegram's error messages.
 
-It is compared with TDLib (MessageEntity.cpp: parse_html) in the tests.
+Tests compare it with TDLib (MessageEntity.cpp: parse_html).
 """
 
 import re
@@ -52,11 +52,11 @@ _FIELDS = {
     ("tg-time", "unix"): "unix",
     ("tg-time", "format"): "format",
 }
-"""What the attributes of tags say about their entities."""
+"""The entity fields of tag attributes."""
 
 
 def parse_html(source: str) -> Parsed:
-    """Read Telegram's HTML.
+    """Parse Telegram's HTML.
 
     Raises:
         MarkupError: a tag is unknown, unclosed or wrongly nested.
@@ -89,7 +89,7 @@ class _Reader(MarkupBuilder):
         return text, entities
 
     def _start_tag(self, start: int) -> int:
-        """Read a start tag; give the position behind it."""
+        """Parse a start tag; return the position after it."""
         source, place = self.source, self.place(start)
         position = _match_end(_TAG_NAME, source, start + 1)
         if position == len(source):
@@ -113,7 +113,7 @@ class _Reader(MarkupBuilder):
         return position + 1
 
     def _attribute(self, tag: str, start: int, position: int) -> tuple[str, str, int]:
-        """Read an attribute; give its name, its value, and the position behind it."""
+        """Parse an attribute; return its name, its value, and the position after it."""
         source, place = self.source, self.place(start)
         end = _match_end(_ATTRIBUTE_NAME, source, position)
         name = source[position:end]
@@ -146,7 +146,7 @@ class _Reader(MarkupBuilder):
         return source[position:end].translate(_LETTERS), end
 
     def _end_tag(self, start: int) -> int:
-        """Read an end tag; give the position behind it."""
+        """Parse an end tag; return the position after it."""
         source, place = self.source, self.place(start)
         if not self.open:
             raise MarkupError(f"Unexpected end tag {place}")
@@ -166,11 +166,11 @@ class _Reader(MarkupBuilder):
         return end + 1
 
     def _finish(self, entity: Entity, before: Entity) -> None:
-        """Complete an entity whose end was read.
+        """Complete an entity after its end tag.
 
         Args:
-            entity: the last one.
-            before: the one whose end was read before. Empty: there is none.
+            entity: the entity.
+            before: the entity that was completed before it, or {} if there is none.
         """
         if entity["type"] == "custom_emoji":
             if not read_number(entity.get("custom_emoji_id", ""), 64):
@@ -194,7 +194,7 @@ class _Reader(MarkupBuilder):
 
 
 def _field(tag: str, name: str, value: str) -> dict[str, str]:
-    """Give what an attribute says about the entity. Of several the last one counts."""
+    """Return the entity fields of an attribute; of several the last one counts."""
     match tag, name:
         case "blockquote", "expandable":
             return {"kind": "expandable_blockquote"}
@@ -207,7 +207,7 @@ def _field(tag: str, name: str, value: str) -> dict[str, str]:
 
 
 def _is_code_in_pre(entity: Entity, before: Entity) -> bool:
-    """Tell whether a code with a language and a pre are around the same text."""
+    """Return whether a code with a language and a pre contain the same text."""
     if any(entity[name] != before[name] for name in ("offset", "length")):
         return False
     kinds = entity["type"], before["type"]

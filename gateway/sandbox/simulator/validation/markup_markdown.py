@@ -1,6 +1,6 @@
-"""Telegram's MarkdownV2: refuses what Telegram refuses, and finds the same text.
+"""Parser of Telegram's MarkdownV2, with Telegram's error messages.
 
-It is compared with TDLib (MessageEntity.cpp: parse_markdown_v2) in the tests.
+Tests compare it with TDLib (MessageEntity.cpp: parse_markdown_v2).
 """
 
 import re
@@ -25,7 +25,7 @@ _MARKS = {
     "![": ("custom_emoji", "CustomEmoji"),
     ">": ("blockquote", "BlockQuote"),
 }
-"""The mark, the entity's type, and what error descriptions call it."""
+"""The mark, the entity's type, and its name in error messages."""
 _MARK = re.compile(r"```|`|__|_|\|\||\*|~|!?\[")
 _LANGUAGE = re.compile(
     r"(?:([^ \t\r\n\x00\x0b`]+)(?=[ \t\r\n\x00\x0b]))?(?:\r\n|\n\r|\n|\r)?"
@@ -34,7 +34,7 @@ _URL = re.compile(r"\(((?:\\[\x01-\x7e]|\\(?![\x01-\x7e])|[^)\\])*)\)")
 
 
 def parse_markdown_v2(source: str) -> Parsed:
-    """Read Telegram's MarkdownV2.
+    """Parse Telegram's MarkdownV2.
 
     Raises:
         MarkupError: a reserved character is not escaped, or a mark not closed.
@@ -43,7 +43,7 @@ def parse_markdown_v2(source: str) -> Parsed:
 
 
 class _Reader(MarkupBuilder):
-    """Goes through a text once; each method gives the position to go on from."""
+    """Parses a text in one pass; each method returns the next position."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
@@ -88,7 +88,7 @@ class _Reader(MarkupBuilder):
         character = source[position]
         if character == "]" and innermost in {"[", "!["}:
             return self._end_link(position + 1)
-        # "__" always reads as underline before it reads as the end of an italic.
+        # "__" takes precedence as underline over the end of an italic.
         underline = innermost == "_" and source.startswith("__", position)
         ends = source.startswith(innermost, position) and not underline
         if ends and innermost not in {"", "[", "![", ">"}:
@@ -127,7 +127,7 @@ class _Reader(MarkupBuilder):
         return url.end() if url else position
 
     def _end_quote(self, position: int) -> None:
-        """End the quote that is open, if there is one, at the end of its last line."""
+        """Close the open quote, if there is one, at the end of its last line."""
         marks = [each.mark for each in self.open]
         if ">" not in marks:
             return
@@ -135,7 +135,7 @@ class _Reader(MarkupBuilder):
         at_end = position == len(self.source)
         kind = "blockquote"
         if marks[-1] == "||" and behind_mark in ({""} if at_end else {"", "\r"}):
-            # A quote whose last line ends with this mark can be expanded.
+            # This mark at the end of the last line makes the quote expandable.
             self.open.pop()
             kind = "expandable_blockquote"
         if self.innermost != ">":

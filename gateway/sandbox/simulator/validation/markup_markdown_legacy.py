@@ -1,8 +1,7 @@
-"""Telegram's legacy Markdown: refuses what Telegram refuses, and finds the same text.
+"""Parser of Telegram's legacy Markdown, with Telegram's error messages.
 
-It is compared with TDLib (MessageEntity.cpp: parse_markdown) in the tests. Marks do not
-nest; outside of a mark only a backslash in front of a mark is an escape, inside of
-one nothing is.
+Tests compare it with TDLib (MessageEntity.cpp: parse_markdown). Marks do not nest;
+outside of a mark a backslash only escapes marks, inside of one it escapes nothing.
 """
 
 import re
@@ -22,7 +21,7 @@ _URL = re.compile(r"\(([^)]*)\)?")
 
 
 def parse_markdown(source: str) -> Parsed:
-    """Read Telegram's legacy Markdown.
+    """Parse Telegram's legacy Markdown.
 
     Raises:
         MarkupError: a mark is not closed.
@@ -40,7 +39,7 @@ def parse_markdown(source: str) -> Parsed:
 
 
 def _entity(builder: MarkupBuilder, start: int) -> int:
-    """Read a mark and what it holds; give the position behind it."""
+    """Parse a mark and its content; return the position after it."""
     source = builder.source
     pre = _PRE.match(source, start)
     mark = "```" if pre else source[start]

@@ -1,8 +1,8 @@
-"""What the Bot API refuses of the answers to queries, mostly in Telegram's words.
+"""Validation of answers to queries, mostly with Telegram's error messages.
 
-The shape of inline results is checked by the Bot API server (Client.cpp:
-get_inline_query_result) and by TDLib (InlineQueriesManager.cpp), what they hold by
-Telegram's servers, whose words are in the documentation of
+The structure of inline results is checked by the Bot API server (Client.cpp:
+get_inline_query_result) and by TDLib (InlineQueriesManager.cpp), their content by
+Telegram's servers, whose error messages are in the documentation of
 messages.setInlineBotResults.
 """
 
@@ -38,27 +38,27 @@ _REQUIRED = {
     "video": ("title",),
     "voice": ("title",),
 }
-"""The types of results, and the fields that the server does not do without."""
+"""The types of results, and their required fields."""
 _NUMBERS = frozenset({"latitude", "longitude"})
 _FILES = frozenset({"audio", "document", "gif", "mpeg4_gif", "photo", "video", "voice"})
-"""Types whose file is on Telegram's servers or at an address."""
+"""The types with a file on Telegram's servers or at a URL."""
 _BESIDE_ADDRESS = {"audio": ("title",), "document": ("mime_type",)} | {
     "video": ("mime_type",)
 }
-"""What the server wants only of files at an address."""
+"""The fields that are only required for files at a URL."""
 _MIME_TYPES = {
     "document": ("application/pdf", "application/zip"),
     "video": ("video/mp4", "text/html"),
 }
 _PICTURED = frozenset({"gif", "mpeg4_gif", "photo", "video"})
-"""Types that have a thumbnail if their file is at an address."""
+"""The types that have a thumbnail if their file is at a URL."""
 _TITLED = {
     "article": "ARTICLE_TITLE_EMPTY",
     "audio": "AUDIO_TITLE_EMPTY",
     "document": "FILE_TITLE_EMPTY",
     "video": "VIDEO_TITLE_EMPTY",
 }
-"""How Telegram refuses a title that is there and empty."""
+"""Telegram's error messages for an empty title."""
 
 _CONTENTS = (
     (
@@ -69,8 +69,8 @@ _CONTENTS = (
     ({"phone_number"}, ("phone_number", "first_name")),
     ({"payload"}, ("title", "description", "payload", "currency", "prices")),
 )
-"""What can be sent in place of a result that is no text: by which fields the server
-knows it, and which ones it needs."""
+"""The content that can replace a result, other than text: the fields that identify it
+for the server, and its required fields."""
 
 _PARSING = (
     "Can't ",
@@ -84,11 +84,11 @@ _PARSING = (
     "Unsupported parse_mode",
     "type ",
 )
-"""How faults begin that the server finds before it knows that the results are fine."""
+"""The prefix of errors that the server finds while it parses the results."""
 
 
 def results(parameters: Parameters) -> None:
-    """Check the results of an inline query. None at all are as good as an empty list.
+    """Check the results of an inline query; missing results count as an empty list.
 
     Raises:
         ApiError: Telegram would not take them.
@@ -109,7 +109,7 @@ def results(parameters: Parameters) -> None:
 
 
 def _one_of_many(given: object) -> str:
-    """Check one of several results, with Telegram's words for its faults; give its id.
+    """Check one of several results, with Telegram's error prefix; return its id.
 
     They differ where the server finds the fault, and not Telegram behind it.
     """
@@ -123,7 +123,7 @@ def _one_of_many(given: object) -> str:
 
 
 def guest_result(parameters: Parameters) -> None:
-    """Check the one result that answers a guest's message."""
+    """Check the result that answers a guest's message."""
     given = json_value(parameters, "result", "JSON encoded web view query results")
     if given is None:
         raise bad_request("Result isn't specified")
@@ -131,7 +131,7 @@ def guest_result(parameters: Parameters) -> None:
 
 
 def result(given: object) -> str:
-    """Check one result; give its id."""
+    """Check one result and return its id."""
     checked, content = _check_shape(given)
     _check_values(checked, content=content)
     result_id = str(checked["id"])
@@ -141,7 +141,7 @@ def result(given: object) -> str:
 
 
 def _check_shape(given: object) -> tuple[Parameters, bool]:
-    """Check that all is there; tell whether something is sent in place of a result."""
+    """Check the required fields; return whether other content replaces the result."""
     if not isinstance(given, dict):
         raise bad_request("Inline query result must be an object")
     kind = _string(given, "type").lower()
@@ -162,10 +162,10 @@ def _check_shape(given: object) -> tuple[Parameters, bool]:
 
 
 def _check_content(given: Parameters, *, required: bool) -> bool:
-    """Check what is sent instead of the result itself. False: nothing is."""
+    """Check the content that replaces the result; return False if there is none."""
     content = given.get("input_message_content")
     if content is None:
-        # Before there was such a field, the text stood in the result itself.
+        # Before this field was introduced, the text was part of the result.
         text = _string(given, "message_text") if required else ""
         content = {"message_text": text or given.get("message_text")}
     elif not isinstance(content, dict):
@@ -193,19 +193,19 @@ def _check_field(content: Parameters, name: str) -> None:
 
 
 def _check_prices(given: object) -> None:
-    """Check the prices of an invoice or of a way to send a parcel."""
+    """Check the prices of an invoice or of a shipping option."""
     _check_each(given, _check_price, "labeled price")
     if not given:
         raise bad_request("There must be at least one price")
 
 
 def _check_each(given: object, check: Callable[[object], None], name: str) -> None:
-    """Check that something is a list, and each of its items.
+    """Check that a value is a list, and check each of its items.
 
     Args:
-        given: what should be a list.
-        check: refuses an item.
-        name: of one item, for the refusal.
+        given: the value.
+        check: raises an error for an invalid item.
+        name: the name of an item for the error message.
     """
     if not isinstance(given, list):
         raise bad_request(f"Expected an Array of {name}s")
@@ -255,7 +255,7 @@ def _check_address(kind: str, given: Parameters) -> None:
 
 
 def _check_values(given: Parameters, *, content: bool) -> None:
-    """Check what must not be empty, and addresses."""
+    """Check that required values are not empty, and check URLs."""
     kind = str(given["type"]).lower()
     _check_address(kind, given)
     if kind == "contact":
@@ -302,7 +302,7 @@ def _check_button(parameters: Parameters) -> None:
 
 
 def _read_button(button: object) -> tuple[str, str]:
-    """Read what the button above the results does, and with what."""
+    """Return the action of the button above the results, and its value."""
     if not isinstance(button, dict):
         raise bad_request("InlineQueryResultsButton must be an Object")
     _string(button, "text")
@@ -318,13 +318,13 @@ def _read_button(button: object) -> tuple[str, str]:
 
 
 def pre_checkout(parameters: Parameters) -> None:
-    """Check whether a user may pay."""
+    """Check the answer to a pre-checkout query."""
     if not is_true(parameters.get("ok")):
         _required(parameters, "error_message")
 
 
 def shipping(parameters: Parameters) -> None:
-    """Check the ways in which a parcel may travel."""
+    """Check the shipping options."""
     if not is_true(parameters.get("ok")):
         _required(parameters, "error_message")
         return
@@ -354,7 +354,7 @@ def _check_option(option: object) -> None:
 
 
 def join(parameters: Parameters) -> None:
-    """Check what becomes of a request to join."""
+    """Check the decision on a request to join."""
     if parameters.get("result") not in {"approve", "decline", "queue"}:
         raise bad_request("Wrong query result specified")
 
@@ -365,7 +365,7 @@ def _required(parameters: Parameters, name: str) -> None:
 
 
 def _string(given: Parameters, name: str) -> str:
-    """Read a field that must be there; the server takes numbers for texts."""
+    """Return a required field; the server also accepts numbers as texts."""
     value = given.get(name)
     if value is None:
         raise bad_request(f'Can\'t find field "{name}"')

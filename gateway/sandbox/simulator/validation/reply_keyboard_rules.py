@@ -1,7 +1,6 @@
-"""What the Bot API refuses of keyboards in the place of letters, and forced replies.
+"""Validation of reply keyboards and forced replies.
 
-Some of Telegram's words for it are not known; what is refused is what its documentation
-rules out.
+Some of Telegram's error messages are unknown; the rules follow its documentation.
 """
 
 from gateway.sandbox.simulator.validation.keyboard_rules import (
@@ -28,9 +27,9 @@ _REQUESTS = {
 
 
 def asked(parameters: Parameters) -> Parameters | None:
-    """Read what a message asks of its reader by its `reply_markup`.
+    """Return the reply keyboard or forced reply in `reply_markup`.
 
-    None: nothing, or it is an inline keyboard, which belongs to the message.
+    Returns None if there is none, or if it is an inline keyboard.
     """
     markup = json_value(parameters, "reply_markup", "reply keyboard markup")
     if not isinstance(markup, dict) or not any(markup.get(kind) for kind in _KINDS):
@@ -45,7 +44,7 @@ def asked(parameters: Parameters) -> Parameters | None:
     if "keyboard" in markup:
         in_private_chat = number(parameters.get("chat_id")) > 0
         _check_keyboard(markup["keyboard"], in_private_chat=in_private_chat)
-        # Telegram leaves out what is empty, a whole keyboard too.
+        # Telegram omits empty parts, including an empty keyboard.
         shown = [row for row in markup["keyboard"] if row]
         return markup | {"keyboard": shown} if shown else None
     return markup

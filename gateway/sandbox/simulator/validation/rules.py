@@ -1,9 +1,9 @@
-"""What the Bot API refuses, in Telegram's words: what most methods share.
+"""Validation of common parameters, with Telegram's error messages.
 
-Each function reads one part of a call's parameters and gives it back as Telegram
-understands it, or refuses the call. Where Telegram is known to be lenient by accident
-(it counts texts in code points, and takes the first of several actions of a button),
-these rules are as strict as its documentation.
+Each function reads one part of a call's parameters and returns it as Telegram
+interprets it, or raises an error. Where Telegram is known to be lenient by accident (it
+counts texts in code points, and takes the first of several actions of a button), these
+rules are as strict as its documentation.
 """
 
 import re
@@ -20,7 +20,7 @@ Parameters = dict[str, Any]
 ANSWER_LIMIT = 200
 PHOTO_BYTES = 10 * 2**20
 MESSAGES_LIMIT = 100
-"""Of one call that deletes messages."""
+"""Maximum number of messages that one call deletes."""
 
 _CHAT_ACTIONS = re.compile(
     r"cancel|typing|choose_sticker|(?:find|pick_up)_location|upload_(?:photo|document)"
@@ -29,10 +29,10 @@ _CHAT_ACTIONS = re.compile(
 
 
 class Upload(Struct, frozen=True):
-    """A file that came along with a call; what is in it is kept elsewhere.
+    """A file that was uploaded with a call, without its content.
 
     Attributes:
-        size: width and height, if it is a picture.
+        size: width and height of a picture, or None.
     """
 
     file_id: str
@@ -43,13 +43,13 @@ class Upload(Struct, frozen=True):
 
 
 class ApiError(Exception):
-    """The Bot API answers a call with an error.
+    """An error response of the Bot API.
 
     Attributes:
         status: the HTTP status and `error_code`.
-        description: Telegram's words.
-        reason: the same without what says that it is a bad request.
-        parameters: `retry_after` or `migrate_to_chat_id`, where there is one.
+        description: Telegram's error text.
+        reason: the same without the prefix of bad requests.
+        parameters: `retry_after` or `migrate_to_chat_id`, if there is one.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ApiError(Exception):
 
 
 def bad_request(reason: str) -> ApiError:
-    """Make a 400: Telegram's prefix, and its words with a small first letter."""
+    """Return a 400: Telegram's prefix, and the reason with a lowercase first letter."""
     words = reason
     if reason[1] == "_" or not reason[1].isupper():
         words = reason[0].lower() + reason[1:]
@@ -73,7 +73,7 @@ def bad_request(reason: str) -> ApiError:
 
 
 def number(value: object) -> int:
-    """Read an integer, which a form sends as text. 0: it is none."""
+    """Return a value, which may be a text, as an integer, or 0 if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return 0
     try:
@@ -83,7 +83,7 @@ def number(value: object) -> int:
 
 
 def json_value(parameters: Parameters, name: str, title: str) -> object:
-    """Read a parameter that may be JSON inside of a text. None: it is not there."""
+    """Return a parameter that may be JSON in a text, or None if it is missing."""
     value = parameters.get(name)
     if not isinstance(value, str):
         return value
@@ -94,12 +94,12 @@ def json_value(parameters: Parameters, name: str, title: str) -> object:
 
 
 def is_true(value: object) -> bool:
-    """Read a truth value, which a form sends as text."""
+    """Return a value, which may be a text, as a boolean."""
     return value is True or str(value).lower() in {"true", "yes", "1"}
 
 
 def chat_id(parameters: Parameters) -> int:
-    """Read the chat. Every integer but 0 is the id of a chat that exists."""
+    """Return the chat id. Every integer except 0 is a valid id."""
     if parameters.get("chat_id") in (None, ""):
         raise bad_request("chat_id is empty")
     chat = number(parameters["chat_id"])
@@ -109,7 +109,7 @@ def chat_id(parameters: Parameters) -> int:
 
 
 def message_ids(parameters: Parameters) -> list[int]:
-    """Read the numbers of 1 to 100 messages."""
+    """Return the ids of 1 to 100 messages."""
     given = json_value(parameters, "message_ids", "message_ids")
     if given in (None, ""):
         raise bad_request("Message identifiers are not specified")
@@ -126,7 +126,7 @@ def message_ids(parameters: Parameters) -> list[int]:
 
 
 def reply(parameters: Parameters) -> Parameters:
-    """Read which message is replied to. Empty: none."""
+    """Return the reply parameters, or {} if there are none."""
     given = json_value(parameters, "reply_parameters", "reply parameters")
     if given is None:
         return {}
@@ -136,7 +136,7 @@ def reply(parameters: Parameters) -> Parameters:
 
 
 def is_url(value: object) -> bool:
-    """Tell whether something is an address that Telegram downloads or shows."""
+    """Return whether a value is an HTTP URL."""
     try:
         link = check_link(value) if isinstance(value, str) else ""
     except InvalidLink:
@@ -145,7 +145,7 @@ def is_url(value: object) -> bool:
 
 
 def media(parameters: Parameters, kind: str) -> str | Upload:
-    """Read a file that is sent by its id, by its address, or along with the call."""
+    """Return a file that is sent by its id, by its URL, or with the call."""
     source = parameters.get(kind)
     if isinstance(source, str) and source.startswith("attach://"):
         source = parameters.get(source.removeprefix("attach://"), source)
@@ -163,20 +163,20 @@ def media(parameters: Parameters, kind: str) -> str | Upload:
 
 
 def chat_action(parameters: Parameters) -> None:
-    """Check the action that is shown to the user."""
+    """Check a chat action."""
     if not _CHAT_ACTIONS.fullmatch(str(parameters.get("action", "")).lower()):
         raise bad_request("Wrong parameter action in request")
 
 
 def too_old() -> ApiError:
-    """Make the error for a press that is unknown, or was answered before."""
+    """Return the error for a query that is unknown, or was answered before."""
     return bad_request(
         "query is too old and response timeout expired or query ID is invalid"
     )
 
 
 def callback_answer(parameters: Parameters) -> None:
-    """Check the answer to a pressed button."""
+    """Check the answer to a callback query."""
     if not parameters.get("callback_query_id"):
         raise too_old()
     if utf16_length(str(parameters.get("text") or "")) > ANSWER_LIMIT:

@@ -1,4 +1,4 @@
-"""What sending methods have in common besides content: answers, topics, previews."""
+"""Validation of common options of sending methods: topics, previews and others."""
 
 from gateway.sandbox.simulator.validation.rules import (
     Parameters,
@@ -11,7 +11,7 @@ from gateway.sandbox.simulator.validation.rules import (
 
 
 def shown(parameters: Parameters) -> Parameters:
-    """Give what of a call's options can be seen of the message, as its fields."""
+    """Return the options of a call that are visible as fields of the message."""
     fields: Parameters = {}
     if topic := number(parameters.get("message_thread_id")):
         fields |= {"message_thread_id": topic, "is_topic_message": True}
@@ -25,7 +25,7 @@ def shown(parameters: Parameters) -> Parameters:
 
 
 def link_preview(parameters: Parameters) -> Parameters:
-    """Read `link_preview_options`. Empty: there are none."""
+    """Return `link_preview_options`, or {} if there are none."""
     given = json_value(parameters, "link_preview_options", "link preview options")
     if given is None:
         return {}

@@ -1,4 +1,4 @@
-"""What the Bot API refuses of a webhook and of a command menu, in Telegram's words."""
+"""Validation of webhooks and command menus, with Telegram's error messages."""
 
 import ipaddress
 import re
@@ -13,7 +13,7 @@ from gateway.sandbox.simulator.validation.rules import (
 
 _PORTS = (443, 80, 88, 8443)
 OPT_IN_TYPES = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
-"""Kinds of updates that are not delivered unless a webhook asks for them."""
+"""Update types that are only delivered if the bot explicitly allows them."""
 UPDATE_TYPES = OPT_IN_TYPES | {
     "message",
     "edited_message",
@@ -43,10 +43,9 @@ UPDATE_TYPES = OPT_IN_TYPES | {
 
 
 def webhook(parameters: Parameters) -> Parameters:
-    """Read what getWebhookInfo shows of a webhook.
+    """Return the fields of a webhook for getWebhookInfo.
 
-    A loopback address is always taken, which Telegram itself refuses: it is where the
-    sandbox lives.
+    Unlike Telegram, accept loopback addresses, because the sandbox's gateway has one.
     """
     url = str(parameters["url"])
     try:
@@ -80,10 +79,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def allowed_updates(parameters: Parameters) -> list[str] | None:
-    """Read the kinds of updates that a webhook wants.
+    """Return the allowed update types of a call.
 
-    Unknown names are ignored. Without a known one it is the default: all kinds but
-    three, shown as an empty list. None: left as it is.
+    Unknown names are ignored. An empty list means the default, all types but three;
+    it is also the result if no name is known. None leaves the setting as it is.
     """
     names = json_value(parameters, "allowed_updates", "allowed updates")
     if not isinstance(names, list):
@@ -93,7 +92,7 @@ def allowed_updates(parameters: Parameters) -> list[str] | None:
 
 
 def commands(parameters: Parameters) -> list[Parameters]:
-    """Read the commands of the bot's menu."""
+    """Return the commands of the bot's menu."""
     listed = json_value(parameters, "commands", "commands")
     if listed is None:
         return []

@@ -1,4 +1,4 @@
-"""What the Bot API refuses of a text or caption, in Telegram's words."""
+"""Validation of texts and captions, with Telegram's error messages."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,12 @@ TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 RAW_TEXT_BYTES = 32_768
 _SPACES = "".join(map(chr, range(0x21)))
-"""What Telegram takes away around a text (TDLib, misc.cpp: clean_input_string, and
-MessageEntity.cpp: fix_formatted_text)."""
+"""The characters that Telegram strips from a text (TDLib, misc.cpp: clean_input_string,
+and MessageEntity.cpp: fix_formatted_text)."""
 
 
 def text(parameters: Parameters) -> Parameters:
-    """Read `text` as the user sees it, and its `entities`."""
+    """Return `text` as the user sees it, and its `entities`."""
     if not parameters.get("text"):
         raise bad_request("Message text is empty")
     visible, entities = _formatted(parameters, "text", "entities")
@@ -39,12 +39,12 @@ def text(parameters: Parameters) -> Parameters:
 
 
 def draft(parameters: Parameters) -> Parameters:
-    """Read the `text` of a draft, which may be empty, and its `entities`."""
+    """Return the `text` of a draft, which may be empty, and its `entities`."""
     return text(parameters) if parameters.get("text") else {"text": ""}
 
 
 def caption(parameters: Parameters) -> Parameters:
-    """Read `caption` as the user sees it, and its `caption_entities`."""
+    """Return `caption` as the user sees it, and its `caption_entities`."""
     if not parameters.get("caption"):
         return {}
     visible, entities = _formatted(parameters, "caption", "caption_entities")
@@ -72,7 +72,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
 
 
 def _finished(text: str, entities: list[Entity]) -> Parsed:
-    """Cut off the white space around a text, and mark what Telegram itself marks."""
+    """Strip the white space around a text, and add the detected entities."""
     visible = text.strip(_SPACES)
     return visible, add_found(visible, _clipped(entities, text))
 
@@ -85,12 +85,12 @@ _PARSERS: dict[str, Callable[[str], Parsed]] = {
 
 
 def _checked(given: object, text_length: int) -> list[Entity]:
-    """Check the entities that a caller gives beside a text."""
+    """Check the entities that a call passes with a text."""
     problem = "Can't parse MessageEntity: "
     if given is None:
         return []
     if not isinstance(given, list):
-        # Telegram ignores it; whoever sends it has made a mistake.
+        # Telegram ignores it, but it is a bug of the caller.
         raise bad_request("Can't parse entities: expected an Array")
     for each in given:
         if not isinstance(each, dict):
@@ -120,7 +120,7 @@ def _integer(entity: Entity, name: str) -> int:
 
 
 def _clipped(entities: list[Entity], visible: str) -> list[Entity]:
-    """Fit entities to a text that loses the white space around it."""
+    """Adjust entities to the text without its surrounding white space."""
     cut = utf16_length(visible) - utf16_length(visible.lstrip(_SPACES))
     length = utf16_length(visible.strip(_SPACES))
     clipped = []
