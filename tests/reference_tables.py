@@ -91,7 +91,8 @@ def _build_section(title: str, body: str) -> str:
         for position, line in enumerate(group.lines):
             name, _, default = line.lstrip("#").partition("=")
             shown = _show_default(line, name, default)
-            meaning = group.meaning if position == 0 else "see above"
+            is_first = position == 0 and bool(group.meaning)
+            meaning = group.meaning if is_first else "see above"
             rows.append(f"| `{name}` | {shown} | {_describe(name)} | {meaning} |")
     intro = [group.meaning for group in groups if not group.lines]
     return "\n\n".join([f"## {title}", *intro, "\n".join(rows)])
