@@ -26,6 +26,7 @@ from tests.reference_tables import (
     build_pages,
     find_events,
     read_dropped_parts,
+    read_log_events,
     read_metrics,
     replace_blocks,
 )
@@ -133,6 +134,15 @@ def test_pages_name_metrics_that_exist(page: Path) -> None:
     """An alert on a metric that is gone would stay silent for ever."""
     known = {it.name for it in read_metrics()}
     assert set(re.findall(r"`(gateway_[a-z_]+)", page.read_text())) <= known
+
+
+def test_the_events_that_need_attention_are_logged() -> None:
+    """An operator searches the log for them."""
+    page = (DOCS / "reference" / "log-events.md").read_text()
+    section = page.partition("## Events that need attention")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section))
+    assert len(named) > 10
+    assert named <= {it.event for it in read_log_events()}
 
 
 def test_the_outcomes_are_all_documented() -> None:
