@@ -32,8 +32,10 @@ class Bench:
         self.receiver = receiver
         self.webhook = Webhook()
         self.events = EventStream()
-        self.journal = UpdateLog(self.events)
-        self.deliveries = UpdateDelivery(self.webhook, self.journal, self.events, pace)
+        self.update_log = UpdateLog(self.events)
+        self.deliveries = UpdateDelivery(
+            self.webhook, self.update_log, self.events, pace
+        )
 
     def connect(self, **more: object) -> None:
         """Set the webhook."""
@@ -48,7 +50,7 @@ class Bench:
 
     def row(self, update_id: int) -> UpdateRow:
         """Give an update's row."""
-        entry = self.journal.find(update_id)
+        entry = self.update_log.find(update_id)
         assert entry
         return entry.row
 

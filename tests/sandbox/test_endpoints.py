@@ -1,4 +1,4 @@
-"""The desk over HTTP: what the page asks for and hears."""
+"""The HTTP endpoints of the page, and its event stream."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def simulator() -> Simulator:
 
 
 class Visitor:
-    """Uses the desk as the page does."""
+    """Uses the endpoints as the page does."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -66,7 +66,7 @@ class Visitor:
 
 @pytest.fixture
 def visitor(bot: Bot) -> Visitor:
-    """Somebody at the desk."""
+    """A client of the endpoints."""
     return Visitor(bot)
 
 
@@ -360,7 +360,7 @@ async def test_older_updates_come_page_by_page(visitor: Visitor) -> None:
 async def test_a_page_elsewhere_cannot_steer_the_sandbox(
     simulator: Simulator, visitor: Visitor, bot: Bot, headers: dict[str, str]
 ) -> None:
-    """Not the desk, not the stream, and not the Bot API either."""
+    """Not the endpoints, not the stream, and not the Bot API either."""
     for path in ("/events", "/updates", f"/bot{TOKEN}/sendMessage?chat_id=7&text=x"):
         status, answer = await visitor.get(path, **headers)
         assert (status, set(answer)) == (403, {"error"})

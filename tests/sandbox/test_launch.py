@@ -211,12 +211,12 @@ async def test_a_service_of_ones_own_takes_the_place_of_one_sample(
         own = {"CONVERSATION": target}
         async with sandbox(tmp_path, ports, own) as process:
             await read_until(process, "/chats/1001")
-            desk = f"curl -sS http://127.0.0.1:{simulator}"
+            api = f"curl -sS http://127.0.0.1:{simulator}"
             say = '{"user": 1001, "text": "hi"}'
             ask = '{"user": 1002, "text": "/profile"}'
-            await shell(f"{desk}/do/say -d '{say}'; {desk}/do/say -d '{ask}'")
+            await shell(f"{api}/do/say -d '{say}'; {api}/do/say -d '{ask}'")
             shown = ""
             async with asyncio.timeout(LIMIT):
                 while "echo: hi" not in shown or shown.count("#") < 4:
-                    shown = await shell(f"{desk}/chats/1001; {desk}/chats/1002")
+                    shown = await shell(f"{api}/chats/1001; {api}/chats/1002")
     assert [name for name, _ in backend.calls] == ["SendMessage"]

@@ -8,7 +8,7 @@ from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.tracing.trace_model import Step, UpdateTrace
 
 
-def noted(journal: UpdateLog, *update_ids: int) -> None:
+def noted(update_log: UpdateLog, *update_ids: int) -> None:
     """Note messages with these ids."""
     for update_id in update_ids:
         row = UpdateRow(
@@ -19,7 +19,7 @@ def noted(journal: UpdateLog, *update_ids: int) -> None:
             title="hello",
             sent_at=1.0,
         )
-        journal.record(row, b"{}")
+        update_log.record(row, b"{}")
 
 
 def ids(rows: list[UpdateRow]) -> list[int]:
@@ -29,51 +29,51 @@ def ids(rows: list[UpdateRow]) -> list[int]:
 
 def test_older_updates_are_listed_page_by_page() -> None:
     """Each page ends where the one before it began."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1, 2, 3, 4, 5)
-    assert ids(journal.rows(2)) == [4, 5]
-    assert ids(journal.rows(2, before=4)) == [2, 3]
-    assert ids(journal.rows(2, before=2)) == [1]
-    assert journal.rows(2, before=1) == []
-    assert journal.rows(2, before=77) == []
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1, 2, 3, 4, 5)
+    assert ids(update_log.rows(2)) == [4, 5]
+    assert ids(update_log.rows(2, before=4)) == [2, 3]
+    assert ids(update_log.rows(2, before=2)) == [1]
+    assert update_log.rows(2, before=1) == []
+    assert update_log.rows(2, before=77) == []
 
 
 def test_only_the_newest_updates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are counted; what is told of a forgotten one leaves no trace."""
     monkeypatch.setattr(module, "MAX_ENTRIES", 3)
-    journal = UpdateLog(EventStream())
-    noted(journal, 1, 2, 3, 4, 5)
-    journal.start_attempt(1)
-    journal.end_attempt(1, 200, accepted=True)
-    journal.drop(2)
-    journal.add_trace(UpdateTrace(update_id=1, outcome="replied"))
-    assert ids(journal.rows(10)) == [3, 4, 5]
-    assert journal.total == 5
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1, 2, 3, 4, 5)
+    update_log.start_attempt(1)
+    update_log.end_attempt(1, 200, accepted=True)
+    update_log.drop(2)
+    update_log.add_trace(UpdateTrace(update_id=1, outcome="replied"))
+    assert ids(update_log.rows(10)) == [3, 4, 5]
+    assert update_log.total == 5
 
 
 def test_attempts_show_in_the_row() -> None:
     """How many, how the last one ended, and how long it took in all."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1)
-    (row,) = journal.rows(1)
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1)
+    (row,) = update_log.rows(1)
     assert (row.state, row.attempts, row.status) == ("waiting", 0, 0)
-    journal.start_attempt(1)
+    update_log.start_attempt(1)
     assert (row.state, row.attempts) == ("in_flight", 1)
-    journal.end_attempt(1, 502, accepted=False)
+    update_log.end_attempt(1, 502, accepted=False)
     assert (row.state, row.status, row.accepted_after) == ("failing", 502, None)
-    journal.start_attempt(1)
-    journal.end_attempt(1, 200, accepted=True)
+    update_log.start_attempt(1)
+    update_log.end_attempt(1, 200, accepted=True)
     assert (row.state, row.attempts, row.status) == ("accepted", 2, 200)
     assert row.accepted_after is not None
 
 
 def test_the_last_word_of_the_gateway_counts() -> None:
     """It may tell of an update several times."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1)
-    journal.add_trace(UpdateTrace(update_id=1))
-    journal.add_trace(UpdateTrace(update_id=1, outcome="replied"))
-    entry = journal.find(1)
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1)
+    update_log.add_trace(UpdateTrace(update_id=1))
+    update_log.add_trace(UpdateTrace(update_id=1, outcome="replied"))
+    entry = update_log.find(1)
     assert entry
     assert entry.turn == UpdateTrace(update_id=1, outcome="replied")
     assert entry.row.outcome == "replied"
@@ -81,8 +81,8 @@ def test_the_last_word_of_the_gateway_counts() -> None:
 
 def test_an_update_that_came_by_curl_gets_a_row() -> None:
     """From what the gateway tells of it."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1)
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1)
     received = Step(name="received", start=5.0, end=6.0)
     told = UpdateTrace(
         update_id=99,
@@ -91,37 +91,37 @@ def test_an_update_that_came_by_curl_gets_a_row() -> None:
         outcome="replied",
         steps=(received,),
     )
-    journal.add_trace(UpdateTrace(update_id=99, steps=(received,)))
-    journal.add_trace(told)
-    row = journal.rows(1)[0]
+    update_log.add_trace(UpdateTrace(update_id=99, steps=(received,)))
+    update_log.add_trace(told)
+    row = update_log.rows(1)[0]
     assert (row.update_id, row.kind, row.user_id) == (99, "message", 7)
     assert (row.sent_at, row.outcome) == (5.0, "replied")
-    entry = journal.find(99)
+    entry = update_log.find(99)
     assert entry
     assert entry.update is None
 
 
 def test_a_row_says_how_long_the_gateway_was_at_it() -> None:
     """From the start of the first step to the end of the last one."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1)
-    (row,) = journal.rows(1)
-    journal.add_trace(UpdateTrace(update_id=1))
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1)
+    (row,) = update_log.rows(1)
+    update_log.add_trace(UpdateTrace(update_id=1))
     assert row.seconds is None
     steps = (
         Step(name="session", start=11.0, end=12.0),
         Step(name="call", start=10.0, end=10.5),
     )
-    journal.add_trace(UpdateTrace(update_id=1, steps=steps))
+    update_log.add_trace(UpdateTrace(update_id=1, steps=steps))
     assert row.seconds == 2.0
 
 
 def test_what_was_dropped_stays_dropped() -> None:
     """An attempt that was cut off by it does not make it fail."""
-    journal = UpdateLog(EventStream())
-    noted(journal, 1)
-    (row,) = journal.rows(1)
-    journal.start_attempt(1)
-    journal.drop(1)
-    journal.end_attempt(1, 0, accepted=False)
+    update_log = UpdateLog(EventStream())
+    noted(update_log, 1)
+    (row,) = update_log.rows(1)
+    update_log.start_attempt(1)
+    update_log.drop(1)
+    update_log.end_attempt(1, 0, accepted=False)
     assert row.state == "dropped"

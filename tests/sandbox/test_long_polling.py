@@ -75,8 +75,8 @@ async def test_two_at_a_time_are_a_conflict() -> None:
 
 async def test_what_is_too_old_is_not_given() -> None:
     """It is dropped, and newer ones come in its place."""
-    journal, queue = UpdateLog(EventStream()), UpdateQueue(lambda: None)
-    polling = LongPolling(Webhook(), journal, queue)
+    update_log, queue = UpdateLog(EventStream()), UpdateQueue(lambda: None)
+    polling = LongPolling(Webhook(), update_log, queue)
     now = time.time()
     for update_id in (1, 2, 3, 4):
         row = UpdateRow(
@@ -87,12 +87,12 @@ async def test_what_is_too_old_is_not_given() -> None:
             title="hello",
             sent_at=now,
         )
-        journal.record(row, b"{}")
+        update_log.record(row, b"{}")
         expires_at = now - 1 if update_id < 4 else now + 60
         queue.append(PendingUpdate(update_id, 7, b"%d" % update_id, expires_at))
     given = await polling.get_updates({"limit": 1})
     assert [bytes(each) for each in given] == [b"4"]
-    assert [row.state for row in journal.rows(4)] == ["dropped"] * 3 + ["in_flight"]
+    assert [row.state for row in update_log.rows(4)] == ["dropped"] * 3 + ["in_flight"]
     assert len(queue) == 1
 
 
