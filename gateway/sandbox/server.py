@@ -67,7 +67,7 @@ class Simulator:
         username: str = "sandbox_bot",
         turns_key: str = "",
         delivery_timing: DeliveryTiming | None = None,
-        most_users: int = users.MAX_USERS,
+        max_users: int = users.MAX_USERS,
         strict: bool = False,
     ) -> None:
         self.token = token
@@ -79,7 +79,7 @@ class Simulator:
             "first_name": "Sandbox",
             "username": username,
         }
-        self._users = Users(self.events, most_users)
+        self._users = Users(self.events, max_users)
         self._chats = Chats(self._users, self.events)
         self._callback_queries = CallbackQueries(self.events, strict=strict)
         self.queries = OpenQueries(strict=strict)
@@ -93,7 +93,7 @@ class Simulator:
         )
         self._methods = BotApiMethods(
             self._bot,
-            people=self._users,
+            users=self._users,
             chats=self._chats,
             callback_queries=self._callback_queries,
             webhook=self._webhook,
@@ -114,7 +114,7 @@ class Simulator:
         )
         self.user_actions = UserActions(
             self._bot,
-            people=self._users,
+            users=self._users,
             chats=self._chats,
             callback_queries=self._callback_queries,
             deliveries=self._deliveries,

@@ -190,7 +190,7 @@ async def test_a_block_is_told_once_and_felt(
 
 async def test_there_are_three_users_and_can_be_more() -> None:
     """A new one can talk at once; there is an end to it."""
-    simulator = Simulator(TOKEN, most_users=4)
+    simulator = Simulator(TOKEN, max_users=4)
     actions = simulator.user_actions
     assert len(simulator.snapshot()["users"]) == 3
     user = await actions.add_user(" Zoë ", "pt-br")

@@ -69,7 +69,7 @@ class Telegram:
         webhook = Webhook()
         self._methods = BotApiMethods(
             BOT,
-            people=people,
+            users=people,
             chats=chats,
             callback_queries=self._presses,
             webhook=webhook,

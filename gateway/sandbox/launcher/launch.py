@@ -77,8 +77,8 @@ async def run_sandbox(
     children = Subprocesses()
     with on_signals(children):
         try:
-            places = resolve_targets(services, samples_port, targets)
-            async with run_stack(children, ports, places, secrets=secrets):
+            service_targets = resolve_targets(services, samples_port, targets)
+            async with run_stack(children, ports, service_targets, secrets=secrets):
                 sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()
                 await children.watch()

@@ -56,10 +56,10 @@ def resolve_targets(
         samples_port: the port of the sample services.
         targets: the addresses that the developer passed, by service name.
     """
-    places = dict.fromkeys(services, f"{LOOPBACK}:{samples_port}")
+    service_targets = dict.fromkeys(services, f"{LOOPBACK}:{samples_port}")
     for name in set(services) - SAMPLES:
-        places[name] = os.environ.get(f"{name}_TARGET", places[name])
-    return places | dict(targets)
+        service_targets[name] = os.environ.get(f"{name}_TARGET", service_targets[name])
+    return service_targets | dict(targets)
 
 
 def call_settings(services: Collection[str]) -> dict[str, str]:

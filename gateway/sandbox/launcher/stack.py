@@ -64,21 +64,21 @@ class Ports(Struct, frozen=True, kw_only=True):
 async def run_stack(
     children: Subprocesses,
     ports: Ports,
-    places: Mapping[str, str],
+    service_targets: Mapping[str, str],
     *,
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
-    most_users: int = MAX_USERS,
+    max_users: int = MAX_USERS,
 ) -> AsyncIterator[Simulator]:
     """Run the sandbox within the block; its processes stop in reverse order.
 
     Args:
         children: runs the sample services and the gateway.
         ports: the ports to listen on.
-        places: the address of each service.
+        service_targets: the address of each service.
         secrets: the shared secrets, or None for random ones.
         settings: default settings of the gateway; the environment overrides them.
-        most_users: the maximum number of users.
+        max_users: the maximum number of users.
 
     Raises:
         ProcessExited: a process did not start.
@@ -107,7 +107,7 @@ async def run_stack(
     kept = {**(settings or {}), **kept}
     secrets = secrets or Secrets()
     simulator = Simulator(
-        secrets.token, turns_key=secrets.turns, most_users=most_users, strict=True
+        secrets.token, turns_key=secrets.turns, max_users=max_users, strict=True
     )
     async with AsyncExitStack() as stack:
         api_url = await stack.enter_async_context(
@@ -130,8 +130,8 @@ async def run_stack(
             "DRAIN_TIMEOUT": "5",  # less than a child may take to end
             "SANDBOX_TURNS_URL": f"{api_url}/turns",
             "SANDBOX_TURNS_KEY": secrets.turns,
-            **call_settings(places),
-            **{f"{name}_TARGET": target for name, target in places.items()},
+            **call_settings(service_targets),
+            **{f"{name}_TARGET": target for name, target in service_targets.items()},
         }
         traced = ("gateway.traced_gateway",)
         await stack.enter_async_context(

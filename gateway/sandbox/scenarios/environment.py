@@ -61,7 +61,7 @@ class Environment:
         self.within = 0.0
         self._simulator = simulator
         self._pace = pace
-        self._people: dict[str, Participant] = {}
+        self._participants: dict[str, Participant] = {}
         self._news = asyncio.Event()
         self._overrun = False
         self._last: int | None = None
@@ -76,11 +76,11 @@ class Environment:
         earlier = self._simulator.messages(user_id)
         since = earlier[-1]["message_id"] if earlier else 0
         person = Participant(name, user_id, ObservedMessages(), since)
-        self._people[name] = person
+        self._participants[name] = person
 
     def person(self, name: str) -> Participant:
         """Return an added user."""
-        return self._people[name]
+        return self._participants[name]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -160,7 +160,7 @@ class Environment:
                 for event in (await listener.take(_QUIET_SECONDS)).split(b"\n\n"):
                     if event:
                         shown = msgspec.json.decode(event[_PREFIX:])
-                        for person in self._people.values():
+                        for person in self._participants.values():
                             person.observed.observe(person.id, shown)
                 self._news.set()
 

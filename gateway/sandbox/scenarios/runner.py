@@ -25,7 +25,7 @@ from gateway.sandbox.server import Simulator
 
 _STANDARD_ERROR = 2
 """Output of the subprocesses: standard output is only for the report."""
-_MOST_USERS = 100_000
+_MAX_USERS = 100_000
 
 
 async def run_scenarios(
@@ -61,7 +61,7 @@ async def run_scenarios(
                 ports,
                 resolve_targets(services, samples, targets),
                 settings={"LOG_LEVEL": "ERROR"},
-                most_users=_MOST_USERS,
+                max_users=_MAX_USERS,
             ) as environment:
                 reports = await children.run_during(_play_all(scenarios, environment))
         except StopRequested:

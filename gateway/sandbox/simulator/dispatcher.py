@@ -55,15 +55,15 @@ class ApiDispatcher:
         self,
         token: str,
         methods: BotApiMethods,
-        faults: OneShotFaults,
-        standing: PersistentFaults,
+        one_shot_faults: OneShotFaults,
+        persistent_faults: PersistentFaults,
         files: FileStore,
     ) -> None:
         self.sent: list[ApiCall] = []
         self._token = token
         self._methods = methods
-        self._faults = faults
-        self._standing = standing
+        self._one_shot_faults = one_shot_faults
+        self._persistent_faults = persistent_faults
         self._files = files
 
     def add_to(self, app: web.Application) -> None:
@@ -78,8 +78,8 @@ class ApiDispatcher:
         try:
             parameters = await read_parameters(request, self._files.store)
             self._check(request.match_info["token"], method)
-            fault = self._faults.take_matching(method, parameters)
-            fault = fault or self._standing.find(method, parameters)
+            fault = self._one_shot_faults.take_matching(method, parameters)
+            fault = fault or self._persistent_faults.find(method, parameters)
             answer = await self._carry_out(method, parameters, fault)
         except ApiError as refused:
             answer = error_body(refused)
@@ -112,8 +112,8 @@ class ApiDispatcher:
         method = self._methods.find(method) or method
         try:
             self._check(self._token, method)
-            fault = self._faults.take_matching(method, parameters)
-            fault = fault or self._standing.find(method, parameters)
+            fault = self._one_shot_faults.take_matching(method, parameters)
+            fault = fault or self._persistent_faults.find(method, parameters)
             if fault and fault.is_error:
                 raise fault.to_error()
             self._methods.call(method, parameters)

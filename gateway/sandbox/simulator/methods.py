@@ -51,7 +51,7 @@ class BotApiMethods:
         self,
         bot: Parameters,
         *,
-        people: Users,
+        users: Users,
         chats: Chats,
         callback_queries: CallbackQueries,
         webhook: Webhook,
@@ -62,7 +62,7 @@ class BotApiMethods:
         self._strict = strict
         self._webhook = webhook
         self._bot = bot
-        self._people = people
+        self._users = users
         self._chats = chats
         self._callback_queries = callback_queries
         self._deliveries = deliveries
@@ -124,9 +124,9 @@ class BotApiMethods:
 
     def _chat(self, parameters: Parameters) -> int:
         chat = rules.chat_id(parameters)
-        if chat in self._people.blocked:
+        if chat in self._users.blocked:
             raise ApiError("Forbidden: bot was blocked by the user", 403)
-        is_known = self._people.find(chat) or chat in self._chats.groups
+        is_known = self._users.find(chat) or chat in self._chats.groups
         if self._strict and not is_known:
             raise bad_request("chat not found")
         return chat
@@ -137,7 +137,7 @@ class BotApiMethods:
     def _show(self, parameters: Parameters, content: Parameters) -> Parameters:
         """Validate the common parameters and add a message of the bot to the chat."""
         content |= keyboard_rules.keyboard(parameters)
-        asked = reply_keyboard_rules.asked(parameters)
+        asked = reply_keyboard_rules.reply_markup(parameters)
         chat = self._chat(parameters)
         if reply := rules.reply(parameters):
             answered = number(reply.get("message_id"))
@@ -146,7 +146,7 @@ class BotApiMethods:
             if answered <= 0 or not (quoted or patient):
                 raise bad_request("message to be replied not found")
             content |= quoted
-        content |= sending_rules.shown(parameters)
+        content |= sending_rules.message_fields(parameters)
         message = self._chats.show(self._bot, chat, content)
         if asked:
             self._chats.show_reply_markup(chat, message, asked)

@@ -95,7 +95,7 @@ class Endpoints:
     def __init__(
         self,
         user_actions: UserActions,
-        others: ManualUpdates,
+        manual_updates: ManualUpdates,
         update_log: UpdateLog,
         events: EventStream,
         *,
@@ -103,7 +103,7 @@ class Endpoints:
         turns_key: str,
     ) -> None:
         self._user_actions = user_actions
-        self._others = others
+        self._manual_updates = manual_updates
         self._update_log = update_log
         self._events = events
         self._snapshot = snapshot
@@ -124,7 +124,7 @@ class Endpoints:
             "burst": (_Burst, user_actions.burst),
             "block": (_Block, user_actions.block),
             "user": (_User, user_actions.add_user),
-            "update": (_Update, self._others.make),
+            "update": (_Update, self._manual_updates.make),
             "fault": (_Fault, self._switch),
         }
         for name, (form, act) in doings.items():

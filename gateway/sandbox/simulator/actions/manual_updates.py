@@ -20,9 +20,9 @@ class ManualUpdates:
     """Creates updates of any type, including unknown ones."""
 
     def __init__(
-        self, people: Users, deliveries: UpdateDelivery, queries: OpenQueries
+        self, users: Users, deliveries: UpdateDelivery, queries: OpenQueries
     ) -> None:
-        self._people = people
+        self._users = users
         self._deliveries = deliveries
         self._queries = queries
 
@@ -43,7 +43,7 @@ class ManualUpdates:
             InvalidInput: there is no such user, the type is message or callback_query,
                 which have endpoints of their own, or user or chat are malformed.
         """
-        person = self._people.find(user)
+        person = self._users.find(user)
         if person is None:
             raise InvalidInput(f"there is no user {user}")
         if kind in _WITH_OWN_ENDPOINTS:
@@ -59,8 +59,8 @@ class ManualUpdates:
         who, now = sender(person), int(time.time())
         make = MAKERS.get(kind)
         if make is not None:
-            return make(who, self._people.chat(GROUP_CHAT_ID), now)
-        return {"from": who, "chat": self._people.chat(person.id), "date": now}
+            return make(who, self._users.chat(GROUP_CHAT_ID), now)
+        return {"from": who, "chat": self._users.chat(person.id), "date": now}
 
     def _note_question(self, kind: str, content: Parameters) -> None:
         field = _QUERY_TYPES.get(kind)

@@ -38,7 +38,7 @@ class UserActions:
         self,
         bot: Parameters,
         *,
-        people: Users,
+        users: Users,
         chats: Chats,
         callback_queries: CallbackQueries,
         deliveries: UpdateDelivery,
@@ -46,7 +46,7 @@ class UserActions:
         events: EventStream,
     ) -> None:
         self._bot = bot
-        self._people = people
+        self._users = users
         self._chats = chats
         self._callback_queries = callback_queries
         self._deliveries = deliveries
@@ -180,13 +180,13 @@ class UserActions:
             InvalidInput: there is no such user.
         """
         person = self._user(user)
-        if (user in self._people.blocked) == blocked:
+        if (user in self._users.blocked) == blocked:
             return {"update_id": None}
-        self._people.block(person, blocked=blocked)
+        self._users.block(person, blocked=blocked)
         banned = {"user": self._bot, "status": "kicked", "until_date": 0}
         member = {"user": self._bot, "status": "member"}
         change = {
-            "chat": self._people.chat(user),
+            "chat": self._users.chat(user),
             "from": sender(person),
             "date": int(time.time()),
             "old_chat_member": member if blocked else banned,
@@ -208,10 +208,10 @@ class UserActions:
         name = message_builder.name(first_name)
         language = message_builder.language(language_code)
         try:
-            user = self._people.add(name, language, user_id)
+            user = self._users.add(name, language, user_id)
         except OverflowError:
             raise InvalidInput("there are enough users") from None
-        return self._people.view(user)
+        return self._users.view(user)
 
     async def fault(
         self, name: str, settings: FaultSettings | None
@@ -235,14 +235,14 @@ class UserActions:
 
     def _message(self, user: User, chat: int | None, content: Parameters) -> Parameters:
         chat_id = self._chat(user, user.id if chat is None else chat)
-        if chat_id in self._people.blocked:
+        if chat_id in self._users.blocked:
             raise InvalidInput(f"{user.first_name} blocked the bot; unblock it first")
         message = self._chats.show(sender(user), chat_id, content)
         update_id = self._deliveries.add("message", message)
         return {"update_id": update_id, "message_id": message["message_id"]}
 
     def _user(self, user_id: int) -> User:
-        user = self._people.find(user_id)
+        user = self._users.find(user_id)
         if not user:
             raise InvalidInput(f"there is no user {user_id}")
         return user

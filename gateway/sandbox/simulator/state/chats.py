@@ -24,10 +24,10 @@ class Chats:
         asked: the latest reply keyboard or forced reply of each chat, by chat id.
     """
 
-    def __init__(self, people: Users, events: EventStream) -> None:
+    def __init__(self, users: Users, events: EventStream) -> None:
         self.groups: set[int] = set()
         self.asked: dict[str, Parameters] = {}
-        self._people = people
+        self._users = users
         self._events = events
         self._ids = count(1)
         self._messages: OrderedDict[tuple[int, int], Parameters] = OrderedDict()
@@ -44,7 +44,7 @@ class Chats:
         message = {
             "message_id": message_id,
             "from": sender,
-            "chat": self._people.chat(chat_id),
+            "chat": self._users.chat(chat_id),
             "date": int(time.time()),
             **content,
         }

@@ -26,7 +26,7 @@ _REQUESTS = {
 }
 
 
-def asked(parameters: Parameters) -> Parameters | None:
+def reply_markup(parameters: Parameters) -> Parameters | None:
     """Return the reply keyboard or forced reply in `reply_markup`.
 
     Returns None if there is none, or if it is an inline keyboard.

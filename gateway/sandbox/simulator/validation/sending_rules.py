@@ -10,7 +10,7 @@ from gateway.sandbox.simulator.validation.rules import (
 )
 
 
-def shown(parameters: Parameters) -> Parameters:
+def message_fields(parameters: Parameters) -> Parameters:
     """Return the options of a call that are visible as fields of the message."""
     fields: Parameters = {}
     if topic := number(parameters.get("message_thread_id")):
