@@ -23,7 +23,10 @@ PATIENCE = 1.0
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """Run a server that the test may do anything to."""
     server = RedisServer(
-        tmp_path, "--appendonly yes --maxmemory-policy noeviction --requirepass hush-pw"
+        tmp_path,
+        # With everysec a busy Redis delays writes, and forgets them when it is killed.
+        "--appendonly yes --appendfsync always --maxmemory-policy noeviction"
+        " --requirepass hush-pw",
     )
     server.start()
     yield server
