@@ -522,6 +522,22 @@ async def test_a_button_and_a_command_may_take_all_that_telegram_sent(
     assert json.loads(command.json.json) == said
 
 
+async def test_a_button_under_an_inline_message_names_that_message(
+    gateway: World, service: EveryKind
+) -> None:
+    """Telegram sends no chat and no message with it."""
+    pressed = {"id": "q", "from": PERSON, "data": "LOOK:up", "chat_instance": "-9"}
+    await gateway.update({"callback_query": pressed | {"inline_message_id": "AAQ"}})
+    await gateway.ended(1)
+    [(_, button)] = service.asked
+    assert button.query == CallbackQuery(
+        callback_query_id="q",
+        data="LOOK:up",
+        chat_instance="-9",
+        inline_message_id="AAQ",
+    )
+
+
 async def test_a_button_of_a_game_reaches_its_service(
     gateway: World, service: EveryKind
 ) -> None:
