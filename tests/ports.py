@@ -1,21 +1,27 @@
 """Ports of loopback for what a test starts."""
 
+import fcntl
 import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import cycle
+from pathlib import Path
 
 _PORTS = range(12_000, 32_000)
 """None of those that the system gives to clients: while a server is not there yet, or
 gone for a moment, a connection of a busy machine might get its port."""
 
+_BLOCK = 250
+"""So many ports belong to one process at a time."""
+
 
 def free_ports(count: int) -> list[int]:
     """Find different ports that nobody listens on.
 
-    They stay free until the test listens: no other process of the same run looks at
+    They stay free until the test listens: no other process that runs tests looks at
     them, and in this one they come again only when all others had their turn.
     """
     found: list[int] = []
@@ -29,12 +35,31 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def _shuffled() -> Iterator[int]:
-    """Go through the ports of this process; those of pytest-xdist share them out."""
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = _PORTS[own::processes]
-    return cycle(random.sample(ports, len(ports)))
+def _own_ports() -> Iterator[int]:
+    """Go through the ports of this process, block by block."""
+    own: list[int] = []
+    for start in random.sample(_PORTS[::_BLOCK], len(_PORTS) // _BLOCK):
+        if _lock(start):
+            block = range(start, start + _BLOCK)
+            own += random.sample(block, len(block))
+            yield from own[-_BLOCK:]
+    yield from cycle(own)
 
 
-_turns = _shuffled()
+def _lock(start: int) -> bool:
+    """Lock a block until this process ends. Return whether no other process has it.
+
+    Two runs of the tests may go on side by side on one machine.
+    """
+    directory = Path(tempfile.gettempdir(), f"gateway-test-ports-{os.getuid()}")
+    directory.mkdir(exist_ok=True)
+    descriptor = os.open(directory / str(start), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
+
+
+_turns = _own_ports()

@@ -412,11 +412,12 @@ async def test_the_pace_is_that_of_what_is_shown_by_now(
         monkeypatch.setattr(FakePreview, "min_interval", 0.1)
 
     stage.messenger.show = show
+    begin = asyncio.get_running_loop().time()
     async with answering(stage) as service:
         await service.says("one ")
         await service.says("two")
         service.ends()
-    assert times[1] - times[0] >= 0.1
+    assert times[1] - begin >= 0.1
 
 
 async def test_the_lease_is_held_before_every_text(stage: Stage) -> None:
