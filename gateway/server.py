@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -77,6 +78,7 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    parent = os.getppid()
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def stop_once() -> None:
@@ -102,6 +104,9 @@ async def serve(
         gc.freeze()
         await stop.wait()
         logger.info("stopping")
+    if worker is not None and os.getppid() != parent:
+        # A signal may have stopped this worker before `orphaned` was called.
+        remove_sockets(worker)
     logger.info("stopped")
 
 
