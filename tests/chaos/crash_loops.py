@@ -272,7 +272,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=100, help="Updates per second.")
     parser.add_argument("--users", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--beside", type=int, default=400, help="Busy mailboxes.")
+    parser.add_argument("--beside", type=int, default=200, help="Busy mailboxes.")
     parser.add_argument(
         "--poison", nargs="*", choices=TEXTS, default=["routed", "answered"]
     )
