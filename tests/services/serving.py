@@ -31,6 +31,7 @@ from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table, discover_services
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 Context = aio.ServicerContext[Any, Any]
@@ -134,7 +135,8 @@ async def serving(
             part.add_to(server)
         else:
             server.add_generic_rpc_handlers((part,))
-    address = f"127.0.0.1:{port}"
+    # gRPC remembers an address that failed a moment ago, such as that of another test.
+    address = f"127.0.0.1:{port or free_ports(1)[0]}"
     if credentials:
         port = server.add_secure_port(address, credentials)
     else:
