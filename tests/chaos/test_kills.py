@@ -18,6 +18,8 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
         users=60,
         rate=60,
         service_timeout=100,
+        # What a gateway takes into its memory is lost when it is killed.
+        settings={"STORE_PATIENCE": "60"},
     )
     kills = 2
 

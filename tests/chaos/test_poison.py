@@ -32,6 +32,8 @@ async def test_an_update_that_ends_its_workers_takes_no_other_along(
         users=40,
         rate=40,
         module="tests.chaos.poison",
+        # What a gateway takes into its memory is lost when it is killed.
+        settings={"STORE_PATIENCE": "60"},
         text=text,
     )
 
