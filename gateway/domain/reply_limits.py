@@ -20,6 +20,9 @@ MAX_TEXT = MAX_MESSAGES * 4096
 MAX_BUTTONS = 100
 """Buttons of one keyboard. Telegram accepts about this many."""
 
+MAX_CALLBACK_DATA_BYTES = 64
+"""Bot API, InlineKeyboardButton: callback_data, 1 to 64 bytes."""
+
 MAX_MEDIA = 100
 """Files of one message: ten full albums."""
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
 from msgspec import structs
 
+from gateway.domain.reply_limits import MAX_CALLBACK_DATA_BYTES
 from gateway.domain.services import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.update import Update
 from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
 
-MAX_CALLBACK_DATA_BYTES = 64
-"""Bot API, InlineKeyboardButton: callback_data."""
 MAX_BUTTON_DATA_BYTES = 1024
 """The limit in the contract, `botgateway.chat.v1.Button`."""
 

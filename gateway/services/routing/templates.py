@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-MAX_CALLBACK_DATA_BYTES = 64
-"""Bot API: InlineKeyboardButton.callback_data, 1 to 64 bytes."""
+from gateway.domain.reply_limits import MAX_CALLBACK_DATA_BYTES
 
 # Bot API: BotCommand.command, 1 to 32 characters.
 _COMMAND_PATTERN = re.compile(r"/([a-z0-9_]{1,32})")

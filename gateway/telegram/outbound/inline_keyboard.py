@@ -16,13 +16,9 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboard,
 )
 
-from gateway.domain.reply_limits import MAX_BUTTONS
+from gateway.domain.reply_limits import MAX_BUTTONS, MAX_CALLBACK_DATA_BYTES
 from gateway.telegram.outbound.text_splitting import is_blank
 from gateway.telegram.outbound.urls import is_complete_url, parse_url
-
-_MAX_CALLBACK_DATA_BYTES = 64
-"""Bot API, InlineKeyboardButton: callback_data. Longer data that the gateway can store
-has been replaced by a short key before."""
 
 _STYLES = {
     BUTTON_STYLE_PRIMARY: "primary",
@@ -111,7 +107,8 @@ def _find_problem(button: Button, context: RequestContext) -> str:
         return "button_without_text"
     match button.WhichOneof("action"):
         case "callback_data" if button.callback_data:
-            too_long = len(button.callback_data.encode()) > _MAX_CALLBACK_DATA_BYTES
+            # Longer data that the gateway can store has become a short key before.
+            too_long = len(button.callback_data.encode()) > MAX_CALLBACK_DATA_BYTES
             return "button_data_too_long" if too_long else ""
         case "url" if button.url:
             valid = parse_url(button.url) is not None
