@@ -97,6 +97,15 @@ def gone(pids: dict[int, int]) -> bool:
     return True
 
 
+def stopped(pid: int) -> bool:
+    """Return whether all threads of this process are stopped."""
+    states = (
+        stat.read_text().rpartition(")")[2].split()[0]
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+    return set(states) == {"T"}
+
+
 @asynccontextmanager
 async def running(databases: Iterator[str]) -> AsyncIterator[Workers]:
     """Run a gateway with two workers; fails if one of them survives it."""
@@ -110,6 +119,15 @@ async def running(databases: Iterator[str]) -> AsyncIterator[Workers]:
         pids = workers.pids()
         yield workers
         pids |= workers.pids()
+        if workers.process.returncode is not None:
+            try:
+                await wait_until(lambda: gone(pids))
+            except AssertionError:
+                # Survivors would keep their output open, which is awaited next.
+                for pid in pids.values():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                raise
     await wait_until(lambda: gone(pids))
 
 
@@ -280,6 +298,8 @@ async def test_no_worker_survives_the_process_above_it(mortal: Workers) -> None:
     sockets = Path(Path(f"/proc/{pids[0]}/cmdline").read_text().split("\0")[-2]).parent
     assert sockets.is_dir()
     os.kill(pids[idle], signal.SIGSTOP)
+    # The kernel wakes the orphans that have stopped, not those that are about to.
+    await wait_until(lambda: stopped(pids[idle]))
     mortal.process.kill()
     await _refused(mortal)
     until.set()
