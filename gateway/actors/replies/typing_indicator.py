@@ -15,6 +15,7 @@ from gateway.domain.errors import BotApiError
 from gateway.domain.messenger import Messenger
 from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
+from gateway.shared_timer import SharedTimer
 
 DELAY_SECONDS = 0.7
 """If a service replies sooner, users do not notice the delay."""
@@ -39,12 +40,11 @@ class TypingIndicator:
         repeat_interval: float = REPEAT_INTERVAL_SECONDS,
     ) -> None:
         self._messenger = messenger
-        self._delay = delay
         self._repeat_interval = repeat_interval
-        self._pending: dict[PendingIndicator, float] = {}
-        """The indicators that are not shown yet, and their times, soonest first."""
-        self._timer: asyncio.TimerHandle | None = None
-        """The timer for the first of them, or for one that was removed meanwhile."""
+        self._pending: SharedTimer[PendingIndicator] = SharedTimer(
+            delay, lambda indicator, _: indicator.show()
+        )
+        """The indicators that are not shown yet."""
 
     def show_during_call(
         self, bound_call: BoundCall, update: Update
@@ -61,22 +61,8 @@ class TypingIndicator:
             and context.chat_id
             and context.chat_type != CHAT_TYPE_CHANNEL
         ):
-            loop = asyncio.get_running_loop()
-            self._pending[indicator] = due_at = loop.time() + self._delay
-            if self._timer is None:
-                self._timer = loop.call_at(due_at, self._show_due)
+            self._pending.add(indicator)
         return indicator
-
-    def _show_due(self) -> None:
-        """Show the indicators that are due."""
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        for indicator, due_at in list(self._pending.items()):
-            if due_at > loop.time():
-                self._timer = loop.call_at(due_at, self._show_due)
-                return
-            del self._pending[indicator]
-            indicator.show()
 
 
 class PendingIndicator:
@@ -89,7 +75,7 @@ class PendingIndicator:
         messenger: Messenger,
         update: Update,
         repeat_interval: float,
-        pending: "dict[PendingIndicator, float]",
+        pending: "SharedTimer[PendingIndicator]",
     ) -> None:
         self._messenger = messenger
         self._update = update
@@ -103,7 +89,7 @@ class PendingIndicator:
 
     def cancel(self) -> None:
         """Stop the indicator, because the call ended or its reply is visible."""
-        self._pending.pop(self, None)
+        self._pending.remove(self)
         if self._task is not None:
             self._task.cancel()
 

@@ -17,6 +17,7 @@ from gateway.mailboxes.redis.commands import (
     RedisCommand,
     consume_exception,
 )
+from gateway.shared_timer import SharedTimer
 
 PROCESS_PAUSE_SECONDS = 0.5
 """A timer that fires this late means that this process was not running meanwhile."""
@@ -51,14 +52,8 @@ class CommandExecutor:
         self._clock = clock
         self._timeout = timeout
         self._lease_seconds = lease_seconds
-        self._unchecked: dict[RedisCommand, tuple[float, float]] = {}
-        """Commands before their first timeout check, oldest first: the time of that
-        check, and the deadline after which they fail in any case, by the loop's time.
-        """
-        self._timer: asyncio.TimerHandle | None = None
-        """The one timer for `_unchecked`, set for its oldest command, or for one that
-        was answered meanwhile. Nearly all commands are answered at once, so a timer for
-        each would be wasted."""
+        self._unchecked = SharedTimer(timeout or 0, self._check_first)
+        """Commands before their first timeout check."""
         self._timers: dict[RedisCommand, asyncio.TimerHandle] = {}
         """The timers of commands that go on waiting after their first check."""
 
@@ -95,16 +90,11 @@ class CommandExecutor:
         """
         if self._timeout is None:
             return await self.execute(command, ordering_key, token)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        check_at = now + self._timeout
-        self._unchecked[command] = check_at, now + MAX_TIMEOUT_FACTOR * self._timeout
-        if self._timer is None:
-            self._timer = loop.call_at(check_at, self._check_oldest)
+        self._unchecked.add(command)
         try:
             return await self.execute(command, ordering_key, token)
         finally:
-            self._unchecked.pop(command, None)
+            self._unchecked.remove(command)
             if (timer := self._timers.pop(command, None)) is not None:
                 timer.cancel()
 
@@ -125,16 +115,9 @@ class CommandExecutor:
         loop.call_later(self._lease_seconds, command.reply.cancel)
         self._client.submit(command)
 
-    def _check_oldest(self) -> None:
-        """Check the commands whose first check is due, and set the next timer."""
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        for command, (check_at, deadline) in list(self._unchecked.items()):
-            if check_at > loop.time():
-                self._timer = loop.call_at(check_at, self._check_oldest)
-                return
-            del self._unchecked[command]
-            self._check_timeout(command, check_at, deadline)
+    def _check_first(self, command: RedisCommand, check_at: float) -> None:
+        deadline = check_at + (MAX_TIMEOUT_FACTOR - 1) * (self._timeout or 0)
+        self._check_timeout(command, check_at, deadline)
 
     def _start_timer(
         self, command: RedisCommand, check_at: float, deadline: float
@@ -146,7 +129,13 @@ class CommandExecutor:
     def _check_timeout(
         self, command: RedisCommand, check_at: float, deadline: float
     ) -> None:
-        """Fail a command, unless this process was paused or Redis is only slow."""
+        """Fail a command, unless this process was paused or Redis is only slow.
+
+        Args:
+            command: the command.
+            check_at: the time of this check, by the clock of the event loop.
+            deadline: the time after which the command fails in any case.
+        """
         now = asyncio.get_running_loop().time()
         timeout = self._timeout or 0
         # After a pause of this process the reply may have arrived without being read.
