@@ -13,8 +13,13 @@ from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.session import SessionResolver
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.messenger import CancellationBus, RetryPause, await_pause
-from gateway.domain.ports import Clock, MailboxLease
+from gateway.domain.ports import (
+    CancellationBus,
+    Clock,
+    MailboxLease,
+    RetryPause,
+    await_pause,
+)
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 

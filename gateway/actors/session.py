@@ -4,9 +4,8 @@ import logging
 
 from gateway.actors.lease import ActorLease
 from gateway.domain.errors import ServiceError
-from gateway.domain.ports import Clock
+from gateway.domain.ports import Clock, ServiceRouter
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState
 

@@ -28,12 +28,11 @@ from gateway.actors.replies.user_notices import (
     build_notice,
 )
 from gateway.actors.session import get_internal_user_id
-from gateway.domain.ports import Clock, MailboxStore
+from gateway.domain.errors import APOLOGY_TEXT
+from gateway.domain.ports import BoundCall, Clock, MailboxStore, ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
-from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)

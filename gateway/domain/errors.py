@@ -29,6 +29,9 @@ from typing import ClassVar
 
 from gateway.domain.processing_record import Outcome
 
+APOLOGY_TEXT = "Something went wrong on our side. Please try again in a minute."
+"""What users read after an error, if the service did not send a text for them."""
+
 
 class GatewayError(Exception):
     """The base class of all errors that the gateway raises."""

@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.domain.messenger import Messenger
+from gateway.domain.ports import Messenger, ServiceRouter
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Envelope
 
 

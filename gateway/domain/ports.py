@@ -1,23 +1,47 @@
-"""The ports through which the actors use the mailbox store and the clock.
+"""The ports: what the actors use of the store, the services, Telegram and the clock.
 
-The ports to the services and to the user are in `services.py` and `messenger.py`.
 Implementations do not inherit from the protocols: mypy checks that they match in
 `bootstrap.py`, where they are passed to the actors.
+
+When a worker ends, for whatever reason, all updates that it was processing lose their
+owner. Most of them were waiting for a service and did not cause it. An owner loss is
+significant if it was a crash: the worker ended during a step of the update, while the
+update was parsed, routed or replied to, which takes milliseconds. Recording the start
+and the end of each step would cost round trips to the store, so they are recorded only
+for suspects.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.domain.suspicion import (
-    MAX_UNSUSPECTED_LOSSES,
-    POISON_CRASHES,
-    POISON_LOSSES,
-)
-from gateway.domain.update import DeadLetter, Envelope
+from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
+from botgateway.route.v1.event_pb2 import Event
+
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.update import DeadLetter, Envelope, Update
 
 LEASE_SECONDS = 3.0
 """How long a lease lasts without being renewed."""
+
+MAX_UNSUSPECTED_LOSSES = 1
+"""Up to this many owner losses, an update is processed like any other."""
+
+SUSPECT_PAUSES = (1.0, 2.0, 4.0)
+"""Pauses in seconds after the owner loss that makes an update a suspect, after the next
+loss, and after each further one. Other updates get done meanwhile. After a crash there
+is no pause, because the next step is the most significant."""
+
+POISON_CRASHES = 3
+"""After this many crashes during its steps, an update becomes a dead letter. From the
+second crash on no other suspect took a step in that worker at the same time, so there
+is no other suspect to blame."""
+
+POISON_LOSSES = 30
+"""After this many owner losses an update becomes a dead letter, even if none was during
+a step: the reply of its service may crash the workers. Because of the pauses this takes
+minutes, in which updates that are only slow get done, even if workers are constantly
+killed."""
 
 
 class Clock(Protocol):
@@ -217,3 +241,174 @@ class MailboxStore(Protocol):
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Add a dead letter that was never in a mailbox."""
+
+
+INLINE_SCOPE = ""
+"""The scope of buttons under inline messages, for which Telegram names no chat."""
+
+
+def button_scope(chat_id: int, business_connection_id: str) -> str:
+    """Return the scope of the buttons in a chat: their signatures are valid only there.
+
+    The business connection is part of the scope because a chat of a business account
+    has the same id as the customer's chat with the bot.
+    """
+    return f"{chat_id}:{business_connection_id}" if chat_id else INLINE_SCOPE
+
+
+class BoundCall(Protocol):
+    """An update together with the route that serves it."""
+
+    @property
+    def route(self) -> str:
+        """The name of the route in the route table."""
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the service streams its reply: use `stream`, otherwise `call`."""
+
+    @property
+    def shows_typing(self) -> bool:
+        """Whether to show a waiting user that the bot is typing."""
+
+    async def call(self, internal_user_id: str) -> Reply:
+        """Call the service and return its reply.
+
+        Raises:
+            ServiceError: the service did not reply.
+        """
+
+    async def stream(
+        self, internal_user_id: str, write: Callable[[str], None]
+    ) -> Reply | None:
+        """Call the service and receive its reply in chunks.
+
+        Args:
+            internal_user_id: the internal id of the user.
+            write: called with each chunk of the text, never with an empty one.
+
+        Returns:
+            The final reply, or None if it is the text of the chunks.
+
+        Raises:
+            ServiceError: the service did not reply, or did not complete its reply.
+        """
+
+
+class ServiceRouter(Protocol):
+    """Routes updates to the internal services by the route table."""
+
+    def route(self, update: Update) -> BoundCall | None:
+        """Return the call of the route that serves an update, or None."""
+
+    def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
+        """Return the call of the route that serves an event of the user, or None."""
+
+    def encode_callback_data(self, call: RouteCall) -> str:
+        """Return the data of a button that calls an rpc.
+
+        Returns an empty string if no button could call it.
+        """
+
+    def sign_callback_data(self, data: str, scope: str) -> str:
+        """Return the data of a button, signed if its route requires that.
+
+        Args:
+            data: the data of a button.
+            scope: the scope of the button: see `button_scope`.
+        """
+
+    async def resolve_user(self, update: Update) -> str:
+        """Return the internal id of the update's human user.
+
+        Returns an empty string if no id is known.
+
+        Raises:
+            ServiceError: the session service did not reply.
+        """
+
+
+RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
+"""Awaits the pause before a retry, and lets the caller account for it."""
+
+
+async def await_pause(pause: Awaitable[None]) -> None:
+    """Await a pause and do nothing else."""
+    await pause
+
+
+class StreamingPreview(Protocol):
+    """The live preview of a streamed reply."""
+
+    @property
+    def min_interval(self) -> float:
+        """The seconds between calls of `show` that keep within Telegram's limits."""
+
+    async def show(self, text: str) -> None:
+        """Show the text so far, in place of the text before.
+
+        Calls must not overlap.
+
+        Raises:
+            BotApiUnavailable: the text cannot be shown now; `retry_after` says when.
+            BotApiError: no text can be shown. Sending the reply may still work.
+        """
+
+    def finalize(self, reply: Reply) -> Sequence[BotApiCall]:
+        """Return the calls that replace the preview with the complete reply.
+
+        Mutates the reply.
+        """
+
+
+class CancellationBus(Protocol):
+    """Notifies all workers that a user stopped a streamed reply.
+
+    Best effort: a worker that misses the message finishes the stream.
+    """
+
+    def subscribe(self, stop: Callable[[str, int], None]) -> None:
+        """Register a callback for all cancellations, including this worker's own.
+
+        Args:
+            stop: called with the ordering key and the id of the draft.
+        """
+
+    def publish(self, ordering_key: str, draft_id: int) -> None:
+        """Notify all workers without waiting for them."""
+
+
+class Messenger(Protocol):
+    """Sends replies to the user."""
+
+    def preview(self, update: Update) -> StreamingPreview:
+        """Return a preview for a streamed reply to an update."""
+
+    async def show_typing(self, update: Update) -> None:
+        """Show for five seconds, or until the next message, that the bot is typing.
+
+        Raises:
+            BotApiError: Telegram did not accept the call.
+        """
+
+    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+        """Return the Bot API calls for a reply, in the order to send them.
+
+        A pressed button is always answered, even if the reply is empty.
+        """
+
+    async def send(
+        self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+    ) -> None:
+        """Make a call, and retry it while it certainly did not take effect.
+
+        Args:
+            call: the call.
+            patience: how many seconds to retry, counted from the first failure.
+            wait: awaits the pauses between the attempts.
+
+        Raises:
+            RecipientBlocked: this user cannot be reached.
+            BotApiError: the Bot API did not accept the call, or it is unknown whether
+                it did.
+        """

@@ -9,7 +9,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
 
-from gateway.domain.services import BoundCall, button_scope
+from gateway.domain.ports import BoundCall, button_scope
 from gateway.domain.update import Update
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels

@@ -10,7 +10,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RejectedPart
-from gateway.domain.messenger import RetryPause, await_pause
+from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Update
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.outbound.degrade import degrade

@@ -23,6 +23,7 @@ from gateway.actors.replies.user_notices import (
 )
 from gateway.actors.user_actor import UserActor
 from gateway.domain.errors import (
+    APOLOGY_TEXT,
     BotApiUnavailable,
     CallRejected,
     LeaseLost,
@@ -32,11 +33,9 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.ports import MailboxLease
-from gateway.domain.suspicion import POISON_LOSSES
+from gateway.domain.ports import POISON_LOSSES, MailboxLease
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import decode_user_state
-from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.fakes import (

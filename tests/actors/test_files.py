@@ -10,7 +10,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 
 from gateway.actors.replies.reply_sender import LARGE_REPLY_BYTES
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.messenger import RetryPause, await_pause
+from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Update
 from tests.actors.test_actor import Stage
 from tests.fakes import FakeMessenger, a_message

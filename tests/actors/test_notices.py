@@ -15,9 +15,8 @@ from gateway.actors.replies.user_notices import (
     build_error_reply,
     build_notice,
 )
-from gateway.domain.errors import ServiceFailed
+from gateway.domain.errors import APOLOGY_TEXT, ServiceFailed
 from gateway.domain.update import Update
-from gateway.domain.user_texts import APOLOGY_TEXT
 
 SAID = Reply(messages=[OutgoingMessage(text="sorry")])
 

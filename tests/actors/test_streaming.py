@@ -15,6 +15,7 @@ from gateway.actors.replies import stream_buffer, streaming
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.errors import (
+    APOLOGY_TEXT,
     BotApiUnavailable,
     CallRejected,
     RecipientBlocked,
@@ -23,7 +24,6 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.update import Envelope
-from gateway.domain.user_texts import APOLOGY_TEXT
 from tests.actors.test_actor import Stage
 from tests.fakes import FakePreview, a_message
 from tests.waiting import LIMIT, wait_until

@@ -16,9 +16,15 @@ from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT
 from gateway.actors.scheduler import MAX_CONSECUTIVE_UPDATES, ActorScheduler
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.messenger import RetryPause, await_pause
-from gateway.domain.ports import LEASE_SECONDS, MailboxLease
-from gateway.domain.suspicion import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
+from gateway.domain.ports import (
+    LEASE_SECONDS,
+    POISON_CRASHES,
+    POISON_LOSSES,
+    SUSPECT_PAUSES,
+    MailboxLease,
+    RetryPause,
+    await_pause,
+)
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.actors import user_actor
 from gateway.actors.replies.callback_data import prepare_callback_data
 from gateway.cli import main
-from gateway.domain.services import BoundCall
+from gateway.domain.ports import BoundCall
 from gateway.domain.update import Update
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.rpc_client import RpcClient

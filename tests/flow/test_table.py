@@ -13,8 +13,8 @@ from gateway.actors.replies.user_notices import (
     UNKNOWN_COMMAND_TEXT,
 )
 from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.errors import APOLOGY_TEXT
 from gateway.domain.update import Update
-from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.telegram.outbound.renderer import render
 from tests.flow.backend import gate
 from tests.flow.world import SECRET, World, world

@@ -25,8 +25,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import MailboxLease, PutResult
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
+from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from tests.mailboxes.stores import LEASE, LIMIT, PAUSES, OpenStore, Store, envelope

@@ -5,8 +5,12 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import MailboxLease, MailboxStore, PutResult
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
+from gateway.domain.ports import (
+    MAX_UNSUSPECTED_LOSSES,
+    MailboxLease,
+    MailboxStore,
+    PutResult,
+)
 from gateway.domain.update import DeadLetter
 from gateway.domain.user_state import STATE_TTL
 from tests.mailboxes.stores import LEASE, LETTERS, LIMIT, PAUSES, Store, envelope

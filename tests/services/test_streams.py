@@ -23,7 +23,7 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.services import BoundCall
+from gateway.domain.ports import BoundCall
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table

@@ -43,9 +43,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.errors import RejectedPart
+from gateway.domain.errors import APOLOGY_TEXT, RejectedPart
 from gateway.domain.update import Update
-from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.sandbox.simulator.validation import query_rules
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
 from msgspec import structs
 
+from gateway.domain.ports import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.reply_limits import MAX_CALLBACK_DATA_BYTES
-from gateway.domain.services import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.update import Update
 from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
 

@@ -24,10 +24,8 @@ from gateway.domain.errors import (
     RecipientBlocked,
     ServiceError,
 )
-from gateway.domain.messenger import Messenger, StreamingPreview
-from gateway.domain.ports import Clock
+from gateway.domain.ports import Clock, Messenger, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Update
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,8 @@ from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.replies.user_notices import build_error_reply
 from gateway.actors.session import SessionResolver, end_session, get_internal_user_id
 from gateway.domain.errors import ServiceError
-from gateway.domain.messenger import StreamingPreview
-from gateway.domain.ports import Clock
+from gateway.domain.ports import BoundCall, Clock, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.services import BoundCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState
 

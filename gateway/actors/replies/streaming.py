@@ -23,8 +23,7 @@ from gateway.actors.lease import ActorLease
 from gateway.actors.replies.stream_buffer import StreamBuffer
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
-from gateway.domain.messenger import CancellationBus, Messenger, StreamingPreview
-from gateway.domain.services import BoundCall
+from gateway.domain.ports import BoundCall, CancellationBus, Messenger, StreamingPreview
 from gateway.domain.update import Update
 from gateway.observability.logging import summarize_error
 

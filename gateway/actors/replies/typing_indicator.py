@@ -12,8 +12,7 @@ from typing import Self
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
 
 from gateway.domain.errors import BotApiError
-from gateway.domain.messenger import Messenger
-from gateway.domain.services import BoundCall
+from gateway.domain.ports import BoundCall, Messenger
 from gateway.domain.update import Update
 from gateway.shared_timer import SharedTimer
 

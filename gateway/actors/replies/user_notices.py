@@ -10,9 +10,8 @@ from botgateway.chat.v1.reply_pb2 import (
     ShippingAnswer,
 )
 
-from gateway.domain.errors import ServiceError
+from gateway.domain.errors import APOLOGY_TEXT, ServiceError
 from gateway.domain.update import Update
-from gateway.domain.user_texts import APOLOGY_TEXT
 
 RATE_LIMITED_TEXT = "You're sending messages too fast, please slow down 🙂"
 BUSY_TEXT = "Too much at once. Please try again in {time}."

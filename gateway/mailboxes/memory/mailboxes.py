@@ -17,8 +17,13 @@ from heapq import merge
 from itertools import chain, islice
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES
+from gateway.domain.ports import (
+    LEASE_SECONDS,
+    MAX_UNSUSPECTED_LOSSES,
+    Clock,
+    MailboxLease,
+    PutResult,
+)
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import FencingTokenFactory
 from gateway.mailboxes.memory.dead_letters import (

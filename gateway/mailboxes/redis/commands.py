@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
-from gateway.domain.ports import MailboxLease
-from gateway.domain.suspicion import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
+from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES, MailboxLease
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.keys import ShardKeys, get_shard

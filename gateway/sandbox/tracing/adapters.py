@@ -11,13 +11,14 @@ from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
 
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.messenger import (
+from gateway.domain.ports import (
+    BoundCall,
     Messenger,
     RetryPause,
+    ServiceRouter,
     StreamingPreview,
     await_pause,
 )
-from gateway.domain.services import BoundCall, ServiceRouter
 from gateway.domain.update import Update
 from gateway.sandbox.tracing.tracer import MAX_TEXT_LENGTH, Tracer
 

@@ -6,9 +6,8 @@ from typing import Any
 from grpc import aio
 
 from gateway.domain.instrumentation import Instrumentation
-from gateway.domain.messenger import Messenger
+from gateway.domain.ports import Messenger, ServiceRouter
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.domain.services import ServiceRouter
 from gateway.domain.update import Envelope
 from gateway.sandbox.origin_guard import reject_other_hosts
 from gateway.sandbox.tracing.adapters import (

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, InvalidBotToken
-from gateway.domain.messenger import RetryPause, await_pause
+from gateway.domain.ports import RetryPause, await_pause
 from gateway.telegram.bot_api.connection import ResponseLost
 from gateway.telegram.bot_api.connection_pool import ConnectionPool, RequestNotSent
 from gateway.telegram.bot_api.cooldowns import ChatCooldowns

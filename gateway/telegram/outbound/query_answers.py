@@ -19,10 +19,9 @@ from botgateway.chat.v1.reply_pb2 import (
 from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.errors import RejectedPart
+from gateway.domain.errors import APOLOGY_TEXT, RejectedPart
 from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
 from gateway.domain.update import Update
-from gateway.domain.user_texts import APOLOGY_TEXT
 from gateway.telegram.outbound.inline_results import build_inline_result
 from gateway.telegram.outbound.text_splitting import is_blank
 
