@@ -131,7 +131,7 @@ class PutResult(StrEnum):
 
     STORED = "stored"
     """The update waits for the owner of the mailbox, or for a scan."""
-    DUPLICATE = "already"
+    DUPLICATE = "duplicate"
     """The update was in the mailbox already."""
     FULL = "full"
     """The mailbox is full; nothing was stored."""

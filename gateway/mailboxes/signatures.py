@@ -30,9 +30,9 @@ class Purpose(StrEnum):
     """The purpose of an entry: part of its signature, and a metric label."""
 
     STATE = "state"
-    MAIL = "mail"
+    UPDATE = "update"
     """Updates in mailboxes, and in dead letters, where Redis copies them unchanged."""
-    STOP = "stop"
+    CANCELLATION = "cancellation"
 
 
 class StoreSignatures:

@@ -113,7 +113,7 @@ class RedisCancellationBus(LocalCancellationBus):
             # The client would repeat a refused command and so delay the mailboxes.
             return
         key, number = ordering_key.encode(), b"%d" % draft_id
-        signature = self._signatures.sign(Purpose.STOP, key, number)
+        signature = self._signatures.sign(Purpose.CANCELLATION, key, number)
         message = b"%b%b %b" % (signature, number, key)
         command = RedisCommand(
             get_shard_number(ordering_key), (b"PUBLISH", CHANNEL, message)
@@ -166,12 +166,14 @@ class RedisCancellationBus(LocalCancellationBus):
 
     def _publish_received(self, message: bytes) -> None:
         """Notify the listeners of this worker, unless the message is forged."""
-        signature, stop = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
-        draft_id, _, ordering_key = stop.partition(b" ")
-        if self._signatures.verify(Purpose.STOP, ordering_key, signature, draft_id):
+        signature, content = message[:SIGNATURE_BYTES], message[SIGNATURE_BYTES:]
+        draft_id, _, ordering_key = content.partition(b" ")
+        if self._signatures.verify(
+            Purpose.CANCELLATION, ordering_key, signature, draft_id
+        ):
             super().publish(ordering_key.decode(), int(draft_id))
         else:
-            self._signatures.record_forgery(Purpose.STOP, ordering_key)
+            self._signatures.record_forgery(Purpose.CANCELLATION, ordering_key)
 
 
 async def _keep_pinging(connection: AbstractConnection) -> None:

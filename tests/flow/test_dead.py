@@ -193,7 +193,7 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
         assert request.message.text == "hello"
         assert request.context.internal_user_id not in {"", "admin-0001"}
         _, metrics = await gateway.get("/metrics", ops=True)
-        for what in ("state", "mail"):
+        for what in ("state", "update"):
             assert f'gateway_forged_entries_total{{entry="{what}"}} 1.0' in metrics
         _, (line,), _ = await dead("list", url=redis.url)
         assert "ordering_key=7 reason=forged" in line

@@ -157,7 +157,7 @@ class TestMail:
             head = await met_by(store, way, forged)
             assert head is not None
             assert (head.update_id, head.body) == (3, b"{}")
-            assert signatures.forged_counts["mail"] == 1
+            assert signatures.forged_counts["update"] == 1
             (dead_letter,) = await store.dead_letters()
             assert (dead_letter.ordering_key, dead_letter.reason) == ("7", "forged")
             assert await store.in_memory() == 1
@@ -370,8 +370,8 @@ class TestSecrets:
         self, signatures: StoreSignatures
     ) -> None:
         """The same bytes, divided elsewhere, are something else."""
-        signature = signatures.sign(Purpose.MAIL, b"7", b"81 0 {}")
-        assert not signatures.verify(Purpose.MAIL, b"78", signature, b"1 0 {}")
+        signature = signatures.sign(Purpose.UPDATE, b"7", b"81 0 {}")
+        assert not signatures.verify(Purpose.UPDATE, b"78", signature, b"1 0 {}")
 
     @pytest.mark.parametrize("secrets", [[], [""], ["good enough", ""]])
     def test_an_empty_secret_is_refused(self, secrets: list[str]) -> None:

@@ -91,21 +91,21 @@ async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
     """Whoever may publish in Redis cannot end other people's answers."""
     strangers = StoreSignatures(["a secret that is not ours"])
     number, ordering_key = b"5", b"7"
-    stranger = strangers.sign(Purpose.STOP, ordering_key, number)
-    mail = SIGNATURES.sign(Purpose.MAIL, ordering_key, number)
+    stranger = strangers.sign(Purpose.CANCELLATION, ordering_key, number)
+    mail = SIGNATURES.sign(Purpose.UPDATE, ordering_key, number)
     async with (
         worker(server.url) as (stops, heard),
         opened(make_connection_factory(server.url)) as by,
     ):
         await stops.subscribed.wait()
-        before = SIGNATURES.forged_counts["stop"]
+        before = SIGNATURES.forged_counts["cancellation"]
         for message in (b"5 7", b"", stranger + b"5 7", mail + b"5 7"):
             await by.ask("PUBLISH", CHANNEL, message)
-        genuine = SIGNATURES.sign(Purpose.STOP, ordering_key, number)
+        genuine = SIGNATURES.sign(Purpose.CANCELLATION, ordering_key, number)
         await by.ask("PUBLISH", CHANNEL, genuine + b"5 7")
         await wait_until(lambda: heard)
         assert heard == [("7", 5)]
-        assert SIGNATURES.forged_counts["stop"] - before == 4
+        assert SIGNATURES.forged_counts["cancellation"] - before == 4
 
 
 async def test_a_stop_is_heard_through_any_node_of_a_cluster(

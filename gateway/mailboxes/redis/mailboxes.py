@@ -352,7 +352,7 @@ class RedisMailboxStore:
             else:
                 if envelope.update_id != removed_id:
                     return envelope
-            self._signatures.record_forgery(Purpose.MAIL, ordering_key.encode())
+            self._signatures.record_forgery(Purpose.UPDATE, ordering_key.encode())
             command = self._commands.reject_forged(
                 ordering_key, token, stored, self._clock.now()
             )
