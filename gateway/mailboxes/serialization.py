@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 
@@ -61,7 +62,7 @@ def decode_envelope(
     """
     header, signature, body = _split_envelope(stored)
     if not signatures.verify(
-        Purpose.MAIL, ordering_key.encode(), signature, header + body
+        Purpose.UPDATE, ordering_key.encode(), signature, header + body
     ):
         raise ForgedEntry("an update has a wrong signature")
     update_id, arrived_at = header.split()
@@ -94,17 +95,13 @@ def encode_dead_letter(
         dead_letter.body,
         signatures,
     )
-    return (
-        *(
-            "ordering_key",
-            dead_letter.ordering_key,
-            "reason",
-            dead_letter.reason,
-            "time",
-            repr(dead_letter.dead_lettered_at),
-        ),
-        *("envelope", signed),
-    )
+    fields: dict[str, bytes | str] = {
+        "ordering_key": dead_letter.ordering_key,
+        "reason": dead_letter.reason,
+        "time": repr(dead_letter.dead_lettered_at),
+        "envelope": signed,
+    }
+    return tuple(chain.from_iterable(fields.items()))
 
 
 def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
@@ -146,7 +143,7 @@ def verify_dead_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> 
 def _sign_envelope(
     ordering_key: str, header: bytes, body: bytes, signatures: StoreSignatures
 ) -> bytes:
-    signature = signatures.sign(Purpose.MAIL, ordering_key.encode(), header + body)
+    signature = signatures.sign(Purpose.UPDATE, ordering_key.encode(), header + body)
     return b"%b%b%b" % (header, signature, body)
 
 

@@ -9,7 +9,7 @@ from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES, Mailbox
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.keys import ShardKeys, get_shard
-from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.redis.lua.scripts import Script, Scripts
 from gateway.mailboxes.serialization import (
     FORGED_REASON,
     REJECTED_REASONS,
@@ -22,6 +22,9 @@ from gateway.mailboxes.signatures import StoreSignatures
 _STATE_TTL = b"%d" % STATE_TTL
 
 _SUSPECT_PAUSES_MS = tuple(round(seconds * 1000) for seconds in SUSPECT_PAUSES)
+
+# Encoded once, because encoding a number costs half a microsecond.
+_KEY_COUNTS = tuple(b"%d" % count for count in range(6))
 
 PROBE_TTL_MS = 1000
 """How long the key of a write probe exists. Nothing reads it."""
@@ -122,7 +125,7 @@ class CommandFactory:
     ) -> None:
         self._scripts = scripts
         self._signatures = signatures
-        # Encoded once, because encoding a number costs half a microsecond.
+        # Encoded once, as above.
         self._mailbox_limit = b"%d" % limit
         self._lease_ms = b"%d" % int(lease_seconds * 1000)
         self._max_updates = b"%d" % dead_letters.max_updates
@@ -133,11 +136,18 @@ class CommandFactory:
         self, envelope: Envelope, token: str, *, enforce_limit: bool
     ) -> RedisCommand:
         """Append an update; with a token, acquire the lease of an empty mailbox."""
-        return self._call_mailbox_script(
-            self._scripts.put.sha,
-            envelope.ordering_key,
-            *(envelope.update_id, encode_envelope(envelope, self._signatures), token),
-            *(self._lease_ms, self._mailbox_limit if enforce_limit else b"0"),
+        key = envelope.ordering_key.encode()
+        shard = get_shard(key)
+        return _call_script(
+            self._scripts.put,
+            shard,
+            _list_mailbox_keys(shard, key),
+            key,
+            envelope.update_id,
+            encode_envelope(envelope, self._signatures),
+            token,
+            self._lease_ms,
+            self._mailbox_limit if enforce_limit else b"0",
         )
 
     def commit(
@@ -151,33 +161,34 @@ class CommandFactory:
         now: float,
     ) -> RedisCommand:
         """Remove a finished update and save the state."""
-        ordering_key = lease.ordering_key.encode()
-        shard = get_shard(ordering_key)
+        key = lease.ordering_key.encode()
+        shard = get_shard(key)
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter_reason)
-        return RedisCommand(
-            shard.number,
-            (
-                *(b"EVALSHA", self._scripts.commit.sha, b"5"),
-                *(shard.mailbox_key(ordering_key), shard.state_key(ordering_key)),
-                *(shard.pending, shard.leases, stream),
-                *(ordering_key, update_id, lease.token),
-                *(self._signatures.sign_state(ordering_key, state), _STATE_TTL),
-                b"0" if release else self._lease_ms,
-                *(
-                    dead_letter_reason,
-                    repr(now) if dead_letter_reason else b"",
-                    max_entries,
-                ),
-                self._retention_ms,
-            ),
+        return _call_script(
+            self._scripts.commit,
+            shard,
+            (*_list_mailbox_keys(shard, key), stream),
+            key,
+            update_id,
+            lease.token,
+            self._signatures.sign_state(key, state),
+            _STATE_TTL,
+            b"0" if release else self._lease_ms,
+            dead_letter_reason,
+            repr(now) if dead_letter_reason else b"",
+            max_entries,
+            self._retention_ms,
         )
 
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
         """Acquire the lease of a claimable mailbox."""
-        sha = self._scripts.acquire.sha
-        return self._call_mailbox_script(
-            sha,
-            ordering_key,
+        key = ordering_key.encode()
+        shard = get_shard(key)
+        return _call_script(
+            self._scripts.acquire,
+            shard,
+            _list_mailbox_keys(shard, key),
+            key,
             token,
             self._lease_ms,
             MAX_UNSUSPECTED_LOSSES,
@@ -186,29 +197,39 @@ class CommandFactory:
 
     def record_step(self, lease: MailboxLease, *, running: bool) -> RedisCommand:
         """Record that a step of a suspected update begins or ends."""
-        shard = get_shard(lease.ordering_key.encode())
-        call = (
-            b"EVALSHA",
-            self._scripts.record_step.sha,
-            2,
-            shard.pending,
-            shard.leases,
+        key = lease.ordering_key.encode()
+        shard = get_shard(key)
+        return _call_script(
+            self._scripts.record_step,
+            shard,
+            (shard.pending, shard.leases),
+            key,
+            lease.token,
+            b"+" if running else b"",
+            MAX_UNSUSPECTED_LOSSES,
         )
-        stage = b"+" if running else b""
-        arguments = (lease.ordering_key, lease.token, stage, MAX_UNSUSPECTED_LOSSES)
-        return RedisCommand(shard.number, (*call, *arguments))
 
     def renew(self, shard: ShardKeys, leases: Sequence[MailboxLease]) -> RedisCommand:
         """Extend leases of one shard."""
         pairs = ((lease.ordering_key, lease.token) for lease in leases)
-        return self._call_renew_script(
-            shard, self._lease_ms, *chain.from_iterable(pairs)
+        return _call_script(
+            self._scripts.renew,
+            shard,
+            (shard.pending, shard.leases),
+            self._lease_ms,
+            *chain.from_iterable(pairs),
         )
 
     def release(self, ordering_key: str, token: str) -> RedisCommand:
         """Release a lease."""
-        return self._call_renew_script(
-            get_shard(ordering_key.encode()), 0, ordering_key, token
+        shard = get_shard(ordering_key.encode())
+        return _call_script(
+            self._scripts.renew,
+            shard,
+            (shard.pending, shard.leases),
+            0,
+            ordering_key,
+            token,
         )
 
     def list_claimable(
@@ -222,30 +243,32 @@ class CommandFactory:
             new_generation: a generation to store if the shard has none.
             trim: also remove the dead letters whose retention time is over.
         """
-        keys = (
-            shard.pending,
-            shard.generation,
-            shard.dead_letters,
-            shard.rejected_letters,
+        return _call_script(
+            self._scripts.list_claimable,
+            shard,
+            (
+                shard.pending,
+                shard.generation,
+                shard.dead_letters,
+                shard.rejected_letters,
+            ),
+            limit,
+            new_generation,
+            self._retention_ms if trim else b"0",
         )
-        call = (b"EVALSHA", self._scripts.list_claimable.sha, len(keys), *keys)
-        age = self._retention_ms if trim else b"0"
-        return RedisCommand(shard.number, (*call, limit, new_generation, age))
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
         """Add a dead letter that never was in a mailbox."""
         shard = get_shard(dead_letter.ordering_key.encode())
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter.reason)
-        call = (
-            b"EVALSHA",
-            self._scripts.add_dead_letter.sha,
-            b"1",
-            stream,
+        return _call_script(
+            self._scripts.add_dead_letter,
+            shard,
+            (stream,),
             max_entries,
             self._retention_ms,
+            *encode_dead_letter(dead_letter, self._signatures),
         )
-        fields = encode_dead_letter(dead_letter, self._signatures)
-        return RedisCommand(shard.number, (*call, *fields))
 
     def reject_forged(
         self, ordering_key: str, token: str, stored: bytes, now: float
@@ -253,19 +276,23 @@ class CommandFactory:
         """Move a forged update to the rejected letters, and return the next update."""
         key = ordering_key.encode()
         shard = get_shard(key)
-        keys = (
-            shard.mailbox_key(key),
-            shard.pending,
-            shard.leases,
-            shard.rejected_letters,
-        )
-        return RedisCommand(
-            shard.number,
+        return _call_script(
+            self._scripts.reject_forged,
+            shard,
             (
-                *(b"EVALSHA", self._scripts.reject_forged.sha, b"4", *keys),
-                *(key, token, stored, FORGED_REASON, repr(now)),
-                *(self._max_rejected, self._retention_ms, self._lease_ms),
+                shard.mailbox_key(key),
+                shard.pending,
+                shard.leases,
+                shard.rejected_letters,
             ),
+            key,
+            token,
+            stored,
+            FORGED_REASON,
+            repr(now),
+            self._max_rejected,
+            self._retention_ms,
+            self._lease_ms,
         )
 
     def probe_shard(self, shard: ShardKeys) -> RedisCommand:
@@ -288,8 +315,10 @@ class CommandFactory:
         """
         key = ordering_key.encode()
         shard = get_shard(key)
-        call = (b"ZREMRANGEBYSCORE", shard.mailbox_key(key))
-        return RedisCommand(shard.number, (*call, update_id, update_id))
+        return RedisCommand(
+            shard.number,
+            (b"ZREMRANGEBYSCORE", shard.mailbox_key(key), update_id, update_id),
+        )
 
     def _get_dead_letter_stream(
         self, shard: ShardKeys, reason: str
@@ -299,23 +328,19 @@ class CommandFactory:
             return shard.rejected_letters, self._max_rejected
         return shard.dead_letters, self._max_updates
 
-    def _call_mailbox_script(
-        self, sha: bytes, ordering_key: str, *arguments: Argument
-    ) -> RedisCommand:
-        key = ordering_key.encode()
-        shard = get_shard(key)
-        keys = (
-            shard.mailbox_key(key),
-            shard.state_key(key),
-            shard.pending,
-            shard.leases,
-        )
-        return RedisCommand(
-            shard.number, (b"EVALSHA", sha, b"4", *keys, key, *arguments)
-        )
 
-    def _call_renew_script(
-        self, shard: ShardKeys, lease: bytes | int, *leases: str
-    ) -> RedisCommand:
-        call = (b"EVALSHA", self._scripts.renew.sha, 2, shard.pending, shard.leases)
-        return RedisCommand(shard.number, (*call, lease, *leases))
+def _call_script(
+    script: Script, shard: ShardKeys, keys: tuple[bytes, ...], *arguments: Argument
+) -> RedisCommand:
+    call = (b"EVALSHA", script.sha, _KEY_COUNTS[len(keys)], *keys, *arguments)
+    return RedisCommand(shard.number, call)
+
+
+def _list_mailbox_keys(shard: ShardKeys, key: bytes) -> tuple[bytes, ...]:
+    """Return the keys of a mailbox in the order in which the scripts expect them."""
+    return (
+        shard.mailbox_prefix + key,
+        shard.state_prefix + key,
+        shard.pending,
+        shard.leases,
+    )
