@@ -28,6 +28,7 @@ from gateway.services.router import GrpcServiceRouter
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.messenger import TelegramMessenger
+from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import Webhook
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
@@ -141,11 +142,16 @@ class Gateway:
             max_active=settings.max_active_actors,
             background=background,
         )
-        self.webhook = Webhook(
-            secrets=settings.webhook_secrets,
+        receiver = UpdateReceiver(
             parse=reader.parse,
             accept=instrumentation.around_accept(self.scheduler.enqueue),
             add_dead_letter=mailboxes.add_dead_letter,
+            record_update=observe_update,
+            clock=clock,
+        )
+        self.webhook = Webhook(
+            secrets=settings.webhook_secrets,
+            receiver=receiver,
             record_update=observe_update,
             clock=clock,
         )

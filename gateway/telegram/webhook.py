@@ -11,7 +11,7 @@ processing.
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.observability.logging import RateLimitedLogger, summarize_error
+from gateway.telegram.update_receiver import UpdateReceiver
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,9 @@ class Webhook:
     Args:
         secrets: the accepted webhook secrets, none of them empty; two allow a rotation
             without downtime.
-        parse: turns a body and its arrival time into an update, or raises.
-        accept: enqueues an update; the update is safely stored when this returns.
-        add_dead_letter: stores a body that could not be processed.
-        record_update: called with a record of each request that was not enqueued.
-        clock: the source of arrival times.
+        receiver: enqueues the updates.
+        record_update: called with a record of each request without a secret.
+        clock: the source of the dates of responses.
         body_timeout: how long a client may take to send a body, in seconds.
     """
 
@@ -54,9 +52,7 @@ class Webhook:
         self,
         *,
         secrets: Collection[str],
-        parse: Callable[[bytes, float], Update],
-        accept: Callable[[Envelope], Awaitable[None]],
-        add_dead_letter: Callable[[DeadLetter], Awaitable[None]],
+        receiver: UpdateReceiver,
         record_update: Callable[[ProcessingRecord], None],
         clock: Clock,
         body_timeout: float = 10,
@@ -64,11 +60,8 @@ class Webhook:
         if not secrets or not all(secrets):
             raise ValueError("an empty secret would let anybody in")
         self._secrets = [secret.encode() for secret in secrets]
-        self._parse = parse
-        self._accept = accept
-        self._add_dead_letter = add_dead_letter
+        self._receiver = receiver
         self._record_update = record_update
-        self._clock = clock
         self._body_timeout = body_timeout
         self._limited_log = RateLimitedLogger(logger)
         self._ok_response = _EmptyOkResponse(clock)
@@ -103,9 +96,9 @@ class Webhook:
             return
         received = await _receive_body(request, MAX_BODY_BYTES, self._body_timeout)
         if received.problem:
-            self._report_bad_body(received.problem, received.size)
+            self._receiver.report_bad_body(received.problem, received.size)
         else:
-            await self._deliver_update(received.body)
+            await self._receiver.receive(received.body)
 
     def _is_from_telegram(self, request: web.BaseRequest) -> bool:
         """Return whether a request has an accepted secret.
@@ -121,75 +114,6 @@ class Webhook:
         for secret in self._secrets:
             matches |= hmac.compare_digest(secret_bytes, secret)
         return matches
-
-    async def _deliver_update(self, body: bytes) -> None:
-        """Parse the body and enqueue the update."""
-        arrived_at = self._clock.now()
-        try:
-            update = self._parse(body, arrived_at)
-        except Exception as error:  # noqa: BLE001 - a parser's bug must not lose a body
-            self._report_bad_body("malformed", len(body), summarize_error(error))
-            if body:
-                await self._dead_letter_body(body, "malformed")
-            return
-        envelope = Envelope(
-            update_id=update.update_id,
-            ordering_key=update.ordering_key,
-            arrived_at=arrived_at,
-            body=body,
-            update=update,
-        )
-        try:
-            await self._accept(envelope)
-        except Exception as error:  # noqa: BLE001 - the 200 promises that it is stored
-            await self._dead_letter_update(update, body, error)
-
-    def _report_bad_body(self, reason: str, size: int, error: str = "") -> None:
-        """Log and count a body that is not an update."""
-        self._limited_log.log(
-            logging.ERROR,
-            "webhook_body_invalid",
-            reason=reason,
-            size=size,
-            error=error,
-        )
-        self._record_update(ProcessingRecord(outcome=Outcome.MALFORMED, error=reason))
-
-    async def _dead_letter_update(
-        self, update: Update, body: bytes, error: Exception
-    ) -> None:
-        """Store an update that was not enqueued: Telegram will not send it again."""
-        context = update.context
-        logger.error(
-            "update_not_enqueued",
-            extra={"request_id": context.request_id, "error": summarize_error(error)},
-        )
-        self._record_update(
-            ProcessingRecord(
-                update_id=update.update_id,
-                update_type=update.update_type,
-                request_id=context.request_id,
-                telegram_user_id=context.telegram_user_id,
-                outcome=Outcome.CRASHED,
-                error=type(error).__name__,
-            )
-        )
-        await self._dead_letter_body(
-            body, "crashed", update.update_id, update.ordering_key
-        )
-
-    async def _dead_letter_body(
-        self, body: bytes, reason: str, update_id: int = 0, ordering_key: str = ""
-    ) -> None:
-        await self._add_dead_letter(
-            DeadLetter(
-                update_id=update_id,
-                ordering_key=ordering_key,
-                reason=reason,
-                dead_lettered_at=self._clock.now(),
-                body=body,
-            )
-        )
 
 
 class _EmptyOkResponse(web.StreamResponse):

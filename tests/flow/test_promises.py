@@ -226,7 +226,7 @@ async def test_nothing_private_leaves_by_a_side_door(gateway: World) -> None:
     await gateway.post(f'{{"{canary}": '.encode())
     await gateway.post(f"{canary}".encode(), secret=f"{canary}-secret")
     # What strangers send is logged by the webhook, at most once a second.
-    assert {"webhook_body_invalid", "webhook_secret_invalid"} <= {
+    assert {"update_body_invalid", "webhook_secret_invalid"} <= {
         line["message"] for line in gateway.log()
     }
     await gateway.ended(4)

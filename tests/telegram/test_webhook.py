@@ -18,8 +18,9 @@ from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
 from gateway.http.server import build_handler
 from gateway.observability.logging import RateLimitedLogger
-from gateway.telegram import webhook
+from gateway.telegram import update_receiver, webhook
 from gateway.telegram.inbound.parser import UpdateParser
+from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import Webhook
 from tests.fakes import FakeClock
 from tests.waiting import LIMIT, wait_until
@@ -58,11 +59,16 @@ class Gateway:
         self.read_fault: Exception | None = None
         self.port = 0
         self._reader = UpdateParser(bot_id=7)
-        self.webhook = Webhook(
-            secrets=[SECRET, PREVIOUS_SECRET],
+        self.receiver = UpdateReceiver(
             parse=self.read,
             accept=self.accept,
             add_dead_letter=self.add_dead_letter,
+            record_update=self.turns.append,
+            clock=self.clock,
+        )
+        self.webhook = Webhook(
+            secrets=[SECRET, PREVIOUS_SECRET],
+            receiver=self.receiver,
             record_update=self.turns.append,
             clock=self.clock,
             body_timeout=body_seconds,
@@ -197,7 +203,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records
-        if record.name == "gateway.telegram.webhook"
+        if record.name.startswith("gateway.telegram.")
     ]
 
 
@@ -374,14 +380,15 @@ class TestSecret:
     ) -> None:
         """For each of the two things that can be wrong; what comes again is counted."""
         rarely = partial(RateLimitedLogger, seconds=3600)
-        monkeypatch.setattr(webhook, "RateLimitedLogger", rarely)
+        for module in (webhook, update_receiver):
+            monkeypatch.setattr(module, "RateLimitedLogger", rarely)
         gateway = Gateway()
         async with gateway.serving():
             for _ in range(5):
                 await gateway.post(UPDATE, secret=b"wrong")
                 await gateway.post(b"{")
         assert sorted(logged(caplog)) == [
-            ("ERROR", "webhook_body_invalid"),
+            ("ERROR", "update_body_invalid"),
             ("WARNING", "webhook_secret_invalid"),
         ]
         assert len(gateway.outcomes) == 10
@@ -407,9 +414,7 @@ class TestSecret:
         with pytest.raises(ValueError, match="empty secret"):
             Webhook(
                 secrets=secrets,
-                parse=gateway.read,
-                accept=gateway.accept,
-                add_dead_letter=gateway.add_dead_letter,
+                receiver=gateway.receiver,
                 record_update=gateway.turns.append,
                 clock=gateway.clock,
             )
@@ -455,7 +460,7 @@ class TestBadBodies:
         assert (dead_letter.reason, dead_letter.body) == ("malformed", body)
         assert dead_letter.dead_lettered_at == gateway.clock.now()
         assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]
-        assert logged(caplog) == [("ERROR", "webhook_body_invalid")]
+        assert logged(caplog) == [("ERROR", "update_body_invalid")]
         fields = vars(caplog.records[-1])
         assert (fields["reason"], fields["size"]) == ("malformed", len(body))
         assert "words of mine" not in str(fields)
