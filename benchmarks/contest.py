@@ -54,6 +54,7 @@ class Entrant:
     Attributes:
         name: of the contender, and the number of workers if it is not 1.
         title: the same for people.
+        port: where it takes updates.
         redis: its own; None: it needs none.
         work: what it was seen to do.
     """
@@ -73,7 +74,7 @@ class Entrant:
         more = f" x{workers}" if workers > 1 else ""
         self.name = contender.name + more
         self.title = contender.title + more.replace(" x", ", workers: ")
-        self._processes, self._port = processes, port
+        self._processes, self.port = processes, port
         self._around, self._users = around, users
         self.redis = redis
         self._messages = Messages("/webhook/telegram", SECRET)
@@ -111,7 +112,7 @@ class Entrant:
 
     def memory(self) -> int:
         """Give the bytes of memory of all its processes."""
-        return sum(map(memory, self._pids()))
+        return sum(map(memory, self.pids))
 
     async def _run_up(self, rate: float) -> None:
         await self._run("run-up", round(rate * _RUN_UP_SECONDS), rate)
@@ -140,7 +141,7 @@ class Entrant:
             return self._messages.message(user, Mark(group, sent))
 
         total = updates + hanging
-        async with connected(self._port, CONNECTIONS) as connections:
+        async with connected(self.port, CONNECTIONS) as connections:
             own, redis, start = *self._cpu(), time.monotonic()
             if rate is None:
                 async with self._around.window(IN_FLIGHT) as window:
@@ -189,11 +190,13 @@ class Entrant:
     def _user(self, number: int) -> int:
         return FIRST_USER + number * _STRIDE % self._users
 
-    def _pids(self) -> list[int]:
+    @property
+    def pids(self) -> list[int]:
+        """The ids of all its processes."""
         return [pid for each in self._processes for pid in tree(each.pid)]
 
     def _cpu(self) -> tuple[float, float]:
-        own = sum(map(cpu_seconds, self._pids()))
+        own = sum(map(cpu_seconds, self.pids))
         return own, cpu_seconds(self.redis.pid) if self.redis else 0
 
     def _redis_number(self, section: str, name: str) -> int:

@@ -67,7 +67,7 @@ def _ours(workers: int) -> Command:
     )
 
 
-def _gateway(checkout: Path, suffix: str = "") -> tuple[Contender, Contender]:
+def gateway_contenders(checkout: Path, suffix: str = "") -> tuple[Contender, Contender]:
     """Give the gateway of a checkout, with mailboxes in memory and in Redis."""
     memory = Contender(
         f"memory{suffix}",
@@ -85,7 +85,7 @@ def _gateway(checkout: Path, suffix: str = "") -> tuple[Contender, Contender]:
 
 def earlier(checkout: Path) -> tuple[Contender, Contender]:
     """Give the gateway of another checkout, for a before and an after."""
-    return _gateway(checkout.resolve(), "-before")
+    return gateway_contenders(checkout.resolve(), "-before")
 
 
 def _plain(workers: int) -> Command:
@@ -106,7 +106,7 @@ def _grammy(_: int) -> Command:
 
 LINEUP = (
     Contender("floor", "floor", _copies("floor"), redis=False),
-    *_gateway(ROOT),
+    *gateway_contenders(ROOT),
     Contender("aiogram", "aiogram 3", _copies("aiogram")),
     Contender("grammy", "grammY", _grammy),
     Contender("ptb", "python-telegram-bot 22", _copies("ptb"), most_workers=1),

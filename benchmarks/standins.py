@@ -67,7 +67,7 @@ class Services:
     async def hear(self, text: str) -> None:
         """Count a call of the conversation service, and hang as its mark says."""
         self._seen.counts.calls += 1
-        if hang := Mark.read(text).hang:
+        if hang := _read_hang(text):
             self._seen.counts.hanging += 1
             try:
                 await asyncio.sleep(hang)
@@ -154,6 +154,14 @@ class BotApi:
             case "getMe":
                 return self._get_me
         return self._done
+
+
+def _read_hang(text: str) -> float:
+    """Read for how many seconds to hang; a text without a mark does not."""
+    try:
+        return Mark.read(text).hang
+    except ValueError:
+        return 0
 
 
 def _message(call: _SendMessage) -> dict[str, Any]:

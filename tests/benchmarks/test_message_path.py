@@ -1,0 +1,34 @@
+"""What the benchmark of the message's path counts."""
+
+import pytest
+
+from benchmarks.message_path import Function, summarize
+
+HANDLE = Function("gateway.webhook", "Webhook.handle", 10)
+SEND = Function("gateway.client", "Client.send", 20)
+SCAN = Function("gateway.scanner", "scan", 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("Webhook.handle", "gateway.webhook.Webhook"),
+        ("Webhook.handle.<locals>.<lambda>", "gateway.webhook.Webhook"),
+        ("serve.<locals>.Handler.handle", "gateway.webhook.Handler"),
+        ("serve.<locals>.handle", ""),
+        ("serve", ""),
+    ],
+)
+def test_a_function_in_a_method_belongs_to_its_class(name: str, owner: str) -> None:
+    assert Function("gateway.webhook", name, 1).owner == owner
+
+
+def test_a_function_of_few_recordings_does_not_count() -> None:
+    recordings = [
+        {HANDLE: 1, SEND: 3},
+        {HANDLE: 1, SCAN: 1, SEND: 3},
+        {HANDLE: 2, SEND: 4},
+    ]
+    path = summarize(recordings)
+    assert path.functions == [HANDLE, SEND]
+    assert path.counts == (2, 4, 2, 2)
