@@ -20,10 +20,12 @@ SCAN = Function("gateway.scanner", "scan", 30)
     ],
 )
 def test_a_function_in_a_method_belongs_to_its_class(name: str, owner: str) -> None:
+    """The owner is the innermost class around the function."""
     assert Function("gateway.webhook", name, 1).owner == owner
 
 
 def test_a_function_of_few_recordings_does_not_count() -> None:
+    """A timer that ends during one recording is no part of the path."""
     recordings = [
         {HANDLE: 1, SEND: 3},
         {HANDLE: 1, SCAN: 1, SEND: 3},
