@@ -110,7 +110,7 @@ async def _fill(server: RedisServer, users: int) -> None:
     """Write the states: one as a gateway does, the others with what that one holds."""
     clock, scripts = SystemClock(), load_scripts()
     signatures = StoreSignatures([TOKEN])
-    async with ClusterClient(server.url, scripts, clock) as transport:
+    async with ClusterClient(server.url, scripts.sources, clock) as transport:
         mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
         await serve(mailboxes, first_user=FIRST_USER, users=1, remembered=RECENT_IDS)
     for first in range(1, users, _COPIES):

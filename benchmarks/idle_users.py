@@ -30,7 +30,7 @@ return left .. ' ' .. without
 async def idle_users(server: RedisServer) -> list[str]:
     """Measure and print. Gives what exceeds its limit."""
     clock, scripts = SystemClock(), load_scripts()
-    transport = ClusterClient(server.url, scripts, clock)
+    transport = ClusterClient(server.url, scripts.sources, clock)
     signatures = StoreSignatures(["the secret of this benchmark"])
     mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
     transport.start()

@@ -96,7 +96,7 @@ async def open_mailboxes(
             scripts = load_scripts()
             client = ClusterClient(
                 url,
-                scripts,
+                scripts.sources,
                 clock,
                 on_server_time=store_clock.record_server_time,
                 background=background,

@@ -19,12 +19,12 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError
 
 from gateway.background import BackgroundTasks
-from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
-from gateway.mailboxes.redis.commands import (
+from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
     consume_exception,
 )
+from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 from gateway.observability.logging import summarize_error

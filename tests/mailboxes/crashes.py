@@ -23,7 +23,8 @@ from gateway.actors.user_actor import UserActor
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 from gateway.domain.user_state import decode_user_state
-from gateway.mailboxes.redis.keys import SHARD_COUNT, get_shard
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
+from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus

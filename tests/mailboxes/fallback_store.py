@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, url: str, clock: FakeClock, patience: float) -> None:
         scripts = load_scripts()
         self.clock = clock
-        self.transport = ClusterClient(url, scripts, self.clock)
+        self.transport = ClusterClient(url, scripts.sources, self.clock)
         self.memory = MemoryMailboxStore(
             self.clock,
             limit=LIMIT,

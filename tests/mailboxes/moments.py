@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from gateway.mailboxes.redis.client.cluster import ClusterClient
-from gateway.mailboxes.redis.commands import RedisCommand
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from tests.fakes import FakeClock
 from tests.mailboxes.wire import Wiretap
@@ -49,7 +49,7 @@ class WatchedTransport(ClusterClient):
         at: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.tap = Wiretap(self.pass_by)
-        super().__init__(url, scripts, clock, self.tap.connector)
+        super().__init__(url, scripts.sources, clock, self.tap.connector)
         self.watch = watch
         self.at = at
         self.calls: list[Call] = []
@@ -61,7 +61,7 @@ class WatchedTransport(ClusterClient):
         self._watched: RedisCommand | None = None
         self._count: Counter[str] = Counter()
         names = Scripts.__struct_fields__
-        self._kinds = {script.sha: name for name, script in zip(names, scripts)}  # noqa: B905 - both are the fields
+        self._kinds = {getattr(scripts, name).sha: name for name in names}
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
         """Note the call, and watch it if it is the one."""

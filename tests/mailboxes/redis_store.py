@@ -14,12 +14,12 @@ from fakeredis import FakeServer
 
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.redis.client.connection_factory import (
     ConnectionFactory,
     make_connection_factory,
 )
-from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.serialization import decode_dead_letter
@@ -169,7 +169,9 @@ async def opened(
     """Open an empty store over these connections."""
     clock = FakeClock()
     scripts = load_scripts()
-    async with ClusterClient("", scripts, clock, lambda _: connect) as transport:
+    async with ClusterClient(
+        "", scripts.sources, clock, lambda _: connect
+    ) as transport:
         store = kind(transport, [transport], clock)
         await store.ask("FLUSHALL")
         store.start = time.monotonic()
@@ -179,14 +181,16 @@ async def opened(
 def node_of(url: str, clock: FakeClock) -> PipelinedConnection:
     """Make a way to one node of a Cluster, whatever the others have."""
     connect, scripts = make_connection_factory(url), load_scripts()
-    return PipelinedConnection(connect, scripts, clock, lambda *_: pytest.fail("moved"))
+    return PipelinedConnection(
+        connect, scripts.sources, clock, lambda *_: pytest.fail("moved")
+    )
 
 
 @asynccontextmanager
 async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
     """Open an empty store in a Cluster."""
     clock = FakeClock()
-    transport = ClusterClient(cluster.url, load_scripts(), clock)
+    transport = ClusterClient(cluster.url, load_scripts().sources, clock)
     nodes = [node_of(node.url, clock) for node in cluster.nodes]
     store = RedisStore(transport, nodes, clock)
     ways: list[ClusterClient | PipelinedConnection] = [transport, *nodes]

@@ -16,8 +16,9 @@ from gateway.domain.update import REPLAYED, DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from gateway.mailboxes.redis.keys import SHARD_COUNT, get_shard
+from gateway.mailboxes.redis.keys import get_shard
 from tests.mailboxes.servers import RedisServer
 from tests.mailboxes.stores import SIGNATURES, envelope
 from tests.test_deploy import documents, pod

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.mailboxes.redis.commands import CommandFactory, RedisCommand
+from gateway.mailboxes.redis.client.command import RedisCommand
+from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.mailboxes.redis.executor import (
     MAX_TIMEOUT_FACTOR,
     PROCESS_PAUSE_SECONDS,

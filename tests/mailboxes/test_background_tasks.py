@@ -43,7 +43,7 @@ async def test_who_asks_a_cluster_survives_a_failure(
     monkeypatch.setattr(ClusterClient, "is_failing", True)
     refresh = break_once(monkeypatch, ClusterClient, "_refresh_owners")
     url, clock = redis_cluster.url, FakeClock()
-    async with ClusterClient(url, load_scripts(), clock) as transport:
+    async with ClusterClient(url, load_scripts().sources, clock) as transport:
         transport._get_node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
         await wait_until(lambda: refresh.calls >= 3)
     assert failed(caplog) == ["refresh cluster slots"]
@@ -60,7 +60,7 @@ async def test_who_asks_sentinels_survives_a_failure(
     tasks = BackgroundTasks()
     try:
         async with ClusterClient(
-            servers.url, load_scripts(), FakeClock(), background=tasks
+            servers.url, load_scripts().sources, FakeClock(), background=tasks
         ):
             await wait_until(lambda: watch.calls == 2)
     finally:

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import (
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
+from gateway.domain.errors import StoreError, StoreFull, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover.failback import FULL_RETRY_SECONDS
@@ -49,7 +45,7 @@ async def here(server: RedisServer) -> AsyncIterator[Worker]:
 async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
     """Look into a server from beside."""
     clock = FakeClock()
-    async with ClusterClient(server.url, load_scripts(), clock) as transport:
+    async with ClusterClient(server.url, load_scripts().sources, clock) as transport:
         yield RedisStore(transport, [transport], clock)
 
 

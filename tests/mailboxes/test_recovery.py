@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.server_health import ServerHealth
-from gateway.mailboxes.redis.commands import CommandFactory, RedisCommand
+from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_WINDOW_SECONDS, ReplayBuffer

@@ -14,6 +14,7 @@ from gateway.domain.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.user_state import STATE_TTL, UserState, encode_user_state
 from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.connection import PURGE_THRESHOLD
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.pipeline import MAX_BATCH_BYTES
@@ -21,7 +22,6 @@ from gateway.mailboxes.redis.client.server_health import (
     MAX_DELAY_SECONDS,
     MIN_DELAY_SECONDS,
 )
-from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
@@ -387,7 +387,7 @@ class TestFailingServer:
         port = server.sockets[0].getsockname()[1]
         clock = FakeClock()
         url = f"redis://127.0.0.1:{port}"
-        async with ClusterClient(url, load_scripts(), clock) as transport:
+        async with ClusterClient(url, load_scripts().sources, clock) as transport:
             for _ in range(100):
                 transport.submit(RedisCommand(0, ("PING",)))
             began = time.monotonic()

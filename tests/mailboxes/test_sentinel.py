@@ -40,7 +40,7 @@ def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
 async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterClient]]:
     """Open a store and its way to Redis."""
     clock = FakeClock()
-    async with ClusterClient(url, load_scripts(), clock) as transport:
+    async with ClusterClient(url, load_scripts().sources, clock) as transport:
         yield RedisStore(transport, [transport], clock), transport
 
 

@@ -13,8 +13,8 @@ from redis.asyncio.connection import AbstractConnection
 from gateway.clock import SystemClock
 from gateway.mailboxes import stream_cancellation as stops_module
 from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
-from gateway.mailboxes.redis.commands import RedisCommand
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
@@ -51,7 +51,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def worker(url: str) -> AsyncIterator[tuple[RedisCancellationBus, Heard]]:
     """Run what a worker needs to tell and to hear stops."""
-    transport = ClusterClient(url, load_scripts(), SystemClock())
+    transport = ClusterClient(url, load_scripts().sources, SystemClock())
     async with (
         transport,
         RedisCancellationBus(transport.make_connection, transport, SIGNATURES) as stops,
@@ -133,7 +133,7 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
     """Redis gives new users none. Stops work on their own worker, and that is said."""
     server.ask("ACL SETUSER gateway on >secret ~* +@all")
     url = server.url.replace("redis://", "redis://gateway:secret@")
-    transport = ClusterClient(url, load_scripts(), SystemClock())
+    transport = ClusterClient(url, load_scripts().sources, SystemClock())
     attempts = 0
 
     def connect() -> AbstractConnection:

@@ -20,11 +20,13 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.command import RedisClient, RedisCommand
 from gateway.mailboxes.redis.client.connection_factory import (
     make_checked_connection_factory,
 )
-from gateway.mailboxes.redis.commands import CommandFactory, RedisClient, RedisCommand
-from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARD_COUNT
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
+from gateway.mailboxes.redis.commands import CommandFactory
+from gateway.mailboxes.redis.keys import ALL_SHARDS
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.serialization import (
     DEFAULT_SHARD_LIMITS,
@@ -117,7 +119,7 @@ async def open_dead_letters(
     """
     make_checked_connection_factory(url)
     scripts = load_scripts()
-    async with ClusterClient(url, scripts, clock) as client:
+    async with ClusterClient(url, scripts.sources, clock) as client:
         # The limits have no effect: no lease, limited put or dead letter is made here.
         commands = CommandFactory(
             scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS

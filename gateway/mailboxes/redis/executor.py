@@ -11,12 +11,12 @@ from typing import Any
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import Clock
-from gateway.mailboxes.redis.commands import (
-    CommandFactory,
+from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
     consume_exception,
 )
+from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.shared_timer import SharedTimer
 
 PROCESS_PAUSE_SECONDS = 0.5

@@ -41,10 +41,7 @@ mailboxes of its shard, on the same node of a Redis Cluster.
 from typing import NamedTuple
 from zlib import crc32
 
-from redis.crc import key_slot
-
-SHARD_COUNT = 64
-"""Must never change: otherwise existing mailboxes would not be found again."""
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 
 
 class ShardKeys(NamedTuple):
@@ -107,8 +104,3 @@ def get_shard(ordering_key: bytes) -> ShardKeys:
 def get_shard_number(ordering_key: str) -> int:
     """Return the number of the shard of an ordering key."""
     return get_shard(ordering_key.encode()).number
-
-
-def get_slot(shard: int) -> int:
-    """Return the Redis Cluster slot of a shard."""
-    return key_slot(ALL_SHARDS[shard].pending)

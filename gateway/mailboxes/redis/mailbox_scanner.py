@@ -9,15 +9,16 @@ from secrets import token_hex
 from typing import Any
 
 from gateway.domain.ports import Clock
-from gateway.mailboxes.redis.commands import (
-    CommandFactory,
+from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
     execute_all,
 )
-from gateway.mailboxes.redis.keys import ALL_SHARDS, SHARD_COUNT, ShardKeys
+from gateway.mailboxes.redis.client.connection import ServerTimeCallback
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT, TIME_SHARD
+from gateway.mailboxes.redis.commands import CommandFactory
+from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
-from gateway.mailboxes.redis.store_clock import TIME_SHARD, ServerTimeCallback
 from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 SAMPLING_THRESHOLD = 256

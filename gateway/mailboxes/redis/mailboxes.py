@@ -21,19 +21,22 @@ from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import FencingTokenFactory
-from gateway.mailboxes.redis.commands import (
-    CommandFactory,
+from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
     consume_exception,
     execute_all,
 )
+from gateway.mailboxes.redis.client.connection import (
+    ServerTimeCallback,
+    ignore_server_time,
+)
+from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.mailboxes.redis.executor import CommandExecutor
 from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys, get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
-from gateway.mailboxes.redis.store_clock import ServerTimeCallback, ignore_server_time
 from gateway.mailboxes.serialization import (
     DEFAULT_SHARD_LIMITS,
     DeadLetterLimits,

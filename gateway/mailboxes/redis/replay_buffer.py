@@ -21,13 +21,13 @@ from itertools import islice
 
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
-from gateway.mailboxes.redis.commands import (
-    CommandFactory,
+from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
     consume_exception,
 )
-from gateway.mailboxes.redis.keys import SHARD_COUNT
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
+from gateway.mailboxes.redis.commands import CommandFactory
 
 logger = logging.getLogger(__name__)
 

@@ -12,23 +12,11 @@ The stored value is the difference between the server's time and this machine's 
 so setting the clock of this machine has no effect either.
 """
 
-from collections.abc import Callable
-
 from gateway.domain.ports import Clock
-
-ServerTimeCallback = Callable[[float, float, float], None]
-"""Records the time that a server reported: see `StoreClock.record_server_time`."""
-
-TIME_SHARD = 0
-"""The shard whose server provides the time."""
 
 MAX_DRIFT = 0.001
 """How far two clocks may drift apart, in seconds per second. A clock that is being
 corrected runs up to 0.0005 too fast or too slow."""
-
-
-def ignore_server_time(server_time: float, asked_at: float, answered_at: float) -> None:
-    """Do nothing: the callback for users without a `StoreClock`."""
 
 
 class StoreClock:

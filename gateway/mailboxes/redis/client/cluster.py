@@ -12,7 +12,7 @@ Concurrency: one task per connection, and one that asks while a node of a Cluste
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -23,23 +23,19 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreError
 from gateway.domain.ports import Clock
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.connection import (
     BATCH_TIMEOUT_SECONDS,
     PipelinedConnection,
+    ServerTimeCallback,
+    ignore_server_time,
 )
 from gateway.mailboxes.redis.client.connection_factory import (
     ConnectionFactory,
     make_connection_factory,
 )
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
-from gateway.mailboxes.redis.commands import RedisCommand
-from gateway.mailboxes.redis.keys import SHARD_COUNT, get_slot
-from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.store_clock import (
-    TIME_SHARD,
-    ServerTimeCallback,
-    ignore_server_time,
-)
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT, SHARD_SLOTS, TIME_SHARD
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +58,7 @@ class ClusterClient:
     Args:
         url: the server, its Sentinels, or any node of the Cluster; see
             `make_connection_factory`.
-        scripts: loaded into every server after connecting.
+        scripts: Lua scripts, loaded into every server after connecting.
         clock: measures when batches were sent.
         make_factory: returns a factory for connections to the URL, or to another host
             and port with the settings of the URL.
@@ -74,7 +70,7 @@ class ClusterClient:
     def __init__(
         self,
         url: str,
-        scripts: Scripts,
+        scripts: Iterable[bytes],
         clock: Clock,
         make_factory: Callable[..., ConnectionFactory] = make_connection_factory,
         on_server_time: ServerTimeCallback = ignore_server_time,
@@ -86,7 +82,7 @@ class ClusterClient:
         self._make_factory = make_factory
         self._on_restart: Callable[[float], None] = lambda _: None
         self._on_recovery: Callable[[float], None] = lambda _: None
-        self._scripts = scripts
+        self._scripts = tuple(scripts)
         self._clock = clock
         self._seed_host = urlsplit(url).hostname or "localhost"
         self._seed = self._open_node(self._seed_host)
@@ -277,8 +273,8 @@ class ClusterClient:
         """Set the owners of all shards from the reply to CLUSTER SLOTS."""
         for first, last, (host, port, *_), *_ in ranges:
             address = (host.decode() if host else asked_host, port)
-            for shard in range(SHARD_COUNT):
-                if first <= get_slot(shard) <= last:
+            for shard, slot in enumerate(SHARD_SLOTS):
+                if first <= slot <= last:
                     self._set_owner(shard, self._get_node(address))
 
     def _resubmit_unsent(self) -> None:

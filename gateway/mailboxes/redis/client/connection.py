@@ -14,7 +14,7 @@ safe to repeat.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -22,6 +22,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from gateway.background import BackgroundTasks
 from gateway.domain.ports import Clock
+from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.pipeline import (
     CommandBatch,
     RedirectCallback,
@@ -29,9 +30,6 @@ from gateway.mailboxes.redis.client.pipeline import (
 )
 from gateway.mailboxes.redis.client.protocol import PipelineProtocol, attach_protocol
 from gateway.mailboxes.redis.client.server_health import ServerHealth
-from gateway.mailboxes.redis.commands import RedisCommand
-from gateway.mailboxes.redis.lua.scripts import Scripts
-from gateway.mailboxes.redis.store_clock import ServerTimeCallback, ignore_server_time
 
 BATCH_TIMEOUT_SECONDS = 1.0
 """How long the reply to a batch may take before the connection is closed."""
@@ -40,12 +38,21 @@ PURGE_THRESHOLD = 1000
 """Queue length beyond which abandoned commands are purged while the server fails."""
 
 
+ServerTimeCallback = Callable[[float, float, float], None]
+"""Called with the time that a server reported, in seconds since the epoch, and with
+this machine's uptime when the request was sent and when the reply was received."""
+
+
+def ignore_server_time(server_time: float, asked_at: float, answered_at: float) -> None:
+    """Do nothing: the callback for users who do not need the time."""
+
+
 class PipelinedConnection:
     """A connection that is made again whenever it breaks.
 
     Args:
         make_connection: makes a connection object, not yet connected.
-        scripts: loaded into the server after connecting.
+        scripts: Lua scripts, loaded into the server after connecting.
         clock: measures when batches were sent.
         redirect: called with a command whose Cluster slot is on another node or is
             being moved.
@@ -55,7 +62,7 @@ class PipelinedConnection:
     def __init__(
         self,
         make_connection: Callable[[], AbstractConnection],
-        scripts: Scripts,
+        scripts: Iterable[bytes],
         clock: Clock,
         redirect: RedirectCallback,
         background: BackgroundTasks | None = None,
@@ -66,18 +73,12 @@ class PipelinedConnection:
         self._redirect = redirect
         self.on_server_time: ServerTimeCallback = ignore_server_time
         """Called with the server's time whenever a connection has been made."""
+        loads = [encode_command((b"SCRIPT", b"LOAD", script)) for script in scripts]
+        self._script_count = len(loads)
+        # TIME comes first, so that its reply is not delayed by the others.
         self._handshake = b"".join(
-            (
-                # TIME comes first, so that its reply is not delayed by the others.
-                encode_command((b"TIME",)),
-                encode_command((b"INFO", b"server")),
-                *(
-                    encode_command((b"SCRIPT", b"LOAD", script.source))
-                    for script in scripts
-                ),
-            )
+            (encode_command((b"TIME",)), encode_command((b"INFO", b"server")), *loads)
         )
-        self._script_count = len(tuple(scripts))
         self._queue: deque[RedisCommand] = deque()
         self._batch: CommandBatch | None = None
         """The batch in flight."""

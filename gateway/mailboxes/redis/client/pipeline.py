@@ -14,7 +14,7 @@ from redis.exceptions import (
 )
 
 from gateway.domain.errors import StoreError, StoreFull
-from gateway.mailboxes.redis.commands import Argument, RedisCommand
+from gateway.mailboxes.redis.client.command import Argument, RedisCommand
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)

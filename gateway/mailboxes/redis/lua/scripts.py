@@ -11,7 +11,6 @@ Rules for every script:
   The put of a new update is the exception: a full Redis has to refuse it.
 """
 
-from collections.abc import Iterator
 from hashlib import sha1
 from pathlib import Path
 
@@ -37,9 +36,10 @@ class Scripts(Struct, frozen=True):
     reject_forged: Script
     record_step: Script
 
-    def __iter__(self) -> Iterator[Script]:
-        """Iterate over the scripts."""
-        return iter(getattr(self, name) for name in self.__struct_fields__)
+    @property
+    def sources(self) -> list[bytes]:
+        """The sources of all scripts, for loading them into a server."""
+        return [getattr(self, name).source for name in self.__struct_fields__]
 
 
 def load_scripts() -> Scripts:
