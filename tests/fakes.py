@@ -8,6 +8,7 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
+from gateway.actors.leases import ActorLease
 from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
@@ -259,7 +260,7 @@ class FakePreview:
         return self._messenger.render(self._update, reply)
 
 
-class FakeLease:
+class FakeLease(ActorLease):
     """A lease that lasts, and notes how often it was asked."""
 
     def __init__(self, lease: MailboxLease) -> None:

@@ -1,13 +1,16 @@
-"""Keeps the leases of running actors alive.
+"""The leases that actors work under, and what keeps them alive.
 
-Concurrency: one task, `run`, started and cancelled by the scheduler. Actors wait
-in `ensure_valid` for the next renewal. The task cancels actors whose lease was lost.
+Concurrency: one task, `LeaseRenewer.run`, started and cancelled by the scheduler. It
+renews the leases of all actors, and cancels the actors whose lease was lost. Actors
+wait in `ActorLease.ensure_valid` for the next renewal.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
+from gateway.actors.admission import AdmissionControl
+from gateway.actors.poison import SuspectStepLimiter
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, MailboxStore
 
 logger = logging.getLogger(__name__)
@@ -43,14 +46,9 @@ class LeaseRenewer:
         """Renew the leases that have expired already."""
         await self._renew_expiring_by(self._clock.uptime())
 
-    def lasts(self, lease: MailboxLease) -> bool:
-        """Return whether the lease has not expired."""
-        return self._clock.uptime() < lease.expires_at
-
-    async def ensure_valid(self, lease: MailboxLease) -> None:
-        """Return when the lease is valid: at once unless it has expired."""
-        while not self.lasts(lease):
-            await self._renewed.wait()
+    async def wait_for_renewal(self) -> None:
+        """Wait until leases have been renewed."""
+        await self._renewed.wait()
 
     async def _renew_expiring_by(self, deadline: float) -> None:
         """Renew the leases that expire by the deadline."""
@@ -64,3 +62,56 @@ class LeaseRenewer:
                 task.cancel()
         self._renewed.set()
         self._renewed.clear()
+
+
+class ActorLease:
+    """A mailbox lease that is kept alive, as its actor uses it.
+
+    Attributes:
+        mailbox_lease: the lease as granted by the store.
+    """
+
+    __slots__ = ("_admission", "_clock", "_renewer", "_step_limiter", "mailbox_lease")
+
+    def __init__(
+        self,
+        mailbox_lease: MailboxLease,
+        clock: Clock,
+        renewer: LeaseRenewer,
+        step_limiter: SuspectStepLimiter,
+        admission: AdmissionControl,
+    ) -> None:
+        self.mailbox_lease = mailbox_lease
+        self._clock = clock
+        self._renewer = renewer
+        self._step_limiter = step_limiter
+        self._admission = admission
+
+    async def ensure_valid(self) -> None:
+        """Return when the lease is known to be valid, which is usually at once.
+
+        Await this before every call with an effect. An actor whose lease was lost is
+        cancelled here. The step of a suspected update ends here, because the update
+        waits for something else now.
+        """
+        if self.mailbox_lease.is_suspected:
+            await self._step_limiter.end_step(self.mailbox_lease)
+        while self._clock.uptime() >= self.mailbox_lease.expires_at:
+            await self._renewer.wait_for_renewal()
+
+    async def await_pause(self, pause: Awaitable[None]) -> None:
+        """Await the pause before a retry, then return as `ensure_valid` does.
+
+        The actor does not count against the limit of active actors meanwhile.
+        """
+        with self._admission.pause(self.mailbox_lease):
+            await pause
+        await self.ensure_valid()
+
+    async def begin_step(self) -> None:
+        """Wait until a step of a suspected update may start, and record the start."""
+        await self._step_limiter.begin_step(self.mailbox_lease)
+
+    async def end_step(self) -> None:
+        """Record the end of the running step of a suspected update, if there is one."""
+        await self._step_limiter.end_step(self.mailbox_lease)

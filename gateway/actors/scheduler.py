@@ -1,8 +1,8 @@
-"""Starts, limits and drains actors.
+"""Starts, schedules and drains actors.
 
-Concurrency: one task per leased mailbox, at most `max_active` of them, and the same
-number again whose replies wait for a retry; one task that renews leases (see
-`leases.py`); and one that scans for claimable mailboxes. All run in one event loop.
+Concurrency: one task per leased mailbox, limited by `admission.py`; one task that
+renews leases (see `leases.py`); and one that scans for claimable mailboxes. All run in
+one event loop.
 
 - The updates of a mailbox are processed in order, because a mailbox has at most one
   valid lease. Mailboxes are processed in parallel, in no order.
@@ -21,10 +21,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
+from enum import Enum, auto
 from functools import partial
 
-from gateway.actors.leases import LeaseRenewer
+from gateway.actors.admission import AdmissionControl
+from gateway.actors.leases import ActorLease, LeaseRenewer
 from gateway.actors.poison import SuspectStepLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.user_actor import UserActor
@@ -42,8 +44,17 @@ SCAN_SECONDS = 0.5
 DRAIN_SCAN_SECONDS = 0.05
 """The interval while this worker drains and no actor is running."""
 
-MAX_CONSECUTIVE_UPDATES = 16
-"""After this number of updates a lease is released if other mailboxes are waiting."""
+
+class State(Enum):
+    """The state of the scheduler. It only moves forward."""
+
+    RUNNING = auto()
+    """Actors start as long as there are slots."""
+    DRAINING = auto()
+    """Running actors finish. New ones start only for updates that would be lost with
+    this process: those in its memory."""
+    CLOSED = auto()
+    """No actor starts."""
 
 
 class ActorScheduler:
@@ -64,23 +75,13 @@ class ActorScheduler:
         self._actor = actor
         self._overflow_notifier = overflow_notifier
         self._publish_cancellation = publish_cancellation
-        self._max_active = max_active
-        self._background = background or BackgroundTasks()
-        self._actor_tasks: dict[MailboxLease, asyncio.Task[None]] = {}
         self._clock = clock
+        self._background = background or BackgroundTasks()
+        self._state = State.RUNNING
+        self._actor_tasks: dict[MailboxLease, asyncio.Task[None]] = {}
+        self._admission = AdmissionControl(self._actor_tasks, clock, max_active)
         self._renewer = LeaseRenewer(mailboxes, clock, self._actor_tasks)
         self._step_limiter = SuspectStepLimiter(mailboxes)
-        self._pending_acquisitions = 0
-        """Requests that may acquire a lease; they count against the limit of actors."""
-        self._stalled_commits = 0
-        """Actors whose lease expired while they wait for a commit: the store fails."""
-        self._paused_leases: set[MailboxLease] = set()
-        """Leases whose reply waits for a retry: the Bot API fails."""
-        self._has_backlog = False
-        """Whether mailboxes are waiting, which new ones must not overtake."""
-        self._is_draining = False
-        self._is_closed = False
-        self._slot_freed = asyncio.Event()
         self._loop_tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -91,7 +92,7 @@ class ActorScheduler:
     @property
     def waiting_replies(self) -> int:
         """The number of replies that wait for a retry."""
-        return len(self._paused_leases)
+        return self._admission.paused_actors
 
     def start(self) -> None:
         """Start to renew leases and to scan for mailboxes."""
@@ -111,8 +112,13 @@ class ActorScheduler:
             # The cancellation must not wait in the mailbox behind the update it stops.
             self._publish_cancellation(envelope.ordering_key, update.stopped_draft_id)
         enforce_limit = update is None or not update.bypasses_limits
-        if self._can_acquire():
-            self._pending_acquisitions += 1
+        admission = self._admission
+        if (
+            not admission.has_backlog
+            and admission.free_slots > 0
+            and self._may_start_actors()
+        ):
+            admission.pending_acquisitions += 1
             try:
                 result = await self._mailboxes.put(
                     envelope, enforce_limit=enforce_limit
@@ -120,14 +126,12 @@ class ActorScheduler:
                 if isinstance(result, MailboxLease):
                     self._start_actor(result)
             finally:
-                self._pending_acquisitions -= 1
+                admission.pending_acquisitions -= 1
         else:
             result = await self._mailboxes.put(
                 envelope, acquire=False, enforce_limit=enforce_limit
             )
-            self._has_backlog = True
-            if self._count_free_slots() > 0:
-                self._slot_freed.set()
+            admission.add_to_backlog()
         if result is PutResult.FULL:
             self._overflow_notifier.report_refused(envelope)
 
@@ -144,7 +148,7 @@ class ActorScheduler:
         Returns:
             The number of actors that were cancelled.
         """
-        self._is_draining = True
+        self._state = State.DRAINING
         try:
             async with asyncio.timeout(max_seconds):
                 await self._finish_work()
@@ -153,7 +157,7 @@ class ActorScheduler:
                 "drain_timed_out", extra={"active_actors": self.active_actors}
             )
         # Nothing may start from now on: each actor that ends triggers a scan.
-        self._is_closed = True
+        self._state = State.CLOSED
         await _cancel_and_wait(self._loop_tasks)
         unfinished = list(self._actor_tasks.items())
         await _cancel_and_wait([task for _, task in unfinished])
@@ -172,57 +176,40 @@ class ActorScheduler:
                 if not self._actor_tasks:  # failback may be moving the updates
                     await asyncio.sleep(DRAIN_SCAN_SECONDS)
 
-    def _hands_over_work(self) -> bool:
-        """Return whether this worker leaves waiting updates to other workers."""
-        return self._is_draining and not self._mailboxes.in_memory
+    def _may_start_actors(self) -> bool:
+        """Return whether actors may start; otherwise other workers take the updates."""
+        if self._state is State.RUNNING:
+            return True
+        return self._state is State.DRAINING and self._mailboxes.in_memory > 0
 
-    def _count_free_slots(self) -> int:
-        # Paused actors take no slots, so that a Bot API that fails for some chats does
-        # not slow down others. The limit keeps one that fails for all from filling the
-        # memory.
-        paused = min(len(self._paused_leases), self._max_active)
-        taken = (
-            len(self._actor_tasks)
-            - self._stalled_commits
-            - paused
-            + self._pending_acquisitions
-        )
-        return self._max_active - taken
-
-    def _can_acquire(self) -> bool:
-        if self._is_closed or self._hands_over_work():
-            return False
-        return not self._has_backlog and self._count_free_slots() > 0
+    def _should_release(self, handled: int) -> bool:
+        """Return whether to release a lease after this number of updates."""
+        if self._state is State.RUNNING:
+            return self._admission.should_make_way(handled)
+        return not self._may_start_actors()
 
     def _start_actor(self, lease: MailboxLease) -> None:
-        task = asyncio.create_task(self._run_actor(lease), name=lease.ordering_key)
+        actor_lease = ActorLease(
+            lease, self._clock, self._renewer, self._step_limiter, self._admission
+        )
+        task = asyncio.create_task(
+            self._actor.serve_mailbox(actor_lease, self._should_release),
+            name=lease.ordering_key,
+        )
         self._actor_tasks[lease] = task
         task.add_done_callback(partial(self._remove_actor, lease))
 
-    def _remove_actor(self, lease: MailboxLease, _: asyncio.Task[None]) -> None:
+    def _remove_actor(self, lease: MailboxLease, task: asyncio.Task[None]) -> None:
+        """Free the slot of an actor that has ended, and log its error."""
         del self._actor_tasks[lease]
         self._step_limiter.remove(lease)
-        if self._has_backlog:
-            self._slot_freed.set()
-
-    async def await_pause(self, lease: MailboxLease, pause: Awaitable[None]) -> None:
-        """Await the pause before a retry. See `ActorLease.await_pause`."""
-        self._paused_leases.add(lease)
-        if self._has_backlog and self._count_free_slots() > 0:
-            self._slot_freed.set()
-        try:
-            await pause
-        finally:
-            self._paused_leases.discard(lease)
-
-    async def _run_actor(self, lease: MailboxLease) -> None:
-        try:
-            actor_lease = _RenewedLease(lease, self._renewer, self._step_limiter, self)
-            await self._actor.serve_mailbox(actor_lease)
-        except LeaseLost:
+        if self._admission.has_backlog:
+            self._admission.slot_freed.set()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LeaseLost):
             logger.warning("lease_lost", extra={"ordering_key": lease.ordering_key})
-        except Exception as error:  # noqa: BLE001 - after a scan an actor continues
-            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+        elif error is not None:  # after a scan an actor continues
+            logger.error(
                 "actor_failed",
                 extra={
                     "ordering_key": lease.ordering_key,
@@ -234,25 +221,20 @@ class ActorScheduler:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SCAN_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
-                    await self._slot_freed.wait()
-            self._slot_freed.clear()
-            if self._hands_over_work():
-                continue
-            await self._scan_mailboxes()
+                    await self._admission.slot_freed.wait()
+            self._admission.slot_freed.clear()
+            if self._may_start_actors():
+                await self._scan_mailboxes()
 
     async def _scan_mailboxes(self) -> None:
         """Acquire claimable mailboxes, longest waiting first, while there are slots."""
         # After a pause of the process, it would otherwise acquire the mailboxes of its
         # own actors, whose leases have expired.
         await self._renewer.renew_expired()
-        now = self._clock.uptime()
-        self._stalled_commits = sum(
-            lease.is_committing and lease.expires_at <= now
-            for lease in self._actor_tasks
-        )
-        free_slots = max(self._count_free_slots(), 0)
+        self._admission.recount_stalled_commits()
+        free_slots = max(self._admission.free_slots, 0)
         ordering_keys = await self._mailboxes.claimable(free_slots + 1)
-        self._has_backlog = len(ordering_keys) > free_slots
+        self._admission.has_backlog = len(ordering_keys) > free_slots
         await asyncio.gather(
             *(
                 self._acquire(ordering_key)
@@ -262,24 +244,15 @@ class ActorScheduler:
 
     async def _acquire(self, ordering_key: str) -> None:
         """Acquire a mailbox and start its actor, if it is still claimable."""
-        if self._is_closed or self._count_free_slots() <= 0:
+        if self._state is State.CLOSED or self._admission.free_slots <= 0:
             return
-        self._pending_acquisitions += 1
+        self._admission.pending_acquisitions += 1
         try:
             lease = await self._mailboxes.acquire(ordering_key)
         finally:
-            self._pending_acquisitions -= 1
+            self._admission.pending_acquisitions -= 1
         if lease is not None:
             self._start_actor(lease)
-
-    def should_release(self, handled: int) -> bool:
-        """Return whether to release a lease after this number of updates."""
-        if self._is_draining:
-            return self._hands_over_work()
-        # The number is below 0 when paused actors continue: others have to make way.
-        return self._has_backlog and (
-            handled >= MAX_CONSECUTIVE_UPDATES or self._count_free_slots() < 0
-        )
 
 
 async def _cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
@@ -287,40 +260,3 @@ async def _cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _RenewedLease:
-    """The lease of an actor of this scheduler."""
-
-    __slots__ = ("_renewer", "_scheduler", "_step_limiter", "mailbox_lease")
-
-    def __init__(
-        self,
-        lease: MailboxLease,
-        renewer: LeaseRenewer,
-        step_limiter: SuspectStepLimiter,
-        scheduler: ActorScheduler,
-    ) -> None:
-        self.mailbox_lease = lease
-        self._renewer = renewer
-        self._step_limiter = step_limiter
-        self._scheduler = scheduler
-
-    async def ensure_valid(self) -> None:
-        if self.mailbox_lease.is_suspected:
-            await self._step_limiter.end_step(self.mailbox_lease)
-        if not self._renewer.lasts(self.mailbox_lease):
-            await self._renewer.ensure_valid(self.mailbox_lease)
-
-    async def await_pause(self, pause: Awaitable[None]) -> None:
-        await self._scheduler.await_pause(self.mailbox_lease, pause)
-        await self.ensure_valid()
-
-    async def begin_step(self) -> None:
-        await self._step_limiter.begin_step(self.mailbox_lease)
-
-    async def end_step(self) -> None:
-        await self._step_limiter.end_step(self.mailbox_lease)
-
-    def should_release(self, handled: int) -> bool:
-        return self._scheduler.should_release(handled)

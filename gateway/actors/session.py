@@ -2,7 +2,7 @@
 
 import logging
 
-from gateway.actors.lease import ActorLease
+from gateway.actors.leases import ActorLease
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import Clock, ServiceRouter
 from gateway.domain.processing_record import ProcessingRecord

@@ -14,7 +14,7 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
 from msgspec import structs
 
-from gateway.actors.lease import ActorLease
+from gateway.actors.leases import ActorLease
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.callback_data import (
     expand_callback_data,
@@ -62,8 +62,15 @@ class UserActor:
         self._parse_update = parse_update
         self._observe_update = observe_update
 
-    async def serve_mailbox(self, lease: ActorLease) -> None:
+    async def serve_mailbox(
+        self, lease: ActorLease, should_release: Callable[[int], bool]
+    ) -> None:
         """Process the updates of a mailbox until it is empty or has to be released.
+
+        Args:
+            lease: the lease of the mailbox.
+            should_release: returns whether to release the lease after this number of
+                updates.
 
         Raises:
             LeaseLost: another worker has the lease; it continues after the last commit.
@@ -92,7 +99,7 @@ class UserActor:
                 envelope.update_id,
                 encode_user_state(state),
                 dead_letter_reason=dead_letter_reason,
-                release=lease.should_release(handled),
+                release=should_release(handled),
             )
             lease.mailbox_lease.is_committing = False
             if lease.mailbox_lease.owner_losses:

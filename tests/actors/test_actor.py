@@ -95,7 +95,7 @@ class Stage:
             await self.mailboxes.put(envelope)
         self.claims.append(lease)
         held = FakeLease(lease)
-        await self.actor.serve_mailbox(held)
+        await self.actor.serve_mailbox(held, held.should_release)
         return held
 
 
@@ -438,7 +438,7 @@ async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
         assert isinstance(lease, MailboxLease)
         lease.owner_losses, lease.is_suspected = deaths, deaths > 0
         seen.append(lease.state)
-        await stage.actor.serve_mailbox(FakeLease(lease))
+        await stage.actor.serve_mailbox(FakeLease(lease), lambda _: False)
     last = await stage.mailboxes.put(a_message(4))
     assert isinstance(last, MailboxLease)
     assert len({*seen, last.state}) == 4
@@ -592,7 +592,7 @@ async def test_a_lost_claim_ends_the_actor_without_a_trace(stage: Stage) -> None
     taken = await stage.mailboxes.acquire("7")
     assert taken is not None
     with pytest.raises(LeaseLost):
-        await stage.actor.serve_mailbox(FakeLease(lease))
+        await stage.actor.serve_mailbox(FakeLease(lease), lambda _: False)
     assert stage.turns == []
     assert stage.mailboxes.in_memory == 1
 
@@ -605,7 +605,7 @@ async def test_a_lane_is_given_back_when_it_is_wanted(stage: Stage) -> None:
         await stage.mailboxes.put(a_message(n))
     held = FakeLease(lease)
     held.give_back_after = 2
-    await stage.actor.serve_mailbox(held)
+    await stage.actor.serve_mailbox(held, held.should_release)
     assert stage.turns.outcomes == ["done", "done"]
     assert list(await stage.mailboxes.claimable(5)) == ["7"]
 

@@ -8,12 +8,13 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
 from gateway.actors import scheduler
+from gateway.actors.admission import MAX_CONSECUTIVE_UPDATES
 from gateway.actors.poison import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT
-from gateway.actors.scheduler import MAX_CONSECUTIVE_UPDATES, ActorScheduler
+from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.ports import (
@@ -563,8 +564,10 @@ async def test_a_failed_sweep_is_tried_again() -> None:
     await house.system.drain(5)
 
 
-async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
-    """The lease runs out and a sweep goes on from the last commit."""
+async def test_a_fault_of_the_store_ends_one_actor_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged; the lease runs out and a sweep goes on from the last commit."""
     clock = FakeClock()
 
     class Failing(MemoryMailboxStore):
@@ -597,6 +600,10 @@ async def test_a_fault_of_the_store_ends_one_actor_only() -> None:
     await house.accept(1, user=5)
     await wait_until(lambda: not mailboxes.failures and not house.system.active_actors)
     assert house.turns == []
+    [record] = caplog.records
+    assert (record.message, record.levelname) == ("actor_failed", "ERROR")
+    assert record.__dict__["ordering_key"] == "5"
+    assert record.__dict__["error"].startswith("OSError < ")
     clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
     await house.system.drain(5)

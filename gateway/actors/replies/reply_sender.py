@@ -16,7 +16,7 @@ from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
-from gateway.actors.lease import ActorLease
+from gateway.actors.leases import ActorLease
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import (
     BotApiError,

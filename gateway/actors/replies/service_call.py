@@ -3,7 +3,7 @@
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
-from gateway.actors.lease import ActorLease
+from gateway.actors.leases import ActorLease
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.replies.user_notices import build_error_reply

@@ -19,7 +19,7 @@ from math import inf
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import Struct
 
-from gateway.actors.lease import ActorLease
+from gateway.actors.leases import ActorLease
 from gateway.actors.replies.stream_buffer import StreamBuffer
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError

@@ -1,0 +1,101 @@
+"""Counts the slots for actors, and decides whether one more may start.
+
+A running actor takes a slot. A mailbox for which there is no free slot waits in the
+store: it is in the backlog, which new mailboxes must not overtake. When a slot becomes
+free, the scheduler scans for the mailboxes that wait.
+
+Concurrency: used in one event loop. Nothing is awaited while a count changes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterator
+
+from gateway.domain.ports import Clock, MailboxLease
+
+MAX_CONSECUTIVE_UPDATES = 16
+"""After this number of updates a lease is released if other mailboxes are waiting."""
+
+
+class AdmissionControl:
+    """Limits the number of running actors.
+
+    Args:
+        running: the leases of the running actors; the scheduler adds and removes them.
+        clock: the time.
+        max_active: the number of slots.
+
+    Attributes:
+        pending_acquisitions: the requests to the store that may acquire a lease. Each
+            takes a slot.
+        has_backlog: whether mailboxes are waiting for a slot.
+        slot_freed: set when a slot is free for the backlog.
+    """
+
+    def __init__(
+        self, running: Collection[MailboxLease], clock: Clock, max_active: int
+    ) -> None:
+        self._running = running
+        self._clock = clock
+        self._max_active = max_active
+        self.pending_acquisitions = 0
+        self.has_backlog = False
+        self.slot_freed = asyncio.Event()
+        self._stalled_commits = 0
+        """Actors whose lease expired while they wait for a commit: the store fails."""
+        self._paused: set[MailboxLease] = set()
+        """Leases whose reply waits for a retry: the Bot API fails."""
+
+    @property
+    def paused_actors(self) -> int:
+        """The number of actors whose reply waits for a retry."""
+        return len(self._paused)
+
+    @property
+    def free_slots(self) -> int:
+        """The number of actors that may start.
+
+        It is below 0 when paused actors have continued.
+        """
+        # Paused actors take no slots, so that a Bot API that fails for some chats does
+        # not slow down others. The limit keeps one that fails for all from filling the
+        # memory.
+        taking_no_slot = self._stalled_commits + min(
+            len(self._paused), self._max_active
+        )
+        taken = len(self._running) - taking_no_slot + self.pending_acquisitions
+        return self._max_active - taken
+
+    def add_to_backlog(self) -> None:
+        """Record that a mailbox waits for a slot."""
+        self.has_backlog = True
+        if self.free_slots > 0:
+            self.slot_freed.set()
+
+    def recount_stalled_commits(self) -> None:
+        """Count the actors that take no slot because the store does not answer them."""
+        now = self._clock.uptime()
+        self._stalled_commits = sum(
+            lease.is_committing and lease.expires_at <= now for lease in self._running
+        )
+
+    def should_make_way(self, handled: int) -> bool:
+        """Return whether an actor has to end because other mailboxes are waiting.
+
+        Args:
+            handled: the number of updates that the actor has processed.
+        """
+        return self.has_backlog and (
+            handled >= MAX_CONSECUTIVE_UPDATES or self.free_slots < 0
+        )
+
+    @contextlib.contextmanager
+    def pause(self, lease: MailboxLease) -> Iterator[None]:
+        """Let the actor of a lease take no slot until the end of a `with` block."""
+        self._paused.add(lease)
+        if self.has_backlog and self.free_slots > 0:
+            self.slot_freed.set()
+        try:
+            yield
+        finally:
+            self._paused.discard(lease)
