@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
 
 from gateway.actors.leases import ActorLease
@@ -160,7 +160,7 @@ class FakeServices:
         route = self.events.get(event)
         return FakeMatch(self, update, route) if route else None
 
-    def encode_callback_data(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str:
         """Put data together as the real thing; "NoSuch" is no rpc."""
         values = ":".join(call.parameters.values())
         return "" if call.method == "NoSuch" else f"{call.method}:{values}"

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget, Reply
 from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.bot_api_call import BotApiCall
@@ -304,7 +304,7 @@ class ServiceRouter(Protocol):
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
         """Return the call of the route that serves an event of the user, or None."""
 
-    def encode_callback_data(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str:
         """Return the data of a button that calls an rpc.
 
         Returns an empty string if no button could call it.

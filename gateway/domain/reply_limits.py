@@ -61,8 +61,8 @@ def _cut_message(message: OutgoingMessage, left: int) -> int:
     if message.media:
         _cut(message.media, MAX_MEDIA)
     match message.WhichOneof("markup"):
-        case "keyboard":
-            _cut_keyboard(message.keyboard)
+        case "inline_keyboard":
+            _cut_keyboard(message.inline_keyboard)
         case "reply_keyboard":
             _cut_keyboard(message.reply_keyboard)
     return max(0, left - length)

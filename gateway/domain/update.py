@@ -70,7 +70,7 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """The id of the draft that the user stopped; 0 if there is none."""
     event: "Event.ValueType" = EVENT_UNSPECIFIED
     trigger_name: str = ""
-    """The name that a route with the trigger `update` has to use.
+    """The name that a route with the trigger `update_type` has to use.
 
     It is Telegram's name of the update type, known or not, or of the content of a
     service message, such as a payment. An empty string for other messages and for

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply, RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
 
@@ -95,7 +95,7 @@ class GrpcServiceRouter:
         values = {route.event_field: event} if route.event_field else {}
         return _RpcCall(self._clients[route], update, values)
 
-    def encode_callback_data(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str:
         """Return the callback data that calls an rpc, or "" if no route matches."""
         return self._table.encode_callback_data(call)
 

@@ -1,14 +1,14 @@
 """Buttons that stand for more than fits into them."""
 
 from botgateway.chat.v1.reply_pb2 import (
-    Button,
+    CallbackTarget,
     InlineAnswer,
     InlineKeyboard,
-    InlineResult,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    InlineQueryResult,
     OutgoingMessage,
     Reply,
-    RouteCall,
-    Row,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,21 +27,25 @@ from tests.fakes import FakeServices, a_message
 LONG = "CONNECT:" + "x" * 100
 
 
-def reply_with(*buttons: Button) -> Reply:
+def reply_with(*buttons: InlineKeyboardButton) -> Reply:
     """Make a reply with one keyboard."""
-    keyboard = InlineKeyboard(rows=[Row(buttons=[button]) for button in buttons])
-    return Reply(messages=[OutgoingMessage(text="a", keyboard=keyboard)])
+    keyboard = InlineKeyboard(
+        rows=[InlineKeyboardRow(buttons=[button]) for button in buttons]
+    )
+    return Reply(messages=[OutgoingMessage(text="a", inline_keyboard=keyboard)])
 
 
 def data_of(reply: Reply) -> list[str]:
     """Give the data of all buttons of the first message."""
-    rows = reply.messages[0].keyboard.rows
+    rows = reply.messages[0].inline_keyboard.rows
     return [button.callback_data for row in rows for button in row.buttons]
 
 
 def prepared(state: UserState, *data: str) -> list[str]:
     """Give what buttons with this data get."""
-    reply = reply_with(*(Button(text="A", callback_data=each) for each in data))
+    reply = reply_with(
+        *(InlineKeyboardButton(text="A", callback_data=each) for each in data)
+    )
     prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     return data_of(reply)
 
@@ -102,12 +106,12 @@ def test_one_reply_never_drives_out_its_own_buttons() -> None:
 
 def test_a_button_names_its_rpc() -> None:
     """What is put together may be long; what names no rpc is left as it is."""
-    short = RouteCall(method="A.B", parameters={"id": "7"})
-    long = RouteCall(method="A.B", parameters={"id": "7" * 70})
+    short = CallbackTarget(method="A.B", parameters={"id": "7"})
+    long = CallbackTarget(method="A.B", parameters={"id": "7" * 70})
     reply = reply_with(
-        Button(text="A", route=short),
-        Button(text="B", route=long),
-        Button(text="C", route=RouteCall(method="NoSuch")),
+        InlineKeyboardButton(text="A", callback_target=short),
+        InlineKeyboardButton(text="B", callback_target=long),
+        InlineKeyboardButton(text="C", callback_target=CallbackTarget(method="NoSuch")),
     )
     state = UserState()
     prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
@@ -117,18 +121,18 @@ def test_a_button_names_its_rpc() -> None:
         expand_callback_data(pressed(second), state).callback_data == "A.B:" + "7" * 70
     )
     assert third == ""
-    last = reply.messages[0].keyboard.rows[2].buttons[0]
-    assert last.WhichOneof("action") == "route"
+    last = reply.messages[0].inline_keyboard.rows[2].buttons[0]
+    assert last.WhichOneof("action") == "callback_target"
 
 
 def test_buttons_of_inline_results_are_prepared_too() -> None:
     """The user who chose the result can press them."""
-    message = reply_with(Button(text="A", callback_data=LONG)).messages[0]
-    result = InlineResult(result_id="1", message=message)
+    message = reply_with(InlineKeyboardButton(text="A", callback_data=LONG)).messages[0]
+    result = InlineQueryResult(result_id="1", message=message)
     reply = Reply(inline_answer=InlineAnswer(results=[result]))
     state = UserState()
     prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
-    shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
+    shown = reply.inline_answer.results[0].message.inline_keyboard.rows[0].buttons[0]
     assert (
         expand_callback_data(pressed(shown.callback_data), state).callback_data == LONG
     )
@@ -146,13 +150,15 @@ def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
         (structs.replace(business, reply_chat_id=9), "9:"),
         (structs.replace(update, update_type="guest_message"), ""),
     ):
-        reply = reply_with(Button(text="A", callback_data="PAY"))
+        reply = reply_with(InlineKeyboardButton(text="A", callback_data="PAY"))
         message = reply.messages[0]
-        result = InlineResult(result_id="1", message=message)
+        result = InlineQueryResult(result_id="1", message=message)
         reply.inline_answer.results.append(result)
         prepare_callback_data(reply, answered, UserState(), FakeServices())
         assert data_of(reply) == [f"PAY~{place}"]
-        shown = reply.inline_answer.results[0].message.keyboard.rows[0].buttons[0]
+        shown = (
+            reply.inline_answer.results[0].message.inline_keyboard.rows[0].buttons[0]
+        )
         assert shown.callback_data == "PAY~"
 
 
@@ -183,7 +189,7 @@ async def test_a_long_button_reaches_its_route() -> None:
     async def answer(update: Update) -> Reply:
         if update.callback_query_id:
             return Reply()
-        reply = reply_with(Button(text="A", callback_data=LONG))
+        reply = reply_with(InlineKeyboardButton(text="A", callback_data=LONG))
         answers.append(reply)
         return reply
 

@@ -125,7 +125,7 @@ async def test_where_nobody_waits_nothing_is_shown(
 
 
 async def test_a_route_may_not_want_it(scene: Scene) -> None:
-    """`no_typing` of the route."""
+    """`disable_typing_indicator` of the route."""
     update = the_update(a_message(1))
     with scene.typing.show_during_call(scene.match(update, shows=False), update):
         await asyncio.sleep(LONG)

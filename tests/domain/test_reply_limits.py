@@ -1,18 +1,18 @@
 """A reply is cut to what is worked on, and the surplus can still be seen."""
 
 from botgateway.chat.v1.reply_pb2 import (
-    Button,
     InlineAnswer,
     InlineKeyboard,
-    InlineResult,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    InlineQueryResult,
     LabeledPrice,
     Media,
     OutgoingMessage,
     Reply,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
     ShippingAnswer,
     ShippingOption,
 )
@@ -23,10 +23,14 @@ from gateway.domain.reply_limits import cut_reply
 
 def test_an_ordinary_reply_stays_as_it_is() -> None:
     """At the limits, too."""
-    row = Row(buttons=[Button(text="a", callback_data="b")] * 100)
+    row = InlineKeyboardRow(
+        buttons=[InlineKeyboardButton(text="a", callback_data="b")] * 100
+    )
     reply = Reply(
         messages=[
-            OutgoingMessage(text="x" * 4096, keyboard=InlineKeyboard(rows=[row])),
+            OutgoingMessage(
+                text="x" * 4096, inline_keyboard=InlineKeyboard(rows=[row])
+            ),
             *[OutgoingMessage(text="x" * 4096)] * 99,
         ]
     )
@@ -54,19 +58,21 @@ def test_all_texts_together_are_limited() -> None:
 
 def test_buttons_are_cut_over_all_rows() -> None:
     """In keyboards of both kinds."""
-    row = Row(buttons=[Button(text="a")] * 60)
-    reply_row = ReplyRow(buttons=[ReplyButton(text="a")] * 900)
+    row = InlineKeyboardRow(buttons=[InlineKeyboardButton(text="a")] * 60)
+    reply_row = ReplyKeyboardRow(buttons=[ReplyKeyboardButton(text="a")] * 900)
     reply = Reply(
         messages=[
-            OutgoingMessage(keyboard=InlineKeyboard(rows=[row] * 3)),
-            OutgoingMessage(keyboard=InlineKeyboard(rows=[Row()] * 3000)),
+            OutgoingMessage(inline_keyboard=InlineKeyboard(rows=[row] * 3)),
+            OutgoingMessage(
+                inline_keyboard=InlineKeyboard(rows=[InlineKeyboardRow()] * 3000)
+            ),
             OutgoingMessage(reply_keyboard=ReplyKeyboard(rows=[reply_row])),
         ]
     )
     cut_reply(reply)
     first, second, third = reply.messages
-    assert [len(row.buttons) for row in first.keyboard.rows] == [60, 41, 1]
-    assert len(second.keyboard.rows) == 101
+    assert [len(row.buttons) for row in first.inline_keyboard.rows] == [60, 41, 1]
+    assert len(second.inline_keyboard.rows) == 101
     assert [len(row.buttons) for row in third.reply_keyboard.rows] == [101]
 
 
@@ -76,7 +82,8 @@ def test_files_results_and_options_are_cut() -> None:
     reply = Reply(
         messages=[OutgoingMessage(media=[Media(file_id="a")] * 4000)],
         inline_answer=InlineAnswer(
-            results=[InlineResult(message=OutgoingMessage(text="x" * 40_000))] * 4000
+            results=[InlineQueryResult(message=OutgoingMessage(text="x" * 40_000))]
+            * 4000
         ),
         shipping_answer=ShippingAnswer(
             options=[ShippingOption(prices=[price] * 4000)] * 101

@@ -5,16 +5,16 @@ from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import (
     BUTTON_STYLE_DANGER,
-    Button,
+    CallbackTarget,
     ForceReply,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     OutgoingMessage,
     Reply,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    RouteCall,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
 )
 
 from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
@@ -25,14 +25,14 @@ from tests.services.every_kind import EveryKind, every_kind
 LONG = "directory:people/" + "0123456789" * 12
 
 
-def proposing(gateway: World, button: Button) -> None:
+def proposing(gateway: World, button: InlineKeyboardButton) -> None:
     """Let every text be answered with a button."""
 
     async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
         if rpc != "SendMessage":
             return await gateway.backend.echo(rpc, request)
-        keyboard = InlineKeyboard(rows=[Row(buttons=[button])])
-        return Reply(messages=[OutgoingMessage(text="Meet?", keyboard=keyboard)])
+        keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
+        return Reply(messages=[OutgoingMessage(text="Meet?", inline_keyboard=keyboard)])
 
     gateway.backend.answer = answer
 
@@ -50,7 +50,10 @@ async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"redis_url": f"redis://127.0.0.1:{server.port}"}
     try:
         async with world(**settings) as first:
-            proposing(first, Button(text="Connect", callback_data=f"CONNECT:{LONG}"))
+            proposing(
+                first,
+                InlineKeyboardButton(text="Connect", callback_data=f"CONNECT:{LONG}"),
+            )
             await first.say("hello")
             await first.ended(1)
             key = data_of_newest(first)
@@ -89,7 +92,7 @@ async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:
     async with world(further={every_kind(): service}) as gateway:
         long = "5" * 60
         for number, data in enumerate(("PAY:5", f"PAY:{long}", "LOOK:up"), 1):
-            proposing(gateway, Button(text="Go", callback_data=data))
+            proposing(gateway, InlineKeyboardButton(text="Go", callback_data=data))
             await gateway.say("hello")
             await gateway.ended(number)
         signed, key, plain = (
@@ -118,10 +121,12 @@ async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:
 
 async def test_a_button_names_an_rpc(gateway: World) -> None:
     """The gateway puts its data together, and reads it back."""
-    call = RouteCall(
+    call = CallbackTarget(
         method="MatchingService.Accept", parameters={"target_user_id": "u-1"}
     )
-    button = Button(text="Accept", route=call, style=BUTTON_STYLE_DANGER)
+    button = InlineKeyboardButton(
+        text="Accept", callback_target=call, style=BUTTON_STYLE_DANGER
+    )
     proposing(gateway, button)
     await gateway.say("hello")
     await gateway.ended(1)
@@ -134,11 +139,15 @@ async def test_a_button_names_an_rpc(gateway: World) -> None:
 
 async def test_keyboards_and_answers_reach_the_user(gateway: World) -> None:
     """In the words of the Bot API; what cannot be shown is counted and logged."""
-    rows = [ReplyRow(buttons=[ReplyButton(text="Tea"), ReplyButton(text=" ")])]
+    rows = [
+        ReplyKeyboardRow(
+            buttons=[ReplyKeyboardButton(text="Tea"), ReplyKeyboardButton(text=" ")]
+        )
+    ]
     messages = [
         OutgoingMessage(text="Tea?", reply_keyboard=ReplyKeyboard(rows=rows)),
         OutgoingMessage(text="Name?", force_reply=ForceReply(), reply_to_message_id=5),
-        OutgoingMessage(text="Bye", remove_keyboard=True, silent=True),
+        OutgoingMessage(text="Bye", remove_keyboard=True, disable_notification=True),
     ]
 
     async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request

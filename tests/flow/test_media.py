@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_DOCUMENT,
-    MEDIA_KIND_PHOTO,
+    MEDIA_TYPE_DOCUMENT,
+    MEDIA_TYPE_PHOTO,
     Media,
     OutgoingMessage,
     Reply,
@@ -46,7 +46,7 @@ async def test_a_file_of_a_service_reaches_the_user(gateway: World) -> None:
     content = CONTENT * 3125
     assert len(content) == 50_000_000
     file = Upload(content=content, file_name="large.bin")
-    media = [Media(kind=MEDIA_KIND_DOCUMENT, upload=file)]
+    media = [Media(type=MEDIA_TYPE_DOCUMENT, upload=file)]
     answer_with(gateway, OutgoingMessage(text="Here", media=media))
     await gateway.say("give")
     await gateway.ended(1)
@@ -75,7 +75,7 @@ async def test_an_album_of_a_service_reaches_the_user(gateway: World) -> None:
 async def test_what_is_too_large_is_left_out(gateway: World) -> None:
     """The text is sent, and the log has a word for the rest."""
     file = Upload(content=bytes(10_000_001))
-    media = [Media(kind=MEDIA_KIND_PHOTO, upload=file)]
+    media = [Media(type=MEDIA_TYPE_PHOTO, upload=file)]
     answer_with(gateway, OutgoingMessage(text="Look", media=media))
     await gateway.say("photo")
     await gateway.ended(1)
@@ -85,7 +85,7 @@ async def test_what_is_too_large_is_left_out(gateway: World) -> None:
 
 async def test_a_private_address_is_left_out(gateway: World) -> None:
     """The Bot API server of this gateway is not Telegram's own."""
-    media = [Media(kind=MEDIA_KIND_PHOTO, url="http://169.254.169.254/latest.jpg")]
+    media = [Media(type=MEDIA_TYPE_PHOTO, url="http://169.254.169.254/latest.jpg")]
     answer_with(gateway, OutgoingMessage(text="Look", media=media))
     await gateway.say("photo")
     await gateway.ended(1)

@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from botgateway.chat.v1.reply_pb2 import (
     TEXT_FORMAT_HTML,
-    Button,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     Media,
     OutgoingMessage,
     Reply,
-    Row,
     Upload,
 )
 
@@ -179,9 +179,11 @@ async def test_a_button_that_is_left_out_is_told() -> None:
         receiving() as (page, url),
         world(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
-        bad = Row(buttons=[Button(text="Go", url="https://")])
+        bad = InlineKeyboardRow(
+            buttons=[InlineKeyboardButton(text="Go", url="https://")]
+        )
         gateway.backend.answer = replying(
-            OutgoingMessage(text="Here", keyboard=InlineKeyboard(rows=[bad]))
+            OutgoingMessage(text="Here", inline_keyboard=InlineKeyboard(rows=[bad]))
         )
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))

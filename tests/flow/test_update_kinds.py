@@ -18,7 +18,7 @@ from botgateway.chat.v1.message_pb2 import (
 from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_APPROVE,
     InlineAnswer,
-    InlineResult,
+    InlineQueryResult,
     OutgoingMessage,
     PreCheckoutAnswer,
     Reply,
@@ -27,15 +27,15 @@ from botgateway.chat.v1.update_pb2 import (
     BusinessConnection,
     CallbackQuery,
     ChatBoostAdded,
+    ChatJoinRequest,
+    ChatMemberUpdate,
     ChatMigration,
     ChatShared,
     ChosenInlineResult,
     ForumTopicCreated,
     InlineQuery,
-    JoinRequest,
     LeftChatMember,
-    Membership,
-    MessageReaction,
+    MessageReactionUpdate,
     NewChatMembers,
     NewChatTitle,
     PinnedMessage,
@@ -178,7 +178,7 @@ ROWS = {
         recorded("message_reaction"),
         CARA,
         FANS,
-        MessageReaction(message_id=88012, new_reactions=[Reaction(emoji="👍")]),
+        MessageReactionUpdate(message_id=88012, new_reactions=[Reaction(emoji="👍")]),
     ),
     "message_reaction_count": Row(
         {"chat": GROUP, "message_id": 1, "date": 1, "reactions": []}, 0, FANS
@@ -236,13 +236,13 @@ ROWS = {
         CHANGE,
         ANNA,
         FANS,
-        Membership(telegram_user_id=BO, old_status="left", new_status="member"),
+        ChatMemberUpdate(telegram_user_id=BO, old_status="left", new_status="member"),
     ),
     "chat_member": Row(
         CHANGE,
         ANNA,
         FANS,
-        Membership(telegram_user_id=BO, old_status="left", new_status="member"),
+        ChatMemberUpdate(telegram_user_id=BO, old_status="left", new_status="member"),
     ),
     "chat_join_request": Row(
         {
@@ -255,7 +255,7 @@ ROWS = {
         },
         ANNA,
         FANS,
-        JoinRequest(
+        ChatJoinRequest(
             bio="b",
             user_chat_id=ANNA,
             invite_link_name="n",
@@ -285,7 +285,7 @@ class Content(NamedTuple):
 CONTENTS = {
     "giveaway": Content(
         {"winner_count": 1},
-        IncomingMessage(message_id=5, other=OtherAttachment(kind="giveaway")),
+        IncomingMessage(message_id=5, other=OtherAttachment(type="giveaway")),
     ),
     "web_app_data": Content(
         {"data": "size=9", "button_text": "Choose"},
@@ -309,7 +309,7 @@ CONTENTS = {
         PinnedMessage(
             message=ReferencedMessage(
                 content=IncomingMessage(message_id=5, text="hi"),
-                kind="text",
+                content_type="text",
                 from_user=BO_AS_USER,
                 send_time=Timestamp(seconds=1),
             )
@@ -375,7 +375,7 @@ async def test_every_kind_reaches_its_service_typed_and_as_json(
         await gateway.ended(number)
         name, asked = service.asked[-1]
         assert name == rpc_name(kind)
-        assert (asked.json.kind, asked.json.json.decode()) == (kind, sent)
+        assert (asked.json.update_type, asked.json.json.decode()) == (kind, sent)
         assert asked.context.update_id == update_id
         assert asked.context.telegram_user_id == row.user, kind
         assert asked.context.chat_id == row.chat, kind
@@ -446,9 +446,9 @@ async def test_contents_of_messages_reach_their_service_typed_and_as_json(
         await gateway.ended(number)
         rpc, asked = service.asked[-1]
         assert rpc == rpc_name(name)
-        assert asked.json.kind == name
+        assert asked.json.update_type == name
         assert json.loads(asked.json.json) == content.value
-        assert asked.json.message.decode() == sent
+        assert asked.json.message_json.decode() == sent
         assert (asked.context.telegram_user_id, asked.context.message_id) == (ANNA, 5)
         if content.details is not None:
             assert asked.details == content.details
@@ -515,10 +515,10 @@ async def test_a_button_and_a_command_may_take_all_that_telegram_sent(
         chat_instance="-9",
         message=IncomingMessage(message_id=5, text="hi"),
     )
-    assert button.json.kind == "callback_query"
+    assert button.json.update_type == "callback_query"
     assert json.loads(button.json.json) == pressed
     assert command.message.text == "/look"
-    assert (command.json.kind, command.json.message) == ("message", b"")
+    assert (command.json.update_type, command.json.message_json) == ("message", b"")
     assert json.loads(command.json.json) == said
 
 
@@ -547,7 +547,7 @@ async def test_a_button_of_a_game_reaches_its_service(
     await gateway.ended(1)
     [(name, asked)] = service.asked
     assert (name, asked.details.game_short_name) == ("GameShortName", "chess")
-    assert asked.json.kind == "callback_query"
+    assert asked.json.update_type == "callback_query"
     assert json.loads(asked.json.json) == pressed
     assert [answer["callback_query_id"] for answer in gateway.simulator.answers] == [
         "q"
@@ -690,11 +690,13 @@ async def test_an_inline_query_gets_its_results(
     gateway: World, service: EveryKind
 ) -> None:
     """From the webhook to answerInlineQuery; there is no chat for messages."""
-    result = InlineResult(
+    result = InlineQueryResult(
         result_id="1", title="Marmot", message=OutgoingMessage(text="A marmot")
     )
     service.reply = Reply(
-        inline_answer=InlineAnswer(results=[result], cache_seconds=60, personal=True),
+        inline_answer=InlineAnswer(
+            results=[result], cache_seconds=60, is_personal=True
+        ),
         messages=[OutgoingMessage(text="nowhere to go")],
     )
     await gateway.update({"inline_query": recorded("inline_query")})

@@ -105,7 +105,7 @@ async def test_conversation_shows_what_a_reply_can_have(
     assert markups == [
         "reply_keyboard",
         "remove_keyboard",
-        "keyboard",
+        "inline_keyboard",
         None,
         "force_reply",
     ]
@@ -129,7 +129,7 @@ async def test_conversation_names_what_was_attached(
     said = message.IncomingMessage()
     getattr(said, kind).SetInParent()
     if kind == "other":
-        said.other.kind = "poll"
+        said.other.type = "poll"
     answer = await stub.SendMessage(SendMessageRequest(context=who(), message=said))
     name = "poll" if kind == "other" else kind.replace("_", " ")
     assert texts(answer.reply) == [f"Thank you for the {name}!"]
@@ -207,7 +207,7 @@ async def test_the_buttons_of_a_proposal_reach_the_matching_service(
     data = [
         button.callback_data
         for sent in answer.reply.messages
-        for row in sent.keyboard.rows
+        for row in sent.inline_keyboard.rows
         for button in row.buttons
     ]
     assert sorted(each.partition(":")[0] for each in data) == sorted(rpcs)
@@ -218,7 +218,7 @@ async def test_the_buttons_of_a_proposal_reach_the_matching_service(
         (sent,) = decided.messages
         assert sent.edit
         assert sent.text
-        assert not sent.HasField("keyboard")
+        assert not sent.HasField("inline_keyboard")
         assert decided.callback_answer.text == "Done"
 
 

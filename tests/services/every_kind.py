@@ -28,7 +28,7 @@ TYPES = {
     "edited_business_message": MESSAGE,
     "deleted_business_messages": "",
     "guest_message": MESSAGE,
-    "message_reaction": f"{CHAT}.MessageReaction",
+    "message_reaction": f"{CHAT}.MessageReactionUpdate",
     "message_reaction_count": "",
     "inline_query": f"{CHAT}.InlineQuery",
     "chosen_inline_result": f"{CHAT}.ChosenInlineResult",
@@ -37,9 +37,9 @@ TYPES = {
     "purchased_paid_media": "",
     "poll": "",
     "poll_answer": f"{CHAT}.PollAnswer",
-    "my_chat_member": f"{CHAT}.Membership",
-    "chat_member": f"{CHAT}.Membership",
-    "chat_join_request": f"{CHAT}.JoinRequest",
+    "my_chat_member": f"{CHAT}.ChatMemberUpdate",
+    "chat_member": f"{CHAT}.ChatMemberUpdate",
+    "chat_join_request": f"{CHAT}.ChatJoinRequest",
     "chat_boost": "",
     "removed_chat_boost": "",
     "managed_bot": "",
@@ -108,7 +108,7 @@ def every_kind() -> ServiceDescriptor:
         return Default().FindServiceByName(f"{PACKAGE}.EveryKindService")
     except KeyError:
         rpcs = [
-            Rpc((Route(update=kind),), _request(kind), name=rpc_name(kind))
+            Rpc((Route(update_type=kind),), _request(kind), name=rpc_name(kind))
             for kind in TYPES
         ]
         return a_service(

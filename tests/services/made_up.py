@@ -14,7 +14,7 @@ CONTEXT = "botgateway.chat.v1.RequestContext"
 MESSAGE = "botgateway.chat.v1.IncomingMessage"
 REPLY = "botgateway.chat.v1.Reply"
 EVENT = "enum botgateway.route.v1.Event"
-JSON = "botgateway.chat.v1.UpdateJson"
+JSON = "botgateway.chat.v1.RawUpdate"
 SHARED = (context_pb2, message_pb2, reply_pb2, update_pb2, route_pb2)
 
 

@@ -1,7 +1,7 @@
 """Buttons that name an rpc: their data is read back as what they say."""
 
 import pytest
-from botgateway.chat.v1.reply_pb2 import RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget
 from botgateway.route.v1.route_pb2 import Route
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +44,9 @@ TABLE = build_route_table(
 
 def render(method: str, table: RouteTable = TABLE, /, **parameters: str) -> str:
     """Give the data of a button."""
-    return table.encode_callback_data(RouteCall(method=method, parameters=parameters))
+    return table.encode_callback_data(
+        CallbackTarget(method=method, parameters=parameters)
+    )
 
 
 @pytest.mark.parametrize("method", ["MatchingService.Connect", FULL])

@@ -49,7 +49,7 @@ def callback(template: str) -> tuple[Route, ...]:
 
 def update(name: str) -> tuple[Route, ...]:
     """Make the route of a kind of update."""
-    return (Route(update=name),)
+    return (Route(update_type=name),)
 
 
 CHAT = "botgateway.chat.v1"
@@ -202,23 +202,23 @@ CASES = {
     ),
     "an update without a name": (
         Rpc(update("")),
-        "update '' is not 1 to 64 of a-z, _",
+        "update_type '' is not 1 to 64 of a-z, _",
     ),
     "an update whose name is none": (
         Rpc(update("Chat-Boost")),
-        "update 'Chat-Boost' is not 1 to 64 of a-z, _",
+        "update_type 'Chat-Boost' is not 1 to 64 of a-z, _",
     ),
     "an update with too long a name": (
         Rpc(update("b" * 65)),
-        f"update '{'b' * 65}' is not 1 to 64 of a-z, _",
+        f"update_type '{'b' * 65}' is not 1 to 64 of a-z, _",
     ),
     "messages by their kind": (
         Rpc(update("message")),
-        "update 'message' is served by commands, text and callbacks",
+        "update_type 'message' is served by commands, text and callbacks",
     ),
     "buttons by their kind": (
         Rpc(update("callback_query")),
-        "update 'callback_query' is served by commands, text and callbacks",
+        "update_type 'callback_query' is served by commands, text and callbacks",
     ),
     "a type of another kind of update": (
         Rpc(update("poll_answer"), {"context": CONTEXT, "it": f"{CHAT}.InlineQuery"}),
@@ -336,7 +336,7 @@ def test_an_update_route_takes_the_type_of_its_kind_and_the_json() -> None:
 def test_json_may_be_taken_of_whatever_a_user_does(trigger: Route) -> None:
     """The field is found by its type and does not have to be there."""
     request = {"context": CONTEXT, "message": MESSAGE}
-    if trigger.update:
+    if trigger.update_type:
         del request["message"]
     [route] = routes_of(Rpc((trigger,), request | {"raw": JSON}))
     assert route.json_field == "raw"

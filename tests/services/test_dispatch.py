@@ -298,7 +298,7 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
     async with calling(1) as dispatch:
         assert dispatch.route(update) is None
     update_json = build_payload_fields(update, "", "json")["json"]
-    assert (update_json.kind, read) == ("poll_answer", [])
+    assert (update_json.update_type, read) == ("poll_answer", [])
     assert build_payload_fields(update, "details", "") == {
         "details": PollAnswer(poll_id="52")
     }

@@ -8,12 +8,12 @@ import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
-    Button,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     Media,
     OutgoingMessage,
     Reply,
-    Row,
     Upload,
 )
 from botgateway.conversation.v1.conversation_service_pb2 import SendMessageResponse
@@ -244,8 +244,10 @@ async def test_a_large_answer_with_files_is_an_answer() -> None:
 @pytest.mark.parametrize("number", [100, 20_000])
 async def test_a_reply_is_cut_when_it_is_decoded(number: int) -> None:
     """Whatever is done with it then, one service keeps nobody else waiting."""
-    row = Row(buttons=[Button(text="A", callback_data="B")] * number)
-    message = OutgoingMessage(text="a", keyboard=InlineKeyboard(rows=[row]))
+    row = InlineKeyboardRow(
+        buttons=[InlineKeyboardButton(text="A", callback_data="B")] * number
+    )
+    message = OutgoingMessage(text="a", inline_keyboard=InlineKeyboard(rows=[row]))
     response = SendMessageResponse(reply=Reply(messages=[message] * 3))
     whole = response.SerializeToString()
 
@@ -256,7 +258,7 @@ async def test_a_reply_is_cut_when_it_is_decoded(number: int) -> None:
         match = dispatch.route(TEXT)
         assert match is not None
         reply = await match.call("u")
-    buttons = [len(each.keyboard.rows[0].buttons) for each in reply.messages]
+    buttons = [len(each.inline_keyboard.rows[0].buttons) for each in reply.messages]
     assert buttons == [min(number, MAX_BUTTONS + 1)] * 3
 
 

@@ -158,8 +158,8 @@ SHARED_TRIGGERS = {
     "text": (Route(text=True), Route(text=True)),
     "session": (Route(session=True), Route(session=True)),
     "update:edited_message": (
-        Route(update="edited_message"),
-        Route(update="edited_message"),
+        Route(update_type="edited_message"),
+        Route(update_type="edited_message"),
     ),
     "event:delivery_failed": (
         Route(event=EVENT_DELIVERY_FAILED),
@@ -217,7 +217,7 @@ def test_a_service_without_routes_needs_no_settings() -> None:
 
 def test_update_routes_are_printed_locked_and_named_like_others() -> None:
     """The name in the table, in routes.lock and in metrics is the same."""
-    table = build_route_table([a_service(Rpc((Route(update="chat_boost"),)))])
+    table = build_route_table([a_service(Rpc((Route(update_type="chat_boost"),)))])
     assert table.route_names == ("/help", "update:chat_boost")
     method = "botgateway.order.v1.OrderService.Order"
     assert table.format_lock_file() == f"update:chat_boost -> {method}\n"

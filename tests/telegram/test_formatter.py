@@ -11,20 +11,20 @@ from botgateway.chat.v1.context_pb2 import (
     RequestContext,
 )
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_DOCUMENT,
-    MEDIA_KIND_PHOTO,
-    MEDIA_KIND_STICKER,
-    MEDIA_KIND_UNSPECIFIED,
+    MEDIA_TYPE_DOCUMENT,
+    MEDIA_TYPE_PHOTO,
+    MEDIA_TYPE_STICKER,
+    MEDIA_TYPE_UNSPECIFIED,
     TEXT_FORMAT_HTML,
     TEXT_FORMAT_MARKDOWN_V2,
-    Button,
     CallbackAnswer,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     Media,
-    MediaKind,
+    MediaType,
     OutgoingMessage,
     Reply,
-    Row,
     TextFormat,
 )
 from hypothesis import example, given
@@ -43,7 +43,7 @@ from tests.telegram.test_text import TEXTS, assert_nothing_lost, utf16
 
 CHAT = 4711
 PRESSED = {"chat_id": CHAT, "message_id": 12}
-OK_BUTTON = Button(text="Yes", callback_data="ACCEPT:1")
+OK_BUTTON = InlineKeyboardButton(text="Yes", callback_data="ACCEPT:1")
 OK_MARKUP = {"inline_keyboard": [[{"text": "Yes", "callback_data": "ACCEPT:1"}]]}
 
 
@@ -95,9 +95,11 @@ UPDATES = st.sampled_from(
 )
 
 
-def keyboard(*buttons: Button) -> InlineKeyboard:
+def keyboard(*buttons: InlineKeyboardButton) -> InlineKeyboard:
     """Make a keyboard with one button a row."""
-    return InlineKeyboard(rows=[Row(buttons=[button]) for button in buttons])
+    return InlineKeyboard(
+        rows=[InlineKeyboardRow(buttons=[button]) for button in buttons]
+    )
 
 
 def composed(
@@ -112,20 +114,26 @@ def composed(
 
 
 BUTTONS = st.builds(
-    Button,
+    InlineKeyboardButton,
     text=st.text(max_size=5),
     callback_data=st.none() | st.text(max_size=70),
 ) | st.sampled_from(
-    [OK_BUTTON, Button(text="Go", url="https://example.com"), Button(text="Go", url="")]
+    [
+        OK_BUTTON,
+        InlineKeyboardButton(text="Go", url="https://example.com"),
+        InlineKeyboardButton(text="Go", url=""),
+    ]
 )
 KEYBOARDS = st.none() | st.builds(
     InlineKeyboard,
-    rows=st.lists(st.builds(Row, buttons=st.lists(BUTTONS, max_size=3)), max_size=3),
+    rows=st.lists(
+        st.builds(InlineKeyboardRow, buttons=st.lists(BUTTONS, max_size=3)), max_size=3
+    ),
 )
 MEDIA = st.lists(
     st.builds(
         Media,
-        kind=st.sampled_from(MediaKind.values()),
+        type=st.sampled_from(MediaType.values()),
         file_id=st.none() | st.sampled_from(["", "AgAD"]),
     ),
     max_size=2,
@@ -134,7 +142,7 @@ MESSAGES = st.builds(
     OutgoingMessage,
     text=TEXTS,
     format=st.sampled_from(TextFormat.values()),
-    keyboard=KEYBOARDS,
+    inline_keyboard=KEYBOARDS,
     edit=st.booleans(),
     media=MEDIA,
 )
@@ -188,14 +196,16 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
         )
         | st.text(max_size=9),
         format=st.just(0) | st.sampled_from(TextFormat.values()),
-        keyboard=st.none() | KEYBOARDS,
+        inline_keyboard=st.none() | KEYBOARDS,
         edit=st.booleans(),
         media=st.just([]) | MEDIA,
     ),
 )
 @example(message_update(), OutgoingMessage(text="\U0001f642" * 2049))
-@example(message_update(), OutgoingMessage(text="Go?", keyboard=keyboard(OK_BUTTON)))
-@example(message_update(), OutgoingMessage(text="Go?", silent=True))
+@example(
+    message_update(), OutgoingMessage(text="Go?", inline_keyboard=keyboard(OK_BUTTON))
+)
+@example(message_update(), OutgoingMessage(text="Go?", disable_notification=True))
 def test_a_message_alone_becomes_what_it_becomes_among_others(
     update: Update, message: OutgoingMessage
 ) -> None:
@@ -226,7 +236,9 @@ def test_no_character_is_lost_and_the_keyboard_comes_last(
     texts = (each.get("text") or each.get("caption") for each in sent)
     assert_nothing_lost(message.text, [text for text in texts if text])
     assert not any("reply_markup" in each for each in sent[:-1])
-    if OK_BUTTON in [button for row in message.keyboard.rows for button in row.buttons]:
+    if OK_BUTTON in [
+        button for row in message.inline_keyboard.rows for button in row.buttons
+    ]:
         assert all("reply_markup" in each for each in sent[-1:])
 
 
@@ -242,7 +254,7 @@ def test_a_reply_stays_in_its_topic() -> None:
     calls, _ = composed(
         message_update(topic=5),
         OutgoingMessage(text="Hello"),
-        OutgoingMessage(media=[Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")]),
+        OutgoingMessage(media=[Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")]),
     )
     assert [parameters["message_thread_id"] for _, parameters in calls] == [5, 5]
 
@@ -253,7 +265,7 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
         chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, direct_messages_topic_id=77
     )
     update = structs.replace(press(), context=context)
-    photo = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+    photo = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
     calls = [
         *render(
             structs.replace(message_update(), context=context),
@@ -309,7 +321,7 @@ class TestEphemeral:
     CONTEXT = RequestContext(
         chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, telegram_user_id=7
     )
-    PHOTO = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+    PHOTO = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
 
     def asked(self, update: Update) -> Update:
         """Make the update an ephemeral one."""
@@ -348,7 +360,7 @@ class TestEphemeral:
 
     def test_a_keyboard_alone_is_edited_in_the_same_way(self) -> None:
         """It is no other message either."""
-        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         calls, _ = composed(self.asked(press()), message)
         assert calls[1][0] == "editEphemeralMessageReplyMarkup"
 
@@ -364,7 +376,9 @@ class TestEdit:
 
     def test_an_edit_replaces_text_and_keyboard(self) -> None:
         """By chat and message id."""
-        message = OutgoingMessage(text="New", keyboard=keyboard(OK_BUTTON), edit=True)
+        message = OutgoingMessage(
+            text="New", inline_keyboard=keyboard(OK_BUTTON), edit=True
+        )
         calls, _ = composed(press(), message)
         assert calls[1:] == [
             ("editMessageText", {**PRESSED, "text": "New", "reply_markup": OK_MARKUP})
@@ -379,7 +393,7 @@ class TestEdit:
 
     def test_an_edit_without_a_text_replaces_the_keyboard(self) -> None:
         """The text stays as it is."""
-        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         calls, _ = composed(press(), message)
         assert calls[1:] == [
             ("editMessageReplyMarkup", {**PRESSED, "reply_markup": OK_MARKUP})
@@ -388,7 +402,9 @@ class TestEdit:
     def test_what_does_not_fit_into_the_edit_follows_as_messages(self) -> None:
         """The first part edits, the keyboard is under the last part."""
         text = "x" * 4096 + "y"
-        message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON), edit=True)
+        message = OutgoingMessage(
+            text=text, inline_keyboard=keyboard(OK_BUTTON), edit=True
+        )
         calls, _ = composed(press(), message)
         assert calls[1:] == [
             ("editMessageText", {**PRESSED, "text": "x" * 4096}),
@@ -414,7 +430,7 @@ class TestEdit:
 
     def test_media_is_always_a_new_message(self) -> None:
         """Telegram cannot turn a text into media."""
-        media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
+        media = Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")
         calls, _ = composed(press(), OutgoingMessage(media=[media], edit=True))
         assert calls[1:] == [("sendPhoto", {"chat_id": CHAT, "photo": "AgAD"})]
 
@@ -427,7 +443,9 @@ class TestEdit:
         """It has no chat, so that nothing but the edit can be shown."""
         calls, reported = composed(
             inline_press(),
-            OutgoingMessage(text="x" * 5000, keyboard=keyboard(OK_BUTTON), edit=True),
+            OutgoingMessage(
+                text="x" * 5000, inline_keyboard=keyboard(OK_BUTTON), edit=True
+            ),
             OutgoingMessage(text="lost"),
             OutgoingMessage(media=[Media(file_id="AgAD")]),
         )
@@ -439,12 +457,12 @@ class TestEdit:
 class TestMedia:
     """Media is sent by reference, with its text as the caption if that fits."""
 
-    @pytest.mark.parametrize("kind", MediaKind.values())
-    def test_each_kind_has_its_method(self, kind: "MediaKind.ValueType") -> None:
+    @pytest.mark.parametrize("kind", MediaType.values())
+    def test_each_kind_has_its_method(self, kind: "MediaType.ValueType") -> None:
         """What has no kind is a general file."""
-        name = MediaKind.Name(kind).removeprefix("MEDIA_KIND_").lower()
-        name = "document" if kind == MEDIA_KIND_UNSPECIFIED else name
-        media = Media(kind=kind, url="https://example.com/file")
+        name = MediaType.Name(kind).removeprefix("MEDIA_TYPE_").lower()
+        name = "document" if kind == MEDIA_TYPE_UNSPECIFIED else name
+        media = Media(type=kind, url="https://example.com/file")
         calls, _ = composed(message_update(), OutgoingMessage(media=[media]))
         file = {"chat_id": CHAT, name: "https://example.com/file"}
         assert calls == [(f"send{name.capitalize()}", file)]
@@ -454,8 +472,8 @@ class TestMedia:
         message = OutgoingMessage(
             text="x" * 1024,
             format=TEXT_FORMAT_HTML,
-            keyboard=keyboard(OK_BUTTON),
-            media=[Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")],
+            inline_keyboard=keyboard(OK_BUTTON),
+            media=[Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")],
         )
         calls, _ = composed(message_update(), message)
         caption = {"caption": "x" * 1024, "parse_mode": "HTML"}
@@ -465,20 +483,20 @@ class TestMedia:
     @pytest.mark.parametrize(
         ("kind", "text"),
         [
-            pytest.param(MEDIA_KIND_DOCUMENT, "x" * 1025, id="long text"),
-            pytest.param(MEDIA_KIND_STICKER, "short", id="sticker"),
+            pytest.param(MEDIA_TYPE_DOCUMENT, "x" * 1025, id="long text"),
+            pytest.param(MEDIA_TYPE_STICKER, "short", id="sticker"),
         ],
     )
     def test_a_text_that_is_no_caption_follows_its_media(
-        self, kind: "MediaKind.ValueType", text: str
+        self, kind: "MediaType.ValueType", text: str
     ) -> None:
         """The keyboard is under the text."""
-        media = Media(kind=kind, file_id="AgAD")
+        media = Media(type=kind, file_id="AgAD")
         message = OutgoingMessage(
-            text=text, keyboard=keyboard(OK_BUTTON), media=[media]
+            text=text, inline_keyboard=keyboard(OK_BUTTON), media=[media]
         )
         calls, _ = composed(message_update(), message)
-        name = "document" if kind == MEDIA_KIND_DOCUMENT else "sticker"
+        name = "document" if kind == MEDIA_TYPE_DOCUMENT else "sticker"
         follows = {"chat_id": CHAT, "text": text, "reply_markup": OK_MARKUP}
         assert calls == [
             (f"send{name.capitalize()}", {"chat_id": CHAT, name: "AgAD"}),
@@ -488,7 +506,7 @@ class TestMedia:
     def test_several_media_follow_each_other(self) -> None:
         """The text is the caption of the last one; what has no source is left out."""
         sources = ("one", "", "two")
-        media = [Media(kind=MEDIA_KIND_PHOTO, file_id=source) for source in sources]
+        media = [Media(type=MEDIA_TYPE_PHOTO, file_id=source) for source in sources]
         calls, reported = composed(
             message_update(), OutgoingMessage(text="Both", media=media)
         )
@@ -541,8 +559,10 @@ class TestMedia:
     @pytest.mark.parametrize("rows", [1, 500])
     def test_an_endless_keyboard_is_cut(self, rows: int) -> None:
         """To about as many buttons as Telegram takes."""
-        row = Row(buttons=[OK_BUTTON] * (500 // rows))
-        message = OutgoingMessage(text="x", keyboard=InlineKeyboard(rows=[row] * rows))
+        row = InlineKeyboardRow(buttons=[OK_BUTTON] * (500 // rows))
+        message = OutgoingMessage(
+            text="x", inline_keyboard=InlineKeyboard(rows=[row] * rows)
+        )
         calls, reported = composed(message_update(), message)
         markup = calls[0][1]["reply_markup"]["inline_keyboard"]
         assert sum(len(buttons) for buttons in markup) == 100
@@ -550,7 +570,7 @@ class TestMedia:
 
     def test_without_a_source_the_text_is_sent_alone(self) -> None:
         """The fault is reported."""
-        message = OutgoingMessage(text="Look", media=[Media(kind=MEDIA_KIND_PHOTO)])
+        message = OutgoingMessage(text="Look", media=[Media(type=MEDIA_TYPE_PHOTO)])
         calls, reported = composed(message_update(), message)
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Look"})]
         assert reported == ["media_without_source"]
@@ -607,33 +627,46 @@ class TestButtons:
     @pytest.mark.parametrize(
         ("button", "fault"),
         [
-            (Button(text="B", callback_data="ö" * 33), "button_data_too_long"),
-            (Button(text="B", callback_data=""), "button_without_action"),
-            (Button(text="B", url=""), "button_without_action"),
-            (Button(text="B", web_app_url=""), "button_without_action"),
-            (Button(text="B"), "button_without_action"),
-            (Button(text=" ", callback_data="x"), "button_without_text"),
+            (
+                InlineKeyboardButton(text="B", callback_data="ö" * 33),
+                "button_data_too_long",
+            ),
+            (InlineKeyboardButton(text="B", callback_data=""), "button_without_action"),
+            (InlineKeyboardButton(text="B", url=""), "button_without_action"),
+            (InlineKeyboardButton(text="B", web_app_url=""), "button_without_action"),
+            (InlineKeyboardButton(text="B"), "button_without_action"),
+            (InlineKeyboardButton(text=" ", callback_data="x"), "button_without_text"),
         ],
     )
-    def test_a_bad_button_is_left_out(self, button: Button, fault: str) -> None:
+    def test_a_bad_button_is_left_out(
+        self, button: InlineKeyboardButton, fault: str
+    ) -> None:
         """Empty rows and keyboards vanish with it."""
         update = message_update()
-        message = OutgoingMessage(text="Hi", keyboard=keyboard(button, OK_BUTTON))
+        message = OutgoingMessage(
+            text="Hi", inline_keyboard=keyboard(button, OK_BUTTON)
+        )
         calls, reported = composed(update, message)
         assert calls[0][1]["reply_markup"] == OK_MARKUP
         assert reported == [fault]
         calls, _ = composed(
-            update, OutgoingMessage(text="Hi", keyboard=keyboard(button))
+            update, OutgoingMessage(text="Hi", inline_keyboard=keyboard(button))
         )
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Hi"})]
 
     def test_good_buttons_keep_their_rows(self) -> None:
         """Each with exactly one action."""
-        web_app = Button(text="App", web_app_url="https://example.com/app")
-        url = Button(text="Page", url="tg://resolve")
-        data = Button(text="Data", callback_data="ö" * 32)
-        rows = [Row(buttons=[web_app]), Row(), Row(buttons=[url, data])]
-        message = OutgoingMessage(text="Hi", keyboard=InlineKeyboard(rows=rows))
+        web_app = InlineKeyboardButton(
+            text="App", web_app_url="https://example.com/app"
+        )
+        url = InlineKeyboardButton(text="Page", url="tg://resolve")
+        data = InlineKeyboardButton(text="Data", callback_data="ö" * 32)
+        rows = [
+            InlineKeyboardRow(buttons=[web_app]),
+            InlineKeyboardRow(),
+            InlineKeyboardRow(buttons=[url, data]),
+        ]
+        message = OutgoingMessage(text="Hi", inline_keyboard=InlineKeyboard(rows=rows))
         calls, reported = composed(message_update(), message)
         assert calls[0][1]["reply_markup"]["inline_keyboard"] == [
             [{"text": "App", "web_app": {"url": "https://example.com/app"}}],
@@ -646,8 +679,8 @@ class TestButtons:
 
     def test_a_web_app_is_for_private_chats(self) -> None:
         """Anywhere else Telegram refuses the whole message."""
-        button = Button(text="App", web_app_url="https://example.com/app")
-        message = OutgoingMessage(text="Hi", keyboard=keyboard(button))
+        button = InlineKeyboardButton(text="App", web_app_url="https://example.com/app")
+        message = OutgoingMessage(text="Hi", inline_keyboard=keyboard(button))
         calls, reported = composed(press(chat_type=CHAT_TYPE_GROUP), message)
         assert "reply_markup" not in calls[1][1]
         assert reported == ["button_web_app_outside_private_chat"]
@@ -656,7 +689,7 @@ class TestButtons:
 @pytest.mark.parametrize("text", ["", " \n", "\u200b"])
 def test_a_message_without_content_is_skipped(text: str) -> None:
     """A keyboard alone cannot be sent."""
-    message = OutgoingMessage(text=text, keyboard=keyboard(OK_BUTTON))
+    message = OutgoingMessage(text=text, inline_keyboard=keyboard(OK_BUTTON))
     calls, reported = composed(message_update(), message)
     assert calls == []
     assert reported == ["message_empty"]
@@ -674,7 +707,7 @@ class TestAmend:
         call = self.sent(
             message_update(topic=5),
             OutgoingMessage(
-                text="<b>", format=TEXT_FORMAT_HTML, keyboard=keyboard(OK_BUTTON)
+                text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=keyboard(OK_BUTTON)
             ),
         )
         for fault, part in [
@@ -693,7 +726,7 @@ class TestAmend:
 
     def test_a_caption_loses_its_format_too(self) -> None:
         """It is plain text then."""
-        media = Media(kind=MEDIA_KIND_PHOTO, file_id="AgAD")
+        media = Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")
         message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
         amended = degrade(self.sent(message_update(), message), RejectedPart.FORMAT)
         photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
@@ -705,7 +738,7 @@ class TestAmend:
         message = OutgoingMessage(
             text="<i>new</i>",
             format=TEXT_FORMAT_HTML,
-            keyboard=keyboard(OK_BUTTON),
+            inline_keyboard=keyboard(OK_BUTTON),
             edit=True,
         )
         expected = {
@@ -733,7 +766,7 @@ class TestAmend:
         self, fault: RejectedPart
     ) -> None:
         """Without its keyboard it would remove the old one."""
-        message = OutgoingMessage(keyboard=keyboard(OK_BUTTON), edit=True)
+        message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         assert degrade(self.sent(press(), message), fault) is None
 
     def test_an_inline_message_cannot_be_sent_anew(self) -> None:

@@ -12,33 +12,34 @@ from botgateway.chat.v1.context_pb2 import (
 )
 from botgateway.chat.v1.reply_pb2 import (
     BUTTON_STYLE_DANGER,
-    BUTTON_STYLE_LINK,
     BUTTON_STYLE_PRIMARY,
     BUTTON_STYLE_SUCCESS,
-    Button,
     ButtonStyle,
+    CallbackTarget,
     ForceReply,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     Media,
     OutgoingMessage,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    RouteCall,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
 )
 from msgspec import structs
 
 from gateway.domain.update import Update
 from tests.telegram.test_formatter import composed, message_update, press
 
-TEA = ReplyButton(text="Tea")
+TEA = ReplyKeyboardButton(text="Tea")
 APP = "https://example.com/app"
 
 
-def rows(*buttons: ReplyButton) -> ReplyKeyboard:
+def rows(*buttons: ReplyKeyboardButton) -> ReplyKeyboard:
     """Make a reply keyboard with one button a row."""
-    return ReplyKeyboard(rows=[ReplyRow(buttons=[button]) for button in buttons])
+    return ReplyKeyboard(
+        rows=[ReplyKeyboardRow(buttons=[button]) for button in buttons]
+    )
 
 
 def update_in(
@@ -68,9 +69,11 @@ class TestReplyKeyboard:
         """As large as it has to be, and nothing that was not asked for."""
         keyboard = ReplyKeyboard(
             rows=[
-                ReplyRow(buttons=[TEA, ReplyButton(text="Coffee")]),
-                ReplyRow(),
-                ReplyRow(buttons=[ReplyButton(text="No", style=BUTTON_STYLE_DANGER)]),
+                ReplyKeyboardRow(buttons=[TEA, ReplyKeyboardButton(text="Coffee")]),
+                ReplyKeyboardRow(),
+                ReplyKeyboardRow(
+                    buttons=[ReplyKeyboardButton(text="No", style=BUTTON_STYLE_DANGER)]
+                ),
             ]
         )
         sent, reported = markup(reply_keyboard=keyboard)
@@ -86,8 +89,8 @@ class TestReplyKeyboard:
     def test_each_of_its_options_has_its_parameter(self) -> None:
         """All of them at once."""
         keyboard = rows(TEA)
-        keyboard.persistent = keyboard.one_time = keyboard.selective = True
-        keyboard.placeholder = "Tea?"
+        keyboard.is_persistent = keyboard.one_time_keyboard = keyboard.selective = True
+        keyboard.input_field_placeholder = "Tea?"
         sent, _ = markup(reply_keyboard=keyboard)
         del sent["keyboard"]
         assert sent == {
@@ -101,10 +104,10 @@ class TestReplyKeyboard:
     def test_each_action_of_its_buttons_has_its_field(self) -> None:
         """In a private chat; an action that is not wanted leaves a plain button."""
         keyboard = rows(
-            ReplyButton(text="A", request_contact=True),
-            ReplyButton(text="B", request_location=True),
-            ReplyButton(text="C", web_app_url=APP),
-            ReplyButton(text="D", request_contact=False),
+            ReplyKeyboardButton(text="A", request_contact=True),
+            ReplyKeyboardButton(text="B", request_location=True),
+            ReplyKeyboardButton(text="C", web_app_url=APP),
+            ReplyKeyboardButton(text="D", request_contact=False),
         )
         sent, reported = markup(reply_keyboard=keyboard)
         assert sent["keyboard"] == [
@@ -118,22 +121,24 @@ class TestReplyKeyboard:
     @pytest.mark.parametrize(
         ("button", "fault"),
         [
-            (ReplyButton(text=" "), "button_without_text"),
+            (ReplyKeyboardButton(text=" "), "button_without_text"),
             (
-                ReplyButton(text="A", request_contact=True),
+                ReplyKeyboardButton(text="A", request_contact=True),
                 "button_request_outside_private_chat",
             ),
             (
-                ReplyButton(text="A", request_location=True),
+                ReplyKeyboardButton(text="A", request_location=True),
                 "button_request_outside_private_chat",
             ),
             (
-                ReplyButton(text="A", web_app_url=APP),
+                ReplyKeyboardButton(text="A", web_app_url=APP),
                 "button_web_app_outside_private_chat",
             ),
         ],
     )
-    def test_a_bad_button_is_left_out(self, button: ReplyButton, fault: str) -> None:
+    def test_a_bad_button_is_left_out(
+        self, button: ReplyKeyboardButton, fault: str
+    ) -> None:
         """And the keyboard, if it has no other one."""
         group = update_in(CHAT_TYPE_SUPERGROUP)
         sent, reported = markup(group, reply_keyboard=rows(button, TEA))
@@ -144,7 +149,7 @@ class TestReplyKeyboard:
     @pytest.mark.parametrize("url", ["", "http://example.com", "https://localhost"])
     def test_a_web_app_needs_an_address_of_the_web(self, url: str) -> None:
         """Telegram would refuse the whole message."""
-        button = ReplyButton(text="A", web_app_url=url)
+        button = ReplyKeyboardButton(text="A", web_app_url=url)
         sent, reported = markup(reply_keyboard=rows(button, TEA))
         assert (sent["keyboard"], reported) == (
             [[{"text": "Tea"}]],
@@ -154,7 +159,8 @@ class TestReplyKeyboard:
     def test_it_is_cut_to_what_telegram_takes(self) -> None:
         """Too many buttons, and a placeholder of over 64 characters."""
         keyboard = ReplyKeyboard(
-            rows=[ReplyRow(buttons=[TEA] * 101)], placeholder="😀" * 33
+            rows=[ReplyKeyboardRow(buttons=[TEA] * 101)],
+            input_field_placeholder="😀" * 33,
         )
         sent, reported = markup(reply_keyboard=keyboard)
         assert [len(row) for row in sent["keyboard"]] == [100]
@@ -171,14 +177,14 @@ def test_a_keyboard_is_taken_away() -> None:
 def test_a_reply_is_forced() -> None:
     """With what it says in the empty field."""
     assert markup(force_reply=ForceReply()) == ({"force_reply": True}, [])
-    force = ForceReply(placeholder="Name", selective=True)
+    force = ForceReply(input_field_placeholder="Name", selective=True)
     expected = {
         "force_reply": True,
         "input_field_placeholder": "Name",
         "selective": True,
     }
     assert markup(force_reply=force) == (expected, [])
-    sent, reported = markup(force_reply=ForceReply(placeholder="x" * 65))
+    sent, reported = markup(force_reply=ForceReply(input_field_placeholder="x" * 65))
     assert len(sent["input_field_placeholder"]) == 64
     assert reported == ["placeholder_too_long"]
 
@@ -247,11 +253,11 @@ class TestInlineButtons:
     """Looks and actions of the buttons under a message."""
 
     def sent(
-        self, button: Button, update: Update | None = None
+        self, button: InlineKeyboardButton, update: Update | None = None
     ) -> tuple[dict[str, Any] | None, list[str]]:
         """Send one button."""
-        keyboard = InlineKeyboard(rows=[Row(buttons=[button])])
-        sent, reported = markup(update, keyboard=keyboard)
+        keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
+        sent, reported = markup(update, inline_keyboard=keyboard)
         return sent and sent["inline_keyboard"][0][0], reported
 
     @pytest.mark.parametrize(
@@ -266,22 +272,24 @@ class TestInlineButtons:
         self, style: "ButtonStyle.ValueType", name: str
     ) -> None:
         """Bot API: InlineKeyboardButton.style."""
-        button = Button(text="A", callback_data="x", style=style)
+        button = InlineKeyboardButton(text="A", callback_data="x", style=style)
         expected = {"text": "A", "callback_data": "x", "style": name}
         assert self.sent(button) == (expected, [])
 
-    @pytest.mark.parametrize("style", [BUTTON_STYLE_LINK, 99])
+    @pytest.mark.parametrize("style", [4, 99])
     def test_what_has_no_style_in_the_bot_api_is_shown_plainly(
         self, style: "ButtonStyle.ValueType"
     ) -> None:
         """The button is worth more than its looks."""
-        button = Button(text="A", callback_data="x", style=style)
+        button = InlineKeyboardButton(text="A", callback_data="x", style=style)
         expected = {"text": "A", "callback_data": "x"}
         assert self.sent(button) == (expected, ["button_style_unsupported"])
 
     def test_an_icon_is_a_number(self) -> None:
         """Anything else is left out, and the button stays."""
-        button = Button(text="A", callback_data="x", icon_custom_emoji_id="5368324")
+        button = InlineKeyboardButton(
+            text="A", callback_data="x", icon_custom_emoji_id="5368324"
+        )
         shown = {"text": "A", "callback_data": "x"}
         icon = {"icon_custom_emoji_id": "5368324"}
         assert self.sent(button) == ({**shown, **icon}, [])
@@ -306,13 +314,19 @@ class TestInlineButtons:
     )
     def test_a_bad_address_costs_its_button_only(self, url: str) -> None:
         """Telegram would refuse the whole message."""
-        assert self.sent(Button(text="A", url=url)) == (None, ["button_url_invalid"])
+        assert self.sent(InlineKeyboardButton(text="A", url=url)) == (
+            None,
+            ["button_url_invalid"],
+        )
 
     def test_a_long_row_goes_on_in_the_next(self) -> None:
         """Telegram's apps show eight buttons in a row; none is lost."""
-        button = Button(text="A", callback_data="a")
-        rows = [Row(buttons=[button] * 17), Row(buttons=[button] * 8)]
-        sent, reported = markup(keyboard=InlineKeyboard(rows=rows))
+        button = InlineKeyboardButton(text="A", callback_data="a")
+        rows = [
+            InlineKeyboardRow(buttons=[button] * 17),
+            InlineKeyboardRow(buttons=[button] * 8),
+        ]
+        sent, reported = markup(inline_keyboard=InlineKeyboard(rows=rows))
         assert sent is not None
         assert [len(row) for row in sent["inline_keyboard"]] == [8, 8, 1, 8]
         assert reported == []
@@ -323,11 +337,11 @@ class TestInlineButtons:
     def test_an_address_that_telegram_takes_is_taken(self, url: str) -> None:
         """Telegram adds a scheme, and escapes a space."""
         shown = {"text": "A", "url": url}
-        assert self.sent(Button(text="A", url=url)) == (shown, [])
+        assert self.sent(InlineKeyboardButton(text="A", url=url)) == (shown, [])
 
     def test_a_web_app_is_for_private_chats_of_the_bot(self) -> None:
         """Not for business accounts, and only by HTTPS."""
-        button = Button(text="A", web_app_url=APP)
+        button = InlineKeyboardButton(text="A", web_app_url=APP)
         assert self.sent(button) == ({"text": "A", "web_app": {"url": APP}}, [])
         assert self.sent(button, update_in(business="b")) == (
             None,
@@ -338,8 +352,10 @@ class TestInlineButtons:
 
     def test_a_route_that_was_not_rendered_is_left_out(self) -> None:
         """It names no rpc that could be called."""
-        button = Button(text="A", route=RouteCall(method="No.Such"))
-        assert self.sent(button) == (None, ["button_route_invalid"])
+        button = InlineKeyboardButton(
+            text="A", callback_target=CallbackTarget(method="No.Such")
+        )
+        assert self.sent(button) == (None, ["button_callback_target_invalid"])
 
 
 def test_the_markup_is_under_the_last_part_of_media_and_text() -> None:

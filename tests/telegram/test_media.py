@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_ANIMATION,
-    MEDIA_KIND_AUDIO,
-    MEDIA_KIND_DOCUMENT,
-    MEDIA_KIND_PHOTO,
-    MEDIA_KIND_STICKER,
-    MEDIA_KIND_UNSPECIFIED,
-    MEDIA_KIND_VIDEO,
-    MEDIA_KIND_VOICE,
+    MEDIA_TYPE_ANIMATION,
+    MEDIA_TYPE_AUDIO,
+    MEDIA_TYPE_DOCUMENT,
+    MEDIA_TYPE_PHOTO,
+    MEDIA_TYPE_STICKER,
+    MEDIA_TYPE_UNSPECIFIED,
+    MEDIA_TYPE_VIDEO,
+    MEDIA_TYPE_VOICE,
     TEXT_FORMAT_HTML,
     Media,
-    MediaKind,
+    MediaType,
     OutgoingMessage,
     Reply,
     Upload,
@@ -33,16 +33,16 @@ from gateway.telegram.outbound.renderer import render
 from tests.telegram.test_formatter import CHAT, OK_BUTTON, OK_MARKUP, keyboard
 from tests.telegram.test_formatter import message_update as update
 
-PHOTOS = [Media(kind=MEDIA_KIND_PHOTO, file_id=f"photo-{n}") for n in range(25)]
+PHOTOS = [Media(type=MEDIA_TYPE_PHOTO, file_id=f"photo-{n}") for n in range(25)]
 KINDS = st.sampled_from(
     [
-        MEDIA_KIND_PHOTO,
-        MEDIA_KIND_VIDEO,
-        MEDIA_KIND_DOCUMENT,
-        MEDIA_KIND_AUDIO,
-        MEDIA_KIND_VOICE,
-        MEDIA_KIND_ANIMATION,
-        MEDIA_KIND_STICKER,
+        MEDIA_TYPE_PHOTO,
+        MEDIA_TYPE_VIDEO,
+        MEDIA_TYPE_DOCUMENT,
+        MEDIA_TYPE_AUDIO,
+        MEDIA_TYPE_VOICE,
+        MEDIA_TYPE_ANIMATION,
+        MEDIA_TYPE_STICKER,
     ]
 )
 
@@ -75,20 +75,20 @@ def sources(calls: list[BotApiCall]) -> list[tuple[str, str]]:
     st.booleans(),
 )
 def test_albums_lose_nothing_keep_the_order_and_are_legal(
-    files: list[tuple["MediaKind.ValueType", bool]], text: str, buttons: bool
+    files: list[tuple["MediaType.ValueType", bool]], text: str, buttons: bool
 ) -> None:
     """By the strict rules of the simulator, which are those of the documentation."""
     media = [
-        Media(kind=kind, upload=Upload(content=b"x", file_name=f"file-{number}"))
+        Media(type=kind, upload=Upload(content=b"x", file_name=f"file-{number}"))
         if uploaded
-        else Media(kind=kind, file_id=f"file-{number}")
+        else Media(type=kind, file_id=f"file-{number}")
         for number, (kind, uploaded) in enumerate(files)
     ]
     message = OutgoingMessage(text=text, media=media, album=True)
     if buttons:
-        message.keyboard.CopyFrom(keyboard(OK_BUTTON))
+        message.inline_keyboard.CopyFrom(keyboard(OK_BUTTON))
     calls, reported = sent(message)
-    names = [MediaKind.Name(kind).removeprefix("MEDIA_KIND_") for kind, _ in files]
+    names = [MediaType.Name(kind).removeprefix("MEDIA_TYPE_") for kind, _ in files]
     expected = [(name.lower(), f"file-{n}") for n, name in enumerate(names)]
     assert sources(calls) == expected
     for call in calls:
@@ -150,7 +150,7 @@ def test_what_an_album_cannot_show_follows_it(text: str, buttons: bool) -> None:
     """A text that is too long, and buttons with their text."""
     message = OutgoingMessage(text=text, media=PHOTOS[:3], album=True)
     if buttons:
-        message.keyboard.CopyFrom(keyboard(OK_BUTTON))
+        message.inline_keyboard.CopyFrom(keyboard(OK_BUTTON))
     (group, follows), reported = sent(message)
     assert "caption" not in group.parameters["media"][0]
     assert follows.parameters["text"] == text
@@ -161,7 +161,7 @@ def test_what_an_album_cannot_show_follows_it(text: str, buttons: bool) -> None:
 def test_buttons_without_a_text_cannot_stand_under_an_album() -> None:
     """There is nothing that could have them."""
     message = OutgoingMessage(
-        media=PHOTOS[:2], album=True, keyboard=keyboard(OK_BUTTON)
+        media=PHOTOS[:2], album=True, inline_keyboard=keyboard(OK_BUTTON)
     )
     (call,), reported = sent(message)
     assert "reply_markup" not in call.parameters
@@ -182,17 +182,17 @@ def test_more_than_ten_make_several_albums(count: int, sizes: list[int]) -> None
 @pytest.mark.parametrize(
     ("kind", "mime_type", "name"),
     [
-        (MEDIA_KIND_PHOTO, "", "photo.jpg"),
-        (MEDIA_KIND_VOICE, "", "voice.ogg"),
-        (MEDIA_KIND_UNSPECIFIED, "", "file"),
-        (MEDIA_KIND_DOCUMENT, "application/pdf", "file.pdf"),
+        (MEDIA_TYPE_PHOTO, "", "photo.jpg"),
+        (MEDIA_TYPE_VOICE, "", "voice.ogg"),
+        (MEDIA_TYPE_UNSPECIFIED, "", "file"),
+        (MEDIA_TYPE_DOCUMENT, "application/pdf", "file.pdf"),
     ],
 )
 def test_an_upload_has_a_name(
-    kind: "MediaKind.ValueType", mime_type: str, name: str
+    kind: "MediaType.ValueType", mime_type: str, name: str
 ) -> None:
     """One that fits, if the service gave none."""
-    media = Media(kind=kind, upload=Upload(content=b"abc", mime_type=mime_type))
+    media = Media(type=kind, upload=Upload(content=b"abc", mime_type=mime_type))
     (call,), _ = sent(OutgoingMessage(text="Here", media=[media]))
     ((field, file),) = call.files.items()
     assert call.method.lower() == f"send{field}"
@@ -202,14 +202,14 @@ def test_an_upload_has_a_name(
 
 @pytest.mark.parametrize(
     ("kind", "limit"),
-    [(MEDIA_KIND_PHOTO, MAX_PHOTO_BYTES), (MEDIA_KIND_DOCUMENT, MAX_UPLOAD_BYTES)],
+    [(MEDIA_TYPE_PHOTO, MAX_PHOTO_BYTES), (MEDIA_TYPE_DOCUMENT, MAX_UPLOAD_BYTES)],
 )
 def test_an_upload_over_the_limit_is_left_out(
-    kind: "MediaKind.ValueType", limit: int
+    kind: "MediaType.ValueType", limit: int
 ) -> None:
     """Telegram would refuse it, after all of it was sent."""
     for size, fault in ((limit, []), (limit + 1, ["upload_too_large"])):
-        media = Media(kind=kind, upload=Upload(content=bytes(size)))
+        media = Media(type=kind, upload=Upload(content=bytes(size)))
         calls, reported = sent(OutgoingMessage(text="Here", media=[media]))
         assert reported == fault
         assert [bool(call.files) for call in calls] == [not fault]
@@ -233,7 +233,7 @@ def test_an_empty_file_is_no_file() -> None:
 @pytest.mark.parametrize("url", ["a.jpg", "ftp://example.com/a.jpg", "http://x/a"])
 def test_a_bad_address_does_not_cost_the_rest_of_an_album(url: str) -> None:
     """Telegram would refuse all of it."""
-    media = [PHOTOS[0], Media(kind=MEDIA_KIND_PHOTO, url=url), PHOTOS[1]]
+    media = [PHOTOS[0], Media(type=MEDIA_TYPE_PHOTO, url=url), PHOTOS[1]]
     [call], reported = sent(OutgoingMessage(text="Here", media=media, album=True))
     assert [each["media"] for each in call.parameters["media"]] == [
         "photo-0",
@@ -248,7 +248,7 @@ def test_a_bad_address_does_not_cost_the_rest_of_an_album(url: str) -> None:
 )
 def test_a_file_id_is_nothing_but_an_id(file_id: str) -> None:
     """A Bot API server of one's own would send its files, or fetch the address."""
-    media = Media(kind=MEDIA_KIND_PHOTO, file_id=file_id)
+    media = Media(type=MEDIA_TYPE_PHOTO, file_id=file_id)
     calls, reported = sent(OutgoingMessage(text="Look", media=[media]))
     assert [call.method for call in calls] == ["sendMessage"]
     assert reported == ["media_file_id_invalid"]
@@ -257,8 +257,8 @@ def test_a_file_id_is_nothing_but_an_id(file_id: str) -> None:
 @pytest.mark.parametrize("local_server", [True, False])
 def test_a_local_server_is_not_sent_to_private_addresses(*, local_server: bool) -> None:
     """It stands in the operator's network; Telegram's own servers do not."""
-    near = Media(kind=MEDIA_KIND_PHOTO, url="http://169.254.169.254/latest.jpg")
-    far = Media(kind=MEDIA_KIND_PHOTO, url="https://example.com/far.jpg")
+    near = Media(type=MEDIA_TYPE_PHOTO, url="http://169.254.169.254/latest.jpg")
+    far = Media(type=MEDIA_TYPE_PHOTO, url="https://example.com/far.jpg")
     reply = Reply(messages=[OutgoingMessage(text="Look", media=[near, far])])
     reported: list[str] = []
     calls = render(update(), reply, reported.append, local_server=local_server)

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_PHOTO,
+    MEDIA_TYPE_PHOTO,
     TEXT_FORMAT_HTML,
-    Button,
     CallbackAnswer,
     InlineKeyboard,
-    LinkPreview,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    LinkPreviewOptions,
     Media,
     OutgoingMessage,
     Reply,
-    Row,
 )
 from msgspec import structs
 
@@ -29,7 +29,11 @@ from gateway.telegram.messenger import TelegramMessenger
 TOKEN = "4711:AA-token"
 CHAT = 99
 KEYBOARD = InlineKeyboard(
-    rows=[Row(buttons=[Button(text="Yes", callback_data="ACCEPT:1")])]
+    rows=[
+        InlineKeyboardRow(
+            buttons=[InlineKeyboardButton(text="Yes", callback_data="ACCEPT:1")]
+        )
+    ]
 )
 BAD_KEYBOARD = "Bad Request: BUTTON_URL_INVALID"
 """Telegram knows more of addresses than can be told from them."""
@@ -89,7 +93,7 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
     """With the buttons under its end."""
     text = "".join(f"Paragraph {number}.\n\n" for number in range(1000))
-    await desk.reply(press(0), OutgoingMessage(text=text, keyboard=KEYBOARD))
+    await desk.reply(press(0), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
     parts = desk.texts()
     assert len(parts) > 3
     assert " ".join(parts).split() == text.split()
@@ -99,7 +103,7 @@ async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
 
 async def test_an_edit_replaces_the_pressed_message(desk: Desk) -> None:
     """The chat shows the new text in the place of the old one."""
-    await desk.reply(press(0), OutgoingMessage(text="old", keyboard=KEYBOARD))
+    await desk.reply(press(0), OutgoingMessage(text="old", inline_keyboard=KEYBOARD))
     await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
     assert desk.texts() == ["new"]
     assert "reply_markup" not in desk.simulator.messages(CHAT)[0]
@@ -139,13 +143,13 @@ async def test_the_text_arrives_where_its_media_is_refused(
     """In its format, with all that is said of how it is sent."""
     for method in ("sendPhoto", "sendMediaGroup"):
         desk.simulator.fail(method, 400, description=f"Bad Request: {fault}")
-    photo = Media(kind=MEDIA_KIND_PHOTO, url="https://example.com/gone.jpg")
+    photo = Media(type=MEDIA_TYPE_PHOTO, url="https://example.com/gone.jpg")
     message = OutgoingMessage(
         text="<b>Look</b>",
         format=TEXT_FORMAT_HTML,
         media=[photo] * (2 if album else 1),
         album=album,
-        silent=True,
+        disable_notification=True,
     )
     await desk.reply(press(0), message)
     assert desk.texts() == ["Look"]
@@ -164,7 +168,9 @@ async def test_the_text_arrives_where_its_media_is_refused(
 async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
     """The keyboard first, then the format; the text arrives."""
     desk.simulator.fail("sendMessage", 400, description=BAD_KEYBOARD)
-    message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, keyboard=KEYBOARD)
+    message = OutgoingMessage(
+        text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=KEYBOARD
+    )
     await desk.reply(press(0), message)
     assert desk.texts() == ["<b>"]
     assert desk.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
@@ -174,7 +180,7 @@ async def test_a_third_fault_is_final(desk: Desk) -> None:
     """A call is not made for ever."""
     desk.simulator.fail("editMessageText", 400, description=BAD_KEYBOARD)
     message = OutgoingMessage(
-        text="<b>", format=TEXT_FORMAT_HTML, keyboard=KEYBOARD, edit=True
+        text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=KEYBOARD, edit=True
     )
     with pytest.raises(CallRejected):
         await desk.reply(press(1), message)
@@ -222,7 +228,7 @@ async def test_a_text_arrives_without_the_media_that_telegram_refuses(
     """In words that the gateway does not know, too."""
     refused = "Bad Request: photo has unsupported extension"
     desk.simulator.fail("sendPhoto", 400, description=refused)
-    photo = Media(kind=MEDIA_KIND_PHOTO, file_id="a")
+    photo = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
     await desk.reply(press(0), OutgoingMessage(text="Look", media=[photo]))
     assert desk.texts() == ["Look"]
 
@@ -233,8 +239,10 @@ async def test_a_text_arrives_without_the_preview_that_telegram_refuses(
     """What is previewed is not worth the text."""
     refused = "Bad Request: WEBPAGE_URL_INVALID"
     desk.simulator.fail("sendMessage", 400, description=refused)
-    preview = LinkPreview(url="https://example.com")
-    await desk.reply(press(0), OutgoingMessage(text="Look", link_preview=preview))
+    preview = LinkPreviewOptions(url="https://example.com")
+    await desk.reply(
+        press(0), OutgoingMessage(text="Look", link_preview_options=preview)
+    )
     assert desk.texts() == ["Look"]
     assert "link_preview_options" not in desk.simulator.sent[-1].parameters
 
@@ -250,9 +258,11 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the request id, so that the service's author finds it."""
-    button = Button(text="private words", callback_data="private words" * 9)
-    keyboard = InlineKeyboard(rows=[Row(buttons=[button])])
-    message = OutgoingMessage(text="private words", keyboard=keyboard)
+    button = InlineKeyboardButton(
+        text="private words", callback_data="private words" * 9
+    )
+    keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
+    message = OutgoingMessage(text="private words", inline_keyboard=keyboard)
     with caplog.at_level(logging.DEBUG):
         await desk.reply(press(0), message)
     assert desk.faults == ["button_data_too_long"]

@@ -6,7 +6,7 @@ import pytest
 from botgateway.chat.v1.reply_pb2 import (
     LINK_PREVIEW_SIZE_LARGE,
     LINK_PREVIEW_SIZE_SMALL,
-    LinkPreview,
+    LinkPreviewOptions,
     Media,
     OutgoingMessage,
     Reply,
@@ -41,9 +41,12 @@ def test_silence_and_protection_hold_for_all_parts() -> None:
     """Also for media, and for the text behind it."""
     options = {"disable_notification": True, "protect_content": True}
     for message in (
-        OutgoingMessage(text=LONG, silent=True, protect_content=True),
+        OutgoingMessage(text=LONG, disable_notification=True, protect_content=True),
         OutgoingMessage(
-            text=LONG, media=[Media(file_id="A")], silent=True, protect_content=True
+            text=LONG,
+            media=[Media(file_id="A")],
+            disable_notification=True,
+            protect_content=True,
         ),
     ):
         for parameters in sent(message):
@@ -66,7 +69,7 @@ def test_every_message_says_itself_what_it_answers() -> None:
     """What one has, the next one does not inherit."""
     calls, _ = composed(
         message_update(),
-        OutgoingMessage(text="a", reply_to_message_id=9, silent=True),
+        OutgoingMessage(text="a", reply_to_message_id=9, disable_notification=True),
         OutgoingMessage(text="b"),
     )
     assert calls[1] == ("sendMessage", {"chat_id": CHAT, "text": "b"})
@@ -84,19 +87,25 @@ def test_a_number_that_no_message_has_is_left_out(number: int) -> None:
 @pytest.mark.parametrize(
     ("preview", "expected"),
     [
-        (LinkPreview(), None),
-        (LinkPreview(disabled=True), OFF),
-        (LinkPreview(size=LINK_PREVIEW_SIZE_SMALL), {"prefer_small_media": True}),
-        (LinkPreview(size=LINK_PREVIEW_SIZE_LARGE), {"prefer_large_media": True}),
-        (LinkPreview(above_text=True), {"show_above_text": True}),
-        (LinkPreview(url="https://a.org/"), {"url": "https://a.org/"}),
+        (LinkPreviewOptions(), None),
+        (LinkPreviewOptions(is_disabled=True), OFF),
+        (
+            LinkPreviewOptions(size=LINK_PREVIEW_SIZE_SMALL),
+            {"prefer_small_media": True},
+        ),
+        (
+            LinkPreviewOptions(size=LINK_PREVIEW_SIZE_LARGE),
+            {"prefer_large_media": True},
+        ),
+        (LinkPreviewOptions(show_above_text=True), {"show_above_text": True}),
+        (LinkPreviewOptions(url="https://a.org/"), {"url": "https://a.org/"}),
     ],
 )
 def test_each_choice_of_a_preview_has_its_parameter(
-    preview: LinkPreview, expected: dict[str, Any] | None
+    preview: LinkPreviewOptions, expected: dict[str, Any] | None
 ) -> None:
     """In new messages and in edits."""
-    message = OutgoingMessage(text="a", link_preview=preview)
+    message = OutgoingMessage(text="a", link_preview_options=preview)
     assert sent(message)[0].get("link_preview_options") == expected
     message.edit = True
     (edited,) = sent(message, press())
@@ -106,26 +115,28 @@ def test_each_choice_of_a_preview_has_its_parameter(
 
 def test_a_link_is_previewed_once() -> None:
     """Below the last part of a long text, or above its first one."""
-    message = OutgoingMessage(text=LONG, link_preview=LinkPreview(url="https://a.org"))
+    message = OutgoingMessage(
+        text=LONG, link_preview_options=LinkPreviewOptions(url="https://a.org")
+    )
     shown = [each["link_preview_options"] for each in sent(message)]
     assert shown == [OFF, {"url": "https://a.org"}]
-    message.link_preview.above_text = True
+    message.link_preview_options.show_above_text = True
     shown = [each["link_preview_options"] for each in sent(message)]
     assert shown == [{"url": "https://a.org", "show_above_text": True}, OFF]
 
 
 def test_what_is_sent_nowhere_has_no_preview() -> None:
     """An inline message was pressed, and there is no chat for a new one."""
-    preview = LinkPreview(url="https://a.org")
-    message = OutgoingMessage(text="a", link_preview=preview)
+    preview = LinkPreviewOptions(url="https://a.org")
+    message = OutgoingMessage(text="a", link_preview_options=preview)
     calls, reported = composed(inline_press(), message)
     assert (len(calls), reported) == (1, ["no_chat"])
 
 
 def test_a_link_that_is_none_is_left_out() -> None:
     """The rest of the preview stays."""
-    preview = LinkPreview(url="nonsense", above_text=True)
-    message = OutgoingMessage(text="a", link_preview=preview)
+    preview = LinkPreviewOptions(url="nonsense", show_above_text=True)
+    message = OutgoingMessage(text="a", link_preview_options=preview)
     calls, reported = composed(message_update(), message)
     assert calls[0][1]["link_preview_options"] == {"show_above_text": True}
     assert reported == ["link_preview_url_invalid"]
@@ -155,7 +166,11 @@ def test_everything_goes_through_the_business_account() -> None:
 def test_an_edit_takes_none_of_it_and_its_substitute_all() -> None:
     """A message in the place of one that cannot be edited is sent as was asked."""
     message = OutgoingMessage(
-        text="a", edit=True, silent=True, protect_content=True, reply_to_message_id=9
+        text="a",
+        edit=True,
+        disable_notification=True,
+        protect_content=True,
+        reply_to_message_id=9,
     )
     reply = Reply(messages=[message])
     edit = render(business(press(topic=5)), reply, lambda _: None)[-1]

@@ -10,30 +10,30 @@ from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_DECLINE,
     JOIN_DECISION_UNSPECIFIED,
     LINK_PREVIEW_SIZE_SMALL,
-    MEDIA_KIND_ANIMATION,
-    MEDIA_KIND_AUDIO,
-    MEDIA_KIND_DOCUMENT,
-    MEDIA_KIND_PHOTO,
-    MEDIA_KIND_STICKER,
-    MEDIA_KIND_VIDEO,
-    MEDIA_KIND_VOICE,
+    MEDIA_TYPE_ANIMATION,
+    MEDIA_TYPE_AUDIO,
+    MEDIA_TYPE_DOCUMENT,
+    MEDIA_TYPE_PHOTO,
+    MEDIA_TYPE_STICKER,
+    MEDIA_TYPE_VIDEO,
+    MEDIA_TYPE_VOICE,
     TEXT_FORMAT_HTML,
-    Button,
     InlineAnswer,
     InlineKeyboard,
-    InlineResult,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    InlineQueryResult,
     JoinDecision,
     LabeledPrice,
-    LinkPreview,
+    LinkPreviewOptions,
     Media,
-    MediaKind,
+    MediaType,
     OutgoingMessage,
     PreCheckoutAnswer,
     Reply,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
     ShippingAnswer,
     ShippingOption,
     TextFormat,
@@ -82,7 +82,9 @@ def answer_to(update: Update, reply: Reply) -> dict[str, Any]:
     return call.parameters
 
 
-def results_of(*results: InlineResult) -> tuple[list[dict[str, Any]], Counter[str]]:
+def results_of(
+    *results: InlineQueryResult,
+) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Give the results of an inline query as Telegram gets them."""
     reply = Reply(inline_answer=InlineAnswer(results=results))
     [call], faults = composed(an_update("inline_query"), reply)
@@ -96,16 +98,16 @@ def an_article(
     result_id: str = "1",
     title: str = "title",
     **fields: Any,  # noqa: ANN401 - any field
-) -> InlineResult:
+) -> InlineQueryResult:
     """Make a result that is a text."""
     message = OutgoingMessage(**({"text": "text"} | fields))
-    return InlineResult(result_id=result_id, title=title, message=message)
+    return InlineQueryResult(result_id=result_id, title=title, message=message)
 
 
-def a_file(kind: "MediaKind.ValueType", **fields: Any) -> InlineResult:  # noqa: ANN401 - any field
+def a_file(kind: "MediaType.ValueType", **fields: Any) -> InlineQueryResult:  # noqa: ANN401 - any field
     """Make a result that is a file with a caption."""
-    media = Media(kind=kind, **{n: v for n, v in fields.items() if n != "thumb"})
-    return InlineResult(
+    media = Media(type=kind, **{n: v for n, v in fields.items() if n != "thumb"})
+    return InlineQueryResult(
         result_id="1",
         title="title",
         description="more",
@@ -119,13 +121,13 @@ class TestInline:
 
     def test_an_article_is_sent_as_its_text_with_all_that_belongs_to_it(self) -> None:
         """Format, buttons, preview, description and picture."""
-        button = Button(text="b", callback_data="d")
+        button = InlineKeyboardButton(text="b", callback_data="d")
         result = an_article(
             text="<b>x</b>",
             format=TEXT_FORMAT_HTML,
-            keyboard=InlineKeyboard(rows=[Row(buttons=[button])]),
-            link_preview=LinkPreview(
-                url=URL, size=LINK_PREVIEW_SIZE_SMALL, above_text=True
+            inline_keyboard=InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])]),
+            link_preview_options=LinkPreviewOptions(
+                url=URL, size=LINK_PREVIEW_SIZE_SMALL, show_above_text=True
             ),
         )
         result.description, result.thumbnail_url = "more", URL
@@ -153,32 +155,32 @@ class TestInline:
 
     def test_a_preview_can_be_switched_off(self) -> None:
         """Nothing else is said of it then."""
-        preview = LinkPreview(disabled=True, url=URL)
-        [shown], _ = results_of(an_article(link_preview=preview))
+        preview = LinkPreviewOptions(is_disabled=True, url=URL)
+        [shown], _ = results_of(an_article(link_preview_options=preview))
         options = shown["input_message_content"]["link_preview_options"]
         assert options == {"is_disabled": True}
 
     @pytest.mark.parametrize(
         ("kind", "fields", "shown"),
         [
-            (MEDIA_KIND_PHOTO, {"file_id": "f"}, {"photo_file_id": "f"}),
+            (MEDIA_TYPE_PHOTO, {"file_id": "f"}, {"photo_file_id": "f"}),
             (
-                MEDIA_KIND_PHOTO,
+                MEDIA_TYPE_PHOTO,
                 {"url": URL},
                 {"photo_url": URL, "thumbnail_url": URL},
             ),
-            (MEDIA_KIND_DOCUMENT, {"file_id": "f"}, {"document_file_id": "f"}),
+            (MEDIA_TYPE_DOCUMENT, {"file_id": "f"}, {"document_file_id": "f"}),
             (
-                MEDIA_KIND_DOCUMENT,
+                MEDIA_TYPE_DOCUMENT,
                 {"url": f"{URL}.pdf?x=1"},
                 {"document_url": f"{URL}.pdf?x=1", "mime_type": "application/pdf"},
             ),
-            (MEDIA_KIND_VOICE, {"url": URL}, {"voice_url": URL}),
-            (MEDIA_KIND_VOICE, {"file_id": "f"}, {"voice_file_id": "f"}),
-            (MEDIA_KIND_AUDIO, {"url": URL}, {"audio_url": URL}),
-            (MEDIA_KIND_VIDEO, {"file_id": "f"}, {"video_file_id": "f"}),
+            (MEDIA_TYPE_VOICE, {"url": URL}, {"voice_url": URL}),
+            (MEDIA_TYPE_VOICE, {"file_id": "f"}, {"voice_file_id": "f"}),
+            (MEDIA_TYPE_AUDIO, {"url": URL}, {"audio_url": URL}),
+            (MEDIA_TYPE_VIDEO, {"file_id": "f"}, {"video_file_id": "f"}),
             (
-                MEDIA_KIND_VIDEO,
+                MEDIA_TYPE_VIDEO,
                 {"url": URL, "thumb": f"{URL}.jpg"},
                 {
                     "video_url": URL,
@@ -186,9 +188,9 @@ class TestInline:
                     "thumbnail_url": f"{URL}.jpg",
                 },
             ),
-            (MEDIA_KIND_ANIMATION, {"file_id": "f"}, {"mpeg4_file_id": "f"}),
+            (MEDIA_TYPE_ANIMATION, {"file_id": "f"}, {"mpeg4_file_id": "f"}),
             (
-                MEDIA_KIND_ANIMATION,
+                MEDIA_TYPE_ANIMATION,
                 {"url": URL},
                 {
                     "mpeg4_url": URL,
@@ -197,7 +199,7 @@ class TestInline:
                 },
             ),
             (
-                MEDIA_KIND_ANIMATION,
+                MEDIA_TYPE_ANIMATION,
                 {"url": f"{URL}.gif", "thumb": URL},
                 {"gif_url": f"{URL}.gif", "thumbnail_url": URL},
             ),
@@ -205,7 +207,7 @@ class TestInline:
     )
     def test_media_comes_with_what_telegram_needs_for_it(
         self,
-        kind: "MediaKind.ValueType",
+        kind: "MediaType.ValueType",
         fields: dict[str, Any],
         shown: dict[str, Any],
     ) -> None:
@@ -217,16 +219,16 @@ class TestInline:
 
     def test_a_sticker_has_no_words(self) -> None:
         """Neither title nor caption."""
-        [result], faults = results_of(a_file(MEDIA_KIND_STICKER, file_id="f"))
+        [result], faults = results_of(a_file(MEDIA_TYPE_STICKER, file_id="f"))
         assert result == {"id": "1", "type": "sticker", "sticker_file_id": "f"}
         assert faults == {"result_caption_unsupported": 1}
 
     @pytest.mark.parametrize("title", ["", "Song"])
     def test_music_by_its_id_has_the_title_of_its_file(self, title: str) -> None:
         """Bot API, InlineQueryResultCachedAudio: there is no other."""
-        media = Media(kind=MEDIA_KIND_AUDIO, file_id="f")
+        media = Media(type=MEDIA_TYPE_AUDIO, file_id="f")
         message = OutgoingMessage(text="Listen", media=[media])
-        result = InlineResult(result_id="1", title=title, message=message)
+        result = InlineQueryResult(result_id="1", title=title, message=message)
         [shown], faults = results_of(result)
         assert shown == {
             "id": "1",
@@ -243,27 +245,27 @@ class TestInline:
             (an_article(result_id="ä" * 33), "result_id_invalid"),
             (an_article(text=" "), "result_empty"),
             (an_article(text="<b> </b>", format=TEXT_FORMAT_HTML), "result_empty"),
-            (a_file(MEDIA_KIND_PHOTO, url="a.jpg"), "result_media_unsupported"),
+            (a_file(MEDIA_TYPE_PHOTO, url="a.jpg"), "result_media_unsupported"),
             (
-                a_file(MEDIA_KIND_VOICE, url="http://localhost/a"),
+                a_file(MEDIA_TYPE_VOICE, url="http://localhost/a"),
                 "result_media_unsupported",
             ),
             (
-                InlineResult(result_id="1", message=OutgoingMessage(text="x")),
+                InlineQueryResult(result_id="1", message=OutgoingMessage(text="x")),
                 "result_without_title",
             ),
             (an_article(title="\x85"), "result_without_title"),
-            (a_file(MEDIA_KIND_STICKER, url=URL), "result_media_unsupported"),
-            (a_file(MEDIA_KIND_VIDEO, url=URL), "result_media_unsupported"),
-            (a_file(MEDIA_KIND_DOCUMENT, url=URL), "result_media_unsupported"),
+            (a_file(MEDIA_TYPE_STICKER, url=URL), "result_media_unsupported"),
+            (a_file(MEDIA_TYPE_VIDEO, url=URL), "result_media_unsupported"),
+            (a_file(MEDIA_TYPE_DOCUMENT, url=URL), "result_media_unsupported"),
             (
-                a_file(MEDIA_KIND_PHOTO, upload=Upload(content=b"x")),
+                a_file(MEDIA_TYPE_PHOTO, upload=Upload(content=b"x")),
                 "result_media_unsupported",
             ),
         ],
     )
     def test_what_telegram_would_refuse_is_left_out(
-        self, result: InlineResult, fault: str
+        self, result: InlineQueryResult, fault: str
     ) -> None:
         """It would take the other results along."""
         shown, faults = results_of(result, an_article("other"))
@@ -273,7 +275,10 @@ class TestInline:
     @pytest.mark.parametrize(
         ("fields", "fault"),
         [
-            ({"link_preview": LinkPreview(url="nowhere")}, "link_preview_url_invalid"),
+            (
+                {"link_preview_options": LinkPreviewOptions(url="nowhere")},
+                "link_preview_url_invalid",
+            ),
             ({"remove_keyboard": True}, "remove_keyboard_unsupported_here"),
         ],
     )
@@ -289,7 +294,7 @@ class TestInline:
         """The article is shown without it; a photo is its own."""
         article = an_article()
         article.thumbnail_url = "nowhere"
-        photo = a_file(MEDIA_KIND_PHOTO, url=URL, thumb="nowhere")
+        photo = a_file(MEDIA_TYPE_PHOTO, url=URL, thumb="nowhere")
         photo.result_id = "2"
         (shown, other), faults = results_of(article, photo)
         assert "thumbnail_url" not in shown
@@ -392,16 +397,21 @@ class TestPayments:
         """Whatever the chat is that the update is from."""
         query = an_update(kind, reply_chat_id=ANNA)
         query.context.chat_type = CHAT_TYPE_CHANNEL
-        app = Button(text="b", web_app_url="https://example.com")
-        number = ReplyButton(text="n", request_contact=True)
+        app = InlineKeyboardButton(text="b", web_app_url="https://example.com")
+        number = ReplyKeyboardButton(text="n", request_contact=True)
         reply = Reply(
             messages=[
                 OutgoingMessage(
-                    text="one", keyboard=InlineKeyboard(rows=[Row(buttons=[app])])
+                    text="one",
+                    inline_keyboard=InlineKeyboard(
+                        rows=[InlineKeyboardRow(buttons=[app])]
+                    ),
                 ),
                 OutgoingMessage(
                     text="two",
-                    reply_keyboard=ReplyKeyboard(rows=[ReplyRow(buttons=[number])]),
+                    reply_keyboard=ReplyKeyboard(
+                        rows=[ReplyKeyboardRow(buttons=[number])]
+                    ),
                 ),
             ]
         )
@@ -442,9 +452,10 @@ class TestGuests:
 
     def test_a_guest_gets_the_first_message_with_its_keyboard(self) -> None:
         """What follows has no chat to go to."""
-        button = Button(text="b", callback_data="d")
+        button = InlineKeyboardButton(text="b", callback_data="d")
         first = OutgoingMessage(
-            text="one", keyboard=InlineKeyboard(rows=[Row(buttons=[button])])
+            text="one",
+            inline_keyboard=InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])]),
         )
         reply = Reply(messages=[first, OutgoingMessage(text="two")])
         [call], faults = composed(an_update("guest_message"), reply)
@@ -455,7 +466,7 @@ class TestGuests:
 
     def test_a_guest_gets_the_text_of_a_file_that_cannot_be_a_result(self) -> None:
         """What cannot be shown is left out; the rest arrives."""
-        file = Media(kind=MEDIA_KIND_PHOTO, upload=Upload(content=b"x"))
+        file = Media(type=MEDIA_TYPE_PHOTO, upload=Upload(content=b"x"))
         reply = Reply(messages=[OutgoingMessage(text="one", media=[file])])
         [call], faults = composed(an_update("guest_message"), reply)
         query_rules.guest_result(call.parameters)
@@ -477,11 +488,11 @@ ADDRESSES = st.sampled_from(
 )
 MEDIA = st.builds(
     Media,
-    kind=st.sampled_from(MediaKind.values()),
+    type=st.sampled_from(MediaType.values()),
     file_id=st.sampled_from(["", "f"]),
-) | st.builds(Media, kind=st.sampled_from(MediaKind.values()), url=ADDRESSES)
+) | st.builds(Media, type=st.sampled_from(MediaType.values()), url=ADDRESSES)
 RESULTS = st.builds(
-    InlineResult,
+    InlineQueryResult,
     result_id=TEXTS,
     title=TEXTS,
     description=TEXTS,
@@ -497,7 +508,7 @@ RESULTS = st.builds(
 
 @given(st.lists(RESULTS, max_size=60))
 def test_no_results_are_refused_whatever_a_service_gives(
-    results: list[InlineResult],
+    results: list[InlineQueryResult],
 ) -> None:
     """What Telegram refuses of one result would leave the user without any."""
     results_of(*results)

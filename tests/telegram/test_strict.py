@@ -10,19 +10,19 @@ from botgateway.chat.v1.context_pb2 import (
     RequestContext,
 )
 from botgateway.chat.v1.reply_pb2 import (
-    Button,
     ButtonStyle,
+    CallbackTarget,
     ForceReply,
     InlineKeyboard,
-    LinkPreview,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    LinkPreviewOptions,
     LinkPreviewSize,
     OutgoingMessage,
     Reply,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    RouteCall,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,48 +103,67 @@ URLS = st.sampled_from(
 STYLES = st.sampled_from(ButtonStyle.values())
 SHORT = st.text(max_size=4)
 BUTTONS = st.one_of(
-    st.builds(Button, text=SHORT, callback_data=st.text(max_size=70), style=STYLES),
-    st.builds(Button, text=SHORT, url=URLS, icon_custom_emoji_id=st.text(max_size=4)),
-    st.builds(Button, text=SHORT, web_app_url=URLS, style=STYLES),
-    st.builds(Button, text=SHORT, route=st.builds(RouteCall, method=SHORT)),
-    st.builds(Button, text=SHORT),
+    st.builds(
+        InlineKeyboardButton,
+        text=SHORT,
+        callback_data=st.text(max_size=70),
+        style=STYLES,
+    ),
+    st.builds(
+        InlineKeyboardButton,
+        text=SHORT,
+        url=URLS,
+        icon_custom_emoji_id=st.text(max_size=4),
+    ),
+    st.builds(InlineKeyboardButton, text=SHORT, web_app_url=URLS, style=STYLES),
+    st.builds(
+        InlineKeyboardButton,
+        text=SHORT,
+        callback_target=st.builds(CallbackTarget, method=SHORT),
+    ),
+    st.builds(InlineKeyboardButton, text=SHORT),
 )
 REPLY_BUTTONS = st.one_of(
-    st.builds(ReplyButton, text=SHORT, style=STYLES),
-    st.builds(ReplyButton, text=SHORT, request_contact=st.booleans()),
-    st.builds(ReplyButton, text=SHORT, request_location=st.booleans(), style=STYLES),
-    st.builds(ReplyButton, text=SHORT, web_app_url=URLS),
+    st.builds(ReplyKeyboardButton, text=SHORT, style=STYLES),
+    st.builds(ReplyKeyboardButton, text=SHORT, request_contact=st.booleans()),
+    st.builds(
+        ReplyKeyboardButton, text=SHORT, request_location=st.booleans(), style=STYLES
+    ),
+    st.builds(ReplyKeyboardButton, text=SHORT, web_app_url=URLS),
 )
 PLACEHOLDERS = SHORT | st.text(min_size=60, max_size=70)
 KEYBOARDS = st.builds(
     InlineKeyboard,
-    rows=st.lists(st.builds(Row, buttons=st.lists(BUTTONS, max_size=3)), max_size=3),
+    rows=st.lists(
+        st.builds(InlineKeyboardRow, buttons=st.lists(BUTTONS, max_size=3)), max_size=3
+    ),
 )
 REPLY_KEYBOARDS = st.builds(
     ReplyKeyboard,
     rows=st.lists(
-        st.builds(ReplyRow, buttons=st.lists(REPLY_BUTTONS, max_size=3)), max_size=3
+        st.builds(ReplyKeyboardRow, buttons=st.lists(REPLY_BUTTONS, max_size=3)),
+        max_size=3,
     ),
-    persistent=st.booleans(),
-    one_time=st.booleans(),
-    placeholder=PLACEHOLDERS,
+    is_persistent=st.booleans(),
+    one_time_keyboard=st.booleans(),
+    input_field_placeholder=PLACEHOLDERS,
     selective=st.booleans(),
 )
 MARKUPS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
-    KEYBOARDS.map(lambda keyboard: {"keyboard": keyboard}),
+    KEYBOARDS.map(lambda keyboard: {"inline_keyboard": keyboard}),
     REPLY_KEYBOARDS.map(lambda keyboard: {"reply_keyboard": keyboard}),
     st.booleans().map(lambda remove: {"remove_keyboard": remove}),
-    st.builds(ForceReply, placeholder=PLACEHOLDERS, selective=st.booleans()).map(
-        lambda force: {"force_reply": force}
-    ),
+    st.builds(
+        ForceReply, input_field_placeholder=PLACEHOLDERS, selective=st.booleans()
+    ).map(lambda force: {"force_reply": force}),
 )
 PREVIEWS = st.none() | st.builds(
-    LinkPreview,
-    disabled=st.booleans(),
+    LinkPreviewOptions,
+    is_disabled=st.booleans(),
     url=URLS,
     size=st.sampled_from(LinkPreviewSize.values()),
-    above_text=st.booleans(),
+    show_above_text=st.booleans(),
 )
 
 
@@ -156,9 +175,9 @@ def messages(draw: st.DrawFn) -> OutgoingMessage:
         edit=draw(st.booleans()),
         media=draw(MEDIA),
         reply_to_message_id=draw(st.sampled_from([0, 0, 1, 7, -1, 2**40])),
-        silent=draw(st.booleans()),
+        disable_notification=draw(st.booleans()),
         protect_content=draw(st.booleans()),
-        link_preview=draw(PREVIEWS),
+        link_preview_options=draw(PREVIEWS),
         **draw(MARKUPS),
     )
 

@@ -22,7 +22,7 @@ from botgateway.chat.v1.message_pb2 import (
     MessageOrigin,
     TextQuote,
 )
-from botgateway.chat.v1.update_pb2 import MessageReaction, Reaction
+from botgateway.chat.v1.update_pb2 import MessageReactionUpdate, Reaction
 from botgateway.route.v1.event_pb2 import (
     EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
@@ -582,7 +582,7 @@ class TestDetails:
         update = read(message_reaction={"chat": CHAT} | change)
         assert update.decode_payload is not None
         details = update.decode_payload()
-        assert details == MessageReaction(message_id=1, old_reactions=[read_as])
+        assert details == MessageReactionUpdate(message_id=1, old_reactions=[read_as])
 
 
 class TestButtons:
@@ -760,12 +760,12 @@ ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {
             "poll_id": "52",
             "question": "q",
-            "options": [{"text": "a", "voters": 2}, {"text": "b"}],
-            "total_voters": 2,
-            "closed": True,
-            "anonymous": True,
-            "quiz": True,
-            "several_answers": True,
+            "options": [{"text": "a", "voter_count": 2}, {"text": "b"}],
+            "total_voter_count": 2,
+            "is_closed": True,
+            "is_anonymous": True,
+            "is_quiz": True,
+            "allows_multiple_answers": True,
         },
     ),
     ("story", {"chat": {"id": -3}, "id": 4}, {"chat_id": -3, "story_id": 4}),
@@ -785,7 +785,7 @@ ATTACHMENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "paid_media",
         {"star_count": 5, "paid_media": [{"type": "preview"}, {"type": "x"}]},
-        {"star_count": 5, "count": 2},
+        {"star_count": 5, "media_count": 2},
     ),
     (
         "live_photo",
@@ -839,7 +839,7 @@ class TestContent:
     def test_content_of_a_shape_that_is_not_known_is_named(self, kind: str) -> None:
         """A service can at least say that it does not understand."""
         message = content(read_message(**{kind: {"anything": [1]}}))
-        assert message.other.kind == kind
+        assert message.other.type == kind
 
     @pytest.mark.parametrize(
         "fact",
@@ -1054,7 +1054,7 @@ class TestReferences:
         message = content(read_message(text="translate", reply_to_message=photo))
         answered = message.reply_to_message
         assert message.reply_to_message_id == answered.content.message_id == 4
-        assert (answered.kind, answered.content.text) == ("photo", "this")
+        assert (answered.content_type, answered.content.text) == ("photo", "this")
         assert answered.content.photo.file.file_id == "p"
         assert answered.from_user == User(id=ANNA, first_name="Anna")
         assert answered.send_time.seconds == 2
@@ -1080,7 +1080,7 @@ class TestReferences:
         message = content(read_message(text="hi", reply_to_message=answered))
         assert message.reply_to_message_id == 4
         assert message.reply_to_message.content.message_id == 4
-        assert message.reply_to_message.kind == (kind or "")
+        assert message.reply_to_message.content_type == (kind or "")
 
     def test_a_quote_and_a_message_elsewhere_are_told(self) -> None:
         """An answer to a message of another chat names that chat."""
@@ -1103,7 +1103,11 @@ class TestReferences:
         )
         reply = message.external_reply
         assert reply.origin.sender_user.id == ANNA
-        assert (reply.chat.id, reply.message_id, reply.kind) == (FANS, 3, "animation")
+        assert (reply.chat.id, reply.message_id, reply.attachment_type) == (
+            FANS,
+            3,
+            "animation",
+        )
 
     def test_bots_and_receivers_are_told(self) -> None:
         """Whose inline mode wrote it, and who alone can see it."""

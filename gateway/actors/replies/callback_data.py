@@ -7,7 +7,7 @@ the data, so that a reply that is built again after a crash has the same buttons
 
 from collections.abc import Iterator
 
-from botgateway.chat.v1.reply_pb2 import Button, InlineKeyboard, Reply
+from botgateway.chat.v1.reply_pb2 import InlineKeyboard, InlineKeyboardButton, Reply
 from msgspec import structs
 
 from gateway.domain.ports import INLINE_SCOPE, ServiceRouter, button_scope
@@ -38,8 +38,8 @@ def prepare_callback_data(
     for keyboard, scope in _iter_keyboards(reply, update):
         for row in keyboard.rows:
             for button in row.buttons:
-                if button.HasField("route") and (
-                    data := services.encode_callback_data(button.route)
+                if button.HasField("callback_target") and (
+                    data := services.encode_callback_data(button.callback_target)
                 ):
                     button.callback_data = data
                 if data := button.callback_data:
@@ -64,11 +64,11 @@ def _iter_keyboards(
 ) -> Iterator[tuple[InlineKeyboard, str]]:
     """Yield the inline keyboards of a reply, each with the scope of its buttons."""
     for message in reply.messages:
-        if message.HasField("keyboard"):
-            yield message.keyboard, _get_message_scope(update)
+        if message.HasField("inline_keyboard"):
+            yield message.inline_keyboard, _get_message_scope(update)
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
-            yield result.message.keyboard, INLINE_SCOPE
+            yield result.message.inline_keyboard, INLINE_SCOPE
 
 
 def _get_message_scope(update: Update) -> str:
@@ -82,7 +82,7 @@ def _get_message_scope(update: Update) -> str:
 
 
 def _set_callback_data(
-    button: Button, signed: str, state: UserState, stored_keys: set[str]
+    button: InlineKeyboardButton, signed: str, state: UserState, stored_keys: set[str]
 ) -> None:
     """Set the data of a button to the signed data, or to a key to it."""
     data = button.callback_data

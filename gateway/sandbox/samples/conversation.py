@@ -8,11 +8,11 @@ from typing import Any
 
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
-    Button,
     InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
     OutgoingMessage,
     Reply,
-    Row,
 )
 from botgateway.conversation.v1.conversation_service_pb2 import (
     SendMessageRequest,
@@ -71,7 +71,7 @@ def _answer(message: IncomingMessage, size: int | None) -> Reply:
         return asked()
     if attachment is None:
         return _say(f"You said: {message.text}")
-    kind = message.other.kind if attachment == "other" else attachment
+    kind = message.other.type if attachment == "other" else attachment
     thanks = f"Thank you for the {kind.replace('_', ' ')}!"
     if size is not None:
         thanks += f" It has {size} bytes."
@@ -89,13 +89,13 @@ def _propose() -> Reply:
         messages=[
             OutgoingMessage(
                 text=f"{PEOPLE[grace]} might be someone for you.",
-                keyboard=_buttons(
+                inline_keyboard=_buttons(
                     {"Connect": f"CONNECT:{grace}", "Skip": f"SKIP:{grace}"}
                 ),
             ),
             OutgoingMessage(
                 text=f"{PEOPLE[linus]} asks for your contact.",
-                keyboard=_buttons(
+                inline_keyboard=_buttons(
                     {"Accept": f"ACCEPT:{linus}", "Reject": f"REJECT:{linus}"}
                 ),
             ),
@@ -113,5 +113,9 @@ _ASKED = {
 
 
 def _buttons(data: dict[str, str]) -> InlineKeyboard:
-    row = Row(buttons=[Button(text=text, callback_data=data[text]) for text in data])
+    row = InlineKeyboardRow(
+        buttons=[
+            InlineKeyboardButton(text=text, callback_data=data[text]) for text in data
+        ]
+    )
     return InlineKeyboard(rows=[row])

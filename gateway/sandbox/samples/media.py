@@ -6,8 +6,8 @@ import zlib
 import aiohttp
 from botgateway.chat.v1.message_pb2 import File, IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_DOCUMENT,
-    MEDIA_KIND_PHOTO,
+    MEDIA_TYPE_DOCUMENT,
+    MEDIA_TYPE_PHOTO,
     Media,
     OutgoingMessage,
     Reply,
@@ -38,7 +38,7 @@ def send_document() -> Reply:
         file_name="steps.csv",
         mime_type="text/csv",
     )
-    media = Media(kind=MEDIA_KIND_DOCUMENT, upload=report)
+    media = Media(type=MEDIA_TYPE_DOCUMENT, upload=report)
     return Reply(messages=[OutgoingMessage(text="Your steps.", media=[media])])
 
 
@@ -64,7 +64,7 @@ async def count_bytes(message: IncomingMessage) -> int | None:
 
 def _photo(number: int) -> Media:
     upload = Upload(content=_png(*_COLOURS[number]), file_name=f"{number + 1}.png")
-    return Media(kind=MEDIA_KIND_PHOTO, upload=upload)
+    return Media(type=MEDIA_TYPE_PHOTO, upload=upload)
 
 
 def _png(red: int, green: int, blue: int) -> bytes:

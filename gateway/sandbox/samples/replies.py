@@ -11,17 +11,17 @@ from botgateway.chat.v1.reply_pb2 import (
     BUTTON_STYLE_DANGER,
     BUTTON_STYLE_PRIMARY,
     LINK_PREVIEW_SIZE_SMALL,
-    Button,
+    CallbackTarget,
     ForceReply,
     InlineKeyboard,
-    LinkPreview,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    LinkPreviewOptions,
     OutgoingMessage,
     Reply,
-    ReplyButton,
     ReplyKeyboard,
-    ReplyRow,
-    RouteCall,
-    Row,
+    ReplyKeyboardButton,
+    ReplyKeyboardRow,
 )
 
 from gateway.sandbox.samples.sample_people import MARGARET
@@ -30,15 +30,20 @@ from gateway.sandbox.samples.sample_people import MARGARET
 def _keyboard(_: IncomingMessage) -> Reply:
     """Return a reply with a custom keyboard."""
     rows = [
-        ReplyRow(buttons=[ReplyButton(text="Tea"), ReplyButton(text="Coffee")]),
-        ReplyRow(
+        ReplyKeyboardRow(
             buttons=[
-                ReplyButton(text="Share my number", request_contact=True),
-                ReplyButton(text="No keyboard", style=BUTTON_STYLE_DANGER),
+                ReplyKeyboardButton(text="Tea"),
+                ReplyKeyboardButton(text="Coffee"),
+            ]
+        ),
+        ReplyKeyboardRow(
+            buttons=[
+                ReplyKeyboardButton(text="Share my number", request_contact=True),
+                ReplyKeyboardButton(text="No keyboard", style=BUTTON_STYLE_DANGER),
             ]
         ),
     ]
-    keyboard = ReplyKeyboard(rows=rows, placeholder="Tea or coffee?")
+    keyboard = ReplyKeyboard(rows=rows, input_field_placeholder="Tea or coffee?")
     return _one(OutgoingMessage(text="What may it be?", reply_keyboard=keyboard))
 
 
@@ -50,20 +55,24 @@ def _buttons(_: IncomingMessage) -> Reply:
     """Return a reply with buttons of every kind."""
     # The gateway builds the callback data from the template of the rpc. It stores this
     # data itself, because the id is too long for a button.
-    connect = RouteCall(
+    connect = CallbackTarget(
         method="MatchingService.Connect", parameters={"target_user_id": MARGARET}
     )
     first = [
-        Button(text="Connect", route=connect, style=BUTTON_STYLE_PRIMARY),
-        Button(text="Skip", callback_data=f"SKIP:{MARGARET}"),
+        InlineKeyboardButton(
+            text="Connect", callback_target=connect, style=BUTTON_STYLE_PRIMARY
+        ),
+        InlineKeyboardButton(text="Skip", callback_data=f"SKIP:{MARGARET}"),
     ]
     second = [
-        Button(text="Her page", url="https://example.com/margaret"),
-        Button(text="Her app", web_app_url="https://example.com/app"),
+        InlineKeyboardButton(text="Her page", url="https://example.com/margaret"),
+        InlineKeyboardButton(text="Her app", web_app_url="https://example.com/app"),
     ]
-    keyboard = InlineKeyboard(rows=[Row(buttons=first), Row(buttons=second)])
+    keyboard = InlineKeyboard(
+        rows=[InlineKeyboardRow(buttons=first), InlineKeyboardRow(buttons=second)]
+    )
     text = "Margaret has a very long id."
-    return _one(OutgoingMessage(text=text, keyboard=keyboard))
+    return _one(OutgoingMessage(text=text, inline_keyboard=keyboard))
 
 
 def _reply(message: IncomingMessage) -> Reply:
@@ -72,9 +81,9 @@ def _reply(message: IncomingMessage) -> Reply:
         OutgoingMessage(
             text="This answers you: https://example.com",
             reply_to_message_id=message.message_id,
-            silent=True,
+            disable_notification=True,
             protect_content=True,
-            link_preview=LinkPreview(
+            link_preview_options=LinkPreviewOptions(
                 url="https://example.com/about", size=LINK_PREVIEW_SIZE_SMALL
             ),
         )
@@ -83,7 +92,7 @@ def _reply(message: IncomingMessage) -> Reply:
 
 def _ask(_: IncomingMessage) -> Reply:
     """Return a reply that asks the user to reply to it."""
-    force = ForceReply(placeholder="Your favourite colour")
+    force = ForceReply(input_field_placeholder="Your favourite colour")
     return _one(OutgoingMessage(text="Which colour do you like?", force_reply=force))
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
-from botgateway.chat.v1.reply_pb2 import Reply, RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget, Reply
 from botgateway.route.v1.event_pb2 import Event
 from google.protobuf import descriptor_pool, message_factory, text_format
 from grpc import aio
@@ -39,7 +39,7 @@ class TracedServices:
         """Return the route of an event, or None."""
         return self._services.route_event(update, event)
 
-    def encode_callback_data(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str:
         """Return the callback data of a button that calls an rpc."""
         return self._services.encode_callback_data(call)
 

@@ -33,7 +33,7 @@ _USER_ID_FIELD = "internal_user_id"
 _MESSAGE_TRIGGERS = frozenset({"text", "command"})
 """Triggers whose request may contain the message."""
 
-_RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update"}
+_RAW_UPDATE_TRIGGERS = _MESSAGE_TRIGGERS | {"callback", "update_type"}
 """Triggers whose request may contain the update as JSON."""
 
 _EXTENSION_NUMBER = route_pb2.ROUTE_FIELD_NUMBER
@@ -95,7 +95,7 @@ class _RouteReader:
 
     def check_update_types(self, options: Sequence[route_pb2.Route]) -> None:
         """Report fields of types that none of the rpc's update types can fill."""
-        updates = [option.update for option in options if option.update]
+        updates = [option.update_type for option in options if option.update_type]
         triggers = {option.WhichOneof("trigger") for option in options}
         request = self._method.input_type
         messages = bool(triggers & _MESSAGE_TRIGGERS)
@@ -119,15 +119,18 @@ class _RouteReader:
             message_field = self._find_field(
                 method.input_type, update_types.MESSAGE, required=kind == "text"
             )
-        if kind == "update":
-            payload_field = self._find_payload_field(option.update)
-            if update_types.get_payload_type(option.update) == update_types.MESSAGE:
+        if kind == "update_type":
+            payload_field = self._find_payload_field(option.update_type)
+            if (
+                update_types.get_payload_type(option.update_type)
+                == update_types.MESSAGE
+            ):
                 message_field = payload_field
         if kind == "callback":
             button = update_types.CALLBACK_QUERY
             payload_field = self._find_field(method.input_type, button, required=False)
         if kind in _RAW_UPDATE_TRIGGERS:
-            json = update_types.UPDATE_JSON
+            json = update_types.RAW_UPDATE
             json_field = self._find_field(method.input_type, json, required=False)
         if kind == "event":
             event_field = self._find_field(
@@ -158,7 +161,7 @@ class _RouteReader:
             result_field=result_field,
             is_streaming=method.server_streaming,
             piece_field=self._find_piece_field() if method.server_streaming else "",
-            shows_typing=not option.no_typing,
+            shows_typing=not option.disable_typing_indicator,
             payload_field=payload_field,
             json_field=json_field,
             requires_signature=option.signed,

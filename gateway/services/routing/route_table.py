@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import botgateway
-from botgateway.chat.v1.reply_pb2 import RouteCall
+from botgateway.chat.v1.reply_pb2 import CallbackTarget
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.runtime_version import VersionError
 
@@ -105,7 +105,7 @@ class RouteTable:
         )
         self._callback_by_rpc = _index_callbacks_by_rpc(self.callback_routes)
         self.by_event = by_kind.get("event", {})
-        self.by_update = by_kind.get("update", {})
+        self.by_update = by_kind.get("update_type", {})
         self.update_types = tuple(sorted(str(name) for name in self.by_update))
         self.text_route = by_kind.get("text", {}).get("")
         self.session_route = by_kind.get("session", {}).get("")
@@ -133,7 +133,7 @@ class RouteTable:
             )
         return RouteTable(self.routes, services)
 
-    def encode_callback_data(self, call: RouteCall) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str:
         """Return the callback data that calls an rpc, or "" if no route matches.
 
         Parsing the returned data results in the same rpc and the same values, each of

@@ -21,7 +21,8 @@ class Trigger(Struct, frozen=True):
     """The condition under which the gateway calls an rpc.
 
     Attributes:
-        kind: "command", "callback", "text", "event", "session" or "update".
+        kind: "command", "callback", "text", "event", "session" or
+            "update_type".
         key: identifies the trigger within its kind: a command's name, a button's
             literal prefix, an event's number or an update type; "" for a kind with
             only one trigger.
@@ -58,15 +59,17 @@ def parse_trigger(route: Route) -> Trigger:
             return Trigger(kind, "", kind, kind)
         case "session" if route.session:
             return Trigger(kind, "", kind, kind)
-        case "update":
-            name = f"update:{_check_update_type(route.update)}"
-            return Trigger(kind, route.update, name, name)
+        case "update_type":
+            name = f"update:{_check_update_type(route.update_type)}"
+            return Trigger(kind, route.update_type, name, name)
     raise ValueError("a route has no trigger that this gateway knows")
 
 
 def _check_update_type(name: str) -> str:
     if not _UPDATE_TYPE_PATTERN.fullmatch(name):
-        raise ValueError(f"update {name!r} is not 1 to 64 of a-z, _")
+        raise ValueError(f"update_type {name!r} is not 1 to 64 of a-z, _")
     if name in TYPES_WITH_OWN_TRIGGERS:
-        raise ValueError(f"update {name!r} is served by commands, text and callbacks")
+        raise ValueError(
+            f"update_type {name!r} is served by commands, text and callbacks"
+        )
     return name

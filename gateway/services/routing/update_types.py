@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, UpdateJson
+from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, RawUpdate
 from google.protobuf.message import Message
 
 from gateway.domain.update import Update
@@ -13,7 +13,7 @@ _CHAT = "botgateway.chat.v1"
 
 MESSAGE = f"{_CHAT}.IncomingMessage"
 CALLBACK_QUERY = f"{_CHAT}.CallbackQuery"
-UPDATE_JSON = f"{_CHAT}.UpdateJson"
+RAW_UPDATE = f"{_CHAT}.RawUpdate"
 """Can be filled by every update type, including unknown ones."""
 
 TYPES_WITH_OWN_TRIGGERS = frozenset({"message", "callback_query"})
@@ -33,15 +33,15 @@ _MESSAGE_UPDATE_TYPES = (
 )
 
 _PAYLOAD_TYPES = {
-    "message_reaction": f"{_CHAT}.MessageReaction",
+    "message_reaction": f"{_CHAT}.MessageReactionUpdate",
     "poll_answer": f"{_CHAT}.PollAnswer",
     "inline_query": f"{_CHAT}.InlineQuery",
     "chosen_inline_result": f"{_CHAT}.ChosenInlineResult",
     "pre_checkout_query": f"{_CHAT}.PreCheckoutQuery",
     "shipping_query": f"{_CHAT}.ShippingQuery",
-    "chat_join_request": f"{_CHAT}.JoinRequest",
-    "my_chat_member": f"{_CHAT}.Membership",
-    "chat_member": f"{_CHAT}.Membership",
+    "chat_join_request": f"{_CHAT}.ChatJoinRequest",
+    "my_chat_member": f"{_CHAT}.ChatMemberUpdate",
+    "chat_member": f"{_CHAT}.ChatMemberUpdate",
     "business_connection": f"{_CHAT}.BusinessConnection",
     "game_short_name": CALLBACK_QUERY,
     "web_app_data": f"{_CHAT}.WebAppData",
@@ -99,7 +99,7 @@ def build_payload_fields(
     if payload_field and (payload := _decode_payload(update)) is not None:
         values[payload_field] = payload
     if json_field:
-        values[json_field] = _build_update_json(update)
+        values[json_field] = _build_raw_update(update)
     return values
 
 
@@ -114,12 +114,12 @@ def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
             yield payload.message.content
 
 
-def _build_update_json(update: Update) -> UpdateJson:
+def _build_raw_update(update: Update) -> RawUpdate:
     has_trigger_name = update.trigger_name and not update.callback_query_id
-    return UpdateJson(
-        kind=update.trigger_name if has_trigger_name else update.update_type,
+    return RawUpdate(
+        update_type=update.trigger_name if has_trigger_name else update.update_type,
         json=bytes(update.payload),
-        message=bytes(update.message_payload),
+        message_json=bytes(update.message_payload),
     )
 
 

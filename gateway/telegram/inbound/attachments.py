@@ -95,7 +95,7 @@ def decode_rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
         except (MsgspecError, RecursionError):
             if kind in PAYMENT_FIELDS:
                 raise MalformedUpdate("a payment cannot be read") from None
-    return {"other": contract.OtherAttachment(kind=kind)}
+    return {"other": contract.OtherAttachment(type=kind)}
 
 
 def convert_file(file: File) -> contract.File:
@@ -119,14 +119,14 @@ def _convert_poll(poll: _Poll) -> contract.Poll:
         poll_id=poll.id,
         question=poll.question,
         options=[
-            contract.PollOption(text=option.text, voters=option.voter_count)
+            contract.PollOption(text=option.text, voter_count=option.voter_count)
             for option in poll.options
         ],
-        total_voters=poll.total_voter_count,
-        closed=poll.is_closed,
-        anonymous=poll.is_anonymous,
-        quiz=poll.type == "quiz",
-        several_answers=poll.allows_multiple_answers,
+        total_voter_count=poll.total_voter_count,
+        is_closed=poll.is_closed,
+        is_anonymous=poll.is_anonymous,
+        is_quiz=poll.type == "quiz",
+        allows_multiple_answers=poll.allows_multiple_answers,
     )
 
 
@@ -163,7 +163,9 @@ def _convert_invoice(invoice: _Invoice) -> contract.Invoice:
 
 
 def _convert_paid_media(media: _PaidMedia) -> contract.PaidMedia:
-    return contract.PaidMedia(star_count=media.star_count, count=len(media.paid_media))
+    return contract.PaidMedia(
+        star_count=media.star_count, media_count=len(media.paid_media)
+    )
 
 
 def _convert_rich_message(message: _RichMessage) -> contract.RichMessage:

@@ -99,7 +99,7 @@ def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
         return contract.ReferencedMessage(content=content)
     return contract.ReferencedMessage(
         content=content,
-        kind=_find_content_kind(content) or find_service_content(json)[0],
+        content_type=_find_content_kind(content) or find_service_content(json)[0],
         from_user=convert_user(message.user) if message.user else None,
         sender_chat=convert_chat(message.sender_chat) if message.sender_chat else None,
         send_time=convert_timestamp(message.date),
@@ -110,7 +110,7 @@ def _find_content_kind(content: contract.IncomingMessage) -> str:
     """Return Telegram's name of the content, or an empty string if it is unknown."""
     attachment = content.WhichOneof("attachment")
     if attachment == "other":
-        return content.other.kind
+        return content.other.type
     return attachment or ("text" if content.text else "")
 
 

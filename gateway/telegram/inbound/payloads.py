@@ -198,8 +198,8 @@ def _convert_edited_message(
 
 def _convert_message_reaction(
     reactions: _MessageReaction,
-) -> update_pb2.MessageReaction:
-    return update_pb2.MessageReaction(
+) -> update_pb2.MessageReactionUpdate:
+    return update_pb2.MessageReactionUpdate(
         message_id=reactions.message_id,
         old_reactions=[_convert_reaction(each) for each in reactions.old_reaction],
         new_reactions=[_convert_reaction(each) for each in reactions.new_reaction],
@@ -368,9 +368,9 @@ def _convert_shipping_query(query: _ShippingQuery) -> update_pb2.ShippingQuery:
     )
 
 
-def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.JoinRequest:
+def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.ChatJoinRequest:
     link = request.invite_link
-    return update_pb2.JoinRequest(
+    return update_pb2.ChatJoinRequest(
         bio=request.bio,
         user_chat_id=request.user_chat_id,
         invite_link_name=link.name if link else "",
@@ -378,8 +378,8 @@ def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.JoinRequest:
     )
 
 
-def _convert_membership(change: _ChatMemberUpdate) -> update_pb2.Membership:
-    return update_pb2.Membership(
+def _convert_membership(change: _ChatMemberUpdate) -> update_pb2.ChatMemberUpdate:
+    return update_pb2.ChatMemberUpdate(
         telegram_user_id=change.new_member.user.id,
         old_status=change.old_member.status,
         new_status=change.new_member.status,

@@ -106,7 +106,9 @@ def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
         origin=decode_message_origin(reply.origin),
         chat=convert_chat(reply.chat) if reply.chat else None,
         message_id=reply.message_id,
-        kind=next((name for name in _ATTACHMENT_FIELDS if name in fields), ""),
+        attachment_type=next(
+            (name for name in _ATTACHMENT_FIELDS if name in fields), ""
+        ),
     )
 
 

@@ -9,11 +9,11 @@ from botgateway.chat.v1.reply_pb2 import (
     BUTTON_STYLE_PRIMARY,
     BUTTON_STYLE_SUCCESS,
     BUTTON_STYLE_UNSPECIFIED,
-    Button,
     ButtonStyle,
     InlineKeyboard,
-    ReplyButton,
+    InlineKeyboardButton,
     ReplyKeyboard,
+    ReplyKeyboardButton,
 )
 
 from gateway.domain.reply_limits import MAX_BUTTONS, MAX_CALLBACK_DATA_BYTES
@@ -89,7 +89,7 @@ def allows_web_apps(context: RequestContext) -> bool:
 
 
 def build_style(
-    button: Button | ReplyButton, report_dropped: ReportDropped
+    button: InlineKeyboardButton | ReplyKeyboardButton, report_dropped: ReportDropped
 ) -> dict[str, Any]:
     """Build the parameter `style` of a button; empty if the service sets none."""
     wanted: ButtonStyle.ValueType = button.style
@@ -101,7 +101,7 @@ def build_style(
     return {"style": _STYLES[wanted]}
 
 
-def _find_problem(button: Button, context: RequestContext) -> str:
+def _find_problem(button: InlineKeyboardButton, context: RequestContext) -> str:
     """Return the code of a button's problem, or an empty string if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
@@ -115,9 +115,9 @@ def _find_problem(button: Button, context: RequestContext) -> str:
             return "" if valid else "button_url_invalid"
         case "web_app_url" if button.web_app_url:
             return find_web_app_problem(button.web_app_url, context)
-        case "route":
-            # A valid route was converted to callback data before.
-            return "button_route_invalid"
+        case "callback_target":
+            # A valid target was converted to callback data before.
+            return "button_callback_target_invalid"
     return "button_without_action"
 
 
@@ -128,7 +128,9 @@ def find_web_app_problem(url: str, context: RequestContext) -> str:
     return "" if is_complete_url(url, "https") else "button_url_invalid"
 
 
-def _build_button(button: Button, report_dropped: ReportDropped) -> dict[str, Any]:
+def _build_button(
+    button: InlineKeyboardButton, report_dropped: ReportDropped
+) -> dict[str, Any]:
     parameters: dict[str, Any] = {"text": button.text}
     if button.callback_data:
         parameters["callback_data"] = button.callback_data

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
-    MEDIA_KIND_ANIMATION,
-    MEDIA_KIND_AUDIO,
-    MEDIA_KIND_PHOTO,
-    MEDIA_KIND_STICKER,
-    MEDIA_KIND_VIDEO,
-    MEDIA_KIND_VOICE,
-    InlineResult,
+    MEDIA_TYPE_ANIMATION,
+    MEDIA_TYPE_AUDIO,
+    MEDIA_TYPE_PHOTO,
+    MEDIA_TYPE_STICKER,
+    MEDIA_TYPE_VIDEO,
+    MEDIA_TYPE_VOICE,
+    InlineQueryResult,
     Media,
     OutgoingMessage,
 )
@@ -37,12 +37,12 @@ _MAX_ID_BYTES = 64
 """Bot API, InlineQueryResult: id."""
 
 _MEDIA_TYPES = {
-    MEDIA_KIND_PHOTO: "photo",
-    MEDIA_KIND_VOICE: "voice",
-    MEDIA_KIND_AUDIO: "audio",
-    MEDIA_KIND_VIDEO: "video",
-    MEDIA_KIND_ANIMATION: "mpeg4_gif",
-    MEDIA_KIND_STICKER: "sticker",
+    MEDIA_TYPE_PHOTO: "photo",
+    MEDIA_TYPE_VOICE: "voice",
+    MEDIA_TYPE_AUDIO: "audio",
+    MEDIA_TYPE_VIDEO: "video",
+    MEDIA_TYPE_ANIMATION: "mpeg4_gif",
+    MEDIA_TYPE_STICKER: "sticker",
 }
 
 _TYPES_WITH_TITLE = frozenset({"document", "voice", "audio", "video"})
@@ -56,7 +56,7 @@ _ANY_CHAT = RequestContext(chat_type=CHAT_TYPE_CHANNEL)
 
 
 def build_inline_result(
-    result: InlineResult, report_dropped: ReportDropped
+    result: InlineQueryResult, report_dropped: ReportDropped
 ) -> Parameters | None:
     """Build the Bot API's result, or return None if Telegram would reject it.
 
@@ -80,13 +80,13 @@ def build_inline_result(
     return {"id": result.result_id, **content, **markup}
 
 
-def _untitled(result: InlineResult) -> bool:
+def _untitled(result: InlineQueryResult) -> bool:
     """Return whether the title is empty for Telegram, which strips white space."""
     return is_blank(result.title) or result.title.isspace()
 
 
 def _build_article(
-    result: InlineResult, report_dropped: ReportDropped
+    result: InlineQueryResult, report_dropped: ReportDropped
 ) -> Parameters | None:
     message = result.message
     text = _fit_text(message, _MAX_TEXT_LENGTH, report_dropped)
@@ -108,12 +108,12 @@ def _build_article(
 
 
 def _build_media(
-    result: InlineResult, report_dropped: ReportDropped
+    result: InlineQueryResult, report_dropped: ReportDropped
 ) -> Parameters | None:
     message, media = result.message, result.message.media[0]
     if len(message.media) > 1:
         report_dropped("result_with_several_media")
-    kind = _MEDIA_TYPES.get(media.kind, "document")
+    kind = _MEDIA_TYPES.get(media.type, "document")
     if media.file_id:
         if not is_file_id(media.file_id):
             report_dropped("media_file_id_invalid")
@@ -175,7 +175,7 @@ def _build_media_from_url(kind: str, media: Media, thumbnail: str) -> Parameters
     return parameters
 
 
-def _choose_thumbnail(result: InlineResult, report_dropped: ReportDropped) -> str:
+def _choose_thumbnail(result: InlineQueryResult, report_dropped: ReportDropped) -> str:
     url = result.thumbnail_url
     if not url or is_complete_url(url, "http", "https"):
         return url

@@ -27,12 +27,12 @@ MAX_PHOTO_BYTES = 10_000_000
 are the smaller ones, of 1,000,000 bytes."""
 
 _KIND_NAMES = {
-    contract.MEDIA_KIND_PHOTO: "photo",
-    contract.MEDIA_KIND_VOICE: "voice",
-    contract.MEDIA_KIND_AUDIO: "audio",
-    contract.MEDIA_KIND_VIDEO: "video",
-    contract.MEDIA_KIND_ANIMATION: "animation",
-    contract.MEDIA_KIND_STICKER: "sticker",
+    contract.MEDIA_TYPE_PHOTO: "photo",
+    contract.MEDIA_TYPE_VOICE: "voice",
+    contract.MEDIA_TYPE_AUDIO: "audio",
+    contract.MEDIA_TYPE_VIDEO: "video",
+    contract.MEDIA_TYPE_ANIMATION: "animation",
+    contract.MEDIA_TYPE_STICKER: "sticker",
 }
 
 _ALBUM_GROUPS = {"photo": 1, "video": 1, "document": 2, "audio": 3}
@@ -200,7 +200,7 @@ def _build_call(group: Sequence[MediaItem], caption: Parameters) -> BotApiCall:
 def _parse_item(
     media: contract.Media, report_dropped: Callable[[str], None]
 ) -> MediaItem | None:
-    kind = _KIND_NAMES.get(media.kind, "document")
+    kind = _KIND_NAMES.get(media.type, "document")
     if media.WhichOneof("source") == "upload":
         return _parse_upload(kind, media.upload, report_dropped)
     source = media.file_id or media.url

@@ -11,7 +11,7 @@ from typing import Any
 from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_APPROVE,
     JOIN_DECISION_DECLINE,
-    InlineResult,
+    InlineQueryResult,
     OutgoingMessage,
     Reply,
     ShippingOption,
@@ -105,7 +105,7 @@ def _answer_inline_query(
         # Telegram's own default is 300 seconds.
         "cache_time": max(0, answer.cache_seconds),
     }
-    if answer.personal:
+    if answer.is_personal:
         parameters["is_personal"] = True
     if len(answer.next_offset.encode()) > _MAX_OFFSET_BYTES:
         report_dropped("next_offset_too_long")
@@ -115,7 +115,7 @@ def _answer_inline_query(
 
 
 def _build_results(
-    results: Sequence[InlineResult], report_dropped: ReportDropped
+    results: Sequence[InlineQueryResult], report_dropped: ReportDropped
 ) -> list[Parameters]:
     if len(results) > MAX_RESULTS:
         report_dropped("too_many_results")
@@ -137,7 +137,7 @@ def _answer_guest_message(
             report_dropped("no_chat")
             continue
         # Telegram requires a title, but does not show it.
-        result = InlineResult(result_id="answer", title="answer", message=message)
+        result = InlineQueryResult(result_id="answer", title="answer", message=message)
         built = build_inline_result(result, report_dropped)
         if built is None and message.media:
             # There is only one answer: without the media, it still has the text.

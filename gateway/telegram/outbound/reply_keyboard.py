@@ -3,7 +3,7 @@
 from typing import Any
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
-from botgateway.chat.v1.reply_pb2 import ForceReply, ReplyButton, ReplyKeyboard
+from botgateway.chat.v1.reply_pb2 import ForceReply, ReplyKeyboard, ReplyKeyboardButton
 
 from gateway.telegram.outbound.inline_keyboard import (
     ReportDropped,
@@ -48,9 +48,9 @@ def build_reply_keyboard(
         return {}
     # Without resizing, a single row is as high as the system keyboard.
     markup: dict[str, Any] = {"keyboard": rows, "resize_keyboard": True}
-    if keyboard.persistent:
+    if keyboard.is_persistent:
         markup["is_persistent"] = True
-    if keyboard.one_time:
+    if keyboard.one_time_keyboard:
         markup["one_time_keyboard"] = True
     return {"reply_markup": markup | _build_input_options(keyboard, report_dropped)}
 
@@ -72,7 +72,7 @@ def _build_input_options(
 ) -> dict[str, Any]:
     """Build the parameters that keyboards and forced replies have in common."""
     input_options: dict[str, Any] = {}
-    placeholder = wanted.placeholder
+    placeholder = wanted.input_field_placeholder
     if not is_blank(placeholder):
         if count_utf16_units(placeholder) > MAX_PLACEHOLDER_LENGTH:
             report_dropped("placeholder_too_long")
@@ -83,7 +83,7 @@ def _build_input_options(
     return input_options
 
 
-def _find_problem(button: ReplyButton, context: RequestContext) -> str:
+def _find_problem(button: ReplyKeyboardButton, context: RequestContext) -> str:
     """Return the code of a button's problem, or an empty string if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
@@ -95,7 +95,9 @@ def _find_problem(button: ReplyButton, context: RequestContext) -> str:
     return ""
 
 
-def _build_button(button: ReplyButton, report_dropped: ReportDropped) -> dict[str, Any]:
+def _build_button(
+    button: ReplyKeyboardButton, report_dropped: ReportDropped
+) -> dict[str, Any]:
     parameters: dict[str, Any] = {"text": button.text}
     if button.request_contact:
         parameters["request_contact"] = True

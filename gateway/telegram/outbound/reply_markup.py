@@ -29,8 +29,8 @@ def build_reply_markup(
     kind = message.WhichOneof("markup")
     if kind is None:
         return {}
-    if kind == "keyboard":
-        return build_inline_keyboard(message.keyboard, context, report_dropped)
+    if kind == "inline_keyboard":
+        return build_inline_keyboard(message.inline_keyboard, context, report_dropped)
     # Bot API, ReplyKeyboardMarkup, ReplyKeyboardRemove and ForceReply.
     if context.chat_type == CHAT_TYPE_CHANNEL or context.business_connection_id:
         report_dropped(f"{kind}_unsupported_here")

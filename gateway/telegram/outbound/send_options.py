@@ -7,7 +7,7 @@ from botgateway.chat.v1.reply_pb2 import (
     LINK_PREVIEW_SIZE_SMALL,
     TEXT_FORMAT_HTML,
     TEXT_FORMAT_MARKDOWN_V2,
-    LinkPreview,
+    LinkPreviewOptions,
     OutgoingMessage,
 )
 
@@ -33,7 +33,7 @@ def build_send_options(
     Bot API, sendMessage: reply_parameters, disable_notification, protect_content.
     """
     parameters: dict[str, Any] = {}
-    if message.silent:
+    if message.disable_notification:
         parameters["disable_notification"] = True
     if message.protect_content:
         parameters["protect_content"] = True
@@ -62,23 +62,23 @@ def build_link_previews(
     The preview of a URL that the service sets is shown only once, above the first part
     or below the last one.
     """
-    if not part_count or not message.HasField("link_preview"):
+    if not part_count or not message.HasField("link_preview_options"):
         return [{}] * part_count
-    wanted = message.link_preview
-    if wanted.disabled:
+    wanted = message.link_preview_options
+    if wanted.is_disabled:
         return [_DISABLED_PREVIEW] * part_count
     enabled = {"link_preview_options": _build_link_preview(wanted, report_dropped)}
     if "url" not in enabled["link_preview_options"]:
         return [enabled if enabled["link_preview_options"] else {}] * part_count
     others = [_DISABLED_PREVIEW] * (part_count - 1)
-    return [enabled, *others] if wanted.above_text else [*others, enabled]
+    return [enabled, *others] if wanted.show_above_text else [*others, enabled]
 
 
 _DISABLED_PREVIEW: dict[str, Any] = {"link_preview_options": {"is_disabled": True}}
 
 
 def _build_link_preview(
-    wanted: LinkPreview, report_dropped: ReportDropped
+    wanted: LinkPreviewOptions, report_dropped: ReportDropped
 ) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     if wanted.url:
@@ -88,6 +88,6 @@ def _build_link_preview(
             report_dropped("link_preview_url_invalid")
     if wanted.size in _PREVIEW_SIZES:
         parameters[_PREVIEW_SIZES[wanted.size]] = True
-    if wanted.above_text:
+    if wanted.show_above_text:
         parameters["show_above_text"] = True
     return parameters

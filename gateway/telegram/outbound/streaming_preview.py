@@ -207,5 +207,5 @@ def _can_replace_preview(messages: Sequence[OutgoingMessage]) -> bool:
     first = messages[0]
     is_plain_text = not first.media and not is_blank(first.text)
     has_same_options = not first.protect_content and not first.reply_to_message_id
-    has_editable_markup = first.WhichOneof("markup") in {None, "keyboard"}
+    has_editable_markup = first.WhichOneof("markup") in {None, "inline_keyboard"}
     return is_plain_text and has_same_options and has_editable_markup

@@ -333,11 +333,11 @@ class ReferencedMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTENT_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     FROM_USER_FIELD_NUMBER: _builtins.int
     SENDER_CHAT_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
+    content_type: _builtins.str
     """Telegram's name of what it holds, such as "text", "photo" or "new_chat_members".
 
     Empty: not known.
@@ -366,14 +366,14 @@ class ReferencedMessage(_message.Message):
         self,
         *,
         content: Global___IncomingMessage | None = ...,
-        kind: _builtins.str = ...,
+        content_type: _builtins.str = ...,
         from_user: _context_pb2.User | None = ...,
         sender_chat: _context_pb2.Chat | None = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "from_user", b"from_user", "kind", b"kind", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_type", b"content_type", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,10 +424,10 @@ class ExternalReply(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     CHAT_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_TYPE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
     """Its id in that chat. 0 unless that is a supergroup or a channel."""
-    kind: _builtins.str
+    attachment_type: _builtins.str
     """Telegram's name of its attachment, such as "photo". Empty: none."""
     @_builtins.property
     def origin(self) -> Global___MessageOrigin:
@@ -443,11 +443,11 @@ class ExternalReply(_message.Message):
         origin: Global___MessageOrigin | None = ...,
         chat: _context_pb2.Chat | None = ...,
         message_id: _builtins.int = ...,
-        kind: _builtins.str = ...,
+        attachment_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "kind", b"kind", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment_type", b"attachment_type", "chat", b"chat", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,7 +464,7 @@ class RichMessage(_message.Message):
     """Its plain text, one line per paragraph, row of a table and item of a list.
 
     At most 32768 characters. What has no text, such as pictures, is left out. The message
-    as Telegram sent it is in UpdateJson, which a request for text may have.
+    as Telegram sent it is in RawUpdate, which a request for text may have.
     """
     def __init__(
         self,
@@ -963,17 +963,17 @@ class OtherAttachment(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    KIND_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
+    TYPE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
     """Telegram's name of the field, such as "giveaway"."""
     def __init__(
         self,
         *,
-        kind: _builtins.str = ...,
+        type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -988,24 +988,24 @@ class Poll(_message.Message):
     POLL_ID_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
-    TOTAL_VOTERS_FIELD_NUMBER: _builtins.int
-    CLOSED_FIELD_NUMBER: _builtins.int
-    ANONYMOUS_FIELD_NUMBER: _builtins.int
-    QUIZ_FIELD_NUMBER: _builtins.int
-    SEVERAL_ANSWERS_FIELD_NUMBER: _builtins.int
+    TOTAL_VOTER_COUNT_FIELD_NUMBER: _builtins.int
+    IS_CLOSED_FIELD_NUMBER: _builtins.int
+    IS_ANONYMOUS_FIELD_NUMBER: _builtins.int
+    IS_QUIZ_FIELD_NUMBER: _builtins.int
+    ALLOWS_MULTIPLE_ANSWERS_FIELD_NUMBER: _builtins.int
     poll_id: _builtins.str
     """Telegram's id of the poll."""
     question: _builtins.str
     """What is asked."""
-    total_voters: _builtins.int
+    total_voter_count: _builtins.int
     """How many people answered."""
-    closed: _builtins.bool
+    is_closed: _builtins.bool
     """True: nobody can answer any more."""
-    anonymous: _builtins.bool
+    is_anonymous: _builtins.bool
     """True: nobody learns who answered what, and no answers come to the bot."""
-    quiz: _builtins.bool
+    is_quiz: _builtins.bool
     """True: a quiz, with right answers."""
-    several_answers: _builtins.bool
+    allows_multiple_answers: _builtins.bool
     """True: one may choose several options."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollOption]:
@@ -1017,15 +1017,15 @@ class Poll(_message.Message):
         poll_id: _builtins.str = ...,
         question: _builtins.str = ...,
         options: _abc.Iterable[Global___PollOption] | None = ...,
-        total_voters: _builtins.int = ...,
-        closed: _builtins.bool = ...,
-        anonymous: _builtins.bool = ...,
-        quiz: _builtins.bool = ...,
-        several_answers: _builtins.bool = ...,
+        total_voter_count: _builtins.int = ...,
+        is_closed: _builtins.bool = ...,
+        is_anonymous: _builtins.bool = ...,
+        is_quiz: _builtins.bool = ...,
+        allows_multiple_answers: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "closed", b"closed", "options", b"options", "poll_id", b"poll_id", "question", b"question", "quiz", b"quiz", "several_answers", b"several_answers", "total_voters", b"total_voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allows_multiple_answers", b"allows_multiple_answers", "is_anonymous", b"is_anonymous", "is_closed", b"is_closed", "is_quiz", b"is_quiz", "options", b"options", "poll_id", b"poll_id", "question", b"question", "total_voter_count", b"total_voter_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1038,20 +1038,20 @@ class PollOption(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
-    VOTERS_FIELD_NUMBER: _builtins.int
+    VOTER_COUNT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Its text."""
-    voters: _builtins.int
+    voter_count: _builtins.int
     """How many people chose it."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
-        voters: _builtins.int = ...,
+        voter_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "voters", b"voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "voter_count", b"voter_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1210,20 +1210,20 @@ class PaidMedia(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STAR_COUNT_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
+    MEDIA_COUNT_FIELD_NUMBER: _builtins.int
     star_count: _builtins.int
     """The price in Telegram Stars."""
-    count: _builtins.int
+    media_count: _builtins.int
     """How many photos and videos there are."""
     def __init__(
         self,
         *,
         star_count: _builtins.int = ...,
-        count: _builtins.int = ...,
+        media_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "star_count", b"star_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["media_count", b"media_count", "star_count", b"star_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

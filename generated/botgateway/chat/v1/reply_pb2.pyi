@@ -70,49 +70,49 @@ TEXT_FORMAT_MARKDOWN_V2: TextFormat.ValueType  # 2
 """Telegram's MarkdownV2, with its escaping rules."""
 Global___TextFormat: _TypeAlias = TextFormat  # noqa: Y015
 
-class _MediaKind:
+class _MediaType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _MediaKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaKind.ValueType], _builtins.type):
+class _MediaTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    MEDIA_KIND_UNSPECIFIED: _MediaKind.ValueType  # 0
-    """A general file, the same as MEDIA_KIND_DOCUMENT."""
-    MEDIA_KIND_PHOTO: _MediaKind.ValueType  # 1
+    MEDIA_TYPE_UNSPECIFIED: _MediaType.ValueType  # 0
+    """A general file, the same as MEDIA_TYPE_DOCUMENT."""
+    MEDIA_TYPE_PHOTO: _MediaType.ValueType  # 1
     """A photo."""
-    MEDIA_KIND_DOCUMENT: _MediaKind.ValueType  # 2
+    MEDIA_TYPE_DOCUMENT: _MediaType.ValueType  # 2
     """A general file."""
-    MEDIA_KIND_VOICE: _MediaKind.ValueType  # 3
+    MEDIA_TYPE_VOICE: _MediaType.ValueType  # 3
     """A voice note."""
-    MEDIA_KIND_AUDIO: _MediaKind.ValueType  # 4
+    MEDIA_TYPE_AUDIO: _MediaType.ValueType  # 4
     """A music file."""
-    MEDIA_KIND_VIDEO: _MediaKind.ValueType  # 5
+    MEDIA_TYPE_VIDEO: _MediaType.ValueType  # 5
     """A video."""
-    MEDIA_KIND_ANIMATION: _MediaKind.ValueType  # 6
+    MEDIA_TYPE_ANIMATION: _MediaType.ValueType  # 6
     """An animation without sound."""
-    MEDIA_KIND_STICKER: _MediaKind.ValueType  # 7
+    MEDIA_TYPE_STICKER: _MediaType.ValueType  # 7
     """A sticker. It has no caption; text follows as a message of its own."""
 
-class MediaKind(_MediaKind, metaclass=_MediaKindEnumTypeWrapper):
+class MediaType(_MediaType, metaclass=_MediaTypeEnumTypeWrapper):
     """What media is shown as."""
 
-MEDIA_KIND_UNSPECIFIED: MediaKind.ValueType  # 0
-"""A general file, the same as MEDIA_KIND_DOCUMENT."""
-MEDIA_KIND_PHOTO: MediaKind.ValueType  # 1
+MEDIA_TYPE_UNSPECIFIED: MediaType.ValueType  # 0
+"""A general file, the same as MEDIA_TYPE_DOCUMENT."""
+MEDIA_TYPE_PHOTO: MediaType.ValueType  # 1
 """A photo."""
-MEDIA_KIND_DOCUMENT: MediaKind.ValueType  # 2
+MEDIA_TYPE_DOCUMENT: MediaType.ValueType  # 2
 """A general file."""
-MEDIA_KIND_VOICE: MediaKind.ValueType  # 3
+MEDIA_TYPE_VOICE: MediaType.ValueType  # 3
 """A voice note."""
-MEDIA_KIND_AUDIO: MediaKind.ValueType  # 4
+MEDIA_TYPE_AUDIO: MediaType.ValueType  # 4
 """A music file."""
-MEDIA_KIND_VIDEO: MediaKind.ValueType  # 5
+MEDIA_TYPE_VIDEO: MediaType.ValueType  # 5
 """A video."""
-MEDIA_KIND_ANIMATION: MediaKind.ValueType  # 6
+MEDIA_TYPE_ANIMATION: MediaType.ValueType  # 6
 """An animation without sound."""
-MEDIA_KIND_STICKER: MediaKind.ValueType  # 7
+MEDIA_TYPE_STICKER: MediaType.ValueType  # 7
 """A sticker. It has no caption; text follows as a message of its own."""
-Global___MediaKind: _TypeAlias = MediaKind  # noqa: Y015
+Global___MediaType: _TypeAlias = MediaType  # noqa: Y015
 
 class _ButtonStyle:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -128,8 +128,6 @@ class _ButtonStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ButtonSty
     """For what is good."""
     BUTTON_STYLE_DANGER: _ButtonStyle.ValueType  # 3
     """For what cannot be undone."""
-    BUTTON_STYLE_LINK: _ButtonStyle.ValueType  # 4
-    """As a link."""
 
 class ButtonStyle(_ButtonStyle, metaclass=_ButtonStyleEnumTypeWrapper):
     """What a button looks like."""
@@ -142,8 +140,6 @@ BUTTON_STYLE_SUCCESS: ButtonStyle.ValueType  # 2
 """For what is good."""
 BUTTON_STYLE_DANGER: ButtonStyle.ValueType  # 3
 """For what cannot be undone."""
-BUTTON_STYLE_LINK: ButtonStyle.ValueType  # 4
-"""As a link."""
 Global___ButtonStyle: _TypeAlias = ButtonStyle  # noqa: Y015
 
 class _JoinDecision:
@@ -246,7 +242,7 @@ class OutgoingMessage(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
-    KEYBOARD_FIELD_NUMBER: _builtins.int
+    INLINE_KEYBOARD_FIELD_NUMBER: _builtins.int
     REPLY_KEYBOARD_FIELD_NUMBER: _builtins.int
     REMOVE_KEYBOARD_FIELD_NUMBER: _builtins.int
     FORCE_REPLY_FIELD_NUMBER: _builtins.int
@@ -254,9 +250,9 @@ class OutgoingMessage(_message.Message):
     MEDIA_FIELD_NUMBER: _builtins.int
     ALBUM_FIELD_NUMBER: _builtins.int
     REPLY_TO_MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    SILENT_FIELD_NUMBER: _builtins.int
+    DISABLE_NOTIFICATION_FIELD_NUMBER: _builtins.int
     PROTECT_CONTENT_FIELD_NUMBER: _builtins.int
-    LINK_PREVIEW_FIELD_NUMBER: _builtins.int
+    LINK_PREVIEW_OPTIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text, or the caption of the media.
 
@@ -287,12 +283,12 @@ class OutgoingMessage(_message.Message):
 
     Where that is gone, the message is sent all the same.
     """
-    silent: _builtins.bool
+    disable_notification: _builtins.bool
     """True: without a sound."""
     protect_content: _builtins.bool
     """True: cannot be forwarded or saved."""
     @_builtins.property
-    def keyboard(self) -> Global___InlineKeyboard:
+    def inline_keyboard(self) -> Global___InlineKeyboard:
         """Buttons under the message."""
 
     @_builtins.property
@@ -312,7 +308,7 @@ class OutgoingMessage(_message.Message):
         """
 
     @_builtins.property
-    def link_preview(self) -> Global___LinkPreview:
+    def link_preview_options(self) -> Global___LinkPreviewOptions:
         """How a link in the text is previewed. Unset: as Telegram does it."""
 
     def __init__(
@@ -320,7 +316,7 @@ class OutgoingMessage(_message.Message):
         *,
         text: _builtins.str = ...,
         format: Global___TextFormat.ValueType = ...,
-        keyboard: Global___InlineKeyboard | None = ...,
+        inline_keyboard: Global___InlineKeyboard | None = ...,
         reply_keyboard: Global___ReplyKeyboard | None = ...,
         remove_keyboard: _builtins.bool = ...,
         force_reply: Global___ForceReply | None = ...,
@@ -328,53 +324,53 @@ class OutgoingMessage(_message.Message):
         media: _abc.Iterable[Global___Media] | None = ...,
         album: _builtins.bool = ...,
         reply_to_message_id: _builtins.int = ...,
-        silent: _builtins.bool = ...,
+        disable_notification: _builtins.bool = ...,
         protect_content: _builtins.bool = ...,
-        link_preview: Global___LinkPreview | None = ...,
+        link_preview_options: Global___LinkPreviewOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["force_reply", b"force_reply", "keyboard", b"keyboard", "link_preview", b"link_preview", "markup", b"markup", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["force_reply", b"force_reply", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["album", b"album", "edit", b"edit", "force_reply", b"force_reply", "format", b"format", "keyboard", b"keyboard", "link_preview", b"link_preview", "markup", b"markup", "media", b"media", "protect_content", b"protect_content", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id", "silent", b"silent", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["album", b"album", "disable_notification", b"disable_notification", "edit", b"edit", "force_reply", b"force_reply", "format", b"format", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "media", b"media", "protect_content", b"protect_content", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["keyboard", "reply_keyboard", "remove_keyboard", "force_reply"]  # noqa: Y015
+    _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["inline_keyboard", "reply_keyboard", "remove_keyboard", "force_reply"]  # noqa: Y015
     _WhichOneofArgType_markup: _TypeAlias = _typing.Literal["markup", b"markup"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_markup) -> _WhichOneofReturnType_markup | None: ...
 
 Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015
 
 @_typing.final
-class LinkPreview(_message.Message):
+class LinkPreviewOptions(_message.Message):
     """How a link in a text is previewed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DISABLED_FIELD_NUMBER: _builtins.int
+    IS_DISABLED_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
-    ABOVE_TEXT_FIELD_NUMBER: _builtins.int
-    disabled: _builtins.bool
+    SHOW_ABOVE_TEXT_FIELD_NUMBER: _builtins.int
+    is_disabled: _builtins.bool
     """True: not at all."""
     url: _builtins.str
     """The link that is previewed. Empty: the first one in the text."""
     size: Global___LinkPreviewSize.ValueType
     """How large."""
-    above_text: _builtins.bool
+    show_above_text: _builtins.bool
     """True: above the text."""
     def __init__(
         self,
         *,
-        disabled: _builtins.bool = ...,
+        is_disabled: _builtins.bool = ...,
         url: _builtins.str = ...,
         size: Global___LinkPreviewSize.ValueType = ...,
-        above_text: _builtins.bool = ...,
+        show_above_text: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["above_text", b"above_text", "disabled", b"disabled", "size", b"size", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_disabled", b"is_disabled", "show_above_text", b"show_above_text", "size", b"size", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LinkPreview: _TypeAlias = LinkPreview  # noqa: Y015
+Global___LinkPreviewOptions: _TypeAlias = LinkPreviewOptions  # noqa: Y015
 
 @_typing.final
 class Media(_message.Message):
@@ -382,11 +378,11 @@ class Media(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    KIND_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     FILE_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
-    kind: Global___MediaKind.ValueType
+    type: Global___MediaType.ValueType
     """What it is shown as."""
     file_id: _builtins.str
     """A file that is on Telegram's servers already, by its id. Valid for this bot only."""
@@ -403,14 +399,14 @@ class Media(_message.Message):
     def __init__(
         self,
         *,
-        kind: Global___MediaKind.ValueType = ...,
+        type: Global___MediaType.ValueType = ...,
         file_id: _builtins.str = ...,
         url: _builtins.str = ...,
         upload: Global___Upload | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "source", b"source", "upload", b"upload", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "kind", b"kind", "source", b"source", "upload", b"upload", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "source", b"source", "type", b"type", "upload", b"upload", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["file_id", "url", "upload"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -456,13 +452,13 @@ class InlineKeyboard(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineKeyboardRow]:
         """The rows, from top to bottom. About 100 buttons in all is Telegram's limit."""
 
     def __init__(
         self,
         *,
-        rows: _abc.Iterable[Global___Row] | None = ...,
+        rows: _abc.Iterable[Global___InlineKeyboardRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -473,14 +469,14 @@ class InlineKeyboard(_message.Message):
 Global___InlineKeyboard: _TypeAlias = InlineKeyboard  # noqa: Y015
 
 @_typing.final
-class Row(_message.Message):
+class InlineKeyboardRow(_message.Message):
     """A row of buttons."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BUTTONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Button]:
+    def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineKeyboardButton]:
         """The buttons, from left to right. More than 8, which is as many as Telegram shows in a
         row, go on in a new row.
         """
@@ -488,7 +484,7 @@ class Row(_message.Message):
     def __init__(
         self,
         *,
-        buttons: _abc.Iterable[Global___Button] | None = ...,
+        buttons: _abc.Iterable[Global___InlineKeyboardButton] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -496,10 +492,10 @@ class Row(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Row: _TypeAlias = Row  # noqa: Y015
+Global___InlineKeyboardRow: _TypeAlias = InlineKeyboardRow  # noqa: Y015
 
 @_typing.final
-class Button(_message.Message):
+class InlineKeyboardButton(_message.Message):
     """A button under a message."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -508,7 +504,7 @@ class Button(_message.Message):
     CALLBACK_DATA_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     WEB_APP_URL_FIELD_NUMBER: _builtins.int
-    ROUTE_FIELD_NUMBER: _builtins.int
+    CALLBACK_TARGET_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
     ICON_CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
@@ -533,7 +529,7 @@ class Button(_message.Message):
     icon_custom_emoji_id: _builtins.str
     """A custom emoji in front of the text. Empty: none."""
     @_builtins.property
-    def route(self) -> Global___RouteCall:
+    def callback_target(self) -> Global___CallbackTarget:
         """Calls an rpc with these parameters, without a text to put together."""
 
     def __init__(
@@ -543,22 +539,22 @@ class Button(_message.Message):
         callback_data: _builtins.str = ...,
         url: _builtins.str = ...,
         web_app_url: _builtins.str = ...,
-        route: Global___RouteCall | None = ...,
+        callback_target: Global___CallbackTarget | None = ...,
         style: Global___ButtonStyle.ValueType = ...,
         icon_custom_emoji_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "route", b"route", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "callback_target", b"callback_target", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "icon_custom_emoji_id", b"icon_custom_emoji_id", "route", b"route", "style", b"style", "text", b"text", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callback_data", b"callback_data", "callback_target", b"callback_target", "icon_custom_emoji_id", b"icon_custom_emoji_id", "style", b"style", "text", b"text", "url", b"url", "web_app_url", b"web_app_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["callback_data", "url", "web_app_url", "route"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["callback_data", "url", "web_app_url", "callback_target"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
-Global___Button: _TypeAlias = Button  # noqa: Y015
+Global___InlineKeyboardButton: _TypeAlias = InlineKeyboardButton  # noqa: Y015
 
 @_typing.final
-class RouteCall(_message.Message):
+class CallbackTarget(_message.Message):
     """An rpc with the values of its callback template."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -603,7 +599,7 @@ class RouteCall(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RouteCall: _TypeAlias = RouteCall  # noqa: Y015
+Global___CallbackTarget: _TypeAlias = CallbackTarget  # noqa: Y015
 
 @_typing.final
 class ReplyKeyboard(_message.Message):
@@ -612,54 +608,54 @@ class ReplyKeyboard(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROWS_FIELD_NUMBER: _builtins.int
-    PERSISTENT_FIELD_NUMBER: _builtins.int
-    ONE_TIME_FIELD_NUMBER: _builtins.int
-    PLACEHOLDER_FIELD_NUMBER: _builtins.int
+    IS_PERSISTENT_FIELD_NUMBER: _builtins.int
+    ONE_TIME_KEYBOARD_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_PLACEHOLDER_FIELD_NUMBER: _builtins.int
     SELECTIVE_FIELD_NUMBER: _builtins.int
-    persistent: _builtins.bool
+    is_persistent: _builtins.bool
     """True: stays when other keyboards could be shown."""
-    one_time: _builtins.bool
+    one_time_keyboard: _builtins.bool
     """True: goes away after one press."""
-    placeholder: _builtins.str
+    input_field_placeholder: _builtins.str
     """What stands in the empty field for text. At most 64 characters."""
     selective: _builtins.bool
     """True: only for the user who is answered. For groups."""
     @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyRow]:
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyKeyboardRow]:
         """The rows, from top to bottom."""
 
     def __init__(
         self,
         *,
-        rows: _abc.Iterable[Global___ReplyRow] | None = ...,
-        persistent: _builtins.bool = ...,
-        one_time: _builtins.bool = ...,
-        placeholder: _builtins.str = ...,
+        rows: _abc.Iterable[Global___ReplyKeyboardRow] | None = ...,
+        is_persistent: _builtins.bool = ...,
+        one_time_keyboard: _builtins.bool = ...,
+        input_field_placeholder: _builtins.str = ...,
         selective: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time", b"one_time", "persistent", b"persistent", "placeholder", b"placeholder", "rows", b"rows", "selective", b"selective"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_field_placeholder", b"input_field_placeholder", "is_persistent", b"is_persistent", "one_time_keyboard", b"one_time_keyboard", "rows", b"rows", "selective", b"selective"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplyKeyboard: _TypeAlias = ReplyKeyboard  # noqa: Y015
 
 @_typing.final
-class ReplyRow(_message.Message):
+class ReplyKeyboardRow(_message.Message):
     """A row of a reply keyboard."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BUTTONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyButton]:
+    def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyKeyboardButton]:
         """The buttons, from left to right."""
 
     def __init__(
         self,
         *,
-        buttons: _abc.Iterable[Global___ReplyButton] | None = ...,
+        buttons: _abc.Iterable[Global___ReplyKeyboardButton] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -667,10 +663,10 @@ class ReplyRow(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReplyRow: _TypeAlias = ReplyRow  # noqa: Y015
+Global___ReplyKeyboardRow: _TypeAlias = ReplyKeyboardRow  # noqa: Y015
 
 @_typing.final
-class ReplyButton(_message.Message):
+class ReplyKeyboardButton(_message.Message):
     """A button of a reply keyboard."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -707,7 +703,7 @@ class ReplyButton(_message.Message):
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
-Global___ReplyButton: _TypeAlias = ReplyButton  # noqa: Y015
+Global___ReplyKeyboardButton: _TypeAlias = ReplyKeyboardButton  # noqa: Y015
 
 @_typing.final
 class ForceReply(_message.Message):
@@ -715,21 +711,21 @@ class ForceReply(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PLACEHOLDER_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_PLACEHOLDER_FIELD_NUMBER: _builtins.int
     SELECTIVE_FIELD_NUMBER: _builtins.int
-    placeholder: _builtins.str
+    input_field_placeholder: _builtins.str
     """What stands in the empty field for text. At most 64 characters."""
     selective: _builtins.bool
     """True: only for the user who is answered. For groups."""
     def __init__(
         self,
         *,
-        placeholder: _builtins.str = ...,
+        input_field_placeholder: _builtins.str = ...,
         selective: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["placeholder", b"placeholder", "selective", b"selective"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_field_placeholder", b"input_field_placeholder", "selective", b"selective"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -743,36 +739,36 @@ class InlineAnswer(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     CACHE_SECONDS_FIELD_NUMBER: _builtins.int
-    PERSONAL_FIELD_NUMBER: _builtins.int
+    IS_PERSONAL_FIELD_NUMBER: _builtins.int
     NEXT_OFFSET_FIELD_NUMBER: _builtins.int
     cache_seconds: _builtins.int
     """For how many seconds Telegram may give the same answer. 0: not at all."""
-    personal: _builtins.bool
+    is_personal: _builtins.bool
     """True: the answer is for this user alone."""
     next_offset: _builtins.str
     """What the next query gets as offset when the user scrolls down. Empty: that was all."""
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineQueryResult]:
         """The results, best first. At most 50; more are left out."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___InlineResult] | None = ...,
+        results: _abc.Iterable[Global___InlineQueryResult] | None = ...,
         cache_seconds: _builtins.int = ...,
-        personal: _builtins.bool = ...,
+        is_personal: _builtins.bool = ...,
         next_offset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_seconds", b"cache_seconds", "next_offset", b"next_offset", "personal", b"personal", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_seconds", b"cache_seconds", "is_personal", b"is_personal", "next_offset", b"next_offset", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InlineAnswer: _TypeAlias = InlineAnswer  # noqa: Y015
 
 @_typing.final
-class InlineResult(_message.Message):
+class InlineQueryResult(_message.Message):
     """A result of an inline query."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -812,7 +808,7 @@ class InlineResult(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___InlineResult: _TypeAlias = InlineResult  # noqa: Y015
+Global___InlineQueryResult: _TypeAlias = InlineQueryResult  # noqa: Y015
 
 @_typing.final
 class PreCheckoutAnswer(_message.Message):

@@ -26,61 +26,61 @@ from botgateway.chat.v1 import context_pb2 as botgateway_dot_chat_dot_v1_dot_con
 from botgateway.chat.v1 import message_pb2 as botgateway_dot_chat_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/chat/v1/update.proto\x12\x12\x62otgateway.chat.v1\x1a botgateway/chat/v1/context.proto\x1a botgateway/chat/v1/message.proto\"9\n\nUpdateJson\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\x12\x0f\n\x07message\x18\x03 \x01(\x0c\"\xb9\x01\n\rCallbackQuery\x12\x19\n\x11\x63\x61llback_query_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\t\x12\x34\n\x07message\x18\x03 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\x12\x19\n\x11inline_message_id\x18\x04 \x01(\t\x12\x17\n\x0fgame_short_name\x18\x05 \x01(\t\x12\x15\n\rchat_instance\x18\x06 \x01(\t\"q\n\x12\x42usinessConnection\x12\x1e\n\x16\x62usiness_connection_id\x18\x01 \x01(\t\x12\x14\n\x0cuser_chat_id\x18\x02 \x01(\x03\x12\x12\n\nis_enabled\x18\x03 \x01(\x08\x12\x11\n\tcan_reply\x18\x04 \x01(\x08\"/\n\nWebAppData\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x13\n\x0b\x62utton_text\x18\x02 \x01(\t\"P\n\x0bUsersShared\x12\x12\n\nrequest_id\x18\x01 \x01(\x05\x12-\n\x05users\x18\x02 \x03(\x0b\x32\x1e.botgateway.chat.v1.SharedUser\"_\n\nSharedUser\x12\x18\n\x10telegram_user_id\x18\x01 \x01(\x03\x12\x12\n\nfirst_name\x18\x02 \x01(\t\x12\x11\n\tlast_name\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\"R\n\nChatShared\x12\x12\n\nrequest_id\x18\x01 \x01(\x05\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\x03\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\";\n\x0eNewChatMembers\x12)\n\x07members\x18\x01 \x03(\x0b\x32\x18.botgateway.chat.v1.User\":\n\x0eLeftChatMember\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.User\"\x1d\n\x0cNewChatTitle\x12\r\n\x05title\x18\x01 \x01(\t\"G\n\rPinnedMessage\x12\x36\n\x07message\x18\x01 \x01(\x0b\x32%.botgateway.chat.v1.ReferencedMessage\" \n\rChatMigration\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\x03\"^\n\x12WriteAccessAllowed\x12\x14\n\x0c\x66rom_request\x18\x01 \x01(\x08\x12\x14\n\x0cweb_app_name\x18\x02 \x01(\t\x12\x1c\n\x14\x66rom_attachment_menu\x18\x03 \x01(\x08\"S\n\x11\x46orumTopicCreated\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nicon_color\x18\x02 \x01(\x05\x12\x1c\n\x14icon_custom_emoji_id\x18\x03 \x01(\t\"\x89\x01\n\x17ProximityAlertTriggered\x12*\n\x08traveler\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12)\n\x07watcher\x18\x02 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12\x17\n\x0f\x64istance_meters\x18\x03 \x01(\x05\"%\n\x0e\x43hatBoostAdded\x12\x13\n\x0b\x62oost_count\x18\x01 \x01(\x05\"\x8f\x01\n\x0fMessageReaction\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x33\n\rold_reactions\x18\x02 \x03(\x0b\x32\x1c.botgateway.chat.v1.Reaction\x12\x33\n\rnew_reactions\x18\x03 \x03(\x0b\x32\x1c.botgateway.chat.v1.Reaction\"N\n\x08Reaction\x12\x0f\n\x05\x65moji\x18\x01 \x01(\tH\x00\x12\x19\n\x0f\x63ustom_emoji_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04paid\x18\x03 \x01(\x08H\x00\x42\x06\n\x04kind\"1\n\nPollAnswer\x12\x0f\n\x07poll_id\x18\x01 \x01(\t\x12\x12\n\noption_ids\x18\x02 \x03(\x05\"\x88\x01\n\x0bInlineQuery\x12\x17\n\x0finline_query_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\t\x12\x11\n\tchat_type\x18\x04 \x01(\t\x12.\n\x08location\x18\x05 \x01(\x0b\x32\x1c.botgateway.chat.v1.Location\"Q\n\x12\x43hosenInlineResult\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x19\n\x11inline_message_id\x18\x03 \x01(\t\"\xc1\x01\n\x10PreCheckoutQuery\x12\x1d\n\x15pre_checkout_query_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x03 \x01(\x03\x12\x17\n\x0finvoice_payload\x18\x04 \x01(\t\x12\x1a\n\x12shipping_option_id\x18\x05 \x01(\t\x12\x31\n\norder_info\x18\x06 \x01(\x0b\x32\x1d.botgateway.chat.v1.OrderInfo\"\x82\x01\n\rShippingQuery\x12\x19\n\x11shipping_query_id\x18\x01 \x01(\t\x12\x17\n\x0finvoice_payload\x18\x02 \x01(\t\x12=\n\x10shipping_address\x18\x03 \x01(\x0b\x32#.botgateway.chat.v1.ShippingAddress\"_\n\x0bJoinRequest\x12\x0b\n\x03\x62io\x18\x01 \x01(\t\x12\x14\n\x0cuser_chat_id\x18\x02 \x01(\x03\x12\x18\n\x10invite_link_name\x18\x03 \x01(\t\x12\x13\n\x0binvite_link\x18\x04 \x01(\t\"N\n\nMembership\x12\x18\n\x10telegram_user_id\x18\x01 \x01(\x03\x12\x12\n\nold_status\x18\x02 \x01(\t\x12\x12\n\nnew_status\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/chat/v1/update.proto\x12\x12\x62otgateway.chat.v1\x1a botgateway/chat/v1/context.proto\x1a botgateway/chat/v1/message.proto\"D\n\tRawUpdate\x12\x13\n\x0bupdate_type\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\x12\x14\n\x0cmessage_json\x18\x03 \x01(\x0c\"\xb9\x01\n\rCallbackQuery\x12\x19\n\x11\x63\x61llback_query_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\t\x12\x34\n\x07message\x18\x03 \x01(\x0b\x32#.botgateway.chat.v1.IncomingMessage\x12\x19\n\x11inline_message_id\x18\x04 \x01(\t\x12\x17\n\x0fgame_short_name\x18\x05 \x01(\t\x12\x15\n\rchat_instance\x18\x06 \x01(\t\"q\n\x12\x42usinessConnection\x12\x1e\n\x16\x62usiness_connection_id\x18\x01 \x01(\t\x12\x14\n\x0cuser_chat_id\x18\x02 \x01(\x03\x12\x12\n\nis_enabled\x18\x03 \x01(\x08\x12\x11\n\tcan_reply\x18\x04 \x01(\x08\"/\n\nWebAppData\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x13\n\x0b\x62utton_text\x18\x02 \x01(\t\"P\n\x0bUsersShared\x12\x12\n\nrequest_id\x18\x01 \x01(\x05\x12-\n\x05users\x18\x02 \x03(\x0b\x32\x1e.botgateway.chat.v1.SharedUser\"_\n\nSharedUser\x12\x18\n\x10telegram_user_id\x18\x01 \x01(\x03\x12\x12\n\nfirst_name\x18\x02 \x01(\t\x12\x11\n\tlast_name\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\"R\n\nChatShared\x12\x12\n\nrequest_id\x18\x01 \x01(\x05\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\x03\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\";\n\x0eNewChatMembers\x12)\n\x07members\x18\x01 \x03(\x0b\x32\x18.botgateway.chat.v1.User\":\n\x0eLeftChatMember\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.User\"\x1d\n\x0cNewChatTitle\x12\r\n\x05title\x18\x01 \x01(\t\"G\n\rPinnedMessage\x12\x36\n\x07message\x18\x01 \x01(\x0b\x32%.botgateway.chat.v1.ReferencedMessage\" \n\rChatMigration\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\x03\"^\n\x12WriteAccessAllowed\x12\x14\n\x0c\x66rom_request\x18\x01 \x01(\x08\x12\x14\n\x0cweb_app_name\x18\x02 \x01(\t\x12\x1c\n\x14\x66rom_attachment_menu\x18\x03 \x01(\x08\"S\n\x11\x46orumTopicCreated\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nicon_color\x18\x02 \x01(\x05\x12\x1c\n\x14icon_custom_emoji_id\x18\x03 \x01(\t\"\x89\x01\n\x17ProximityAlertTriggered\x12*\n\x08traveler\x18\x01 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12)\n\x07watcher\x18\x02 \x01(\x0b\x32\x18.botgateway.chat.v1.User\x12\x17\n\x0f\x64istance_meters\x18\x03 \x01(\x05\"%\n\x0e\x43hatBoostAdded\x12\x13\n\x0b\x62oost_count\x18\x01 \x01(\x05\"\x95\x01\n\x15MessageReactionUpdate\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x33\n\rold_reactions\x18\x02 \x03(\x0b\x32\x1c.botgateway.chat.v1.Reaction\x12\x33\n\rnew_reactions\x18\x03 \x03(\x0b\x32\x1c.botgateway.chat.v1.Reaction\"N\n\x08Reaction\x12\x0f\n\x05\x65moji\x18\x01 \x01(\tH\x00\x12\x19\n\x0f\x63ustom_emoji_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x04paid\x18\x03 \x01(\x08H\x00\x42\x06\n\x04type\"1\n\nPollAnswer\x12\x0f\n\x07poll_id\x18\x01 \x01(\t\x12\x12\n\noption_ids\x18\x02 \x03(\x05\"\x88\x01\n\x0bInlineQuery\x12\x17\n\x0finline_query_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\t\x12\x11\n\tchat_type\x18\x04 \x01(\t\x12.\n\x08location\x18\x05 \x01(\x0b\x32\x1c.botgateway.chat.v1.Location\"Q\n\x12\x43hosenInlineResult\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x19\n\x11inline_message_id\x18\x03 \x01(\t\"\xc1\x01\n\x10PreCheckoutQuery\x12\x1d\n\x15pre_checkout_query_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0ctotal_amount\x18\x03 \x01(\x03\x12\x17\n\x0finvoice_payload\x18\x04 \x01(\t\x12\x1a\n\x12shipping_option_id\x18\x05 \x01(\t\x12\x31\n\norder_info\x18\x06 \x01(\x0b\x32\x1d.botgateway.chat.v1.OrderInfo\"\x82\x01\n\rShippingQuery\x12\x19\n\x11shipping_query_id\x18\x01 \x01(\t\x12\x17\n\x0finvoice_payload\x18\x02 \x01(\t\x12=\n\x10shipping_address\x18\x03 \x01(\x0b\x32#.botgateway.chat.v1.ShippingAddress\"c\n\x0f\x43hatJoinRequest\x12\x0b\n\x03\x62io\x18\x01 \x01(\t\x12\x14\n\x0cuser_chat_id\x18\x02 \x01(\x03\x12\x18\n\x10invite_link_name\x18\x03 \x01(\t\x12\x13\n\x0binvite_link\x18\x04 \x01(\t\"T\n\x10\x43hatMemberUpdate\x12\x18\n\x10telegram_user_id\x18\x01 \x01(\x03\x12\x12\n\nold_status\x18\x02 \x01(\t\x12\x12\n\nnew_status\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.chat.v1.update_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPDATEJSON']._serialized_start=123
-  _globals['_UPDATEJSON']._serialized_end=180
-  _globals['_CALLBACKQUERY']._serialized_start=183
-  _globals['_CALLBACKQUERY']._serialized_end=368
-  _globals['_BUSINESSCONNECTION']._serialized_start=370
-  _globals['_BUSINESSCONNECTION']._serialized_end=483
-  _globals['_WEBAPPDATA']._serialized_start=485
-  _globals['_WEBAPPDATA']._serialized_end=532
-  _globals['_USERSSHARED']._serialized_start=534
-  _globals['_USERSSHARED']._serialized_end=614
-  _globals['_SHAREDUSER']._serialized_start=616
-  _globals['_SHAREDUSER']._serialized_end=711
-  _globals['_CHATSHARED']._serialized_start=713
-  _globals['_CHATSHARED']._serialized_end=795
-  _globals['_NEWCHATMEMBERS']._serialized_start=797
-  _globals['_NEWCHATMEMBERS']._serialized_end=856
-  _globals['_LEFTCHATMEMBER']._serialized_start=858
-  _globals['_LEFTCHATMEMBER']._serialized_end=916
-  _globals['_NEWCHATTITLE']._serialized_start=918
-  _globals['_NEWCHATTITLE']._serialized_end=947
-  _globals['_PINNEDMESSAGE']._serialized_start=949
-  _globals['_PINNEDMESSAGE']._serialized_end=1020
-  _globals['_CHATMIGRATION']._serialized_start=1022
-  _globals['_CHATMIGRATION']._serialized_end=1054
-  _globals['_WRITEACCESSALLOWED']._serialized_start=1056
-  _globals['_WRITEACCESSALLOWED']._serialized_end=1150
-  _globals['_FORUMTOPICCREATED']._serialized_start=1152
-  _globals['_FORUMTOPICCREATED']._serialized_end=1235
-  _globals['_PROXIMITYALERTTRIGGERED']._serialized_start=1238
-  _globals['_PROXIMITYALERTTRIGGERED']._serialized_end=1375
-  _globals['_CHATBOOSTADDED']._serialized_start=1377
-  _globals['_CHATBOOSTADDED']._serialized_end=1414
-  _globals['_MESSAGEREACTION']._serialized_start=1417
-  _globals['_MESSAGEREACTION']._serialized_end=1560
-  _globals['_REACTION']._serialized_start=1562
-  _globals['_REACTION']._serialized_end=1640
-  _globals['_POLLANSWER']._serialized_start=1642
-  _globals['_POLLANSWER']._serialized_end=1691
-  _globals['_INLINEQUERY']._serialized_start=1694
-  _globals['_INLINEQUERY']._serialized_end=1830
-  _globals['_CHOSENINLINERESULT']._serialized_start=1832
-  _globals['_CHOSENINLINERESULT']._serialized_end=1913
-  _globals['_PRECHECKOUTQUERY']._serialized_start=1916
-  _globals['_PRECHECKOUTQUERY']._serialized_end=2109
-  _globals['_SHIPPINGQUERY']._serialized_start=2112
-  _globals['_SHIPPINGQUERY']._serialized_end=2242
-  _globals['_JOINREQUEST']._serialized_start=2244
-  _globals['_JOINREQUEST']._serialized_end=2339
-  _globals['_MEMBERSHIP']._serialized_start=2341
-  _globals['_MEMBERSHIP']._serialized_end=2419
+  _globals['_RAWUPDATE']._serialized_start=123
+  _globals['_RAWUPDATE']._serialized_end=191
+  _globals['_CALLBACKQUERY']._serialized_start=194
+  _globals['_CALLBACKQUERY']._serialized_end=379
+  _globals['_BUSINESSCONNECTION']._serialized_start=381
+  _globals['_BUSINESSCONNECTION']._serialized_end=494
+  _globals['_WEBAPPDATA']._serialized_start=496
+  _globals['_WEBAPPDATA']._serialized_end=543
+  _globals['_USERSSHARED']._serialized_start=545
+  _globals['_USERSSHARED']._serialized_end=625
+  _globals['_SHAREDUSER']._serialized_start=627
+  _globals['_SHAREDUSER']._serialized_end=722
+  _globals['_CHATSHARED']._serialized_start=724
+  _globals['_CHATSHARED']._serialized_end=806
+  _globals['_NEWCHATMEMBERS']._serialized_start=808
+  _globals['_NEWCHATMEMBERS']._serialized_end=867
+  _globals['_LEFTCHATMEMBER']._serialized_start=869
+  _globals['_LEFTCHATMEMBER']._serialized_end=927
+  _globals['_NEWCHATTITLE']._serialized_start=929
+  _globals['_NEWCHATTITLE']._serialized_end=958
+  _globals['_PINNEDMESSAGE']._serialized_start=960
+  _globals['_PINNEDMESSAGE']._serialized_end=1031
+  _globals['_CHATMIGRATION']._serialized_start=1033
+  _globals['_CHATMIGRATION']._serialized_end=1065
+  _globals['_WRITEACCESSALLOWED']._serialized_start=1067
+  _globals['_WRITEACCESSALLOWED']._serialized_end=1161
+  _globals['_FORUMTOPICCREATED']._serialized_start=1163
+  _globals['_FORUMTOPICCREATED']._serialized_end=1246
+  _globals['_PROXIMITYALERTTRIGGERED']._serialized_start=1249
+  _globals['_PROXIMITYALERTTRIGGERED']._serialized_end=1386
+  _globals['_CHATBOOSTADDED']._serialized_start=1388
+  _globals['_CHATBOOSTADDED']._serialized_end=1425
+  _globals['_MESSAGEREACTIONUPDATE']._serialized_start=1428
+  _globals['_MESSAGEREACTIONUPDATE']._serialized_end=1577
+  _globals['_REACTION']._serialized_start=1579
+  _globals['_REACTION']._serialized_end=1657
+  _globals['_POLLANSWER']._serialized_start=1659
+  _globals['_POLLANSWER']._serialized_end=1708
+  _globals['_INLINEQUERY']._serialized_start=1711
+  _globals['_INLINEQUERY']._serialized_end=1847
+  _globals['_CHOSENINLINERESULT']._serialized_start=1849
+  _globals['_CHOSENINLINERESULT']._serialized_end=1930
+  _globals['_PRECHECKOUTQUERY']._serialized_start=1933
+  _globals['_PRECHECKOUTQUERY']._serialized_end=2126
+  _globals['_SHIPPINGQUERY']._serialized_start=2129
+  _globals['_SHIPPINGQUERY']._serialized_end=2259
+  _globals['_CHATJOINREQUEST']._serialized_start=2261
+  _globals['_CHATJOINREQUEST']._serialized_end=2360
+  _globals['_CHATMEMBERUPDATE']._serialized_start=2362
+  _globals['_CHATMEMBERUPDATE']._serialized_end=2446
 # @@protoc_insertion_point(module_scope)

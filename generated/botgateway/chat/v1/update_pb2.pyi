@@ -21,8 +21,8 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class UpdateJson(_message.Message):
-    """Pressed buttons, and updates that are no messages. A route with the trigger `update`
+class RawUpdate(_message.Message):
+    """Pressed buttons, and updates that are no messages. A route with the trigger `update_type`
     gets the type that belongs to its kind.
 
     Any update as Telegram sent it, for kinds that have no type and for what the types leave out.
@@ -32,10 +32,10 @@ class UpdateJson(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    KIND_FIELD_NUMBER: _builtins.int
+    UPDATE_TYPE_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
+    MESSAGE_JSON_FIELD_NUMBER: _builtins.int
+    update_type: _builtins.str
     """Telegram's name of the kind, such as "message", "callback_query" or "chat_boost".
 
     For a route that names a content of messages it is that name, such as "web_app_data".
@@ -46,7 +46,7 @@ class UpdateJson(_message.Message):
     An object for every kind of update. Contents of messages may be other values: a string
     for "new_chat_title", true for "delete_chat_photo", an array for "new_chat_members".
     """
-    message: _builtins.bytes
+    message_json: _builtins.bytes
     """The whole message that such a content came in: a JSON object in UTF-8, as it came.
 
     Empty where `json` is not the content of a message.
@@ -54,17 +54,17 @@ class UpdateJson(_message.Message):
     def __init__(
         self,
         *,
-        kind: _builtins.str = ...,
+        update_type: _builtins.str = ...,
         json: _builtins.bytes = ...,
-        message: _builtins.bytes = ...,
+        message_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "kind", b"kind", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "message_json", b"message_json", "update_type", b"update_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UpdateJson: _TypeAlias = UpdateJson  # noqa: Y015
+Global___RawUpdate: _TypeAlias = RawUpdate  # noqa: Y015
 
 @_typing.final
 class CallbackQuery(_message.Message):
@@ -94,7 +94,7 @@ class CallbackQuery(_message.Message):
     """The game whose button was pressed. Empty: the button has data.
 
     Such a press has no data that a callback route could fit: it is served by the route
-    with `update: "game_short_name"`.
+    with `update_type: "game_short_name"`.
     """
     chat_instance: _builtins.str
     """The chat with the message, in a form that stays the same for it. For scores of games."""
@@ -530,7 +530,7 @@ class ChatBoostAdded(_message.Message):
 Global___ChatBoostAdded: _TypeAlias = ChatBoostAdded  # noqa: Y015
 
 @_typing.final
-class MessageReaction(_message.Message):
+class MessageReactionUpdate(_message.Message):
     """message_reaction: somebody changed the reactions to a message.
 
     Telegram sends it only to administrators who asked for it in allowed_updates.
@@ -564,7 +564,7 @@ class MessageReaction(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MessageReaction: _TypeAlias = MessageReaction  # noqa: Y015
+Global___MessageReactionUpdate: _TypeAlias = MessageReactionUpdate  # noqa: Y015
 
 @_typing.final
 class Reaction(_message.Message):
@@ -588,13 +588,13 @@ class Reaction(_message.Message):
         custom_emoji_id: _builtins.str = ...,
         paid: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["custom_emoji_id", b"custom_emoji_id", "emoji", b"emoji", "kind", b"kind", "paid", b"paid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["custom_emoji_id", b"custom_emoji_id", "emoji", b"emoji", "paid", b"paid", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_emoji_id", b"custom_emoji_id", "emoji", b"emoji", "kind", b"kind", "paid", b"paid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_emoji_id", b"custom_emoji_id", "emoji", b"emoji", "paid", b"paid", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["emoji", "custom_emoji_id", "paid"]  # noqa: Y015
-    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+    _WhichOneofReturnType_type: _TypeAlias = _typing.Literal["emoji", "custom_emoji_id", "paid"]  # noqa: Y015
+    _WhichOneofArgType_type: _TypeAlias = _typing.Literal["type", b"type"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_type) -> _WhichOneofReturnType_type | None: ...
 
 Global___Reaction: _TypeAlias = Reaction  # noqa: Y015
 
@@ -783,7 +783,7 @@ class ShippingQuery(_message.Message):
 Global___ShippingQuery: _TypeAlias = ShippingQuery  # noqa: Y015
 
 @_typing.final
-class JoinRequest(_message.Message):
+class ChatJoinRequest(_message.Message):
     """chat_join_request: a user asks to join a chat.
 
     Answered by Reply.join_decision; without one the administrators decide.
@@ -817,10 +817,10 @@ class JoinRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___JoinRequest: _TypeAlias = JoinRequest  # noqa: Y015
+Global___ChatJoinRequest: _TypeAlias = ChatJoinRequest  # noqa: Y015
 
 @_typing.final
-class Membership(_message.Message):
+class ChatMemberUpdate(_message.Message):
     """my_chat_member and chat_member: somebody's place in a chat changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -847,4 +847,4 @@ class Membership(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Membership: _TypeAlias = Membership  # noqa: Y015
+Global___ChatMemberUpdate: _TypeAlias = ChatMemberUpdate  # noqa: Y015

@@ -44,9 +44,9 @@ class Route(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
-    UPDATE_FIELD_NUMBER: _builtins.int
+    UPDATE_TYPE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
-    NO_TYPING_FIELD_NUMBER: _builtins.int
+    DISABLE_TYPING_INDICATOR_FIELD_NUMBER: _builtins.int
     SIGNED_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """A bot command with the variables that take its arguments.
@@ -91,7 +91,7 @@ class Route(_message.Message):
     Asked once per session. The response has a string field named
     internal_user_id and needs no reply. At most one rpc may serve sessions.
     """
-    update: _builtins.str
+    update_type: _builtins.str
     """Telegram's name of a kind of update, such as "poll_answer" or "chat_boost", or of a
     content of messages, such as "web_app_data" or "new_chat_members".
 
@@ -107,7 +107,7 @@ class Route(_message.Message):
 
     The request has at most one field each of type IncomingMessage, for kinds that
     are messages; of the type in botgateway.chat.v1 that belongs to the kind, such as
-    InlineQuery or WebAppData; and of type UpdateJson, which takes any kind as Telegram
+    InlineQuery or WebAppData; and of type RawUpdate, which takes any kind as Telegram
     sent it.
     """
     description: _builtins.str
@@ -116,7 +116,7 @@ class Route(_message.Message):
     At most 256 characters, which is Telegram's limit. An empty one keeps the
     command out of both.
     """
-    no_typing: _builtins.bool
+    disable_typing_indicator: _builtins.bool
     """True: the user is not shown that the bot is typing while the rpc takes long."""
     signed: _builtins.bool
     """True, with the trigger `callback`: only presses of buttons that the gateway has signed.
@@ -138,16 +138,16 @@ class Route(_message.Message):
         text: _builtins.bool = ...,
         event: _event_pb2.Event.ValueType = ...,
         session: _builtins.bool = ...,
-        update: _builtins.str = ...,
+        update_type: _builtins.str = ...,
         description: _builtins.str = ...,
-        no_typing: _builtins.bool = ...,
+        disable_typing_indicator: _builtins.bool = ...,
         signed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "event", b"event", "session", b"session", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "event", b"event", "no_typing", b"no_typing", "session", b"session", "signed", b"signed", "text", b"text", "trigger", b"trigger", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "command", b"command", "description", b"description", "disable_typing_indicator", b"disable_typing_indicator", "event", b"event", "session", b"session", "signed", b"signed", "text", b"text", "trigger", b"trigger", "update_type", b"update_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update"]  # noqa: Y015
+    _WhichOneofReturnType_trigger: _TypeAlias = _typing.Literal["command", "callback", "text", "event", "session", "update_type"]  # noqa: Y015
     _WhichOneofArgType_trigger: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_trigger) -> _WhichOneofReturnType_trigger | None: ...
 
