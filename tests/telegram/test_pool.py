@@ -509,6 +509,30 @@ class TestTurns:
             outcomes = await asyncio.gather(outcome(pool), outcome(pool))
             assert list(outcomes) == [ResponseLost, RequestNotSent]
 
+    async def test_the_wait_for_a_connection_takes_no_time_from_the_request(
+        self,
+    ) -> None:
+        """A request that is given up early may be executed, and is lost."""
+        loop = asyncio.get_running_loop()
+        answered_at = 0.0
+
+        async def talk(line: Line) -> None:
+            nonlocal answered_at
+            await line.read()
+            await asyncio.sleep(0.5)
+            answered_at = loop.time()
+            await line.say(OK)
+            await line.reader.read()
+
+        async with (
+            serving(talk) as server,
+            pool_of(server.url, max_requests=1, request_timeout=2) as pool,
+        ):
+            outcomes = await asyncio.gather(outcome(pool), outcome(pool))
+            assert list(outcomes) == [(200, "", b"{}"), ResponseLost]
+            assert loop.time() >= answered_at + 2
+        assert len(server.lines) == 1
+
 
 class TestEnds:
     """Deadlines, cancellation, and the end of the pool."""

@@ -39,8 +39,8 @@ class ConnectionPool:
     Args:
         url: the URL, with a trailing slash.
         max_requests: the maximum number of simultaneous requests.
-        request_timeout: seconds that a request may take, including the wait for a
-            connection.
+        request_timeout: seconds that a request may wait for a connection, and that it
+            may take once it has one.
         connect_timeout: seconds that opening a connection may take.
         idle_timeout: seconds after which an unused connection is closed.
     """
@@ -110,6 +110,8 @@ class ConnectionPool:
         await self._slots.acquire()
         try:
             connection = self._take_idle() or await self._connect(deadline)
+            # A new deadline: a request that is given up early may be executed.
+            deadline = self._loop.time() + self._request_timeout
             try:
                 return await connection.send(request, deadline)
             finally:
