@@ -1,11 +1,13 @@
 """Processes that are kept running, with small ones in the gateway's place."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -194,8 +196,13 @@ async def test_one_that_hangs_is_replaced(
     await asyncio.wait_for(asyncio.gather(running, watching), LIMIT)
 
 
-async def test_one_that_cannot_start_ends_all(file: Path) -> None:
-    """What keeps one from starting keeps the others, too."""
+async def test_one_that_cannot_start_ends_all(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """What keeps one from starting keeps the others, too, after however long."""
+    a_minute = itertools.count(step=60)
+    clock = SimpleNamespace(monotonic=lambda: next(a_minute))
+    monkeypatch.setattr(supervisor, "time", clock)
     workers = workers_of(POLITE, UNABLE, file=file)
     assert await asyncio.wait_for(workers.run(), LIMIT) == 2
     assert workers.restarts == [0, 0]
