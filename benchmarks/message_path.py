@@ -8,8 +8,8 @@ API takes it. Counted are the functions of the package `gateway` that are called
 calls, and the classes and modules of the functions; the sandbox is left out. Everything
 is counted, whichever task it runs in: a coroutine is called whenever it is resumed.
 
-The message is sent several times, and a function counts if most recordings have it, so
-that a timer that ends at the same time does not. The gateway is started like any
+The message is sent several times, and a function counts if it is in more than three
+quarters of the recordings, so that a timer that ends at the same time does not. The gateway is started like any
 other, so `--checkout` can name an older one, whose modules have other names.
 """
 
@@ -35,7 +35,7 @@ from benchmarks.tables import print_table
 RECORDER = ROOT / "benchmarks" / "call_recorder.py"
 STORES = ["memory", "redis"]
 USER = 3_000_000_000
-WARM_UP, RECORDINGS = 20, 9
+WARM_UP, RECORDINGS = 20, 15
 COMMIT_SECONDS = 0.15
 """How long a recording lasts after the reply: the commit comes last."""
 
@@ -89,10 +89,10 @@ class MessagePath(NamedTuple):
 
 
 def summarize(recordings: list[Recording]) -> MessagePath:
-    """Keep what is in most of the recordings."""
+    """Keep what is in more than three quarters of the recordings."""
     # It keeps the order of the first calls.
     seen = Counter(function for each in recordings for function in each)
-    functions = [each for each in seen if seen[each] * 2 > len(recordings)]
+    functions = [each for each in seen if seen[each] * 4 > len(recordings) * 3]
     kept = set(functions)
     calls = [
         sum(count for function, count in each.items() if function in kept)

@@ -28,6 +28,7 @@ def test_a_function_of_few_recordings_does_not_count() -> None:
     """A timer that ends during one recording is no part of the path."""
     recordings = [
         {HANDLE: 1, SEND: 3},
+        {HANDLE: 1, SEND: 3},
         {HANDLE: 1, SCAN: 1, SEND: 3},
         {HANDLE: 2, SEND: 4},
     ]
