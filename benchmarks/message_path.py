@@ -9,8 +9,9 @@ calls, and the classes and modules of the functions; the sandbox is left out. Ev
 is counted, whichever task it runs in: a coroutine is called whenever it is resumed.
 
 The message is sent several times, and a function counts if it is in more than three
-quarters of the recordings, so that a timer that ends at the same time does not. The gateway is started like any
-other, so `--checkout` can name an older one, whose modules have other names.
+quarters of the recordings, so that a timer that ends at the same time does not. The
+gateway is started like any other, so `--checkout` can name an older one, whose modules
+have other names.
 """
 
 import argparse
