@@ -51,12 +51,12 @@ class Contender(NamedTuple):
     start_seconds: float = START_SECONDS
 
 
-def _copies(name: str) -> Callable[[int], Command]:
+def _copies(name: str, *options: str) -> Callable[[int], Command]:
     """Start it several times; aiohttp shares the port (`reuse_port`)."""
 
     def command(workers: int) -> Command:
-        server = SOURCES / name / "server.py"
-        return Command((str(python_environment(name)), str(server)), workers)
+        server = str(SOURCES / name / "server.py")
+        return Command((str(python_environment(name)), server, *options), workers)
 
     return command
 
@@ -71,14 +71,14 @@ def gateway_contenders(checkout: Path, suffix: str = "") -> tuple[Contender, Con
     """Give the gateway of a checkout, with mailboxes in memory and in Redis."""
     memory = Contender(
         f"memory{suffix}",
-        f"ours, memory{suffix}",
+        f"this gateway, memory{suffix}",
         _ours,
         redis=False,
         most_workers=1,
         checkout=checkout,
     )
     redis = Contender(
-        f"redis{suffix}", f"ours, Redis{suffix}", _ours, checkout=checkout
+        f"redis{suffix}", f"this gateway, Redis{suffix}", _ours, checkout=checkout
     )
     return memory, redis
 
@@ -99,16 +99,29 @@ def _plain(workers: int) -> Command:
     return Command((python, "-m", "uvicorn", "server:app", *options))
 
 
-def _grammy(_: int) -> Command:
-    place = node_environment("grammy")
-    return Command((shutil.which("node") or "node", str(place / "server.js")))
+def _grammy(*options: str) -> Callable[[int], Command]:
+    def command(_: int) -> Command:
+        server = str(node_environment("grammy") / "server.js")
+        return Command((shutil.which("node") or "node", server, *options))
+
+    return command
 
 
 LINEUP = (
     Contender("floor", "floor", _copies("floor"), redis=False),
+    Contender(
+        "floor-uvloop",
+        "floor on uvloop",
+        _copies("floor", "--uvloop"),
+        redis=False,
+        most_workers=1,
+    ),
     *gateway_contenders(ROOT),
     Contender("aiogram", "aiogram 3", _copies("aiogram")),
-    Contender("grammy", "grammY", _grammy),
+    Contender("grammy", "grammY", _grammy()),
+    Contender(
+        "grammy-lean", "grammY, lean", _grammy("--lean"), redis=False, most_workers=1
+    ),
     Contender("ptb", "python-telegram-bot 22", _copies("ptb"), most_workers=1),
     Contender("plain", "plain design", _plain),
 )

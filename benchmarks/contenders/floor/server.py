@@ -1,14 +1,17 @@
 """The floor: what the libraries cost that any gateway in Python needs.
 
-No order, limit, session, log or metric, and nothing is kept.
+No order, limit, session, log or metric, and nothing is kept. With `--uvloop` it runs on
+uvloop's event loop instead of asyncio's.
 """
 
 import asyncio
 import hmac
 import os
+import sys
 from typing import Any
 
 import msgspec
+import uvloop
 from aiohttp import ClientSession, TCPConnector, web
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
@@ -112,6 +115,7 @@ def main() -> None:
     app.router.add_post("/webhook/telegram", floor.webhook)
     app.on_startup.append(floor.start)
     port = int(os.environ["PORT"])
+    on_uvloop = "--uvloop" in sys.argv[1:]
     web.run_app(
         app,
         host="127.0.0.1",
@@ -119,6 +123,7 @@ def main() -> None:
         reuse_port=True,
         access_log=None,
         print=None,
+        loop=uvloop.new_event_loop() if on_uvloop else None,
     )
 
 

@@ -1,4 +1,5 @@
-// grammY with the plugins that its documentation names for this job.
+// grammY with the plugins that its documentation names for this job. With `--lean` it has
+// no limiter, and sessions stay in the memory of the process: nothing is written to Redis.
 import cluster from "node:cluster";
 import http from "node:http";
 import { promisify } from "node:util";
@@ -13,6 +14,7 @@ import { Redis } from "ioredis";
 const { BOT_API, PORT, PROTO, RATE_LIMIT_REQUESTS, REDIS_URL, SECRET, SERVICES, TOKEN, WORKERS } =
   process.env;
 const SESSION_SECONDS = 86_400;
+const LEAN = process.argv.includes("--lean");
 
 function services() {
   const names = ["conversation/v1/conversation_service", "profile/v1/profile_service"];
@@ -31,16 +33,20 @@ function services() {
 }
 
 async function serve() {
-  const redis = new Redis(REDIS_URL);
   const { sendMessage, resolveUser } = services();
   const within = (seconds) => ({ deadline: Date.now() + seconds * 1000 });
   const bot = new Bot(TOKEN, { client: { apiRoot: BOT_API } });
   bot.use(sequentialize((ctx) => ctx.from?.id.toString()));
-  bot.use(limit({ timeFrame: 1000, limit: Number(RATE_LIMIT_REQUESTS), storageClient: redis }));
-  bot.use(session({
-    initial: () => ({ internalUserId: "", messages: 0 }),
-    storage: new RedisAdapter({ instance: redis, ttl: SESSION_SECONDS }),
-  }));
+  const initial = () => ({ internalUserId: "", messages: 0 });
+  if (LEAN) {
+    bot.use(session({ initial }));
+  } else {
+    const redis = new Redis(REDIS_URL);
+    const timeFrame = 1000;
+    bot.use(limit({ timeFrame, limit: Number(RATE_LIMIT_REQUESTS), storageClient: redis }));
+    const storage = new RedisAdapter({ instance: redis, ttl: SESSION_SECONDS });
+    bot.use(session({ initial, storage }));
+  }
   bot.on("message:text", async (ctx) => {
     const start = performance.now();
     const context = {

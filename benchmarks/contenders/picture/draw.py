@@ -21,7 +21,11 @@ def bars(
         [max(each) - middle for middle, each in zip(middles, rounds, strict=True)],
     ]
     colors = [
-        FLOOR if name == "floor" else OURS if name in {"memory", "redis"} else OTHERS
+        FLOOR
+        if name.startswith("floor")
+        else OURS
+        if name in {"memory", "redis"}
+        else OTHERS
         for name in names
     ]
     axes.barh(titles, middles, xerr=errors, color=colors, ecolor="#374151", capsize=2)
