@@ -4,6 +4,12 @@ from collections.abc import Callable, Iterable
 
 from benchmarks.figures import Figures, Results, Spread, ratios
 
+OURS = ("memory", "redis")
+STRICTEST = ("floor", "floor-uvloop", "grammy", "grammy-lean")
+"""Who is hardest to beat: the libraries alone, and what is cheapest without Python."""
+
+FRAMEWORKS = ("aiogram", "grammy", "ptb", "plain")
+
 _MIB = 1024 * 1024
 
 
@@ -12,11 +18,14 @@ def markdown(results: Results) -> str:
     told = results.machine
     parts = [
         "## Processor time per update, as a ratio to the floor",
-        _headline(results),
+        headline(results, list(results.loads)),
     ]
-    if rows := _workers(results):
+    for name in OURS:
+        if table := against_strictest(results, name):
+            parts += [f"## {results.titles[name]}, beside the strictest", table]
+    if table := against_one_worker(results):
         title = "## Processor time per update, as a ratio to the same with one worker"
-        parts += [title, _table(["", *results.loads], rows)]
+        parts += [title, table]
     for load in results.loads:
         parts += [f"## {load}", _load(results, load)]
     parts += ["## Memory, and users beside 200 who hang", _others(results)]
@@ -26,25 +35,55 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _headline(results: Results) -> str:
-    loads = list(results.loads)
-    names = [name for name in results.titles if name in results.loads[loads[0]]]
+def headline(results: Results, loads: list[str], workers: int | None = None) -> str:
+    """Compare everybody with the floor; those with so many workers, or all."""
     rows = [
         [results.titles[name], *(_ratio(ratios(results, load, name)) for load in loads)]
-        for name in names
+        for name in results.titles
+        if name in results.loads[loads[0]] and workers in {None, workers_of(name)}
     ]
     return _table(["", *loads], rows)
 
 
-def _workers(results: Results) -> list[list[str]]:
+def against_strictest(results: Results, name: str) -> str:
+    """Compare one of ours with those that are hardest to beat; empty without them."""
+    others = [other for other in STRICTEST if other in results.titles]
+    if name not in results.titles or not others:
+        return ""
+    rows = [
+        [results.titles[other]]
+        + [_ratio(ratios(results, load, name, to=other)) for load in results.loads]
+        for other in others
+    ]
+    return _table([f"{results.titles[name]}, as a ratio to", *results.loads], rows)
+
+
+def workers_of(name: str) -> int:
+    """Tell how many workers an entrant has."""
+    return int(name.partition(" x")[2] or 1)
+
+
+def against_redis(results: Results) -> str:
+    """Compare the frameworks with the gateway and Redis."""
+    rows = [
+        [results.titles[other]]
+        + [_ratio(ratios(results, load, other, to="redis")) for load in results.loads]
+        for other in FRAMEWORKS
+        if {other, "redis"} <= results.titles.keys()
+    ]
+    return _table(["", *results.loads], rows) if rows else ""
+
+
+def against_one_worker(results: Results) -> str:
     """Compare those with several workers with their own one, under the same loads."""
     pairs = [(name, name.partition(" x")[0]) for name in results.titles if " x" in name]
-    return [
+    rows = [
         [results.titles[name]]
         + [_ratio(ratios(results, load, name, to=one)) for load in results.loads]
         for name, one in pairs
         if one in results.titles
     ]
+    return _table(["", *results.loads], rows) if rows else ""
 
 
 def _load(results: Results, load: str) -> str:
