@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/route/v1/event.proto\x12\x13\x62otgateway.route.v1*s\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45VENT_USER_BLOCKED_BOT\x10\x01\x12\x1c\n\x18\x45VENT_USER_UNBLOCKED_BOT\x10\x02\x12\x19\n\x15\x45VENT_DELIVERY_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62otgateway/route/v1/event.proto\x12\x13\x62otgateway.route.v1*s\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45VENT_USER_BLOCKED_BOT\x10\x01\x12\x1c\n\x18\x45VENT_USER_UNBLOCKED_BOT\x10\x02\x12\x19\n\x15\x45VENT_DELIVERY_FAILED\x10\x03\x42V\n\x13\x62otgateway.route.v1B\nEventProtoP\x01Z\x1b\x62otgateway/route/v1;routev1\xaa\x02\x13\x42otGateway.Route.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'botgateway.route.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\023botgateway.route.v1B\nEventProtoP\001Z\033botgateway/route/v1;routev1\252\002\023BotGateway.Route.V1'
   _globals['_EVENT']._serialized_start=56
   _globals['_EVENT']._serialized_end=171
 # @@protoc_insertion_point(module_scope)
