@@ -17,7 +17,7 @@ from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP_COMMAND
 from gateway.services.routing.route_table import RouteTable
 from gateway.services.routing.update_types import build_payload_fields
-from gateway.services.rpc_client import RpcClient
+from gateway.services.rpc_call import Rpc, RpcCall
 
 
 class GrpcServiceRouter:
@@ -34,7 +34,7 @@ class GrpcServiceRouter:
         now: Callable[[], float] = time.time,
         signer: ButtonSigner | None = None,
     ) -> None:
-        """Create a client for every route.
+        """Prepare the rpc of every route.
 
         Args:
             table: the routes.
@@ -51,16 +51,19 @@ class GrpcServiceRouter:
         """
         self._table = table
         self._signer = signer
-        self._clients = {
-            route: RpcClient(
+        self._rpcs = {}
+        for route in table.routes:
+            channel = channels[route.service]
+            seconds = stream_timeouts if route.is_streaming else timeouts
+            self._rpcs[route] = Rpc(
                 route,
-                channels[route.service],
-                (stream_timeouts if route.is_streaming else timeouts)[route.service],
+                route.name,
+                channel.unary_unary(route.path),
+                channel.unary_stream(route.path),
+                seconds[route.service],
                 add_file_urls,
                 now,
             )
-            for route in table.routes
-        }
         self._help_call = _HelpCall(table)
 
     def route(self, update: Update) -> BoundCall | None:
@@ -93,7 +96,7 @@ class GrpcServiceRouter:
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}
-        return _RpcCall(self._clients[route], update, values)
+        return self._bind(route, update, values)
 
     def encode_callback_data(self, call: CallbackTarget) -> str:
         """Return the callback data that calls an rpc, or "" if no route matches."""
@@ -114,8 +117,7 @@ class GrpcServiceRouter:
         route = self._table.session_route
         if not route or not update.has_session:
             return ""
-        response = await self._clients[route](update, {}, "")
-        return str(getattr(response, route.result_field))
+        return str(await self._bind(route, update, {}).call(""))
 
     def _route_update(self, update: Update) -> BoundCall | None:
         if not (route := self._table.by_update.get(update.trigger_name)):
@@ -152,7 +154,7 @@ class GrpcServiceRouter:
             return None
         return self._bind(route, update, values)
 
-    def _bind(self, route: Route, update: Update, values: dict[str, Any]) -> BoundCall:
+    def _bind(self, route: Route, update: Update, values: dict[str, Any]) -> RpcCall:
         """Bind an update to the rpc of a route, with all data that its request accepts.
 
         Raises:
@@ -162,7 +164,10 @@ class GrpcServiceRouter:
             values |= build_payload_fields(
                 update, route.payload_field, route.json_field
             )
-        return _RpcCall(self._clients[route], update, values)
+        rpc = self._rpcs[route]
+        return RpcCall(
+            rpc, update, values, rpc.route_name, route.is_streaming, route.shows_typing
+        )
 
 
 class _HelpCall:
@@ -185,40 +190,3 @@ class _HelpCall:
         self, internal_user_id: str, write: Callable[[str], None]
     ) -> Reply | None:
         return await self.call(internal_user_id)
-
-
-class _RpcCall:
-    """An update bound to the rpc that handles it."""
-
-    __slots__ = ("_client", "_update", "_values")
-
-    def __init__(
-        self, client: "RpcClient", update: Update, values: dict[str, Any]
-    ) -> None:
-        self._client = client
-        self._update = update
-        self._values = values
-
-    @property
-    def route(self) -> str:
-        return self._client.route.name
-
-    @property
-    def is_streaming(self) -> bool:
-        return self._client.route.is_streaming
-
-    @property
-    def shows_typing(self) -> bool:
-        return self._client.route.shows_typing
-
-    async def call(self, internal_user_id: str) -> Reply:
-        response = await self._client(self._update, self._values, internal_user_id)
-        reply: Reply = getattr(response, self._client.route.result_field)
-        return reply
-
-    async def stream(
-        self, internal_user_id: str, write: Callable[[str], None]
-    ) -> Reply | None:
-        return await self._client.stream(
-            self._update, self._values, internal_user_id, write
-        )

@@ -12,7 +12,7 @@ from gateway.cli import main
 from gateway.domain.ports import BoundCall
 from gateway.domain.update import Update
 from gateway.services.router import GrpcServiceRouter
-from gateway.services.rpc_client import RpcClient
+from gateway.services.rpc_call import RpcCall
 
 POISON = "the update that ends its worker"
 """It does so while it is routed, before its service is called."""
@@ -28,7 +28,7 @@ EXIT_CODE = 66
 _find, _prepare, _call = (
     GrpcServiceRouter.route,
     prepare_callback_data,
-    RpcClient.__call__,
+    RpcCall.call,
 )
 
 
@@ -47,15 +47,15 @@ def _prepare_or_end(reply: Any, update: Update, *rest: Any) -> None:  # noqa: AN
     _prepare(reply, update, *rest)
 
 
-async def _call_or_end(rpc: RpcClient, update: Update, *rest: Any) -> Any:  # noqa: ANN401 - as above
-    message = await _call(rpc, update, *rest)
-    if rpc.route.name != "profile.ResolveUser":
-        _end_for(update, POISON_CALL)
-    return message
+async def _call_or_end(call: RpcCall, internal_user_id: str) -> Any:  # noqa: ANN401 - as above
+    result = await _call(call, internal_user_id)
+    if call.route != "session":
+        _end_for(call.update, POISON_CALL)
+    return result
 
 
 if __name__ == "__main__":
     GrpcServiceRouter.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
     vars(user_actor)["prepare_callback_data"] = _prepare_or_end
-    RpcClient.__call__ = _call_or_end  # type: ignore[method-assign, assignment]  # as above
+    RpcCall.call = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     main.main()

@@ -1,4 +1,4 @@
-"""Calls an rpc of a service for one of its routes.
+"""Calls the rpc of a route for one update.
 
 gRPC makes one attempt within the service's deadline, and repeats it once if the service
 is unavailable or cancelled the call. Both attempts have the same request id, so that a
@@ -10,13 +10,14 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
+from msgspec import Struct
 
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.reply_limits import cut_reply
@@ -34,84 +35,82 @@ _SMALL_RESPONSE_BYTES = 8 * 2**10
 
 _LARGE_RESPONSE_BYTES = 2**20
 
+Call = TypeVar("Call")
+"""A call of gRPC that has started."""
 
-class RpcClient:
-    """A client for the rpc of one route."""
 
-    __slots__ = (
-        "_add_file_urls",
-        "_now",
-        "_streaming_call",
-        "_timeout",
-        "_unary_call",
-        "route",
-    )
+class Rpc(Struct, frozen=True, eq=False):
+    """The rpc of a route, and what is the same for all its calls.
 
-    def __init__(
-        self,
-        route: Route,
-        channel: aio.Channel,
-        timeout: float,
-        add_file_urls: Callable[[IncomingMessage], None] | None,
-        now: Callable[[], float],
-    ) -> None:
-        self.route = route
-        self._now = now
-        self._add_file_urls = add_file_urls
-        self._timeout = timeout
-        # Requests and responses are bytes: gRPC would log the failure of a deserializer
-        # with its traceback, and return None as the response.
-        self._unary_call: aio.UnaryUnaryMultiCallable[bytes, bytes | None] = (
-            channel.unary_unary(route.path)
-        )
-        self._streaming_call: aio.UnaryStreamMultiCallable[bytes, bytes] = (
-            channel.unary_stream(route.path)
-        )
+    Attributes:
+        route: the route.
+        route_name: its name for logs and metrics.
+        start_unary: starts a call with one response.
+        start_stream: starts a call with a stream of responses. Requests and responses
+            are bytes: gRPC would log the failure of a deserializer with its traceback,
+            and return None as the response.
+        timeout: the deadline of a call in seconds.
+        add_file_urls: adds the URLs of the files to a message; None if they have none.
+        now: returns the seconds since the epoch.
+    """
 
-    async def __call__(
-        self, update: Update, values: Mapping[str, Any], internal_user_id: str
-    ) -> Message:
-        """Call the rpc.
+    route: Route
+    route_name: str
+    start_unary: aio.UnaryUnaryMultiCallable[bytes, bytes | None]
+    start_stream: aio.UnaryStreamMultiCallable[bytes, bytes]
+    timeout: float
+    add_file_urls: Callable[[IncomingMessage], None] | None
+    now: Callable[[], float]
+
+
+class RpcCall(Struct, eq=False):
+    """An update, bound to the rpc that handles it.
+
+    Attributes:
+        rpc: the rpc.
+        update: the update.
+        values: the fields of the request that the route has read from the update.
+        route: see `BoundCall`, like the following.
+    """
+
+    rpc: Rpc
+    update: Update
+    values: Mapping[str, Any]
+    route: str
+    is_streaming: bool
+    shows_typing: bool
+
+    async def call(self, internal_user_id: str) -> Any:  # noqa: ANN401 - a Reply, or the user id of a session
+        """Call the rpc, and return the result field of its response.
 
         Raises:
             ServiceError: the call failed.
         """
         try:
-            response = await self._unary_call(
-                self._build_request(update, values, internal_user_id),
-                timeout=self._get_timeout(update),
-                metadata=_build_metadata(update.context.request_id),
-            )
+            response = await self._start(self.rpc.start_unary, internal_user_id)
         except aio.AioRpcError as error:
-            raise to_service_error(error, self.route.name) from None
+            raise to_service_error(error, self.route) from None
         if response is None:  # the status was OK, but there was no response
-            raise ServiceFailed(f"{self.route.name}: OK without a response")
+            raise ServiceFailed(f"{self.route}: OK without a response")
+        route = self.rpc.route
         if len(response) > MAX_BYTES_WITHOUT_FILES:
-            self._create_size_limiter().add(response)
-        message = _decode_response(response, self.route)
+            _create_size_limiter(route).add(response)
+        message = _decode_response(response, route)
         if len(response) > _LARGE_RESPONSE_BYTES:
             # The event loop keeps a reference to the bytes until this task yields.
             # Yield here, before the message is copied again.
             del response
             await asyncio.sleep(0)
-        return message
+        return getattr(message, route.result_field)
 
     async def stream(
-        self,
-        update: Update,
-        values: Mapping[str, Any],
-        internal_user_id: str,
-        write: Callable[[str], None],
+        self, internal_user_id: str, write: Callable[[str], None]
     ) -> Reply | None:
         """Call the rpc and read its responses; see `BoundCall.stream`."""
-        route = self.route
+        route = self.rpc.route
         reply: Reply | None = None
-        size_limiter = self._create_size_limiter()
-        call = self._streaming_call(
-            self._build_request(update, values, internal_user_id),
-            timeout=self._get_timeout(update),
-            metadata=_build_metadata(update.context.request_id),
-        )
+        size_limiter = _create_size_limiter(route)
+        call = self._start(self.rpc.start_stream, internal_user_id)
         try:
             async for response in call:
                 size_limiter.add(response)
@@ -121,46 +120,47 @@ class RpcClient:
                 if message.HasField(route.result_field):
                     reply = getattr(message, route.result_field)
         except aio.AioRpcError as error:
-            raise to_service_error(error, route.name) from None
+            raise to_service_error(error, self.route) from None
         finally:
             call.cancel()  # no effect if it has ended
         return reply
 
-    def _create_size_limiter(self) -> ReplySizeLimiter:
-        route = self.route
-        return ReplySizeLimiter(route.response_type, route.result_field, route.name)
-
-    def _get_timeout(self, update: Update) -> float:
-        """Return the call's timeout, which leaves time for delivering the reply."""
-        if not update.answer_deadline:
-            return self._timeout
-        seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - self._now()
-        return max(0.0, min(self._timeout, seconds_left))
-
-    def _build_request(
-        self, update: Update, values: Mapping[str, Any], internal_user_id: str
-    ) -> bytes:
-        """Build and serialize the request."""
-        route = self.route
-        request = route.request_type(**values)
+    def _start(self, start: Callable[..., Call], internal_user_id: str) -> Call:
+        """Build the request, and start the call in the time that there is for it."""
+        rpc, update = self.rpc, self.update
+        route = rpc.route
+        request = route.request_type(**self.values)
         context: RequestContext = getattr(request, route.context_field)
         # Copy: the context of the update must not change.
         context.CopyFrom(update.context)
         context.internal_user_id = internal_user_id
         if route.message_field and update.message is not None:
             getattr(request, route.message_field).CopyFrom(update.message)
-        if self._add_file_urls:
-            self._add_urls(request, self._add_file_urls)
-        return request.SerializeToString()
+        if rpc.add_file_urls:
+            _add_urls(request, route, rpc.add_file_urls)
+        timeout = rpc.timeout
+        if update.answer_deadline:
+            seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - rpc.now()
+            timeout = max(0.0, min(timeout, seconds_left))
+        return start(
+            request.SerializeToString(),
+            timeout=timeout,
+            metadata=_build_metadata(context.request_id),
+        )
 
-    def _add_urls(
-        self, request: Message, add_file_urls: Callable[[IncomingMessage], None]
-    ) -> None:
-        """Add the URLs of files to the messages of a request."""
-        for field in {self.route.message_field, self.route.payload_field} - {""}:
-            if request.HasField(field):
-                for message in iter_messages(getattr(request, field)):
-                    add_file_urls(message)
+
+def _create_size_limiter(route: Route) -> ReplySizeLimiter:
+    return ReplySizeLimiter(route.response_type, route.result_field, route.name)
+
+
+def _add_urls(
+    request: Message, route: Route, add_file_urls: Callable[[IncomingMessage], None]
+) -> None:
+    """Add the URLs of files to the messages of a request."""
+    for field in {route.message_field, route.payload_field} - {""}:
+        if request.HasField(field):
+            for message in iter_messages(getattr(request, field)):
+                add_file_urls(message)
 
 
 def _build_metadata(request_id: str) -> aio.Metadata:
