@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks.seeding import serve
-from gateway import server
+from gateway import bootstrap
 from gateway.cli import main
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 
@@ -34,5 +34,5 @@ async def _open_crowded(*given: Any, **more: Any) -> AsyncIterator[OpenedMailbox
 if __name__ == "__main__":
     _first_user, _users, _remembered = map(int, sys.argv[1:4])
     del sys.argv[1:4]
-    server.open_mailboxes = _open_crowded  # type: ignore[attr-defined]  # that is the point
+    bootstrap.open_mailboxes = _open_crowded  # type: ignore[attr-defined]  # that is the point
     main.main()

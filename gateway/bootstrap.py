@@ -1,10 +1,17 @@
-"""Wires the components together. Start-up and shutdown order is in `server.py`."""
+"""The composition root: builds a gateway, or the supervisor of its workers.
+
+It is the only module that knows every component. It opens what the components use,
+which is closed in reverse order. `server.py` starts and stops the components.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from importlib.metadata import version
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+
+from msgspec import Struct
 
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
@@ -16,68 +23,213 @@ from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.session import SessionResolver
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
+from gateway.clock import SystemClock
+from gateway.config.run_mode import GatewayMode, SingleProcess, Supervisor, Worker
+from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
-from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from gateway.domain.instrumentation import Instrumentation
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.http.connections import ConnectionCounts
-from gateway.http.server import HealthEndpoints
-from gateway.mailboxes.factory import OpenedMailboxes
-from gateway.observability.logging import count_dropped_lines, log_update
+from gateway.http.server import (
+    Endpoints,
+    HealthEndpoints,
+    serve_http,
+    serve_unix_socket,
+)
+from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
+from gateway.mailboxes.signatures import StoreSignatures
+from gateway.observability.logging import log_update
 from gateway.observability.metrics import Metrics, ProcessMetrics
+from gateway.services.button_signatures import ButtonSigner
+from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import RouteTable
+from gateway.status import GatewayStatus, add_gauges, add_process_counters
 from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.startup_sync import sync_bot_profile
+from gateway.telegram.files.proxy import FileProxy
+from gateway.telegram.files.signed_urls import SignedFileUrls
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.messenger import TelegramMessenger
 from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import Webhook
+from gateway.workers.aggregation import (
+    AggregatedEndpoints,
+    SupervisorHealthProxy,
+    get_supervisor_socket,
+    get_worker_socket,
+)
+from gateway.workers.descriptors import (
+    divide_descriptors,
+    raise_descriptor_limit,
+)
+from gateway.workers.launcher import (
+    build_worker_command,
+    build_worker_environment,
+    create_socket_directory,
+)
+from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, WorkerSupervisor
 
 _LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
 """Outcomes that strangers can cause in any number: the webhook logs them at a limited
 rate. They are not updates."""
 
+HttpServer = AbstractAsyncContextManager[None]
+"""Serves endpoints while it is entered."""
 
-def add_process_counters(
-    metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
-) -> None:
-    """Add the counters that every process has, the supervisor included."""
-    metrics.add_labelled_counter(
-        "gateway_background_task_failures",
-        "Failures of background tasks.",
-        "task",
-        lambda: background.failure_counts,
-    )
-    for name, description, read in (
-        (
-            "log_lines_dropped",
-            "Log lines that were dropped because the log could not be written in time.",
-            count_dropped_lines,
-        ),
-        (
-            "malformed_requests",
-            "Requests that were not valid HTTP.",
-            lambda: counts.malformed,
-        ),
-        (
-            "connections_evicted",
-            "Idle connections that were closed because too many were open.",
-            lambda: counts.evicted,
-        ),
-        (
-            "failed_accepts",
-            "Connections not accepted, for example without a free file descriptor.",
-            lambda: counts.failed_accepts,
-        ),
+BackgroundFunction = Callable[[], Awaitable[None]]
+
+
+class Gateway(Struct, frozen=True, kw_only=True):
+    """The components of a gateway that `server.py` starts and stops.
+
+    Attributes:
+        status: the readiness and the health.
+        scheduler: runs the actors.
+        internal_server: serves operators, and files to services; in a worker, it
+            serves the supervisor.
+        public_server: serves Telegram's updates and the public health.
+        sync_bot_profile: sets the bot's menu and learns its name.
+        bot_username_known: set once the bot's name is known.
+        instrumentation_tasks: the background tasks of the instrumentation, by name.
+    """
+
+    status: GatewayStatus
+    scheduler: ActorScheduler
+    internal_server: HttpServer
+    public_server: HttpServer
+    sync_bot_profile: BackgroundFunction
+    bot_username_known: asyncio.Event
+    instrumentation_tasks: Mapping[str, BackgroundFunction]
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    table: RouteTable,
+    mode: GatewayMode,
+    background: BackgroundTasks,
+    instrumentation: Instrumentation,
+) -> AsyncIterator[Gateway]:
+    """Open a gateway that does not serve anything yet.
+
+    Args:
+        settings: the gateway's settings.
+        services: the settings of the services, by name.
+        table: the routes.
+        mode: whether other processes share the port.
+        background: runs the background tasks.
+        instrumentation: wraps the components.
+
+    Raises:
+        ConfigurationError: the gateway cannot start.
+    """
+    token = settings.telegram_bot_token.get_secret_value()
+    limits = divide_descriptors(raise_descriptor_limit())
+    signatures = StoreSignatures(settings.store_secrets)
+    targets = {name: service.target for name, service in services.items()}
+    async with (
+        ServiceChannels(
+            targets, _get_tls_files(settings), instrumentation.interceptors()
+        ) as channels,
+        BotApiClient(
+            token,
+            settings.api_url,
+            max_connections=limits.bot_api,
+            observe_request=instrumentation.request_observer(),
+        ) as api,
+        open_mailboxes(
+            settings.store_url,
+            SystemClock(),
+            signatures,
+            limit=settings.mailbox_limit,
+            max_sessions=settings.session_limit,
+            put_timeout=settings.store_patience,
+            dead_letter_seconds=settings.dead_letter_retention,
+            background=background,
+        ) as store,
+        AsyncExitStack() as stack,
     ):
-        metrics.add_counter(f"gateway_{name}", description, read)
+        files: Endpoints = {}
+        # The supervisor, which serves the files for workers, has no store clock.
+        file_clock = time.time
+        if isinstance(mode, SingleProcess):
+            file_clock = store.clock.now
+            files = await stack.enter_async_context(
+                _open_file_endpoints(settings, api, file_clock)
+            )
+        file_urls = _create_file_urls(settings, file_clock)
+        router = GrpcServiceRouter(
+            table.with_streaming(
+                [name for name, it in services.items() if it.streaming]
+            ),
+            channels,
+            {name: it.timeout for name, it in services.items()},
+            {name: it.stream_timeout for name, it in services.items()},
+            file_urls.add_urls if file_urls else None,
+            now=store.clock.now,
+            signer=ButtonSigner(token),
+        )
+        pipeline = UpdatePipeline(
+            settings, router, api, store, background, instrumentation
+        )
+        add_gauges(
+            pipeline.metrics,
+            api,
+            store.mailboxes,
+            pipeline.scheduler,
+            signatures.forged_counts,
+        )
+        counts = ConnectionCounts()
+        add_process_counters(pipeline.metrics, counts, background)
+        status = GatewayStatus(api, store.mailboxes, pipeline.scheduler, background)
+        health = HealthEndpoints(
+            health=status.get_health,
+            ready=status.get_readiness,
+            metrics=pipeline.metrics.render,
+        )
+        wrap = instrumentation.around_pages
+        public = {**pipeline.webhook.endpoints, **_choose_public_health(mode, health)}
+        internal_server = (
+            serve_unix_socket(
+                health.internal,
+                mode.socket,
+                max_connections=limits.local,
+                counts=counts,
+            )
+            if isinstance(mode, Worker)
+            else serve_http(
+                wrap({**health.internal, **files}),
+                settings.operations_host,
+                settings.ops_port,
+                max_connections=limits.operations,
+                counts=counts,
+            )
+        )
+        public_server = serve_http(
+            wrap(public),
+            settings.host,
+            settings.port,
+            reuse_port=isinstance(mode, Worker),
+            max_connections=limits.webhook,
+            counts=counts,
+        )
+        yield Gateway(
+            status=status,
+            scheduler=pipeline.scheduler,
+            internal_server=internal_server,
+            public_server=public_server,
+            sync_bot_profile=partial(
+                sync_bot_profile, api, table.menu_commands, pipeline.set_bot_username
+            ),
+            bot_username_known=pipeline.bot_username_known,
+            instrumentation_tasks=instrumentation.tasks(),
+        )
 
 
-_UNAUTHORIZED_PROBLEM = (
-    "Telegram rejects the bot token: set TELEGRAM_BOT_TOKEN to the token from BotFather"
-)
-
-
-class Gateway:
-    """The components of a gateway, from the webhook to the Bot API calls."""
+class UpdatePipeline:
+    """The components that an update passes, from the webhook to the Bot API calls."""
 
     def __init__(
         self,
@@ -86,21 +238,15 @@ class Gateway:
         api: BotApiClient,
         store: OpenedMailboxes,
         background: BackgroundTasks,
-        instrumentation: Instrumentation = NO_INSTRUMENTATION,
+        instrumentation: Instrumentation,
     ) -> None:
-        self._metrics = metrics = Metrics()
-        self.connection_counts = ConnectionCounts()
-        self._background = background
-        self._api = api
-        self._version = version("telegram-gateway")
-        self._username_known = asyncio.Event()
-        self.not_ready_reason = "starting"
-        """Why the gateway is not ready, or an empty string if it is."""
-        self._reader = reader = UpdateParser(
+        self.metrics = metrics = Metrics()
+        self.bot_username_known = asyncio.Event()
+        """Set once the bot's name is known."""
+        self._parser = parser = UpdateParser(
             settings.bot_id, allow_bots=settings.allow_bots
         )
-        self._mailboxes = mailboxes = store.mailboxes
-        clock = store.clock
+        mailboxes, clock = store.mailboxes, store.clock
         services = instrumentation.around_services(router)
         messenger = instrumentation.around_messenger(
             TelegramMessenger(
@@ -130,7 +276,7 @@ class Gateway:
             reply_sender,
             RateLimiter(settings.rate_limit_requests, settings.rate_limit_window),
             clock=clock,
-            parse_update=reader.parse,
+            parse_update=parser.parse,
             observe_update=observe_update,
         )
         self.scheduler = ActorScheduler(
@@ -143,7 +289,7 @@ class Gateway:
             background=background,
         )
         receiver = UpdateReceiver(
-            parse=reader.parse,
+            parse=parser.parse,
             accept=instrumentation.around_accept(self.scheduler.enqueue),
             add_dead_letter=mailboxes.add_dead_letter,
             record_update=observe_update,
@@ -155,130 +301,133 @@ class Gateway:
             record_update=observe_update,
             clock=clock,
         )
-        self.health_endpoints = HealthEndpoints(
-            health=self._get_health, ready=self._get_readiness, metrics=metrics.render
-        )
-        self._add_gauges()
-
-    def begin_shutdown(self) -> None:
-        """Report as not ready, so that no more updates are sent here."""
-        self.not_ready_reason = "stopping"
-
-    def add_forged_counter(self, forged: Mapping[str, int]) -> None:
-        """Add a counter for the forged entries of the store, by kind of entry."""
-        self._metrics.add_labelled_counter(
-            "gateway_forged_entries",
-            "Entries in Redis that no gateway with our secrets wrote.",
-            "entry",
-            lambda: forged,
-        )
 
     def set_bot_username(self, username: str) -> None:
         """Set the bot's @name."""
-        self._reader.bot_username = username
-        self._username_known.set()
-
-    async def wait_for_bot_username(self, max_seconds: float) -> None:
-        """Wait until the bot's name is known, for at most `max_seconds`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max_seconds):
-                await self._username_known.wait()
+        self._parser.bot_username = username
+        self.bot_username_known.set()
 
     def _observe_update(self, record: ProcessingRecord) -> None:
-        self._metrics.observe_update(record)
+        self.metrics.observe_update(record)
         if record.outcome not in _LOGGED_BY_WEBHOOK:
             log_update(record)
 
-    def _get_readiness(self) -> dict[str, Any]:
-        reason = self.not_ready_reason or (
-            "" if self._api.is_authorized else "bot token"
-        )
-        # A failing Bot API is reported but does not make the gateway unready: it fails
-        # for all gateways at once, and if none were ready, Telegram would get no 200.
-        return {
-            "ready": not reason,
-            "reason": reason,
-            "bot_api": self._get_bot_api_status(),
-        }
 
-    def _get_bot_api_status(self) -> str:
-        return "failing" if self._api.is_failing else "ok"
+def _choose_public_health(mode: GatewayMode, health: HealthEndpoints) -> Endpoints:
+    """Return the public `/health`, which is about all workers if there are several."""
+    if isinstance(mode, SingleProcess):
+        return health.public
+    supervisor_socket = get_supervisor_socket(mode.socket.parent)
+    return SupervisorHealthProxy(supervisor_socket, health.handle_status).endpoints
 
-    def _get_health(self) -> dict[str, Any]:
-        failing = self._background.failing_tasks
-        problems = self._list_problems()
-        is_degraded = (
-            self._mailboxes.is_degraded or self._api.is_failing or failing or problems
-        )
-        return {
-            "status": "degraded" if is_degraded else "ok",
-            "version": self._version,
-            "mailboxes": self._mailboxes.mode,
-            "bot_api": self._get_bot_api_status(),
-            "active_actors": self.scheduler.active_actors,
-            "queued_updates": self._mailboxes.in_memory,
-            "failing_tasks": failing,
-            "problems": problems,
-        }
 
-    def _list_problems(self) -> list[str]:
-        """Describe the problems that an operator has to fix."""
-        token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
-        return [it for it in (token, self._mailboxes.problem) if it]
+class SupervisedWorkers(Struct, frozen=True, kw_only=True):
+    """The components of a supervisor that `server.py` starts and stops.
 
-    def _add_gauges(self) -> None:
-        add_process_counters(self._metrics, self.connection_counts, self._background)
-        scheduler, mailboxes = self.scheduler, self._mailboxes
-        for name, description, read in (
-            (
-                "active_actors",
-                "Actors running in this process.",
-                lambda: scheduler.active_actors,
-            ),
-            (
-                "bot_api_failing",
-                "1 if all recent requests to the Bot API failed.",
-                lambda: self._api.is_failing,
-            ),
-            (
-                "paused_replies",
-                "Replies waiting for a retry at the Bot API.",
-                lambda: scheduler.waiting_replies,
-            ),
-            (
-                "queued_updates",
-                "Accepted, unprocessed updates in this process's memory.",
-                lambda: mailboxes.in_memory,
-            ),
-            (
-                "pending_mailboxes",
-                "Mailboxes with unprocessed updates; in Redis, those of all workers.",
-                lambda: mailboxes.mailbox_count,
-            ),
-            (
-                "degraded",
-                "1 if Redis fails, or updates from an outage are still in memory.",
-                lambda: mailboxes.is_degraded,
-            ),
-            (
-                "oldest_unclaimed_seconds",
-                "Age of the oldest mailbox without a lease.",
-                lambda: mailboxes.longest_wait,
-            ),
-            (
-                "sessions",
-                "User sessions cached in this process's memory.",
-                lambda: mailboxes.session_count,
-            ),
-            (
-                "dead_letters",
-                "Updates moved to the dead letters.",
-                lambda: mailboxes.dead_letter_count,
-            ),
-            (
-                "rejected_bodies",
-                "Kept bodies that are not updates: malformed, or forged in Redis.",
-                lambda: mailboxes.rejected_count,
-            ),
+    Attributes:
+        workers: starts the workers and restarts them.
+        find_unresponsive: returns the numbers of the workers that do not respond.
+        internal_server: serves operators, and files to services.
+        health_server: serves the health of all workers to each of them.
+    """
+
+    workers: WorkerSupervisor
+    find_unresponsive: Callable[[], Awaitable[set[int]]]
+    internal_server: HttpServer
+    health_server: HttpServer
+
+
+@contextlib.asynccontextmanager
+async def open_supervisor(
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    mode: Supervisor,
+    background: BackgroundTasks,
+) -> AsyncIterator[SupervisedWorkers]:
+    """Open the supervisor of a gateway that has not started any worker yet.
+
+    The arguments are those of `open_gateway`.
+
+    Raises:
+        ConfigurationError: the gateway cannot start.
+    """
+    token = settings.telegram_bot_token.get_secret_value()
+    limits = divide_descriptors(raise_descriptor_limit())
+    with create_socket_directory() as directory:
+        async with (
+            BotApiClient(token, settings.api_url) as api,
+            _open_file_endpoints(settings, api, time.time) as files,
         ):
-            self._metrics.add_gauge(f"gateway_{name}", description, read)
+            sockets = [get_worker_socket(directory, it) for it in range(mode.workers)]
+            workers = WorkerSupervisor(
+                [build_worker_command(mode.program, socket) for socket in sockets],
+                build_worker_environment(settings, services),
+                shutdown_timeout=settings.drain_timeout + SHUTDOWN_GRACE_SECONDS,
+            )
+            metrics = ProcessMetrics()
+            counts = ConnectionCounts()
+            add_process_counters(metrics, counts, background)
+            aggregated = AggregatedEndpoints(
+                sockets,
+                lambda: workers.restarts,
+                metrics.render,
+                lambda: background.failing_tasks,
+            )
+            yield SupervisedWorkers(
+                workers=workers,
+                find_unresponsive=aggregated.find_unresponsive,
+                internal_server=serve_http(
+                    {**aggregated.internal, **files},
+                    settings.operations_host,
+                    settings.ops_port,
+                    max_connections=limits.operations,
+                    counts=counts,
+                ),
+                health_server=serve_unix_socket(
+                    aggregated.health,
+                    get_supervisor_socket(directory),
+                    max_connections=limits.local,
+                    counts=counts,
+                ),
+            )
+
+
+def _create_file_urls(
+    settings: Settings, now: Callable[[], float]
+) -> SignedFileUrls | None:
+    """Create the signer of file URLs, or return `None` if FILES_URL is not set.
+
+    Args:
+        settings: the gateway's settings.
+        now: returns the seconds since the epoch, by the clock of the process that
+            serves the files.
+    """
+    if not settings.files_base_url:
+        return None
+    token = settings.telegram_bot_token.get_secret_value()
+    return SignedFileUrls(token, settings.files_base_url, now)
+
+
+@contextlib.asynccontextmanager
+async def _open_file_endpoints(
+    settings: Settings, api: BotApiClient, now: Callable[[], float]
+) -> AsyncIterator[Endpoints]:
+    """Open the endpoints that serve files to services; none unless FILES_URL is set."""
+    file_urls = _create_file_urls(settings, now)
+    if file_urls is None:
+        yield {}
+        return
+    token = settings.telegram_bot_token.get_secret_value()
+    source = f"{settings.api_url}/file/bot{token}"
+    async with FileProxy(api, source, file_urls) as proxy:
+        yield proxy.endpoints
+
+
+def _get_tls_files(settings: Settings) -> TlsFiles | None:
+    if not settings.services_tls:
+        return None
+    return TlsFiles(
+        ca_file=settings.services_tls_ca_file,
+        certificate_file=settings.services_tls_certificate_file,
+        key_file=settings.services_tls_key_file,
+    )

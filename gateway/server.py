@@ -1,10 +1,11 @@
-"""Starts the components in order and stops them in reverse order.
+"""The life of a process: starts its components in order and stops them in reverse.
 
-`bootstrap.py` wires them.
+`bootstrap.py` builds the components.
 
 Concurrency: one event loop. On the first signal to stop, the gateway accepts nothing
 new and finishes running work within `DRAIN_TIMEOUT`; a second signal ends the process
-at once. A worker also stops if its supervisor has exited.
+at once. A worker also stops if its supervisor has exited. The first signal to a
+supervisor stops its workers; the second one kills them.
 """
 
 import asyncio
@@ -13,40 +14,25 @@ import gc
 import logging
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 from gateway.background import BackgroundTasks
-from gateway.bootstrap import Gateway
-from gateway.clock import SystemClock
+from gateway.bootstrap import open_gateway, open_supervisor
+from gateway.config.run_mode import GatewayMode, RunMode, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.http.server import Endpoints, serve_http, serve_unix_socket
-from gateway.mailboxes.factory import open_mailboxes
-from gateway.mailboxes.signatures import StoreSignatures
-from gateway.services.button_signatures import ButtonSigner
-from gateway.services.channels import ServiceChannels, TlsFiles
-from gateway.services.router import GrpcServiceRouter
+from gateway.http.server import reserve_port
 from gateway.services.routing.route_table import RouteTable
-from gateway.telegram.bot_api.client import BotApiClient
-from gateway.telegram.bot_api.startup_sync import sync_bot_profile
-from gateway.telegram.files.proxy import FileProxy
-from gateway.telegram.files.signed_urls import SignedFileUrls
-from gateway.workers.aggregation import (
-    SupervisorHealthProxy,
-    get_supervisor_socket,
-    remove_sockets,
+from gateway.workers.aggregation import remove_sockets
+from gateway.workers.supervisor import (
+    PROBE_INTERVAL_SECONDS,
+    SHUTDOWN_GRACE_SECONDS,
+    WorkerSupervisor,
+    exit_with_parent,
 )
-from gateway.workers.descriptors import (
-    ConnectionLimits,
-    divide_descriptors,
-    raise_descriptor_limit,
-)
-from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, exit_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -54,59 +40,76 @@ BOT_NAME_TIMEOUT_SECONDS = 2.0
 """How long start-up waits for the bot's name. Without it, commands in groups that name
 another bot would be taken for this bot's."""
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-async def serve(
+
+def run(
     settings: Settings,
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
-    worker: Path | None = None,
+    mode: RunMode,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
-) -> None:
-    """Run the gateway until a signal stops it.
+) -> int:
+    """Run this process until a signal stops it.
 
     Args:
         settings: the gateway's settings.
         services: the settings of the services, by name.
         table: the routes.
-        worker: the socket for the internal endpoints of a worker, which is one of
-            several processes that share the port; `None` in a single process.
-        instrumentation: wraps the components.
+        mode: the part of this process in the gateway.
+        instrumentation: wraps the components of a gateway.
+
+    Returns:
+        The exit code.
 
     Raises:
         ConfigurationError: the gateway cannot start, for example because a port is in
             use.
     """
+    if isinstance(mode, Supervisor):
+        return asyncio.run(supervise(settings, services, mode))
+    asyncio.run(serve(settings, services, table, mode, instrumentation))
+    return 0
+
+
+async def serve(
+    settings: Settings,
+    services: Mapping[str, ServiceSettings],
+    table: RouteTable,
+    mode: GatewayMode,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
+) -> None:
+    """Run the gateway until a signal stops it. The arguments are those of `run`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     parent = os.getppid()
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def stop_once() -> None:
         stop.set()
-        for number in signals:
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
 
-    for number in signals:
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop_once)
-    if worker is not None:
-        worker_socket = worker
+    if isinstance(mode, Worker):
+        worker_socket = mode.socket
 
         def orphaned() -> None:
             stop.set()
             remove_sockets(worker_socket)
 
         exit_with_parent(orphaned, settings.drain_timeout + SHUTDOWN_GRACE_SECONDS)
-    async with run_gateway(settings, services, table, worker, instrumentation):
+    async with run_gateway(settings, services, table, mode, instrumentation):
         # Exclude the 60,000 start-up objects from garbage collection: scanning them
         # would add 37 ms to each full collection.
         gc.collect()
         gc.freeze()
         await stop.wait()
         logger.info("stopping")
-    if worker is not None and os.getppid() != parent:
+    if isinstance(mode, Worker) and os.getppid() != parent:
         # A signal may have stopped this worker before `orphaned` was called.
-        remove_sockets(worker)
+        remove_sockets(mode.socket)
     logger.info("stopped")
 
 
@@ -115,187 +118,87 @@ async def run_gateway(
     settings: Settings,
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
-    worker: Path | None = None,
+    mode: GatewayMode,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> AsyncIterator[None]:
     """Run the gateway inside the block; drain it at the end.
 
-    The arguments are those of `serve`.
+    The arguments are those of `run`.
 
     Raises:
         ConfigurationError: the gateway cannot start.
     """
-    targets = {name: service.target for name, service in services.items()}
-    timeouts = {name: service.timeout for name, service in services.items()}
-    stream_timeouts = {name: it.stream_timeout for name, it in services.items()}
-    table = table.with_streaming(
-        [name for name, it in services.items() if it.streaming]
-    )
-    token = settings.telegram_bot_token.get_secret_value()
     background = BackgroundTasks()
     if settings.sends_token_unencrypted:
         logger.warning(
             "bot_token_sent_unencrypted", extra={"setting": "TELEGRAM_API_URL"}
         )
-    limits = divide_descriptors(raise_descriptor_limit())
-    signatures = StoreSignatures(settings.store_secrets)
     async with (
-        ServiceChannels(
-            targets, _get_tls_files(settings), instrumentation.interceptors()
-        ) as channels,
-        BotApiClient(
-            token,
-            settings.api_url,
-            max_connections=limits.bot_api,
-            observe_request=instrumentation.request_observer(),
-        ) as api,
-        open_mailboxes(
-            settings.store_url,
-            SystemClock(),
-            signatures,
-            limit=settings.mailbox_limit,
-            max_sessions=settings.session_limit,
-            put_timeout=settings.store_patience,
-            dead_letter_seconds=settings.dead_letter_retention,
-            background=background,
-        ) as store,
+        open_gateway(
+            settings, services, table, mode, background, instrumentation
+        ) as gateway,
         AsyncExitStack() as stack,
     ):
-        # The supervisor, which serves the files for workers, has no store clock.
-        now = store.clock.now if worker is None else time.time
-        file_urls = create_file_urls(settings, now)
-        fill = file_urls.add_urls if file_urls else None
-        router = GrpcServiceRouter(
-            table,
-            channels,
-            timeouts,
-            stream_timeouts,
-            fill,
-            now=store.clock.now,
-            signer=ButtonSigner(token),
-        )
-        gateway = Gateway(settings, router, api, store, background, instrumentation)
-        gateway.add_forged_counter(signatures.forged_counts)
-        for name, work in instrumentation.tasks().items():
+        for name, work in gateway.instrumentation_tasks.items():
             stack.push_async_callback(_cancel_and_wait, background.start(name, work))
-        files: Endpoints = {}
-        if worker is None:  # for workers, the supervisor serves them
-            files = await stack.enter_async_context(
-                open_file_endpoints(settings, api, now)
-            )
-        wrap_endpoints = instrumentation.around_pages
-        await stack.enter_async_context(
-            _serve_internal_endpoints(
-                gateway, settings, worker, files, limits, wrap_endpoints
-            )
-        )
+        await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
-        profile_sync = background.start(
-            "sync bot profile",
-            partial(
-                sync_bot_profile, api, table.menu_commands, gateway.set_bot_username
-            ),
-        )
+        profile_sync = background.start("sync bot profile", gateway.sync_bot_profile)
         stack.push_async_callback(_cancel_and_wait, profile_sync)
-        await gateway.wait_for_bot_username(BOT_NAME_TIMEOUT_SECONDS)
-        await stack.enter_async_context(
-            _serve_public_endpoints(gateway, settings, worker, limits, wrap_endpoints)
-        )
-        stack.callback(gateway.begin_shutdown)
-        gateway.not_ready_reason = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOT_NAME_TIMEOUT_SECONDS):
+                await gateway.bot_username_known.wait()
+        await stack.enter_async_context(gateway.public_server)
+        stack.callback(gateway.status.report_stopping)
+        gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})
         yield
 
 
-def create_file_urls(
-    settings: Settings, now: Callable[[], float]
-) -> SignedFileUrls | None:
-    """Create the signer of file URLs, or return `None` if FILES_URL is not set.
+async def supervise(
+    settings: Settings, services: Mapping[str, ServiceSettings], mode: Supervisor
+) -> int:
+    """Run the workers of a gateway until a signal stops them.
 
-    Args:
-        settings: the gateway's settings.
-        now: returns the seconds since the epoch, by the clock of the process that
-            serves the files.
+    The arguments are those of `run`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigurationError: the gateway cannot start.
     """
-    if not settings.files_base_url:
-        return None
-    token = settings.telegram_bot_token.get_secret_value()
-    return SignedFileUrls(token, settings.files_base_url, now)
+    background = BackgroundTasks()
+    async with open_supervisor(settings, services, mode, background) as supervisor:
+        workers = supervisor.workers
+        with _stop_on_signals(workers):
+            async with (
+                reserve_port(settings.host, settings.port),
+                supervisor.internal_server,
+                supervisor.health_server,
+            ):
+                watchdog = background.start(
+                    "watch workers",
+                    partial(workers.kill_unresponsive, supervisor.find_unresponsive),
+                    max_delay=PROBE_INTERVAL_SECONDS,
+                )
+                try:
+                    return await workers.run()
+                finally:
+                    watchdog.cancel()
 
 
-@contextlib.asynccontextmanager
-async def open_file_endpoints(
-    settings: Settings, api: BotApiClient, now: Callable[[], float] = time.time
-) -> AsyncIterator[Endpoints]:
-    """Open the endpoints that serve files to services; none unless FILES_URL is set."""
-    file_urls = create_file_urls(settings, now)
-    if file_urls is None:
-        yield {}
-        return
-    token = settings.telegram_bot_token.get_secret_value()
-    source = f"{settings.api_url}/file/bot{token}"
-    async with FileProxy(api, source, file_urls) as proxy:
-        yield proxy.endpoints
-
-
-def _serve_internal_endpoints(
-    gateway: Gateway,
-    settings: Settings,
-    worker: Path | None,
-    files: Endpoints,
-    limits: ConnectionLimits,
-    wrap_endpoints: Callable[[Endpoints], Endpoints],
-) -> AbstractAsyncContextManager[None]:
-    counts = gateway.connection_counts
-    if worker is None:
-        return serve_http(
-            wrap_endpoints({**gateway.health_endpoints.internal, **files}),
-            settings.operations_host,
-            settings.ops_port,
-            max_connections=limits.operations,
-            counts=counts,
-        )
-    return serve_unix_socket(
-        gateway.health_endpoints.internal,
-        worker,
-        max_connections=limits.local,
-        counts=counts,
-    )
-
-
-def _serve_public_endpoints(
-    gateway: Gateway,
-    settings: Settings,
-    worker: Path | None,
-    limits: ConnectionLimits,
-    wrap_endpoints: Callable[[Endpoints], Endpoints],
-) -> AbstractAsyncContextManager[None]:
-    if worker is None:
-        health: Endpoints = gateway.health_endpoints.public
-    else:
-        supervisor_socket = get_supervisor_socket(worker.parent)
-        health = SupervisorHealthProxy(
-            supervisor_socket, gateway.health_endpoints.handle_status
-        ).endpoints
-    return serve_http(
-        wrap_endpoints({**gateway.webhook.endpoints, **health}),
-        settings.host,
-        settings.port,
-        reuse_port=worker is not None,
-        max_connections=limits.webhook,
-        counts=gateway.connection_counts,
-    )
-
-
-def _get_tls_files(settings: Settings) -> TlsFiles | None:
-    if not settings.services_tls:
-        return None
-    return TlsFiles(
-        ca_file=settings.services_tls_ca_file,
-        certificate_file=settings.services_tls_certificate_file,
-        key_file=settings.services_tls_key_file,
-    )
+@contextlib.contextmanager
+def _stop_on_signals(workers: WorkerSupervisor) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, workers.stop, number)
+    try:
+        yield
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 async def _cancel_and_wait(task: asyncio.Task[None]) -> None:

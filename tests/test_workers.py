@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.settings import load_settings_with_services
-from gateway.launcher import build_worker_environment
+from gateway.workers.launcher import build_worker_environment
 
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7400000001:hush",

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gateway import server
+from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
-from gateway.launcher import SERVE_PROGRAM, run_processes
 from gateway.observability.logging import configure_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
 
@@ -17,7 +18,7 @@ def _use_no_instrumentation(_: Settings) -> Instrumentation:
 
 def run_gateway(
     workers: int | None,
-    worker: Path | None,
+    worker_socket: Path | None,
     instrument: Callable[[Settings], Instrumentation] = _use_no_instrumentation,
     program: Sequence[str] = SERVE_PROGRAM,
 ) -> int:
@@ -25,9 +26,9 @@ def run_gateway(
 
     Args:
         workers: the number of processes; `None` to use the setting.
-        worker: the socket for the internal endpoints of a worker; `None` otherwise.
+        worker_socket: the value of `--worker`; `None` without that option.
         instrument: returns the instrumentation that wraps the components.
-        program: as in `run_processes`.
+        program: the module that becomes a worker by `--worker`, and its arguments.
 
     Raises:
         ConfigurationError: the settings or the routes are invalid, or the gateway
@@ -48,6 +49,8 @@ def run_gateway(
         raise ConfigurationError([*problems, *error.problems]) from None
     if table is None:
         raise ConfigurationError(problems)
-    configure_logging(settings.log_level, worker.name if worker else "")
-    instrumentation = instrument(settings)
-    return run_processes(settings, services, table, worker, instrumentation, program)
+    mode = choose_run_mode(settings.workers, worker_socket, program)
+    configure_logging(
+        settings.log_level, mode.socket.name if isinstance(mode, Worker) else ""
+    )
+    return server.run(settings, services, table, mode, instrument(settings))

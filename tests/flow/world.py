@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway import server
+from gateway.config.run_mode import SingleProcess
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
@@ -193,7 +194,7 @@ async def world(
                 TracingInstrumentation(recorder) if recorder else NO_INSTRUMENTATION
             )
             async with server.run_gateway(
-                settings, services, table, None, instrumentation
+                settings, services, table, SingleProcess(), instrumentation
             ):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

@@ -1,0 +1,60 @@
+"""The run modes of a process: a gateway on its own, a supervisor, or a worker.
+
+A gateway is one process, or a supervisor and several workers that share a port.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+SERVE_PROGRAM = ("gateway", "serve")
+"""The module that runs a gateway, and its arguments."""
+
+
+class SingleProcess(Struct, frozen=True):
+    """The only process of a gateway."""
+
+
+class Supervisor(Struct, frozen=True):
+    """The process that starts the workers of a gateway and restarts them.
+
+    Attributes:
+        workers: the number of workers.
+        program: the module that becomes a worker by `--worker`, and its arguments.
+    """
+
+    workers: int
+    program: Sequence[str] = SERVE_PROGRAM
+
+
+class Worker(Struct, frozen=True):
+    """One of several processes that share the port of a gateway.
+
+    Attributes:
+        socket: the Unix socket of its internal endpoints, for the supervisor.
+    """
+
+    socket: Path
+
+
+GatewayMode = SingleProcess | Worker
+"""The modes in which a process handles updates."""
+
+RunMode = GatewayMode | Supervisor
+
+
+def choose_run_mode(
+    workers: int, worker_socket: Path | None, program: Sequence[str] = SERVE_PROGRAM
+) -> RunMode:
+    """Return the mode for the options of the command line.
+
+    Args:
+        workers: the configured number of processes.
+        worker_socket: the value of `--worker`, with which a supervisor starts its
+            workers; `None` without that option.
+        program: as in `Supervisor`.
+    """
+    if worker_socket is not None:
+        return Worker(worker_socket)
+    return Supervisor(workers, program) if workers > 1 else SingleProcess()

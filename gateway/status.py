@@ -1,0 +1,201 @@
+"""Readiness, health and gauges of a gateway process."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from gateway.actors.scheduler import ActorScheduler
+from gateway.background import BackgroundTasks
+from gateway.http.connections import ConnectionCounts
+from gateway.mailboxes.factory import WorkerMailboxes
+from gateway.observability.logging import count_dropped_lines
+from gateway.observability.metrics import Metrics, ProcessMetrics
+from gateway.telegram.bot_api.client import BotApiClient
+
+_UNAUTHORIZED_PROBLEM = (
+    "Telegram rejects the bot token: set TELEGRAM_BOT_TOKEN to the token from BotFather"
+)
+
+
+class GatewayStatus:
+    """The readiness and the health of a gateway process.
+
+    Args:
+        api: the client of the Bot API.
+        mailboxes: the mailbox store.
+        scheduler: runs the actors.
+        background: the background tasks of the process.
+    """
+
+    def __init__(
+        self,
+        api: BotApiClient,
+        mailboxes: WorkerMailboxes,
+        scheduler: ActorScheduler,
+        background: BackgroundTasks,
+    ) -> None:
+        self._api = api
+        self._mailboxes = mailboxes
+        self._scheduler = scheduler
+        self._background = background
+        self._version = version("telegram-gateway")
+        self._not_ready_reason = "starting"
+
+    def report_started(self) -> None:
+        """Report as ready."""
+        self._not_ready_reason = ""
+
+    def report_stopping(self) -> None:
+        """Report as not ready, so that no more updates are sent here."""
+        self._not_ready_reason = "stopping"
+
+    def get_readiness(self) -> dict[str, Any]:
+        """Return whether Telegram's updates can be handled, and why not."""
+        reason = self._not_ready_reason or (
+            "" if self._api.is_authorized else "bot token"
+        )
+        # A failing Bot API is reported but does not make the gateway unready: it fails
+        # for all gateways at once, and if none were ready, Telegram would get no 200.
+        return {
+            "ready": not reason,
+            "reason": reason,
+            "bot_api": self._get_bot_api_status(),
+        }
+
+    def get_health(self) -> dict[str, Any]:
+        """Return the health of all components."""
+        failing = self._background.failing_tasks
+        problems = self._list_problems()
+        is_degraded = (
+            self._mailboxes.is_degraded or self._api.is_failing or failing or problems
+        )
+        return {
+            "status": "degraded" if is_degraded else "ok",
+            "version": self._version,
+            "mailboxes": self._mailboxes.mode,
+            "bot_api": self._get_bot_api_status(),
+            "active_actors": self._scheduler.active_actors,
+            "queued_updates": self._mailboxes.in_memory,
+            "failing_tasks": failing,
+            "problems": problems,
+        }
+
+    def _get_bot_api_status(self) -> str:
+        return "failing" if self._api.is_failing else "ok"
+
+    def _list_problems(self) -> list[str]:
+        """Describe the problems that an operator has to fix."""
+        token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
+        return [it for it in (token, self._mailboxes.problem) if it]
+
+
+def add_gauges(
+    metrics: Metrics,
+    api: BotApiClient,
+    mailboxes: WorkerMailboxes,
+    scheduler: ActorScheduler,
+    forged: Mapping[str, int],
+) -> None:
+    """Add the metrics of the components.
+
+    Args:
+        metrics: the metrics to add them to.
+        api: the client of the Bot API.
+        mailboxes: the mailbox store.
+        scheduler: runs the actors.
+        forged: the numbers of forged entries in the store, by kind of entry.
+    """
+    for name, description, read in (
+        (
+            "active_actors",
+            "Actors running in this process.",
+            lambda: scheduler.active_actors,
+        ),
+        (
+            "bot_api_failing",
+            "1 if all recent requests to the Bot API failed.",
+            lambda: api.is_failing,
+        ),
+        (
+            "paused_replies",
+            "Replies waiting for a retry at the Bot API.",
+            lambda: scheduler.waiting_replies,
+        ),
+        (
+            "queued_updates",
+            "Accepted, unprocessed updates in this process's memory.",
+            lambda: mailboxes.in_memory,
+        ),
+        (
+            "pending_mailboxes",
+            "Mailboxes with unprocessed updates; in Redis, those of all workers.",
+            lambda: mailboxes.mailbox_count,
+        ),
+        (
+            "degraded",
+            "1 if Redis fails, or updates from an outage are still in memory.",
+            lambda: mailboxes.is_degraded,
+        ),
+        (
+            "oldest_unclaimed_seconds",
+            "Age of the oldest mailbox without a lease.",
+            lambda: mailboxes.longest_wait,
+        ),
+        (
+            "sessions",
+            "User sessions cached in this process's memory.",
+            lambda: mailboxes.session_count,
+        ),
+        (
+            "dead_letters",
+            "Updates moved to the dead letters.",
+            lambda: mailboxes.dead_letter_count,
+        ),
+        (
+            "rejected_bodies",
+            "Kept bodies that are not updates: malformed, or forged in Redis.",
+            lambda: mailboxes.rejected_count,
+        ),
+    ):
+        metrics.add_gauge(f"gateway_{name}", description, read)
+    metrics.add_labelled_counter(
+        "gateway_forged_entries",
+        "Entries in Redis that no gateway with our secrets wrote.",
+        "entry",
+        lambda: forged,
+    )
+
+
+def add_process_counters(
+    metrics: ProcessMetrics, counts: ConnectionCounts, background: BackgroundTasks
+) -> None:
+    """Add the counters that every process has, the supervisor included."""
+    metrics.add_labelled_counter(
+        "gateway_background_task_failures",
+        "Failures of background tasks.",
+        "task",
+        lambda: background.failure_counts,
+    )
+    for name, description, read in (
+        (
+            "log_lines_dropped",
+            "Log lines that were dropped because the log could not be written in time.",
+            count_dropped_lines,
+        ),
+        (
+            "malformed_requests",
+            "Requests that were not valid HTTP.",
+            lambda: counts.malformed,
+        ),
+        (
+            "connections_evicted",
+            "Idle connections that were closed because too many were open.",
+            lambda: counts.evicted,
+        ),
+        (
+            "failed_accepts",
+            "Connections not accepted, for example without a free file descriptor.",
+            lambda: counts.failed_accepts,
+        ),
+    ):
+        metrics.add_counter(f"gateway_{name}", description, read)

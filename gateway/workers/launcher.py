@@ -1,0 +1,69 @@
+"""The command lines, the environment and the directory of the workers."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
+
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
+from gateway.domain.errors import ConfigurationError
+
+
+def build_worker_command(program: Sequence[str], socket: Path) -> Sequence[str | Path]:
+    """Return the command line of a worker.
+
+    Args:
+        program: the module that becomes a worker by `--worker`, and its arguments.
+        socket: the socket for the internal endpoints of the worker.
+    """
+    # Without -P, Python would import modules from the working directory first, and
+    # anybody who can write there could read the token.
+    return (sys.executable, "-P", "-m", *program, "--worker", socket)
+
+
+def build_worker_environment(
+    settings: Settings, services: Mapping[str, ServiceSettings]
+) -> dict[str, str]:
+    """Return the environment in which a worker loads exactly these settings.
+
+    A worker that is started later must not read a changed `.env` file.
+    """
+    settings_by_name: dict[str, object] = {"ENV_FILE": ""}
+    settings_by_name |= {name.upper(): value for name, value in settings}
+    for service, own in services.items():
+        settings_by_name |= {f"{service}_{name}".upper(): value for name, value in own}
+    kept = {
+        name: it
+        for name, it in os.environ.items()
+        if name.upper() not in settings_by_name
+    }
+    return kept | {
+        name: _format_value(it)
+        for name, it in settings_by_name.items()
+        if it is not None
+    }
+
+
+def _format_value(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+@contextlib.contextmanager
+def create_socket_directory() -> Iterator[Path]:
+    """Create a temporary directory that only this user can access.
+
+    Raises:
+        ConfigurationError: it cannot be created.
+    """
+    try:
+        directory = TemporaryDirectory(prefix="telegram-gateway-")
+    except OSError as error:
+        problem = f"workers need a temporary directory (TMPDIR): {error.strerror}"
+        raise ConfigurationError([problem]) from None
+    with directory as path:
+        yield Path(path)
