@@ -150,6 +150,21 @@ async def test_a_silent_link_is_given_up() -> None:
     assert (answer.ok, answer.maybe_applied) == (False, True)
 
 
+async def test_an_upload_that_got_no_connection_may_be_repeated() -> None:
+    """The others have all of them until the time of this one is over."""
+    async with raw_server(b"") as url:
+        uploads = MultipartClient(url, idle_timeout=3)
+        file = {"document": Upload(content=bytes(200_000), file_name="a")}
+        answers = await asyncio.wait_for(
+            asyncio.gather(
+                *(uploads.post("sendDocument", {}, file) for _ in range(101))
+            ),
+            LIMIT,
+        )
+        await uploads.close()
+    assert [answer.maybe_applied for answer in answers] == [True] * 100 + [False]
+
+
 async def test_a_slow_link_is_not_given_up() -> None:
     """As long as something moves, it takes longer than a silence may last."""
 

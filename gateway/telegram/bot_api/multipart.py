@@ -77,8 +77,9 @@ class MultipartClient:
             # There was no connection. ValueError: the host name is invalid.
             return ApiResponse()
         except (TimeoutError, aiohttp.ClientError, OSError):
-            # The request may have been read before the connection broke.
-            return ApiResponse(maybe_applied=True)
+            # The request may have been read before the connection broke, unless it was
+            # still waiting for a connection.
+            return ApiResponse(maybe_applied=body.is_started)
         retry_after = response.headers.get("Retry-After", "")
         return parse_response(response.status, retry_after, content)
 
@@ -90,6 +91,7 @@ class MultipartClient:
         aiohttp takes the next chunk only after it has sent the previous one.
         """
         loop = asyncio.get_running_loop()
+        body.is_started = True
         for part in body.parts:
             content = memoryview(part)
             for start in range(0, len(content), _CHUNK_BYTES):
@@ -99,12 +101,17 @@ class MultipartClient:
 
 
 class _MultipartBody:
-    """The body of a request as a list of parts, such as headers and file contents."""
+    """The body of a request as a list of parts, such as headers and file contents.
+
+    Attributes:
+        is_started: whether some of it may have been sent.
+    """
 
     def __init__(
         self, parameters: Mapping[str, Any], files: Mapping[str, Upload]
     ) -> None:
         boundary = secrets.token_hex(16)
+        self.is_started = False
         self.parts: list[bytes] = []
         for name, value in parameters.items():
             field = f'Content-Disposition: form-data; name="{name}"\r\n\r\n'
