@@ -13,10 +13,10 @@ T ?=
 SEED ?=
 B ?=
 
-.PHONY: help setup run test chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
+.PHONY: help setup run test unit contract integration e2e chaos-tests browser chaos lint format proto check proto-check docs bench bench-parts tdlib lock audit clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make .venv with the pinned packages (idempotent)
 
@@ -30,18 +30,36 @@ $(READY): requirements-dev.lock pyproject.toml
 run: $(READY) ## Start the sandbox: gateway, sample services and a Bot API simulator
 	$(BIN)/telegram-gateway sandbox
 
-test: $(READY) $(if $(filter-out browser,$(T)),,chromium) ## Run all tests (T=actors for one room)
+test: $(READY) $(if $(filter-out browser%,$(T)),,chromium) ## Run all tests (T=unit/actors for one folder)
 	@echo "Running $(if $(T),the tests of tests/$(T),all tests in $(WORKERS) processes: about three minutes on two cores)."
 	@echo "Each dot is a test that passed; the share of all tests stands at the end of a line."
 	$(BIN)/pytest -q $(if $(T),,$(SIDE_BY_SIDE)) tests/$(T)
 	@echo "All tests passed."
 
+unit: $(READY) ## Run the tests that start no server and no process
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/unit
+
+contract: $(READY) ## Run the tests of the contracts against fake gRPC servers
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/contract
+
+integration: $(READY) ## Run the tests of single parts with real servers
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/integration
+
+e2e: $(READY) ## Run the tests of complete gateways
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/e2e
+
+chaos-tests: $(READY) ## Run the short form of make chaos, and the tests of its checker
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) tests/chaos
+
+browser: $(READY) chromium ## Run the tests of the sandbox's page in Chromium
+	$(BIN)/pytest -q tests/browser
+
 # Twice as many processes as cores, because many tests wait for servers, leases or timers.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 WORKERS := $(shell echo $$(( $(CORES) > 8 ? 16 : 2 * $(CORES) )))
 # A file stays in one process, for the servers that its tests share. Files start in the order
-# of their names, so those of the browser and chaos, which take longest, come early.
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# of their names, so those of the browser and chaos, which take longest, come first.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: chromium
 chromium: # for the tests of the sandbox's page; where it cannot be installed they say that it is missing
@@ -105,7 +123,7 @@ tdlib: $(READY) ## Compare markup and links with TDLib (60,000 texts of each kin
 	$(BIN)/python -m tests.tdlib $(or $(N),60000) $(or $(SEED),1)
 
 docs: $(READY) ## Write the tables of docs/reference from the code, and build the site in dist/docs
-	$(BIN)/python -m tests.reference_tables
+	$(BIN)/python -m tests.support.reference_tables
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs dist/docs
 	@echo "The documentation is in dist/docs/index.html."
 

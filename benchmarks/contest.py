@@ -21,7 +21,7 @@ from benchmarks.load import Mark, Messages, connected, post
 from benchmarks.processes import CONNECTIONS, SECRET, StandIns
 from benchmarks.seen import Counts
 from benchmarks.slices import Load, Slice, Work
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 USERS = 1000
 """Each speaks in turn, so that nobody speaks before the answer came."""

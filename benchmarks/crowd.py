@@ -40,7 +40,7 @@ from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, StoreSignatures
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 FEW, MANY = 1000, 1_000_000
 ALLOWED = 1.05

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from benchmarks.environments import SOURCES
 from benchmarks.slices import Slice, Work
 from benchmarks.tables import percentile
-from tests.mailboxes.servers import redis_server_binary
+from tests.support.redis_servers import redis_server_binary
 
 _TOLD = (
     "aiogram aiohttp fastapi grpcio httpx msgspec protobuf python-telegram-bot redis"

@@ -9,7 +9,7 @@ from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import StoreSignatures
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 USERS = 50_000
 ALLOWED_BYTES = 500

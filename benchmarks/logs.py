@@ -23,7 +23,7 @@ from benchmarks.children import run, until
 from benchmarks.load import Mark, post
 from benchmarks.processes import gateway, stand_ins
 from benchmarks.tables import percentile, print_machine, print_table
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 RATE = 100
 USERS = 1000

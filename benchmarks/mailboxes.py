@@ -31,7 +31,7 @@ from benchmarks.idle_users import idle_users
 from benchmarks.load import Mark, post
 from benchmarks.processes import Gateway, StandIns, gateway, stand_ins
 from benchmarks.tables import print_machine, print_table
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 USERS = 5000
 """Each speaks in turn, so that nobody speaks before the answer came."""

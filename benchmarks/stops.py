@@ -24,7 +24,7 @@ from benchmarks.processes import Gateway, StandIns, gateway, stand_ins
 from benchmarks.stream_report import Report
 from benchmarks.stream_standins import STREAMING_USER
 from benchmarks.tables import percentile, print_machine, print_table
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 AT_ONCE, ROUNDS = 20, 5
 _WORDS = ("--tokens", "3000", "--rate", "50", "--slow", "0.05")

@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.ports import free_ports
-from tests.waiting import LIMIT, wait_until_found
+from tests.support.ports import free_ports
+from tests.support.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "123456:token-of-a-bot-that-does-not-exist"

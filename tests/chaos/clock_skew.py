@@ -17,7 +17,7 @@ from gateway.domain.processing_record import Outcome
 from tests.chaos.history import History
 from tests.chaos.run import play
 from tests.chaos.world import Setup, World
-from tests.ideal_bucket import IdealBucket
+from tests.support.ideal_bucket import IdealBucket
 
 SKEWS = (0.0, 30.0, -30.0, 3600.0, -3600.0)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from tests.chaos.world import Break, World
-from tests.mailboxes.servers import WatchedRedis
+from tests.support.redis_servers import WatchedRedis
 
 
 class Failovers:

@@ -7,7 +7,7 @@ from tests.chaos.peer_faults import PeerFaults
 from tests.chaos.store_faults import StoreFaults
 from tests.chaos.worker_faults import WorkerFaults
 from tests.chaos.world import Break, World
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 
 def all_faults(

@@ -18,7 +18,7 @@ from gateway.mailboxes.redis.keys import ALL_SHARDS
 from gateway.mailboxes.serialization import decode_dead_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES
 from tests.chaos.history import History, Left, Waiting
-from tests.mailboxes.servers import RedisServer, WatchedRedis
+from tests.support.redis_servers import RedisServer, WatchedRedis
 
 EVERY = 0.5
 """Seconds between two looks."""

@@ -13,7 +13,7 @@ from tests.chaos.excuses import PATIENCE
 from tests.chaos.network import Network
 from tests.chaos.workers import Worker
 from tests.chaos.world import Break, World
-from tests.mailboxes.servers import RedisServer
+from tests.support.redis_servers import RedisServer
 
 
 class StoreFaults:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.chaos.history import Kind
 from tests.chaos.run import SEED, play
 from tests.chaos.world import Setup, World
-from tests.waiting import wait_until_found
+from tests.support.waiting import wait_until_found
 
 
 async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(

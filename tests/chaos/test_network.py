@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.chaos.network import Network
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @asynccontextmanager

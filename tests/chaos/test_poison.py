@@ -9,7 +9,7 @@ from tests.chaos.history import Kind
 from tests.chaos.poison import POISON
 from tests.chaos.run import SEED, play
 from tests.chaos.world import Setup, World
-from tests.waiting import wait_until, wait_until_found
+from tests.support.waiting import wait_until, wait_until_found
 
 FIRST_ID = 500_000_001
 

@@ -14,8 +14,8 @@ from tests.chaos.sender import PER_USER, Sender
 from tests.chaos.standins import BotApi
 from tests.chaos.store import Store, client, watching
 from tests.chaos.workers import Worker, read_logs
-from tests.flow.process import SERVICES
-from tests.mailboxes.servers import RedisServer, WatchedRedis
+from tests.support.process import SERVICES
+from tests.support.redis_servers import RedisServer, WatchedRedis
 
 LATE_SECONDS = 0.25
 """A pause of this process that counts as a fault of the network."""

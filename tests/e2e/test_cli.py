@@ -1,0 +1,137 @@
+"""The command line, as a process."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox.server import Simulator
+from tests.support.process import ROOT, run
+from tests.support.world import SECRET, TOKEN
+
+URL = "https://bot.example.com/webhook/telegram"
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """Give a Bot API without faults."""
+    return Simulator(TOKEN)
+
+
+@pytest.fixture
+async def settings(simulator: Simulator) -> AsyncIterator[dict[str, str]]:
+    """Serve the Bot API, and give the settings that lead there."""
+    async with simulator.serve() as url:
+        yield {
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_WEBHOOK_SECRET": SECRET,
+            "TELEGRAM_API_URL": url,
+            "WEBHOOK_URL": URL,
+        }
+
+
+async def test_bad_settings_are_all_reported_and_end_with_2() -> None:
+    """One line for each fault, and no traceback."""
+    code, output, errors = await run("serve", settings={"PORT": "no"})
+    assert (code, output) == (2, "")
+    lines = errors.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [
+        "TELEGRAM_BOT_TOKEN",
+        "TELEGRAM_WEBHOOK_SECRET",
+        "PORT",
+        "CONVERSATION_TARGET",
+        "MATCHING_TARGET",
+        "NOTIFICATION_TARGET",
+        "PROFILE_TARGET",
+    ]
+
+
+async def test_more_workers_need_redis(settings: dict[str, str]) -> None:
+    """Without it they would not know of each other's users."""
+    code, _, errors = await run("serve", "--workers", "2", settings=settings)
+    assert code == 2
+    assert "WORKERS" in errors
+
+
+async def test_routes_are_printed_and_locked() -> None:
+    """The table is for people, the lock for the comparison in `make lint`."""
+    code, output, _ = await run("routes")
+    assert code == 0
+    assert "/profile" in output
+    assert "botgateway.profile.v1.ProfileService.GetProfile" in output
+    _, lock, _ = await run("routes", "--lock")
+    assert lock == Path(ROOT / "routes.lock").read_text()
+
+
+async def test_the_webhook_is_set_shown_and_deleted(
+    simulator: Simulator, settings: dict[str, str]
+) -> None:
+    """With the address and the secret of the settings; nothing is dropped."""
+    assert (await run("webhook", "set", settings=settings))[0] == 0
+    assert simulator.webhook["url"] == URL
+    assert simulator.secret_token == SECRET
+    code, output, _ = await run("webhook", "info", settings=settings)
+    assert code == 0
+    assert URL in output
+    assert (await run("webhook", "delete", settings=settings))[0] == 0
+    assert simulator.webhook["url"] == ""
+    assert not any(
+        call.parameters.get("drop_pending_updates") for call in simulator.sent
+    )
+
+
+async def test_another_addresses_webhook_is_replaced_by_force_only(
+    simulator: Simulator, settings: dict[str, str]
+) -> None:
+    """A test run must not steal production's webhook."""
+    elsewhere = settings | {"WEBHOOK_URL": "https://prod.example.com/webhook/telegram"}
+    assert (await run("webhook", "set", settings=elsewhere))[0] == 0
+    code, _, errors = await run("webhook", "set", settings=settings)
+    assert code == 2
+    assert "--force" in errors
+    assert simulator.webhook["url"] == elsewhere["WEBHOOK_URL"]
+    code, _, _ = await run("webhook", "set", "--force", settings=settings)
+    assert code == 0
+    assert simulator.webhook["url"] == URL
+
+
+async def test_pending_updates_are_dropped_when_that_is_asked_for(
+    simulator: Simulator, settings: dict[str, str]
+) -> None:
+    """And only then."""
+    await run("webhook", "set", "--drop-pending-updates", settings=settings)
+    assert simulator.sent[-1].parameters["drop_pending_updates"] is True
+
+
+async def test_a_wrong_token_is_one_clear_line(settings: dict[str, str]) -> None:
+    """Without a traceback and without the token."""
+    wrong = settings | {"TELEGRAM_BOT_TOKEN": "7400000001:xyzzy"}
+    code, _, errors = await run("webhook", "info", settings=wrong)
+    assert code == 1
+    assert len(errors.splitlines()) == 1
+    assert "xyzzy" not in errors
+
+
+async def test_an_unknown_command_is_one_clear_message() -> None:
+    """As from any well-behaved program."""
+    code, _, errors = await run("nonsense")
+    assert code == 2
+    assert "No such command" in errors
+
+
+async def test_only_scenarios_need_yaml(tmp_path: Path) -> None:
+    """Where it is not installed, all else runs, and they say how to get it."""
+    missing = "raise ModuleNotFoundError(\"No module named 'yaml'\", name='yaml')\n"
+    (tmp_path / "yaml.py").write_text(missing)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "generated")])
+    without = {"PYTHONPATH": paths}
+    code, output, _ = await run("routes", settings=without)
+    assert (code, "conversation" in output.lower()) == (0, True)
+    for command in ("sandbox", "serve", "dead-letters"):
+        code, _, _ = await run(command, "--help", settings=without)
+        assert code == 0
+    code, output, errors = await run("sandbox", "run", "x.yaml", settings=without)
+    assert (code, output) == (2, "")
+    assert "pip install 'telegram-gateway[sandbox]'" in errors
+    assert "Traceback" not in errors

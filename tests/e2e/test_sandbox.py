@@ -1,0 +1,56 @@
+"""`make run`: a whole Telegram on this machine, as the tutorial promises it."""
+
+import asyncio
+import re
+import signal
+
+from tests.support.ports import free_ports
+from tests.support.process import ROOT, program
+from tests.support.waiting import LIMIT
+
+DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
+
+
+async def test_the_curl_of_the_tutorial_is_answered() -> None:
+    """The commands are pasted as they stand there, with other ports."""
+    ports = [str(port) for port in free_ports(4)]
+    tutorial = (ROOT / "docs" / "tutorials" / "sandbox.md").read_text()
+    block = re.findall(r"```sh\n(curl .*?)```", tutorial, re.DOTALL)
+    script = block[0].replace(DEFAULT_PORTS[0], ports[0])
+    post, show = script.replace(DEFAULT_PORTS[2], ports[2]).split("\ncurl -sS")
+    options = ("--port", "--ops-port", "--simulator-port", "--samples-port")
+    arguments = [word for pair in zip(options, ports, strict=True) for word in pair]
+    async with program("sandbox", *arguments) as sandbox:
+        assert sandbox.stdout is not None
+        welcome = b""
+        while b"See the reply" not in welcome:
+            line = await asyncio.wait_for(sandbox.stdout.readline(), LIMIT)
+            assert line, "the sandbox ended"
+            welcome += line
+        (secret,) = re.findall(r"Secret-Token: ([\w-]+)", welcome.decode())
+        assert await _shell(f"SECRET={secret}\n{post}") == ""
+        reply = ""
+        while "hello" not in reply:
+            reply = await asyncio.wait_for(_shell("curl -sS" + show), LIMIT)
+        sandbox.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(sandbox.wait(), LIMIT) == 0
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    """Nothing is started, and the code is 2."""
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, program("sandbox", "--port", str(port)) as sandbox:
+        _, errors = await asyncio.wait_for(sandbox.communicate(), LIMIT)
+    assert sandbox.returncode == 2
+    assert len(errors.splitlines()) == 1
+    assert str(port) in errors.decode()
+
+
+async def _shell(script: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()

@@ -1,0 +1,1 @@
+"""Tests of one part of the gateway with a real server."""

@@ -1,0 +1,72 @@
+"""Every test that asks for `store` or `mailboxes` runs over every implementation."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.domain.ports import MailboxStore
+from gateway.mailboxes.memory import mailbox
+from gateway.mailboxes.redis import commands, mailbox_scanner
+from tests.integration.mailboxes.failover_store import adrift, ashore
+from tests.integration.mailboxes.redis_store import cluster, fakeredis, redis
+from tests.support.redis_servers import RedisCluster, RedisServer
+from tests.support.stores import PAUSES, STORES, OpenStore, Store, memory
+from tests.support.waiting import LIMIT
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a server that tests share; a test that kills servers starts its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Run a Cluster that tests share."""
+    nodes = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    nodes.start()
+    yield nodes
+    nodes.kill()
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every store the pauses of `PAUSES`."""
+    monkeypatch.setattr(mailbox, "SUSPECT_PAUSES", PAUSES)
+    milliseconds = tuple(round(seconds * 1000) for seconds in PAUSES)
+    monkeypatch.setattr(commands, "_SUSPECT_PAUSES_MS", milliseconds)
+
+
+@pytest.fixture(params=STORES)
+def open_store(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    long_pauses: None,
+) -> OpenStore:
+    """Give the way to open an empty store of each implementation."""
+    if request.param != "adrift":
+        # Else mail is not found in a Redis that a busy machine keeps waiting.
+        monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
+    if request.param == "redis":
+        return redis(request.getfixturevalue("redis_server").url)
+    if request.param == "cluster":
+        return cluster(request.getfixturevalue("redis_cluster"))
+    if request.param == "ashore":
+        return ashore(request.getfixturevalue("redis_server").url)
+    return {"memory": memory, "fakeredis": fakeredis, "adrift": adrift}[request.param]()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[Store]:
+    """Open an empty store."""
+    async with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def mailboxes(store: Store) -> MailboxStore:
+    """Give the mailboxes of an empty store."""
+    return store.mailboxes

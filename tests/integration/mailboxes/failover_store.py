@@ -1,0 +1,139 @@
+"""Workers with a Redis that may fail, under test."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.domain.ports import LEASE_SECONDS
+from gateway.domain.update import DeadLetter
+from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.redis import executor
+from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
+from gateway.mailboxes.redis.lua.scripts import load_scripts
+from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from tests.integration.mailboxes.redis_store import RedisStore, opened
+from tests.support.fakes import FakeClock
+from tests.support.ports import free_ports
+from tests.support.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
+from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
+from tests.support.waiting import wait_until
+
+PATIENCE = 0.2
+"""For how many seconds a put waits for a Redis that fails in these tests."""
+
+
+class Worker:
+    """The mailboxes of one worker, and what they are made of."""
+
+    def __init__(self, url: str, clock: FakeClock, patience: float) -> None:
+        scripts = load_scripts()
+        self.clock = clock
+        self.transport = ClusterClient(url, scripts.sources, self.clock)
+        self.memory = MemoryMailboxStore(
+            self.clock,
+            limit=LIMIT,
+            max_sessions=1000,
+            lease_seconds=LEASE,
+            dead_letters=LETTERS,
+        )
+        self.durable = RedisMailboxStore(
+            self.transport,
+            scripts,
+            self.clock,
+            SIGNATURES,
+            limit=LIMIT,
+            put_timeout=patience,
+            lease_seconds=LEASE,
+            dead_letters=LETTERS,
+        )
+        self.mailboxes = FailoverMailboxStore(
+            self.durable, self.memory, self.transport, self.clock
+        )
+
+    async def go_away(self) -> None:
+        """Let memory take over for all lanes, and serve them."""
+        await wait_until(lambda: self.transport.is_failing)
+        self.mailboxes._fail_over("")  # noqa: SLF001 - as a put that is given up
+        away = self.mailboxes._unavailable  # noqa: SLF001 - as above
+        await wait_until(lambda: away.memory_may_serve("", 1e9))
+        self.clock.move(LEASE_SECONDS + 1)
+
+
+@asynccontextmanager
+async def worker(
+    url: str, clock: FakeClock | None = None, patience: float = PATIENCE
+) -> AsyncIterator[Worker]:
+    """Run a worker's mailboxes."""
+    opened_worker = Worker(url, clock or FakeClock(), patience)
+    with pytest.MonkeyPatch.context() as patch:
+        # A Redis that does not fail is waited for, however busy the machine is.
+        patch.setattr(executor, "MAX_TIMEOUT_FACTOR", LIMIT_OF_WAITING / patience)
+        async with opened_worker.transport, opened_worker.mailboxes:
+            yield opened_worker
+
+
+class AshoreStore:
+    """A worker whose Redis never fails."""
+
+    def __init__(self, worker: Worker, store: RedisStore) -> None:
+        self.clock = store.clock
+        self.mailboxes = worker.mailboxes
+        self.pass_time = store.pass_time
+        self.in_memory = store.in_memory
+        self.lanes = store.lanes
+        self.dead_letters = store.dead_letters
+
+
+def ashore(url: str) -> OpenStore:
+    """Give a way to open mailboxes whose Redis works."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with (
+            opened(make_connection_factory(url)) as store,
+            worker(url, store.clock) as one,
+        ):
+            yield AshoreStore(one, store)
+
+    return open_store
+
+
+class AdriftStore:
+    """A worker whose Redis is gone: memory serves."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.clock = worker.clock
+        self.mailboxes = worker.mailboxes
+        self._memory = worker.memory
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+    async def in_memory(self) -> int:
+        """Count the updates in all mailboxes."""
+        return self._memory.in_memory
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+        return self._memory.mailbox_count
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+        return self._memory.dead_letters.entries
+
+
+def adrift() -> OpenStore:
+    """Give a way to open mailboxes whose Redis is gone."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        (port,) = free_ports(1)
+        async with worker(f"redis://127.0.0.1:{port}") as one:
+            await one.go_away()
+            yield AdriftStore(one)
+
+    return open_store

@@ -1,0 +1,270 @@
+"""The model test: every implementation passes it, and no faulty one does."""
+
+from collections.abc import Collection
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.update import Envelope
+from gateway.mailboxes.memory.mailbox import Mailbox
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from tests.integration.mailboxes.machine import machine_over
+from tests.support.stores import OpenStore, memory
+
+
+class IgnoresTokens(MemoryMailboxStore):
+    """Takes every claim for the current one, which is what I3 forbids."""
+
+    def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
+        return self._leased.get(lease.ordering_key)
+
+
+class CommitsUnderAnyToken(MemoryMailboxStore):
+    """Compares tokens everywhere but in a commit."""
+
+    async def commit(
+        self,
+        lease: MailboxLease,
+        update_id: int,
+        state: bytes,
+        *,
+        dead_letter_reason: str = "",
+        release: bool = False,
+    ) -> Envelope | None:
+        """Commit under the current token, whatever the claim's is."""
+        mailbox = self._leased.get(lease.ordering_key)
+        token = mailbox.token if mailbox else lease.token
+        current = MailboxLease(lease.ordering_key, token, None, lease.next_update, 0)
+        following = await super().commit(
+            current,
+            update_id,
+            state,
+            dead_letter_reason=dead_letter_reason,
+            release=release,
+        )
+        lease.expires_at = current.expires_at or lease.expires_at
+        return following
+
+
+class ClaimsHeldLanes(MemoryMailboxStore):
+    """Lets a second worker in before the lease has ended, which I6 forbids."""
+
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
+        """Claim a lane that anybody may hold."""
+        mailbox = self._leased.get(ordering_key)
+        if mailbox is not None:
+            mailbox.claimable_at = 0
+        return await super().acquire(ordering_key)
+
+
+class ClaimsWaitingLanesOnPut(MemoryMailboxStore):
+    """Lets a put pass by the lanes that wait longer."""
+
+    async def put(
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
+        """Claim the lane, also if it is waiting."""
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        claimed = await self.acquire(envelope.ordering_key) if acquire else None
+        return claimed if isinstance(claimed, MailboxLease) else placed
+
+
+class ServesInOrderOfArrival(MemoryMailboxStore):
+    """Orders by arrival and not by `update_id`, which I2 forbids."""
+
+    async def put(
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
+        """Append an update at the end."""
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        mailbox = (
+            self._leased.get(envelope.ordering_key)
+            or self._unleased[envelope.ordering_key]
+        )
+        mailbox.updates.sort(key=lambda update: int(update.body))
+        return placed
+
+
+class ReplacesWhatIsPutAgain(MemoryMailboxStore):
+    """Takes an update that is put again for a new one."""
+
+    async def put(
+        self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
+    ) -> MailboxLease | PutResult:
+        """Overwrite the update that is there."""
+        placed = await super().put(
+            envelope, acquire=acquire, enforce_limit=enforce_limit
+        )
+        mailbox = self._leased.get(envelope.ordering_key)
+        if placed is PutResult.DUPLICATE and mailbox is not None:
+            mailbox.remove(envelope.update_id)
+            mailbox.add(envelope, None)
+        return placed
+
+
+class LosesMailOnRelease(MemoryMailboxStore):
+    """Takes a release for the end of the update, which I1 forbids."""
+
+    async def release(self, lease: MailboxLease) -> None:
+        """Drop the update that was being worked on."""
+        if self._find_leased_mailbox(lease) is not None:
+            await self.commit(lease, lease.next_update.update_id, b"", release=True)
+
+
+class ForgetsTheState(MemoryMailboxStore):
+    """Removes an update without saving what became of it, which I4 forbids."""
+
+    async def commit(
+        self,
+        lease: MailboxLease,
+        update_id: int,
+        state: bytes,
+        *,
+        dead_letter_reason: str = "",
+        release: bool = False,
+    ) -> Envelope | None:
+        """Save nothing."""
+        return await super().commit(
+            lease,
+            update_id,
+            b"",
+            dead_letter_reason=dead_letter_reason,
+            release=release,
+        )
+
+
+class ReportsNoLostClaim(MemoryMailboxStore):
+    """Renews what can be renewed and is silent about the rest."""
+
+    async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
+        """Report nothing."""
+        await super().renew(leases)
+        return []
+
+
+class CountsReleasesAsDeaths(MemoryMailboxStore):
+    """Takes an owner that gave the lane back for one that vanished."""
+
+    async def release(self, lease: MailboxLease) -> None:
+        """Leave the lane as a dead owner does."""
+        mailbox = self._find_leased_mailbox(lease)
+        if mailbox is not None:
+            mailbox.record_owner_loss()
+        await super().release(lease)
+
+
+class ForgetsDeaths(MemoryMailboxStore):
+    """Lets a poison update end one worker after the other."""
+
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
+        """Claim any lane, and count from the start."""
+        mailbox = self._leased.get(ordering_key)
+        if mailbox is not None:
+            mailbox.owner_losses = 0
+        return await super().acquire(ordering_key)
+
+
+class BlamesWhatWaits(MemoryMailboxStore):
+    """Takes a suspect that waits for its service for one that is processed."""
+
+    async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
+        """Note that a step begins, also where one ends."""
+        await super().record_step(lease, running=True)
+
+
+class BlamesWhatHasNotBegun(MemoryMailboxStore):
+    """Counts a death of a suspect whose actor had not begun with it."""
+
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
+        """Claim a lane as if its actor waited for a service already."""
+        lease = await super().acquire(ordering_key)
+        if lease is not None:
+            await self.record_step(lease, running=False)
+        return lease
+
+
+class LetsNoSuspectPause(MemoryMailboxStore):
+    """Gives a suspect to the next worker at once, however often that goes wrong."""
+
+    async def acquire(self, ordering_key: str) -> MailboxLease | None:
+        """Claim a lane that pauses."""
+        mailbox = self._leased.get(ordering_key)
+        if mailbox is not None and not mailbox.token:
+            mailbox.claimable_at = 0
+        return await super().acquire(ordering_key)
+
+
+class ForgetsWhatIsReleased(MemoryMailboxStore):
+    """Gives a lane back so that nobody finds it, which I8 forbids."""
+
+    async def claimable(self, limit: int) -> list[str]:
+        """List only the lanes that were never released."""
+        return [
+            ordering_key
+            for ordering_key in await super().claimable(limit)
+            if ordering_key in self._leased
+        ]
+
+
+EXAMPLES = {
+    "memory": 100,
+    "fakeredis": 3,
+    "redis": 20,
+    "cluster": 10,
+    "ashore": 10,
+    "adrift": 30,
+}
+"""As many as a few seconds allow."""
+
+FAULTY = [
+    IgnoresTokens,
+    CommitsUnderAnyToken,
+    ClaimsHeldLanes,
+    ClaimsWaitingLanesOnPut,
+    ServesInOrderOfArrival,
+    ReplacesWhatIsPutAgain,
+    LosesMailOnRelease,
+    ForgetsTheState,
+    ReportsNoLostClaim,
+    ForgetsWhatIsReleased,
+    CountsReleasesAsDeaths,
+    ForgetsDeaths,
+    BlamesWhatWaits,
+    BlamesWhatHasNotBegun,
+    LetsNoSuspectPause,
+]
+
+
+def test_any_order_of_calls_does_what_the_model_does(
+    open_store: OpenStore, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is lost, doubled or out of order, whatever workers do."""
+    examples = EXAMPLES[request.node.callspec.params["open_store"]]
+    run_state_machine_as_test(
+        machine_over(open_store),
+        settings=settings(max_examples=examples, stateful_step_count=40),
+    )
+
+
+@pytest.mark.usefixtures("long_pauses")
+@pytest.mark.parametrize("faulty", FAULTY)
+def test_a_faulty_implementation_is_found_out(faulty: type[MemoryMailboxStore]) -> None:
+    """The control: the model test fails where a promise is broken."""
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine_over(memory(faulty)),
+            settings=settings(
+                max_examples=5000,  # most are found within 100
+                stateful_step_count=40,
+                report_multiple_bugs=False,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+            ),
+        )

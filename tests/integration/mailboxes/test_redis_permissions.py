@@ -1,0 +1,240 @@
+"""What the Redis user in `deploy/` may do: all that a gateway needs, and no more."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from gateway.clock import SystemClock
+from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.update import REPLAYED, DeadLetter
+from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
+from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.redis.client.connection_factory import is_unprotected
+from gateway.mailboxes.redis.client.shards import SHARD_COUNT
+from gateway.mailboxes.redis.dead_letters import open_dead_letters
+from gateway.mailboxes.redis.keys import get_shard
+from tests.integration.repository.test_deploy import documents, pod
+from tests.support.redis_servers import RedisServer
+from tests.support.stores import SIGNATURES, envelope
+from tests.support.waiting import LIMIT, wait_until
+
+PASSWORD = "a-password-of-these-tests"
+
+
+class ShippedRedis(RedisServer):
+    """A server that is started as the files in `deploy/` say."""
+
+    def __init__(self, directory: Path, command: list[str]) -> None:
+        super().__init__(directory)
+        assert command[0] == "redis-server"
+        self._command = [re.sub(r"^>\$.*", f">{PASSWORD}", it) for it in command[1:]]
+
+    def arguments(self) -> list[str]:
+        """Return its command line."""
+        return [*super().arguments(), *self._command]
+
+    @property
+    def user_url(self) -> str:
+        """The URL of the server for the gateways' user."""
+        return f"redis://gateway:{PASSWORD}@127.0.0.1:{self.port}"
+
+
+def commands() -> dict[str, Any]:
+    """Return the command lines of the Redis in compose and in Kubernetes."""
+    (compose,) = documents("compose.yaml")
+    (container,) = pod("StatefulSet", "redis")["containers"]
+    return {
+        "compose": compose["services"]["redis"]["command"],
+        "kubernetes": container["args"],
+    }
+
+
+@pytest.fixture(params=["compose", "kubernetes"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShippedRedis]:
+    """Run a Redis as it is shipped."""
+    server = ShippedRedis(tmp_path, commands()[request.param])
+    server.start()
+    yield server
+    server.kill()
+
+
+async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) -> None:
+    """Everything that it ever asks: mailboxes, dead letters, stops, the way back."""
+    stopped: list[tuple[str, int]] = []
+    async with asyncio.timeout(LIMIT), open_store(server) as store:
+        mailboxes = store.mailboxes
+        assert isinstance(mailboxes, FailoverMailboxStore)
+        store.cancellation_bus.subscribe(
+            lambda ordering_key, draft_id: stopped.append((ordering_key, draft_id))
+        )
+        await serve_updates(mailboxes)
+        await reject_forged(server, mailboxes)
+        await keep_dead_letters(server, mailboxes)
+        durable = mailboxes._redis_store  # noqa: SLF001 - what the way back asks
+        assert (
+            len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
+        )
+        await durable.remove_update("7", 99)
+        assert not await durable.has_updates("7")
+        await wait_until(store.cancellation_bus.subscribed.is_set)
+        async with open_store(server) as other:
+            await wait_until(other.cancellation_bus.subscribed.is_set)
+            other.cancellation_bus.publish("7", 5)
+            await wait_until(lambda: ("7", 5) in stopped)
+        assert not mailboxes.is_degraded
+        assert mailboxes.mode == "redis"
+
+
+def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
+    """Open mailboxes as a gateway does."""
+    return open_mailboxes(
+        server.user_url,
+        SystemClock(),
+        SIGNATURES,
+        limit=3,
+        max_sessions=10,
+        put_timeout=5,
+        dead_letter_seconds=60,
+    )
+
+
+async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
+    """Put, claim, renew, give back and commit."""
+    lease = await mailboxes.put(envelope(1))
+    assert isinstance(lease, MailboxLease)
+    assert [await mailboxes.put(envelope(n)) for n in (2, 2, 3, 4)] == [
+        *(PutResult.STORED, PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL),
+    ]
+    assert list(await mailboxes.renew([lease])) == []
+    assert (
+        await mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
+        is not None
+    )
+    await mailboxes.release(lease)
+    assert list(await mailboxes.claimable(9)) == ["7"]
+    again = await mailboxes.acquire("7")
+    assert isinstance(again, MailboxLease)
+    assert again.state == b"state"
+    assert await mailboxes.commit(again, 2, b"state") is not None
+    assert await mailboxes.commit(again, 3, b"state") is None
+
+
+async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:
+    """Move an update that somebody else wrote out of the way."""
+    async with Redis.from_url(server.user_url) as stranger:
+        await stranger.zadd(get_shard(b"7").mailbox_key(b"7"), {b"5 0.0 {}": 5})
+    lease = await mailboxes.put(envelope(6))
+    assert isinstance(lease, MailboxLease)
+    assert lease.next_update.update_id == 6
+    assert await mailboxes.commit(lease, 6, b"state") is None
+
+
+async def keep_dead_letters(
+    server: ShippedRedis, mailboxes: FailoverMailboxStore
+) -> None:
+    """Bury, list, replay and delete."""
+    malformed = DeadLetter(
+        update_id=0,
+        ordering_key="",
+        reason="malformed",
+        dead_lettered_at=0,
+        body=b"nonsense",
+    )
+    await mailboxes.add_dead_letter(malformed)
+    opening = open_dead_letters(server.user_url, SystemClock(), SIGNATURES)
+    async with opening as dead_letters:
+        found = {
+            it.reason: it.dead_letter_id for it in await dead_letters.list_summaries()
+        }
+        assert found.keys() == {"crashed", "forged", "malformed"}
+        await dead_letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
+        assert await dead_letters.delete(found["malformed"])
+    lease = await mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    assert await mailboxes.commit(lease, 1, b"state") is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET dir", "SHUTDOWN"),
+        *("CONFIG SET dir /", "ACL LIST", "MONITOR", "SAVE", "REPLICAOF NO ONE"),
+        *("EVAL return(1) 0", "SCRIPT FLUSH", "DEBUG SLEEP 0", "MODULE LIST"),
+        *("GET other", "SET other x", "PUBLISH other x", "DEL m:{0}:7", "CLIENT LIST"),
+    ],
+)
+async def test_the_user_may_do_nothing_else(tmp_path: Path, command: str) -> None:
+    """Whoever gets the password of a gateway does not get the server."""
+    server = ShippedRedis(tmp_path, commands()["compose"])
+    server.start()
+    try:
+        async with Redis.from_url(server.user_url) as client:
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*command.split())  # type: ignore[no-untyped-call]  # redis-py
+    finally:
+        server.kill()
+
+
+async def test_without_the_password_there_is_no_way_in(server: ShippedRedis) -> None:
+    """Redis' own user without a password is off."""
+    for url in (server.url, server.user_url.replace(PASSWORD, "wrong")):
+        async with Redis.from_url(url) as client:
+            with pytest.raises(AuthenticationError):
+                await client.get("s:{0}:7")
+
+
+def test_both_files_give_the_same_rights() -> None:
+    """Compose and Kubernetes differ in how the password gets in alone."""
+    rights = [
+        [it for it in command[command.index("--user") :] if not it.startswith(">")]
+        for command in commands().values()
+    ]
+    assert rights[0] == rights[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "unprotected"),
+    [
+        ("redis://redis:6379", True),
+        ("redis://192.0.2.1", True),
+        ("redis://gateway:hush@redis:6379", False),
+        ("redis://:hush@redis", False),
+        ("redis://redis?password=hush", False),
+        ("redis://localhost:6379", False),
+        ("redis://127.0.0.1:6379/2", False),
+        ("redis://[::1]", False),
+        ("rediss://redis", False),
+        ("unix:///run/redis.sock", False),
+        ("redis+sentinel://one,two/mail", True),
+        ("redis+sentinel://localhost,two/mail", True),
+        ("redis+sentinel://127.0.0.1:1,127.0.0.1:2/mail", False),
+        ("redis+sentinel://:hush@one,two/mail", False),
+    ],
+)
+def test_a_redis_without_a_password_is_noticed(url: str, *, unprotected: bool) -> None:
+    """Unless it is on this machine, or TLS says who may talk to it."""
+    assert is_unprotected(url) is unprotected
+
+
+async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, at the start; the address is not told."""
+    async with open_mailboxes(
+        "redis://no-such-host.invalid:1",
+        SystemClock(),
+        SIGNATURES,
+        limit=1,
+        max_sessions=1,
+        put_timeout=0.1,
+        dead_letter_seconds=60,
+    ) as store:
+        assert isinstance(store, OpenedMailboxes)
+    warnings = [it for it in caplog.records if it.message == "redis_unprotected"]
+    (reason,) = [it.__dict__["reason"] for it in warnings]
+    assert "no password" in reason
+    assert "no-such-host" not in reason + caplog.text

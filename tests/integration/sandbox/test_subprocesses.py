@@ -1,0 +1,182 @@
+"""Processes of the sandbox: how they start, and that none of them stays behind."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox.launcher import subprocesses as module
+from gateway.sandbox.launcher.subprocesses import (
+    ProcessExited,
+    StopRequested,
+    Subprocesses,
+)
+from tests.support.waiting import wait_until
+
+Start = Callable[[str], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file that a child writes as soon as it runs."""
+    return tmp_path / "child"
+
+
+@pytest.fixture
+async def children() -> Subprocesses:
+    """No processes yet."""
+    return Subprocesses()
+
+
+@pytest.fixture
+def start(children: Subprocesses, file: Path) -> Start:
+    """Run the test's child in a manner of its own."""
+
+    async def ready() -> bool:
+        return file.exists() and file.read_text() != ""
+
+    def run(manner: str) -> AbstractAsyncContextManager[None]:
+        arguments = ("tests.integration.sandbox.child", manner, str(file))
+        return children.running("child", arguments, {}, ready)
+
+    return run
+
+
+def group_is_gone(file: Path) -> bool:
+    """Tell whether no process of the child's group is left."""
+    try:
+        os.killpg(int(file.read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def never() -> bool:
+    """Answer like a child that does not come up."""
+    return False
+
+
+async def test_a_child_runs_inside_of_its_block(file: Path, start: Start) -> None:
+    """It is there in the block, out of reach of Ctrl-C, and gone behind it."""
+    async with start("polite"):
+        assert int(file.read_text()) != os.getpgrp()
+        assert not group_is_gone(file)
+    assert group_is_gone(file)
+
+
+async def test_a_stubborn_child_is_killed(
+    monkeypatch: pytest.MonkeyPatch, file: Path, start: Start
+) -> None:
+    """It has its time to end, and not more."""
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
+    async with start("stubborn"):
+        begin = time.monotonic()
+    assert time.monotonic() - begin >= 0.2
+    assert group_is_gone(file)
+
+
+async def test_a_second_signal_kills_at_once(
+    monkeypatch: pytest.MonkeyPatch, file: Path, children: Subprocesses, start: Start
+) -> None:
+    """Nobody has to wait for a child that hangs."""
+    monkeypatch.setattr(module, "STOP_SECONDS", 3600)
+    async with start("stubborn"):
+        children.stop()
+        children.stop()
+        await children.watch()
+    assert group_is_gone(file)
+
+
+async def test_the_end_of_a_child_is_noticed(
+    file: Path, children: Subprocesses, start: Start
+) -> None:
+    """Watching fails, and says which one it was."""
+    async with start("polite"):
+        watch = asyncio.create_task(children.watch())
+        os.killpg(int(file.read_text()), 9)
+        with pytest.raises(
+            ProcessExited, match="the child ended by itself with code -9"
+        ):
+            await watch
+
+
+async def test_a_child_that_cannot_start_is_reported(start: Start) -> None:
+    """With its exit code, before anybody waits for its answer in vain."""
+    with pytest.raises(ProcessExited, match="the child ended by itself with code 3"):
+        async with start("dying"):
+            pytest.fail("it does not run")
+
+
+async def test_a_child_that_does_not_answer_in_time_is_ended(
+    monkeypatch: pytest.MonkeyPatch, file: Path, children: Subprocesses
+) -> None:
+    """Nobody waits for ever for a child that hangs at its start."""
+    monkeypatch.setattr(module, "START_SECONDS", 1.0)
+    arguments = ("tests.integration.sandbox.child", "polite", str(file))
+    with pytest.raises(ProcessExited, match="the child did not answer in 1 s"):
+        async with children.running("child", arguments, {}, never):
+            pytest.fail("it does not answer")
+    assert not file.exists() or group_is_gone(file)
+
+
+async def test_a_signal_ends_a_start(file: Path, children: Subprocesses) -> None:
+    """Ctrl-C works before the sandbox is up."""
+
+    async def run() -> None:
+        arguments = ("tests.integration.sandbox.child", "polite", str(file))
+        async with children.running("child", arguments, {}, never):
+            pytest.fail("it does not answer")
+
+    running = asyncio.create_task(run())
+    await wait_until(lambda: file.exists() and file.read_text())
+    children.stop()
+    with pytest.raises(StopRequested):
+        await running
+    assert group_is_gone(file)
+
+
+async def test_work_ends_with_its_result_while_children_run(
+    children: Subprocesses, start: Start
+) -> None:
+    """What fails in it comes out, too."""
+
+    async def answer() -> int:
+        return 42
+
+    async with start("polite"):
+        assert await children.run_during(answer()) == 42
+        with pytest.raises(ZeroDivisionError):
+            await children.run_during(fail())
+
+
+@pytest.mark.parametrize("end", ["signal", "child"])
+async def test_work_ends_with_a_signal_and_with_a_child(
+    end: str, children: Subprocesses, file: Path, start: Start
+) -> None:
+    """It is cancelled and has time to clean up."""
+    ended = []
+
+    async def work() -> None:
+        try:
+            if end == "signal":
+                children.stop()
+            else:
+                os.kill(int(file.read_text()), signal.SIGKILL)
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async with start("polite"):
+        with pytest.raises(StopRequested if end == "signal" else ProcessExited):
+            await children.run_during(work())
+    assert ended == [True]
+
+
+async def fail() -> None:
+    """Fail like a fault in a program."""
+    raise ZeroDivisionError

@@ -1,0 +1,30 @@
+"""Learning the bot's name, over real HTTP."""
+
+import asyncio
+
+from gateway.sandbox.server import Simulator
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.startup_sync import sync_bot_profile
+from tests.support.waiting import wait_until
+
+TOKEN = "4711:account-token"
+RENAMED = '{"ok": true, "result": {"id": 4711, "username": "marmot_desk_bot"}}'
+
+
+async def test_a_new_name_is_learned_while_the_gateway_runs() -> None:
+    """And the menu is not published again for it."""
+    simulator = Simulator(TOKEN)
+    names: list[str] = []
+    async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
+        task = asyncio.create_task(
+            sync_bot_profile(api, [("start", "Go")], names.append, username_ttl=0)
+        )
+        try:
+            await wait_until(lambda: names == ["sandbox_bot"])
+            simulator.fail("getMe", 200, body=RENAMED)
+            await wait_until(lambda: "marmot_desk_bot" in names)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+    methods = [sent.method for sent in simulator.sent]
+    assert methods.count("setMyCommands") == 1

@@ -1,0 +1,49 @@
+"""The gateway's side: finds the sixth service and calls it at the given target.
+
+Only what the gateway itself runs at its start is used. Prints what came of it as JSON.
+"""
+
+import asyncio
+import json
+import sys
+
+from botgateway.chat.v1.message_pb2 import IncomingMessage
+
+from gateway.domain.update import Update
+from gateway.services.channels import ServiceChannels
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import build_route_table, discover_services
+from tests.support.services.serving import an_update
+
+UPDATES = {
+    "/invoice 42": an_update(
+        command="invoice", arguments="42", message=IncomingMessage(text="/invoice 42")
+    ),
+    "/invoice": an_update(command="invoice"),
+    "/invoice many": an_update(command="invoice", arguments="many"),
+    "PAY:42:card": an_update(callback_query_id="9", callback_data="PAY:42:card"),
+    "PAY:42:shells": an_update(callback_query_id="9", callback_data="PAY:42:shells"),
+}
+
+
+async def answer(dispatch: GrpcServiceRouter, update: Update) -> str | None:
+    """Give the text of the reply; None if there is no route."""
+    match = dispatch.route(update)
+    return (await match.call("user-7")).messages[0].text if match else None
+
+
+async def main(target: str) -> None:
+    """Try all updates."""
+    table = build_route_table(discover_services())
+    async with ServiceChannels(dict.fromkeys(table.service_names, target)) as channels:
+        seconds = dict.fromkeys(table.service_names, 5.0)
+        dispatch = GrpcServiceRouter(table, channels, seconds, seconds)
+        answers = {
+            text: await answer(dispatch, update) for text, update in UPDATES.items()
+        }
+    names, menu = table.route_names, table.menu_commands
+    json.dump({"names": names, "menu": menu, "answers": answers}, sys.stdout)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

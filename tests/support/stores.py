@@ -1,0 +1,117 @@
+"""The implementations of `MailboxStore` that the suite runs over.
+
+A new implementation gets a `Store` and a line in `STORES`, and has passed when the
+whole suite has.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from gateway.domain.ports import MailboxStore
+from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.serialization import DeadLetterLimits
+from gateway.mailboxes.signatures import StoreSignatures
+from tests.support.fakes import FakeClock
+from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
+
+LIMIT = 4
+"""How many updates a mailbox may hold in this suite."""
+
+SIGNATURES = StoreSignatures(["the secret of these tests"])
+
+LETTERS = DeadLetterLimits(
+    max_updates=200, max_rejected=60, retention_seconds=400 * 86400
+)
+"""How many dead letters are kept in this suite, and for how long: longer than any order
+of calls that `machine.py` makes up."""
+
+LEASE = 2 * LIMIT_OF_WAITING
+PAUSES = (0.1 * LEASE, 0.2 * LEASE, 0.3 * LEASE)
+"""The pauses of suspects: so long that none ends while a busy machine is slow."""
+"""How many seconds a claim lasts in this suite: longer than any of its tests, since the
+time of a real Redis goes on while a busy machine does something else."""
+
+
+class Store(Protocol):
+    """Mailboxes under test, and what only a test may do to them or know of them."""
+
+    @property
+    def mailboxes(self) -> MailboxStore:
+        """Empty mailboxes with `LIMIT`, `LEASE` and `clock`."""
+
+    @property
+    def clock(self) -> FakeClock:
+        """The worker's clock. Only `pass_time` may move it."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the worker's clock and the store's own time, by 1 ms at least."""
+
+    async def in_memory(self) -> int:
+        """Count the updates in all mailboxes."""
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+
+
+OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
+
+
+class MemoryStore:
+    """Mailboxes in memory."""
+
+    def __init__(self, kind: type[MemoryMailboxStore]) -> None:
+        self.clock = FakeClock()
+        self.mailboxes = kind(
+            self.clock,
+            limit=LIMIT,
+            max_sessions=1000,
+            lease_seconds=LEASE,
+            dead_letters=LETTERS,
+        )
+
+    async def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.move(seconds)
+
+    async def in_memory(self) -> int:
+        """Count the updates in all mailboxes."""
+        return self.mailboxes.in_memory
+
+    async def lanes(self) -> int:
+        """Count the lanes of which there is more than a state."""
+        return self.mailboxes.mailbox_count
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Give the dead letters, oldest first."""
+        return self.mailboxes.dead_letters.entries
+
+
+def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
+    """Give a way to open mailboxes in memory.
+
+    Args:
+        kind: the class, or a faulty version of it.
+    """
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        yield MemoryStore(kind)
+
+    return open_store
+
+
+STORES = ("memory", "fakeredis", "redis", "cluster", "ashore", "adrift")
+
+
+def envelope(
+    update_id: int, ordering_key: str = "7", *, body: bytes = b"{}", arrived: float = 0
+) -> Envelope:
+    """Build an update as it lies in a mailbox."""
+    return Envelope(
+        update_id=update_id, ordering_key=ordering_key, arrived_at=arrived, body=body
+    )

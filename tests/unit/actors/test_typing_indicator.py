@@ -1,0 +1,132 @@
+"""The user sees that the bot is typing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, CHAT_TYPE_SUPERGROUP
+from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
+
+from gateway.actors.replies.typing_indicator import (
+    DELAY_SECONDS,
+    REPEAT_INTERVAL_SECONDS,
+    TypingIndicator,
+)
+from gateway.domain.errors import CallRejected
+from gateway.domain.errors import RejectedPart as Fault
+from gateway.domain.update import Envelope, Update
+from tests.support.fakes import FakeMatch, FakeMessenger, FakeServices, a_message
+from tests.support.virtual_time import virtual_time
+
+LONG = 60.0
+"""Seconds of a service that thinks for long."""
+
+
+@pytest.fixture(autouse=True)
+async def _time() -> AsyncIterator[None]:
+    """Let no test wait for real."""
+    with virtual_time():
+        yield
+
+
+@dataclass
+class Scene:
+    """A messenger, and what shows the typing."""
+
+    messenger: FakeMessenger
+    typing: TypingIndicator
+
+    def match(self, update: Update, *, shows: bool = True) -> FakeMatch:
+        """Give a route."""
+        match = FakeMatch(FakeServices(), update, "text")
+        match.shows_typing = shows
+        return match
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Give a scene."""
+    messenger = FakeMessenger()
+    return Scene(messenger, TypingIndicator(messenger))
+
+
+def the_update(envelope: Envelope) -> Update:
+    """Give the update of an envelope."""
+    assert envelope.update is not None
+    return envelope.update
+
+
+async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
+    """And leaves nothing behind."""
+    update = the_update(a_message(1))
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS - 0.1)
+    await asyncio.sleep(LONG)
+    assert scene.messenger.typed == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
+    """Telegram forgets it after five seconds."""
+    update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS + 2 * REPEAT_INTERVAL_SECONDS + 0.1)
+    await asyncio.sleep(LONG)
+    assert scene.messenger.typed == [3, 3, 3]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
+    """Whoever came later is shown nothing earlier, and is not forgotten."""
+    first, second, third = (the_update(a_message(it, user=it)) for it in (1, 2, 3))
+    half = DELAY_SECONDS / 2
+    with scene.typing.show_during_call(scene.match(first), first):
+        await asyncio.sleep(half)
+        with (
+            scene.typing.show_during_call(scene.match(second), second),
+            scene.typing.show_during_call(scene.match(third), third) as wait,
+        ):
+            await asyncio.sleep(half + 0.1)
+            assert scene.messenger.typed == [1]
+            wait.cancel()
+            await asyncio.sleep(half)
+            assert scene.messenger.typed == [1, 2]
+
+
+async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
+    """Nobody is told, and it is not tried again for this update."""
+    scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
+    update = the_update(a_message(1))
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(DELAY_SECONDS + 0.1)
+        assert len(asyncio.all_tasks()) == 1
+        scene.messenger.typing_failure = None
+        await asyncio.sleep(LONG)
+    assert scene.messenger.typed == []
+
+
+NOWHERE = {
+    "a channel": a_message(1, chat_type=CHAT_TYPE_CHANNEL),
+    "no chat": a_message(1, user=0),
+    "an event": a_message(1, event=EVENT_USER_UNBLOCKED_BOT),
+}
+
+
+@pytest.mark.parametrize("envelope", NOWHERE.values(), ids=NOWHERE)
+async def test_where_nobody_waits_nothing_is_shown(
+    scene: Scene, envelope: Envelope
+) -> None:
+    """Telegram would refuse it, or nobody would see it."""
+    update = the_update(envelope)
+    with scene.typing.show_during_call(scene.match(update), update):
+        await asyncio.sleep(LONG)
+    assert scene.messenger.typed == []
+
+
+async def test_a_route_may_not_want_it(scene: Scene) -> None:
+    """`disable_typing_indicator` of the route."""
+    update = the_update(a_message(1))
+    with scene.typing.show_during_call(scene.match(update, shows=False), update):
+        await asyncio.sleep(LONG)
+    assert scene.messenger.typed == []

@@ -1,0 +1,34 @@
+"""The lists of pinned packages: what production installs, and from anywhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def packages(lock: str) -> set[str]:
+    """Return the names of the packages that a lock pins."""
+    text = (ROOT / lock).read_text()
+    return set(re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_no_registry_and_no_path(lock: str) -> None:
+    """It holds on every machine: nothing but names, versions, marks and hashes."""
+    for line in (ROOT / lock).read_text().splitlines():
+        pinned = r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+( ; .*)? \\"
+        hashed = r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+        reason = r"    #( {1,3}via)?( {1,3}[\w.:()\[\] -]+)?"
+        assert re.fullmatch(f"{pinned}|{hashed}|{reason}", line), line
+
+
+def test_production_installs_no_more_than_it_runs() -> None:
+    """YAML is for the sandbox's scenarios only; tools stay with developers."""
+    production, all_of_them = map(packages, LOCKS)
+    assert production < all_of_them
+    assert {"aiohttp", "grpcio", "redis"} <= production
+    assert not {"pyyaml", "pytest", "fakeredis", "playwright"} & production
+    assert "pyyaml" in all_of_them
