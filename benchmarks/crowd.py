@@ -36,11 +36,11 @@ from gateway.clock import SystemClock
 from gateway.domain.user_state import RECENT_IDS, STATE_TTL
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.pipeline import encode_command
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, StoreSignatures
 from tests.support.redis_servers import RedisServer
+from tests.support.stores import KEYS
 
 FEW, MANY = 1000, 1_000_000
 ALLOWED = 1.05
@@ -111,7 +111,9 @@ async def _fill(server: RedisServer, users: int) -> None:
     clock, scripts = SystemClock(), load_scripts()
     signatures = StoreSignatures([TOKEN])
     async with ClusterClient(server.url, scripts.sources, clock) as transport:
-        mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
+        mailboxes = RedisMailboxStore(
+            transport, KEYS, scripts, clock, signatures, limit=64
+        )
         await serve(mailboxes, first_user=FIRST_USER, users=1, remembered=RECENT_IDS)
     for first in range(1, users, _COPIES):
         _copy(server, range(first, min(first + _COPIES, users)), signatures)
@@ -153,7 +155,7 @@ def _lane(user: int) -> bytes:
 
 
 def _state_key(ordering_key: bytes) -> bytes:
-    return get_shard(ordering_key).state_key(ordering_key)
+    return KEYS.get_shard(ordering_key).state_key(ordering_key)
 
 
 async def _measure(pair: Pair, load: Load, number: int) -> Round:

@@ -10,6 +10,7 @@ from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.support.redis_servers import RedisServer
+from tests.support.stores import KEYS
 
 USERS = 50_000
 ALLOWED_BYTES = 500
@@ -18,7 +19,7 @@ _FIRST_USER = 4_000_000_000
 _SHORTEN = """
 local left, without = 0, 0
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  if string.sub(key, 1, 2) == 's:' then
+  if string.find(key, ':state:') then
     left = math.max(left, redis.call('TTL', key))
     redis.call('PEXPIRE', key, 500)
   else without = without + 1 end
@@ -32,7 +33,7 @@ async def idle_users(server: RedisServer) -> list[str]:
     clock, scripts = SystemClock(), load_scripts()
     transport = ClusterClient(server.url, scripts.sources, clock)
     signatures = StoreSignatures(["the secret of this benchmark"])
-    mailboxes = RedisMailboxStore(transport, scripts, clock, signatures, limit=64)
+    mailboxes = RedisMailboxStore(transport, KEYS, scripts, clock, signatures, limit=64)
     transport.start()
     rows: list[list[object]] = []
     exceeded = []

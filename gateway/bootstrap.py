@@ -143,6 +143,7 @@ async def open_gateway(
             settings.store_url,
             SystemClock(),
             signatures,
+            key_prefix=settings.redis_key_prefix,
             limit=settings.mailbox_limit,
             max_sessions=settings.session_limit,
             put_timeout=settings.store_patience,

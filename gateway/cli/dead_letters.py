@@ -180,7 +180,9 @@ def _run_with_dead_letters(
 
     async def run() -> None:
         signatures = StoreSignatures(settings.store_secrets)
-        async with open_dead_letters(url, SystemClock(), signatures) as dead_letters:
+        async with open_dead_letters(
+            url, settings.redis_key_prefix, SystemClock(), signatures
+        ) as dead_letters:
             await act(dead_letters)
 
     asyncio.run(run())

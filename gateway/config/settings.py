@@ -102,6 +102,14 @@ def _check_redis_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _check_key_prefix(value: str) -> str:
+    # Neither what separates the parts of a key, nor what Redis takes for a hash tag or,
+    # in the permissions of a user, for a pattern.
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", value):
+        raise ValueError("needs 1 to 32 characters from A-Z a-z 0-9 . _ -")
+    return value
+
+
 def _has_sentinels(hosts: str, path: str) -> bool:
     """Return whether a URL has hosts of Sentinels and the name of a service."""
     hosts_and_ports = [
@@ -142,6 +150,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr | None, AfterValidator(_check_redis_url)] = None
     redis_host: Annotated[str | None, Field(pattern=r"^[^\s:/@]+$")] = None
     redis_port: _Port = 6379
+    redis_key_prefix: Annotated[str, AfterValidator(_check_key_prefix)] = "tg"
     store_secret: Annotated[
         SecretStr | None, AfterValidator(_check_optional_strength)
     ] = None

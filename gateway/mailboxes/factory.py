@@ -19,6 +19,7 @@ from gateway.mailboxes.redis.client.connection_factory import (
     make_checked_connection_factory,
 )
 from gateway.mailboxes.redis.client.server_checks import check_durability
+from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.redis.store_clock import StoreClock
@@ -49,11 +50,12 @@ class OpenedMailboxes(NamedTuple):
 
 
 @asynccontextmanager
-async def open_mailboxes(
+async def open_mailboxes(  # noqa: PLR0913 - most by name
     url: str | None,
     clock: Clock,
     signatures: StoreSignatures,
     *,
+    key_prefix: str,
     limit: int,
     max_sessions: int,
     put_timeout: float,
@@ -66,6 +68,7 @@ async def open_mailboxes(
         url: the Redis URL, or None to keep the mailboxes in memory.
         clock: the clock of this machine.
         signatures: signs entries for Redis and verifies entries from it.
+        key_prefix: the first part of every key and channel in Redis.
         limit: the maximum number of updates in a mailbox; at least 1.
         max_sessions: the maximum number of states in memory.
         put_timeout: how many seconds a put waits for a failing Redis.
@@ -93,7 +96,7 @@ async def open_mailboxes(
             yield OpenedMailboxes(memory_store, LocalCancellationBus(), clock)
         else:
             await _log_durability_warnings(url)
-            scripts = load_scripts()
+            scripts, keys = load_scripts(), RedisKeys(key_prefix)
             client = ClusterClient(
                 url,
                 scripts.sources,
@@ -103,6 +106,7 @@ async def open_mailboxes(
             )
             redis_store = RedisMailboxStore(
                 client,
+                keys,
                 scripts,
                 store_clock,
                 signatures,
@@ -119,7 +123,11 @@ async def open_mailboxes(
                     redis_store, memory_store, client, clock, background
                 ) as mailboxes,
                 RedisCancellationBus(
-                    client.make_connection, client, signatures, background
+                    keys.cancellation_channel,
+                    client.make_connection,
+                    client,
+                    signatures,
+                    background,
                 ) as cancellation_bus,
             ):
                 # Otherwise the first updates would be timed by this machine's clock,

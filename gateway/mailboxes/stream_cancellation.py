@@ -31,10 +31,6 @@ from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = b"telegram-gateway:stops"
-"""The channel of all workers that use the same Redis. In a Cluster every node forwards
-it. Channels are shared by all numbered databases of a server."""
-
 TIMEOUT_SECONDS = 1.0
 """The timeout of a connection attempt, and of a cancellation on its way to Redis."""
 
@@ -65,9 +61,11 @@ class LocalCancellationBus:
 
 
 class RedisCancellationBus(LocalCancellationBus):
-    """Cancellations of all workers that use the same Redis, within an `async with`.
+    """Cancellations of all workers with the same channel, within an `async with`.
 
     Args:
+        channel: the name of the channel. All numbered databases of a server share their
+            channels.
         make_connection: makes a connection, not yet connected, to a server that
             answers.
         client: sends the cancellations.
@@ -77,12 +75,14 @@ class RedisCancellationBus(LocalCancellationBus):
 
     def __init__(
         self,
+        channel: bytes,
         make_connection: ConnectionFactory,
         client: RedisClient,
         signatures: StoreSignatures,
         background: BackgroundTasks | None = None,
     ) -> None:
         super().__init__()
+        self._channel = channel
         self._signatures = signatures
         self._background = background or BackgroundTasks()
         self._make_connection = make_connection
@@ -116,7 +116,7 @@ class RedisCancellationBus(LocalCancellationBus):
         signature = self._signatures.sign(Purpose.CANCELLATION, key, number)
         message = b"%b%b %b" % (signature, number, key)
         command = RedisCommand(
-            get_shard_number(ordering_key), (b"PUBLISH", CHANNEL, message)
+            get_shard_number(ordering_key), (b"PUBLISH", self._channel, message)
         )
         self._client.submit(command)
         # Nothing awaits the reply, and a late cancellation is of no use.
@@ -147,7 +147,7 @@ class RedisCancellationBus(LocalCancellationBus):
         """Subscribe to the channel and receive messages until something fails."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
-            await connection.send_command("SUBSCRIBE", CHANNEL)
+            await connection.send_command("SUBSCRIBE", self._channel)
             await connection.read_response()
         self._is_permitted = True
         self.subscribed.set()

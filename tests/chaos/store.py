@@ -14,11 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway.domain.user_state import decode_user_state
-from gateway.mailboxes.redis.keys import ALL_SHARDS
 from gateway.mailboxes.serialization import decode_dead_letter
 from gateway.mailboxes.signatures import SIGNATURE_BYTES
 from tests.chaos.history import History, Left, Waiting
 from tests.support.redis_servers import RedisServer, WatchedRedis
+from tests.support.stores import KEYS
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -68,7 +68,7 @@ class Store:
         """Count the updates that were given up; 0 while Redis does not answer."""
         with contextlib.suppress(RedisError, OSError):
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for shard in ALL_SHARDS:
+                for shard in KEYS.shards:
                     pipeline.xlen(shard.dead_letters)
                 return sum(await pipeline.execute())
         return 0
@@ -97,20 +97,20 @@ class Store:
     async def left(self) -> Left:
         """Read what is there at the end."""
         left = Left()
-        for shard in ALL_SHARDS:
+        for shard in KEYS.shards:
             left.lanes += await self._redis.zcard(shard.pending)
             left.lanes += await self._ask("HLEN", shard.leases)
             for stream in (shard.dead_letters, shard.rejected_letters):
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
                     dead_letter = decode_dead_letter(fields)
                     left.dead.append((dead_letter.update_id, dead_letter.reason))
-        async for key in self._redis.scan_iter(b"m:*", count=1000):
+        async for key in self._redis.scan_iter(b"*:mailbox:*", count=1000):
             left.mailboxes += bool(key)
-        keys = [key async for key in self._redis.scan_iter(b"s:*", count=1000)]
+        keys = [key async for key in self._redis.scan_iter(b"*:state:*", count=1000)]
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
             for key, state in zip(some, await self._ask("MGET", *some), strict=True):
-                ordering_key = key.split(b":", 2)[2].decode()
+                ordering_key = key.split(b":", 3)[3].decode()
                 left.states[ordering_key] = decode_user_state(
                     state[SIGNATURE_BYTES:]
                 ).recent_ids
@@ -120,7 +120,7 @@ class Store:
         """Give the lanes with mail, each with when it is free; and what time it is."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for shard in ALL_SHARDS:
+            for shard in KEYS.shards:
                 pipeline.zrange(shard.pending, 0, -1, withscores=True)
             (seconds, micros), *found = await pipeline.execute()
         ordering_keys = [

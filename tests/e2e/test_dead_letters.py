@@ -16,11 +16,11 @@ from gateway.cli import main
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, encode_user_state
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.telegram.messenger import TelegramMessenger
 from tests.support.ports import free_ports
 from tests.support.process import run
 from tests.support.redis_servers import RedisServer
+from tests.support.stores import KEYS
 from tests.support.waiting import wait_until
 from tests.support.world import SECRET, TOKEN, World, world
 
@@ -175,7 +175,7 @@ async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> N
 
 async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     """Neither by a forged state nor by forged mail, nor when that is replayed."""
-    shard = get_shard(b"7")
+    shard = KEYS.get_shard(b"7")
     state = encode_user_state(
         UserState(internal_user_id="admin-0001", session_until=9e9)
     )

@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.serialization import DeadLetterLimits
 from gateway.mailboxes.signatures import StoreSignatures
 from tests.support.fakes import FakeClock
@@ -18,6 +19,11 @@ from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
 
 LIMIT = 4
 """How many updates a mailbox may hold in this suite."""
+
+PREFIX = "tg"
+"""The prefix of the keys of a gateway without a setting for it."""
+
+KEYS = RedisKeys(PREFIX)
 
 SIGNATURES = StoreSignatures(["the secret of these tests"])
 

@@ -7,7 +7,7 @@ from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES, Mailbox
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand
-from gateway.mailboxes.redis.keys import ShardKeys, get_shard
+from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts
 from gateway.mailboxes.serialization import (
     FORGED_REASON,
@@ -33,6 +33,7 @@ class CommandFactory:
     """Builds commands.
 
     Args:
+        keys: the keys in Redis.
         scripts: the Lua scripts.
         limit: the maximum number of updates in a mailbox.
         lease_seconds: how long a lease lasts without renewal.
@@ -42,12 +43,14 @@ class CommandFactory:
 
     def __init__(
         self,
+        keys: RedisKeys,
         scripts: Scripts,
         limit: int,
         lease_seconds: float,
         signatures: StoreSignatures,
         dead_letters: DeadLetterLimits,
     ) -> None:
+        self._keys = keys
         self._scripts = scripts
         self._signatures = signatures
         # Encoded once, as above.
@@ -62,11 +65,11 @@ class CommandFactory:
     ) -> RedisCommand:
         """Append an update; with a token, acquire the lease of an empty mailbox."""
         key = envelope.ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return _call_script(
             self._scripts.put,
             shard,
-            _list_mailbox_keys(shard, key),
+            shard.list_mailbox_keys(key),
             key,
             envelope.update_id,
             encode_envelope(envelope, self._signatures),
@@ -87,12 +90,12 @@ class CommandFactory:
     ) -> RedisCommand:
         """Remove a finished update and save the state."""
         key = lease.ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter_reason)
         return _call_script(
             self._scripts.commit,
             shard,
-            (*_list_mailbox_keys(shard, key), stream),
+            (*shard.list_mailbox_keys(key), stream),
             key,
             update_id,
             lease.token,
@@ -108,11 +111,11 @@ class CommandFactory:
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
         """Acquire the lease of a claimable mailbox."""
         key = ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return _call_script(
             self._scripts.acquire,
             shard,
-            _list_mailbox_keys(shard, key),
+            shard.list_mailbox_keys(key),
             key,
             token,
             self._lease_ms,
@@ -123,7 +126,7 @@ class CommandFactory:
     def record_step(self, lease: MailboxLease, *, running: bool) -> RedisCommand:
         """Record that a step of a suspected update begins or ends."""
         key = lease.ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return _call_script(
             self._scripts.record_step,
             shard,
@@ -134,8 +137,9 @@ class CommandFactory:
             MAX_UNSUSPECTED_LOSSES,
         )
 
-    def renew(self, shard: ShardKeys, leases: Sequence[MailboxLease]) -> RedisCommand:
-        """Extend leases of one shard."""
+    def renew(self, number: int, leases: Sequence[MailboxLease]) -> RedisCommand:
+        """Extend leases of the shard with this number."""
+        shard = self._keys.shards[number]
         pairs = ((lease.ordering_key, lease.token) for lease in leases)
         return _call_script(
             self._scripts.renew,
@@ -147,7 +151,7 @@ class CommandFactory:
 
     def release(self, ordering_key: str, token: str) -> RedisCommand:
         """Release a lease."""
-        shard = get_shard(ordering_key.encode())
+        shard = self._keys.get_shard(ordering_key.encode())
         return _call_script(
             self._scripts.renew,
             shard,
@@ -158,16 +162,17 @@ class CommandFactory:
         )
 
     def list_claimable(
-        self, shard: ShardKeys, limit: int, new_generation: str, *, trim: bool
+        self, number: int, limit: int, new_generation: str, *, trim: bool
     ) -> RedisCommand:
         """List the claimable mailboxes of a shard.
 
         Args:
-            shard: the shard.
+            number: the number of the shard.
             limit: the maximum number of mailboxes.
             new_generation: a generation to store if the shard has none.
             trim: also remove the dead letters whose retention time is over.
         """
+        shard = self._keys.shards[number]
         return _call_script(
             self._scripts.list_claimable,
             shard,
@@ -184,7 +189,7 @@ class CommandFactory:
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
         """Add a dead letter that never was in a mailbox."""
-        shard = get_shard(dead_letter.ordering_key.encode())
+        shard = self._keys.get_shard(dead_letter.ordering_key.encode())
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter.reason)
         return _call_script(
             self._scripts.add_dead_letter,
@@ -200,7 +205,7 @@ class CommandFactory:
     ) -> RedisCommand:
         """Move a forged update to the rejected letters, and return the next update."""
         key = ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return _call_script(
             self._scripts.reject_forged,
             shard,
@@ -220,16 +225,15 @@ class CommandFactory:
             self._lease_ms,
         )
 
-    def probe_shard(self, shard: ShardKeys) -> RedisCommand:
+    def probe_shard(self, number: int) -> RedisCommand:
         """Test whether a shard accepts a write that needs memory."""
-        return RedisCommand(
-            shard.number, (b"SET", shard.write_probe, b"", b"PX", PROBE_TTL_MS)
-        )
+        key = self._keys.shards[number].write_probe
+        return RedisCommand(number, (b"SET", key, b"", b"PX", PROBE_TTL_MS))
 
     def count_updates(self, ordering_key: str) -> RedisCommand:
         """Count the updates in a mailbox."""
         key = ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return RedisCommand(shard.number, (b"ZCARD", shard.mailbox_key(key)))
 
     def remove_update(self, ordering_key: str, update_id: int) -> RedisCommand:
@@ -239,7 +243,7 @@ class CommandFactory:
         the pending ones.
         """
         key = ordering_key.encode()
-        shard = get_shard(key)
+        shard = self._keys.get_shard(key)
         return RedisCommand(
             shard.number,
             (b"ZREMRANGEBYSCORE", shard.mailbox_key(key), update_id, update_id),
@@ -259,13 +263,3 @@ def _call_script(
 ) -> RedisCommand:
     call = (b"EVALSHA", script.sha, _KEY_COUNTS[len(keys)], *keys, *arguments)
     return RedisCommand(shard.number, call)
-
-
-def _list_mailbox_keys(shard: ShardKeys, key: bytes) -> tuple[bytes, ...]:
-    """Return the keys of a mailbox in the order in which the scripts expect them."""
-    return (
-        shard.mailbox_prefix + key,
-        shard.state_prefix + key,
-        shard.pending,
-        shard.leases,
-    )

@@ -26,7 +26,7 @@ from gateway.mailboxes.redis.client.connection_factory import (
 )
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.commands import CommandFactory
-from gateway.mailboxes.redis.keys import ALL_SHARDS
+from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.serialization import (
     DEFAULT_SHARD_LIMITS,
@@ -74,12 +74,6 @@ class DeadLetterId(NamedTuple):
     def __str__(self) -> str:
         return f"{'r' if self.is_rejected else ''}{self.shard}-{self.entry_id}"
 
-    @property
-    def stream_key(self) -> bytes:
-        """The key of the stream that contains the entry."""
-        keys = ALL_SHARDS[self.shard]
-        return keys.rejected_letters if self.is_rejected else keys.dead_letters
-
     def with_entry(self, entry: str) -> Self:
         """Return the id of another entry of the same stream."""
         milliseconds, _, number = entry.partition("-")
@@ -104,13 +98,14 @@ _Page = list[tuple[DeadLetterId, DeadLetter]]
 
 @asynccontextmanager
 async def open_dead_letters(
-    url: str, clock: Clock, signatures: StoreSignatures
+    url: str, key_prefix: str, clock: Clock, signatures: StoreSignatures
 ) -> AsyncIterator["RedisDeadLetters"]:
     """Connect to the dead letters for the duration of the block.
 
     Args:
         url: the server, its Sentinels, or any node of a Cluster; see
             `make_connection_factory`.
+        key_prefix: the first part of every key.
         clock: measures the times of the connections.
         signatures: verifies dead letters that are read, and signs replayed updates.
 
@@ -118,13 +113,13 @@ async def open_dead_letters(
         ConfigurationError: the URL is invalid.
     """
     make_checked_connection_factory(url)
-    scripts = load_scripts()
+    scripts, keys = load_scripts(), RedisKeys(key_prefix)
     async with ClusterClient(url, scripts.sources, clock) as client:
         # The limits have no effect: no lease, limited put or dead letter is made here.
         commands = CommandFactory(
-            scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS
+            keys, scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS
         )
-        yield RedisDeadLetters(client, commands, signatures)
+        yield RedisDeadLetters(client, keys, commands, signatures)
 
 
 class RedisDeadLetters:
@@ -134,9 +129,14 @@ class RedisDeadLetters:
     """
 
     def __init__(
-        self, client: RedisClient, commands: CommandFactory, signatures: StoreSignatures
+        self,
+        client: RedisClient,
+        keys: RedisKeys,
+        commands: CommandFactory,
+        signatures: StoreSignatures,
     ) -> None:
         self._client = client
+        self._keys = keys
         self._commands = commands
         self._signatures = signatures
 
@@ -214,11 +214,12 @@ class RedisDeadLetters:
         command_name: bytes,
         *arguments: bytes | str | int,
     ) -> Any:  # noqa: ANN401 - any reply
+        shard = self._keys.shards[dead_letter_id.shard]
+        stream = (
+            shard.rejected_letters if dead_letter_id.is_rejected else shard.dead_letters
+        )
         return await self._execute(
-            RedisCommand(
-                dead_letter_id.shard,
-                (command_name, dead_letter_id.stream_key, *arguments),
-            )
+            RedisCommand(shard.number, (command_name, stream, *arguments))
         )
 
     async def _execute(self, command: RedisCommand) -> Any:  # noqa: ANN401 - any reply

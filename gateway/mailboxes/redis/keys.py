@@ -1,41 +1,45 @@
 """The keys in Redis: the data of each mailbox and shard, and when it expires.
 
-"s" is the number of a shard, "key" the ordering key of a mailbox.
+Every key is `<prefix>:{<shard>}:<kind>`. The prefix is a setting, so that several
+environments can share one Redis. The braces around the number of the shard are a hash
+tag. It keeps all keys of a mailbox, and of other mailboxes of its shard, on the same
+node of a Redis Cluster. "key" is the ordering key of a mailbox.
 
-    m:{s}:key  sorted set  mailbox: the score is the `update_id`, the member is the
-                           envelope, which starts with the id, so that no two members
-                           are equal. No expiry, as these are accepted updates; removed
-                           with the last update.
-    s:{s}:key  string      state of the user. Expires.
-    p:{s}      sorted set  pending: the ordering key of each mailbox with updates, with
-                           the Redis time in ms from which any worker may acquire its
-                           lease (the end of the current lease or of a pause; otherwise
-                           the time of the put or release). No expiry; an entry is
-                           removed with the last update of its mailbox.
-    c:{s}      hash        leases: the ordering key with the token of its lease; "!" and
-                           the ordering key with "update_id losses crashes", the counts
-                           of lost owners, from the first loss until the next commit.
-                           For a suspected update with a lease the value goes on with
-                           " -" and the token until its first step begins, and with
-                           " +" and the token during each step. No expiry; entries are
-                           removed with the last update of their mailbox.
-    d:{s}      stream      dead letters: updates for an operator to look at. Limited in
-                           number and age; expires some time after the last entry.
-    r:{s}      stream      rejected letters: bodies that never were updates, malformed
-                           or forged. They have a limit of their own, so that a flood
-                           of them displaces no updates. Expires like "d".
-    k:{s}      string      generation: random, created by the first scan. If it changes
-                           or disappears, Redis was emptied. No expiry.
-    w:{s}      string      write probe: empty, written to test whether Redis accepts
-                           writes. Expires within a second.
+    mailbox:key       sorted set  the score is the `update_id`, the member is the
+                                  envelope, which starts with the id, so that no two
+                                  members are equal. No expiry, as these are accepted
+                                  updates; removed with the last update.
+    state:key         string      state of the user. Expires.
+    pending           sorted set  the ordering key of each mailbox with updates, with
+                                  the Redis time in ms from which any worker may acquire
+                                  its lease (the end of the current lease or of a pause;
+                                  otherwise the time of the put or release). No expiry;
+                                  an entry is removed with the last update of its
+                                  mailbox.
+    leases            hash        the ordering key with the token of its lease; "!" and
+                                  the ordering key with "update_id losses crashes", the
+                                  counts of lost owners, from the first loss until the
+                                  next commit. For a suspected update with a lease the
+                                  value goes on with " -" and the token until its first
+                                  step begins, and with " +" and the token during each
+                                  step. No expiry; entries are removed with the last
+                                  update of their mailbox.
+    dead_letters      stream      updates for an operator to look at. Limited in number
+                                  and age; expires some time after the last entry.
+    rejected_letters  stream      bodies that never were updates, malformed or forged.
+                                  They have a limit of their own, so that a flood of
+                                  them displaces no updates. Expires like
+                                  "dead_letters".
+    generation        string      random, created by the first scan. If it changes or
+                                  disappears, Redis was emptied. No expiry.
+    write_probe       string      empty, written to test whether Redis accepts writes.
+                                  Expires within a second.
 
-An ordering key is in "p" if and only if its mailbox has updates, with one exception: if
-the last update is removed by `remove_update`, the entry stays until the next `acquire`.
-An ordering key is in "c" only if it is in "p". A mailbox in "p" but not in "c" has
-updates and no lease. A mailbox without updates leaves one key, the state.
-
-The braces around the shard are a hash tag. It keeps all keys of a mailbox, and of other
-mailboxes of its shard, on the same node of a Redis Cluster.
+An ordering key is in "pending" if and only if its mailbox has updates, with one
+exception: if the last update is removed by `remove_update`, the entry stays until the
+next `acquire`. An ordering key is in "leases" only if it is in "pending". A mailbox in
+"pending" but not in "leases" has updates and no lease. A mailbox without updates leaves
+one key, the state.
 """
 
 from typing import NamedTuple
@@ -65,42 +69,57 @@ class ShardKeys(NamedTuple):
         """Return the key of a user's state."""
         return self.state_prefix + ordering_key
 
-
-def _make_shard_keys(number: int) -> ShardKeys:
-    (
-        pending,
-        leases,
-        dead_letters,
-        rejected_letters,
-        generation,
-        write_probe,
-        mailbox,
-        state,
-    ) = (
-        b"%b:{%d}" % (kind, number)
-        for kind in (b"p", b"c", b"d", b"r", b"k", b"w", b"m", b"s")
-    )
-    prefixes = mailbox + b":", state + b":"
-    return ShardKeys(
-        number,
-        pending,
-        leases,
-        dead_letters,
-        rejected_letters,
-        generation,
-        write_probe,
-        *prefixes,
-    )
+    def list_mailbox_keys(self, ordering_key: bytes) -> tuple[bytes, ...]:
+        """Return all keys of a mailbox, in the order in which scripts expect them."""
+        return (
+            self.mailbox_prefix + ordering_key,
+            self.state_prefix + ordering_key,
+            self.pending,
+            self.leases,
+        )
 
 
-ALL_SHARDS = tuple(_make_shard_keys(number) for number in range(SHARD_COUNT))
+class RedisKeys:
+    """The keys of all gateways with the same prefix.
 
+    Args:
+        prefix: the first part of every key and channel. It must not contain a colon or
+            a brace.
 
-def get_shard(ordering_key: bytes) -> ShardKeys:
-    """Return the shard of an ordering key."""
-    return ALL_SHARDS[crc32(ordering_key) % SHARD_COUNT]
+    Attributes:
+        shards: the keys of each shard.
+        cancellation_channel: the Pub/Sub channel for cancellations. In a Cluster every
+            node forwards it.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.shards = tuple(
+            _make_shard_keys(prefix, number) for number in range(SHARD_COUNT)
+        )
+        self.cancellation_channel = f"{prefix}:cancellations".encode()
+
+    def get_shard(self, ordering_key: bytes) -> ShardKeys:
+        """Return the keys of the shard of an ordering key."""
+        return self.shards[crc32(ordering_key) % SHARD_COUNT]
 
 
 def get_shard_number(ordering_key: str) -> int:
     """Return the number of the shard of an ordering key."""
-    return get_shard(ordering_key.encode()).number
+    return crc32(ordering_key.encode()) % SHARD_COUNT
+
+
+def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
+    def make_key(kind: str) -> bytes:
+        return f"{prefix}:{{{number}}}:{kind}".encode()
+
+    return ShardKeys(
+        number,
+        pending=make_key("pending"),
+        leases=make_key("leases"),
+        dead_letters=make_key("dead_letters"),
+        rejected_letters=make_key("rejected_letters"),
+        generation=make_key("generation"),
+        write_probe=make_key("write_probe"),
+        mailbox_prefix=make_key("mailbox:"),
+        state_prefix=make_key("state:"),
+    )

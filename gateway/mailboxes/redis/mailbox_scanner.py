@@ -17,7 +17,6 @@ from gateway.mailboxes.redis.client.command import (
 from gateway.mailboxes.redis.client.connection import ServerTimeCallback
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT, TIME_SHARD
 from gateway.mailboxes.redis.commands import CommandFactory
-from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
 from gateway.observability.logging import RateLimitedLogger, summarize_error
 
@@ -86,7 +85,7 @@ class MailboxScanner:
 
         Beyond `SAMPLING_THRESHOLD` mailboxes the order is approximate.
         """
-        shards = random.sample(ALL_SHARDS, SHARD_COUNT)
+        shards = random.sample(range(SHARD_COUNT), SHARD_COUNT)
         found: list[tuple[float, str]] = []
         if self._is_sampling:
             per_shard = limit // SAMPLED_SHARDS + 1
@@ -99,7 +98,7 @@ class MailboxScanner:
         return [ordering_key for _, ordering_key in found[:limit]]
 
     async def _scan_shards(
-        self, shards: Sequence[ShardKeys], limit: int
+        self, shards: Sequence[int], limit: int
     ) -> list[tuple[float, str]]:
         """Find claimable mailboxes, at most `limit` per shard.
 

@@ -33,7 +33,7 @@ from gateway.mailboxes.redis.client.connection import (
 )
 from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.mailboxes.redis.executor import CommandExecutor
-from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys, get_shard
+from gateway.mailboxes.redis.keys import RedisKeys, get_shard_number
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
@@ -52,6 +52,7 @@ class RedisMailboxStore:
 
     Args:
         client: the connections to Redis.
+        keys: the keys in Redis.
         scripts: the scripts, which the client has loaded into Redis.
         clock: measures leases.
         signatures: signs stored entries and verifies them when they are read.
@@ -66,6 +67,7 @@ class RedisMailboxStore:
     def __init__(  # noqa: PLR0913 - by name, and most have a default
         self,
         client: RedisClient,
+        keys: RedisKeys,
         scripts: Scripts,
         clock: Clock,
         signatures: StoreSignatures,
@@ -81,7 +83,7 @@ class RedisMailboxStore:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._commands = CommandFactory(
-            scripts, limit, lease_seconds, signatures, dead_letters
+            keys, scripts, limit, lease_seconds, signatures, dead_letters
         )
         self._executor = CommandExecutor(
             client, self._commands, clock, put_timeout, lease_seconds
@@ -194,11 +196,9 @@ class RedisMailboxStore:
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
         """Extend these leases. Return those that were lost."""
-        by_shard: dict[ShardKeys, list[MailboxLease]] = {}
+        by_shard: dict[int, list[MailboxLease]] = {}
         for lease in leases:
-            by_shard.setdefault(get_shard(lease.ordering_key.encode()), []).append(
-                lease
-            )
+            by_shard.setdefault(get_shard_number(lease.ordering_key), []).append(lease)
         requests = [
             (self._commands.renew(shard, of_shard), of_shard)
             for shard, of_shard in by_shard.items()
@@ -291,7 +291,7 @@ class RedisMailboxStore:
 
     async def find_writable_shards(self, shards: Collection[int]) -> Collection[int]:
         """Return those of the given shards that accept updates."""
-        commands = [self._commands.probe_shard(ALL_SHARDS[number]) for number in shards]
+        commands = [self._commands.probe_shard(shard) for shard in shards]
         await execute_all(self._client, commands, self._lease_seconds / 3)
         for command in commands:
             consume_exception(command.reply)

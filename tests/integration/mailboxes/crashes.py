@@ -24,7 +24,6 @@ from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
@@ -32,7 +31,7 @@ from gateway.telegram.inbound.parser import UpdateParser
 from tests.integration.mailboxes.moments import Call, WatchedTransport
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeMessenger, FakeServices, an_answering
-from tests.support.stores import LEASE, SIGNATURES
+from tests.support.stores import KEYS, LEASE, SIGNATURES
 from tests.support.waiting import wait_until
 
 CUTS = ("cut before", "cut after")
@@ -89,7 +88,13 @@ class Worker:
             url, scripts, clock, fault.call if fault else None, self._strike
         )
         mailboxes = RedisMailboxStore(
-            self.transport, scripts, clock, SIGNATURES, limit=64, lease_seconds=LEASE
+            self.transport,
+            KEYS,
+            scripts,
+            clock,
+            SIGNATURES,
+            limit=64,
+            lease_seconds=LEASE,
         )
         services = FakeServices()
         services.answer = self._serve
@@ -252,7 +257,7 @@ class Day:
 
     async def _look(self, ordering_key: str) -> tuple[set[int], list[int]]:
         key = ordering_key.encode()
-        shard = get_shard(key)
+        shard = KEYS.get_shard(key)
         mail = await self.store.ask("ZRANGE", shard.mailbox_key(key), 0, -1)
         stored = await self.store.ask("GET", shard.state_key(key))
         state = decode_user_state(SIGNATURES.verify_state(key, stored))

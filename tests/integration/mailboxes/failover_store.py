@@ -17,7 +17,15 @@ from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.support.fakes import FakeClock
 from tests.support.ports import free_ports
-from tests.support.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
+from tests.support.stores import (
+    KEYS,
+    LEASE,
+    LETTERS,
+    LIMIT,
+    SIGNATURES,
+    OpenStore,
+    Store,
+)
 from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
 from tests.support.waiting import wait_until
 
@@ -41,6 +49,7 @@ class Worker:
         )
         self.durable = RedisMailboxStore(
             self.transport,
+            KEYS,
             scripts,
             self.clock,
             SIGNATURES,

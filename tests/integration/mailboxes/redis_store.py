@@ -26,18 +26,26 @@ from gateway.mailboxes.serialization import decode_dead_letter
 from tests.integration.mailboxes.fake_connection import fake_connector
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisCluster
-from tests.support.stores import LEASE, LETTERS, LIMIT, SIGNATURES, OpenStore, Store
+from tests.support.stores import (
+    KEYS,
+    LEASE,
+    LETTERS,
+    LIMIT,
+    SIGNATURES,
+    OpenStore,
+    Store,
+)
 
 PASS = """
-for _, key in ipairs(redis.call('KEYS', 'p:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   local all = redis.call('ZRANGE', key, 0, -1)
   for _, lane in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], lane) end
 end
-for _, key in ipairs(redis.call('KEYS', 's:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:state:*')) do
   local left = redis.call('PTTL', key) - ARGV[1]
   if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
 end
-for _, pattern in ipairs({'d:*', 'r:*'}) do
+for _, pattern in ipairs({'*:dead_letters', '*:rejected_letters'}) do
   for _, key in ipairs(redis.call('KEYS', pattern)) do
     local left = redis.call('PTTL', key) - ARGV[1]
     local entries = redis.call('XRANGE', key, '-', '+')
@@ -54,14 +62,14 @@ end
 
 COUNT = """
 local queued, lanes = 0, {}
-for _, key in ipairs(redis.call('KEYS', 'm:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:mailbox:*')) do
   queued = queued + redis.call('ZCARD', key)
-  lanes[string.match(key, '}:(.*)')] = true
+  lanes[string.match(key, '}:mailbox:(.*)')] = true
 end
-for _, key in ipairs(redis.call('KEYS', 'p:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   for _, lane in ipairs(redis.call('ZRANGE', key, 0, -1)) do lanes[lane] = true end
 end
-for _, key in ipairs(redis.call('KEYS', 'c:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:leases')) do
   for _, field in ipairs(redis.call('HKEYS', key)) do
     lanes[string.match(field, '!?(.*)')] = true
   end
@@ -74,7 +82,7 @@ return {queued, count}
 
 READ_LETTERS = """
 local all = {}
-for _, pattern in ipairs({'d:*', 'r:*'}) do
+for _, pattern in ipairs({'*:dead_letters', '*:rejected_letters'}) do
   for _, key in ipairs(redis.call('KEYS', pattern)) do
     for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
       table.insert(all, entry)
@@ -105,6 +113,7 @@ class RedisStore:
         self._nodes = nodes
         self.mailboxes = RedisMailboxStore(
             transport,
+            KEYS,
             load_scripts(),
             clock,
             SIGNATURES,

@@ -11,11 +11,10 @@ import pytest
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import LEASE_SECONDS, MailboxLease, PutResult
 from gateway.mailboxes.redis.client.shards import SHARD_SLOTS
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.integration.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.support.redis_servers import RedisCluster
-from tests.support.stores import envelope
+from tests.support.stores import KEYS, envelope
 from tests.support.waiting import LIMIT, wait_until
 
 
@@ -37,7 +36,7 @@ async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
 
 def slot_of_lane(ordering_key: str) -> int:
     """Give the slot of a lane."""
-    return SHARD_SLOTS[get_shard(ordering_key.encode()).number]
+    return SHARD_SLOTS[KEYS.get_shard(ordering_key.encode()).number]
 
 
 def lanes_of(node: int, count: int = 20) -> list[str]:

@@ -12,7 +12,6 @@ from gateway.domain.ports import MailboxLease
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.protocol import PipelineProtocol
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.integration.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
@@ -25,7 +24,7 @@ from tests.integration.mailboxes.moments import (
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.integration.mailboxes.wire import Wire
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import LEASE, LIMIT, SIGNATURES, envelope
+from tests.support.stores import KEYS, LEASE, LIMIT, SIGNATURES, envelope
 from tests.support.waiting import wait_until
 
 SCRIPTS = load_scripts()
@@ -138,6 +137,7 @@ class Bench:
         self.transport = transport
         self.mailboxes = RedisMailboxStore(
             transport,
+            KEYS,
             SCRIPTS,
             store.clock,
             SIGNATURES,
@@ -199,7 +199,9 @@ async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
         transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
         transport.start()
         state = SIGNATURES.sign_state(b"neighbour", b"neighbour")
-        await store.ask("SET", get_shard(b"neighbour").state_key(b"neighbour"), state)
+        await store.ask(
+            "SET", KEYS.get_shard(b"neighbour").state_key(b"neighbour"), state
+        )
         yield Bench(store, transport)
         await transport.close()
 
@@ -233,7 +235,7 @@ class TestCancelledCallers:
         lease = await bench.claimed()
         assert await bench.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.sign_state(b"7", _state(1))
-        await bench.store.ask("SET", get_shard(b"7").state_key(b"7"), state)
+        await bench.store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), state)
         await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
         if await bench.store.in_memory() == 1:  # the neighbour's
             assert moment == "submitted"

@@ -18,12 +18,11 @@ from gateway.mailboxes.redis.dead_letters import (
     RedisDeadLetters,
     open_dead_letters,
 )
-from gateway.mailboxes.redis.keys import get_shard
 from tests.integration.mailboxes.redis_store import RedisStore, opened, opened_cluster
 from tests.support.fakes import FakeClock
 from tests.support.ports import free_ports
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import SIGNATURES, envelope
+from tests.support.stores import KEYS, PREFIX, SIGNATURES, envelope
 
 
 class Opened(Struct):
@@ -46,7 +45,7 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             nodes = request.getfixturevalue("redis_cluster")
             url = nodes.url
             store = await stack.enter_async_context(opened_cluster(nodes))
-        opening = open_dead_letters(url, FakeClock(), SIGNATURES)
+        opening = open_dead_letters(url, PREFIX, FakeClock(), SIGNATURES)
         yield Opened(store, await stack.enter_async_context(opening))
 
 
@@ -153,7 +152,7 @@ async def test_what_a_commit_buried_is_there_too(both: Opened) -> None:
     await both.store.mailboxes.commit(lease, 5, b"state", dead_letter_reason="crashed")
     (found,) = await both.letters.list_summaries()
     assert (found.update_id, found.ordering_key, found.reason) == (5, "70", "crashed")
-    assert found.dead_letter_id.shard == get_shard(b"70").number
+    assert found.dead_letter_id.shard == KEYS.get_shard(b"70").number
     got = await both.letters.get(found.dead_letter_id)
     assert got is not None
     assert got.body == b"text"
@@ -166,7 +165,9 @@ async def test_a_full_redis_keeps_the_letter(tmp_path: Path) -> None:
     try:
         async with (
             opened(make_connection_factory(server.url)) as store,
-            open_dead_letters(server.url, FakeClock(), SIGNATURES) as dead_letters,
+            open_dead_letters(
+                server.url, PREFIX, FakeClock(), SIGNATURES
+            ) as dead_letters,
         ):
             await store.mailboxes.add_dead_letter(letter(1))
             (found,) = await dead_letters.list_summaries()
@@ -186,7 +187,7 @@ async def test_a_redis_that_is_not_there_is_told(
         "gateway.mailboxes.redis.dead_letters.REPLY_TIMEOUT_SECONDS", 0.2
     )
     url = f"redis://127.0.0.1:{free_ports(1)[0]}"
-    async with open_dead_letters(url, FakeClock(), SIGNATURES) as dead_letters:
+    async with open_dead_letters(url, PREFIX, FakeClock(), SIGNATURES) as dead_letters:
         with pytest.raises(StoreUnavailable):
             await dead_letters.list_summaries()
 

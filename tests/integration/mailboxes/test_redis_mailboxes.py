@@ -22,7 +22,6 @@ from gateway.mailboxes.redis.client.server_health import (
     MAX_DELAY_SECONDS,
     MIN_DELAY_SECONDS,
 )
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
@@ -31,7 +30,7 @@ from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.integration.mailboxes.wire import Wiretap
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import LEASE, LETTERS, SIGNATURES, envelope
+from tests.support.stores import KEYS, LEASE, LETTERS, SIGNATURES, envelope
 from tests.support.waiting import LIMIT, wait_until
 
 CUTS = ("cut before", "cut after")
@@ -443,7 +442,7 @@ class TestFailingServer:
 
     async def test_a_refused_command_is_an_answer(self, store: RedisStore) -> None:
         """It is not repeated, and the next one is answered as ever."""
-        await store.ask("SET", get_shard(b"7").mailbox_key(b"7"), "no sorted set")
+        await store.ask("SET", KEYS.get_shard(b"7").mailbox_key(b"7"), "no sorted set")
         with pytest.raises(StoreError) as raised:
             await store.mailboxes.put(envelope(1))
         assert not raised.value.retry
@@ -695,7 +694,7 @@ class TestRecovery:
             own_server.start()
             assert await commit is None
             late = RedisMailboxStore(
-                store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
+                store.transport, KEYS, load_scripts(), store.clock, SIGNATURES, limit=64
             )
             await late.put(envelope(2), acquire=False)
             await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
@@ -726,7 +725,7 @@ class TestRecovery:
     ) -> None:
         """Loudly: what they do not remember is lost."""
         other = RedisMailboxStore(
-            store.transport, load_scripts(), store.clock, SIGNATURES, limit=64
+            store.transport, KEYS, load_scripts(), store.clock, SIGNATURES, limit=64
         )
         workers = (store.mailboxes, other)
         for number, worker in enumerate(workers):

@@ -18,10 +18,9 @@ from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from gateway.mailboxes.redis.keys import get_shard
 from tests.integration.repository.test_deploy import documents, pod
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import SIGNATURES, envelope
+from tests.support.stores import KEYS, PREFIX, SIGNATURES, envelope
 from tests.support.waiting import LIMIT, wait_until
 
 PASSWORD = "a-password-of-these-tests"
@@ -97,6 +96,7 @@ def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
         server.user_url,
         SystemClock(),
         SIGNATURES,
+        key_prefix=PREFIX,
         limit=3,
         max_sessions=10,
         put_timeout=5,
@@ -128,7 +128,7 @@ async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
 async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:
     """Move an update that somebody else wrote out of the way."""
     async with Redis.from_url(server.user_url) as stranger:
-        await stranger.zadd(get_shard(b"7").mailbox_key(b"7"), {b"5 0.0 {}": 5})
+        await stranger.zadd(KEYS.get_shard(b"7").mailbox_key(b"7"), {b"5 0.0 {}": 5})
     lease = await mailboxes.put(envelope(6))
     assert isinstance(lease, MailboxLease)
     assert lease.next_update.update_id == 6
@@ -147,7 +147,7 @@ async def keep_dead_letters(
         body=b"nonsense",
     )
     await mailboxes.add_dead_letter(malformed)
-    opening = open_dead_letters(server.user_url, SystemClock(), SIGNATURES)
+    opening = open_dead_letters(server.user_url, PREFIX, SystemClock(), SIGNATURES)
     async with opening as dead_letters:
         found = {
             it.reason: it.dead_letter_id for it in await dead_letters.list_summaries()
@@ -166,7 +166,9 @@ async def keep_dead_letters(
         *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET dir", "SHUTDOWN"),
         *("CONFIG SET dir /", "ACL LIST", "MONITOR", "SAVE", "REPLICAOF NO ONE"),
         *("EVAL return(1) 0", "SCRIPT FLUSH", "DEBUG SLEEP 0", "MODULE LIST"),
-        *("GET other", "SET other x", "PUBLISH other x", "DEL m:{0}:7", "CLIENT LIST"),
+        *("GET other", "SET other x", "PUBLISH other x", "DEL tg:{0}:mailbox:7"),
+        *("GET tg:other", "GET tg-2:{0}:state:7", "PUBLISH tg-2:cancellations x"),
+        "CLIENT LIST",
     ],
 )
 async def test_the_user_may_do_nothing_else(tmp_path: Path, command: str) -> None:
@@ -186,7 +188,7 @@ async def test_without_the_password_there_is_no_way_in(server: ShippedRedis) -> 
     for url in (server.url, server.user_url.replace(PASSWORD, "wrong")):
         async with Redis.from_url(url) as client:
             with pytest.raises(AuthenticationError):
-                await client.get("s:{0}:7")
+                await client.get("tg:{0}:state:7")
 
 
 def test_both_files_give_the_same_rights() -> None:
@@ -228,6 +230,7 @@ async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
         "redis://no-such-host.invalid:1",
         SystemClock(),
         SIGNATURES,
+        key_prefix=PREFIX,
         limit=1,
         max_sessions=1,
         put_timeout=0.1,

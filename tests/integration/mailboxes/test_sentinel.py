@@ -15,13 +15,12 @@ from gateway.domain.ports import MailboxLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.sentinel import DEFAULT_PORT, parse_sentinel_url
-from gateway.mailboxes.redis.keys import get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import WatchedRedis
-from tests.support.stores import envelope
+from tests.support.stores import KEYS, envelope
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
 LANES = [str(number) for number in range(20)]
@@ -101,7 +100,7 @@ async def test_a_master_is_left_before_it_knows_of_its_successor(
         assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
         await asyncio.to_thread(watched.replica.wait_until, "role:master")
 
-        mail = get_shard(LANES[0].encode()).mailbox_key(LANES[0].encode()).decode()
+        mail = KEYS.get_shard(LANES[0].encode()).mailbox_key(LANES[0].encode()).decode()
 
         async def brought() -> bool:
             await store.mailboxes.renew(leases)

@@ -11,7 +11,6 @@ from gateway.domain.update import REPLAYED, Envelope
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from gateway.mailboxes.redis.keys import ALL_SHARDS, get_shard
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.serialization import (
@@ -23,7 +22,7 @@ from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatur
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import LETTERS, LIMIT, SIGNATURES, envelope
+from tests.support.stores import KEYS, LETTERS, LIMIT, PREFIX, SIGNATURES, envelope
 
 ADMIN = encode_user_state(UserState(internal_user_id="admin-0001", session_until=9e9))
 STRANGER = StoreSignatures(["a secret that is not ours"])
@@ -42,6 +41,7 @@ async def with_store(
     async with opened(make_connection_factory(url)) as store:
         store.mailboxes = RedisMailboxStore(
             store.transport,
+            KEYS,
             load_scripts(),
             store.clock,
             signatures,
@@ -53,7 +53,7 @@ async def with_store(
 
 def mail(ordering_key: bytes = b"7") -> bytes:
     """Return the key of a mailbox."""
-    return get_shard(ordering_key).mailbox_key(ordering_key)
+    return KEYS.get_shard(ordering_key).mailbox_key(ordering_key)
 
 
 async def claim_of(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
@@ -86,7 +86,7 @@ class TestStates:
         signatures = StoreSignatures(["the secret of these tests"])
 
         async def act(store: RedisStore) -> None:
-            await store.ask("SET", get_shard(b"7").state_key(b"7"), stored)
+            await store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), stored)
             lease = await store.mailboxes.put(envelope(1))
             assert isinstance(lease, MailboxLease)
             assert lease.state is None
@@ -108,8 +108,8 @@ class TestStates:
             lease = await store.mailboxes.put(envelope(1, "7"))
             assert isinstance(lease, MailboxLease)
             await store.mailboxes.commit(lease, 1, ADMIN)
-            stored = await store.ask("GET", get_shard(b"7").state_key(b"7"))
-            await store.ask("SET", get_shard(b"8").state_key(b"8"), stored)
+            stored = await store.ask("GET", KEYS.get_shard(b"7").state_key(b"7"))
+            await store.ask("SET", KEYS.get_shard(b"8").state_key(b"8"), stored)
             for ordering_key, state in (("7", ADMIN), ("8", None)):
                 lease = await store.mailboxes.put(envelope(2, ordering_key))
                 assert isinstance(lease, MailboxLease)
@@ -124,7 +124,7 @@ class TestStates:
 
         async def act(store: RedisStore) -> None:
             await store.mailboxes.put(envelope(1), acquire=False)
-            await store.ask("SET", get_shard(b"7").state_key(b"7"), ADMIN)
+            await store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), ADMIN)
             assert (await claim_of(store)).state is None
 
         await with_store(redis_server.url, signatures, act)
@@ -171,7 +171,7 @@ class TestMail:
 
         async def act(store: RedisStore) -> None:
             await store.ask("ZADD", mail(), 1, "one", 2, "two")
-            await store.ask("ZADD", get_shard(b"7").pending, 0, "7")
+            await store.ask("ZADD", KEYS.get_shard(b"7").pending, 0, "7")
             assert await store.mailboxes.acquire("7") is None
             assert await store.lanes() == 0
             assert [it.body for it in await store.dead_letters()] == [b"one", b"two"]
@@ -202,13 +202,13 @@ class TestMail:
 
         async def act(store: RedisStore) -> None:
             await store.ask("ZADD", mail(), 1, "forged")
-            await store.ask("ZADD", get_shard(b"7").pending, 0, "7")
+            await store.ask("ZADD", KEYS.get_shard(b"7").pending, 0, "7")
             asking = store.mailboxes._executor  # noqa: SLF001 - between two of its calls
             ask = asking.execute
 
             async def steal(*given: object) -> object:
-                if await store.ask("HGET", get_shard(b"7").leases, "7"):
-                    await store.ask("HSET", get_shard(b"7").leases, "7", "thief")
+                if await store.ask("HGET", KEYS.get_shard(b"7").leases, "7"):
+                    await store.ask("HSET", KEYS.get_shard(b"7").leases, "7", "thief")
                 return await ask(*given)  # type: ignore[arg-type]
 
             asking.execute = steal  # type: ignore[method-assign, assignment]
@@ -226,8 +226,8 @@ async def test_no_forged_time_hides_who_waits(
     """Those that wait are found beside a mailbox that waits for a strange time."""
 
     async def act(store: RedisStore) -> None:
-        shard = get_shard(b"7")
-        forged = next(n for n in range(8, 10_000) if get_shard(b"%d" % n) is shard)
+        shard = KEYS.get_shard(b"7")
+        forged = next(n for n in range(8, 10_000) if KEYS.get_shard(b"%d" % n) is shard)
         assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("ZADD", shard.pending, due, forged)
         assert set(await store.mailboxes.claimable(10)) == {"7", str(forged)}
@@ -243,8 +243,8 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
     """Somebody else put a value of another type under one of its keys."""
 
     async def act(store: RedisStore) -> None:
-        shard = get_shard(b"7")
-        other = next(each for each in ALL_SHARDS if each is not shard)
+        shard = KEYS.get_shard(b"7")
+        other = next(each for each in KEYS.shards if each is not shard)
         assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
         await store.ask("LPUSH", other.pending, "x")
         assert await store.mailboxes.claimable(10) == ["7"]
@@ -276,11 +276,11 @@ class TestDeadLetters:
         self, redis_server: RedisServer
     ) -> None:
         """Neither one from a mailbox nor one that somebody wrote there."""
-        shard = get_shard(b"7")
+        shard = KEYS.get_shard(b"7")
         async with (
             opened(make_connection_factory(redis_server.url)) as store,
             open_dead_letters(
-                redis_server.url, FakeClock(), SIGNATURES
+                redis_server.url, PREFIX, FakeClock(), SIGNATURES
             ) as dead_letters,
         ):
             await store.ask("ZADD", mail(), 1, FORGED_MAIL["stranger"])
@@ -324,7 +324,7 @@ class TestDeadLetters:
         async with (
             opened(make_connection_factory(redis_server.url)) as store,
             open_dead_letters(
-                redis_server.url, FakeClock(), SIGNATURES
+                redis_server.url, PREFIX, FakeClock(), SIGNATURES
             ) as dead_letters,
         ):
             lease = await store.mailboxes.put(envelope(5, body=b"text"))

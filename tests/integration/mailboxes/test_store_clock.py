@@ -23,7 +23,7 @@ from tests.support.fakes import (
     an_answering,
 )
 from tests.support.redis_servers import RedisCluster, RedisServer
-from tests.support.stores import LETTERS, SIGNATURES
+from tests.support.stores import LETTERS, PREFIX, SIGNATURES
 from tests.support.waiting import wait_until
 
 HOUR = 3600.0
@@ -96,6 +96,7 @@ async def store_at(url: str | None, skew: float) -> AsyncIterator[OpenedMailboxe
         url,
         SkewedClock(skew),
         SIGNATURES,
+        key_prefix=PREFIX,
         limit=64,
         max_sessions=10,
         put_timeout=10,

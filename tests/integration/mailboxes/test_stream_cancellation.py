@@ -19,13 +19,12 @@ from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
 from gateway.mailboxes.stream_cancellation import (
-    CHANNEL,
     LocalCancellationBus,
     RedisCancellationBus,
 )
 from tests.integration.mailboxes.redis_store import opened
 from tests.support.redis_servers import RedisCluster, RedisServer
-from tests.support.stores import SIGNATURES
+from tests.support.stores import KEYS, SIGNATURES
 from tests.support.waiting import wait_until
 
 Heard = list[tuple[str, int]]
@@ -54,7 +53,9 @@ async def worker(url: str) -> AsyncIterator[tuple[RedisCancellationBus, Heard]]:
     transport = ClusterClient(url, load_scripts().sources, SystemClock())
     async with (
         transport,
-        RedisCancellationBus(transport.make_connection, transport, SIGNATURES) as stops,
+        RedisCancellationBus(
+            KEYS.cancellation_channel, transport.make_connection, transport, SIGNATURES
+        ) as stops,
     ):
         heard: Heard = []
         stops.subscribe(
@@ -100,9 +101,9 @@ async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
         await stops.subscribed.wait()
         before = SIGNATURES.forged_counts["cancellation"]
         for message in (b"5 7", b"", stranger + b"5 7", mail + b"5 7"):
-            await by.ask("PUBLISH", CHANNEL, message)
+            await by.ask("PUBLISH", KEYS.cancellation_channel, message)
         genuine = SIGNATURES.sign(Purpose.CANCELLATION, ordering_key, number)
-        await by.ask("PUBLISH", CHANNEL, genuine + b"5 7")
+        await by.ask("PUBLISH", KEYS.cancellation_channel, genuine + b"5 7")
         await wait_until(lambda: heard)
         assert heard == [("7", 5)]
         assert SIGNATURES.forged_counts["cancellation"] - before == 4
@@ -141,7 +142,12 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
         attempts += 1
         return transport.make_connection()
 
-    async with transport, RedisCancellationBus(connect, transport, SIGNATURES) as stops:
+    async with (
+        transport,
+        RedisCancellationBus(
+            KEYS.cancellation_channel, connect, transport, SIGNATURES
+        ) as stops,
+    ):
         heard: Heard = []
         stops.subscribe(
             lambda ordering_key, draft_id: heard.append((ordering_key, draft_id))

@@ -17,7 +17,7 @@ import pytest
 from gateway.cli.main import cli
 from gateway.config.settings import Settings
 from gateway.domain.processing_record import Outcome
-from gateway.mailboxes.redis.keys import ALL_SHARDS, ShardKeys
+from gateway.mailboxes.redis.keys import ShardKeys
 from tests.support.reference_tables import (
     ROOT,
     LogEvent,
@@ -29,6 +29,7 @@ from tests.support.reference_tables import (
     read_metrics,
     replace_blocks,
 )
+from tests.support.stores import KEYS
 from tests.support.world import world
 
 DOCS = ROOT / "docs"
@@ -159,7 +160,7 @@ def test_the_dropped_reply_parts_are_all_documented() -> None:
 
 def test_the_redis_keys_are_all_documented() -> None:
     """Each once: those of a shard, and those of a mailbox by their prefixes."""
-    shard = ALL_SHARDS[0]
+    shard = KEYS.shards[0]
     keys = {
         name: getattr(shard, name).decode().replace("{0}", "{s}")
         for name in ShardKeys._fields

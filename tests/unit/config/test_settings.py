@@ -112,6 +112,31 @@ def test_an_address_that_paths_are_put_behind_ends_where_they_begin(
 
 
 @pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize("good", ["x", "staging", "Tg-2.eu_west", 32 * "x"])
+def test_a_key_prefix_is_one_word(monkeypatch: pytest.MonkeyPatch, good: str) -> None:
+    """The default is short, because every key begins with it."""
+    assert load_settings().redis_key_prefix == "tg"
+    monkeypatch.setenv("REDIS_KEY_PREFIX", good)
+    assert load_settings().redis_key_prefix == good
+
+
+@pytest.mark.usefixtures("_enough")
+@pytest.mark.parametrize(
+    "bad", ["tg:", "{tg}", "t g", "tg*", "tg\n", "t\u00e9", 33 * "x"]
+)
+def test_a_key_prefix_with_a_meaning_to_redis_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    """A hash tag would move the keys of a shard, and a pattern would open others."""
+    monkeypatch.setenv("REDIS_KEY_PREFIX", bad)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert caught.value.problems == (
+        "REDIS_KEY_PREFIX: needs 1 to 32 characters from A-Z a-z 0-9 . _ -",
+    )
+
+
+@pytest.mark.usefixtures("_enough")
 def test_redis_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two places for it are one too many."""
     monkeypatch.setenv("REDIS_URL", "redis://cache")

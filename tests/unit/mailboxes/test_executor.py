@@ -15,7 +15,7 @@ from gateway.mailboxes.redis.executor import (
     CommandExecutor,
 )
 from gateway.mailboxes.redis.lua.scripts import load_scripts
-from tests.support.stores import LETTERS, SIGNATURES
+from tests.support.stores import KEYS, LETTERS, SIGNATURES
 from tests.support.virtual_time import virtual_time
 
 PATIENCE = 0.1
@@ -67,7 +67,7 @@ def asking(transport: SlowTransport) -> CommandExecutor:
     """Make one that asks through a transport."""
     return CommandExecutor(
         transport,
-        CommandFactory(load_scripts(), 64, 3, SIGNATURES, LETTERS),
+        CommandFactory(KEYS, load_scripts(), 64, 3, SIGNATURES, LETTERS),
         RealClock(),
         PATIENCE,
         3,

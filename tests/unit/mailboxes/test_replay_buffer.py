@@ -9,7 +9,7 @@ from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_WINDOW_SECONDS, ReplayBuffer
 from tests.support.fakes import FakeClock
-from tests.support.stores import LETTERS, SIGNATURES, envelope
+from tests.support.stores import KEYS, LETTERS, SIGNATURES, envelope
 
 
 class HalfAway:
@@ -44,7 +44,10 @@ async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     clock = FakeClock()
     way = HalfAway(clock)
     recovery = ReplayBuffer(
-        way, CommandFactory(load_scripts(), 64, 3, SIGNATURES, LETTERS), clock, None
+        way,
+        CommandFactory(KEYS, load_scripts(), 64, 3, SIGNATURES, LETTERS),
+        clock,
+        None,
     )
     start = clock.uptime()
     for number in range(10):
@@ -63,7 +66,10 @@ async def test_what_is_on_its_way_is_not_put_twice_nor_given_up() -> None:
     clock = FakeClock()
     way = HalfAway(clock)
     recovery = ReplayBuffer(
-        way, CommandFactory(load_scripts(), 64, 3, SIGNATURES, LETTERS), clock, None
+        way,
+        CommandFactory(KEYS, load_scripts(), 64, 3, SIGNATURES, LETTERS),
+        clock,
+        None,
     )
     recovery.add(envelope(1, "away"), get_shard_number("away"))
     recovery.replay(clock.uptime())
