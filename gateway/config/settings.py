@@ -86,10 +86,17 @@ def _check_redis_url(value: SecretStr | None) -> SecretStr | None:
         parts = urlsplit(value.get_secret_value())
         if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
             is_valid = _has_sentinels(parts.netloc, parts.path)
+        elif parts.scheme == "unix":
+            is_valid = bool(parts.path)
         else:
-            target = parts.path if parts.scheme == "unix" else parts.hostname
-            schemes = {"redis", "rediss", "unix"}
-            is_valid = bool(parts.scheme in schemes and target and parts.port != 0)
+            # redis-py would use database 0 instead of one that is not a number.
+            has_database = re.fullmatch(r"/?[0-9]*/?", parts.path)
+            is_valid = bool(
+                parts.scheme in {"redis", "rediss"}
+                and parts.hostname
+                and parts.port != 0
+                and has_database
+            )
     except ValueError:
         is_valid = False
     if not is_valid:

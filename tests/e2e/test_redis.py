@@ -175,18 +175,19 @@ async def test_sigterm_gives_lanes_back(
 
 
 @pytest.mark.parametrize(
-    ("login", "advice"),
+    ("login", "database", "advice"),
     [
-        ("", "Redis requires a password: add it to REDIS_URL"),
-        (":hush-wrong@", "Redis rejects the user or the password in REDIS_URL"),
-        ("nobody:hush-pw@", "Redis rejects the user or the password in REDIS_URL"),
+        ("", "", "Redis requires a password: add it to REDIS_URL"),
+        (":hush-wrong@", "", "Redis rejects the user or the password in REDIS_URL"),
+        ("nobody:hush-pw@", "", "Redis rejects the user or the password in REDIS_URL"),
+        (":hush-pw@", "/99", "Redis has no database with the number in REDIS_URL"),
     ],
 )
-async def test_a_wrong_password_of_redis_is_told_in_words(
-    server: RedisServer, login: str, advice: str
+async def test_a_wrong_setting_of_redis_is_told_in_words(
+    server: RedisServer, login: str, database: str, advice: str
 ) -> None:
     """In the log and in health, and what to do; the password is in neither."""
-    url = f"redis://{login}127.0.0.1:{server.port}"
+    url = f"redis://{login}127.0.0.1:{server.port}{database}"
     async with world(redis_url=url, store_patience=PATIENCE) as gateway:
 
         async def is_told() -> bool:

@@ -81,7 +81,7 @@ def test_redis_is_an_address_or_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
         *("hush", "http://hush", "redis://", "redis://hush:port", "unix://"),
         *("redis+sentinel://hush", "redis+sentinel://hush/", "redis+sentinel:///mail"),
         *("redis+sentinel://one,hush:port/mail", "redis+sentinel://one,/mail"),
-        "redis+sentinel://one/mail/hush",
+        *("redis+sentinel://one/mail/hush", "redis://one/hush", "redis://one/1hush"),
     ],
 )
 def test_a_bad_address_of_redis_is_not_quoted(

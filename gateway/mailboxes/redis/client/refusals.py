@@ -1,6 +1,6 @@
 """Explains to an operator how to fix a refusal by Redis."""
 
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 
 def explain_refusal(error: BaseException) -> str:
@@ -23,5 +23,10 @@ def explain_refusal(error: BaseException) -> str:
         return (
             "the user in REDIS_URL lacks permissions that a gateway needs: grant it the"
             " permissions listed in deploy/compose.yaml"
+        )
+    if isinstance(error, ResponseError) and "DB index" in str(error):
+        return (
+            "Redis has no database with the number in REDIS_URL: correct it there, or"
+            " raise `databases` in Redis"
         )
     return ""
