@@ -169,6 +169,20 @@ async def test_all_workers_take_updates_and_are_seen_as_one(workers: Workers) ->
     assert all(os.getpgid(pid) == pid for pid in workers.pids().values())
 
 
+async def test_a_log_that_nobody_reads_stops_no_worker(mortal: Workers) -> None:
+    """All of them write to one pipe, which holds some 700 lines with its reader."""
+    users = range(1, 1001)
+    for user in users:
+        await asyncio.wait_for(mortal.say(user, user=user), LIMIT)
+    await wait_until(lambda: all(map(mortal.simulator.messages, users)))
+    assert await mortal.page("/health") == (200, '{"status":"ok"}')
+    assert await mortal.metric("gateway_worker_restarts_total") == 0
+    mortal.process.terminate()
+    # Its `wait` would wait for the end of the output, too.
+    await wait_until(lambda: mortal.process.returncode is not None)
+    assert mortal.process.returncode == 0
+
+
 async def test_services_get_files_from_the_process_above(workers: Workers) -> None:
     """At the address that a worker gave out, whichever it was."""
     workers.simulator.files.store(b"x" * 100_000, "BQACAgAD")
