@@ -15,12 +15,11 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
@@ -84,6 +83,7 @@ class LimitedHttpServer(web.Server):
     ) -> None:
         super().__init__(
             self._handle,
+            request_factory=partial(_Request, loop=asyncio.get_running_loop()),
             access_log=None,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             # Telegram does not compress; strangers might, to keep the loop busy.
@@ -103,17 +103,6 @@ class LimitedHttpServer(web.Server):
         """Connections between requests; longest idle first."""
         self._resume_timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
-
-    def _make_request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.BaseRequest:
-        loop = asyncio.get_running_loop()
-        return _Request(message, payload, protocol, writer, task, loop)
 
     def start(self, sockets: Collection[socket.socket]) -> None:
         """Accept connections. The sockets are closed by `close`."""

@@ -70,30 +70,42 @@ class Webhook:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request."""
+        content = request.content
         try:
-            await self._process(request)
+            if not self._is_from_telegram(request):
+                await self._refuse(request)
+            elif (
+                content.is_eof()
+                and not content.exception()
+                and content.total_bytes <= MAX_BODY_BYTES
+            ):
+                # Nearly always: the body arrived together with the headers.
+                await self._receiver.receive(content.read_nowait())
+            else:
+                await self._receive_slowly(request)
         except Exception as error:  # noqa: BLE001 - Telegram gets a 200 nevertheless
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "webhook_request_failed", extra={"error": summarize_error(error)}
             )
-        if request.content.is_eof():
+        if content.is_eof():
             can_keep_alive = request.keep_alive and request.version == HttpVersion11
             return self._ok_response if can_keep_alive else web.Response()
         # Otherwise aiohttp keeps reading the body and logs errors of its own.
-        request.content.feed_eof()
+        content.feed_eof()
         response = web.Response()
         response.force_close()
         return response
 
-    async def _process(self, request: web.BaseRequest) -> None:
-        if not self._is_from_telegram(request):
-            timeout_seconds = min(self._body_timeout, _FORBIDDEN_BODY_SECONDS)
-            received = await _receive_body(request, 0, timeout_seconds)
-            self._limited_log.log(
-                logging.WARNING, "webhook_secret_invalid", size=received.size
-            )
-            self._record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
-            return
+    async def _refuse(self, request: web.BaseRequest) -> None:
+        timeout_seconds = min(self._body_timeout, _FORBIDDEN_BODY_SECONDS)
+        received = await _receive_body(request, 0, timeout_seconds)
+        self._limited_log.log(
+            logging.WARNING, "webhook_secret_invalid", size=received.size
+        )
+        self._record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
+
+    async def _receive_slowly(self, request: web.BaseRequest) -> None:
+        """Receive a body that has not arrived yet or cannot be processed."""
         received = await _receive_body(request, MAX_BODY_BYTES, self._body_timeout)
         if received.problem:
             self._receiver.report_bad_body(received.problem, received.size)
@@ -124,16 +136,13 @@ class _EmptyOkResponse(web.StreamResponse):
     a request.
     """
 
+    keep_alive = True
+
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
         self._written_second = -1
         self._written_bytes = b""
-
-    @property
-    def keep_alive(self) -> bool:
-        """True: the connection stays open."""
-        return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         """Send the response."""
@@ -181,7 +190,7 @@ async def _receive_body(
     size = 0
     problem = ""
     try:
-        if content.is_eof():  # nearly always: it arrived together with the headers
+        if content.is_eof():
             body = content.read_nowait()
             size = len(body)
         else:

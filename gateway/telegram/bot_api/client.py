@@ -52,9 +52,6 @@ _MAX_MIGRATIONS = 1000
 
 _encoder = msgspec.json.Encoder()
 
-RequestBody = bytes | tuple[dict[str, Any], Mapping[str, Upload]]
-"""A JSON body, or the parameters and files of a multipart body."""
-
 
 class BotApiClient:
     """The client of one bot. Calls are made inside `async with`.
@@ -155,12 +152,25 @@ class BotApiClient:
             BotApiUnavailable: the call may succeed later.
             InvalidBotToken: the token is invalid.
         """
+        chat_id = parameters.get("chat_id", 0)
+        has_migrated = False
         backoff: Backoff | None = None
         while True:
-            response = await self._send_with_migration(method, parameters, files)
+            current_id = self._migrations.get(chat_id, chat_id)
+            if current_id in self._cooldowns.ends_at and (
+                seconds_left := self._cooldowns.get_seconds_left(current_id)
+            ):
+                response = build_cooldown_response(seconds_left)
+            else:
+                response = await self._send_request(method, parameters, files)
             if response.ok or response.is_not_modified:
                 self._is_authorized = True
                 return response.result
+            new_id = response.parameters.migrate_to_chat_id
+            if new_id and chat_id and not has_migrated:
+                has_migrated = True
+                self._store_migration(chat_id, new_id)
+                continue
             error = build_error(method, response)
             if not isinstance(error, BotApiUnavailable):
                 self._is_authorized = not isinstance(error, InvalidBotToken)
@@ -202,55 +212,35 @@ class BotApiClient:
         Raises:
             BotApiError: as in `call`.
         """
-        migrated = self._apply_migration(parameters)
-        chat_id = (
-            0 if method in _METHODS_WITH_OWN_LIMITS else migrated.get("chat_id", 0)
-        )
-        response = await self._send_request(method, chat_id, _encoder.encode(migrated))
+        response = await self._send_request(method, parameters)
         if response.ok or response.is_not_modified:
             return response.result
         raise build_error(method, response)
 
-    def _apply_migration(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Replace the ID of a chat that migrated."""
-        new_id = self._migrations.get(parameters.get("chat_id", 0))
-        return {**parameters, "chat_id": new_id} if new_id else parameters
+    def _store_migration(self, chat_id: int, new_id: int) -> None:
+        """Remember the new ID of a group that became a supergroup."""
+        self._migrations[chat_id] = new_id
+        if len(self._migrations) > _MAX_MIGRATIONS:
+            del self._migrations[next(iter(self._migrations))]
 
-    async def _send_with_migration(
+    async def _send_request(
         self,
         method: str,
         parameters: dict[str, Any],
-        files: Mapping[str, Upload] | None,
+        files: Mapping[str, Upload] | None = None,
     ) -> ApiResponse:
-        """Make a request, and a second one if the response names the chat's new ID.
-
-        During the chat's cool-down no request is made.
-        """
-        migrated = self._apply_migration(parameters)
-        chat_id = migrated.get("chat_id", 0)
-        if seconds_left := self._cooldowns.seconds_left(chat_id):
-            return build_cooldown_response(seconds_left)
-        response = await self._send_request(
-            method, chat_id, _encode_body(migrated, files)
-        )
-        new_id = response.parameters.migrate_to_chat_id
-        if not new_id or not chat_id:
-            return response
-        self._migrations[parameters["chat_id"]] = new_id
-        if len(self._migrations) > _MAX_MIGRATIONS:
-            del self._migrations[next(iter(self._migrations))]
-        migrated = self._apply_migration(parameters)
-        return await self._send_request(method, new_id, _encode_body(migrated, files))
-
-    async def _send_request(
-        self, method: str, chat_id: int, body: RequestBody
-    ) -> ApiResponse:
+        """Make one request and record its outcome."""
+        chat_id = parameters.get("chat_id", 0)
+        if new_id := self._migrations.get(chat_id):
+            chat_id = new_id
+            parameters = {**parameters, "chat_id": new_id}
         start = time.perf_counter()
         try:
-            if isinstance(body, bytes):
-                response = parse_response(*await self._pool.post(method, body))
+            if files:
+                response = await self._multipart_client.post(method, parameters, files)
             else:
-                response = await self._multipart_client.post(method, *body)
+                body = _encoder.encode(parameters)
+                response = parse_response(*await self._pool.post(method, body))
         except RequestNotSent:
             response = ApiResponse()
         except ResponseLost:
@@ -261,16 +251,11 @@ class BotApiClient:
             seconds = time.perf_counter() - start
             self._observe_request(method, status, seconds, response.description)
         succeeded = response.ok or not response.is_transient
-        self._health.record_request(succeeded=succeeded)
+        if not succeeded or self._health.first_failure_at is not None:
+            self._health.record_request(succeeded=succeeded)
         if response.error_code == 429:
-            if chat_id:
+            if chat_id and method not in _METHODS_WITH_OWN_LIMITS:
                 self._cooldowns.start(chat_id, response.parameters.retry_after)
-        elif succeeded:
+        elif succeeded and self._retry_queue.waiters:
             self._retry_queue.release_next()
         return response
-
-
-def _encode_body(
-    parameters: dict[str, Any], files: Mapping[str, Upload] | None
-) -> RequestBody:
-    return (parameters, files) if files else _encoder.encode(parameters)

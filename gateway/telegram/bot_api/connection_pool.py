@@ -104,12 +104,18 @@ class ConnectionPool:
             ResponseLost: a part of the request may have been sent, but no complete
                 response arrived.
         """
-        request = self._build_request(method, body)
+        head = self._request_heads.get(method) or self._build_head(method)
+        request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         deadline = self._loop.time() + self._request_timeout
         # This needs no timeout: requests in progress started and will end earlier.
         await self._slots.acquire()
         try:
-            connection = self._take_idle() or await self._connect(deadline)
+            connection: Connection | None = None
+            while self._idle and connection is None:
+                idle, _ = self._idle.popitem()
+                connection = idle if idle.is_ready else None
+            if connection is None:
+                connection = await self._connect(deadline)
             # A new deadline: a request that is given up early may be executed.
             deadline = self._loop.time() + self._request_timeout
             try:
@@ -129,29 +135,17 @@ class ConnectionPool:
         if self._connections:
             await self._all_closed.wait()
 
-    def _build_request(self, method: str, body: bytes) -> bytes:
+    def _build_head(self, method: str) -> bytes:
+        """Build and keep the head of the requests of a method, up to their length."""
         if self._host is None:
             raise RequestNotSent
-        head = self._request_heads.get(method)
-        if head is None:
-            line = b"POST " + self._path + method.encode()
-            head = self._request_heads[method] = (
-                line + self._header_fields + b"Content-Length: "
-            )
-        return b"%b%d\r\n\r\n%b" % (head, len(body), body)
-
-    def _take_idle(self) -> Connection | None:
-        while self._idle:
-            connection, _ = self._idle.popitem()
-            if connection.is_ready:
-                return connection
-        return None
-
-    def _is_usable(self, connection: Connection) -> bool:
-        return connection.is_ready and not self._closed
+        line = b"POST " + self._path + method.encode()
+        head = line + self._header_fields + b"Content-Length: "
+        self._request_heads[method] = head
+        return head
 
     def _release(self, connection: Connection) -> None:
-        if not self._is_usable(connection):
+        if self._closed or not connection.is_ready:
             connection.abort()
             return
         now = self._loop.time()
@@ -174,8 +168,6 @@ class ConnectionPool:
             connection.abort()
 
     async def _connect(self, deadline: float) -> Connection:
-        if self._closed:
-            raise RequestNotSent
         end = min(deadline, self._loop.time() + self._connect_timeout)
         try:
             async with asyncio.timeout_at(end):
@@ -183,13 +175,15 @@ class ConnectionPool:
         except (OSError, ValueError):
             # ValueError: the host has no address.
             raise RequestNotSent from None
-        if not self._is_usable(connection):
+        if self._closed or not connection.is_ready:
             connection.abort()
             raise RequestNotSent
         self._connections.add(connection)
         return connection
 
     async def _open(self) -> Connection:
+        if self._closed:
+            raise RequestNotSent
         addresses = await self._find_addresses()
         opened_socket = await start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_DELAY_SECONDS, interleave=1

@@ -22,32 +22,33 @@ class ChatCooldowns:
 
     def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
-        self._ends_at: dict[int, float] = {}
+        self.ends_at: dict[int, float] = {}
+        """The ends of the cool-downs by chat. Some of them may have passed."""
 
     def __len__(self) -> int:
-        return len(self._ends_at)
+        return len(self.ends_at)
 
     def start(self, chat_id: int, seconds: float) -> None:
         """Start a cool-down of a chat, unless it has one that ends later."""
         now = self._uptime()
         ends_at = max(
-            self._ends_at.pop(chat_id, 0), now + min(seconds, MAX_COOLDOWN_SECONDS)
+            self.ends_at.pop(chat_id, 0), now + min(seconds, MAX_COOLDOWN_SECONDS)
         )
-        self._ends_at[chat_id] = ends_at
+        self.ends_at[chat_id] = ends_at
         # Cool-downs end roughly in the order in which they started.
-        while self._ends_at:
-            oldest = next(iter(self._ends_at))
-            if len(self._ends_at) <= _MAX_COOLDOWNS and self._ends_at[oldest] > now:
+        while self.ends_at:
+            oldest = next(iter(self.ends_at))
+            if len(self.ends_at) <= _MAX_COOLDOWNS and self.ends_at[oldest] > now:
                 break
-            del self._ends_at[oldest]
+            del self.ends_at[oldest]
 
-    def seconds_left(self, chat_id: int) -> float:
+    def get_seconds_left(self, chat_id: int) -> float:
         """Return the seconds until a chat's cool-down ends, or 0 if it has none."""
-        ends_at = self._ends_at.get(chat_id)
+        ends_at = self.ends_at.get(chat_id)
         if ends_at is None:
             return 0
         seconds_left = ends_at - self._uptime()
         if seconds_left <= 0:
-            del self._ends_at[chat_id]
+            del self.ends_at[chat_id]
             return 0
         return seconds_left

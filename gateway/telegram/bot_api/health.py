@@ -26,8 +26,9 @@ class BotApiHealth:
 
     def __init__(self, uptime: Callable[[], float]) -> None:
         self._uptime = uptime
-        self._first_failure_at: float | None = None
-        """When the first request after the last success failed; None if none did."""
+        self.first_failure_at: float | None = None
+        """When the first request after the last success failed; None if none did. In
+        that case a success changes nothing and need not be recorded."""
         self._last_failure_at = 0.0
         self._is_failure_logged = False
 
@@ -35,8 +36,8 @@ class BotApiHealth:
     def is_failing(self) -> bool:
         """True if requests have failed for some seconds and none has succeeded."""
         if (
-            self._first_failure_at is None
-            or self._last_failure_at - self._first_failure_at < FAILING_AFTER_SECONDS
+            self.first_failure_at is None
+            or self._last_failure_at - self.first_failure_at < FAILING_AFTER_SECONDS
         ):
             return False
         return self._uptime() - self._last_failure_at < FAILURE_MEMORY_SECONDS
@@ -49,8 +50,8 @@ class BotApiHealth:
         """
         if not succeeded:
             self._record_failure()
-        elif self._first_failure_at is not None:
-            self._first_failure_at = None
+        elif self.first_failure_at is not None:
+            self.first_failure_at = None
             if self._is_failure_logged:
                 self._is_failure_logged = False
                 logger.info("bot_api_recovered")
@@ -58,10 +59,10 @@ class BotApiHealth:
     def _record_failure(self) -> None:
         now = self._uptime()
         if (
-            self._first_failure_at is None
+            self.first_failure_at is None
             or now - self._last_failure_at >= FAILURE_MEMORY_SECONDS
         ):
-            self._first_failure_at = now
+            self.first_failure_at = now
         self._last_failure_at = now
         if not self._is_failure_logged and self.is_failing:
             self._is_failure_logged = True

@@ -57,7 +57,8 @@ class RetryQueue:
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._sleep = sleep
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self.waiters: deque[asyncio.Future[None]] = deque()
+        """The waiting retries. Without them, a success need not be reported."""
         self._timer: asyncio.TimerHandle | None = None
         """Set for RETRY_INTERVAL_SECONDS after each released retry."""
 
@@ -75,21 +76,21 @@ class RetryQueue:
             self._timer = loop.call_later(RETRY_INTERVAL_SECONDS, self._tick)
             return
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max_wait - pause):
                 await waiter
 
     def release_next(self) -> None:
         """Release the retry that has waited longest, if there is one."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        while self.waiters:
+            waiter = self.waiters.popleft()
             if not waiter.done():  # It may have been cancelled.
                 waiter.set_result(None)
                 return
 
     def _tick(self) -> None:
-        if not self._waiters:
+        if not self.waiters:
             self._timer = None
             return
         self.release_next()

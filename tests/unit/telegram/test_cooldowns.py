@@ -23,25 +23,25 @@ def test_a_chat_waits_for_its_own_hold_only(
 ) -> None:
     """Other chats are not held back."""
     holds.start(1, 5)
-    assert holds.seconds_left(2) == 0
-    assert holds.seconds_left(1) == 5
+    assert holds.get_seconds_left(2) == 0
+    assert holds.get_seconds_left(1) == 5
     clock.move(2)
-    assert holds.seconds_left(1) == 3
+    assert holds.get_seconds_left(1) == 3
     clock.move(3)
-    assert holds.seconds_left(1) == 0
+    assert holds.get_seconds_left(1) == 0
 
 
 def test_no_hold_lasts_for_ever(holds: ChatCooldowns) -> None:
     """Whatever was asked for."""
     holds.start(1, 10**9)
-    assert holds.seconds_left(1) == MAX_COOLDOWN_SECONDS
+    assert holds.get_seconds_left(1) == MAX_COOLDOWN_SECONDS
 
 
 def test_a_hold_is_never_cut_short(holds: ChatCooldowns) -> None:
     """A late answer with a shorter wait changes nothing."""
     holds.start(1, 20)
     holds.start(1, 5)
-    assert holds.seconds_left(1) == 20
+    assert holds.get_seconds_left(1) == 20
 
 
 def test_the_table_forgets_what_has_ended(
