@@ -80,14 +80,12 @@ class AdmissionControl:
         )
 
     def should_make_way(self, handled: int) -> bool:
-        """Return whether an actor has to end because other mailboxes are waiting.
+        """Return whether an actor has to end while other mailboxes are waiting.
 
         Args:
             handled: the number of updates that the actor has processed.
         """
-        return self.has_backlog and (
-            handled >= MAX_CONSECUTIVE_UPDATES or self.free_slots < 0
-        )
+        return handled >= MAX_CONSECUTIVE_UPDATES or self.free_slots < 0
 
     @contextlib.contextmanager
     def pause(self, lease: MailboxLease) -> Iterator[None]:

@@ -185,7 +185,8 @@ class ActorScheduler:
     def _should_release(self, handled: int) -> bool:
         """Return whether to release a lease after this number of updates."""
         if self._state is State.RUNNING:
-            return self._admission.should_make_way(handled)
+            admission = self._admission
+            return admission.has_backlog and admission.should_make_way(handled)
         return not self._may_start_actors()
 
     def _start_actor(self, lease: MailboxLease) -> None:
@@ -202,7 +203,8 @@ class ActorScheduler:
     def _remove_actor(self, lease: MailboxLease, task: asyncio.Task[None]) -> None:
         """Free the slot of an actor that has ended, and log its error."""
         del self._actor_tasks[lease]
-        self._step_limiter.remove(lease)
+        if lease.is_suspected:
+            self._step_limiter.remove(lease)
         if self._admission.has_backlog:
             self._admission.slot_freed.set()
         error = None if task.cancelled() else task.exception()

@@ -50,12 +50,23 @@ class SessionResolver:
         state: UserState,
         record: ProcessingRecord,
         lease: ActorLease,
-    ) -> None:
-        """Resolve the user once per session; continue without an id if that fails."""
+    ) -> str:
+        """Resolve the user once per session, and return the internal id.
+
+        Returns:
+            The id, or an empty string if there is none or resolving the user failed.
+        """
+        if not update.has_session:
+            return ""
         now = self._clock.now()
-        if now < state.session_until or not update.has_session:
-            return
-        await lease.ensure_valid()
+        if now >= state.session_until:
+            await lease.ensure_valid()
+            await self._resolve_user(update, state, record, now)
+        return state.internal_user_id
+
+    async def _resolve_user(
+        self, update: Update, state: UserState, record: ProcessingRecord, now: float
+    ) -> None:
         start = self._clock.uptime()
         try:
             state.internal_user_id = await self._services.resolve_user(update)

@@ -21,15 +21,14 @@ from gateway.actors.replies.callback_data import (
     prepare_callback_data,
 )
 from gateway.actors.replies.reply_sender import ReplySender
-from gateway.actors.replies.service_call import ReplyWithPreview, ServiceCaller
+from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.user_notices import (
     RATE_LIMITED_TEXT,
     UNKNOWN_COMMAND_TEXT,
     build_notice,
 )
-from gateway.actors.session import get_internal_user_id
 from gateway.domain.errors import APOLOGY_TEXT
-from gateway.domain.ports import BoundCall, Clock, MailboxStore, ServiceRouter
+from gateway.domain.ports import Clock, MailboxStore, ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import REPLAYED, Envelope, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
@@ -120,72 +119,45 @@ class UserActor:
         """
         update = None
         try:
-            update = self._load_update(envelope)
+            # If this worker accepted the update, it has been parsed already.
+            update = envelope.update or self._parse_envelope(envelope)
             record.update_type = update.update_type
             record.request_id = update.context.request_id
             record.telegram_user_id = update.context.telegram_user_id
             if envelope.arrived_at != REPLAYED:
                 record.queue_seconds = max(0.0, self._clock.now() - envelope.arrived_at)
-            decision = await self._decide_reply(
-                update, envelope.arrived_at, state, record, lease
-            )
-            if decision is not None:
-                if lease.mailbox_lease.is_suspected:
-                    await lease.begin_step()
-                reply, preview = decision
-                prepare_callback_data(reply, update, state, self._services)
-                sending = self._reply_sender.send(
-                    update,
-                    reply,
-                    record,
-                    lease,
-                    get_internal_user_id(update, state),
-                    preview,
-                )
-                del decision, reply  # frees large files as soon as they are sent
-                await sending
+            if update.is_unwanted:
+                record.outcome = Outcome.FROM_BOT
+            elif state.is_duplicate(update.update_id):
+                record.outcome = Outcome.DUPLICATE
+            elif update.ttl_seconds and record.queue_seconds > update.ttl_seconds:
+                record.outcome = Outcome.EXPIRED
+            else:
+                await self._reply(update, envelope.arrived_at, state, record, lease)
         except Exception as error:  # noqa: BLE001 - must not stop the user's updates
-            record.outcome = Outcome.CRASHED
-            record.error = type(error).__name__
-            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
-                "update_crashed",
-                extra={
-                    "request_id": record.request_id,
-                    "error": summarize_error(error),
-                },
-            )
-            if update is not None and not update.event:
-                await self._send_apology(update, record, lease)
+            await self._handle_crash(error, update, record, lease)
             return Outcome.CRASHED
         return ""
 
-    def _load_update(self, envelope: Envelope) -> Update:
-        """Return the update, which is parsed already if this worker accepted it."""
-        if envelope.arrived_at != REPLAYED:
-            return envelope.update or self._parse_update(
-                envelope.body, envelope.arrived_at
-            )
-        update = self._parse_update(envelope.body, self._clock.now())
-        return structs.replace(update, bypasses_limits=True)
-
-    async def _decide_reply(
+    async def _reply(
         self,
         update: Update,
         arrived_at: float,
         state: UserState,
         record: ProcessingRecord,
         lease: ActorLease,
-    ) -> ReplyWithPreview | None:
-        """Return the reply to send, or None if nothing is sent."""
-        if update.is_unwanted:
-            record.outcome = Outcome.FROM_BOT
-            return None
-        update = expand_callback_data(update, state)
+    ) -> None:
+        """Route an update, call its service and send the reply."""
+        if update.callback_data:
+            update = expand_callback_data(update, state)
         bound_call = self._services.route(update)
-        skip_reason = _find_skip_reason(update, bound_call, state, record.queue_seconds)
-        if skip_reason is not None:
-            record.outcome = skip_reason
-            return None
+        if bound_call is None and not _expects_reply(update):
+            # A stop was published when the update arrived; it took effect or was late.
+            is_stop = bool(update.stopped_draft_id)
+            record.outcome = Outcome.DONE if is_stop else Outcome.UNROUTED
+            return
+        reply: Reply | None
+        preview = None
         album = update.message.media_group_id if update.message else ""
         # For other updates it makes no sense to ask the user to slow down: each typed
         # letter causes an inline query, posts are not addressed to the bot, and the
@@ -193,30 +165,57 @@ class UserActor:
         is_limited = update.expects_reply and not update.bypasses_limits
         if is_limited and not self._rate_limiter.try_acquire(state, arrived_at, album):
             record.outcome = Outcome.LIMITED
+            reply = Reply()  # even an empty reply ends the spinner of a button
             if self._rate_limiter.should_notify(state, arrived_at):
-                return build_notice(update, RATE_LIMITED_TEXT), None
-            return Reply(), None  # the empty reply still ends the spinner of a button
-        if bound_call is None:
+                reply = build_notice(update, RATE_LIMITED_TEXT)
+        elif bound_call is None:
             record.outcome = Outcome.UNKNOWN
-            return build_notice(update, UNKNOWN_COMMAND_TEXT), None
-        return await self._service_caller.call_service(
-            bound_call, update, state, record, lease
-        )
+            reply = build_notice(update, UNKNOWN_COMMAND_TEXT)
+        else:
+            reply, preview = await self._service_caller.call_service(
+                bound_call, update, state, record, lease
+            )
+            if reply is None:
+                return
+        if lease.mailbox_lease.is_suspected:
+            await lease.begin_step()
+        prepare_callback_data(reply, update, state, self._services)
+        sending = self._reply_sender.send(update, reply, record, lease, state, preview)
+        del reply  # frees large files as soon as they are sent
+        await sending
 
-    async def _send_apology(
-        self, update: Update, record: ProcessingRecord, lease: ActorLease
+    def _parse_envelope(self, envelope: Envelope) -> Update:
+        if envelope.arrived_at != REPLAYED:
+            return self._parse_update(envelope.body, envelope.arrived_at)
+        update = self._parse_update(envelope.body, self._clock.now())
+        return structs.replace(update, bypasses_limits=True)
+
+    async def _handle_crash(
+        self,
+        error: Exception,
+        update: Update | None,
+        record: ProcessingRecord,
+        lease: ActorLease,
     ) -> None:
-        """Send an apology after an internal error, if sending still works."""
+        """Log an internal error, and send an apology if sending still works."""
+        record.outcome = Outcome.CRASHED
+        record.error = type(error).__name__
+        logger.error(
+            "update_crashed",
+            extra={"request_id": record.request_id, "error": summarize_error(error)},
+        )
+        if update is None or update.event:
+            return
         try:
             await self._reply_sender.send(
                 update, build_notice(update, APOLOGY_TEXT), record, lease
             )
-        except Exception as error:  # noqa: BLE001 - this is the last resort
-            logger.error(  # noqa: TRY400 - as above
+        except Exception as another_error:  # noqa: BLE001 - this is the last resort
+            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "apology_not_sent",
                 extra={
                     "request_id": record.request_id,
-                    "error": summarize_error(error),
+                    "error": summarize_error(another_error),
                 },
             )
 
@@ -226,20 +225,6 @@ def _reject_poison(record: ProcessingRecord) -> str:
     record.outcome = Outcome.POISON
     logger.error("poison_update", extra={"update_id": record.update_id})
     return Outcome.POISON
-
-
-def _find_skip_reason(
-    update: Update, bound_call: BoundCall | None, state: UserState, queue_seconds: float
-) -> Outcome | None:
-    """Return why an update gets no reply at all, or None if it gets one."""
-    if state.is_duplicate(update.update_id):
-        return Outcome.DUPLICATE
-    if update.ttl_seconds and queue_seconds > update.ttl_seconds:
-        return Outcome.EXPIRED
-    if bound_call is None and not _expects_reply(update):
-        # The stop was published when the update arrived; it took effect or was late.
-        return Outcome.DONE if update.stopped_draft_id else Outcome.UNROUTED
-    return None
 
 
 def _expects_reply(update: Update) -> bool:

@@ -124,13 +124,10 @@ def _size(data: str) -> int:
     return len(data.encode()) + _KEY_LENGTH
 
 
-_encoder = msgpack.Encoder()
+encode_user_state = msgpack.Encoder().encode
+"""Returns the bytes to store."""
+
 _decoder = msgpack.Decoder(UserState)
-
-
-def encode_user_state(state: UserState) -> bytes:
-    """Return the bytes to store."""
-    return _encoder.encode(state)
 
 
 def decode_user_state(stored: bytes | None) -> UserState:

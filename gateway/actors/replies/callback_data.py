@@ -5,8 +5,6 @@ who gets the reply, and the button contains a short key to it. The key is derive
 the data, so that a reply that is built again after a crash has the same buttons.
 """
 
-from collections.abc import Iterator
-
 from botgateway.chat.v1.reply_pb2 import InlineKeyboard, InlineKeyboardButton, Reply
 from msgspec import structs
 
@@ -35,20 +33,15 @@ def prepare_callback_data(
         services: encodes and signs the data.
     """
     stored_keys: set[str] = set()
-    for keyboard, scope in _iter_keyboards(reply, update):
-        for row in keyboard.rows:
-            for button in row.buttons:
-                if button.HasField("callback_target") and (
-                    data := services.encode_callback_data(button.callback_target)
-                ):
-                    button.callback_data = data
-                if data := button.callback_data:
-                    _set_callback_data(
-                        button,
-                        services.sign_callback_data(data, scope),
-                        state,
-                        stored_keys,
-                    )
+    for message in reply.messages:
+        if message.HasField("inline_keyboard"):
+            scope = _get_message_scope(update)
+            keyboard = message.inline_keyboard
+            _prepare_keyboard(keyboard, scope, state, services, stored_keys)
+    if reply.HasField("inline_answer"):
+        for result in reply.inline_answer.results:
+            keyboard = result.message.inline_keyboard
+            _prepare_keyboard(keyboard, INLINE_SCOPE, state, services, stored_keys)
 
 
 def expand_callback_data(update: Update, state: UserState) -> Update:
@@ -59,16 +52,22 @@ def expand_callback_data(update: Update, state: UserState) -> Update:
     return update if data is None else structs.replace(update, callback_data=data)
 
 
-def _iter_keyboards(
-    reply: Reply, update: Update
-) -> Iterator[tuple[InlineKeyboard, str]]:
-    """Yield the inline keyboards of a reply, each with the scope of its buttons."""
-    for message in reply.messages:
-        if message.HasField("inline_keyboard"):
-            yield message.inline_keyboard, _get_message_scope(update)
-    if reply.HasField("inline_answer"):
-        for result in reply.inline_answer.results:
-            yield result.message.inline_keyboard, INLINE_SCOPE
+def _prepare_keyboard(
+    keyboard: InlineKeyboard,
+    scope: str,
+    state: UserState,
+    services: ServiceRouter,
+    stored_keys: set[str],
+) -> None:
+    for row in keyboard.rows:
+        for button in row.buttons:
+            if button.HasField("callback_target") and (
+                data := services.encode_callback_data(button.callback_target)
+            ):
+                button.callback_data = data
+            if data := button.callback_data:
+                signed = services.sign_callback_data(data, scope)
+                _set_callback_data(button, signed, state, stored_keys)
 
 
 def _get_message_scope(update: Update) -> str:

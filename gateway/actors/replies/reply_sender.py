@@ -9,7 +9,8 @@ seconds, in which the event loop serves other users.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import Reply
@@ -17,6 +18,7 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
 from gateway.actors.leases import ActorLease
+from gateway.actors.session import get_internal_user_id
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import (
     BotApiError,
@@ -27,6 +29,7 @@ from gateway.domain.errors import (
 from gateway.domain.ports import Clock, Messenger, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Update
+from gateway.domain.user_state import UserState
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class ReplySender:
         reply: Reply,
         record: ProcessingRecord,
         lease: ActorLease | None,
-        internal_user_id: str = "",
+        state: UserState | None = None,
         preview: StreamingPreview | None = None,
     ) -> None:
         """Send a reply. Failures are logged, and the update counts as handled.
@@ -75,16 +78,19 @@ class ReplySender:
             record: the record for the outcome and the duration.
             lease: has to be valid before each call. None if the update is not in a
                 mailbox; then nothing is retried.
-            internal_user_id: the internal id of the user, for the report of a failed
-                delivery.
+            state: has the user's internal id, for the report of a failed delivery.
+                None if the report needs no id.
             preview: the live preview that the reply replaces, or None.
         """
-        if reply.ByteSize() > LARGE_REPLY_BYTES:
-            rendered = await asyncio.to_thread(
-                self._render_calls, update, reply, preview
-            )
+        render: Callable[[Reply], Sequence[BotApiCall]]
+        if preview is None:
+            render = partial(self._messenger.render, update)
         else:
-            rendered = self._render_calls(update, reply, preview)
+            render = preview.finalize
+        if reply.ByteSize() > LARGE_REPLY_BYTES:
+            rendered = await asyncio.to_thread(render, reply)
+        else:
+            rendered = render(reply)
         calls = deque(rendered)
         del rendered
         del reply  # frees each file after its call: only the calls refer to it now
@@ -96,14 +102,8 @@ class ReplySender:
         if is_private and not update.context.business_connection_id:
             if lease is not None:
                 await lease.ensure_valid()
-            await self._report_delivery_failure(update, record, internal_user_id)
-
-    def _render_calls(
-        self, update: Update, reply: Reply, preview: StreamingPreview | None
-    ) -> Sequence[BotApiCall]:
-        if preview is None:
-            return self._messenger.render(update, reply)
-        return preview.finalize(reply)
+            user_id = get_internal_user_id(update, state) if state else ""
+            await self._report_delivery_failure(update, record, user_id)
 
     async def _send_calls(
         self,
@@ -122,7 +122,11 @@ class ReplySender:
                     await self._messenger.send(call)
                 else:
                     await lease.ensure_valid()
-                    patience = self._get_patience(call, update)
+                    patience = self._patience
+                    if update.answer_deadline and call.method.startswith("answer"):
+                        # Telegram accepts an answer for a limited time only.
+                        seconds_left = update.answer_deadline - self._clock.now()
+                        patience = min(patience, max(0, seconds_left))
                     await self._messenger.send(call, patience, lease.await_pause)
                 in_doubt = False
             except RecipientBlocked:
@@ -143,15 +147,6 @@ class ReplySender:
             finally:
                 record.telegram_seconds += self._clock.uptime() - start
         return True
-
-    def _get_patience(self, call: BotApiCall, update: Update) -> float:
-        """Return how many seconds to retry a call.
-
-        Telegram accepts the answer to a query only for a limited time.
-        """
-        if not update.answer_deadline or not call.method.startswith("answer"):
-            return self._patience
-        return min(self._patience, max(0, update.answer_deadline - self._clock.now()))
 
     async def _report_delivery_failure(
         self, update: Update, record: ProcessingRecord, internal_user_id: str

@@ -7,15 +7,16 @@ from gateway.actors.leases import ActorLease
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.replies.user_notices import build_error_reply
-from gateway.actors.session import SessionResolver, end_session, get_internal_user_id
+from gateway.actors.session import SessionResolver, end_session
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import BoundCall, Clock, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState
 
-ReplyWithPreview = tuple[Reply, StreamingPreview | None]
-"""The reply, and the live preview it replaces (None if it was not streamed)."""
+ReplyWithPreview = tuple[Reply | None, StreamingPreview | None]
+"""The reply, which is None to send nothing, and the live preview that it replaces,
+which is None if the reply was not streamed."""
 
 
 class ServiceCaller:
@@ -40,32 +41,37 @@ class ServiceCaller:
         state: UserState,
         record: ProcessingRecord,
         lease: ActorLease,
-    ) -> ReplyWithPreview | None:
-        """Call the service of a route, and return its reply or None to send nothing."""
+    ) -> ReplyWithPreview:
+        """Call the service of a route, and return its reply."""
         record.route = bound_call.route
-        await self._session_resolver.ensure_session(update, state, record, lease)
+        user_id = await self._session_resolver.ensure_session(
+            update, state, record, lease
+        )
         await lease.ensure_valid()
         start = self._clock.uptime()
-        user_id = get_internal_user_id(update, state)
-        result: ReplyWithPreview
+        preview = None
         try:
             if bound_call.is_streaming:
-                result = await self._call_streaming(
+                reply, preview = await self._call_streaming(
                     bound_call, update, user_id, record, lease
                 )
             else:
-                with self._typing_indicator.show_during_call(bound_call, update):
-                    result = await bound_call.call(user_id), None
+                indicator = self._typing_indicator.start(bound_call, update)
+                try:
+                    reply = await bound_call.call(user_id)
+                finally:
+                    self._typing_indicator.stop(indicator)
         except ServiceError as error:
             _record_error(record, error)
             # Nobody expects a reply to an event.
-            return None if update.event else (build_error_reply(update, error), None)
+            return None if update.event else build_error_reply(update, error), None
         finally:
             record.service_seconds += self._clock.uptime() - start
-        if result[0].end_session:
+        if reply.end_session:
             end_session(update, state)
-        # The bot cannot write to a user who blocked it.
-        return None if update.event == EVENT_USER_BLOCKED_BOT else result
+        if update.event == EVENT_USER_BLOCKED_BOT:
+            return None, None  # the bot cannot write to a user who blocked it
+        return reply, preview
 
     async def _call_streaming(
         self,
@@ -74,7 +80,7 @@ class ServiceCaller:
         user_id: str,
         record: ProcessingRecord,
         lease: ActorLease,
-    ) -> ReplyWithPreview:
+    ) -> tuple[Reply, StreamingPreview]:
         """Show the reply while it is streamed; after an error, keep the text."""
         result = await self._stream_runner.run_stream(
             bound_call, update, user_id, lease

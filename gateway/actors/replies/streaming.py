@@ -98,38 +98,37 @@ class StreamRunner:
         key = update.ordering_key, update.update_id
         if self._was_stopped(key):
             return StreamResult(Reply(), preview, stopped=True)
-        with self._typing_indicator.show_during_call(
-            bound_call, update
-        ) as pending_indicator:
+        indicator = self._typing_indicator.start(bound_call, update)
 
-            def write(chunk: str) -> None:
-                pending_indicator.cancel()
-                buffer.append(chunk)
-                if buffer.length > MAX_CHARACTERS:
-                    logger.warning(
-                        "streamed_reply_truncated",
-                        extra={"request_id": update.context.request_id},
-                    )
-                    read_task.cancel()
+        def write(chunk: str) -> None:
+            self._typing_indicator.stop(indicator)
+            buffer.append(chunk)
+            if buffer.length > MAX_CHARACTERS:
+                logger.warning(
+                    "streamed_reply_truncated",
+                    extra={"request_id": update.context.request_id},
+                )
+                read_task.cancel()
 
-            read_task = asyncio.create_task(
-                bound_call.stream(internal_user_id, write), name="read stream"
-            )
-            show_task = asyncio.create_task(
-                _show_preview(buffer, preview, lease), name="show preview"
-            )
-            self._read_tasks[key] = read_task
-            try:
-                await asyncio.wait([read_task])
-                buffer.close()
-                await asyncio.wait([show_task], timeout=LAST_PREVIEW_SECONDS)
-            finally:
-                # After a lost lease the same stream may have been started again here.
-                if self._read_tasks.get(key) is read_task:
-                    del self._read_tasks[key]
-                for task in (read_task, show_task):
-                    task.cancel()
-                await asyncio.gather(read_task, show_task, return_exceptions=True)
+        read_task = asyncio.create_task(
+            bound_call.stream(internal_user_id, write), name="read stream"
+        )
+        show_task = asyncio.create_task(
+            _show_preview(buffer, preview, lease), name="show preview"
+        )
+        self._read_tasks[key] = read_task
+        try:
+            await asyncio.wait([read_task])
+            buffer.close()
+            await asyncio.wait([show_task], timeout=LAST_PREVIEW_SECONDS)
+        finally:
+            self._typing_indicator.stop(indicator)
+            # After a lost lease the same stream may have been started again here.
+            if self._read_tasks.get(key) is read_task:
+                del self._read_tasks[key]
+            for task in (read_task, show_task):
+                task.cancel()
+            await asyncio.gather(read_task, show_task, return_exceptions=True)
         if not show_task.cancelled() and (preview_error := show_task.exception()):
             logger.error(
                 "preview_failed",

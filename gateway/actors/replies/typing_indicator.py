@@ -2,14 +2,14 @@
 
 Concurrency: one timer for all calls to services, because nearly all calls end before
 the typing has to be shown. Only a call that lasts longer gets a task, which shows the
-typing repeatedly until `cancel` ends it or Telegram rejects it. Nothing waits for this
+typing repeatedly until `stop` ends it or Telegram rejects it. Nothing waits for this
 task, and its failures are ignored.
 """
 
 import asyncio
-from typing import Self
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
+from msgspec import Struct
 
 from gateway.domain.errors import BotApiError
 from gateway.domain.ports import BoundCall, Messenger
@@ -21,6 +21,18 @@ DELAY_SECONDS = 0.7
 
 REPEAT_INTERVAL_SECONDS = 4.0
 """Shorter than 5 s, after which Telegram hides the typing (Bot API, sendChatAction)."""
+
+
+class PendingIndicator(Struct, eq=False):
+    """The typing indicator of one call, shown if the call lasts long enough.
+
+    Attributes:
+        update: the update that the call is for.
+        task: shows the typing; None before.
+    """
+
+    update: Update
+    task: asyncio.Task[None] | None = None
 
 
 class TypingIndicator:
@@ -40,18 +52,12 @@ class TypingIndicator:
     ) -> None:
         self._messenger = messenger
         self._repeat_interval = repeat_interval
-        self._pending: SharedTimer[PendingIndicator] = SharedTimer(
-            delay, lambda indicator, _: indicator.show()
-        )
+        self._pending: SharedTimer[PendingIndicator] = SharedTimer(delay, self._show)
         """The indicators that are not shown yet."""
 
-    def show_during_call(
-        self, bound_call: BoundCall, update: Update
-    ) -> "PendingIndicator":
-        """Return an indicator for a call that lasts until the end of a `with` block."""
-        indicator = PendingIndicator(
-            self._messenger, update, self._repeat_interval, self._pending
-        )
+    def start(self, bound_call: BoundCall, update: Update) -> PendingIndicator:
+        """Return the indicator of a call that starts now; `stop` has to follow."""
+        indicator = PendingIndicator(update)
         is_from_user = update.message is not None or update.callback_query_id
         context = update.context
         if (
@@ -63,45 +69,22 @@ class TypingIndicator:
             self._pending.add(indicator)
         return indicator
 
+    def stop(self, indicator: PendingIndicator) -> None:
+        """Stop an indicator, because the call ended or its reply is visible."""
+        self._pending.remove(indicator)
+        if indicator.task is not None:
+            indicator.task.cancel()
 
-class PendingIndicator:
-    """The typing indicator of one call, shown if the call lasts long enough."""
-
-    __slots__ = ("_messenger", "_pending", "_repeat_interval", "_task", "_update")
-
-    def __init__(
-        self,
-        messenger: Messenger,
-        update: Update,
-        repeat_interval: float,
-        pending: "SharedTimer[PendingIndicator]",
-    ) -> None:
-        self._messenger = messenger
-        self._update = update
-        self._repeat_interval = repeat_interval
-        self._pending = pending
-        self._task: asyncio.Task[None] | None = None
-
-    def show(self) -> None:
+    def _show(self, indicator: PendingIndicator, _: float) -> None:
         """Start to show the typing."""
-        self._task = asyncio.create_task(self._show_repeatedly(), name="typing")
+        indicator.task = asyncio.create_task(
+            self._show_repeatedly(indicator.update), name="typing"
+        )
 
-    def cancel(self) -> None:
-        """Stop the indicator, because the call ended or its reply is visible."""
-        self._pending.remove(self)
-        if self._task is not None:
-            self._task.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-    async def _show_repeatedly(self) -> None:
+    async def _show_repeatedly(self, update: Update) -> None:
         try:
             while True:
-                await self._messenger.show_typing(self._update)
+                await self._messenger.show_typing(update)
                 await asyncio.sleep(self._repeat_interval)
         except BotApiError:
             return

@@ -1,7 +1,8 @@
 """The user sees that the bot is typing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from botgateway.route.v1.event_pb2 import EVENT_USER_UNBLOCKED_BOT
 from gateway.actors.replies.typing_indicator import (
     DELAY_SECONDS,
     REPEAT_INTERVAL_SECONDS,
+    PendingIndicator,
     TypingIndicator,
 )
 from gateway.domain.errors import CallRejected
@@ -37,11 +39,16 @@ class Scene:
     messenger: FakeMessenger
     typing: TypingIndicator
 
-    def match(self, update: Update, *, shows: bool = True) -> FakeMatch:
-        """Give a route."""
+    @contextmanager
+    def call(self, update: Update, *, shows: bool = True) -> Iterator[PendingIndicator]:
+        """Call a service for as long as the block lasts."""
         match = FakeMatch(FakeServices(), update, "text")
         match.shows_typing = shows
-        return match
+        indicator = self.typing.start(match, update)
+        try:
+            yield indicator
+        finally:
+            self.typing.stop(indicator)
 
 
 @pytest.fixture
@@ -60,7 +67,7 @@ def the_update(envelope: Envelope) -> Update:
 async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
     """And leaves nothing behind."""
     update = the_update(a_message(1))
-    with scene.typing.show_during_call(scene.match(update), update):
+    with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS - 0.1)
     await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
@@ -70,7 +77,7 @@ async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
 async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
     """Telegram forgets it after five seconds."""
     update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
-    with scene.typing.show_during_call(scene.match(update), update):
+    with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS + 2 * REPEAT_INTERVAL_SECONDS + 0.1)
     await asyncio.sleep(LONG)
     assert scene.messenger.typed == [3, 3, 3]
@@ -81,15 +88,15 @@ async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
     """Whoever came later is shown nothing earlier, and is not forgotten."""
     first, second, third = (the_update(a_message(it, user=it)) for it in (1, 2, 3))
     half = DELAY_SECONDS / 2
-    with scene.typing.show_during_call(scene.match(first), first):
+    with scene.call(first):
         await asyncio.sleep(half)
         with (
-            scene.typing.show_during_call(scene.match(second), second),
-            scene.typing.show_during_call(scene.match(third), third) as wait,
+            scene.call(second),
+            scene.call(third) as wait,
         ):
             await asyncio.sleep(half + 0.1)
             assert scene.messenger.typed == [1]
-            wait.cancel()
+            scene.typing.stop(wait)
             await asyncio.sleep(half)
             assert scene.messenger.typed == [1, 2]
 
@@ -98,7 +105,7 @@ async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     """Nobody is told, and it is not tried again for this update."""
     scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
     update = the_update(a_message(1))
-    with scene.typing.show_during_call(scene.match(update), update):
+    with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS + 0.1)
         assert len(asyncio.all_tasks()) == 1
         scene.messenger.typing_failure = None
@@ -119,7 +126,7 @@ async def test_where_nobody_waits_nothing_is_shown(
 ) -> None:
     """Telegram would refuse it, or nobody would see it."""
     update = the_update(envelope)
-    with scene.typing.show_during_call(scene.match(update), update):
+    with scene.call(update):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
 
@@ -127,6 +134,6 @@ async def test_where_nobody_waits_nothing_is_shown(
 async def test_a_route_may_not_want_it(scene: Scene) -> None:
     """`disable_typing_indicator` of the route."""
     update = the_update(a_message(1))
-    with scene.typing.show_during_call(scene.match(update, shows=False), update):
+    with scene.call(update, shows=False):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []

@@ -378,7 +378,7 @@ async def test_a_fault_of_our_own_stops_nobody(
     assert (dead_letter.update_id, dead_letter.reason) == (1, "crashed")
     (record,) = caplog.records
     assert vars(record)["request_id"] == "1-1"
-    assert vars(record)["error"].startswith("ZeroDivisionError < test_actor.py:")
+    assert vars(record)["error"].startswith("ZeroDivisionError < test_user_actor.py:")
     assert "secret" not in str(vars(record))
 
 
