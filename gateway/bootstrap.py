@@ -30,8 +30,8 @@ from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.http.connections import ConnectionCounts
+from gateway.http.routing import Endpoints
 from gateway.http.server import (
-    Endpoints,
     HealthEndpoints,
     serve_http,
     serve_unix_socket,

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -23,6 +23,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.http.routing import Endpoints, add_head_endpoints, find_handler
 from gateway.observability.logging import RateLimitedLogger, summarize_error
 
 logger = logging.getLogger(__name__)
@@ -69,14 +70,14 @@ class LimitedHttpServer(web.Server):
     """An HTTP server on listening sockets, with a limit on open connections.
 
     Args:
-        handler: handles requests.
+        endpoints: handle the requests.
         max_connections: maximum number of open connections.
         counts: the counters to increment.
     """
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        endpoints: Endpoints,
         *,
         max_connections: int,
         counts: ConnectionCounts,
@@ -90,7 +91,7 @@ class LimitedHttpServer(web.Server):
             auto_decompress=False,
             logger=_AiohttpLogger(counts),
         )
-        self._handler = handler
+        self._endpoints = add_head_endpoints(endpoints)
         self._max_connections = max(max_connections, 1)
         self._counts = counts
         self._log = RateLimitedLogger(logger)
@@ -150,7 +151,11 @@ class LimitedHttpServer(web.Server):
         if self._new_since.pop(connection, None) is None:
             self._idle.pop(connection, None)
         try:
-            return await self._handler(request)
+            method, path = request.method, request.rel_url.raw_path
+            handler = self._endpoints.get((method, path))
+            if handler is None:
+                handler = find_handler(self._endpoints, method, path)
+            return await handler(request)
         finally:
             if connection in self._transports:
                 self._idle[connection] = None

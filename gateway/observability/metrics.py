@@ -106,13 +106,15 @@ class Metrics(ProcessMetrics):
             "Time in service calls per update, including the session.",
             "route",
         )
-        self._bot_api = _Timings(
+        bot_api = _Timings(
             "gateway_bot_api_seconds",
             "One call of the Bot API, including retries and their delays.",
             "method",
         )
+        self.observe_call = bot_api.observe
+        """Record the duration of a Bot API call, after the call's method."""
         self._registry.register(_ReadCollector(self._build_updates_family))
-        for timings in (self._queue_wait, self._service, self._bot_api):
+        for timings in (self._queue_wait, self._service, bot_api):
             self._registry.register(_ReadCollector(timings.build_family))
         self._rejected_parts = Counter(
             "gateway_rejected_reply_parts",
@@ -125,13 +127,9 @@ class Metrics(ProcessMetrics):
         """Record the outcome and the times of an update."""
         self._updates[record.update_type, record.route, record.outcome] += 1
         if record.queue_seconds:
-            self._queue_wait.observe(record.queue_seconds)
+            self._queue_wait.observe("", record.queue_seconds)
         if record.service_seconds:
-            self._service.observe(record.service_seconds, record.route)
-
-    def observe_call(self, method: str, seconds: float) -> None:
-        """Record the duration of a Bot API call."""
-        self._bot_api.observe(seconds, method)
+            self._service.observe(record.route, record.service_seconds)
 
     def count_rejected_part(self, reason: str) -> None:
         """Count an omitted part of a reply. Any thread may call this."""
@@ -161,8 +159,8 @@ class _Timings:
         self._series: dict[str, list[float]] = {} if label else {"": _new_series()}
         """By value of the label: the count of each bucket, then the sum."""
 
-    def observe(self, seconds: float, value: str = "") -> None:
-        """Add a duration to the series of a label value."""
+    def observe(self, value: str, seconds: float) -> None:
+        """Add a duration to the series of a label value, "" without a label."""
         series = self._series.get(value)
         if series is None:
             series = self._series[value] = _new_series()

@@ -62,14 +62,6 @@ def answer_query(
     return answer(update, reply, report_dropped) if answer else [], messages
 
 
-def find_reply_chat_id(update: Update) -> int:
-    """Return the ID of the chat that the messages go to, or 0 if there is none."""
-    # In a guest's chat the bot may send only one message: the answer to the query.
-    if update.trigger_name == "guest_message":
-        return 0
-    return update.reply_chat_id or update.context.chat_id
-
-
 def degrade_answer(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     """Remove the rejected part from all results; None if that is impossible."""
     name = _REMOVABLE_FIELDS.get(rejected)

@@ -23,7 +23,7 @@ from gateway.telegram.outbound.media import (
     group_into_albums,
     parse_media,
 )
-from gateway.telegram.outbound.query_answers import answer_query, find_reply_chat_id
+from gateway.telegram.outbound.query_answers import answer_query
 from gateway.telegram.outbound.reply_markup import build_reply_markup, limit_to_edit
 from gateway.telegram.outbound.send_options import (
     build_link_previews,
@@ -32,6 +32,7 @@ from gateway.telegram.outbound.send_options import (
 )
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
+    find_visible,
     is_blank,
     truncate,
 )
@@ -65,8 +66,32 @@ def render(
         report_dropped: called with the code of each dropped part.
         local_server: the Bot API server is not Telegram's own; see `parse_media`.
     """
-    if call := _render_plain_text(update, reply):
-        return [call]
+    messages = reply.messages
+    text = messages[0].text if len(messages) == 1 else ""
+    # The most frequent reply is one short text, and needs nothing else.
+    if (
+        find_visible(text)
+        # A character has at most two UTF-16 code units.
+        and len(text) <= MAX_TEXT_LENGTH // 2
+        and not update.callback_query_id
+        and not update.trigger_name
+        # Counting the fields also covers those that are added to the contract later.
+        and len(messages[0].ListFields()) == 1
+        and len(reply.ListFields()) == 1
+        and (chat := build_chat_parameters(update))
+    ):
+        chat["text"] = text
+        return [BotApiCall(method="sendMessage", parameters=chat)]
+    return _render_all_parts(update, reply, report_dropped, local_server=local_server)
+
+
+def _render_all_parts(
+    update: Update,
+    reply: Reply,
+    report_dropped: Callable[[str], None],
+    *,
+    local_server: bool,
+) -> list[BotApiCall]:
     renderer = _Renderer(update, report_dropped, local_server=local_server)
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.callback_query_id:
@@ -80,26 +105,6 @@ def render(
     if len(reply.messages) > MAX_MESSAGES or len(renderer.calls) > MAX_CALLS:
         report_dropped("too_many_messages")
     return renderer.calls[:MAX_CALLS]
-
-
-def _render_plain_text(update: Update, reply: Reply) -> BotApiCall | None:
-    """Render the most frequent reply, one short text; return None for any other."""
-    messages = reply.messages
-    if update.callback_query_id or update.trigger_name or len(messages) != 1:
-        return None
-    message = messages[0]
-    text = message.text
-    # A character has at most two UTF-16 code units.
-    if len(text) > MAX_TEXT_LENGTH // 2 or is_blank(text):
-        return None
-    # The text is set, so it must be the only field. Counting the fields also covers
-    # those that are added to the contract later.
-    if len(message.ListFields()) != 1 or len(reply.ListFields()) != 1:
-        return None
-    if not (chat := build_chat_parameters(update)):
-        return None
-    chat["text"] = text
-    return BotApiCall(method="sendMessage", parameters=chat)
 
 
 class _Renderer:
@@ -271,8 +276,10 @@ class _Renderer:
 
 def build_chat_parameters(update: Update) -> Parameters:
     """Build the parameters of the target of new messages; empty if there is none."""
-    context, chat_id = update.context, find_reply_chat_id(update)
-    if not chat_id:
+    context = update.context
+    chat_id = update.reply_chat_id or context.chat_id
+    # In a guest's chat the bot may send only one message: the answer to the query.
+    if not chat_id or update.trigger_name == "guest_message":
         return {}
     chat: Parameters = {"chat_id": chat_id}
     if context.message_thread_id and chat_id == context.chat_id:

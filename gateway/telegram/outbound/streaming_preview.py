@@ -21,7 +21,6 @@ from msgspec import structs
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiError, BotApiUnavailable, CallRejected
 from gateway.domain.update import Update
-from gateway.telegram.outbound.query_answers import find_reply_chat_id
 from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, build_chat_parameters
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
@@ -66,7 +65,8 @@ class TelegramPreview:
         self._call_once = call_once
         self._render = render
         context = update.context
-        self._can_show = 0 != context.chat_id == find_reply_chat_id(update)
+        reply_chat_id = build_chat_parameters(update).get("chat_id", 0)
+        self._can_show = 0 != context.chat_id == reply_chat_id
         """False if the reply goes to another chat, or if a lost response means that a
         preview may already exist that cannot be edited."""
         if update.ephemeral_message_id:

@@ -8,11 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_VISIBLE = re.compile(
+find_visible = re.compile(
     "[^\x00-\x20\xa0\u030a\u0333\u033f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f"
     "\u2800\u3000\ufeff\ufffc\U000e0000-\U000e007f]"
-)
-"""A character that Telegram does not treat as empty.
+).search
+"""Find a character that Telegram does not treat as empty.
 
 TDLib, misc.cpp: clean_input_string and is_empty_string.
 """
@@ -35,7 +35,7 @@ def count_utf16_units(text: str) -> int:
 
 def is_blank(text: str) -> bool:
     """Return whether Telegram treats the text as empty and refuses to send it."""
-    return not _VISIBLE.search(text)
+    return not find_visible(text)
 
 
 def truncate(text: str, limit: int) -> str:

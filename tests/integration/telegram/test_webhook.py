@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import DeadLetter, Envelope, Update
-from gateway.http.server import build_handler
+from gateway.http.routing import find_handler
 from gateway.observability.logging import RateLimitedLogger
 from gateway.telegram import update_receiver, webhook
 from gateway.telegram.inbound.parser import UpdateParser
@@ -101,11 +101,12 @@ class Gateway:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Listen on a free port."""
-        take = build_handler(self.webhook.endpoints)
 
         async def count(request: web.BaseRequest) -> web.StreamResponse:
             self.begun += 1
-            return await take(request)
+            path = request.rel_url.raw_path
+            handler = find_handler(self.webhook.endpoints, request.method, path)
+            return await handler(request)
 
         server = web.Server(count, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server)
