@@ -25,7 +25,7 @@ class _ChatType:
 class _ChatTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChatType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CHAT_TYPE_UNSPECIFIED: _ChatType.ValueType  # 0
-    """The update has no chat, or one of a kind that is not known here."""
+    """There is no chat, or its type is unknown to this contract."""
     CHAT_TYPE_PRIVATE: _ChatType.ValueType  # 1
     """The chat of one user with the bot. Its id equals the user's id."""
     CHAT_TYPE_GROUP: _ChatType.ValueType  # 2
@@ -36,10 +36,10 @@ class _ChatTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChatType.Val
     """A channel."""
 
 class ChatType(_ChatType, metaclass=_ChatTypeEnumTypeWrapper):
-    """The kind of chat that an update came from."""
+    """The type of a chat."""
 
 CHAT_TYPE_UNSPECIFIED: ChatType.ValueType  # 0
-"""The update has no chat, or one of a kind that is not known here."""
+"""There is no chat, or its type is unknown to this contract."""
 CHAT_TYPE_PRIVATE: ChatType.ValueType  # 1
 """The chat of one user with the bot. Its id equals the user's id."""
 CHAT_TYPE_GROUP: ChatType.ValueType  # 2
@@ -52,7 +52,7 @@ Global___ChatType: _TypeAlias = ChatType  # noqa: Y015
 
 @_typing.final
 class User(_message.Message):
-    """A user of Telegram: a human, or a bot."""
+    """A Telegram user: a human or a bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,19 +64,19 @@ class User(_message.Message):
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     IS_PREMIUM_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Telegram's id. Needs 64 bits."""
+    """Telegram's id of the user. It needs 64 bits."""
     is_bot: _builtins.bool
-    """True: it is a bot."""
+    """Whether the user is a bot."""
     first_name: _builtins.str
-    """The first name, as the user typed it. Untrusted text."""
+    """The first name, as the user entered it. Untrusted text."""
     last_name: _builtins.str
-    """The last name, as the user typed it. Empty: none. Untrusted text."""
+    """The last name, as the user entered it. Untrusted text. Unset if the user has none."""
     username: _builtins.str
-    """The @name without the at sign. Empty: none."""
+    """The username without the at sign. Unset if the user has none."""
     language_code: _builtins.str
-    """The IETF language tag of the user's app, such as "de". Often empty."""
+    """The IETF language tag of the user's app, such as "de". Telegram often omits it."""
     is_premium: _builtins.bool
-    """True: the user has Telegram Premium."""
+    """Whether the user has Telegram Premium."""
     def __init__(
         self,
         *,
@@ -98,7 +98,7 @@ Global___User: _TypeAlias = User  # noqa: Y015
 
 @_typing.final
 class Chat(_message.Message):
-    """A chat."""
+    """A chat: private, a group, a supergroup or a channel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -109,17 +109,17 @@ class Chat(_message.Message):
     IS_FORUM_FIELD_NUMBER: _builtins.int
     IS_DIRECT_MESSAGES_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Telegram's id. Needs 64 bits; groups and channels are negative."""
+    """Telegram's id of the chat. It needs 64 bits; ids of groups and channels are negative."""
     type: Global___ChatType.ValueType
-    """The kind of the chat."""
+    """The type of the chat."""
     title: _builtins.str
-    """The title of a group or channel. Empty for private chats. Untrusted text."""
+    """The title. Untrusted text. Unset for private chats."""
     username: _builtins.str
-    """The @name without the at sign. Empty: none."""
+    """The username without the at sign. Unset if the chat has none."""
     is_forum: _builtins.bool
-    """True: the chat has topics."""
+    """Whether the chat has topics."""
     is_direct_messages: _builtins.bool
-    """True: the chat holds the direct messages of a channel."""
+    """Whether the chat contains the direct messages of a channel."""
     def __init__(
         self,
         *,
@@ -140,7 +140,7 @@ Global___Chat: _TypeAlias = Chat  # noqa: Y015
 
 @_typing.final
 class RequestContext(_message.Message):
-    """Who asks, from where, and under which idempotency key."""
+    """The user and the chat of an update, and the idempotency key of a call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -169,91 +169,94 @@ class RequestContext(_message.Message):
     request_id: _builtins.str
     """The idempotency key of this update.
 
-    It is the same for every repetition of the same update, by the gateway's
-    retries as well as after a crash. An rpc called again with the same key has
-    to give the same answer and must not act twice. Different rpcs may be called
-    with the same key; what happens to an update's answer has a key of its own. At
-    most 64 bytes of printable ASCII, never empty.
+    It stays the same when the gateway repeats the update, whether after a failed call or after
+    a crash. An rpc that is called again with the same key must return the same response and
+    must not act twice. Different rpcs may receive the same key. The report that a reply could
+    not be delivered (EVENT_DELIVERY_FAILED) has its own key. The key consists of 1 to 64
+    printable ASCII characters.
     """
     update_id: _builtins.int
-    """Telegram's number of the update. Unique for one bot, not for several."""
+    """Telegram's number of the update. It is unique for one bot, but not across bots."""
     telegram_user_id: _builtins.int
-    """Telegram's id of the human who acted, or with is_bot of the bot.
+    """Telegram's id of the human who acted, or of the bot if is_bot is true.
 
-    0 where Telegram names nobody: posts of channels, anonymous administrators.
+    Unset if Telegram does not name the sender: for posts in channels and for anonymous
+    administrators.
     """
     internal_user_id: _builtins.str
-    """The user id that the session rpc gave for this Telegram user.
+    """The user id that the session rpc returned for this Telegram user.
 
-    It is set only for what a human did towards this bot: Telegram vouches for
-    telegram_user_id then. Empty without a human, for bots (is_bot), while it is not
-    known (in the session rpc itself, without a session route, while the session
-    service fails), and for everything that comes over a business connection:
-    see business_connection_id.
+    It is set only if a human addressed this bot, because only then does Telegram vouch for
+    telegram_user_id. It is unset if no human acted, if the sender is a bot (is_bot), while the
+    id is unknown (in the session rpc itself, without a session route, while the session service
+    fails), and for everything that arrives over a business connection: see
+    business_connection_id.
     """
     chat_id: _builtins.int
-    """The chat that the update belongs to. Needs 64 bits; groups are negative.
+    """Telegram's id of the chat of the update. It needs 64 bits; ids of groups are negative.
 
-    0 where there is none, such as for buttons under inline messages.
+    Unset if there is no chat, for example for buttons under inline messages.
     """
     chat_type: Global___ChatType.ValueType
-    """The kind of that chat."""
+    """The type of the chat."""
     message_thread_id: _builtins.int
-    """The topic inside the chat. 0 outside of topics."""
+    """The topic in the chat. Unset outside of topics."""
     language_code: _builtins.str
-    """The IETF language tag of the user's app, such as "de". Often empty."""
+    """The IETF language tag of the user's app, such as "de". Telegram often omits it."""
     username: _builtins.str
-    """The user's @name without the at sign. Empty for users who have none."""
+    """The user's username without the at sign. Unset if the user has none."""
     first_name: _builtins.str
-    """The user's first name, as the user typed it. Untrusted text."""
+    """The user's first name, as the user entered it. Untrusted text."""
     business_connection_id: _builtins.str
-    """The business account on whose behalf the bot speaks in that chat. Empty: none.
+    """The business connection over which the update arrived. The gateway sends the reply over it.
+    Unset if the update did not arrive over a business connection.
 
-    The gateway sends the reply through it.
-
-    Anybody can connect any bot to a business account. What arrives over the connection was
-    said to that account's owner and not to this bot, and the owner reads the reply. So
-    internal_user_id is empty. A service for business accounts compares this id with the
-    connections that it knows from the update business_connection, whose owner has an
-    internal_user_id, and only then looks up telegram_user_id itself.
+    Anyone can connect any bot to a business account. The sender of such a message wrote to the
+    owner of the account and not to this bot, and the owner reads the reply. Therefore
+    internal_user_id is unset. A service for business accounts compares this id with the
+    connections that it knows from updates of the type business_connection, whose owners do have
+    an internal_user_id, and only then looks up telegram_user_id itself.
     """
     direct_messages_topic_id: _builtins.int
-    """The topic of a channel's direct messages that the message is in. 0: none.
-
-    The gateway sends the reply there.
+    """The topic of the message in the direct messages of a channel. The gateway sends the reply to
+    this topic. Unset outside of such topics.
     """
     message_id: _builtins.int
-    """The message that the update is about: the new or edited one, the one under which a
-    button was pressed, the one with the reaction. 0: none, or an ephemeral message.
+    """The message that the update is about: the new or edited message, the message with the pressed
+    button, or the message with the changed reactions.
+
+    Unset if there is no message, or if it is ephemeral.
     """
     last_name: _builtins.str
-    """The user's last name, as the user typed it. Empty: none. Untrusted text."""
+    """The user's last name, as the user entered it. Untrusted text. Unset if the user has none."""
     is_premium: _builtins.bool
-    """True: the user has Telegram Premium."""
+    """Whether the user has Telegram Premium."""
     is_bot: _builtins.bool
-    """True: who acted is a bot. The gateway drops messages of bots unless its setting
-    ALLOW_BOTS is true; what bots do to the members of a chat arrives in any case.
+    """Whether a bot acted.
+
+    The gateway drops messages of bots unless its setting ALLOW_BOTS is true. It always processes
+    the changes that bots make to the members of a chat.
     """
     chat_title: _builtins.str
-    """The title of the group or channel. Empty for private chats. Untrusted text."""
+    """The title of the chat. Untrusted text. Unset for private chats."""
     chat_username: _builtins.str
-    """The chat's @name without the at sign. Empty: none, or a private chat."""
+    """The chat's username without the at sign. Unset for private chats, and if the chat has none."""
     chat_is_forum: _builtins.bool
-    """True: the chat has topics."""
+    """Whether the chat has topics."""
     chat_is_direct_messages: _builtins.bool
-    """True: the chat holds the direct messages of a channel."""
+    """Whether the chat contains the direct messages of a channel."""
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
-        """When the user acted, by Telegram's clock, to the second.
+        """When the user acted, by Telegram's clock, in whole seconds.
 
-        For updates without a date, such as button presses, the time at which the
-        gateway received them.
+        Some updates, such as presses of buttons, have no date. For them it is the time at which the
+        gateway received the update.
         """
 
     @_builtins.property
     def sender_chat(self) -> Global___Chat:
-        """The chat on whose behalf somebody acted: the group for its anonymous
-        administrators, or a channel. Unset: a user acted in person.
+        """The chat on whose behalf someone acted: the group for its anonymous administrators, or a
+        channel. Unset if a user acted in person.
         """
 
     def __init__(

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class IncomingMessage(_message.Message):
-    """A message of a user."""
+    """A message from a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -63,37 +63,39 @@ class IncomingMessage(_message.Message):
     EPHEMERAL_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     RECEIVER_USER_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
-    """Telegram's id of the message in its chat."""
+    """Telegram's id of the message in its chat. It is 0 for ephemeral messages."""
     text: _builtins.str
-    """The text, or the caption of the attachment. Empty where there is neither.
+    """The text, or the caption of the attachment. Empty if the message has neither.
 
-    At most 4096 characters, a caption 1024. For a command it is the whole text,
-    the command included.
+    At most 4096 characters; a caption has at most 1024. For a command it is the complete text,
+    including the command.
     """
     reply_to_message_id: _builtins.int
-    """The message of the same chat that this one answers. 0: none.
+    """The id of the message in the same chat to which this message replies. Unset if it does not
+    reply to one.
 
-    Its content is in reply_to_message.
+    reply_to_message contains the message.
     """
     media_group_id: _builtins.str
-    """The album that the message is part of. Empty: none.
+    """The album that the message is part of. Unset if it is not part of one.
 
-    Each photo or video of an album is a message of its own; nothing tells how
-    many there are.
+    Every photo or video of an album is a message of its own. Telegram does not say how many
+    there are.
     """
     ephemeral_message_id: _builtins.int
-    """The id of an ephemeral message, which few members of the group can see. 0: it is not one.
+    """The id of an ephemeral message, which only some members of the group can see. Unset for
+    other messages.
 
-    message_id is 0 then. Telegram may use the id again once the message is gone. The
-    gateway sends the reply in the same way, to the user who acted alone.
+    Telegram may assign the id to another message after this one is gone. The gateway sends the
+    reply as an ephemeral message to the user who acted.
     """
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEntity]:
-        """Formatting, links and mentions in the text, in the order of their offsets."""
+        """The formatting, links and mentions in the text, ordered by offset."""
 
     @_builtins.property
     def photo(self) -> Global___Photo:
-        """A photo in its largest size."""
+        """A photo, in its largest size."""
 
     @_builtins.property
     def document(self) -> Global___Document:
@@ -117,7 +119,7 @@ class IncomingMessage(_message.Message):
 
     @_builtins.property
     def animation(self) -> Global___Animation:
-        """An animation: a GIF or a video without sound."""
+        """An animation: a GIF, or a video without sound."""
 
     @_builtins.property
     def sticker(self) -> Global___Sticker:
@@ -125,11 +127,11 @@ class IncomingMessage(_message.Message):
 
     @_builtins.property
     def location(self) -> Global___Location:
-        """A point on the map, live or not."""
+        """A point on the map, live or fixed."""
 
     @_builtins.property
     def venue(self) -> Global___Venue:
-        """A place with name and address."""
+        """A place with a name and an address."""
 
     @_builtins.property
     def contact(self) -> Global___Contact:
@@ -137,11 +139,11 @@ class IncomingMessage(_message.Message):
 
     @_builtins.property
     def dice(self) -> Global___Dice:
-        """A die or another emoji with a random value."""
+        """An emoji with a random value, such as a die."""
 
     @_builtins.property
     def other(self) -> Global___OtherAttachment:
-        """A kind of content that this contract has no type for."""
+        """Content for which this contract has no type."""
 
     @_builtins.property
     def poll(self) -> Global___Poll:
@@ -149,7 +151,7 @@ class IncomingMessage(_message.Message):
 
     @_builtins.property
     def story(self) -> Global___Story:
-        """A story that was forwarded."""
+        """A forwarded story."""
 
     @_builtins.property
     def checklist(self) -> Global___Checklist:
@@ -165,59 +167,63 @@ class IncomingMessage(_message.Message):
 
     @_builtins.property
     def paid_media(self) -> Global___PaidMedia:
-        """Media that has to be paid for."""
+        """Media that users have to pay for."""
 
     @_builtins.property
     def live_photo(self) -> Global___LivePhoto:
-        """A photo that moves."""
+        """A live photo: a photo with a short video."""
 
     @_builtins.property
     def successful_payment(self) -> Global___Payment:
-        """A payment that was made. Its money is there: do not lose it."""
+        """A completed payment. The user's money has been taken: do not lose this message."""
 
     @_builtins.property
     def refunded_payment(self) -> Global___Payment:
-        """A payment that was given back."""
+        """A refunded payment."""
 
     @_builtins.property
     def rich_message(self) -> Global___RichMessage:
-        """A text with headings, lists, tables and the like."""
+        """A text with headings, lists, tables and similar structure."""
 
     @_builtins.property
     def edit_time(self) -> _timestamp_pb2.Timestamp:
-        """When the message was edited. Unset: it is a new one."""
+        """When the message was last edited. Unset for new messages."""
 
     @_builtins.property
     def forward_origin(self) -> Global___MessageOrigin:
-        """Where the message was forwarded from. Unset: it was not forwarded.
+        """The original sender of a forwarded message. Unset if the message was not forwarded.
 
-        The user did not write what a forwarded message says. The gateway never takes one for a
-        command: "/pay 5" goes to the route for text.
+        The user did not write the text of a forwarded message. The gateway therefore never treats it
+        as a command: a forwarded "/pay 5" goes to the route for text.
         """
 
     @_builtins.property
     def reply_to_message(self) -> Global___ReferencedMessage:
-        """The message of the same chat that this one answers. Unset: none."""
+        """The message in the same chat to which this message replies. Unset if it does not reply to
+        one.
+        """
 
     @_builtins.property
     def quote(self) -> Global___TextQuote:
-        """The part of the answered message that the user quoted. Unset: none."""
+        """The quoted part of the message to which this message replies. Unset without a quote."""
 
     @_builtins.property
     def external_reply(self) -> Global___ExternalReply:
-        """The message of another chat or topic that this one answers. Unset: none."""
+        """The message in another chat or topic to which this message replies. Unset if it does not
+        reply to one.
+        """
 
     @_builtins.property
     def via_bot(self) -> _context_pb2.User:
-        """The bot through whose inline mode the message was sent. Unset: none.
+        """The bot that wrote the text in inline mode; the user only chose it. Unset if the user wrote
+        the message.
 
-        That bot wrote the text; the user chose it. The gateway takes it for a command only if
-        it was this bot.
+        The gateway treats such a message as a command only if this bot wrote it.
         """
 
     @_builtins.property
     def receiver_user(self) -> _context_pb2.User:
-        """Who got the ephemeral message. Unset: it is not one."""
+        """The receiver of an ephemeral message. Unset for other messages."""
 
     def __init__(
         self,
@@ -271,7 +277,7 @@ Global___IncomingMessage: _TypeAlias = IncomingMessage  # noqa: Y015
 
 @_typing.final
 class MessageOrigin(_message.Message):
-    """Where a message was first sent."""
+    """The original sender of a forwarded or quoted message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,28 +289,30 @@ class MessageOrigin(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     AUTHOR_SIGNATURE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Telegram's word for the kind of origin: "user", "hidden_user", "chat" or "channel".
+    """Telegram's name of the type: "user", "hidden_user", "chat" or "channel".
 
-    Empty: the message was forwarded, and that is all that is known.
+    Unset if Telegram only says that the message was forwarded.
     """
     sender_user_name: _builtins.str
-    """The name of a user who does not want to be linked. Set for "hidden_user". Untrusted text."""
+    """The name of a user who hides the account in forwarded messages. Untrusted text. Set for the
+    type "hidden_user".
+    """
     message_id: _builtins.int
-    """Its id in the channel. 0 for other kinds."""
+    """The id of the message in the channel. Unset for other types."""
     author_signature: _builtins.str
-    """The signature of its author. Empty: none. Untrusted text."""
+    """The signature of the author. Untrusted text. Unset if there is none."""
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was first sent. Unset: not known."""
+        """When the message was originally sent. Unset if unknown."""
 
     @_builtins.property
     def sender_user(self) -> _context_pb2.User:
-        """Who wrote it. Set for "user"."""
+        """The user who wrote the message. Set for the type "user"."""
 
     @_builtins.property
     def sender_chat(self) -> _context_pb2.Chat:
-        """The group whose anonymous administrator wrote it, or the channel. Set for "chat" and
-        "channel".
+        """The group whose anonymous administrator wrote the message, or the channel. Set for the types
+        "chat" and "channel".
         """
 
     def __init__(
@@ -328,7 +336,7 @@ Global___MessageOrigin: _TypeAlias = MessageOrigin  # noqa: Y015
 
 @_typing.final
 class ReferencedMessage(_message.Message):
-    """A message that another message refers to."""
+    """A message to which another message refers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -338,29 +346,28 @@ class ReferencedMessage(_message.Message):
     SENDER_CHAT_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
     content_type: _builtins.str
-    """Telegram's name of what it holds, such as "text", "photo" or "new_chat_members".
-
-    Empty: not known.
+    """Telegram's name of the content, such as "text", "photo" or "new_chat_members". Unset if
+    unknown.
     """
     @_builtins.property
     def content(self) -> Global___IncomingMessage:
-        """Its content.
+        """The content of the message.
 
-        Only message_id is set where the bot cannot see it any more. It never has a
+        Only message_id is set if the bot cannot access the message any more. The content never has a
         reply_to_message of its own.
         """
 
     @_builtins.property
     def from_user(self) -> _context_pb2.User:
-        """Who sent it. Unset: Telegram does not say. For messages of this bot it is the bot."""
+        """The user who sent the message, or this bot. Unset if Telegram does not name the sender."""
 
     @_builtins.property
     def sender_chat(self) -> _context_pb2.Chat:
-        """The chat on whose behalf it was sent. Unset: none."""
+        """The chat on whose behalf the message was sent. Unset if a user sent it in person."""
 
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was sent. Unset: not known."""
+        """When the message was sent. Unset if unknown."""
 
     def __init__(
         self,
@@ -381,7 +388,7 @@ Global___ReferencedMessage: _TypeAlias = ReferencedMessage  # noqa: Y015
 
 @_typing.final
 class TextQuote(_message.Message):
-    """A part of a message that was quoted in an answer to it."""
+    """The part of a message that a reply quotes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -392,12 +399,12 @@ class TextQuote(_message.Message):
     text: _builtins.str
     """The quoted text."""
     position: _builtins.int
-    """Where it stands in the message, roughly, in UTF-16 code units."""
+    """The approximate offset of the quote in the message, in UTF-16 code units."""
     is_manual: _builtins.bool
-    """True: the user chose the part. False: Telegram did."""
+    """Whether the user selected the quote. If false, Telegram added it."""
     @_builtins.property
     def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageEntity]:
-        """Formatting of the quoted text."""
+        """The formatting of the quoted text."""
 
     def __init__(
         self,
@@ -417,7 +424,7 @@ Global___TextQuote: _TypeAlias = TextQuote  # noqa: Y015
 
 @_typing.final
 class ExternalReply(_message.Message):
-    """A message of another chat or topic that was answered."""
+    """A message in another chat or topic to which a message replies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -426,16 +433,16 @@ class ExternalReply(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     ATTACHMENT_TYPE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
-    """Its id in that chat. 0 unless that is a supergroup or a channel."""
+    """The id of the message in that chat. Set only for supergroups and channels."""
     attachment_type: _builtins.str
-    """Telegram's name of its attachment, such as "photo". Empty: none."""
+    """Telegram's name of the attachment, such as "photo". Unset without an attachment."""
     @_builtins.property
     def origin(self) -> Global___MessageOrigin:
-        """Where it was first sent."""
+        """The original sender of the message."""
 
     @_builtins.property
     def chat(self) -> _context_pb2.Chat:
-        """The chat that it is in. Unset unless that is a supergroup or a channel."""
+        """The chat of the message. Set only for supergroups and channels."""
 
     def __init__(
         self,
@@ -455,16 +462,16 @@ Global___ExternalReply: _TypeAlias = ExternalReply  # noqa: Y015
 
 @_typing.final
 class RichMessage(_message.Message):
-    """A text with headings, lists, tables and the like."""
+    """A text with headings, lists, tables and similar structure."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Its plain text, one line per paragraph, row of a table and item of a list.
+    """The plain text: one line per paragraph, table row and list item.
 
-    At most 32768 characters. What has no text, such as pictures, is left out. The message
-    as Telegram sent it is in RawUpdate, which a request for text may have.
+    At most 32768 characters. Parts without text, such as pictures, are omitted. RawUpdate
+    contains the message as Telegram sent it; requests of a route for text may have such a field.
     """
     def __init__(
         self,
@@ -481,7 +488,7 @@ Global___RichMessage: _TypeAlias = RichMessage  # noqa: Y015
 
 @_typing.final
 class MessageEntity(_message.Message):
-    """A marked part of a text."""
+    """A formatted or linked range of a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -493,19 +500,19 @@ class MessageEntity(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Telegram's name of the kind, such as "bold", "url" or "mention"."""
+    """Telegram's name of the type, such as "bold", "url" or "mention"."""
     offset: _builtins.int
-    """Where it starts, in UTF-16 code units."""
+    """The start of the range, in UTF-16 code units."""
     length: _builtins.int
-    """How long it is, in UTF-16 code units."""
+    """The length of the range, in UTF-16 code units."""
     url: _builtins.str
-    """The address behind a "text_link". Empty for other kinds."""
+    """The URL of a "text_link". Unset for other types."""
     user_id: _builtins.int
-    """The user behind a "text_mention". 0 for other kinds."""
+    """The Telegram user id of a "text_mention". Unset for other types."""
     language: _builtins.str
-    """The language of a "pre" block. Empty for other kinds."""
+    """The programming language of a "pre" block. Unset if unknown, and for other types."""
     custom_emoji_id: _builtins.str
-    """The id of a "custom_emoji". Empty for other kinds."""
+    """The id of a "custom_emoji". Unset for other types."""
     def __init__(
         self,
         *,
@@ -538,20 +545,22 @@ class File(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
-    """The handle to download the file or to send it again. Valid for this bot only."""
+    """The id with which this bot can download the file or send it again. Other bots cannot use it."""
     file_unique_id: _builtins.str
-    """The same for the same file over time and for all bots. Not for downloading."""
+    """An id that is the same for all bots and does not change. It cannot be used to download the
+    file.
+    """
     size_bytes: _builtins.int
-    """The size in bytes. 0: not known."""
+    """The size in bytes. Unset if unknown."""
     mime_type: _builtins.str
-    """The MIME type as the sender gave it. Empty: not known."""
+    """The MIME type, as declared by the sender. Unset if unknown."""
     file_name: _builtins.str
-    """The file's name as the sender gave it. Empty: none. Untrusted text."""
+    """The file name, as declared by the sender. Untrusted text. Unset if there is none."""
     url: _builtins.str
-    """An address of the gateway that gives the file to a service, without the bot's token.
+    """A URL of the gateway from which a service can download the file without the bot's token.
 
-    Valid for an hour after the gateway handed out this request, for files of up to 20 MB,
-    which is Telegram's limit. Empty: the gateway's setting FILES_URL is not set.
+    It is valid for one hour after the gateway sent this request, for files of up to 20 MB, which
+    is Telegram's limit. Unset unless the gateway's setting FILES_URL is set.
     """
     def __init__(
         self,
@@ -586,7 +595,7 @@ class Photo(_message.Message):
     """The height in pixels."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The largest size of it. Photos are JPEG and have no name."""
+        """The largest size of the photo. Photos are JPEG files without a name."""
 
     def __init__(
         self,
@@ -636,10 +645,10 @@ class Voice(_message.Message):
     FILE_FIELD_NUMBER: _builtins.int
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.int
-    """The length in seconds."""
+    """The duration in seconds."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The sound, most often OGG with OPUS."""
+        """The recording, usually OGG with Opus."""
 
     def __init__(
         self,
@@ -666,14 +675,14 @@ class Audio(_message.Message):
     PERFORMER_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.int
-    """The length in seconds."""
+    """The duration in seconds."""
     performer: _builtins.str
-    """Who plays. Empty: not known."""
+    """The performer. Unset if unknown."""
     title: _builtins.str
-    """What is played. Empty: not known."""
+    """The title of the track. Unset if unknown."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The sound."""
+        """The file."""
 
     def __init__(
         self,
@@ -702,14 +711,14 @@ class Video(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.int
-    """The length in seconds."""
+    """The duration in seconds."""
     width: _builtins.int
     """The width in pixels."""
     height: _builtins.int
     """The height in pixels."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The video."""
+        """The file."""
 
     def __init__(
         self,
@@ -737,12 +746,12 @@ class VideoNote(_message.Message):
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     DIAMETER_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.int
-    """The length in seconds."""
+    """The duration in seconds."""
     diameter: _builtins.int
     """The diameter in pixels."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The video."""
+        """The file."""
 
     def __init__(
         self,
@@ -761,7 +770,7 @@ Global___VideoNote: _TypeAlias = VideoNote  # noqa: Y015
 
 @_typing.final
 class Animation(_message.Message):
-    """An animation without sound."""
+    """An animation: a GIF, or a video without sound."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -770,14 +779,14 @@ class Animation(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     duration_seconds: _builtins.int
-    """The length in seconds."""
+    """The duration in seconds."""
     width: _builtins.int
     """The width in pixels."""
     height: _builtins.int
     """The height in pixels."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The file, most often MP4."""
+        """The file, usually MP4."""
 
     def __init__(
         self,
@@ -805,12 +814,12 @@ class Sticker(_message.Message):
     EMOJI_FIELD_NUMBER: _builtins.int
     SET_NAME_FIELD_NUMBER: _builtins.int
     emoji: _builtins.str
-    """The emoji that the sticker stands for. Empty: none."""
+    """The emoji that the sticker represents. Unset if there is none."""
     set_name: _builtins.str
-    """The name of the set it belongs to. Empty: none."""
+    """The name of the sticker set. Unset if the sticker is not part of one."""
     @_builtins.property
     def file(self) -> Global___File:
-        """The picture, animation or video."""
+        """The file: a picture, an animation or a video."""
 
     def __init__(
         self,
@@ -838,13 +847,13 @@ class Location(_message.Message):
     HORIZONTAL_ACCURACY_METERS_FIELD_NUMBER: _builtins.int
     LIVE_PERIOD_SECONDS_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
-    """Degrees north of the equator, -90 to 90."""
+    """The latitude in degrees, from -90 to 90. North is positive."""
     longitude: _builtins.float
-    """Degrees east of Greenwich, -180 to 180."""
+    """The longitude in degrees, from -180 to 180. East is positive."""
     horizontal_accuracy_meters: _builtins.float
-    """The radius of uncertainty in metres, 0 to 1500. 0: not known."""
+    """The radius of uncertainty in metres, up to 1500. Unset if unknown."""
     live_period_seconds: _builtins.int
-    """For how many seconds a live location is updated. 0: not live."""
+    """How long a live location is updated, in seconds. Unset if the location is not live."""
     def __init__(
         self,
         *,
@@ -863,7 +872,7 @@ Global___Location: _TypeAlias = Location  # noqa: Y015
 
 @_typing.final
 class Venue(_message.Message):
-    """A place with name and address."""
+    """A place with a name and an address."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -871,12 +880,12 @@ class Venue(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Its name."""
+    """The name of the place."""
     address: _builtins.str
-    """Its address."""
+    """The address."""
     @_builtins.property
     def location(self) -> Global___Location:
-        """Where it is."""
+        """The position."""
 
     def __init__(
         self,
@@ -904,13 +913,13 @@ class Contact(_message.Message):
     LAST_NAME_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     phone_number: _builtins.str
-    """The phone number. It is the sender's own only if user_id is the sender."""
+    """The phone number. It belongs to the sender only if user_id is the sender's id."""
     first_name: _builtins.str
-    """The first name in the address book."""
+    """The first name, as in the sender's address book. Untrusted text."""
     last_name: _builtins.str
-    """The last name in the address book. Empty: none."""
+    """The last name, as in the sender's address book. Untrusted text. Unset if there is none."""
     user_id: _builtins.int
-    """The contact's Telegram user id. 0: not known."""
+    """The Telegram user id of the contact. Unset if unknown."""
     def __init__(
         self,
         *,
@@ -936,9 +945,9 @@ class Dice(_message.Message):
     EMOJI_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     emoji: _builtins.str
-    """The emoji that was thrown."""
+    """The emoji."""
     value: _builtins.int
-    """The value, from 1; the highest depends on the emoji."""
+    """The random value. It starts at 1; the maximum depends on the emoji."""
     def __init__(
         self,
         *,
@@ -955,17 +964,17 @@ Global___Dice: _TypeAlias = Dice  # noqa: Y015
 
 @_typing.final
 class OtherAttachment(_message.Message):
-    """Content of a kind that has no type here.
+    """Content for which this contract has no type.
 
-    A kind that gets a type in a later version moves out of here: do not rely on finding
-    it in this message.
+    When a later version adds a type for some content, that content moves out of this message. Do
+    not rely on finding it here.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Telegram's name of the field, such as "giveaway"."""
+    """Telegram's name of the content, such as "giveaway"."""
     def __init__(
         self,
         *,
@@ -996,20 +1005,20 @@ class Poll(_message.Message):
     poll_id: _builtins.str
     """Telegram's id of the poll."""
     question: _builtins.str
-    """What is asked."""
+    """The question."""
     total_voter_count: _builtins.int
-    """How many people answered."""
+    """The number of users who voted."""
     is_closed: _builtins.bool
-    """True: nobody can answer any more."""
+    """Whether the poll is closed, so that nobody can vote any more."""
     is_anonymous: _builtins.bool
-    """True: nobody learns who answered what, and no answers come to the bot."""
+    """Whether the votes are anonymous. The bot does not receive the votes of an anonymous poll."""
     is_quiz: _builtins.bool
-    """True: a quiz, with right answers."""
+    """Whether the poll is a quiz, which has correct options."""
     allows_multiple_answers: _builtins.bool
-    """True: one may choose several options."""
+    """Whether a user may choose several options."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___PollOption]:
-        """The options, in their order."""
+        """The options, in the order in which they are shown."""
 
     def __init__(
         self,
@@ -1040,9 +1049,9 @@ class PollOption(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     VOTER_COUNT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Its text."""
+    """The text of the option."""
     voter_count: _builtins.int
-    """How many people chose it."""
+    """The number of users who chose the option."""
     def __init__(
         self,
         *,
@@ -1066,9 +1075,9 @@ class Story(_message.Message):
     CHAT_ID_FIELD_NUMBER: _builtins.int
     STORY_ID_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.int
-    """Telegram's id of the chat that posted it."""
+    """Telegram's id of the chat that posted the story."""
     story_id: _builtins.int
-    """Its id in that chat."""
+    """The id of the story in that chat."""
     def __init__(
         self,
         *,
@@ -1092,10 +1101,10 @@ class Checklist(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Its title."""
+    """The title."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChecklistTask]:
-        """The tasks, in their order."""
+        """The tasks, in the order in which they are shown."""
 
     def __init__(
         self,
@@ -1113,7 +1122,7 @@ Global___Checklist: _TypeAlias = Checklist  # noqa: Y015
 
 @_typing.final
 class ChecklistTask(_message.Message):
-    """A task of a list."""
+    """A task in a checklist."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1121,12 +1130,12 @@ class ChecklistTask(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     COMPLETION_TIME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.int
-    """Its id in the list."""
+    """The id of the task in its checklist."""
     text: _builtins.str
-    """What is to be done."""
+    """The text of the task."""
     @_builtins.property
     def completion_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was done. Unset: it is not."""
+        """When the task was completed. Unset if it is not completed."""
 
     def __init__(
         self,
@@ -1152,9 +1161,9 @@ class Game(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Its title."""
+    """The title."""
     description: _builtins.str
-    """What it is about."""
+    """The description."""
     def __init__(
         self,
         *,
@@ -1180,11 +1189,11 @@ class Invoice(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     TOTAL_AMOUNT_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """What is sold."""
+    """The name of the product."""
     description: _builtins.str
-    """More about it."""
+    """The description of the product."""
     currency: _builtins.str
-    """The three letters of the currency; "XTR" for Telegram Stars."""
+    """The currency, as three letters of ISO 4217, or "XTR" for Telegram Stars."""
     total_amount: _builtins.int
     """The price in the smallest units of the currency, such as cents."""
     def __init__(
@@ -1205,7 +1214,7 @@ Global___Invoice: _TypeAlias = Invoice  # noqa: Y015
 
 @_typing.final
 class PaidMedia(_message.Message):
-    """Media that has to be paid for."""
+    """Media that users have to pay for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1214,7 +1223,7 @@ class PaidMedia(_message.Message):
     star_count: _builtins.int
     """The price in Telegram Stars."""
     media_count: _builtins.int
-    """How many photos and videos there are."""
+    """The number of photos and videos."""
     def __init__(
         self,
         *,
@@ -1231,7 +1240,7 @@ Global___PaidMedia: _TypeAlias = PaidMedia  # noqa: Y015
 
 @_typing.final
 class LivePhoto(_message.Message):
-    """A photo that moves."""
+    """A live photo: a photo with a short video."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1239,7 +1248,7 @@ class LivePhoto(_message.Message):
     VIDEO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def photo(self) -> Global___File:
-        """The photo, as it looks when it does not move."""
+        """The still photo."""
 
     @_builtins.property
     def video(self) -> Global___File:
@@ -1261,7 +1270,7 @@ Global___LivePhoto: _TypeAlias = LivePhoto  # noqa: Y015
 
 @_typing.final
 class Payment(_message.Message):
-    """Money that was paid or given back."""
+    """A completed or refunded payment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1273,20 +1282,20 @@ class Payment(_message.Message):
     SHIPPING_OPTION_ID_FIELD_NUMBER: _builtins.int
     ORDER_INFO_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
-    """The three letters of the currency; "XTR" for Telegram Stars."""
+    """The currency, as three letters of ISO 4217, or "XTR" for Telegram Stars."""
     total_amount: _builtins.int
-    """How much, in the smallest units of the currency, such as cents."""
+    """The amount in the smallest units of the currency, such as cents."""
     invoice_payload: _builtins.str
-    """What the bot put into the invoice. Never shown to the user."""
+    """The payload that the bot put into the invoice. Users never see it."""
     telegram_payment_charge_id: _builtins.str
-    """Telegram's id of the payment. Needed to give it back."""
+    """Telegram's id of the payment. It is needed to refund the payment."""
     provider_payment_charge_id: _builtins.str
-    """The payment provider's id of it. Empty for Stars."""
+    """The payment provider's id of the payment. Unset for payments in Telegram Stars."""
     shipping_option_id: _builtins.str
-    """The shipping option that the user chose. Empty: none."""
+    """The id of the shipping option that the user chose. Unset if there is none."""
     @_builtins.property
     def order_info(self) -> Global___OrderInfo:
-        """What the user was asked for. Unset: nothing."""
+        """The data that the user entered for the order. Unset if the bot did not ask for any."""
 
     def __init__(
         self,
@@ -1309,7 +1318,9 @@ Global___Payment: _TypeAlias = Payment  # noqa: Y015
 
 @_typing.final
 class OrderInfo(_message.Message):
-    """What a user says about an order."""
+    """The data that a user entered for an order. The bot decides which fields it asks for; the others
+    are unset.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1318,14 +1329,14 @@ class OrderInfo(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     SHIPPING_ADDRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name."""
+    """The user's name. Untrusted text."""
     phone_number: _builtins.str
     """The phone number."""
     email: _builtins.str
-    """The e-mail address."""
+    """The email address."""
     @_builtins.property
     def shipping_address(self) -> Global___ShippingAddress:
-        """Where to ship to. Unset: nowhere."""
+        """The shipping address."""
 
     def __init__(
         self,
@@ -1345,7 +1356,7 @@ Global___OrderInfo: _TypeAlias = OrderInfo  # noqa: Y015
 
 @_typing.final
 class ShippingAddress(_message.Message):
-    """Where to ship to."""
+    """A shipping address. Untrusted text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1356,17 +1367,17 @@ class ShippingAddress(_message.Message):
     STREET_LINE2_FIELD_NUMBER: _builtins.int
     POST_CODE_FIELD_NUMBER: _builtins.int
     country_code: _builtins.str
-    """The country, two letters of ISO 3166-1."""
+    """The country, as two letters of ISO 3166-1."""
     state: _builtins.str
-    """The state, if there are any."""
+    """The state. Empty if the country has none."""
     city: _builtins.str
     """The city."""
     street_line1: _builtins.str
-    """The first line."""
+    """The first line of the address."""
     street_line2: _builtins.str
-    """The second line."""
+    """The second line of the address. Often empty."""
     post_code: _builtins.str
-    """The code of the post."""
+    """The postal code."""
     def __init__(
         self,
         *,

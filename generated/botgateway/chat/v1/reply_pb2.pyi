@@ -26,21 +26,21 @@ class _LinkPreviewSize:
 class _LinkPreviewSizeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkPreviewSize.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LINK_PREVIEW_SIZE_UNSPECIFIED: _LinkPreviewSize.ValueType  # 0
-    """As Telegram does it."""
+    """Telegram decides."""
     LINK_PREVIEW_SIZE_SMALL: _LinkPreviewSize.ValueType  # 1
-    """Small."""
+    """Small media."""
     LINK_PREVIEW_SIZE_LARGE: _LinkPreviewSize.ValueType  # 2
-    """Large."""
+    """Large media."""
 
 class LinkPreviewSize(_LinkPreviewSize, metaclass=_LinkPreviewSizeEnumTypeWrapper):
-    """How large a link is previewed."""
+    """The size of a link preview."""
 
 LINK_PREVIEW_SIZE_UNSPECIFIED: LinkPreviewSize.ValueType  # 0
-"""As Telegram does it."""
+"""Telegram decides."""
 LINK_PREVIEW_SIZE_SMALL: LinkPreviewSize.ValueType  # 1
-"""Small."""
+"""Small media."""
 LINK_PREVIEW_SIZE_LARGE: LinkPreviewSize.ValueType  # 2
-"""Large."""
+"""Large media."""
 Global___LinkPreviewSize: _TypeAlias = LinkPreviewSize  # noqa: Y015
 
 class _TextFormat:
@@ -50,22 +50,22 @@ class _TextFormat:
 class _TextFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFormat.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TEXT_FORMAT_UNSPECIFIED: _TextFormat.ValueType  # 0
-    """Plain text: nothing in it is special."""
+    """Plain text, in which no character has a special meaning."""
     TEXT_FORMAT_HTML: _TextFormat.ValueType  # 1
-    """Telegram's HTML: b, i, u, s, a, code, pre, blockquote, tg-spoiler and few more."""
+    """Telegram's HTML: b, i, u, s, a, code, pre, blockquote, tg-spoiler and a few more tags."""
     TEXT_FORMAT_MARKDOWN_V2: _TextFormat.ValueType  # 2
     """Telegram's MarkdownV2, with its escaping rules."""
 
 class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
-    """How a text is marked up.
+    """The markup of a text.
 
-    A text that Telegram cannot parse in its format is sent again as plain text.
+    If Telegram cannot parse a text, the gateway sends it again as plain text.
     """
 
 TEXT_FORMAT_UNSPECIFIED: TextFormat.ValueType  # 0
-"""Plain text: nothing in it is special."""
+"""Plain text, in which no character has a special meaning."""
 TEXT_FORMAT_HTML: TextFormat.ValueType  # 1
-"""Telegram's HTML: b, i, u, s, a, code, pre, blockquote, tg-spoiler and few more."""
+"""Telegram's HTML: b, i, u, s, a, code, pre, blockquote, tg-spoiler and a few more tags."""
 TEXT_FORMAT_MARKDOWN_V2: TextFormat.ValueType  # 2
 """Telegram's MarkdownV2, with its escaping rules."""
 Global___TextFormat: _TypeAlias = TextFormat  # noqa: Y015
@@ -77,7 +77,7 @@ class _MediaType:
 class _MediaTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MEDIA_TYPE_UNSPECIFIED: _MediaType.ValueType  # 0
-    """A general file, the same as MEDIA_TYPE_DOCUMENT."""
+    """A general file, like MEDIA_TYPE_DOCUMENT."""
     MEDIA_TYPE_PHOTO: _MediaType.ValueType  # 1
     """A photo."""
     MEDIA_TYPE_DOCUMENT: _MediaType.ValueType  # 2
@@ -89,15 +89,15 @@ class _MediaTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaType.V
     MEDIA_TYPE_VIDEO: _MediaType.ValueType  # 5
     """A video."""
     MEDIA_TYPE_ANIMATION: _MediaType.ValueType  # 6
-    """An animation without sound."""
+    """An animation: a GIF, or a video without sound."""
     MEDIA_TYPE_STICKER: _MediaType.ValueType  # 7
-    """A sticker. It has no caption; text follows as a message of its own."""
+    """A sticker. Stickers cannot have a caption, so a text is sent as a message of its own."""
 
 class MediaType(_MediaType, metaclass=_MediaTypeEnumTypeWrapper):
-    """What media is shown as."""
+    """How Telegram shows a file."""
 
 MEDIA_TYPE_UNSPECIFIED: MediaType.ValueType  # 0
-"""A general file, the same as MEDIA_TYPE_DOCUMENT."""
+"""A general file, like MEDIA_TYPE_DOCUMENT."""
 MEDIA_TYPE_PHOTO: MediaType.ValueType  # 1
 """A photo."""
 MEDIA_TYPE_DOCUMENT: MediaType.ValueType  # 2
@@ -109,9 +109,9 @@ MEDIA_TYPE_AUDIO: MediaType.ValueType  # 4
 MEDIA_TYPE_VIDEO: MediaType.ValueType  # 5
 """A video."""
 MEDIA_TYPE_ANIMATION: MediaType.ValueType  # 6
-"""An animation without sound."""
+"""An animation: a GIF, or a video without sound."""
 MEDIA_TYPE_STICKER: MediaType.ValueType  # 7
-"""A sticker. It has no caption; text follows as a message of its own."""
+"""A sticker. Stickers cannot have a caption, so a text is sent as a message of its own."""
 Global___MediaType: _TypeAlias = MediaType  # noqa: Y015
 
 class _ButtonStyle:
@@ -121,25 +121,25 @@ class _ButtonStyle:
 class _ButtonStyleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ButtonStyle.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BUTTON_STYLE_UNSPECIFIED: _ButtonStyle.ValueType  # 0
-    """As Telegram does it."""
+    """Telegram's default appearance."""
     BUTTON_STYLE_PRIMARY: _ButtonStyle.ValueType  # 1
-    """For what is recommended."""
+    """For the recommended action."""
     BUTTON_STYLE_SUCCESS: _ButtonStyle.ValueType  # 2
-    """For what is good."""
+    """For a positive action."""
     BUTTON_STYLE_DANGER: _ButtonStyle.ValueType  # 3
-    """For what cannot be undone."""
+    """For an action that cannot be undone."""
 
 class ButtonStyle(_ButtonStyle, metaclass=_ButtonStyleEnumTypeWrapper):
-    """What a button looks like."""
+    """The appearance of a button."""
 
 BUTTON_STYLE_UNSPECIFIED: ButtonStyle.ValueType  # 0
-"""As Telegram does it."""
+"""Telegram's default appearance."""
 BUTTON_STYLE_PRIMARY: ButtonStyle.ValueType  # 1
-"""For what is recommended."""
+"""For the recommended action."""
 BUTTON_STYLE_SUCCESS: ButtonStyle.ValueType  # 2
-"""For what is good."""
+"""For a positive action."""
 BUTTON_STYLE_DANGER: ButtonStyle.ValueType  # 3
-"""For what cannot be undone."""
+"""For an action that cannot be undone."""
 Global___ButtonStyle: _TypeAlias = ButtonStyle  # noqa: Y015
 
 class _JoinDecision:
@@ -149,29 +149,29 @@ class _JoinDecision:
 class _JoinDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JoinDecision.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     JOIN_DECISION_UNSPECIFIED: _JoinDecision.ValueType  # 0
-    """Administrators decide."""
+    """The administrators decide."""
     JOIN_DECISION_APPROVE: _JoinDecision.ValueType  # 1
     """The user may join."""
     JOIN_DECISION_DECLINE: _JoinDecision.ValueType  # 2
-    """The user may not."""
+    """The user may not join."""
 
 class JoinDecision(_JoinDecision, metaclass=_JoinDecisionEnumTypeWrapper):
-    """Whether a user may join a chat."""
+    """The decision whether a user may join a chat."""
 
 JOIN_DECISION_UNSPECIFIED: JoinDecision.ValueType  # 0
-"""Administrators decide."""
+"""The administrators decide."""
 JOIN_DECISION_APPROVE: JoinDecision.ValueType  # 1
 """The user may join."""
 JOIN_DECISION_DECLINE: JoinDecision.ValueType  # 2
-"""The user may not."""
+"""The user may not join."""
 Global___JoinDecision: _TypeAlias = JoinDecision  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):
-    """What the user sees in answer to an update.
+    """What a service answers to an update.
 
-    An empty reply is a good answer: nothing is sent, and the spinner of a pressed
-    button ends.
+    An empty reply is valid: the gateway sends nothing, and only ends the spinner of a pressed
+    button.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -184,36 +184,40 @@ class Reply(_message.Message):
     JOIN_DECISION_FIELD_NUMBER: _builtins.int
     END_SESSION_FIELD_NUMBER: _builtins.int
     join_decision: Global___JoinDecision.ValueType
-    """Whether a user may join. Ignored for other updates. Unset: administrators decide."""
+    """The decision whether a user may join a chat. Ignored for other updates. If unspecified, the
+    administrators decide.
+    """
     end_session: _builtins.bool
-    """True: the session of the user who is answered ends, because the user was unlinked or
-    banned, or became another one of your users.
+    """Whether to end the session of the user who gets the reply, for example because the service
+    unlinked or banned the user, or because the Telegram user now belongs to another of its users.
 
-    The gateway forgets the internal_user_id and asks the session rpc again with the next
-    update. Any rpc may say it; only the answer to EVENT_DELIVERY_FAILED is not looked at.
+    The gateway then forgets the internal_user_id and calls the session rpc again for the next
+    update. Every rpc may set it. It is ignored only in the response to EVENT_DELIVERY_FAILED.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutgoingMessage]:
-        """The messages, sent in this order, each after the one before it arrived."""
+        """The messages. The gateway sends each one after the previous one has arrived."""
 
     @_builtins.property
     def callback_answer(self) -> Global___CallbackAnswer:
         """The answer to a pressed button. Ignored for other updates.
 
-        Unset: the gateway ends the button's spinner without a text.
+        If unset, the gateway ends the button's spinner without a text.
         """
 
     @_builtins.property
     def inline_answer(self) -> Global___InlineAnswer:
-        """The answer to an inline query. Ignored for other updates. Unset: no results."""
+        """The answer to an inline query. Ignored for other updates. If unset, there are no results."""
 
     @_builtins.property
     def pre_checkout_answer(self) -> Global___PreCheckoutAnswer:
-        """Whether a user may pay. Ignored for other updates. Unset: the gateway declines."""
+        """The decision whether a user may pay. Ignored for other updates. If unset, the gateway
+        declines.
+        """
 
     @_builtins.property
     def shipping_answer(self) -> Global___ShippingAnswer:
-        """How a parcel may travel. Ignored for other updates. Unset: the gateway declines."""
+        """The available shipping options. Ignored for other updates. If unset, the gateway declines."""
 
     def __init__(
         self,
@@ -236,7 +240,7 @@ Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
 @_typing.final
 class OutgoingMessage(_message.Message):
-    """A message of the bot."""
+    """A message that the bot sends."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -256,60 +260,61 @@ class OutgoingMessage(_message.Message):
     text: _builtins.str
     """The text, or the caption of the media.
 
-    Any length: the gateway splits it at 4096 UTF-16 units at the end of a
-    paragraph, line or word, which are Telegram's limits. A caption over 1024 units
-    follows its media as a message of its own. Empty: only the media, or with
-    edit only the keyboard.
+    It may have any length: the gateway splits it at the end of a paragraph, line or word into
+    messages of at most 4096 UTF-16 code units, which is Telegram's limit. A caption of more than
+    1024 units is sent as a message of its own after its media. If empty, only the media are
+    sent, or an edit changes only the keyboard.
     """
     format: Global___TextFormat.ValueType
-    """How the text is marked up."""
+    """The markup of the text."""
     remove_keyboard: _builtins.bool
-    """True: takes away the keyboard that an earlier message brought."""
+    """Set to true to remove the custom keyboard of an earlier message."""
     edit: _builtins.bool
-    """True: replace the message whose button was pressed.
+    """Whether to edit the message with the pressed button instead of sending a new one.
 
-    Where there is no such message, or it cannot be edited any more, it is sent
-    as a new one. A message with media is always new.
+    If there is no such message, or it can no longer be edited, a new message is sent. A message
+    with media is always new.
     """
     album: _builtins.bool
-    """True: the media is sent as an album, whose caption is the text.
+    """Whether to send the media as an album with the text as its caption.
 
-    2 to 10 photos and videos, documents among themselves, or audios among themselves, which
-    are Telegram's rules; more make several albums. An album has no buttons: with
-    a keyboard the text follows as a message of its own.
+    An album has 2 to 10 photos and videos, or only documents, or only audio files, which are
+    Telegram's rules. More media make several albums. Albums cannot have buttons: if there is an
+    inline keyboard, the text is sent with it as a message of its own.
     """
     reply_to_message_id: _builtins.int
-    """The message that this one answers. 0: none.
+    """The id of the message in the same chat to which this message replies. If unset, it replies to
+    none.
 
-    Where that is gone, the message is sent all the same.
+    If that message no longer exists, this message is sent nevertheless.
     """
     disable_notification: _builtins.bool
-    """True: without a sound."""
+    """Whether to send the message without a notification sound."""
     protect_content: _builtins.bool
-    """True: cannot be forwarded or saved."""
+    """Whether to forbid users to forward or save the message."""
     @_builtins.property
     def inline_keyboard(self) -> Global___InlineKeyboard:
         """Buttons under the message."""
 
     @_builtins.property
     def reply_keyboard(self) -> Global___ReplyKeyboard:
-        """A keyboard instead of the letters."""
+        """A custom keyboard that replaces the system keyboard."""
 
     @_builtins.property
     def force_reply(self) -> Global___ForceReply:
-        """Makes the user's app answer this message."""
+        """Makes the user's app start a reply to this message."""
 
     @_builtins.property
     def media(self) -> _containers.RepeatedCompositeFieldContainer[Global___Media]:
-        """Photos, documents or other media to send. Empty: only text.
+        """The photos, documents or other media to send.
 
-        Several are sent one after the other; the text is the caption of the last one. With
-        album they are sent as one.
+        Several media are sent one after the other, and the text is the caption of the last one. If
+        `album` is true, they are sent together.
         """
 
     @_builtins.property
     def link_preview_options(self) -> Global___LinkPreviewOptions:
-        """How a link in the text is previewed. Unset: as Telegram does it."""
+        """The preview of a link in the text. If unset, Telegram decides."""
 
     def __init__(
         self,
@@ -340,7 +345,7 @@ Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015
 
 @_typing.final
 class LinkPreviewOptions(_message.Message):
-    """How a link in a text is previewed."""
+    """Options for the preview of a link in a text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -349,13 +354,13 @@ class LinkPreviewOptions(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     SHOW_ABOVE_TEXT_FIELD_NUMBER: _builtins.int
     is_disabled: _builtins.bool
-    """True: not at all."""
+    """Whether to show no preview."""
     url: _builtins.str
-    """The link that is previewed. Empty: the first one in the text."""
+    """The link to preview. If empty, the first link in the text."""
     size: Global___LinkPreviewSize.ValueType
-    """How large."""
+    """The size of the preview."""
     show_above_text: _builtins.bool
-    """True: above the text."""
+    """Whether to show the preview above the text instead of below it."""
     def __init__(
         self,
         *,
@@ -374,7 +379,7 @@ Global___LinkPreviewOptions: _TypeAlias = LinkPreviewOptions  # noqa: Y015
 
 @_typing.final
 class Media(_message.Message):
-    """A file that is sent."""
+    """A file to send."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -383,18 +388,20 @@ class Media(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
     type: Global___MediaType.ValueType
-    """What it is shown as."""
+    """How Telegram shows the file."""
     file_id: _builtins.str
-    """A file that is on Telegram's servers already, by its id. Valid for this bot only."""
+    """The id of a file that is already on Telegram's servers. Only ids that this bot received are
+    valid.
+    """
     url: _builtins.str
-    """An HTTP address that Telegram downloads it from.
+    """An HTTP or HTTPS URL from which Telegram downloads the file.
 
-    At most 5 MB for photos and 20 MB for other kinds. Left out where it is a private
-    address and the gateway uses a Bot API server of the operator's own.
+    Photos may have at most 5 MB, other files 20 MB. If the gateway uses the operator's own Bot
+    API server, media with private addresses are dropped.
     """
     @_builtins.property
     def upload(self) -> Global___Upload:
-        """The file itself."""
+        """The content of the file."""
 
     def __init__(
         self,
@@ -416,7 +423,7 @@ Global___Media: _TypeAlias = Media  # noqa: Y015
 
 @_typing.final
 class Upload(_message.Message):
-    """A file that comes from the service."""
+    """A file whose content the service sends."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -424,11 +431,11 @@ class Upload(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The bytes. At most 50 MB, a photo 10 MB, which are Telegram's limits."""
+    """The content. At most 50 MB, for photos 10 MB, which are Telegram's limits."""
     file_name: _builtins.str
-    """The name that the user sees, such as "invoice.pdf". Empty: one that fits the kind."""
+    """The file name that users see, such as "invoice.pdf". If empty, the gateway chooses one."""
     mime_type: _builtins.str
-    """The MIME type. Empty: Telegram finds out."""
+    """The MIME type. If empty, Telegram detects it."""
     def __init__(
         self,
         *,
@@ -453,7 +460,7 @@ class InlineKeyboard(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineKeyboardRow]:
-        """The rows, from top to bottom. About 100 buttons in all is Telegram's limit."""
+        """The rows, from top to bottom. Telegram accepts about 100 buttons in total."""
 
     def __init__(
         self,
@@ -470,15 +477,15 @@ Global___InlineKeyboard: _TypeAlias = InlineKeyboard  # noqa: Y015
 
 @_typing.final
 class InlineKeyboardRow(_message.Message):
-    """A row of buttons."""
+    """A row of an inline keyboard."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BUTTONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def buttons(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineKeyboardButton]:
-        """The buttons, from left to right. More than 8, which is as many as Telegram shows in a
-        row, go on in a new row.
+        """The buttons, from left to right. Telegram shows at most 8 buttons in a row; the gateway puts
+        further buttons into a new row.
         """
 
     def __init__(
@@ -508,29 +515,29 @@ class InlineKeyboardButton(_message.Message):
     STYLE_FIELD_NUMBER: _builtins.int
     ICON_CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What the button shows. Never empty."""
+    """The label. It must not be empty."""
     callback_data: _builtins.str
-    """Calls the rpc whose callback route fits this data. 1 to 1024 bytes.
+    """Calls the rpc whose callback route matches this data. 1 to 1024 bytes.
 
-    Data over 64 bytes is kept by the gateway, for the user who is answered and for as
-    long as the user is remembered; the button carries a short key to it. A signature
+    If the data has more than 64 bytes, the gateway stores it for the user who gets the reply,
+    for as long as it remembers the user, and the button carries a short key. A signature
     (Route.signed) takes 12 of the 64 bytes.
 
-    Treat it as input, not as memory: a changed client can send any data up to 64 bytes,
-    and in a group everybody can read and send the data of every button. Check that
-    whoever pressed may do what the data says, or let the gateway sign it.
+    Treat the data as untrusted input: a modified client can send any data of up to 64 bytes,
+    and in a group everyone can read and send the data of every button. Check that the user who
+    pressed the button may do what the data says, or let the gateway sign it.
     """
     url: _builtins.str
-    """Opens this address, http, https or tg. Telegram takes one without a scheme for http."""
+    """Opens this URL, with the scheme http, https or tg. Without a scheme, Telegram assumes http."""
     web_app_url: _builtins.str
-    """Opens this address, https, as a web app. Private chats only."""
+    """Opens this HTTPS URL as a web app. Works only in private chats."""
     style: Global___ButtonStyle.ValueType
-    """What the button looks like."""
+    """The appearance of the button."""
     icon_custom_emoji_id: _builtins.str
-    """A custom emoji in front of the text. Empty: none."""
+    """The id of a custom emoji in front of the label. If empty, the button has no icon."""
     @_builtins.property
     def callback_target(self) -> Global___CallbackTarget:
-        """Calls an rpc with these parameters, without a text to put together."""
+        """Calls this rpc with these parameters; the gateway builds the callback data."""
 
     def __init__(
         self,
@@ -555,7 +562,7 @@ Global___InlineKeyboardButton: _TypeAlias = InlineKeyboardButton  # noqa: Y015
 
 @_typing.final
 class CallbackTarget(_message.Message):
-    """An rpc with the values of its callback template."""
+    """An rpc with the values of the variables in its callback template."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -582,10 +589,12 @@ class CallbackTarget(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
-    """The rpc, such as "MatchingService.Connect". It has one callback route."""
+    """The name of the rpc, such as "MatchingService.Connect". The rpc has exactly one callback
+    route.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The values of the template's variables, by their names; all of them."""
+        """The values of all variables of the template, by the names of the variables."""
 
     def __init__(
         self,
@@ -603,7 +612,9 @@ Global___CallbackTarget: _TypeAlias = CallbackTarget  # noqa: Y015
 
 @_typing.final
 class ReplyKeyboard(_message.Message):
-    """A keyboard instead of the letters. What is pressed is sent as a message of the user."""
+    """A custom keyboard that replaces the system keyboard. Pressing a button sends its text as a
+    message of the user.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -613,13 +624,13 @@ class ReplyKeyboard(_message.Message):
     INPUT_FIELD_PLACEHOLDER_FIELD_NUMBER: _builtins.int
     SELECTIVE_FIELD_NUMBER: _builtins.int
     is_persistent: _builtins.bool
-    """True: stays when other keyboards could be shown."""
+    """Whether to keep showing the keyboard when the system keyboard is hidden."""
     one_time_keyboard: _builtins.bool
-    """True: goes away after one press."""
+    """Whether to hide the keyboard after one press."""
     input_field_placeholder: _builtins.str
-    """What stands in the empty field for text. At most 64 characters."""
+    """The placeholder in the input field. At most 64 characters. If empty, Telegram's default."""
     selective: _builtins.bool
-    """True: only for the user who is answered. For groups."""
+    """Whether to show the keyboard only to the user who gets the reply. Useful in groups."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplyKeyboardRow]:
         """The rows, from top to bottom."""
@@ -677,15 +688,15 @@ class ReplyKeyboardButton(_message.Message):
     WEB_APP_URL_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """What the button shows, and what pressing it sends. Never empty."""
+    """The label. If no action is set, pressing the button sends it. It must not be empty."""
     request_contact: _builtins.bool
-    """True: sends the user's phone number. Private chats only."""
+    """Set to true to send the user's phone number. Works only in private chats."""
     request_location: _builtins.bool
-    """True: sends where the user is. Private chats only."""
+    """Set to true to send the user's location. Works only in private chats."""
     web_app_url: _builtins.str
-    """Opens this address, https, as a web app. Private chats only."""
+    """Opens this HTTPS URL as a web app. Works only in private chats."""
     style: Global___ButtonStyle.ValueType
-    """What the button looks like."""
+    """The appearance of the button."""
     def __init__(
         self,
         *,
@@ -707,16 +718,16 @@ Global___ReplyKeyboardButton: _TypeAlias = ReplyKeyboardButton  # noqa: Y015
 
 @_typing.final
 class ForceReply(_message.Message):
-    """Makes the user's app answer the message, as if the user had chosen to."""
+    """Makes the user's app start a reply to the message, as if the user had tapped "Reply"."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_FIELD_PLACEHOLDER_FIELD_NUMBER: _builtins.int
     SELECTIVE_FIELD_NUMBER: _builtins.int
     input_field_placeholder: _builtins.str
-    """What stands in the empty field for text. At most 64 characters."""
+    """The placeholder in the input field. At most 64 characters. If empty, Telegram's default."""
     selective: _builtins.bool
-    """True: only for the user who is answered. For groups."""
+    """Whether to do so only for the user who gets the reply. Useful in groups."""
     def __init__(
         self,
         *,
@@ -733,7 +744,7 @@ Global___ForceReply: _TypeAlias = ForceReply  # noqa: Y015
 
 @_typing.final
 class InlineAnswer(_message.Message):
-    """The results of an inline query."""
+    """The answer to an inline query."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -742,14 +753,16 @@ class InlineAnswer(_message.Message):
     IS_PERSONAL_FIELD_NUMBER: _builtins.int
     NEXT_OFFSET_FIELD_NUMBER: _builtins.int
     cache_seconds: _builtins.int
-    """For how many seconds Telegram may give the same answer. 0: not at all."""
+    """How long Telegram may cache the answer, in seconds. If 0, it does not cache the answer."""
     is_personal: _builtins.bool
-    """True: the answer is for this user alone."""
+    """Whether Telegram may return the cached answer only to the user who sent the query."""
     next_offset: _builtins.str
-    """What the next query gets as offset when the user scrolls down. Empty: that was all."""
+    """The offset of the next query, which Telegram sends when the user scrolls to the end of the
+    results. At most 64 bytes. If empty, there are no more results.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InlineQueryResult]:
-        """The results, best first. At most 50; more are left out."""
+        """The results, best first. At most 50; further results are dropped."""
 
     def __init__(
         self,
@@ -779,18 +792,19 @@ class InlineQueryResult(_message.Message):
     THUMBNAIL_URL_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
-    """An id that is unique in the answer. 1 to 64 bytes."""
+    """The id, which is unique in the answer. 1 to 64 bytes."""
     title: _builtins.str
-    """What the result is called."""
+    """The title."""
     description: _builtins.str
-    """More about it. Empty: nothing."""
+    """The description. If empty, none is shown."""
     thumbnail_url: _builtins.str
-    """The address of a small picture, https. Empty: none."""
+    """The HTTPS URL of a thumbnail. If empty, none is shown."""
     @_builtins.property
     def message(self) -> Global___OutgoingMessage:
-        """What is sent if the user chooses it: its text, format, inline keyboard and link preview.
+        """The message that is sent when the user chooses the result: its text, format, inline keyboard
+        and link preview.
 
-        With one media, that is the result: by file_id or url.
+        If the message has media, its first file is the result. It needs a file_id or a URL.
         """
 
     def __init__(
@@ -812,16 +826,16 @@ Global___InlineQueryResult: _TypeAlias = InlineQueryResult  # noqa: Y015
 
 @_typing.final
 class PreCheckoutAnswer(_message.Message):
-    """Whether a user may pay."""
+    """The decision whether a user may pay."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OK_FIELD_NUMBER: _builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     ok: _builtins.bool
-    """True: yes."""
+    """Whether the user may pay."""
     error_message: _builtins.str
-    """Why not, for the user. Needed unless ok."""
+    """The reason for a refusal, which the user sees. If empty, the gateway uses its own text."""
     def __init__(
         self,
         *,
@@ -838,17 +852,19 @@ Global___PreCheckoutAnswer: _TypeAlias = PreCheckoutAnswer  # noqa: Y015
 
 @_typing.final
 class ShippingAnswer(_message.Message):
-    """How a parcel may travel."""
+    """The available shipping options."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     error_message: _builtins.str
-    """Why not, for the user. Needed without options."""
+    """The reason why there are no options, which the user sees. If empty, the gateway uses its own
+    text.
+    """
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShippingOption]:
-        """The ways. Empty: the address cannot be shipped to."""
+        """The options. If empty, the gateway answers that it is impossible to ship to the address."""
 
     def __init__(
         self,
@@ -866,7 +882,7 @@ Global___ShippingAnswer: _TypeAlias = ShippingAnswer  # noqa: Y015
 
 @_typing.final
 class ShippingOption(_message.Message):
-    """A way for a parcel to travel."""
+    """A shipping option."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -874,12 +890,12 @@ class ShippingOption(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
     option_id: _builtins.str
-    """An id that comes back with the payment."""
+    """The id, which the payment contains if the user chooses the option."""
     title: _builtins.str
-    """What it is called."""
+    """The title."""
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabeledPrice]:
-        """What it costs."""
+        """The parts of the price."""
 
     def __init__(
         self,
@@ -905,9 +921,9 @@ class LabeledPrice(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """What it is for."""
+    """The label."""
     amount: _builtins.int
-    """How much, in the smallest units of the currency. May be negative."""
+    """The amount in the smallest units of the currency, such as cents. It may be negative."""
     def __init__(
         self,
         *,
@@ -924,19 +940,20 @@ Global___LabeledPrice: _TypeAlias = LabeledPrice  # noqa: Y015
 
 @_typing.final
 class CallbackAnswer(_message.Message):
-    """What a pressed button shows."""
+    """The answer to a pressed button."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     SHOW_ALERT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """A short text. Empty: the spinner ends without one.
+    """A short text. If empty, the button's spinner ends without one.
 
-    Over 200 characters, Telegram's limit, it is sent as a message instead.
+    If it has more than 200 characters, which is Telegram's limit, the gateway sends it as a
+    message instead.
     """
     show_alert: _builtins.bool
-    """True: as a dialog that the user has to close. False: as a passing notice."""
+    """Whether to show the text in a dialog that the user has to close, instead of a short notice."""
     def __init__(
         self,
         *,

@@ -22,12 +22,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class RawUpdate(_message.Message):
-    """Pressed buttons, and updates that are no messages. A route with the trigger `update_type`
-    gets the type that belongs to its kind.
+    """The types of updates other than messages. The request of a route with the trigger `update_type`
+    may have a field of the type that belongs to its update type.
 
-    Any update as Telegram sent it, for kinds that have no type and for what the types leave out.
+    An update as Telegram sent it, for update types without a type in this contract and for fields
+    that the types omit.
 
-    A request for a command, a text, a button or an update may have a field of this type.
+    Requests of routes for commands, texts, buttons and update types may have a field of this type.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,20 +37,20 @@ class RawUpdate(_message.Message):
     JSON_FIELD_NUMBER: _builtins.int
     MESSAGE_JSON_FIELD_NUMBER: _builtins.int
     update_type: _builtins.str
-    """Telegram's name of the kind, such as "message", "callback_query" or "chat_boost".
+    """Telegram's name of the update type, such as "message", "callback_query" or "chat_boost".
 
-    For a route that names a content of messages it is that name, such as "web_app_data".
+    For a route that names a message content, it is that name, such as "web_app_data".
     """
     json: _builtins.bytes
-    """What stands under that name: a JSON value in UTF-8, as it came.
+    """The value of that field of the update: unchanged JSON in UTF-8.
 
-    An object for every kind of update. Contents of messages may be other values: a string
-    for "new_chat_title", true for "delete_chat_photo", an array for "new_chat_members".
+    It is an object for every update type. Message contents may be other values: a string for
+    "new_chat_title", true for "delete_chat_photo", an array for "new_chat_members".
     """
     message_json: _builtins.bytes
-    """The whole message that such a content came in: a JSON object in UTF-8, as it came.
+    """The message with that content: an unchanged JSON object in UTF-8.
 
-    Empty where `json` is not the content of a message.
+    Unset if `json` is not the content of a message.
     """
     def __init__(
         self,
@@ -70,7 +71,7 @@ Global___RawUpdate: _TypeAlias = RawUpdate  # noqa: Y015
 class CallbackQuery(_message.Message):
     """callback_query: a user pressed a button under a message.
 
-    Routes with the trigger `callback` may take it besides the variables of their template.
+    Routes with the trigger `callback` may take it in addition to the variables of their template.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -82,27 +83,27 @@ class CallbackQuery(_message.Message):
     GAME_SHORT_NAME_FIELD_NUMBER: _builtins.int
     CHAT_INSTANCE_FIELD_NUMBER: _builtins.int
     callback_query_id: _builtins.str
-    """Telegram's id of the query. The gateway answers it."""
+    """Telegram's id of the query. The gateway answers the query."""
     data: _builtins.str
-    """The data of the button, without the gateway's signature. Empty for games.
+    """The data of the button, without the gateway's signature. Unset for buttons of games.
 
-    A client can send any data, also of buttons that it never saw: see Route.signed.
+    A client can send any data, even of buttons that it was never shown: see Route.signed.
     """
     inline_message_id: _builtins.str
-    """The inline message under which the button is. Empty: it is under another message."""
+    """The id of the inline message with the button. Unset for other messages."""
     game_short_name: _builtins.str
-    """The game whose button was pressed. Empty: the button has data.
+    """The game whose button was pressed. Unset for buttons with data.
 
-    Such a press has no data that a callback route could fit: it is served by the route
-    with `update_type: "game_short_name"`.
+    A press of such a button has no data that a callback route could match. The route with
+    `update_type: "game_short_name"` serves it.
     """
     chat_instance: _builtins.str
-    """The chat with the message, in a form that stays the same for it. For scores of games."""
+    """An id of the chat with the message, which stays the same. It is needed for scores of games."""
     @_builtins.property
     def message(self) -> _message_pb2.IncomingMessage:
-        """The message under which the button is. Unset for inline messages.
+        """The message with the button. Unset for inline messages.
 
-        Only message_id is set where the message is too old for the bot to see it.
+        Only message_id is set if the message is too old for the bot to access it.
         """
 
     def __init__(
@@ -125,10 +126,10 @@ Global___CallbackQuery: _TypeAlias = CallbackQuery  # noqa: Y015
 
 @_typing.final
 class BusinessConnection(_message.Message):
-    """business_connection: a user connected the bot to a business account, or changed that.
+    """business_connection: a user connected the bot to a business account, or changed the connection.
 
-    Its owner is in the context. Keep the ids of the connections that are yours: anybody can
-    connect any bot.
+    The context contains the owner of the account. Store the ids of the connections that belong to
+    your users, because anyone can connect any bot.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -140,11 +141,11 @@ class BusinessConnection(_message.Message):
     business_connection_id: _builtins.str
     """Telegram's id of the connection, as in RequestContext.business_connection_id."""
     user_chat_id: _builtins.int
-    """The private chat with the owner."""
+    """The id of the private chat with the owner."""
     is_enabled: _builtins.bool
-    """False: the connection ended."""
+    """Whether the connection is active. If false, it has ended."""
     can_reply: _builtins.bool
-    """True: the bot may write to chats of the account that were active within a day."""
+    """Whether the bot may write to chats of the account that were active in the last 24 hours."""
     def __init__(
         self,
         *,
@@ -163,9 +164,9 @@ Global___BusinessConnection: _TypeAlias = BusinessConnection  # noqa: Y015
 
 @_typing.final
 class WebAppData(_message.Message):
-    """web_app_data: a web app that a button of a reply keyboard opened sent data.
+    """web_app_data: a web app that was opened from a reply keyboard sent data.
 
-    A client can send any data here: check it as you would check a text.
+    A client can send any data: check it like a text of the user.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -175,7 +176,7 @@ class WebAppData(_message.Message):
     data: _builtins.str
     """The data. At most 4096 bytes."""
     button_text: _builtins.str
-    """The text of the button that opened the web app."""
+    """The label of the button that opened the web app."""
     def __init__(
         self,
         *,
@@ -192,17 +193,17 @@ Global___WebAppData: _TypeAlias = WebAppData  # noqa: Y015
 
 @_typing.final
 class UsersShared(_message.Message):
-    """users_shared: a user chose users for the bot."""
+    """users_shared: a user shared other users with the bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
-    """The id that the bot gave the button."""
+    """The id that the bot assigned to the button."""
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedUser]:
-        """The users. The bot may have no access to them."""
+        """The shared users. The bot may be unable to contact them."""
 
     def __init__(
         self,
@@ -231,11 +232,11 @@ class SharedUser(_message.Message):
     telegram_user_id: _builtins.int
     """Telegram's id of the user."""
     first_name: _builtins.str
-    """The first name, if the bot asked for names. Untrusted text."""
+    """The first name. Untrusted text. Unset unless the bot requested names."""
     last_name: _builtins.str
-    """The last name, if the bot asked for names and there is one. Untrusted text."""
+    """The last name. Untrusted text. Unset unless the bot requested names and the user has one."""
     username: _builtins.str
-    """The @name without the at sign, if the bot asked for it and there is one."""
+    """The username without the at sign. Unset unless the bot requested it and the user has one."""
     def __init__(
         self,
         *,
@@ -254,7 +255,7 @@ Global___SharedUser: _TypeAlias = SharedUser  # noqa: Y015
 
 @_typing.final
 class ChatShared(_message.Message):
-    """chat_shared: a user chose a chat for the bot."""
+    """chat_shared: a user shared a chat with the bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -263,13 +264,13 @@ class ChatShared(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     USERNAME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
-    """The id that the bot gave the button."""
+    """The id that the bot assigned to the button."""
     chat_id: _builtins.int
-    """Telegram's id of the chat. The bot may have no access to it."""
+    """Telegram's id of the chat. The bot may be unable to access the chat."""
     title: _builtins.str
-    """The title, if the bot asked for it. Untrusted text."""
+    """The title. Untrusted text. Unset unless the bot requested it."""
     username: _builtins.str
-    """The @name without the at sign, if the bot asked for it and there is one."""
+    """The username without the at sign. Unset unless the bot requested it and the chat has one."""
     def __init__(
         self,
         *,
@@ -288,9 +289,9 @@ Global___ChatShared: _TypeAlias = ChatShared  # noqa: Y015
 
 @_typing.final
 class NewChatMembers(_message.Message):
-    """new_chat_members: users joined a group, or were added to it. The bot may be one of them.
+    """new_chat_members: users joined a group or were added to it. One of them may be this bot.
 
-    Who added them is in the context.
+    The context contains the user who added them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -298,7 +299,7 @@ class NewChatMembers(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[_context_pb2.User]:
-        """The users."""
+        """The new members."""
 
     def __init__(
         self,
@@ -315,9 +316,9 @@ Global___NewChatMembers: _TypeAlias = NewChatMembers  # noqa: Y015
 
 @_typing.final
 class LeftChatMember(_message.Message):
-    """left_chat_member: a user left a group, or was removed from it. It may be the bot.
+    """left_chat_member: a user left a group or was removed from it. It may be this bot.
 
-    Who removed the user is in the context.
+    The context contains the user who removed the member.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -325,7 +326,7 @@ class LeftChatMember(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member(self) -> _context_pb2.User:
-        """The user."""
+        """The former member."""
 
     def __init__(
         self,
@@ -342,7 +343,7 @@ Global___LeftChatMember: _TypeAlias = LeftChatMember  # noqa: Y015
 
 @_typing.final
 class NewChatTitle(_message.Message):
-    """new_chat_title: a chat was renamed."""
+    """new_chat_title: the title of a chat changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -371,7 +372,7 @@ class PinnedMessage(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def message(self) -> _message_pb2.ReferencedMessage:
-        """The message."""
+        """The pinned message."""
 
     def __init__(
         self,
@@ -390,15 +391,15 @@ Global___PinnedMessage: _TypeAlias = PinnedMessage  # noqa: Y015
 class ChatMigration(_message.Message):
     """migrate_to_chat_id and migrate_from_chat_id: a group became a supergroup, with a new id.
 
-    The group gets the first of them, the supergroup the second.
+    The former is sent to the group, the latter to the supergroup.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHAT_ID_FIELD_NUMBER: _builtins.int
     chat_id: _builtins.int
-    """The id of the supergroup, or the former id of the group: the one that is not in the
-    context.
+    """The id that is not in the context: the new id of the supergroup in migrate_to_chat_id, the
+    old id of the group in migrate_from_chat_id.
     """
     def __init__(
         self,
@@ -415,7 +416,7 @@ Global___ChatMigration: _TypeAlias = ChatMigration  # noqa: Y015
 
 @_typing.final
 class WriteAccessAllowed(_message.Message):
-    """write_access_allowed: a user let the bot write to the private chat."""
+    """write_access_allowed: a user allowed the bot to write to the private chat."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -423,11 +424,11 @@ class WriteAccessAllowed(_message.Message):
     WEB_APP_NAME_FIELD_NUMBER: _builtins.int
     FROM_ATTACHMENT_MENU_FIELD_NUMBER: _builtins.int
     from_request: _builtins.bool
-    """True: the user agreed to the request of a web app."""
+    """Whether the user accepted a request of a web app."""
     web_app_name: _builtins.str
-    """The web app that the user started from a link. Empty: none."""
+    """The name of the web app that the user opened from a link. Unset otherwise."""
     from_attachment_menu: _builtins.bool
-    """True: the user added the bot to the attachment or side menu."""
+    """Whether the user added the bot to the attachment menu or the side menu."""
     def __init__(
         self,
         *,
@@ -445,7 +446,7 @@ Global___WriteAccessAllowed: _TypeAlias = WriteAccessAllowed  # noqa: Y015
 
 @_typing.final
 class ForumTopicCreated(_message.Message):
-    """forum_topic_created: a topic was opened. It is the topic of the context."""
+    """forum_topic_created: a topic was created. The context contains its id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,9 +456,9 @@ class ForumTopicCreated(_message.Message):
     name: _builtins.str
     """The name of the topic. Untrusted text."""
     icon_color: _builtins.int
-    """The colour of its icon, as RGB."""
+    """The colour of the icon, as RGB."""
     icon_custom_emoji_id: _builtins.str
-    """The id of the custom emoji that is its icon. Empty: none."""
+    """The id of the custom emoji of the icon. Unset without a custom emoji."""
     def __init__(
         self,
         *,
@@ -475,7 +476,7 @@ Global___ForumTopicCreated: _TypeAlias = ForumTopicCreated  # noqa: Y015
 
 @_typing.final
 class ProximityAlertTriggered(_message.Message):
-    """proximity_alert_triggered: a user came near to another one who shares a live location."""
+    """proximity_alert_triggered: a user came close to another user who shares a live location."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -483,14 +484,14 @@ class ProximityAlertTriggered(_message.Message):
     WATCHER_FIELD_NUMBER: _builtins.int
     DISTANCE_METERS_FIELD_NUMBER: _builtins.int
     distance_meters: _builtins.int
-    """How far apart they are, in metres."""
+    """The distance between the users, in metres."""
     @_builtins.property
     def traveler(self) -> _context_pb2.User:
-        """Who came near."""
+        """The user who came close."""
 
     @_builtins.property
     def watcher(self) -> _context_pb2.User:
-        """Who wanted to know."""
+        """The user who set the alert."""
 
     def __init__(
         self,
@@ -515,7 +516,7 @@ class ChatBoostAdded(_message.Message):
 
     BOOST_COUNT_FIELD_NUMBER: _builtins.int
     boost_count: _builtins.int
-    """How many boosts were added."""
+    """The number of added boosts."""
     def __init__(
         self,
         *,
@@ -531,9 +532,9 @@ Global___ChatBoostAdded: _TypeAlias = ChatBoostAdded  # noqa: Y015
 
 @_typing.final
 class MessageReactionUpdate(_message.Message):
-    """message_reaction: somebody changed the reactions to a message.
+    """message_reaction: someone changed the reactions to a message.
 
-    Telegram sends it only to administrators who asked for it in allowed_updates.
+    Telegram sends it only to bots that are administrators and asked for it in allowed_updates.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -542,14 +543,14 @@ class MessageReactionUpdate(_message.Message):
     OLD_REACTIONS_FIELD_NUMBER: _builtins.int
     NEW_REACTIONS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.int
-    """The message."""
+    """The id of the message."""
     @_builtins.property
     def old_reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
-        """The reactions before."""
+        """The previous reactions."""
 
     @_builtins.property
     def new_reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
-        """The reactions now."""
+        """The present reactions."""
 
     def __init__(
         self,
@@ -568,7 +569,7 @@ Global___MessageReactionUpdate: _TypeAlias = MessageReactionUpdate  # noqa: Y015
 
 @_typing.final
 class Reaction(_message.Message):
-    """A reaction."""
+    """A reaction to a message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -576,11 +577,11 @@ class Reaction(_message.Message):
     CUSTOM_EMOJI_ID_FIELD_NUMBER: _builtins.int
     PAID_FIELD_NUMBER: _builtins.int
     emoji: _builtins.str
-    """An ordinary emoji."""
+    """A standard emoji."""
     custom_emoji_id: _builtins.str
     """The id of a custom emoji."""
     paid: _builtins.bool
-    """True: a paid one."""
+    """Set to true for a paid reaction."""
     def __init__(
         self,
         *,
@@ -600,7 +601,7 @@ Global___Reaction: _TypeAlias = Reaction  # noqa: Y015
 
 @_typing.final
 class PollAnswer(_message.Message):
-    """poll_answer: a user answered a poll that is not anonymous."""
+    """poll_answer: a user voted in a poll that is not anonymous."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -610,7 +611,7 @@ class PollAnswer(_message.Message):
     """Telegram's id of the poll."""
     @_builtins.property
     def option_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The numbers of the chosen options, from 0. Empty: the answer was taken back."""
+        """The indexes of the chosen options, starting at 0. Empty if the user retracted the vote."""
 
     def __init__(
         self,
@@ -628,9 +629,9 @@ Global___PollAnswer: _TypeAlias = PollAnswer  # noqa: Y015
 
 @_typing.final
 class InlineQuery(_message.Message):
-    """inline_query: a user typed the bot's name and a text in any chat.
+    """inline_query: a user typed the bot's username and a text in any chat.
 
-    Answered by Reply.inline_answer. Telegram waits at most 30 seconds.
+    Reply.inline_answer answers it. Telegram waits for at most 30 seconds.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -643,14 +644,16 @@ class InlineQuery(_message.Message):
     inline_query_id: _builtins.str
     """Telegram's id of the query."""
     query: _builtins.str
-    """What the user typed."""
+    """The text that the user typed."""
     offset: _builtins.str
-    """What the answer before this one gave as next_offset. Empty: the first answer."""
+    """The next_offset of the previous answer. Empty for the first answer."""
     chat_type: _builtins.str
-    """Where the user typed, in Telegram's words, such as "private" or "sender". Empty: not known."""
+    """Telegram's name of the type of the chat in which the user typed, such as "private" or
+    "sender". Unset if unknown.
+    """
     @_builtins.property
     def location(self) -> _message_pb2.Location:
-        """Where the user is, if the bot asks for it and the user agreed."""
+        """The user's location. Unset unless the bot asks for it and the user agreed."""
 
     def __init__(
         self,
@@ -671,7 +674,7 @@ Global___InlineQuery: _TypeAlias = InlineQuery  # noqa: Y015
 
 @_typing.final
 class ChosenInlineResult(_message.Message):
-    """chosen_inline_result: a user sent one of the results of an inline query."""
+    """chosen_inline_result: a user sent a result of an inline query."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -679,11 +682,11 @@ class ChosenInlineResult(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     INLINE_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
-    """The result's id, as the service gave it."""
+    """The id that the service assigned to the result."""
     query: _builtins.str
-    """What the user had typed."""
+    """The text that the user typed."""
     inline_message_id: _builtins.str
-    """The message that was sent, if it has a keyboard. Empty: not known."""
+    """The id of the sent message. Unset unless the message has an inline keyboard."""
     def __init__(
         self,
         *,
@@ -703,8 +706,8 @@ Global___ChosenInlineResult: _TypeAlias = ChosenInlineResult  # noqa: Y015
 class PreCheckoutQuery(_message.Message):
     """pre_checkout_query: a user is about to pay.
 
-    Answered by Reply.pre_checkout_answer within 10 seconds; without an answer the
-    gateway declines, so that nobody pays for nothing.
+    Reply.pre_checkout_answer answers it, within 10 seconds. Without an answer the gateway declines,
+    so that nobody pays for nothing.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -718,16 +721,16 @@ class PreCheckoutQuery(_message.Message):
     pre_checkout_query_id: _builtins.str
     """Telegram's id of the query."""
     currency: _builtins.str
-    """The three letters of the currency; "XTR" for Telegram Stars."""
+    """The currency, as three letters of ISO 4217, or "XTR" for Telegram Stars."""
     total_amount: _builtins.int
-    """How much, in the smallest units of the currency."""
+    """The amount in the smallest units of the currency, such as cents."""
     invoice_payload: _builtins.str
-    """What the bot put into the invoice."""
+    """The payload that the bot put into the invoice."""
     shipping_option_id: _builtins.str
-    """The shipping option that the user chose. Empty: none."""
+    """The id of the shipping option that the user chose. Unset if there is none."""
     @_builtins.property
     def order_info(self) -> _message_pb2.OrderInfo:
-        """What the user was asked for. Unset: nothing."""
+        """The data that the user entered for the order. Unset if the bot did not ask for any."""
 
     def __init__(
         self,
@@ -749,9 +752,9 @@ Global___PreCheckoutQuery: _TypeAlias = PreCheckoutQuery  # noqa: Y015
 
 @_typing.final
 class ShippingQuery(_message.Message):
-    """shipping_query: a user entered an address to ship to.
+    """shipping_query: a user entered a shipping address.
 
-    Answered by Reply.shipping_answer; without an answer the gateway declines.
+    Reply.shipping_answer answers it. Without an answer the gateway declines.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -762,10 +765,10 @@ class ShippingQuery(_message.Message):
     shipping_query_id: _builtins.str
     """Telegram's id of the query."""
     invoice_payload: _builtins.str
-    """What the bot put into the invoice."""
+    """The payload that the bot put into the invoice."""
     @_builtins.property
     def shipping_address(self) -> _message_pb2.ShippingAddress:
-        """Where to ship to."""
+        """The shipping address."""
 
     def __init__(
         self,
@@ -786,7 +789,7 @@ Global___ShippingQuery: _TypeAlias = ShippingQuery  # noqa: Y015
 class ChatJoinRequest(_message.Message):
     """chat_join_request: a user asks to join a chat.
 
-    Answered by Reply.join_decision; without one the administrators decide.
+    Reply.join_decision answers it. Without a decision the administrators decide.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -796,13 +799,13 @@ class ChatJoinRequest(_message.Message):
     INVITE_LINK_NAME_FIELD_NUMBER: _builtins.int
     INVITE_LINK_FIELD_NUMBER: _builtins.int
     bio: _builtins.str
-    """What the user wrote about themselves. Empty: nothing."""
+    """The bio of the user. Untrusted text. Unset if there is none."""
     user_chat_id: _builtins.int
-    """The private chat with the user. Messages to it are possible for 5 minutes."""
+    """The id of the private chat with the user. The bot can send messages to it for 5 minutes."""
     invite_link_name: _builtins.str
-    """The name of the invite link. Empty: none."""
+    """The name of the invite link. Unset if it has none, or if the user did not use a link."""
     invite_link: _builtins.str
-    """The invite link. Empty: none was used."""
+    """The invite link. Unset if the user did not use one."""
     def __init__(
         self,
         *,
@@ -821,7 +824,7 @@ Global___ChatJoinRequest: _TypeAlias = ChatJoinRequest  # noqa: Y015
 
 @_typing.final
 class ChatMemberUpdate(_message.Message):
-    """my_chat_member and chat_member: somebody's place in a chat changed."""
+    """my_chat_member and chat_member: the status of a member of a chat changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -829,11 +832,13 @@ class ChatMemberUpdate(_message.Message):
     OLD_STATUS_FIELD_NUMBER: _builtins.int
     NEW_STATUS_FIELD_NUMBER: _builtins.int
     telegram_user_id: _builtins.int
-    """Whose place it is."""
+    """Telegram's id of the member."""
     old_status: _builtins.str
-    """What they were, in Telegram's words: creator, administrator, member, restricted, left, kicked."""
+    """Telegram's name of the previous status: creator, administrator, member, restricted, left or
+    kicked.
+    """
     new_status: _builtins.str
-    """What they are now."""
+    """Telegram's name of the present status."""
     def __init__(
         self,
         *,

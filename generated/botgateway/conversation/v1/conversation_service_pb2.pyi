@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SendMessageRequest(_message.Message):
-    """What the user said."""
+    """A message from a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -29,11 +29,11 @@ class SendMessageRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks, from where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     @_builtins.property
     def message(self) -> _message_pb2.IncomingMessage:
-        """The message, with its attachment."""
+        """The message, including its attachment."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ Global___SendMessageRequest: _TypeAlias = SendMessageRequest  # noqa: Y015
 
 @_typing.final
 class SendMessageResponse(_message.Message):
-    """What the user gets in answer."""
+    """The reply to the message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the user sees nothing."""
+        """The reply. If unset or empty, the user gets no message."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ Global___SendMessageResponse: _TypeAlias = SendMessageResponse  # noqa: Y015
 
 @_typing.final
 class StreamMessageRequest(_message.Message):
-    """What the user said."""
+    """A message from a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -83,11 +83,11 @@ class StreamMessageRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks, from where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     @_builtins.property
     def message(self) -> _message_pb2.IncomingMessage:
-        """The message, with its attachment."""
+        """The message, including its attachment."""
 
     def __init__(
         self,
@@ -105,19 +105,19 @@ Global___StreamMessageRequest: _TypeAlias = StreamMessageRequest  # noqa: Y015
 
 @_typing.final
 class StreamMessageResponse(_message.Message):
-    """A piece of the answer."""
+    """A piece of the answer, or the final reply."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     TEXT_PIECE_FIELD_NUMBER: _builtins.int
     text_piece: _builtins.str
-    """The next piece of the text, to be appended to the pieces before it."""
+    """The next piece of the text. The gateway appends it to the previous pieces."""
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply as it stays, in the last response.
+        """The final reply, which the last response sets.
 
-        Unset in all of them: the text of the pieces, as plain text, is the reply.
+        If no response sets it, the reply is the plain text of all pieces.
         """
 
     def __init__(

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ConversationServiceStub:
-    """Talks with users.
+    """Answers the messages of users.
     """
 
     def __init__(self, channel):
@@ -48,24 +48,24 @@ class ConversationServiceStub:
 
 
 class ConversationServiceServicer:
-    """Talks with users.
+    """Answers the messages of users.
     """
 
     def SendMessage(self, request, context):
         """Answers a message that is not a command.
 
-        The gateway calls it again with the same request_id after UNAVAILABLE and
-        after a crash. Any status but OK shows the user an apology.
+        The gateway calls it again with the same request_id after UNAVAILABLE and after a crash. After
+        any other status except OK it sends the user an apology.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamMessage(self, request, context):
-        """Answers a message piece by piece, as the answer is being written.
+        """Answers a message piece by piece while the answer is being generated.
 
-        Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
-        who stops the answer cancels the call; what was shown stays.
+        The setting CONVERSATION_STREAMING=true selects it instead of SendMessage. When a user stops the
+        answer, the gateway cancels the call and keeps the text that is already visible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +93,7 @@ def add_ConversationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConversationService:
-    """Talks with users.
+    """Answers the messages of users.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ConversationServiceStub:
-    """Talks with users."""
+    """Answers the messages of users."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,36 +36,36 @@ class ConversationServiceStub:
     SendMessage: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.SendMessageResponse]
     """Answers a message that is not a command.
 
-    The gateway calls it again with the same request_id after UNAVAILABLE and
-    after a crash. Any status but OK shows the user an apology.
+    The gateway calls it again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
     StreamMessage: _grpc.UnaryStreamMultiCallable[_conversation_service_pb2.StreamMessageRequest, _conversation_service_pb2.StreamMessageResponse]
-    """Answers a message piece by piece, as the answer is being written.
+    """Answers a message piece by piece while the answer is being generated.
 
-    Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
-    who stops the answer cancels the call; what was shown stays.
+    The setting CONVERSATION_STREAMING=true selects it instead of SendMessage. When a user stops the
+    answer, the gateway cancels the call and keeps the text that is already visible.
     """
 
 @_typing.type_check_only
 class ConversationServiceAsyncStub(ConversationServiceStub):
-    """Talks with users."""
+    """Answers the messages of users."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SendMessage: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Answers a message that is not a command.
 
-    The gateway calls it again with the same request_id after UNAVAILABLE and
-    after a crash. Any status but OK shows the user an apology.
+    The gateway calls it again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
     StreamMessage: _aio.UnaryStreamMultiCallable[_conversation_service_pb2.StreamMessageRequest, _conversation_service_pb2.StreamMessageResponse]  # type: ignore[assignment]
-    """Answers a message piece by piece, as the answer is being written.
+    """Answers a message piece by piece while the answer is being generated.
 
-    Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
-    who stops the answer cancels the call; what was shown stays.
+    The setting CONVERSATION_STREAMING=true selects it instead of SendMessage. When a user stops the
+    answer, the gateway cancels the call and keeps the text that is already visible.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Talks with users."""
+    """Answers the messages of users."""
 
     @_abc_1.abstractmethod
     def SendMessage(
@@ -75,8 +75,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_conversation_service_pb2.SendMessageResponse, _abc.Awaitable[_conversation_service_pb2.SendMessageResponse]]:
         """Answers a message that is not a command.
 
-        The gateway calls it again with the same request_id after UNAVAILABLE and
-        after a crash. Any status but OK shows the user an apology.
+        The gateway calls it again with the same request_id after UNAVAILABLE and after a crash. After
+        any other status except OK it sends the user an apology.
         """
 
     @_abc_1.abstractmethod
@@ -85,10 +85,10 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_service_pb2.StreamMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_conversation_service_pb2.StreamMessageResponse], _abc.AsyncIterator[_conversation_service_pb2.StreamMessageResponse]]:
-        """Answers a message piece by piece, as the answer is being written.
+        """Answers a message piece by piece while the answer is being generated.
 
-        Called instead of SendMessage with the setting CONVERSATION_STREAMING=true. A user
-        who stops the answer cancels the call; what was shown stays.
+        The setting CONVERSATION_STREAMING=true selects it instead of SendMessage. When a user stops the
+        answer, the gateway cancels the call and keeps the text that is already visible.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

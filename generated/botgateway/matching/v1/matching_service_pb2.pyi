@@ -20,17 +20,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ConnectRequest(_message.Message):
-    """Whom the user asks for a contact with."""
+    """A contact request to another user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     TARGET_USER_ID_FIELD_NUMBER: _builtins.int
     target_user_id: _builtins.str
-    """The internal id of the other user. Comes from the button: check it."""
+    """The internal id of the other user. It comes from the button and is untrusted: check it."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who pressed, where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
 
 @_typing.final
 class ConnectResponse(_message.Message):
-    """What the user sees next."""
+    """The reply to the pressed button."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the button's spinner ends and nothing is sent."""
+        """The reply. If unset or empty, the gateway only ends the spinner of the button."""
 
     def __init__(
         self,
@@ -72,17 +72,17 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class AcceptRequest(_message.Message):
-    """Whom the user accepts."""
+    """The acceptance of a contact request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     TARGET_USER_ID_FIELD_NUMBER: _builtins.int
     target_user_id: _builtins.str
-    """The internal id of the other user. Comes from the button: check it."""
+    """The internal id of the other user. It comes from the button and is untrusted: check it."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who pressed, where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -100,14 +100,14 @@ Global___AcceptRequest: _TypeAlias = AcceptRequest  # noqa: Y015
 
 @_typing.final
 class AcceptResponse(_message.Message):
-    """What the user sees next."""
+    """The reply to the pressed button."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the button's spinner ends and nothing is sent."""
+        """The reply. If unset or empty, the gateway only ends the spinner of the button."""
 
     def __init__(
         self,
@@ -124,17 +124,17 @@ Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
 
 @_typing.final
 class RejectRequest(_message.Message):
-    """Whom the user rejects."""
+    """The rejection of a contact request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     TARGET_USER_ID_FIELD_NUMBER: _builtins.int
     target_user_id: _builtins.str
-    """The internal id of the other user. Comes from the button: check it."""
+    """The internal id of the other user. It comes from the button and is untrusted: check it."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who pressed, where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -152,14 +152,14 @@ Global___RejectRequest: _TypeAlias = RejectRequest  # noqa: Y015
 
 @_typing.final
 class RejectResponse(_message.Message):
-    """What the user sees next."""
+    """The reply to the pressed button."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the button's spinner ends and nothing is sent."""
+        """The reply. If unset or empty, the gateway only ends the spinner of the button."""
 
     def __init__(
         self,
@@ -176,17 +176,17 @@ Global___RejectResponse: _TypeAlias = RejectResponse  # noqa: Y015
 
 @_typing.final
 class SkipRequest(_message.Message):
-    """Whom the user passes over."""
+    """The skipping of a proposed user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     TARGET_USER_ID_FIELD_NUMBER: _builtins.int
     target_user_id: _builtins.str
-    """The internal id of the other user. Comes from the button: check it."""
+    """The internal id of the other user. It comes from the button and is untrusted: check it."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who pressed, where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -204,14 +204,14 @@ Global___SkipRequest: _TypeAlias = SkipRequest  # noqa: Y015
 
 @_typing.final
 class SkipResponse(_message.Message):
-    """What the user sees next."""
+    """The reply to the pressed button."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the button's spinner ends and nothing is sent."""
+        """The reply. If unset or empty, the gateway only ends the spinner of the button."""
 
     def __init__(
         self,

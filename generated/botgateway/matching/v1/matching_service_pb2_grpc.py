@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class MatchingServiceStub:
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     def __init__(self, channel):
@@ -61,35 +61,35 @@ class MatchingServiceStub:
 
 
 class MatchingServiceServicer:
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     def Connect(self, request, context):
-        """Asks another user for a contact.
+        """Sends a contact request to another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Accept(self, request, context):
-        """Accepts another user's request.
+        """Accepts the contact request of another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reject(self, request, context):
-        """Rejects another user's request.
+        """Rejects the contact request of another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Skip(self, request, context):
-        """Passes over a proposed user.
+        """Skips a proposed user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,10 +127,10 @@ def add_MatchingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MatchingService:
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     @staticmethod

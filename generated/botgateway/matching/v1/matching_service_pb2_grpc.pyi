@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MatchingServiceStub:
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     @_typing.overload
@@ -38,37 +38,37 @@ class MatchingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MatchingServiceAsyncStub: ...
     Connect: _grpc.UnaryUnaryMultiCallable[_matching_service_pb2.ConnectRequest, _matching_service_pb2.ConnectResponse]
-    """Asks another user for a contact."""
+    """Sends a contact request to another user."""
     Accept: _grpc.UnaryUnaryMultiCallable[_matching_service_pb2.AcceptRequest, _matching_service_pb2.AcceptResponse]
-    """Accepts another user's request."""
+    """Accepts the contact request of another user."""
     Reject: _grpc.UnaryUnaryMultiCallable[_matching_service_pb2.RejectRequest, _matching_service_pb2.RejectResponse]
-    """Rejects another user's request."""
+    """Rejects the contact request of another user."""
     Skip: _grpc.UnaryUnaryMultiCallable[_matching_service_pb2.SkipRequest, _matching_service_pb2.SkipResponse]
-    """Passes over a proposed user."""
+    """Skips a proposed user."""
 
 @_typing.type_check_only
 class MatchingServiceAsyncStub(MatchingServiceStub):
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.UnaryUnaryMultiCallable[_matching_service_pb2.ConnectRequest, _matching_service_pb2.ConnectResponse]  # type: ignore[assignment]
-    """Asks another user for a contact."""
+    """Sends a contact request to another user."""
     Accept: _aio.UnaryUnaryMultiCallable[_matching_service_pb2.AcceptRequest, _matching_service_pb2.AcceptResponse]  # type: ignore[assignment]
-    """Accepts another user's request."""
+    """Accepts the contact request of another user."""
     Reject: _aio.UnaryUnaryMultiCallable[_matching_service_pb2.RejectRequest, _matching_service_pb2.RejectResponse]  # type: ignore[assignment]
-    """Rejects another user's request."""
+    """Rejects the contact request of another user."""
     Skip: _aio.UnaryUnaryMultiCallable[_matching_service_pb2.SkipRequest, _matching_service_pb2.SkipResponse]  # type: ignore[assignment]
-    """Passes over a proposed user."""
+    """Skips a proposed user."""
 
 class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Brings users together. Every rpc is a button under a proposed person.
+    """Connects users with each other. The buttons under a proposed user call its rpcs.
 
-    The gateway calls each again with the same request_id after UNAVAILABLE and after
-    a crash. Any status but OK shows the user an apology.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash. After
+    any other status except OK it sends the user an apology.
     """
 
     @_abc_1.abstractmethod
@@ -77,7 +77,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_service_pb2.ConnectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_service_pb2.ConnectResponse, _abc.Awaitable[_matching_service_pb2.ConnectResponse]]:
-        """Asks another user for a contact."""
+        """Sends a contact request to another user."""
 
     @_abc_1.abstractmethod
     def Accept(
@@ -85,7 +85,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_service_pb2.AcceptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_service_pb2.AcceptResponse, _abc.Awaitable[_matching_service_pb2.AcceptResponse]]:
-        """Accepts another user's request."""
+        """Accepts the contact request of another user."""
 
     @_abc_1.abstractmethod
     def Reject(
@@ -93,7 +93,7 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_service_pb2.RejectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_service_pb2.RejectResponse, _abc.Awaitable[_matching_service_pb2.RejectResponse]]:
-        """Rejects another user's request."""
+        """Rejects the contact request of another user."""
 
     @_abc_1.abstractmethod
     def Skip(
@@ -101,6 +101,6 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_service_pb2.SkipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_service_pb2.SkipResponse, _abc.Awaitable[_matching_service_pb2.SkipResponse]]:
-        """Passes over a proposed user."""
+        """Skips a proposed user."""
 
 def add_MatchingServiceServicer_to_server(servicer: MatchingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

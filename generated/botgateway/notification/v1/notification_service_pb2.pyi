@@ -21,17 +21,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SetPreferenceRequest(_message.Message):
-    """A change of the user's preferences."""
+    """A change of the notification settings of a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     SETTING_FIELD_NUMBER: _builtins.int
     setting: _builtins.str
-    """What the user typed behind the command, such as "off". Empty: nothing."""
+    """The text after the command, such as "off". Unset if there is none."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks, from where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ Global___SetPreferenceRequest: _TypeAlias = SetPreferenceRequest  # noqa: Y015
 
 @_typing.final
 class SetPreferenceResponse(_message.Message):
-    """What the user gets in answer."""
+    """The reply to the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the user sees nothing."""
+        """The reply. If unset or empty, the user gets no message."""
 
     def __init__(
         self,
@@ -73,17 +73,17 @@ Global___SetPreferenceResponse: _TypeAlias = SetPreferenceResponse  # noqa: Y015
 
 @_typing.final
 class ReportReachabilityRequest(_message.Message):
-    """A change of a user's reachability."""
+    """A change in whether the bot can reach a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     event: _event_pb2.Event.ValueType
-    """What happened."""
+    """The event."""
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Whom it is about."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ Global___ReportReachabilityRequest: _TypeAlias = ReportReachabilityRequest  # no
 
 @_typing.final
 class ReportReachabilityResponse(_message.Message):
-    """What the user gets in answer, where the user can be reached."""
+    """The reply to a user whom the bot can reach again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Ignored unless the user unblocked the bot."""
+        """The reply. The gateway ignores it unless the user unblocked the bot."""
 
     def __init__(
         self,

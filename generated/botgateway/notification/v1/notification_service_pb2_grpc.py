@@ -26,10 +26,9 @@ if _version_not_supported:
 
 
 class NotificationServiceStub:
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def __init__(self, channel):
@@ -51,25 +50,24 @@ class NotificationServiceStub:
 
 
 class NotificationServiceServicer:
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def SetPreference(self, request, context):
-        """Changes what the user is notified of.
+        """Changes the notification settings of a user.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportReachability(self, request, context):
-        """Takes note that a user can or cannot be reached any more.
+        """Records that the bot can reach a user again, or can no longer do so.
 
-        Any status but OK is logged and counted; the user sees nothing of it.
+        Any status other than OK is logged and counted. The user does not notice it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,10 +95,9 @@ def add_NotificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NotificationService:
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @staticmethod

@@ -27,10 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NotificationServiceStub:
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @_typing.overload
@@ -38,41 +37,39 @@ class NotificationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NotificationServiceAsyncStub: ...
     SetPreference: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.SetPreferenceRequest, _notification_service_pb2.SetPreferenceResponse]
-    """Changes what the user is notified of.
+    """Changes the notification settings of a user.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
     ReportReachability: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ReportReachabilityRequest, _notification_service_pb2.ReportReachabilityResponse]
-    """Takes note that a user can or cannot be reached any more.
+    """Records that the bot can reach a user again, or can no longer do so.
 
-    Any status but OK is logged and counted; the user sees nothing of it.
+    Any status other than OK is logged and counted. The user does not notice it.
     """
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetPreference: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.SetPreferenceRequest, _notification_service_pb2.SetPreferenceResponse]  # type: ignore[assignment]
-    """Changes what the user is notified of.
+    """Changes the notification settings of a user.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
     ReportReachability: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ReportReachabilityRequest, _notification_service_pb2.ReportReachabilityResponse]  # type: ignore[assignment]
-    """Takes note that a user can or cannot be reached any more.
+    """Records that the bot can reach a user again, or can no longer do so.
 
-    Any status but OK is logged and counted; the user sees nothing of it.
+    Any status other than OK is logged and counted. The user does not notice it.
     """
 
 class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows who wants to hear what, and who can be reached.
+    """Keeps the notification settings of users, and whether the bot can reach them.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @_abc_1.abstractmethod
@@ -81,9 +78,9 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.SetPreferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.SetPreferenceResponse, _abc.Awaitable[_notification_service_pb2.SetPreferenceResponse]]:
-        """Changes what the user is notified of.
+        """Changes the notification settings of a user.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
 
     @_abc_1.abstractmethod
@@ -92,9 +89,9 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.ReportReachabilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.ReportReachabilityResponse, _abc.Awaitable[_notification_service_pb2.ReportReachabilityResponse]]:
-        """Takes note that a user can or cannot be reached any more.
+        """Records that the bot can reach a user again, or can no longer do so.
 
-        Any status but OK is logged and counted; the user sees nothing of it.
+        Any status other than OK is logged and counted. The user does not notice it.
         """
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

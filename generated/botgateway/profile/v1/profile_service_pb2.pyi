@@ -20,14 +20,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ResolveUserRequest(_message.Message):
-    """Whom to resolve."""
+    """The Telegram user to identify."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks. Its internal_user_id is empty."""
+        """The user, the chat and the idempotency key. Its internal_user_id is unset."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class ResolveUserResponse(_message.Message):
 
     INTERNAL_USER_ID_FIELD_NUMBER: _builtins.int
     internal_user_id: _builtins.str
-    """The internal user id. Empty: this Telegram user has none.
+    """The internal user id. If unset or empty, this Telegram user has none.
 
-    An empty one is no session: it is asked for again with the next update.
+    In that case no session begins: the gateway calls the rpc again for the next update.
     """
     def __init__(
         self,
@@ -69,21 +69,21 @@ Global___ResolveUserResponse: _TypeAlias = ResolveUserResponse  # noqa: Y015
 
 @_typing.final
 class StartRequest(_message.Message):
-    """A user who started the bot."""
+    """The start of the bot by a user."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     payload: _builtins.str
-    """The payload of the deep link that led here. Empty: none.
+    """The payload of the deep link that the user opened. Unset if there is none.
 
-    At most 64 characters out of A-Z, a-z, 0-9, underscore and minus where it comes
-    from a link; any text where the user typed it.
+    From a link it has at most 64 characters: A to Z, a to z, 0 to 9, underscores and hyphens. A
+    user who types the command can enter any text.
     """
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks, from where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ Global___StartRequest: _TypeAlias = StartRequest  # noqa: Y015
 
 @_typing.final
 class StartResponse(_message.Message):
-    """What the user gets in answer."""
+    """The reply to the start of the bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the user sees nothing."""
+        """The reply. If unset or empty, the user gets no message."""
 
     def __init__(
         self,
@@ -125,14 +125,14 @@ Global___StartResponse: _TypeAlias = StartResponse  # noqa: Y015
 
 @_typing.final
 class GetProfileRequest(_message.Message):
-    """A user who asks for the own profile."""
+    """A request of a user to see their own profile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTEXT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def context(self) -> _context_pb2.RequestContext:
-        """Who asks, from where, and under which idempotency key."""
+        """The user, the chat and the idempotency key."""
 
     def __init__(
         self,
@@ -149,14 +149,14 @@ Global___GetProfileRequest: _TypeAlias = GetProfileRequest  # noqa: Y015
 
 @_typing.final
 class GetProfileResponse(_message.Message):
-    """What the user gets in answer."""
+    """The profile, as a reply."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reply(self) -> _reply_pb2.Reply:
-        """The reply. Empty: the user sees nothing."""
+        """The reply. If unset or empty, the user gets no message."""
 
     def __init__(
         self,

@@ -26,10 +26,9 @@ if _version_not_supported:
 
 
 class ProfileServiceStub:
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def __init__(self, channel):
@@ -56,17 +55,16 @@ class ProfileServiceStub:
 
 
 class ProfileServiceServicer:
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def ResolveUser(self, request, context):
-        """Turns a Telegram user into the company's own user.
+        """Maps a Telegram user to the company's own user.
 
-        Asked once per session, before the first call of any other rpc. If it fails,
-        the update goes on without an internal user id.
+        The gateway calls it once per session, before any other rpc. If it fails, the gateway processes
+        the update without an internal user id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,7 +73,7 @@ class ProfileServiceServicer:
     def Start(self, request, context):
         """Welcomes a user who started the bot.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,7 +82,7 @@ class ProfileServiceServicer:
     def GetProfile(self, request, context):
         """Shows the user's own profile.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,10 +115,9 @@ def add_ProfileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProfileService:
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @staticmethod

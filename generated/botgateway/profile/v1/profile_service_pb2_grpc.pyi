@@ -27,10 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProfileServiceStub:
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @_typing.overload
@@ -38,53 +37,51 @@ class ProfileServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProfileServiceAsyncStub: ...
     ResolveUser: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ResolveUserRequest, _profile_service_pb2.ResolveUserResponse]
-    """Turns a Telegram user into the company's own user.
+    """Maps a Telegram user to the company's own user.
 
-    Asked once per session, before the first call of any other rpc. If it fails,
-    the update goes on without an internal user id.
+    The gateway calls it once per session, before any other rpc. If it fails, the gateway processes
+    the update without an internal user id.
     """
     Start: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.StartRequest, _profile_service_pb2.StartResponse]
     """Welcomes a user who started the bot.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]
     """Shows the user's own profile.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveUser: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ResolveUserRequest, _profile_service_pb2.ResolveUserResponse]  # type: ignore[assignment]
-    """Turns a Telegram user into the company's own user.
+    """Maps a Telegram user to the company's own user.
 
-    Asked once per session, before the first call of any other rpc. If it fails,
-    the update goes on without an internal user id.
+    The gateway calls it once per session, before any other rpc. If it fails, the gateway processes
+    the update without an internal user id.
     """
     Start: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.StartRequest, _profile_service_pb2.StartResponse]  # type: ignore[assignment]
     """Welcomes a user who started the bot.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]  # type: ignore[assignment]
     """Shows the user's own profile.
 
-    Any status but OK shows the user an apology.
+    After any status other than OK the gateway sends the user an apology.
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows who the users are.
+    """Identifies users and shows their profiles.
 
-    The gateway calls each rpc again with the same request_id after UNAVAILABLE and
-    after a crash.
+    The gateway calls an rpc again with the same request_id after UNAVAILABLE and after a crash.
     """
 
     @_abc_1.abstractmethod
@@ -93,10 +90,10 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.ResolveUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.ResolveUserResponse, _abc.Awaitable[_profile_service_pb2.ResolveUserResponse]]:
-        """Turns a Telegram user into the company's own user.
+        """Maps a Telegram user to the company's own user.
 
-        Asked once per session, before the first call of any other rpc. If it fails,
-        the update goes on without an internal user id.
+        The gateway calls it once per session, before any other rpc. If it fails, the gateway processes
+        the update without an internal user id.
         """
 
     @_abc_1.abstractmethod
@@ -107,7 +104,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_service_pb2.StartResponse, _abc.Awaitable[_profile_service_pb2.StartResponse]]:
         """Welcomes a user who started the bot.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
 
     @_abc_1.abstractmethod
@@ -118,7 +115,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_service_pb2.GetProfileResponse, _abc.Awaitable[_profile_service_pb2.GetProfileResponse]]:
         """Shows the user's own profile.
 
-        Any status but OK shows the user an apology.
+        After any status other than OK the gateway sends the user an apology.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

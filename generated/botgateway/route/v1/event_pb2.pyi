@@ -27,33 +27,33 @@ class _EventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Event.ValueType
     EVENT_USER_BLOCKED_BOT: _Event.ValueType  # 1
     """The user blocked the bot in the private chat.
 
-    Messages to the user fail from now on.
+    From then on, messages to the user fail.
     """
     EVENT_USER_UNBLOCKED_BOT: _Event.ValueType  # 2
-    """The user unblocked the bot, or started it again after having blocked it."""
+    """The user unblocked the bot, or started it again after blocking it."""
     EVENT_DELIVERY_FAILED: _Event.ValueType  # 3
-    """A message to the user's private chat failed for good.
+    """A message to the user's private chat failed permanently.
 
-    The user blocked the bot, was deactivated or never started it. The gateway
-    found out by sending, so no update from Telegram announced it.
+    The user blocked the bot, was deactivated or never started it. The gateway noticed this when
+    it sent the message; Telegram did not announce it by an update.
     """
 
 class Event(_Event, metaclass=_EventEnumTypeWrapper):
-    """Something that happened around a user rather than something the user said."""
+    """A change in whether the bot can reach a user."""
 
 EVENT_UNSPECIFIED: Event.ValueType  # 0
 """No event. A route cannot have this value as its trigger."""
 EVENT_USER_BLOCKED_BOT: Event.ValueType  # 1
 """The user blocked the bot in the private chat.
 
-Messages to the user fail from now on.
+From then on, messages to the user fail.
 """
 EVENT_USER_UNBLOCKED_BOT: Event.ValueType  # 2
-"""The user unblocked the bot, or started it again after having blocked it."""
+"""The user unblocked the bot, or started it again after blocking it."""
 EVENT_DELIVERY_FAILED: Event.ValueType  # 3
-"""A message to the user's private chat failed for good.
+"""A message to the user's private chat failed permanently.
 
-The user blocked the bot, was deactivated or never started it. The gateway
-found out by sending, so no update from Telegram announced it.
+The user blocked the bot, was deactivated or never started it. The gateway noticed this when
+it sent the message; Telegram did not announce it by an update.
 """
 Global___Event: _TypeAlias = Event  # noqa: Y015

@@ -22,19 +22,18 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Route(_message.Message):
-    """Puts an rpc behind a command, a button, the text of users, an event or any other update.
+    """Routes commands, presses of buttons, texts, events or other updates to an rpc.
 
-    The rpc may be server streaming. Then its responses have one string field, which is
-    the next piece of the answer's text, and a field of type botgateway.chat.v1.Reply,
-    which is set in the last response if the answer is to stay otherwise than as the
-    plain text of its pieces. Users see the text while it is being written and can stop
-    it, which cancels the call.
+    The rpc may be server streaming. Each of its responses then has one string field, the next
+    piece of the reply's text, and a field of type botgateway.chat.v1.Reply. The last response sets
+    the reply if the final message should be more than the plain text of all pieces. Users watch
+    the text grow and can stop it, which cancels the call.
 
-    A unary and a server streaming rpc of one service may have the same trigger: the
-    setting <NAME>_STREAMING=true takes the streaming one.
+    A unary and a server streaming rpc of the same service may have the same trigger. The setting
+    <NAME>_STREAMING=true selects the streaming one.
 
-    The gateway reads the routes of every service at start-up and refuses to
-    start, naming all faults at once, if one of them cannot work.
+    The gateway reads the routes of all services at start-up. If one of them cannot work, it
+    reports all problems at once and does not start.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -49,86 +48,86 @@ class Route(_message.Message):
     DISABLE_TYPING_INDICATOR_FIELD_NUMBER: _builtins.int
     SIGNED_FIELD_NUMBER: _builtins.int
     command: _builtins.str
-    """A bot command with the variables that take its arguments.
+    """A bot command, with variables for its arguments, such as "/start {payload}".
 
-    For example "/start {payload}". The name has 1 to 32 characters out of
-    a-z, 0-9 and underscore. Arguments are separated by white space; the last
-    variable takes all the rest; a missing argument leaves its field empty.
-    Each variable names a scalar field of the request.
+    The name consists of 1 to 32 characters: a to z, 0 to 9 and underscores. White space
+    separates the arguments, and the last variable takes the rest of the text. A missing
+    argument leaves its field unset. Each variable names a scalar field of the request.
     """
     callback: _builtins.str
-    """The callback data of an inline button, with variables.
+    """The callback data of an inline button, with variables, such as
+    "CONNECT:{target_user_id}".
 
-    For example "CONNECT:{target_user_id}". It starts with literal text;
-    where several templates fit, the one with the longer literal start wins.
-    A variable ends at the literal text behind it. Each variable names a
-    scalar field of the request. Telegram limits the data of a button to
-    64 bytes.
+    The data starts with literal text. If several templates match, the one with the longest
+    literal start is chosen. The value of a variable ends where the literal text behind it
+    starts. Each variable names a scalar field of the request. Telegram limits the data of a
+    button to 64 bytes.
 
-    The data is not proof of anything: a changed client can send any data, also of buttons
-    that were never shown to it. Check in the service that the user may do what the data
-    says, and see `signed`.
+    The data proves nothing: a modified client can send any data, including that of buttons
+    that it was never shown. The service has to check that the user may do what the data says.
+    See also `signed`.
 
-    The request may have a field of type botgateway.chat.v1.CallbackQuery, which has the
-    message under which the button is.
+    The request may have a field of type botgateway.chat.v1.CallbackQuery, which contains the
+    message with the button.
     """
     text: _builtins.bool
-    """True: messages that are not commands, with their text and attachment.
+    """Set to true for messages that are not commands, with their text and attachment.
 
-    Forwarded messages are never commands: "/pay 5" that somebody forwards comes here,
-    with forward_origin in it; so does what the inline mode of another bot wrote. The request has a field of type
-    botgateway.chat.v1.IncomingMessage. At most one rpc may serve text.
+    Forwarded messages are never commands: if someone forwards "/pay 5", it goes to this route,
+    with forward_origin set. The same is true of messages that another bot wrote in inline
+    mode. The request has a field of type botgateway.chat.v1.IncomingMessage. At most one rpc
+    may have this trigger.
     """
     event: _event_pb2.Event.ValueType
-    """An event. Not EVENT_UNSPECIFIED.
+    """An event. EVENT_UNSPECIFIED is not allowed.
 
-    A request field of type botgateway.route.v1.Event, where there is one, says
-    which event it was, so that one rpc can serve several.
+    The request may have a field of type botgateway.route.v1.Event, which contains the event.
+    One rpc can therefore serve several events.
     """
     session: _builtins.bool
-    """True: the rpc that turns a Telegram user into an internal user id.
+    """Set to true for the rpc that maps a Telegram user to an internal user id.
 
-    Asked once per session. The response has a string field named
-    internal_user_id and needs no reply. At most one rpc may serve sessions.
+    The gateway calls it once per session. The response has a string field named
+    internal_user_id and needs no reply. At most one rpc may have this trigger.
     """
     update_type: _builtins.str
-    """Telegram's name of a kind of update, such as "poll_answer" or "chat_boost", or of a
-    content of messages, such as "web_app_data" or "new_chat_members".
+    """Telegram's name of an update type, such as "poll_answer" or "chat_boost", or of a message
+    content, such as "web_app_data" or "new_chat_members".
 
-    Any name, also of a kind that this gateway does not know yet, but none that the
-    triggers above serve (message, callback_query).
+    Every name is allowed, including that of an update type that this gateway does not know
+    yet, except for those that the other triggers serve (message, callback_query).
 
-    Contents are those that Telegram calls service messages, payments ("successful_payment",
-    "refunded_payment"), and "game_short_name" for a pressed button of a game. Without a
-    route they are ignored, but for payments, which go to the route for text. A message
-    without any content that this gateway knows is served by the route of whatever field it
-    has. Contents of posts in channels and of business chats are not looked for: those
-    messages come as "channel_post" and "business_message".
+    Message contents are Telegram's service messages, payments ("successful_payment",
+    "refunded_payment"), and "game_short_name" for the pressed button of a game. Without a
+    route they are ignored, except for payments, which go to the route for text. A message
+    without any content that this gateway knows goes to the route that is named like one of
+    its fields. The gateway does not look for contents in channel posts and in business chats:
+    those messages arrive as "channel_post" and "business_message".
 
-    The request has at most one field each of type IncomingMessage, for kinds that
-    are messages; of the type in botgateway.chat.v1 that belongs to the kind, such as
-    InlineQuery or WebAppData; and of type RawUpdate, which takes any kind as Telegram
-    sent it.
+    The request may have one field of each of these types: IncomingMessage, for update types
+    that are messages; the type in botgateway.chat.v1 that belongs to the update type, such as
+    InlineQuery or WebAppData; and RawUpdate, which contains the update as Telegram sent it.
     """
     description: _builtins.str
     """What the command does, in a few words, for the bot's menu and for /help.
 
-    At most 256 characters, which is Telegram's limit. An empty one keeps the
-    command out of both.
+    At most 256 characters, which is Telegram's limit. If empty, neither of them lists the
+    command.
     """
     disable_typing_indicator: _builtins.bool
-    """True: the user is not shown that the bot is typing while the rpc takes long."""
+    """Whether to hide the typing indicator while the rpc takes long."""
     signed: _builtins.bool
-    """True, with the trigger `callback`: only presses of buttons that the gateway has signed.
+    """Whether to accept only presses of buttons that the gateway signed. Allowed only with the
+    trigger `callback`.
 
-    The gateway signs the buttons of replies whose data this route serves, with a key that
-    it derives from the bot's token. Data without a valid signature is answered like a
-    button that nobody knows. The signature takes 12 of the 64 bytes of a button.
+    The gateway signs the buttons of replies whose data this route serves, with a key that it
+    derives from the bot's token. It treats data without a valid signature like an unknown
+    button. The signature takes 12 of the 64 bytes of a button.
 
-    It proves that this bot put exactly this data on a button in this chat. It does not prove
-    who was meant to press it: in a group every member can press it, and can send its data
-    again at any time, also after the button is gone. Buttons under inline messages are
-    bound to no chat. After a new token old buttons are unknown.
+    The signature proves that this bot put exactly this data on a button in this chat. It does
+    not prove who was meant to press the button: every member of a group can press it, and can
+    send its data again at any time, even after the button is gone. Buttons under inline messages
+    are not bound to a chat. After a change of the token, old buttons are unknown.
     """
     def __init__(
         self,
@@ -155,8 +154,7 @@ Global___Route: _TypeAlias = Route  # noqa: Y015
 
 ROUTE_FIELD_NUMBER: _builtins.int
 route: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedCompositeFieldContainer[Global___Route]]
-"""The triggers that an rpc serves.
+"""The routes of an rpc.
 
-Repeated, so that one rpc may serve several. None: the rpc is not reachable
-from Telegram.
+An rpc may have several. Users of Telegram cannot reach an rpc without a route.
 """
