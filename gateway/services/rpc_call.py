@@ -133,7 +133,8 @@ class RpcCall(Struct, eq=False):
         context: RequestContext = getattr(request, route.context_field)
         # Copy: the context of the update must not change.
         context.CopyFrom(update.context)
-        context.internal_user_id = internal_user_id
+        if internal_user_id:
+            context.internal_user_id = internal_user_id
         if route.message_field and update.message is not None:
             getattr(request, route.message_field).CopyFrom(update.message)
         if rpc.add_file_urls:

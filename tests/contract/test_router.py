@@ -145,6 +145,8 @@ async def test_an_update_is_not_changed_by_its_call() -> None:
         "user-7",
         "",
     ]
+    is_set = [it.request.context.HasField("internal_user_id") for it in services.seen]
+    assert is_set == [True, False]
 
 
 async def test_repetitions_of_an_update_belong_to_one_trace() -> None:

@@ -119,7 +119,7 @@ def _build_raw_update(update: Update) -> RawUpdate:
     return RawUpdate(
         update_type=update.trigger_name if has_trigger_name else update.update_type,
         json=bytes(update.payload),
-        message_json=bytes(update.message_payload),
+        message_json=bytes(update.message_payload) or None,
     )
 
 

@@ -103,9 +103,9 @@ def convert_file(file: File) -> contract.File:
     return contract.File(
         file_id=file.file_id,
         file_unique_id=file.file_unique_id,
-        size_bytes=file.file_size,
-        mime_type=file.mime_type,
-        file_name=file.file_name,
+        size_bytes=file.file_size or None,
+        mime_type=file.mime_type or None,
+        file_name=file.file_name or None,
     )
 
 

@@ -64,13 +64,14 @@ def convert_message(
         message_id=message.message_id,
         text=message.text or message.caption,
         entities=[convert_entity(entity) for entity in entities],
-        media_group_id=message.media_group_id,
+        media_group_id=message.media_group_id or None,
         **attachment,
     )
     _add_references(content, message)
     if message.reply_to_message and with_reply:
         referenced = decode_referenced_message(message.reply_to_message)
-        content.reply_to_message_id = referenced.content.message_id
+        if replied_id := referenced.content.message_id:
+            content.reply_to_message_id = replied_id
         content.reply_to_message.CopyFrom(referenced)
     return content
 
@@ -99,14 +100,16 @@ def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
         return contract.ReferencedMessage(content=content)
     return contract.ReferencedMessage(
         content=content,
-        content_type=_find_content_kind(content) or find_service_content(json)[0],
+        content_type=_find_content_type(content)
+        or find_service_content(json)[0]
+        or None,
         from_user=convert_user(message.user) if message.user else None,
         sender_chat=convert_chat(message.sender_chat) if message.sender_chat else None,
         send_time=convert_timestamp(message.date),
     )
 
 
-def _find_content_kind(content: contract.IncomingMessage) -> str:
+def _find_content_type(content: contract.IncomingMessage) -> str:
     """Return Telegram's name of the content, or an empty string if it is unknown."""
     attachment = content.WhichOneof("attachment")
     if attachment == "other":
@@ -165,8 +168,8 @@ def _convert_audio(file: File) -> contract.Audio:
     return contract.Audio(
         file=convert_file(file),
         duration_seconds=file.duration,
-        performer=file.performer,
-        title=file.title,
+        performer=file.performer or None,
+        title=file.title or None,
     )
 
 
@@ -196,7 +199,9 @@ def _convert_animation(file: File) -> contract.Animation:
 
 def _convert_sticker(file: File) -> contract.Sticker:
     return contract.Sticker(
-        file=convert_file(file), emoji=file.emoji, set_name=file.set_name
+        file=convert_file(file),
+        emoji=file.emoji or None,
+        set_name=file.set_name or None,
     )
 
 
@@ -205,8 +210,8 @@ def convert_location(location: Location) -> contract.Location:
     return contract.Location(
         latitude=location.latitude,
         longitude=location.longitude,
-        horizontal_accuracy_meters=location.horizontal_accuracy,
-        live_period_seconds=location.live_period,
+        horizontal_accuracy_meters=location.horizontal_accuracy or None,
+        live_period_seconds=location.live_period or None,
     )
 
 
@@ -222,8 +227,8 @@ def _convert_contact(contact: Contact) -> contract.Contact:
     return contract.Contact(
         phone_number=contact.phone_number,
         first_name=contact.first_name,
-        last_name=contact.last_name,
-        user_id=contact.user_id,
+        last_name=contact.last_name or None,
+        user_id=contact.user_id or None,
     )
 
 

@@ -213,9 +213,11 @@ def _set_chat(context: RequestContext, chat: Chat) -> None:
 def _set_user(context: RequestContext, user: User) -> None:
     """Set the user who acted."""
     context.telegram_user_id = user.id
-    context.language_code = user.language_code
-    context.username = user.username
     context.first_name = user.first_name
+    if user.language_code:
+        context.language_code = user.language_code
+    if user.username:
+        context.username = user.username
     if user.last_name:
         context.last_name = user.last_name
     if user.is_premium:

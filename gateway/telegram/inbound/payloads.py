@@ -228,7 +228,7 @@ def _convert_inline_query(query: _InlineQuery) -> update_pb2.InlineQuery:
         inline_query_id=query.id,
         query=query.query,
         offset=query.offset,
-        chat_type=query.chat_type,
+        chat_type=query.chat_type or None,
         location=None if location is None else convert_location(location),
     )
 
@@ -239,19 +239,19 @@ def _convert_chosen_inline_result(
     return update_pb2.ChosenInlineResult(
         result_id=result.result_id,
         query=result.query,
-        inline_message_id=result.inline_message_id,
+        inline_message_id=result.inline_message_id or None,
     )
 
 
 def _convert_callback_query(query: _CallbackQuery) -> update_pb2.CallbackQuery:
     return update_pb2.CallbackQuery(
         callback_query_id=query.id,
-        data=query.data,
+        data=query.data or None,
         message=decode_referenced_message(query.message).content
         if query.message
         else None,
-        inline_message_id=query.inline_message_id,
-        game_short_name=query.game_short_name,
+        inline_message_id=query.inline_message_id or None,
+        game_short_name=query.game_short_name or None,
         chat_instance=query.chat_instance,
     )
 
@@ -277,9 +277,9 @@ def _convert_users_shared(shared: _UsersShared) -> update_pb2.UsersShared:
         users=[
             update_pb2.SharedUser(
                 telegram_user_id=user.user_id,
-                first_name=user.first_name,
-                last_name=user.last_name,
-                username=user.username,
+                first_name=user.first_name or None,
+                last_name=user.last_name or None,
+                username=user.username or None,
             )
             for user in shared.users
         ],
@@ -290,8 +290,8 @@ def _convert_chat_shared(shared: _ChatShared) -> update_pb2.ChatShared:
     return update_pb2.ChatShared(
         request_id=shared.request_id,
         chat_id=shared.chat_id,
-        title=shared.title,
-        username=shared.username,
+        title=shared.title or None,
+        username=shared.username or None,
     )
 
 
@@ -319,7 +319,7 @@ def _convert_migration(chat_id: int) -> update_pb2.ChatMigration:
 def _convert_write_access(access: _WriteAccessAllowed) -> update_pb2.WriteAccessAllowed:
     return update_pb2.WriteAccessAllowed(
         from_request=access.from_request,
-        web_app_name=access.web_app_name,
+        web_app_name=access.web_app_name or None,
         from_attachment_menu=access.from_attachment_menu,
     )
 
@@ -328,7 +328,7 @@ def _convert_forum_topic(topic: _ForumTopicCreated) -> update_pb2.ForumTopicCrea
     return update_pb2.ForumTopicCreated(
         name=topic.name,
         icon_color=topic.icon_color,
-        icon_custom_emoji_id=topic.icon_custom_emoji_id,
+        icon_custom_emoji_id=topic.icon_custom_emoji_id or None,
     )
 
 
@@ -355,7 +355,7 @@ def _convert_pre_checkout_query(
         currency=query.currency,
         total_amount=query.total_amount,
         invoice_payload=query.invoice_payload,
-        shipping_option_id=query.shipping_option_id,
+        shipping_option_id=query.shipping_option_id or None,
         order_info=None if order is None else convert_order_info(order),
     )
 
@@ -371,10 +371,10 @@ def _convert_shipping_query(query: _ShippingQuery) -> update_pb2.ShippingQuery:
 def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.ChatJoinRequest:
     link = request.invite_link
     return update_pb2.ChatJoinRequest(
-        bio=request.bio,
+        bio=request.bio or None,
         user_chat_id=request.user_chat_id,
-        invite_link_name=link.name if link else "",
-        invite_link=link.invite_link if link else "",
+        invite_link_name=(link.name or None) if link else None,
+        invite_link=link.invite_link if link else None,
     )
 
 

@@ -49,8 +49,8 @@ def convert_payment(payment: Payment) -> contract.Payment:
         total_amount=payment.total_amount,
         invoice_payload=payment.invoice_payload,
         telegram_payment_charge_id=payment.telegram_payment_charge_id,
-        provider_payment_charge_id=payment.provider_payment_charge_id,
-        shipping_option_id=payment.shipping_option_id,
+        provider_payment_charge_id=payment.provider_payment_charge_id or None,
+        shipping_option_id=payment.shipping_option_id or None,
         order_info=None if order is None else convert_order_info(order),
     )
 
@@ -59,9 +59,9 @@ def convert_order_info(order: OrderInfo) -> contract.OrderInfo:
     """Convert the information about an order."""
     address = order.shipping_address
     return contract.OrderInfo(
-        name=order.name,
-        phone_number=order.phone_number,
-        email=order.email,
+        name=order.name or None,
+        phone_number=order.phone_number or None,
+        email=order.email or None,
         shipping_address=None if address is None else convert_shipping_address(address),
     )
 

@@ -30,8 +30,8 @@ def convert_chat(chat: Chat) -> contract.Chat:
     return contract.Chat(
         id=chat.id,
         type=convert_chat_type(chat),
-        title=chat.title,
-        username=chat.username,
+        title=chat.title or None,
+        username=chat.username or None,
         is_forum=chat.is_forum,
         is_direct_messages=chat.is_direct_messages,
     )
@@ -43,8 +43,8 @@ def convert_user(user: User) -> contract.User:
         id=user.id,
         is_bot=user.is_bot,
         first_name=user.first_name,
-        last_name=user.last_name,
-        username=user.username,
-        language_code=user.language_code,
+        last_name=user.last_name or None,
+        username=user.username or None,
+        language_code=user.language_code or None,
         is_premium=user.is_premium,
     )

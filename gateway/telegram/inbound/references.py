@@ -73,13 +73,13 @@ def decode_message_origin(json: Raw) -> contract.MessageOrigin:
         return contract.MessageOrigin()
     chat = origin.sender_chat or origin.chat
     return contract.MessageOrigin(
-        type=origin.type,
+        type=origin.type or None,
         send_time=convert_timestamp(origin.date),
         sender_user=convert_user(origin.sender_user) if origin.sender_user else None,
-        sender_user_name=origin.sender_user_name,
+        sender_user_name=origin.sender_user_name or None,
         sender_chat=convert_chat(chat) if chat else None,
-        message_id=origin.message_id,
-        author_signature=origin.author_signature,
+        message_id=origin.message_id or None,
+        author_signature=origin.author_signature or None,
     )
 
 
@@ -105,9 +105,9 @@ def decode_external_reply(json: Raw) -> contract.ExternalReply | None:
     return contract.ExternalReply(
         origin=decode_message_origin(reply.origin),
         chat=convert_chat(reply.chat) if reply.chat else None,
-        message_id=reply.message_id,
+        message_id=reply.message_id or None,
         attachment_type=next(
-            (name for name in _ATTACHMENT_FIELDS if name in fields), ""
+            (name for name in _ATTACHMENT_FIELDS if name in fields), None
         ),
     )
 
@@ -124,10 +124,10 @@ def convert_entity(entity: Entity) -> contract.MessageEntity:
         type=entity.type,
         offset=entity.offset,
         length=entity.length,
-        url=entity.url,
-        user_id=entity.user.id if entity.user else 0,
-        language=entity.language,
-        custom_emoji_id=entity.custom_emoji_id,
+        url=entity.url or None,
+        user_id=entity.user.id if entity.user else None,
+        language=entity.language or None,
+        custom_emoji_id=entity.custom_emoji_id or None,
     )
 
 

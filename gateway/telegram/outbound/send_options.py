@@ -37,7 +37,7 @@ def build_send_options(
         parameters["disable_notification"] = True
     if message.protect_content:
         parameters["protect_content"] = True
-    if message.reply_to_message_id:
+    if message.HasField("reply_to_message_id"):
         if message.reply_to_message_id in _VALID_MESSAGE_IDS:
             parameters["reply_parameters"] = {
                 "message_id": message.reply_to_message_id,

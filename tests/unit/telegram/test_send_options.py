@@ -75,7 +75,7 @@ def test_every_message_says_itself_what_it_answers() -> None:
     assert calls[1] == ("sendMessage", {"chat_id": CHAT, "text": "b"})
 
 
-@pytest.mark.parametrize("number", [-1, 2**31])
+@pytest.mark.parametrize("number", [-1, 0, 2**31])
 def test_a_number_that_no_message_has_is_left_out(number: int) -> None:
     """The message arrives."""
     message = OutgoingMessage(text="a", reply_to_message_id=number)

@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -83,16 +83,27 @@ class User(_message.Message):
         id: _builtins.int = ...,
         is_bot: _builtins.bool = ...,
         first_name: _builtins.str = ...,
-        last_name: _builtins.str = ...,
-        username: _builtins.str = ...,
-        language_code: _builtins.str = ...,
+        last_name: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
+        language_code: _builtins.str | None = ...,
         is_premium: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_language_code", b"_language_code", "_last_name", b"_last_name", "_username", b"_username", "language_code", b"language_code", "last_name", b"last_name", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_name", b"first_name", "id", b"id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_language_code", b"_language_code", "_last_name", b"_last_name", "_username", b"_username", "first_name", b"first_name", "id", b"id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__language_code: _TypeAlias = _typing.Literal["language_code"]  # noqa: Y015
+    _WhichOneofArgType__language_code: _TypeAlias = _typing.Literal["_language_code", b"_language_code"]  # noqa: Y015
+    _WhichOneofReturnType__last_name: _TypeAlias = _typing.Literal["last_name"]  # noqa: Y015
+    _WhichOneofArgType__last_name: _TypeAlias = _typing.Literal["_last_name", b"_last_name"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language_code) -> _WhichOneofReturnType__language_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_name) -> _WhichOneofReturnType__last_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___User: _TypeAlias = User  # noqa: Y015
 
@@ -125,16 +136,23 @@ class Chat(_message.Message):
         *,
         id: _builtins.int = ...,
         type: Global___ChatType.ValueType = ...,
-        title: _builtins.str = ...,
-        username: _builtins.str = ...,
+        title: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
         is_forum: _builtins.bool = ...,
         is_direct_messages: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_username", b"_username", "title", b"title", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "is_direct_messages", b"is_direct_messages", "is_forum", b"is_forum", "title", b"title", "type", b"type", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_username", b"_username", "id", b"id", "is_direct_messages", b"is_direct_messages", "is_forum", b"is_forum", "title", b"title", "type", b"type", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___Chat: _TypeAlias = Chat  # noqa: Y015
 
@@ -264,31 +282,78 @@ class RequestContext(_message.Message):
         *,
         request_id: _builtins.str = ...,
         update_id: _builtins.int = ...,
-        telegram_user_id: _builtins.int = ...,
-        internal_user_id: _builtins.str = ...,
-        chat_id: _builtins.int = ...,
+        telegram_user_id: _builtins.int | None = ...,
+        internal_user_id: _builtins.str | None = ...,
+        chat_id: _builtins.int | None = ...,
         chat_type: Global___ChatType.ValueType = ...,
-        message_thread_id: _builtins.int = ...,
-        language_code: _builtins.str = ...,
-        username: _builtins.str = ...,
+        message_thread_id: _builtins.int | None = ...,
+        language_code: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
         first_name: _builtins.str = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
-        business_connection_id: _builtins.str = ...,
-        direct_messages_topic_id: _builtins.int = ...,
-        message_id: _builtins.int = ...,
-        last_name: _builtins.str = ...,
+        business_connection_id: _builtins.str | None = ...,
+        direct_messages_topic_id: _builtins.int | None = ...,
+        message_id: _builtins.int | None = ...,
+        last_name: _builtins.str | None = ...,
         is_premium: _builtins.bool = ...,
         is_bot: _builtins.bool = ...,
-        chat_title: _builtins.str = ...,
-        chat_username: _builtins.str = ...,
+        chat_title: _builtins.str | None = ...,
+        chat_username: _builtins.str | None = ...,
         chat_is_forum: _builtins.bool = ...,
         chat_is_direct_messages: _builtins.bool = ...,
         sender_chat: Global___Chat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__business_connection_id: _TypeAlias = _typing.Literal["business_connection_id"]  # noqa: Y015
+    _WhichOneofArgType__business_connection_id: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id"]  # noqa: Y015
+    _WhichOneofReturnType__chat_id: _TypeAlias = _typing.Literal["chat_id"]  # noqa: Y015
+    _WhichOneofArgType__chat_id: _TypeAlias = _typing.Literal["_chat_id", b"_chat_id"]  # noqa: Y015
+    _WhichOneofReturnType__chat_title: _TypeAlias = _typing.Literal["chat_title"]  # noqa: Y015
+    _WhichOneofArgType__chat_title: _TypeAlias = _typing.Literal["_chat_title", b"_chat_title"]  # noqa: Y015
+    _WhichOneofReturnType__chat_username: _TypeAlias = _typing.Literal["chat_username"]  # noqa: Y015
+    _WhichOneofArgType__chat_username: _TypeAlias = _typing.Literal["_chat_username", b"_chat_username"]  # noqa: Y015
+    _WhichOneofReturnType__direct_messages_topic_id: _TypeAlias = _typing.Literal["direct_messages_topic_id"]  # noqa: Y015
+    _WhichOneofArgType__direct_messages_topic_id: _TypeAlias = _typing.Literal["_direct_messages_topic_id", b"_direct_messages_topic_id"]  # noqa: Y015
+    _WhichOneofReturnType__internal_user_id: _TypeAlias = _typing.Literal["internal_user_id"]  # noqa: Y015
+    _WhichOneofArgType__internal_user_id: _TypeAlias = _typing.Literal["_internal_user_id", b"_internal_user_id"]  # noqa: Y015
+    _WhichOneofReturnType__language_code: _TypeAlias = _typing.Literal["language_code"]  # noqa: Y015
+    _WhichOneofArgType__language_code: _TypeAlias = _typing.Literal["_language_code", b"_language_code"]  # noqa: Y015
+    _WhichOneofReturnType__last_name: _TypeAlias = _typing.Literal["last_name"]  # noqa: Y015
+    _WhichOneofArgType__last_name: _TypeAlias = _typing.Literal["_last_name", b"_last_name"]  # noqa: Y015
+    _WhichOneofReturnType__message_id: _TypeAlias = _typing.Literal["message_id"]  # noqa: Y015
+    _WhichOneofArgType__message_id: _TypeAlias = _typing.Literal["_message_id", b"_message_id"]  # noqa: Y015
+    _WhichOneofReturnType__message_thread_id: _TypeAlias = _typing.Literal["message_thread_id"]  # noqa: Y015
+    _WhichOneofArgType__message_thread_id: _TypeAlias = _typing.Literal["_message_thread_id", b"_message_thread_id"]  # noqa: Y015
+    _WhichOneofReturnType__telegram_user_id: _TypeAlias = _typing.Literal["telegram_user_id"]  # noqa: Y015
+    _WhichOneofArgType__telegram_user_id: _TypeAlias = _typing.Literal["_telegram_user_id", b"_telegram_user_id"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__business_connection_id) -> _WhichOneofReturnType__business_connection_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_id) -> _WhichOneofReturnType__chat_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_title) -> _WhichOneofReturnType__chat_title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_username) -> _WhichOneofReturnType__chat_username | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__direct_messages_topic_id) -> _WhichOneofReturnType__direct_messages_topic_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__internal_user_id) -> _WhichOneofReturnType__internal_user_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language_code) -> _WhichOneofReturnType__language_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_name) -> _WhichOneofReturnType__last_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_id) -> _WhichOneofReturnType__message_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_thread_id) -> _WhichOneofReturnType__message_thread_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__telegram_user_id) -> _WhichOneofReturnType__telegram_user_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___RequestContext: _TypeAlias = RequestContext  # noqa: Y015

@@ -254,23 +254,36 @@ class IncomingMessage(_message.Message):
         successful_payment: Global___Payment | None = ...,
         refunded_payment: Global___Payment | None = ...,
         rich_message: Global___RichMessage | None = ...,
-        reply_to_message_id: _builtins.int = ...,
-        media_group_id: _builtins.str = ...,
+        reply_to_message_id: _builtins.int | None = ...,
+        media_group_id: _builtins.str | None = ...,
         edit_time: _timestamp_pb2.Timestamp | None = ...,
         forward_origin: Global___MessageOrigin | None = ...,
         reply_to_message: Global___ReferencedMessage | None = ...,
         quote: Global___TextQuote | None = ...,
         external_reply: Global___ExternalReply | None = ...,
         via_bot: _context_pb2.User | None = ...,
-        ephemeral_message_id: _builtins.int = ...,
+        ephemeral_message_id: _builtins.int | None = ...,
         receiver_user: _context_pb2.User | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_message_id", b"_ephemeral_message_id", "_media_group_id", b"_media_group_id", "_reply_to_message_id", b"_reply_to_message_id", "animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "ephemeral_message_id", b"ephemeral_message_id", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "reply_to_message_id", b"reply_to_message_id", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "entities", b"entities", "ephemeral_message_id", b"ephemeral_message_id", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "reply_to_message_id", b"reply_to_message_id", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "text", b"text", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_message_id", b"_ephemeral_message_id", "_media_group_id", b"_media_group_id", "_reply_to_message_id", b"_reply_to_message_id", "animation", b"animation", "attachment", b"attachment", "audio", b"audio", "checklist", b"checklist", "contact", b"contact", "dice", b"dice", "document", b"document", "edit_time", b"edit_time", "entities", b"entities", "ephemeral_message_id", b"ephemeral_message_id", "external_reply", b"external_reply", "forward_origin", b"forward_origin", "game", b"game", "invoice", b"invoice", "live_photo", b"live_photo", "location", b"location", "media_group_id", b"media_group_id", "message_id", b"message_id", "other", b"other", "paid_media", b"paid_media", "photo", b"photo", "poll", b"poll", "quote", b"quote", "receiver_user", b"receiver_user", "refunded_payment", b"refunded_payment", "reply_to_message", b"reply_to_message", "reply_to_message_id", b"reply_to_message_id", "rich_message", b"rich_message", "sticker", b"sticker", "story", b"story", "successful_payment", b"successful_payment", "text", b"text", "venue", b"venue", "via_bot", b"via_bot", "video", b"video", "video_note", b"video_note", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ephemeral_message_id: _TypeAlias = _typing.Literal["ephemeral_message_id"]  # noqa: Y015
+    _WhichOneofArgType__ephemeral_message_id: _TypeAlias = _typing.Literal["_ephemeral_message_id", b"_ephemeral_message_id"]  # noqa: Y015
+    _WhichOneofReturnType__media_group_id: _TypeAlias = _typing.Literal["media_group_id"]  # noqa: Y015
+    _WhichOneofArgType__media_group_id: _TypeAlias = _typing.Literal["_media_group_id", b"_media_group_id"]  # noqa: Y015
+    _WhichOneofReturnType__reply_to_message_id: _TypeAlias = _typing.Literal["reply_to_message_id"]  # noqa: Y015
+    _WhichOneofArgType__reply_to_message_id: _TypeAlias = _typing.Literal["_reply_to_message_id", b"_reply_to_message_id"]  # noqa: Y015
     _WhichOneofReturnType_attachment: _TypeAlias = _typing.Literal["photo", "document", "voice", "audio", "video", "video_note", "animation", "sticker", "location", "venue", "contact", "dice", "other", "poll", "story", "checklist", "game", "invoice", "paid_media", "live_photo", "successful_payment", "refunded_payment", "rich_message"]  # noqa: Y015
     _WhichOneofArgType_attachment: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ephemeral_message_id) -> _WhichOneofReturnType__ephemeral_message_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__media_group_id) -> _WhichOneofReturnType__media_group_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reply_to_message_id) -> _WhichOneofReturnType__reply_to_message_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_attachment) -> _WhichOneofReturnType_attachment | None: ...
 
 Global___IncomingMessage: _TypeAlias = IncomingMessage  # noqa: Y015
@@ -318,19 +331,34 @@ class MessageOrigin(_message.Message):
     def __init__(
         self,
         *,
-        type: _builtins.str = ...,
+        type: _builtins.str | None = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
         sender_user: _context_pb2.User | None = ...,
-        sender_user_name: _builtins.str = ...,
+        sender_user_name: _builtins.str | None = ...,
         sender_chat: _context_pb2.Chat | None = ...,
-        message_id: _builtins.int = ...,
-        author_signature: _builtins.str = ...,
+        message_id: _builtins.int | None = ...,
+        author_signature: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_author_signature", b"_author_signature", "_message_id", b"_message_id", "_sender_user_name", b"_sender_user_name", "_type", b"_type", "author_signature", b"author_signature", "message_id", b"message_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user", "sender_user_name", b"sender_user_name", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_signature", b"author_signature", "message_id", b"message_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user", "sender_user_name", b"sender_user_name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_author_signature", b"_author_signature", "_message_id", b"_message_id", "_sender_user_name", b"_sender_user_name", "_type", b"_type", "author_signature", b"author_signature", "message_id", b"message_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "sender_user", b"sender_user", "sender_user_name", b"sender_user_name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__author_signature: _TypeAlias = _typing.Literal["author_signature"]  # noqa: Y015
+    _WhichOneofArgType__author_signature: _TypeAlias = _typing.Literal["_author_signature", b"_author_signature"]  # noqa: Y015
+    _WhichOneofReturnType__message_id: _TypeAlias = _typing.Literal["message_id"]  # noqa: Y015
+    _WhichOneofArgType__message_id: _TypeAlias = _typing.Literal["_message_id", b"_message_id"]  # noqa: Y015
+    _WhichOneofReturnType__sender_user_name: _TypeAlias = _typing.Literal["sender_user_name"]  # noqa: Y015
+    _WhichOneofArgType__sender_user_name: _TypeAlias = _typing.Literal["_sender_user_name", b"_sender_user_name"]  # noqa: Y015
+    _WhichOneofReturnType__type: _TypeAlias = _typing.Literal["type"]  # noqa: Y015
+    _WhichOneofArgType__type: _TypeAlias = _typing.Literal["_type", b"_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__author_signature) -> _WhichOneofReturnType__author_signature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_id) -> _WhichOneofReturnType__message_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sender_user_name) -> _WhichOneofReturnType__sender_user_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__type) -> _WhichOneofReturnType__type | None: ...
 
 Global___MessageOrigin: _TypeAlias = MessageOrigin  # noqa: Y015
 
@@ -373,16 +401,18 @@ class ReferencedMessage(_message.Message):
         self,
         *,
         content: Global___IncomingMessage | None = ...,
-        content_type: _builtins.str = ...,
+        content_type: _builtins.str | None = ...,
         from_user: _context_pb2.User | None = ...,
         sender_chat: _context_pb2.Chat | None = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content_type", b"_content_type", "content", b"content", "content_type", b"content_type", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_type", b"content_type", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content_type", b"_content_type", "content", b"content", "content_type", b"content_type", "from_user", b"from_user", "send_time", b"send_time", "sender_chat", b"sender_chat"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__content_type: _TypeAlias = _typing.Literal["content_type"]  # noqa: Y015
+    _WhichOneofArgType__content_type: _TypeAlias = _typing.Literal["_content_type", b"_content_type"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_type) -> _WhichOneofReturnType__content_type | None: ...
 
 Global___ReferencedMessage: _TypeAlias = ReferencedMessage  # noqa: Y015
 
@@ -449,14 +479,21 @@ class ExternalReply(_message.Message):
         *,
         origin: Global___MessageOrigin | None = ...,
         chat: _context_pb2.Chat | None = ...,
-        message_id: _builtins.int = ...,
-        attachment_type: _builtins.str = ...,
+        message_id: _builtins.int | None = ...,
+        attachment_type: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "origin", b"origin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attachment_type", b"_attachment_type", "_message_id", b"_message_id", "attachment_type", b"attachment_type", "chat", b"chat", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment_type", b"attachment_type", "chat", b"chat", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attachment_type", b"_attachment_type", "_message_id", b"_message_id", "attachment_type", b"attachment_type", "chat", b"chat", "message_id", b"message_id", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__attachment_type: _TypeAlias = _typing.Literal["attachment_type"]  # noqa: Y015
+    _WhichOneofArgType__attachment_type: _TypeAlias = _typing.Literal["_attachment_type", b"_attachment_type"]  # noqa: Y015
+    _WhichOneofReturnType__message_id: _TypeAlias = _typing.Literal["message_id"]  # noqa: Y015
+    _WhichOneofArgType__message_id: _TypeAlias = _typing.Literal["_message_id", b"_message_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attachment_type) -> _WhichOneofReturnType__attachment_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_id) -> _WhichOneofReturnType__message_id | None: ...
 
 Global___ExternalReply: _TypeAlias = ExternalReply  # noqa: Y015
 
@@ -519,16 +556,31 @@ class MessageEntity(_message.Message):
         type: _builtins.str = ...,
         offset: _builtins.int = ...,
         length: _builtins.int = ...,
-        url: _builtins.str = ...,
-        user_id: _builtins.int = ...,
-        language: _builtins.str = ...,
-        custom_emoji_id: _builtins.str = ...,
+        url: _builtins.str | None = ...,
+        user_id: _builtins.int | None = ...,
+        language: _builtins.str | None = ...,
+        custom_emoji_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_custom_emoji_id", b"_custom_emoji_id", "_language", b"_language", "_url", b"_url", "_user_id", b"_user_id", "custom_emoji_id", b"custom_emoji_id", "language", b"language", "url", b"url", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_emoji_id", b"custom_emoji_id", "language", b"language", "length", b"length", "offset", b"offset", "type", b"type", "url", b"url", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_custom_emoji_id", b"_custom_emoji_id", "_language", b"_language", "_url", b"_url", "_user_id", b"_user_id", "custom_emoji_id", b"custom_emoji_id", "language", b"language", "length", b"length", "offset", b"offset", "type", b"type", "url", b"url", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__custom_emoji_id: _TypeAlias = _typing.Literal["custom_emoji_id"]  # noqa: Y015
+    _WhichOneofArgType__custom_emoji_id: _TypeAlias = _typing.Literal["_custom_emoji_id", b"_custom_emoji_id"]  # noqa: Y015
+    _WhichOneofReturnType__language: _TypeAlias = _typing.Literal["language"]  # noqa: Y015
+    _WhichOneofArgType__language: _TypeAlias = _typing.Literal["_language", b"_language"]  # noqa: Y015
+    _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
+    _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
+    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__custom_emoji_id) -> _WhichOneofReturnType__custom_emoji_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language) -> _WhichOneofReturnType__language | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
 
 Global___MessageEntity: _TypeAlias = MessageEntity  # noqa: Y015
 
@@ -567,16 +619,31 @@ class File(_message.Message):
         *,
         file_id: _builtins.str = ...,
         file_unique_id: _builtins.str = ...,
-        size_bytes: _builtins.int = ...,
-        mime_type: _builtins.str = ...,
-        file_name: _builtins.str = ...,
-        url: _builtins.str = ...,
+        size_bytes: _builtins.int | None = ...,
+        mime_type: _builtins.str | None = ...,
+        file_name: _builtins.str | None = ...,
+        url: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_file_name", b"_file_name", "_mime_type", b"_mime_type", "_size_bytes", b"_size_bytes", "_url", b"_url", "file_name", b"file_name", "mime_type", b"mime_type", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "file_name", b"file_name", "file_unique_id", b"file_unique_id", "mime_type", b"mime_type", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_file_name", b"_file_name", "_mime_type", b"_mime_type", "_size_bytes", b"_size_bytes", "_url", b"_url", "file_id", b"file_id", "file_name", b"file_name", "file_unique_id", b"file_unique_id", "mime_type", b"mime_type", "size_bytes", b"size_bytes", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__file_name: _TypeAlias = _typing.Literal["file_name"]  # noqa: Y015
+    _WhichOneofArgType__file_name: _TypeAlias = _typing.Literal["_file_name", b"_file_name"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__url: _TypeAlias = _typing.Literal["url"]  # noqa: Y015
+    _WhichOneofArgType__url: _TypeAlias = _typing.Literal["_url", b"_url"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_name) -> _WhichOneofReturnType__file_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__url) -> _WhichOneofReturnType__url | None: ...
 
 Global___File: _TypeAlias = File  # noqa: Y015
 
@@ -689,14 +756,21 @@ class Audio(_message.Message):
         *,
         file: Global___File | None = ...,
         duration_seconds: _builtins.int = ...,
-        performer: _builtins.str = ...,
-        title: _builtins.str = ...,
+        performer: _builtins.str | None = ...,
+        title: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_performer", b"_performer", "_title", b"_title", "file", b"file", "performer", b"performer", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_seconds", b"duration_seconds", "file", b"file", "performer", b"performer", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_performer", b"_performer", "_title", b"_title", "duration_seconds", b"duration_seconds", "file", b"file", "performer", b"performer", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__performer: _TypeAlias = _typing.Literal["performer"]  # noqa: Y015
+    _WhichOneofArgType__performer: _TypeAlias = _typing.Literal["_performer", b"_performer"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__performer) -> _WhichOneofReturnType__performer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
 
 Global___Audio: _TypeAlias = Audio  # noqa: Y015
 
@@ -825,14 +899,21 @@ class Sticker(_message.Message):
         self,
         *,
         file: Global___File | None = ...,
-        emoji: _builtins.str = ...,
-        set_name: _builtins.str = ...,
+        emoji: _builtins.str | None = ...,
+        set_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_emoji", b"_emoji", "_set_name", b"_set_name", "emoji", b"emoji", "file", b"file", "set_name", b"set_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["emoji", b"emoji", "file", b"file", "set_name", b"set_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_emoji", b"_emoji", "_set_name", b"_set_name", "emoji", b"emoji", "file", b"file", "set_name", b"set_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__emoji: _TypeAlias = _typing.Literal["emoji"]  # noqa: Y015
+    _WhichOneofArgType__emoji: _TypeAlias = _typing.Literal["_emoji", b"_emoji"]  # noqa: Y015
+    _WhichOneofReturnType__set_name: _TypeAlias = _typing.Literal["set_name"]  # noqa: Y015
+    _WhichOneofArgType__set_name: _TypeAlias = _typing.Literal["_set_name", b"_set_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__emoji) -> _WhichOneofReturnType__emoji | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__set_name) -> _WhichOneofReturnType__set_name | None: ...
 
 Global___Sticker: _TypeAlias = Sticker  # noqa: Y015
 
@@ -859,14 +940,21 @@ class Location(_message.Message):
         *,
         latitude: _builtins.float = ...,
         longitude: _builtins.float = ...,
-        horizontal_accuracy_meters: _builtins.float = ...,
-        live_period_seconds: _builtins.int = ...,
+        horizontal_accuracy_meters: _builtins.float | None = ...,
+        live_period_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizontal_accuracy_meters", b"_horizontal_accuracy_meters", "_live_period_seconds", b"_live_period_seconds", "horizontal_accuracy_meters", b"horizontal_accuracy_meters", "live_period_seconds", b"live_period_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizontal_accuracy_meters", b"horizontal_accuracy_meters", "latitude", b"latitude", "live_period_seconds", b"live_period_seconds", "longitude", b"longitude"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizontal_accuracy_meters", b"_horizontal_accuracy_meters", "_live_period_seconds", b"_live_period_seconds", "horizontal_accuracy_meters", b"horizontal_accuracy_meters", "latitude", b"latitude", "live_period_seconds", b"live_period_seconds", "longitude", b"longitude"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__horizontal_accuracy_meters: _TypeAlias = _typing.Literal["horizontal_accuracy_meters"]  # noqa: Y015
+    _WhichOneofArgType__horizontal_accuracy_meters: _TypeAlias = _typing.Literal["_horizontal_accuracy_meters", b"_horizontal_accuracy_meters"]  # noqa: Y015
+    _WhichOneofReturnType__live_period_seconds: _TypeAlias = _typing.Literal["live_period_seconds"]  # noqa: Y015
+    _WhichOneofArgType__live_period_seconds: _TypeAlias = _typing.Literal["_live_period_seconds", b"_live_period_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__horizontal_accuracy_meters) -> _WhichOneofReturnType__horizontal_accuracy_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__live_period_seconds) -> _WhichOneofReturnType__live_period_seconds | None: ...
 
 Global___Location: _TypeAlias = Location  # noqa: Y015
 
@@ -925,14 +1013,21 @@ class Contact(_message.Message):
         *,
         phone_number: _builtins.str = ...,
         first_name: _builtins.str = ...,
-        last_name: _builtins.str = ...,
-        user_id: _builtins.int = ...,
+        last_name: _builtins.str | None = ...,
+        user_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_name", b"_last_name", "_user_id", b"_user_id", "last_name", b"last_name", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_name", b"first_name", "last_name", b"last_name", "phone_number", b"phone_number", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_name", b"_last_name", "_user_id", b"_user_id", "first_name", b"first_name", "last_name", b"last_name", "phone_number", b"phone_number", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__last_name: _TypeAlias = _typing.Literal["last_name"]  # noqa: Y015
+    _WhichOneofArgType__last_name: _TypeAlias = _typing.Literal["_last_name", b"_last_name"]  # noqa: Y015
+    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
+    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_name) -> _WhichOneofReturnType__last_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
 
 Global___Contact: _TypeAlias = Contact  # noqa: Y015
 
@@ -1304,15 +1399,22 @@ class Payment(_message.Message):
         total_amount: _builtins.int = ...,
         invoice_payload: _builtins.str = ...,
         telegram_payment_charge_id: _builtins.str = ...,
-        provider_payment_charge_id: _builtins.str = ...,
-        shipping_option_id: _builtins.str = ...,
+        provider_payment_charge_id: _builtins.str | None = ...,
+        shipping_option_id: _builtins.str | None = ...,
         order_info: Global___OrderInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order_info", b"order_info"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider_payment_charge_id", b"_provider_payment_charge_id", "_shipping_option_id", b"_shipping_option_id", "order_info", b"order_info", "provider_payment_charge_id", b"provider_payment_charge_id", "shipping_option_id", b"shipping_option_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "invoice_payload", b"invoice_payload", "order_info", b"order_info", "provider_payment_charge_id", b"provider_payment_charge_id", "shipping_option_id", b"shipping_option_id", "telegram_payment_charge_id", b"telegram_payment_charge_id", "total_amount", b"total_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider_payment_charge_id", b"_provider_payment_charge_id", "_shipping_option_id", b"_shipping_option_id", "currency", b"currency", "invoice_payload", b"invoice_payload", "order_info", b"order_info", "provider_payment_charge_id", b"provider_payment_charge_id", "shipping_option_id", b"shipping_option_id", "telegram_payment_charge_id", b"telegram_payment_charge_id", "total_amount", b"total_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__provider_payment_charge_id: _TypeAlias = _typing.Literal["provider_payment_charge_id"]  # noqa: Y015
+    _WhichOneofArgType__provider_payment_charge_id: _TypeAlias = _typing.Literal["_provider_payment_charge_id", b"_provider_payment_charge_id"]  # noqa: Y015
+    _WhichOneofReturnType__shipping_option_id: _TypeAlias = _typing.Literal["shipping_option_id"]  # noqa: Y015
+    _WhichOneofArgType__shipping_option_id: _TypeAlias = _typing.Literal["_shipping_option_id", b"_shipping_option_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_payment_charge_id) -> _WhichOneofReturnType__provider_payment_charge_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shipping_option_id) -> _WhichOneofReturnType__shipping_option_id | None: ...
 
 Global___Payment: _TypeAlias = Payment  # noqa: Y015
 
@@ -1341,16 +1443,27 @@ class OrderInfo(_message.Message):
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        phone_number: _builtins.str = ...,
-        email: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        phone_number: _builtins.str | None = ...,
+        email: _builtins.str | None = ...,
         shipping_address: Global___ShippingAddress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["shipping_address", b"shipping_address"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_phone_number", b"_phone_number", "email", b"email", "name", b"name", "phone_number", b"phone_number", "shipping_address", b"shipping_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name", "phone_number", b"phone_number", "shipping_address", b"shipping_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_phone_number", b"_phone_number", "email", b"email", "name", b"name", "phone_number", b"phone_number", "shipping_address", b"shipping_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
+    _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__phone_number: _TypeAlias = _typing.Literal["phone_number"]  # noqa: Y015
+    _WhichOneofArgType__phone_number: _TypeAlias = _typing.Literal["_phone_number", b"_phone_number"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__email) -> _WhichOneofReturnType__email | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__phone_number) -> _WhichOneofReturnType__phone_number | None: ...
 
 Global___OrderInfo: _TypeAlias = OrderInfo  # noqa: Y015
 

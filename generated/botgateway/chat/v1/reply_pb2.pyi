@@ -328,17 +328,22 @@ class OutgoingMessage(_message.Message):
         edit: _builtins.bool = ...,
         media: _abc.Iterable[Global___Media] | None = ...,
         album: _builtins.bool = ...,
-        reply_to_message_id: _builtins.int = ...,
+        reply_to_message_id: _builtins.int | None = ...,
         disable_notification: _builtins.bool = ...,
         protect_content: _builtins.bool = ...,
         link_preview_options: Global___LinkPreviewOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["force_reply", b"force_reply", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reply_to_message_id", b"_reply_to_message_id", "force_reply", b"force_reply", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["album", b"album", "disable_notification", b"disable_notification", "edit", b"edit", "force_reply", b"force_reply", "format", b"format", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "media", b"media", "protect_content", b"protect_content", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reply_to_message_id", b"_reply_to_message_id", "album", b"album", "disable_notification", b"disable_notification", "edit", b"edit", "force_reply", b"force_reply", "format", b"format", "inline_keyboard", b"inline_keyboard", "link_preview_options", b"link_preview_options", "markup", b"markup", "media", b"media", "protect_content", b"protect_content", "remove_keyboard", b"remove_keyboard", "reply_keyboard", b"reply_keyboard", "reply_to_message_id", b"reply_to_message_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reply_to_message_id: _TypeAlias = _typing.Literal["reply_to_message_id"]  # noqa: Y015
+    _WhichOneofArgType__reply_to_message_id: _TypeAlias = _typing.Literal["_reply_to_message_id", b"_reply_to_message_id"]  # noqa: Y015
     _WhichOneofReturnType_markup: _TypeAlias = _typing.Literal["inline_keyboard", "reply_keyboard", "remove_keyboard", "force_reply"]  # noqa: Y015
     _WhichOneofArgType_markup: _TypeAlias = _typing.Literal["markup", b"markup"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reply_to_message_id) -> _WhichOneofReturnType__reply_to_message_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_markup) -> _WhichOneofReturnType_markup | None: ...
 
 Global___OutgoingMessage: _TypeAlias = OutgoingMessage  # noqa: Y015

@@ -57,13 +57,15 @@ class RawUpdate(_message.Message):
         *,
         update_type: _builtins.str = ...,
         json: _builtins.bytes = ...,
-        message_json: _builtins.bytes = ...,
+        message_json: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_message_json", b"_message_json", "message_json", b"message_json"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "message_json", b"message_json", "update_type", b"update_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message_json", b"_message_json", "json", b"json", "message_json", b"message_json", "update_type", b"update_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__message_json: _TypeAlias = _typing.Literal["message_json"]  # noqa: Y015
+    _WhichOneofArgType__message_json: _TypeAlias = _typing.Literal["_message_json", b"_message_json"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message_json) -> _WhichOneofReturnType__message_json | None: ...
 
 Global___RawUpdate: _TypeAlias = RawUpdate  # noqa: Y015
 
@@ -110,17 +112,28 @@ class CallbackQuery(_message.Message):
         self,
         *,
         callback_query_id: _builtins.str = ...,
-        data: _builtins.str = ...,
+        data: _builtins.str | None = ...,
         message: _message_pb2.IncomingMessage | None = ...,
-        inline_message_id: _builtins.str = ...,
-        game_short_name: _builtins.str = ...,
+        inline_message_id: _builtins.str | None = ...,
+        game_short_name: _builtins.str | None = ...,
         chat_instance: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data", b"_data", "_game_short_name", b"_game_short_name", "_inline_message_id", b"_inline_message_id", "data", b"data", "game_short_name", b"game_short_name", "inline_message_id", b"inline_message_id", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_query_id", b"callback_query_id", "chat_instance", b"chat_instance", "data", b"data", "game_short_name", b"game_short_name", "inline_message_id", b"inline_message_id", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data", b"_data", "_game_short_name", b"_game_short_name", "_inline_message_id", b"_inline_message_id", "callback_query_id", b"callback_query_id", "chat_instance", b"chat_instance", "data", b"data", "game_short_name", b"game_short_name", "inline_message_id", b"inline_message_id", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__data: _TypeAlias = _typing.Literal["data"]  # noqa: Y015
+    _WhichOneofArgType__data: _TypeAlias = _typing.Literal["_data", b"_data"]  # noqa: Y015
+    _WhichOneofReturnType__game_short_name: _TypeAlias = _typing.Literal["game_short_name"]  # noqa: Y015
+    _WhichOneofArgType__game_short_name: _TypeAlias = _typing.Literal["_game_short_name", b"_game_short_name"]  # noqa: Y015
+    _WhichOneofReturnType__inline_message_id: _TypeAlias = _typing.Literal["inline_message_id"]  # noqa: Y015
+    _WhichOneofArgType__inline_message_id: _TypeAlias = _typing.Literal["_inline_message_id", b"_inline_message_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__data) -> _WhichOneofReturnType__data | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__game_short_name) -> _WhichOneofReturnType__game_short_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inline_message_id) -> _WhichOneofReturnType__inline_message_id | None: ...
 
 Global___CallbackQuery: _TypeAlias = CallbackQuery  # noqa: Y015
 
@@ -241,15 +254,26 @@ class SharedUser(_message.Message):
         self,
         *,
         telegram_user_id: _builtins.int = ...,
-        first_name: _builtins.str = ...,
-        last_name: _builtins.str = ...,
-        username: _builtins.str = ...,
+        first_name: _builtins.str | None = ...,
+        last_name: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_name", b"_first_name", "_last_name", b"_last_name", "_username", b"_username", "first_name", b"first_name", "last_name", b"last_name", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_name", b"first_name", "last_name", b"last_name", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_name", b"_first_name", "_last_name", b"_last_name", "_username", b"_username", "first_name", b"first_name", "last_name", b"last_name", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__first_name: _TypeAlias = _typing.Literal["first_name"]  # noqa: Y015
+    _WhichOneofArgType__first_name: _TypeAlias = _typing.Literal["_first_name", b"_first_name"]  # noqa: Y015
+    _WhichOneofReturnType__last_name: _TypeAlias = _typing.Literal["last_name"]  # noqa: Y015
+    _WhichOneofArgType__last_name: _TypeAlias = _typing.Literal["_last_name", b"_last_name"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_name) -> _WhichOneofReturnType__first_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_name) -> _WhichOneofReturnType__last_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___SharedUser: _TypeAlias = SharedUser  # noqa: Y015
 
@@ -276,14 +300,21 @@ class ChatShared(_message.Message):
         *,
         request_id: _builtins.int = ...,
         chat_id: _builtins.int = ...,
-        title: _builtins.str = ...,
-        username: _builtins.str = ...,
+        title: _builtins.str | None = ...,
+        username: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_username", b"_username", "title", b"title", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_id", b"chat_id", "request_id", b"request_id", "title", b"title", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_username", b"_username", "chat_id", b"chat_id", "request_id", b"request_id", "title", b"title", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
 
 Global___ChatShared: _TypeAlias = ChatShared  # noqa: Y015
 
@@ -433,14 +464,16 @@ class WriteAccessAllowed(_message.Message):
         self,
         *,
         from_request: _builtins.bool = ...,
-        web_app_name: _builtins.str = ...,
+        web_app_name: _builtins.str | None = ...,
         from_attachment_menu: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_web_app_name", b"_web_app_name", "web_app_name", b"web_app_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_attachment_menu", b"from_attachment_menu", "from_request", b"from_request", "web_app_name", b"web_app_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_web_app_name", b"_web_app_name", "from_attachment_menu", b"from_attachment_menu", "from_request", b"from_request", "web_app_name", b"web_app_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__web_app_name: _TypeAlias = _typing.Literal["web_app_name"]  # noqa: Y015
+    _WhichOneofArgType__web_app_name: _TypeAlias = _typing.Literal["_web_app_name", b"_web_app_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__web_app_name) -> _WhichOneofReturnType__web_app_name | None: ...
 
 Global___WriteAccessAllowed: _TypeAlias = WriteAccessAllowed  # noqa: Y015
 
@@ -464,13 +497,15 @@ class ForumTopicCreated(_message.Message):
         *,
         name: _builtins.str = ...,
         icon_color: _builtins.int = ...,
-        icon_custom_emoji_id: _builtins.str = ...,
+        icon_custom_emoji_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_icon_custom_emoji_id", b"_icon_custom_emoji_id", "icon_custom_emoji_id", b"icon_custom_emoji_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["icon_color", b"icon_color", "icon_custom_emoji_id", b"icon_custom_emoji_id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_icon_custom_emoji_id", b"_icon_custom_emoji_id", "icon_color", b"icon_color", "icon_custom_emoji_id", b"icon_custom_emoji_id", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__icon_custom_emoji_id: _TypeAlias = _typing.Literal["icon_custom_emoji_id"]  # noqa: Y015
+    _WhichOneofArgType__icon_custom_emoji_id: _TypeAlias = _typing.Literal["_icon_custom_emoji_id", b"_icon_custom_emoji_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__icon_custom_emoji_id) -> _WhichOneofReturnType__icon_custom_emoji_id | None: ...
 
 Global___ForumTopicCreated: _TypeAlias = ForumTopicCreated  # noqa: Y015
 
@@ -661,14 +696,16 @@ class InlineQuery(_message.Message):
         inline_query_id: _builtins.str = ...,
         query: _builtins.str = ...,
         offset: _builtins.str = ...,
-        chat_type: _builtins.str = ...,
+        chat_type: _builtins.str | None = ...,
         location: _message_pb2.Location | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chat_type", b"_chat_type", "chat_type", b"chat_type", "location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_type", b"chat_type", "inline_query_id", b"inline_query_id", "location", b"location", "offset", b"offset", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chat_type", b"_chat_type", "chat_type", b"chat_type", "inline_query_id", b"inline_query_id", "location", b"location", "offset", b"offset", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__chat_type: _TypeAlias = _typing.Literal["chat_type"]  # noqa: Y015
+    _WhichOneofArgType__chat_type: _TypeAlias = _typing.Literal["_chat_type", b"_chat_type"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_type) -> _WhichOneofReturnType__chat_type | None: ...
 
 Global___InlineQuery: _TypeAlias = InlineQuery  # noqa: Y015
 
@@ -692,13 +729,15 @@ class ChosenInlineResult(_message.Message):
         *,
         result_id: _builtins.str = ...,
         query: _builtins.str = ...,
-        inline_message_id: _builtins.str = ...,
+        inline_message_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inline_message_id", b"_inline_message_id", "inline_message_id", b"inline_message_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inline_message_id", b"inline_message_id", "query", b"query", "result_id", b"result_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inline_message_id", b"_inline_message_id", "inline_message_id", b"inline_message_id", "query", b"query", "result_id", b"result_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__inline_message_id: _TypeAlias = _typing.Literal["inline_message_id"]  # noqa: Y015
+    _WhichOneofArgType__inline_message_id: _TypeAlias = _typing.Literal["_inline_message_id", b"_inline_message_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inline_message_id) -> _WhichOneofReturnType__inline_message_id | None: ...
 
 Global___ChosenInlineResult: _TypeAlias = ChosenInlineResult  # noqa: Y015
 
@@ -739,14 +778,16 @@ class PreCheckoutQuery(_message.Message):
         currency: _builtins.str = ...,
         total_amount: _builtins.int = ...,
         invoice_payload: _builtins.str = ...,
-        shipping_option_id: _builtins.str = ...,
+        shipping_option_id: _builtins.str | None = ...,
         order_info: _message_pb2.OrderInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order_info", b"order_info"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shipping_option_id", b"_shipping_option_id", "order_info", b"order_info", "shipping_option_id", b"shipping_option_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "invoice_payload", b"invoice_payload", "order_info", b"order_info", "pre_checkout_query_id", b"pre_checkout_query_id", "shipping_option_id", b"shipping_option_id", "total_amount", b"total_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shipping_option_id", b"_shipping_option_id", "currency", b"currency", "invoice_payload", b"invoice_payload", "order_info", b"order_info", "pre_checkout_query_id", b"pre_checkout_query_id", "shipping_option_id", b"shipping_option_id", "total_amount", b"total_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__shipping_option_id: _TypeAlias = _typing.Literal["shipping_option_id"]  # noqa: Y015
+    _WhichOneofArgType__shipping_option_id: _TypeAlias = _typing.Literal["_shipping_option_id", b"_shipping_option_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shipping_option_id) -> _WhichOneofReturnType__shipping_option_id | None: ...
 
 Global___PreCheckoutQuery: _TypeAlias = PreCheckoutQuery  # noqa: Y015
 
@@ -809,16 +850,27 @@ class ChatJoinRequest(_message.Message):
     def __init__(
         self,
         *,
-        bio: _builtins.str = ...,
+        bio: _builtins.str | None = ...,
         user_chat_id: _builtins.int = ...,
-        invite_link_name: _builtins.str = ...,
-        invite_link: _builtins.str = ...,
+        invite_link_name: _builtins.str | None = ...,
+        invite_link: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_invite_link", b"_invite_link", "_invite_link_name", b"_invite_link_name", "bio", b"bio", "invite_link", b"invite_link", "invite_link_name", b"invite_link_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bio", b"bio", "invite_link", b"invite_link", "invite_link_name", b"invite_link_name", "user_chat_id", b"user_chat_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_invite_link", b"_invite_link", "_invite_link_name", b"_invite_link_name", "bio", b"bio", "invite_link", b"invite_link", "invite_link_name", b"invite_link_name", "user_chat_id", b"user_chat_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bio: _TypeAlias = _typing.Literal["bio"]  # noqa: Y015
+    _WhichOneofArgType__bio: _TypeAlias = _typing.Literal["_bio", b"_bio"]  # noqa: Y015
+    _WhichOneofReturnType__invite_link: _TypeAlias = _typing.Literal["invite_link"]  # noqa: Y015
+    _WhichOneofArgType__invite_link: _TypeAlias = _typing.Literal["_invite_link", b"_invite_link"]  # noqa: Y015
+    _WhichOneofReturnType__invite_link_name: _TypeAlias = _typing.Literal["invite_link_name"]  # noqa: Y015
+    _WhichOneofArgType__invite_link_name: _TypeAlias = _typing.Literal["_invite_link_name", b"_invite_link_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bio) -> _WhichOneofReturnType__bio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invite_link) -> _WhichOneofReturnType__invite_link | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invite_link_name) -> _WhichOneofReturnType__invite_link_name | None: ...
 
 Global___ChatJoinRequest: _TypeAlias = ChatJoinRequest  # noqa: Y015
 

@@ -28,7 +28,7 @@ from botgateway.route.v1 import event_pb2 as botgateway_dot_route_dot_v1_dot_eve
 from botgateway.route.v1 import route_pb2 as botgateway_dot_route_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5botgateway/notification/v1/notification_service.proto\x12\x1a\x62otgateway.notification.v1\x1a botgateway/chat/v1/context.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/event.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"\\\n\x14SetPreferenceRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x0f\n\x07setting\x18\x02 \x01(\t\"A\n\x15SetPreferenceResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"{\n\x19ReportReachabilityRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12)\n\x05\x65vent\x18\x02 \x01(\x0e\x32\x1a.botgateway.route.v1.Event\"F\n\x1aReportReachabilityResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply2\xe4\x02\n\x13NotificationService\x12\xb2\x01\n\rSetPreference\x12\x30.botgateway.notification.v1.SetPreferenceRequest\x1a\x31.botgateway.notification.v1.SetPreferenceResponse\"<\xaa\xe0\x19\x38\n\x18/notifications {setting}\x12\x1c\x43hoose what I am notified of\x12\x97\x01\n\x12ReportReachability\x12\x35.botgateway.notification.v1.ReportReachabilityRequest\x1a\x36.botgateway.notification.v1.ReportReachabilityResponse\"\x12\xaa\xe0\x19\x02(\x01\xaa\xe0\x19\x02(\x02\xaa\xe0\x19\x02(\x03\x42\x80\x01\n\x1a\x62otgateway.notification.v1B\x18NotificationServiceProtoP\x01Z)botgateway/notification/v1;notificationv1\xaa\x02\x1a\x42otGateway.Notification.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5botgateway/notification/v1/notification_service.proto\x12\x1a\x62otgateway.notification.v1\x1a botgateway/chat/v1/context.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/event.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"m\n\x14SetPreferenceRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x14\n\x07setting\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_setting\"A\n\x15SetPreferenceResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"{\n\x19ReportReachabilityRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12)\n\x05\x65vent\x18\x02 \x01(\x0e\x32\x1a.botgateway.route.v1.Event\"F\n\x1aReportReachabilityResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply2\xe4\x02\n\x13NotificationService\x12\xb2\x01\n\rSetPreference\x12\x30.botgateway.notification.v1.SetPreferenceRequest\x1a\x31.botgateway.notification.v1.SetPreferenceResponse\"<\xaa\xe0\x19\x38\n\x18/notifications {setting}\x12\x1c\x43hoose what I am notified of\x12\x97\x01\n\x12ReportReachability\x12\x35.botgateway.notification.v1.ReportReachabilityRequest\x1a\x36.botgateway.notification.v1.ReportReachabilityResponse\"\x12\xaa\xe0\x19\x02(\x01\xaa\xe0\x19\x02(\x02\xaa\xe0\x19\x02(\x03\x42\x80\x01\n\x1a\x62otgateway.notification.v1B\x18NotificationServiceProtoP\x01Z)botgateway/notification/v1;notificationv1\xaa\x02\x1a\x42otGateway.Notification.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +41,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ReportReachability']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ReportReachability']._serialized_options = b'\252\340\031\002(\001\252\340\031\002(\002\252\340\031\002(\003'
   _globals['_SETPREFERENCEREQUEST']._serialized_start=217
-  _globals['_SETPREFERENCEREQUEST']._serialized_end=309
-  _globals['_SETPREFERENCERESPONSE']._serialized_start=311
-  _globals['_SETPREFERENCERESPONSE']._serialized_end=376
-  _globals['_REPORTREACHABILITYREQUEST']._serialized_start=378
-  _globals['_REPORTREACHABILITYREQUEST']._serialized_end=501
-  _globals['_REPORTREACHABILITYRESPONSE']._serialized_start=503
-  _globals['_REPORTREACHABILITYRESPONSE']._serialized_end=573
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=576
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=932
+  _globals['_SETPREFERENCEREQUEST']._serialized_end=326
+  _globals['_SETPREFERENCERESPONSE']._serialized_start=328
+  _globals['_SETPREFERENCERESPONSE']._serialized_end=393
+  _globals['_REPORTREACHABILITYREQUEST']._serialized_start=395
+  _globals['_REPORTREACHABILITYREQUEST']._serialized_end=518
+  _globals['_REPORTREACHABILITYRESPONSE']._serialized_start=520
+  _globals['_REPORTREACHABILITYRESPONSE']._serialized_end=590
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=593
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=949
 # @@protoc_insertion_point(module_scope)

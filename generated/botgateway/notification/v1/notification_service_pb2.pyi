@@ -37,13 +37,15 @@ class SetPreferenceRequest(_message.Message):
         self,
         *,
         context: _context_pb2.RequestContext | None = ...,
-        setting: _builtins.str = ...,
+        setting: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_setting", b"_setting", "context", b"context", "setting", b"setting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "setting", b"setting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_setting", b"_setting", "context", b"context", "setting", b"setting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__setting: _TypeAlias = _typing.Literal["setting"]  # noqa: Y015
+    _WhichOneofArgType__setting: _TypeAlias = _typing.Literal["_setting", b"_setting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__setting) -> _WhichOneofReturnType__setting | None: ...
 
 Global___SetPreferenceRequest: _TypeAlias = SetPreferenceRequest  # noqa: Y015
 

@@ -27,7 +27,7 @@ from botgateway.chat.v1 import reply_pb2 as botgateway_dot_chat_dot_v1_dot_reply
 from botgateway.route.v1 import route_pb2 as botgateway_dot_route_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+botgateway/profile/v1/profile_service.proto\x12\x15\x62otgateway.profile.v1\x1a botgateway/chat/v1/context.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"I\n\x12ResolveUserRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\"/\n\x13ResolveUserResponse\x12\x18\n\x10internal_user_id\x18\x01 \x01(\t\"T\n\x0cStartRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x0f\n\x07payload\x18\x02 \x01(\t\"9\n\rStartResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"H\n\x11GetProfileRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\">\n\x12GetProfileResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply2\xfe\x02\n\x0eProfileService\x12l\n\x0bResolveUser\x12).botgateway.profile.v1.ResolveUserRequest\x1a*.botgateway.profile.v1.ResolveUserResponse\"\x06\xaa\xe0\x19\x02\x30\x01\x12y\n\x05Start\x12#.botgateway.profile.v1.StartRequest\x1a$.botgateway.profile.v1.StartResponse\"%\xaa\xe0\x19!\n\x10/start {payload}\x12\rStart the bot\x12\x82\x01\n\nGetProfile\x12(.botgateway.profile.v1.GetProfileRequest\x1a).botgateway.profile.v1.GetProfileResponse\"\x1f\xaa\xe0\x19\x1b\n\x08/profile\x12\x0fShow my profileBg\n\x15\x62otgateway.profile.v1B\x13ProfileServiceProtoP\x01Z\x1f\x62otgateway/profile/v1;profilev1\xaa\x02\x15\x42otGateway.Profile.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+botgateway/profile/v1/profile_service.proto\x12\x15\x62otgateway.profile.v1\x1a botgateway/chat/v1/context.proto\x1a\x1e\x62otgateway/chat/v1/reply.proto\x1a\x1f\x62otgateway/route/v1/route.proto\"I\n\x12ResolveUserRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\"I\n\x13ResolveUserResponse\x12\x1d\n\x10internal_user_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x13\n\x11_internal_user_id\"e\n\x0cStartRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\x12\x14\n\x07payload\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_payload\"9\n\rStartResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply\"H\n\x11GetProfileRequest\x12\x33\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\".botgateway.chat.v1.RequestContext\">\n\x12GetProfileResponse\x12(\n\x05reply\x18\x01 \x01(\x0b\x32\x19.botgateway.chat.v1.Reply2\xfe\x02\n\x0eProfileService\x12l\n\x0bResolveUser\x12).botgateway.profile.v1.ResolveUserRequest\x1a*.botgateway.profile.v1.ResolveUserResponse\"\x06\xaa\xe0\x19\x02\x30\x01\x12y\n\x05Start\x12#.botgateway.profile.v1.StartRequest\x1a$.botgateway.profile.v1.StartResponse\"%\xaa\xe0\x19!\n\x10/start {payload}\x12\rStart the bot\x12\x82\x01\n\nGetProfile\x12(.botgateway.profile.v1.GetProfileRequest\x1a).botgateway.profile.v1.GetProfileResponse\"\x1f\xaa\xe0\x19\x1b\n\x08/profile\x12\x0fShow my profileBg\n\x15\x62otgateway.profile.v1B\x13ProfileServiceProtoP\x01Z\x1f\x62otgateway/profile/v1;profilev1\xaa\x02\x15\x42otGateway.Profile.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEUSERREQUEST']._serialized_start=169
   _globals['_RESOLVEUSERREQUEST']._serialized_end=242
   _globals['_RESOLVEUSERRESPONSE']._serialized_start=244
-  _globals['_RESOLVEUSERRESPONSE']._serialized_end=291
-  _globals['_STARTREQUEST']._serialized_start=293
-  _globals['_STARTREQUEST']._serialized_end=377
-  _globals['_STARTRESPONSE']._serialized_start=379
-  _globals['_STARTRESPONSE']._serialized_end=436
-  _globals['_GETPROFILEREQUEST']._serialized_start=438
-  _globals['_GETPROFILEREQUEST']._serialized_end=510
-  _globals['_GETPROFILERESPONSE']._serialized_start=512
-  _globals['_GETPROFILERESPONSE']._serialized_end=574
-  _globals['_PROFILESERVICE']._serialized_start=577
-  _globals['_PROFILESERVICE']._serialized_end=959
+  _globals['_RESOLVEUSERRESPONSE']._serialized_end=317
+  _globals['_STARTREQUEST']._serialized_start=319
+  _globals['_STARTREQUEST']._serialized_end=420
+  _globals['_STARTRESPONSE']._serialized_start=422
+  _globals['_STARTRESPONSE']._serialized_end=479
+  _globals['_GETPROFILEREQUEST']._serialized_start=481
+  _globals['_GETPROFILEREQUEST']._serialized_end=553
+  _globals['_GETPROFILERESPONSE']._serialized_start=555
+  _globals['_GETPROFILERESPONSE']._serialized_end=617
+  _globals['_PROFILESERVICE']._serialized_start=620
+  _globals['_PROFILESERVICE']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

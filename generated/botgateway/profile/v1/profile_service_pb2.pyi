@@ -57,13 +57,15 @@ class ResolveUserResponse(_message.Message):
     def __init__(
         self,
         *,
-        internal_user_id: _builtins.str = ...,
+        internal_user_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_internal_user_id", b"_internal_user_id", "internal_user_id", b"internal_user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["internal_user_id", b"internal_user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_internal_user_id", b"_internal_user_id", "internal_user_id", b"internal_user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__internal_user_id: _TypeAlias = _typing.Literal["internal_user_id"]  # noqa: Y015
+    _WhichOneofArgType__internal_user_id: _TypeAlias = _typing.Literal["_internal_user_id", b"_internal_user_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__internal_user_id) -> _WhichOneofReturnType__internal_user_id | None: ...
 
 Global___ResolveUserResponse: _TypeAlias = ResolveUserResponse  # noqa: Y015
 
@@ -89,13 +91,15 @@ class StartRequest(_message.Message):
         self,
         *,
         context: _context_pb2.RequestContext | None = ...,
-        payload: _builtins.str = ...,
+        payload: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "context", b"context", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "payload", b"payload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "context", b"context", "payload", b"payload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
+    _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
 
 Global___StartRequest: _TypeAlias = StartRequest  # noqa: Y015
 
