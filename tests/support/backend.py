@@ -63,13 +63,13 @@ class Backend(
     def _ended(self, _: Context) -> None:
         self.streams_ended.append(time.monotonic())
 
-    async def SendMessage(  # noqa: D102, N802 - as the contract has it
+    async def SendMessage(  # noqa: N802 - as the contract has it
         self, request: conversation.SendMessageRequest, context: Context
     ) -> conversation.SendMessageResponse:
         reply = await self._serve("SendMessage", request, context)
         return conversation.SendMessageResponse(reply=reply)
 
-    async def StreamMessage(  # noqa: D102, N802 - as above
+    async def StreamMessage(  # noqa: N802 - as above
         self, request: conversation.StreamMessageRequest, context: Context
     ) -> AsyncIterator[conversation.StreamMessageResponse]:
         self.calls.append(("StreamMessage", request))
@@ -80,56 +80,56 @@ class Backend(
                 return
             yield conversation.StreamMessageResponse(text_piece=text)
 
-    async def Connect(  # noqa: D102, N802 - as above
+    async def Connect(  # noqa: N802 - as above
         self, request: matching.ConnectRequest, context: Context
     ) -> matching.ConnectResponse:
         reply = await self._serve("Connect", request, context)
         return matching.ConnectResponse(reply=reply)
 
-    async def Accept(  # noqa: D102, N802 - as above
+    async def Accept(  # noqa: N802 - as above
         self, request: matching.AcceptRequest, context: Context
     ) -> matching.AcceptResponse:
         reply = await self._serve("Accept", request, context)
         return matching.AcceptResponse(reply=reply)
 
-    async def Reject(  # noqa: D102, N802 - as above
+    async def Reject(  # noqa: N802 - as above
         self, request: matching.RejectRequest, context: Context
     ) -> matching.RejectResponse:
         reply = await self._serve("Reject", request, context)
         return matching.RejectResponse(reply=reply)
 
-    async def Skip(  # noqa: D102, N802 - as above
+    async def Skip(  # noqa: N802 - as above
         self, request: matching.SkipRequest, context: Context
     ) -> matching.SkipResponse:
         reply = await self._serve("Skip", request, context)
         return matching.SkipResponse(reply=reply)
 
-    async def SetPreference(  # noqa: D102, N802 - as above
+    async def SetPreference(  # noqa: N802 - as above
         self, request: notification.SetPreferenceRequest, context: Context
     ) -> notification.SetPreferenceResponse:
         reply = await self._serve("SetPreference", request, context)
         return notification.SetPreferenceResponse(reply=reply)
 
-    async def ReportReachability(  # noqa: D102, N802 - as above
+    async def ReportReachability(  # noqa: N802 - as above
         self, request: notification.ReportReachabilityRequest, context: Context
     ) -> notification.ReportReachabilityResponse:
         reply = await self._serve("ReportReachability", request, context)
         return notification.ReportReachabilityResponse(reply=reply)
 
-    async def ResolveUser(  # noqa: D102, N802 - as above
+    async def ResolveUser(  # noqa: N802 - as above
         self, request: profile.ResolveUserRequest, context: Context
     ) -> profile.ResolveUserResponse:
         await self._serve("ResolveUser", request, context)
         user = request.context.telegram_user_id
         return profile.ResolveUserResponse(internal_user_id=f"u-{user}")
 
-    async def Start(  # noqa: D102, N802 - as above
+    async def Start(  # noqa: N802 - as above
         self, request: profile.StartRequest, context: Context
     ) -> profile.StartResponse:
         reply = await self._serve("Start", request, context)
         return profile.StartResponse(reply=reply)
 
-    async def GetProfile(  # noqa: D102, N802 - as above
+    async def GetProfile(  # noqa: N802 - as above
         self, request: profile.GetProfileRequest, context: Context
     ) -> profile.GetProfileResponse:
         reply = await self._serve("GetProfile", request, context)
