@@ -72,7 +72,7 @@ def test_an_error_is_described_without_its_message() -> None:
         raise ValueError("a user's text")
     except ValueError as error:
         described = summarize_error(error)
-    assert described.startswith("ValueError < test_logs.py:")
+    assert described.startswith("ValueError < test_logging.py:")
     assert "user" not in described
 
 
