@@ -10,7 +10,7 @@ from msgspec import structs
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import CancellationBus, Clock
-from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient

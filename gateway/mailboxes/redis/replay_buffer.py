@@ -7,7 +7,7 @@ lease: all workers have to put their updates before any update is processed, bec
 updates of a mailbox are processed in the order of their ids.
 
 There is the same pause after an outage in which workers stored updates in memory, so
-that each worker can move them to Redis first; see `failover/mailboxes.py`.
+that each worker can move them to Redis first; see `failover.py`.
 
 Repeating the put of an update that was not lost has no effect. Updates that this worker
 has finished are not replayed: the commit is later than the put, so a Redis that lost

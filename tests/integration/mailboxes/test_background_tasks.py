@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.background import BackgroundTasks
-from gateway.mailboxes.failover.failback import Failback
+from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client import cluster, sentinel
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
@@ -24,7 +24,7 @@ async def test_the_way_back_survives_a_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What memory holds gets to Redis all the same."""
-    probe = break_once(monkeypatch, Failback, "_probe_shards")
+    probe = break_once(monkeypatch, FailoverMailboxStore, "_probe_shards")
     async with worker(redis_server.url) as one:
         await one.memory.put(envelope(1, "7"), acquire=False)
         one.mailboxes._start_failback()  # noqa: SLF001 - as the first fault does

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from gateway.domain.errors import StoreError, StoreFull, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import DeadLetter
-from gateway.mailboxes.failover.failback import FULL_RETRY_SECONDS
+from gateway.mailboxes.failover import FULL_RETRY_SECONDS
 from gateway.mailboxes.redis.client.cluster import ClusterClient
+from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.integration.mailboxes.failover_store import Worker, worker
@@ -321,7 +323,8 @@ async def test_a_full_redis_serves_what_it_has_first(
         await store.ask("CONFIG", "SET", "maxmemory", "1")
         await here.mailboxes.put(envelope(3))
         here.clock.move(FULL_RETRY_SECONDS)
-        await wait_until(lambda: here.mailboxes._unavailable.memory_may_serve("7", 1e9))  # noqa: SLF001 - asked in vain
+        away = here.mailboxes._unavailable  # noqa: SLF001 - asked in vain
+        await wait_until(lambda: away[get_shard_number("7")] < inf)
         here.clock.move(LEASE + 1)
         assert list(await here.mailboxes.renew([old])) == []
         assert await here.mailboxes.put(envelope(4, "8")) is PutResult.STORED
@@ -356,8 +359,8 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
         patch.setattr(here.durable, "put", refuse)
         os.kill(server.pid, signal.SIGCONT)
         await wait_until(lambda: not here.transport.is_failing)
-        bringing = here.mailboxes._failback._migrate_mailboxes  # noqa: SLF001 - as its task does
-        here.mailboxes._unavailable.remove(list(here.mailboxes._unavailable))  # noqa: SLF001 - as above
+        bringing = here.mailboxes._migrate_mailboxes  # noqa: SLF001 - as its task does
+        here.mailboxes._mark_available(list(here.mailboxes._unavailable))  # noqa: SLF001 - as above
         with pytest.raises(fault):
             await bringing()
         await wait_until(lambda: here.mailboxes._unavailable)  # noqa: SLF001 - as above

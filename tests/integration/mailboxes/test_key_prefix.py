@@ -13,7 +13,7 @@ from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, MailboxStore
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
-from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis import commands
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT, SHARD_SLOTS
 from gateway.mailboxes.redis.dead_letters import open_dead_letters

@@ -14,7 +14,7 @@ from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
-from gateway.mailboxes.failover.mailboxes import FailoverMailboxStore
+from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters

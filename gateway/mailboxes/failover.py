@@ -1,42 +1,60 @@
-"""Mailboxes in Redis, and in this process's memory while Redis fails.
+"""Failover: mailboxes in Redis, and in this process's memory while Redis fails.
 
-A put waits for a failing Redis until its timeout. Then the shard becomes unavailable:
-its new updates are stored in memory. Memory starts to serve them after one more probe
-of Redis has failed and every lease that Redis granted has expired. If Redis is full,
-the shard becomes unavailable for puts at once, but commits still go to Redis.
+A put waits for a failing Redis until its timeout. Then its shard becomes unavailable,
+and so do all others of the same server: their new updates are stored in memory. Memory
+starts to serve them after one more probe of Redis has failed and every lease that Redis
+granted has expired. If Redis is full, the shards become unavailable for puts at once,
+but commits still go to Redis.
 
-When a shard is available again, no new actor starts from memory, and running ones
-finish. The claimable updates are moved to Redis, whose mailboxes sort by `update_id`,
-while no worker acquires a lease (see `replay_buffer.py`). As long as a mailbox has
-updates in memory, its new updates are stored there, too. If memory serves a mailbox
-that has a lease from Redis as well, the Redis lease is renewed, but treated as
+Failback: when a shard is available again, no new actor starts from memory, and running
+ones finish. The claimable updates are moved to Redis, whose mailboxes sort by
+`update_id`, while no worker acquires a lease (see `replay_buffer.py`). As long as a
+mailbox has updates in memory, its new updates are stored there, too. If memory serves a
+mailbox that has a lease from Redis as well, the Redis lease is renewed, but treated as
 expired, so that its actor does nothing.
 
 Updates in memory are lost when this process ends, and so are the sessions there.
 
 Concurrency: all calls come from one event loop. One task, which runs while memory has
-updates, probes Redis and moves the updates there; `__aexit__` ends it. An update is
-removed from memory only after Redis has stored it.
+updates, probes Redis and moves the updates there; `__aexit__` ends it. It touches only
+claimable mailboxes of available shards: nothing else acquires a lease on those in
+memory. An update is removed from memory only after Redis has stored it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from math import inf
 from typing import Self
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreFull, StoreUnavailable
-from gateway.domain.ports import Clock, MailboxLease, PutResult
+from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.failover.failback import FULL_RETRY_SECONDS, Failback
-from gateway.mailboxes.failover.unavailable_shards import UnavailableShards
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.observability.logging import summarize_error
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 0.1
+"""The interval between attempts at a failback: short, so that many fit into one replay
+pause."""
+
+FULL_RETRY_SECONDS = 1.0
+"""The interval between attempts while Redis answers, but is full."""
+
+MAX_MIGRATED_MAILBOXES = 1000
+"""The maximum number of mailboxes migrated in one attempt."""
 
 CLOSE_TIMEOUT_SECONDS = 2.0
 """How long shutdown waits for updates in memory to be moved to Redis."""
+
+UpdateKey = tuple[str, int]
+"""The ordering key and the update id."""
 
 
 class FailoverMailboxStore:
@@ -62,12 +80,17 @@ class FailoverMailboxStore:
         self._memory_store = memory_store
         self._client = client
         self._clock = clock
-        self._unavailable = UnavailableShards()
         self._background = background or BackgroundTasks()
-        self._failback = Failback(
-            redis_store, memory_store, client, clock, self._unavailable
-        )
         self._failback_task: asyncio.Task[None] | None = None
+        self._unavailable: dict[int, float] = {}
+        """The shards that accept no updates, each with the time, by `Clock.uptime`,
+        from which memory may serve its mailboxes; `inf` until a probe has failed."""
+        self._uncertain: set[UpdateKey] = set()
+        """Updates whose failed put may have taken effect in Redis."""
+        self._done: list[UpdateKey] = []
+        """The uncertain updates that were finished from memory."""
+        self._retry_at = 0.0
+        """The time of the next attempt at a failback, by `Clock.uptime`."""
 
     async def __aenter__(self) -> Self:
         """Do nothing: the failback task starts with the first failure."""
@@ -133,8 +156,8 @@ class FailoverMailboxStore:
     ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `MailboxStore.put`."""
         ordering_key = envelope.ordering_key
-        if not self._is_all_in_redis and (
-            self._unavailable.includes(ordering_key)
+        if (self._unavailable or self._memory_store.in_memory) and (
+            self._is_unavailable(ordering_key)
             or self._memory_store.has_updates(ordering_key)
         ):
             # A Redis that answers may have earlier updates. Only `acquire`, which the
@@ -150,8 +173,8 @@ class FailoverMailboxStore:
             )
         except StoreUnavailable as error:
             if isinstance(error, StoreFull):
-                self._failback.back_off()
-            self._failback.record_uncertain_put(envelope)
+                self._back_off()
+            self._uncertain.add((ordering_key, envelope.update_id))
             self._fail_over(ordering_key)
             # Other puts that fail at this moment may have lower ids, so this update
             # waits for the next scan.
@@ -177,9 +200,10 @@ class FailoverMailboxStore:
                 dead_letter_reason=dead_letter_reason,
                 release=release,
             )
-            self._suspend_leases((lease,))
+            if self._memory_store.in_memory:
+                self._suspend_leases((lease,))
             return next_update
-        release = release or not self._unavailable.includes(lease.ordering_key)
+        release = release or not self._is_unavailable(lease.ordering_key)
         next_update = await self._memory_store.commit(
             lease,
             update_id,
@@ -187,7 +211,10 @@ class FailoverMailboxStore:
             dead_letter_reason=dead_letter_reason,
             release=release,
         )
-        self._failback.record_done(lease.ordering_key, update_id)
+        key = lease.ordering_key, update_id
+        if key in self._uncertain:  # it must not be processed from Redis again
+            self._uncertain.discard(key)
+            self._done.append(key)
         return next_update
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
@@ -210,7 +237,7 @@ class FailoverMailboxStore:
         """Release a mailbox with its updates. Has no effect if the lease was lost."""
         if not self._redis_store.has_granted(lease):
             await self._memory_store.release(lease)
-        elif not self._unavailable.includes(lease.ordering_key):
+        elif not self._is_unavailable(lease.ordering_key):
             await self._redis_store.release(lease)
 
     async def claimable(self, limit: int) -> Sequence[str]:
@@ -231,7 +258,7 @@ class FailoverMailboxStore:
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
-        if not self._unavailable.includes(ordering_key):
+        if not self._is_unavailable(ordering_key):
             if self._memory_store.has_updates(ordering_key):
                 return None  # Redis has to get these updates first, for the order
             return await self._redis_store.acquire(ordering_key)
@@ -250,7 +277,7 @@ class FailoverMailboxStore:
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Add a dead letter that never was in a mailbox."""
-        if not self._unavailable.includes(dead_letter.ordering_key):
+        if not self._is_unavailable(dead_letter.ordering_key):
             with contextlib.suppress(StoreUnavailable):
                 await self._redis_store.add_dead_letter(dead_letter)
                 return
@@ -260,11 +287,16 @@ class FailoverMailboxStore:
     @property
     def _is_all_in_redis(self) -> bool:
         """Whether all updates are in Redis, and new ones are stored there."""
-        return not self._unavailable and not self._memory_store.mailbox_count
+        return not self._unavailable and not self._memory_store.in_memory
+
+    def _is_unavailable(self, ordering_key: str) -> bool:
+        """Return whether the shard of an ordering key is unavailable."""
+        return get_shard_number(ordering_key) in self._unavailable
 
     def _memory_may_serve(self, ordering_key: str) -> bool:
         """Return whether an actor may process this mailbox from memory."""
-        return self._unavailable.memory_may_serve(ordering_key, self._clock.uptime())
+        allowed_at = self._unavailable.get(get_shard_number(ordering_key), inf)
+        return self._clock.uptime() >= allowed_at
 
     async def _is_unserved_in_redis(self, ordering_key: str) -> bool:
         """Return whether no worker can be processing the mailbox from Redis.
@@ -281,23 +313,139 @@ class FailoverMailboxStore:
 
     def _suspend_leases(self, leases: Collection[MailboxLease]) -> None:
         """Mark Redis leases of mailboxes that memory serves as expired."""
-        if self._memory_store.mailbox_count:
-            for lease in leases:
-                if self._memory_store.is_leased(lease.ordering_key):
-                    lease.expires_at = 0.0
+        for lease in leases:
+            if self._memory_store.is_leased(lease.ordering_key):
+                lease.expires_at = 0.0
 
     def _fail_over(self, ordering_key: str) -> None:
         """Let memory store the updates of a shard and of those on the same server."""
-        if self._unavailable.includes(ordering_key):
+        if self._is_unavailable(ordering_key):
             return
         shards = self._client.list_shards_on_same_node(get_shard_number(ordering_key))
-        # Memory does not serve them yet: other failing puts may have lower ids.
-        self._unavailable.add(shards)
+        self._mark_unavailable(shards)
         self._redis_store.fail_pending_puts(shards)
         self._start_failback()
+
+    def _mark_unavailable(self, shards: Collection[int]) -> None:
+        """Let memory store the updates of these shards.
+
+        Memory does not serve them yet: other failing puts may have lower ids.
+        """
+        if shards and not self._unavailable:
+            logger.error("failover_started")
+        for shard in shards:
+            self._unavailable.setdefault(shard, inf)
+
+    def _mark_available(self, shards: Collection[int]) -> None:
+        """Let Redis store the updates of these shards again."""
+        for shard in shards:
+            del self._unavailable[shard]
+        if shards and not self._unavailable:
+            logger.warning("failover_ended")
 
     def _start_failback(self) -> None:
         if self._failback_task is None or self._failback_task.done():
             self._failback_task = self._background.start(
-                "failback", self._failback.run, max_delay=FULL_RETRY_SECONDS
+                "failback", self._run_failback, max_delay=FULL_RETRY_SECONDS
             )
+
+    async def _run_failback(self) -> None:
+        """Migrate until nothing is left in memory."""
+        while (
+            self._unavailable
+            or self._memory_store.in_memory
+            or self._done
+            or self._memory_store.dead_letters
+        ):
+            await asyncio.sleep(PROBE_SECONDS)
+            if self._clock.uptime() < self._retry_at:
+                continue
+            if not await self._probe_shards():
+                continue
+            try:
+                await self._remove_done_from_redis()
+                await self._migrate_mailboxes()
+                await self._migrate_dead_letters()
+            except Exception as error:  # noqa: BLE001 - updates must not be stranded
+                self._handle_failback_error(error)
+        self._uncertain.clear()
+
+    def _handle_failback_error(self, error: Exception) -> None:
+        """Let memory serve the updates that are left in it, until the next attempt."""
+        self._mark_unavailable(
+            {get_shard_number(ordering_key) for ordering_key in self._memory_store}
+        )
+        if isinstance(error, StoreFull):
+            self._back_off()
+        elif not isinstance(error, StoreUnavailable):
+            self._back_off()
+            logger.error("failback_failed", extra={"error": summarize_error(error)})
+
+    def _back_off(self) -> None:
+        """Make no attempt at a failback for `FULL_RETRY_SECONDS`."""
+        self._retry_at = self._clock.uptime() + FULL_RETRY_SECONDS
+
+    async def _probe_shards(self) -> bool:
+        """Find the shards that accept updates, and let memory serve the others.
+
+        Returns:
+            Whether a migration is possible.
+        """
+        if self._client.is_down:
+            self._let_memory_serve()
+            return False
+        writable = await self._redis_store.find_writable_shards(list(self._unavailable))
+        self._mark_available(writable)
+        self._let_memory_serve()
+        if self._unavailable:
+            self._back_off()
+        return True
+
+    def _let_memory_serve(self) -> None:
+        """Let memory serve the unavailable shards when no lease from Redis can last."""
+        now = self._clock.uptime()
+        for shard, allowed_at in self._unavailable.items():
+            if allowed_at == inf:
+                leases_end = self._client.get_last_answer_time(shard) + LEASE_SECONDS
+                self._unavailable[shard] = max(leases_end, now)
+
+    async def _remove_done_from_redis(self) -> None:
+        """Remove updates from Redis that were finished from memory."""
+        keys = [key for key in self._done if not self._is_unavailable(key[0])]
+        await _await_all(self._redis_store.remove_update(*key) for key in keys)
+        removed = set(keys)
+        self._done = [key for key in self._done if key not in removed]
+
+    async def _migrate_mailboxes(self) -> None:
+        """Move claimable mailboxes from memory to Redis.
+
+        Raises:
+            StoreError: Redis did not accept every update.
+        """
+        ordering_keys = await self._memory_store.claimable(MAX_MIGRATED_MAILBOXES)
+        await _await_all(
+            self._migrate_mailbox(ordering_key)
+            for ordering_key in ordering_keys
+            if not self._is_unavailable(ordering_key)
+        )
+
+    async def _migrate_mailbox(self, ordering_key: str) -> None:
+        for envelope in self._memory_store.list_updates(ordering_key):
+            key = ordering_key, envelope.update_id
+            self._uncertain.add(key)
+            await self._redis_store.put(envelope, acquire=False, enforce_limit=False)
+            self._uncertain.discard(key)
+            self._memory_store.remove_update(*key)
+
+    async def _migrate_dead_letters(self) -> None:
+        for dead_letter in self._memory_store.dead_letters.entries:
+            if not self._is_unavailable(dead_letter.ordering_key):
+                await self._redis_store.add_dead_letter(dead_letter)
+                self._memory_store.dead_letters.remove(dead_letter)
+
+
+async def _await_all(awaitables: Iterable[Awaitable[None]]) -> None:
+    """Wait until all have ended, then raise the first error."""
+    for error in await asyncio.gather(*awaitables, return_exceptions=True):
+        if error is not None:
+            raise error

@@ -1,1 +1,0 @@
-"""Failover: mailboxes in Redis, and in memory while Redis is unavailable."""
