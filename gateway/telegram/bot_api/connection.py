@@ -55,6 +55,11 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = buffer
         self._on_lost = on_lost
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        # The parser takes its callbacks when it is created.
+        self.on_header = self._headers.__setitem__
+        self.on_body = self._body.append
         self._parser = HttpResponseParser(self)
         self._exchange: asyncio.Future[Response] | None = None
         self._deadline = 0.0
@@ -62,8 +67,6 @@ class Connection(asyncio.BufferedProtocol):
         """Fires at the deadline of this exchange or of an earlier one. Nearly all
         exchanges end in time, so a new timer for each of them would be wasted."""
         self._received_bytes = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
         self._status = 0
         self._is_complete = False
         self._is_reusable = True
@@ -152,17 +155,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_complete:
             raise HttpParserError
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header."""
-        self._headers.append((name, value))
-
     def on_headers_complete(self) -> None:
         """Store the status."""
         self._status = self._parser.get_status_code()
-
-    def on_body(self, body: bytes) -> None:
-        """Store a piece of the body."""
-        self._body.append(body)
 
     def on_message_complete(self) -> None:
         """Mark the response as complete, or forget it if it is an interim one (1xx)."""
@@ -190,7 +185,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _has_length(self) -> bool:
         lengths = (b"content-length", b"transfer-encoding")
-        return any(name.lower() in lengths for name, _ in self._headers)
+        return any(name.lower() in lengths for name in self._headers)
 
     def _deliver_response(self) -> None:
         exchange, self._exchange = self._exchange, None
@@ -209,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
             exchange.set_exception(ResponseLost())
 
     def _find_retry_after(self) -> str:
-        for name, value in self._headers:
+        for name, value in self._headers.items():
             if name.lower() == b"retry-after":
                 return value.decode("latin-1")
         return ""

@@ -121,7 +121,12 @@ class ConnectionPool:
             try:
                 return await connection.send(request, deadline)
             finally:
-                self._release(connection)
+                if self._closed or not connection.is_ready:
+                    connection.abort()
+                else:
+                    self._idle[connection] = self._loop.time()
+                    if self._idle_timer is None:
+                        self._schedule_close_idle()
         finally:
             self._slots.release()
 
@@ -144,25 +149,20 @@ class ConnectionPool:
         self._request_heads[method] = head
         return head
 
-    def _release(self, connection: Connection) -> None:
-        if self._closed or not connection.is_ready:
-            connection.abort()
-            return
-        now = self._loop.time()
-        self._idle[connection] = now
-        if self._idle_timer is None:
-            self._idle_timer = self._loop.call_at(
-                now + self._idle_timeout, self._close_idle
-            )
+    def _schedule_close_idle(self) -> None:
+        """Set the timer for the connection that has been idle longest."""
+        since = next(iter(self._idle.values()))
+        self._idle_timer = self._loop.call_at(
+            since + self._idle_timeout, self._close_idle
+        )
 
     def _close_idle(self) -> None:
         self._idle_timer = None
-        now = self._loop.time()
+        latest = self._loop.time() - self._idle_timeout
         while self._idle:
             connection, since = next(iter(self._idle.items()))
-            end = since + self._idle_timeout
-            if end > now:
-                self._idle_timer = self._loop.call_at(end, self._close_idle)
+            if since > latest:
+                self._schedule_close_idle()
                 return
             del self._idle[connection]
             connection.abort()
