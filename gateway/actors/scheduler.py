@@ -33,7 +33,7 @@ from gateway.actors.user_actor import UserActor
 from gateway.background import FIRST_DELAY_SECONDS, BackgroundTasks
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
-from gateway.domain.update import Envelope
+from gateway.domain.update import Envelope, StoppedReply
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
@@ -108,9 +108,9 @@ class ActorScheduler:
     async def enqueue(self, envelope: Envelope) -> None:
         """Put an update into its mailbox, and return when it is stored safely."""
         update = envelope.update
-        if update is not None and update.stopped_draft_id:
+        if isinstance(update, StoppedReply):
             # The cancellation must not wait in the mailbox behind the update it stops.
-            self._publish_cancellation(envelope.ordering_key, update.stopped_draft_id)
+            self._publish_cancellation(envelope.ordering_key, update.draft_id)
         enforce_limit = update is None or not update.bypasses_limits
         admission = self._admission
         if (

@@ -30,7 +30,16 @@ from gateway.actors.replies.user_notices import (
 from gateway.domain.errors import APOLOGY_TEXT
 from gateway.domain.ports import Clock, MailboxStore, ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import REPLAYED, Envelope, Update
+from gateway.domain.update import (
+    REPLAYED,
+    BotEvent,
+    ButtonPress,
+    Command,
+    Envelope,
+    StoppedReply,
+    Update,
+    UserMessage,
+)
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
 from gateway.observability.logging import summarize_error
 
@@ -130,7 +139,10 @@ class UserActor:
                 record.outcome = Outcome.FROM_BOT
             elif state.is_duplicate(update.update_id):
                 record.outcome = Outcome.DUPLICATE
-            elif update.ttl_seconds and record.queue_seconds > update.ttl_seconds:
+            elif (
+                update.ttl_seconds is not None
+                and record.queue_seconds > update.ttl_seconds
+            ):
                 record.outcome = Outcome.EXPIRED
             else:
                 await self._reply(update, envelope.arrived_at, state, record, lease)
@@ -148,17 +160,17 @@ class UserActor:
         lease: ActorLease,
     ) -> None:
         """Route an update, call its service and send the reply."""
-        if update.callback_data:
+        if isinstance(update, ButtonPress):
             update = expand_callback_data(update, state)
         bound_call = self._services.route(update)
         if bound_call is None and not _expects_reply(update):
             # A stop was published when the update arrived; it took effect or was late.
-            is_stop = bool(update.stopped_draft_id)
+            is_stop = isinstance(update, StoppedReply)
             record.outcome = Outcome.DONE if is_stop else Outcome.UNROUTED
             return
         reply: Reply | None
         preview = None
-        album = update.message.media_group_id if update.message else ""
+        album = update.message.media_group_id if isinstance(update, UserMessage) else ""
         # For other updates it makes no sense to ask the user to slow down: each typed
         # letter causes an inline query, posts are not addressed to the bot, and the
         # customers of a business do not know that they write to a bot.
@@ -204,7 +216,7 @@ class UserActor:
             "update_crashed",
             extra={"request_id": record.request_id, "error": summarize_error(error)},
         )
-        if update is None or update.event:
+        if update is None or isinstance(update, BotEvent):
             return
         try:
             await self._reply_sender.send(
@@ -229,7 +241,7 @@ def _reject_poison(record: ProcessingRecord) -> str:
 
 def _expects_reply(update: Update) -> bool:
     """Return whether the user expects a reply although no route matches."""
-    if update.command:
+    if isinstance(update, Command):
         # In a group the command may be meant for any other bot.
         return update.mentions_bot or update.context.chat_type == CHAT_TYPE_PRIVATE
-    return bool(update.callback_query_id)
+    return isinstance(update, ButtonPress)

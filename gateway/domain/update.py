@@ -4,37 +4,16 @@ from collections.abc import Callable
 
 from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
-from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
+from botgateway.route.v1.event_pb2 import Event
 from google.protobuf.message import Message
 from msgspec import Raw, Struct
 
-_TO_THE_BOT = frozenset(
-    {
-        "",
-        "game_short_name",
-        "giveaway",
-        "giveaway_winners",
-        "guest_message",
-        "successful_payment",
-        "refunded_payment",
-        "web_app_data",
-        "users_shared",
-        "chat_shared",
-    }
-)
-"""The trigger names of a user's input to the bot.
-
-The empty string covers all other messages, and pressed buttons.
-"""
+PayloadDecoder = Callable[[Raw], Message | None]
+"""Converts the JSON of a payload to its type in chat/v1. Raises MalformedUpdate."""
 
 
-class Update(Struct, frozen=True, kw_only=True, eq=False):
-    """A parsed update.
-
-    One of `command`, `callback_data`, `message`, `event` and `trigger_name` decides
-    which route serves it. A command and a payment also have a `message`, and an event
-    also has a `trigger_name`.
-    """
+class UpdateBase(Struct, frozen=True, kw_only=True, eq=False):
+    """The fields that all types of `Update` have."""
 
     update_id: int
     update_type: str
@@ -46,61 +25,32 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     """
     context: RequestContext
     """The user and the chat; `internal_user_id` is still empty."""
-    message: IncomingMessage | None = None
-    """The text and attachment of a new message of a user."""
-    command: str = ""
-    """The name of a command in lower case, without the slash and the bot's name."""
-    arguments: str = ""
-    """The text after the command, without surrounding white space."""
-    mentions_bot: bool = False
-    """Whether the command names this bot, as in "/start@name"."""
-    callback_query_id: str = ""
-    """The id of the callback query, which every pressed button has. The query has to be
-    answered."""
-    callback_data: str = ""
-    pressed_message_id: int = 0
-    """The id of the message with the pressed button; 0 if there is none, or if the
-    message is an inline message."""
-    ephemeral_message_id: int = 0
-    """The id of a group message that only this user sees: the message of the update, or
-    the one with the pressed button. A reply to it must be ephemeral, too."""
-    inline_message_id: str = ""
-    """The id of the inline message with the pressed button; it has no chat."""
-    stopped_draft_id: int = 0
-    """The id of the draft that the user stopped; 0 if there is none."""
-    event: "Event.ValueType" = EVENT_UNSPECIFIED
-    trigger_name: str = ""
+    trigger_name: str | None = None
     """The name that a route with the trigger `update_type` has to use.
 
     It is Telegram's name of the update type, known or not, or of the content of a
-    service message, such as a payment. An empty string for other messages and for
-    pressed buttons. The name comes from outside and must not be a metric's label.
+    message, such as a payment. None for other messages and for pressed buttons. The
+    name comes from outside and must not be a metric's label.
     """
     payload: Raw = Raw()
     """The JSON value of the field named `trigger_name`, or else `update_type`."""
-    message_payload: Raw = Raw()
-    """The JSON of the complete message, if `trigger_name` is a field of a message."""
-    decode_payload: Callable[[], Message | None] | None = None
-    """Decodes the payload as the type of chat/v1 that belongs to the trigger name.
-
-    It is a function because only some routes need the result. Raises MalformedUpdate.
-    None if there is no such type.
-    """
-    query_id: str = ""
-    """The id of a query other than a callback query. The query has to be answered."""
-    reply_chat_id: int = 0
-    """The private chat that replies go to instead of the context's chat; 0 if there is
-    none."""
+    message_payload: Raw | None = None
+    """The JSON of the complete message, if the payload is only a field of it."""
+    payload_decoder: PayloadDecoder | None = None
+    """Decodes the payload, or None if there is no type for it in chat/v1."""
+    ephemeral_message_id: int | None = None
+    """The id of a group message that only this user sees: the message of the update, or
+    the one with the pressed button. A reply to it must be ephemeral, too."""
     is_unwanted: bool = False
     """Whether the update is from a bot and the settings do not allow bots."""
     bypasses_limits: bool = False
     """Whether the update is never rate-limited and never refused: payments, membership
     changes and stops of a streamed reply."""
-    ttl_seconds: float = 0
-    """Seconds after the arrival in which a reply is of use; 0 means no limit."""
-    answer_deadline: float = 0
+    ttl_seconds: float | None = None
+    """Seconds after the arrival in which a reply is of use; None if it always is."""
+    answer_deadline: float | None = None
     """Seconds since the epoch after which Telegram does not accept an answer to the
-    query. The service has to reply earlier. 0 if there is no deadline."""
+    query. The service has to reply earlier. None if there is no deadline."""
 
     @property
     def has_session(self) -> bool:
@@ -119,7 +69,125 @@ class Update(Struct, frozen=True, kw_only=True, eq=False):
     @property
     def expects_reply(self) -> bool:
         """Whether it is a user's input to the bot, so that the user expects a reply."""
-        return self.trigger_name in _TO_THE_BOT
+        return False
+
+    def decode_payload(self) -> Message | None:
+        """Decode the payload as its type in chat/v1.
+
+        Only some routes need the result, so it is not decoded when the update arrives.
+
+        Returns:
+            The payload, or None if there is no type for it.
+
+        Raises:
+            MalformedUpdate: a field that is read has a wrong type.
+        """
+        return (
+            None if self.payload_decoder is None else self.payload_decoder(self.payload)
+        )
+
+
+class UserMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """A new message of a user, with a text or an attachment."""
+
+    message: IncomingMessage
+
+    @property
+    def expects_reply(self) -> bool:
+        """True: the user wrote to the bot."""
+        return True
+
+    def decode_payload(self) -> Message | None:
+        """Return the message, which is decoded already."""
+        return self.message
+
+
+class Command(UserMessage, frozen=True, kw_only=True, eq=False):
+    """A message of a user that is a command."""
+
+    name: str
+    """The name in lower case, without the slash and the bot's name."""
+    arguments: str
+    """The text after the command, without surrounding white space."""
+    mentions_bot: bool = False
+    """Whether the command names this bot, as in "/start@name"."""
+
+
+class ServiceMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """A message without a text or an attachment for this bot.
+
+    It reports an event, such as a new member, or passes on what a user chose in an app
+    or a dialog. A command for another bot is also treated as such a message.
+    """
+
+    @property
+    def expects_reply(self) -> bool:
+        """Whether the message is a user's input rather than a report of an event."""
+        return self.trigger_name in _INPUT_CONTENTS
+
+
+_INPUT_CONTENTS = frozenset({None, "web_app_data", "users_shared", "chat_shared"})
+"""The contents of service messages that are a user's input to the bot."""
+
+
+class ButtonPress(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """A press of a button under a message or under an inline message.
+
+    Its callback query has to be answered.
+    """
+
+    callback_query_id: str
+    callback_data: str | None = None
+    """None if it is the button of a game."""
+    message_id: int | None = None
+    """The id of the message with the button, or None for an inline message."""
+    inline_message_id: str | None = None
+    """The id of the inline message with the button; it has no chat."""
+
+    @property
+    def expects_reply(self) -> bool:
+        """True: the button shows a spinner until it is answered."""
+        return True
+
+
+class BotEvent(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """An event between a user and the bot: the user blocked or unblocked the bot."""
+
+    event: "Event.ValueType"
+
+
+class StoppedReply(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """A stop of a streamed reply by the user."""
+
+    draft_id: int
+    """The id of the draft that showed the reply."""
+
+
+class OtherUpdate(UpdateBase, frozen=True, kw_only=True, eq=False):
+    """An update of any other type, known or not. It is routed by its trigger name."""
+
+    query_id: str | None = None
+    """The id of the query, which has to be answered; None if it is not a query."""
+    reply_chat_id: int | None = None
+    """The private chat that replies go to instead of the context's chat; None if they
+    go to the context's chat."""
+
+    @property
+    def expects_reply(self) -> bool:
+        """Whether it is a message to the bot from a chat that the bot is not in."""
+        return self.trigger_name == "guest_message"
+
+
+Update = (
+    UserMessage
+    | Command
+    | ServiceMessage
+    | ButtonPress
+    | BotEvent
+    | StoppedReply
+    | OtherUpdate
+)
+"""A parsed update. Its type decides how it is routed and what its reply may contain."""
 
 
 REPLAYED = 0.0

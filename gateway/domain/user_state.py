@@ -24,7 +24,7 @@ They include all updates that a worker may replay after an outage of the store.
 """
 
 
-PAYLOAD_KEY_PREFIX = "~"
+_PAYLOAD_KEY_PREFIX = "~"
 """The first character of button data that is a key to longer data."""
 _KEY_LENGTH = 17
 
@@ -117,7 +117,7 @@ class UserState(Struct, array_like=True):
 def _key(data: str) -> str:
     """Return a key of 17 characters: "~" and 12 bytes of the data's digest."""
     digest = blake2b(data.encode(), digest_size=12).digest()
-    return f"{PAYLOAD_KEY_PREFIX}{urlsafe_b64encode(digest).decode()}"
+    return f"{_PAYLOAD_KEY_PREFIX}{urlsafe_b64encode(digest).decode()}"
 
 
 def _size(data: str) -> int:

@@ -4,13 +4,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
 
 from gateway.domain.ports import BoundCall, button_scope
-from gateway.domain.update import Update
+from gateway.domain.update import (
+    BotEvent,
+    ButtonPress,
+    Command,
+    Update,
+    UserMessage,
+)
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels
 from gateway.services.routing.route import Route
@@ -78,17 +85,18 @@ class GrpcServiceRouter:
         Raises:
             MalformedUpdate: the route needs data of the update that has a wrong type.
         """
-        if update.event:
-            event = self.route_event(update, update.event)
-            return event or self._route_update(update)
-        if update.trigger_name and (bound_call := self._route_update(update)):
+        if isinstance(update, BotEvent):
+            event_call = self.route_event(update, update.event)
+            return event_call or self._route_trigger(update)
+        if bound_call := self._route_trigger(update):
             return bound_call
-        if update.callback_query_id:
-            return self._route_callback(update)
-        if update.command:
+        if isinstance(update, Command):
             return self._route_command(update)
-        if update.message is not None and self._table.text_route:
-            return self._bind(self._table.text_route, update, {})
+        if isinstance(update, UserMessage):
+            text_route = self._table.text_route
+            return self._bind(text_route, update, {}) if text_route else None
+        if isinstance(update, ButtonPress):
+            return self._route_callback(update)
         return None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
@@ -119,13 +127,19 @@ class GrpcServiceRouter:
             return ""
         return str(await self._bind(route, update, {}).call(""))
 
-    def _route_update(self, update: Update) -> BoundCall | None:
-        if not (route := self._table.by_update.get(update.trigger_name)):
+    def _route_trigger(self, update: Update) -> BoundCall | None:
+        """Return the call of the route with the update's trigger name, or None."""
+        if update.trigger_name is None:
             return None
-        return self._bind(route, update, {})
+        route = self._table.by_update.get(update.trigger_name)
+        return self._bind(route, update, {}) if route else None
 
-    def _route_callback(self, update: Update) -> BoundCall | None:
-        data, is_signed = self._verify_callback_data(update)
+    def _route_callback(self, update: ButtonPress) -> BoundCall | None:
+        if update.callback_data is None:
+            return None
+        data, is_signed = self._verify_callback_data(
+            update.callback_data, update.context
+        )
         if (found := self._table.match_callback_data(data)) is None:
             return None
         route, values = found
@@ -137,19 +151,20 @@ class GrpcServiceRouter:
             query.data = data
         return bound_call
 
-    def _verify_callback_data(self, update: Update) -> tuple[str, bool]:
-        """Return the callback data, and whether it has a valid signature."""
-        data, context = update.callback_data, update.context
+    def _verify_callback_data(
+        self, data: str, context: RequestContext
+    ) -> tuple[str, bool]:
+        """Return callback data without its signature, and whether that was valid."""
         if self._signer is None:
             return data, False
         scope = button_scope(context.chat_id, context.business_connection_id)
         verified_data = self._signer.verify(data, scope)
         return (data, False) if verified_data is None else (verified_data, True)
 
-    def _route_command(self, update: Update) -> BoundCall | None:
-        if update.command == HELP_COMMAND:
+    def _route_command(self, update: Command) -> BoundCall | None:
+        if update.name == HELP_COMMAND:
             return self._help_call
-        route = self._table.by_command.get(update.command)
+        route = self._table.by_command.get(update.name)
         if not route or (values := route.match_text(update.arguments)) is None:
             return None
         return self._bind(route, update, values)

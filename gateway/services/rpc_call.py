@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from gateway.domain.errors import ServiceFailed
 from gateway.domain.reply_limits import cut_reply
-from gateway.domain.update import Update
+from gateway.domain.update import Update, UserMessage
 from gateway.services.error_mapping import to_service_error
 from gateway.services.reply_size import MAX_BYTES_WITHOUT_FILES, ReplySizeLimiter
 from gateway.services.routing.route import Route
@@ -135,12 +135,12 @@ class RpcCall(Struct, eq=False):
         context.CopyFrom(update.context)
         if internal_user_id:
             context.internal_user_id = internal_user_id
-        if route.message_field and update.message is not None:
+        if route.message_field and isinstance(update, UserMessage):
             getattr(request, route.message_field).CopyFrom(update.message)
         if rpc.add_file_urls:
             _add_urls(request, route, rpc.add_file_urls)
         timeout = rpc.timeout
-        if update.answer_deadline:
+        if update.answer_deadline is not None:
             seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - rpc.now()
             timeout = max(0.0, min(timeout, seconds_left))
         return start(

@@ -49,15 +49,34 @@ class TelegramMessenger:
         self._count_dropped_part = count_dropped_part
         self._local_server = local_server
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self,
+        update: Update,
+        reply: Reply,
+        *,
+        edited_message_id: int | None = None,
+        is_press_answered: bool = False,
+    ) -> Sequence[BotApiCall]:
         """Turn a reply into Bot API calls, to be sent in this order.
 
         The calls always answer a callback query, even if the reply is empty, and every
         other query that Telegram expects an answer to.
+
+        Args:
+            update: the update that the reply answers.
+            reply: the reply.
+            edited_message_id: the message that an edit changes, if it is not the one
+                with the pressed button.
+            is_press_answered: whether the callback query was answered already.
         """
         dropped_parts: list[str] = []
         calls = render(
-            update, reply, dropped_parts.append, local_server=self._local_server
+            update,
+            reply,
+            dropped_parts.append,
+            local_server=self._local_server,
+            edited_message_id=edited_message_id,
+            is_press_answered=is_press_answered,
         )
         if dropped_parts:
             self._report_dropped_parts(dropped_parts, update)
@@ -128,7 +147,7 @@ class TelegramMessenger:
         Raises:
             BotApiError: the call failed.
         """
-        if update.ephemeral_message_id:
+        if update.ephemeral_message_id is not None:
             return  # everybody else in the group would see it
         chat_parameters = build_chat_parameters(update)
         # Only methods that send messages accept this parameter.

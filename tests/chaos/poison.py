@@ -10,7 +10,7 @@ from gateway.actors import user_actor
 from gateway.actors.replies.callback_data import prepare_callback_data
 from gateway.cli import main
 from gateway.domain.ports import BoundCall
-from gateway.domain.update import Update
+from gateway.domain.update import Update, UserMessage
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.rpc_call import RpcCall
 
@@ -33,7 +33,7 @@ _find, _prepare, _call = (
 
 
 def _end_for(update: Update, text: str) -> None:
-    if update.message is not None and update.message.text == text:
+    if isinstance(update, UserMessage) and update.message.text == text:
         os._exit(EXIT_CODE)
 
 

@@ -22,15 +22,16 @@ from tests.support.services.serving import (
     NEVER,
     Context,
     Services,
-    an_update,
+    a_command,
+    a_message,
     call,
     calling,
     serving,
 )
 from tests.support.waiting import wait_until
 
-TEXT = an_update(message=IncomingMessage(text="hi"))
-PROFILE = an_update(command="profile")
+TEXT = a_message(IncomingMessage(text="hi"))
+PROFILE = a_command("profile")
 
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = ROOT / "tests" / "support" / "certificates"

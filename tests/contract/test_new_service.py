@@ -22,7 +22,7 @@ def test_a_sixth_service_works_without_a_change_of_the_gateway(tmp_path: Path) -
     seen = json.loads(output)
     assert seen["answers"] == {
         "/invoice 42": "invoice 42 of user-7, asked as /invoice 42",
-        "/invoice": "invoice 0 of user-7, asked as ",
+        "/invoice": "invoice 0 of user-7, asked as /invoice",
         "/invoice many": None,
         "PAY:42:card": "invoice 42 of user-7, paid by PAYMENT_METHOD_CARD",
         "PAY:42:shells": None,

@@ -31,7 +31,8 @@ from tests.support.services.serving import (
     Context,
     RawHandler,
     Services,
-    an_update,
+    a_command,
+    a_message,
     call,
     calling,
     serving,
@@ -40,8 +41,8 @@ from tests.support.services.serving import (
 from tests.support.waiting import wait_until
 
 SECRET = "Anna asked for 4711"
-TEXT = an_update(message=IncomingMessage(text=SECRET))
-PROFILE = an_update(command="profile")
+TEXT = a_message(IncomingMessage(text=SECRET))
+PROFILE = a_command("profile")
 
 CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 OUTCOMES = {

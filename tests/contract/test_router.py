@@ -17,9 +17,10 @@ from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, PollAnsw
 from botgateway.route.v1 import event_pb2
 from google.protobuf.message import Message
 from grpc import aio
+from msgspec import Raw, structs
 
 from gateway.domain.errors import ServiceTimeout
-from gateway.domain.update import Update
+from gateway.domain.update import BotEvent, OtherUpdate, ServiceMessage, Update
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
@@ -30,6 +31,9 @@ from tests.support.services.serving import (
     TIMEOUTS,
     Seen,
     Services,
+    a_button,
+    a_command,
+    a_message,
     an_update,
     call,
     calling,
@@ -40,24 +44,8 @@ from tests.support.waiting import wait_until
 PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
 
 
-def a_button(data: str, **fields: object) -> Update:
-    """Make the press of a button."""
-    return an_update(
-        update_type="callback_query",
-        callback_query_id="9",
-        callback_data=data,
-        **fields,
-    )
-
-
-def a_command(command: str, arguments: str = "") -> Update:
-    """Make a command, with its message as Telegram sends it."""
-    message = IncomingMessage(text=f"/{command} {arguments}")
-    return an_update(command=command, arguments=arguments, message=message)
-
-
 RPCS = [
-    ("SendMessage", "CONVERSATION", "text", an_update(message=PHOTO)),
+    ("SendMessage", "CONVERSATION", "text", a_message(PHOTO)),
     ("Connect", "MATCHING", "CONNECT:", a_button("CONNECT:user-9")),
     ("Accept", "MATCHING", "ACCEPT:", a_button("ACCEPT:user-9")),
     ("Reject", "MATCHING", "REJECT:", a_button("REJECT:user-9")),
@@ -74,7 +62,11 @@ RPCS = [
         "ReportReachability",
         "NOTIFICATION",
         "event:user_blocked_bot",
-        an_update(update_type="my_chat_member", event=event_pb2.EVENT_USER_BLOCKED_BOT),
+        an_update(
+            BotEvent,
+            update_type="my_chat_member",
+            event=event_pb2.EVENT_USER_BLOCKED_BOT,
+        ),
     ),
 ]
 FIELDS: dict[str, dict[str, Any]] = {
@@ -167,10 +159,10 @@ async def test_a_user_is_resolved_without_an_internal_id() -> None:
     """The session rpc is asked with the context alone."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        assert await dispatch.resolve_user(an_update(message=PHOTO)) == "user-7"
+        assert await dispatch.resolve_user(a_message(PHOTO)) == "user-7"
     [seen] = services.seen
     assert seen.method == "ResolveUser"
-    assert seen.request.context == an_update().context
+    assert seen.request.context == a_message(PHOTO).context
     assert seen.metadata["x-request-id"] == "request-118"
 
 
@@ -178,7 +170,7 @@ async def test_nobody_is_resolved_where_telegram_names_no_human() -> None:
     """Posts of channels have no user: the session service is not asked."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        update = an_update()
+        update = an_update(OtherUpdate)
         update.context.telegram_user_id = 0
         assert await dispatch.resolve_user(update) == ""
     assert services.seen == []
@@ -188,7 +180,7 @@ async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
     """A message that failed for good is reported in the context of what it answered."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        update = an_update(message=PHOTO)
+        update = a_message(PHOTO)
         match = dispatch.route_event(update, event_pb2.EVENT_DELIVERY_FAILED)
         assert match
         assert match.route == "event:delivery_failed"
@@ -218,12 +210,16 @@ async def test_help_is_made_from_the_routes_without_a_service() -> None:
     [
         pytest.param(a_command("unknown"), id="an unknown command is not a text"),
         pytest.param(a_button("BUY:1"), id="an unknown button"),
-        pytest.param(a_button(""), id="a button without data"),
-        pytest.param(a_button("BUY:1", message=PHOTO), id="a button is not a text"),
+        pytest.param(a_button(""), id="a button with empty data"),
+        pytest.param(a_button(None), id="a button without data"),
         pytest.param(a_button("CONNECT"), id="a button cut short"),
-        pytest.param(a_button("", command="start"), id="a button is not a command"),
-        pytest.param(an_update(update_type="poll"), id="a kind that is not read"),
-        pytest.param(an_update(event=99, message=PHOTO), id="an event is not a text"),
+        pytest.param(a_button("/start"), id="a button is not a command"),
+        pytest.param(an_update(ServiceMessage), id="a message without content"),
+        pytest.param(
+            an_update(OtherUpdate, update_type="poll", trigger_name="poll"),
+            id="a kind that is not read",
+        ),
+        pytest.param(an_update(BotEvent, event=99), id="an event is not a text"),
     ],
 )
 async def test_what_no_route_serves_finds_none(update: Update) -> None:
@@ -273,6 +269,7 @@ async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
 async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     """A block is a change of membership, for whoever wants to hear of it."""
     blocked = an_update(
+        BotEvent,
         update_type="my_chat_member",
         trigger_name="my_chat_member",
         event=event_pb2.EVENT_USER_BLOCKED_BOT,
@@ -290,12 +287,15 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
     """Nothing is parsed for a route that takes the JSON, or for none at all."""
     read = []
 
-    def details() -> PollAnswer:
+    def details(_: Raw) -> PollAnswer:
         read.append(1)
         return PollAnswer(poll_id="52")
 
     update = an_update(
-        update_type="poll_answer", trigger_name="poll_answer", decode_payload=details
+        OtherUpdate,
+        update_type="poll_answer",
+        trigger_name="poll_answer",
+        payload_decoder=details,
     )
     async with calling(1) as dispatch:
         assert dispatch.route(update) is None
@@ -310,26 +310,23 @@ SENT = IncomingMessage(document=Document(file=File(file_id="f")))
 
 
 @pytest.mark.parametrize(
-    ("fields", "place"),
+    ("update", "place"),
     [
-        ({"trigger_name": "edited_message"}, SENT),
-        ({"trigger_name": "business_message"}, SENT),
+        (an_update(OtherUpdate, trigger_name="edited_message"), SENT),
+        (an_update(OtherUpdate, trigger_name="business_message"), SENT),
         (
-            {"trigger_name": "pinned_message"},
+            an_update(ServiceMessage, trigger_name="pinned_message"),
             PinnedMessage(message=ReferencedMessage(content=SENT)),
         ),
-        (
-            {"callback_query_id": "9", "callback_data": "LOOK:up"},
-            CallbackQuery(message=SENT),
-        ),
+        (a_button("LOOK:up"), CallbackQuery(message=SENT)),
     ],
     ids=["edited", "business", "pinned", "pressed"],
 )
 async def test_files_have_addresses_in_every_kind_of_message(
-    fields: dict[str, object], place: Message
+    update: Update, place: Message
 ) -> None:
     """Not only in those that the triggers text and command serve."""
-    update = an_update(decode_payload=lambda: place, **fields)
+    update = structs.replace(update, payload_decoder=lambda _: place)
 
     def address(message: IncomingMessage) -> None:
         message.document.file.url = f"at/{message.document.file.file_id}"
@@ -367,7 +364,7 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
         serving(services) as port,
         calling(port, timeout=NEVER) as dispatch,
     ):
-        match = dispatch.route(an_update(message=PHOTO))
+        match = dispatch.route(a_message(PHOTO))
         assert match
         calls = asyncio.create_task(match.call("user-7"))
         await wait_until(lambda: services.seen)

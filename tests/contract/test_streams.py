@@ -33,13 +33,13 @@ from tests.support.services.serving import (
     TABLE,
     TIMEOUTS,
     Context,
-    an_update,
+    a_message,
     serving,
 )
 from tests.support.waiting import LIMIT, wait_until
 from tests.unit.services.test_route_loader import TEXT
 
-UPDATE = an_update(message=IncomingMessage(text="tell me"))
+UPDATE = a_message(IncomingMessage(text="tell me"))
 Write = Callable[[StreamMessageResponse | bytes], Awaitable[None]]
 Tell = Callable[[StreamMessageRequest, Context, Write], Awaitable[None]]
 

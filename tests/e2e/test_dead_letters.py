@@ -89,7 +89,7 @@ async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
     compose = TelegramMessenger.render
 
     def broken(
-        self: TelegramMessenger, update: Update, reply: object
+        self: TelegramMessenger, update: Update, reply: object, **_: object
     ) -> Sequence[BotApiCall]:
         raise ZeroDivisionError
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
-from botgateway.route.v1.event_pb2 import EVENT_UNSPECIFIED, Event
+from botgateway.route.v1.event_pb2 import Event
 
 from gateway.actors.leases import ActorLease
 from gateway.actors.replies.service_call import ServiceCaller
@@ -22,7 +23,16 @@ from gateway.domain.ports import (
     await_pause,
 )
 from gateway.domain.processing_record import ProcessingRecord
-from gateway.domain.update import Envelope, Update
+from gateway.domain.update import (
+    BotEvent,
+    ButtonPress,
+    Command,
+    Envelope,
+    ServiceMessage,
+    StoppedReply,
+    Update,
+    UserMessage,
+)
 
 
 class FakeClock:
@@ -55,14 +65,14 @@ def a_message(
     command: str = "",
     addressed: bool = False,
     callback: str = "",
-    event: "Event.ValueType" = EVENT_UNSPECIFIED,
+    event: "Event.ValueType | None" = None,
     album: str = "",
     exempt: bool = False,
-    useful_seconds: float = 0,
-    useful_until: float = 0,
+    useful_seconds: float | None = None,
+    useful_until: float | None = None,
     chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE,
     routed: bool = True,
-    stopped_draft_id: int = 0,
+    stopped_draft_id: int | None = None,
 ) -> Envelope:
     """Build an envelope with its update."""
     context = RequestContext(
@@ -72,25 +82,35 @@ def a_message(
         chat_id=user,
         chat_type=chat_type,
     )
-    says_something = routed and not callback and not event
-    update = Update(
-        update_id=update_id,
-        update_type="callback_query" if callback else "message",
-        ordering_key=str(user),
-        context=context,
-        message=IncomingMessage(text=text, media_group_id=album)
-        if says_something
-        else None,
-        command=command,
-        mentions_bot=addressed,
-        callback_query_id="q" if callback else "",
-        callback_data=callback,
-        stopped_draft_id=stopped_draft_id,
-        event=event,
-        bypasses_limits=exempt,
-        ttl_seconds=useful_seconds,
-        answer_deadline=useful_until,
-    )
+    common: dict[str, Any] = {
+        "update_id": update_id,
+        "update_type": "callback_query" if callback else "message",
+        "ordering_key": str(user),
+        "context": context,
+        "bypasses_limits": exempt,
+        "ttl_seconds": useful_seconds,
+        "answer_deadline": useful_until,
+    }
+    message = IncomingMessage(text=text, media_group_id=album)
+    update: Update
+    if callback:
+        update = ButtonPress(**common, callback_query_id="q", callback_data=callback)
+    elif event is not None:
+        update = BotEvent(**common, event=event)
+    elif stopped_draft_id is not None:
+        update = StoppedReply(**common, draft_id=stopped_draft_id)
+    elif not routed:
+        update = ServiceMessage(**common)
+    elif command:
+        update = Command(
+            **common,
+            message=message,
+            name=command,
+            arguments="",
+            mentions_bot=addressed,
+        )
+    else:
+        update = UserMessage(**common, message=message)
     return Envelope(
         update_id=update_id,
         ordering_key=str(user),
@@ -98,6 +118,11 @@ def a_message(
         body=b"{}",
         update=update,
     )
+
+
+def text_of(update: Update) -> str | None:
+    """Give the text of a user's message; None if the update is no such message."""
+    return update.message.text if isinstance(update, UserMessage) else None
 
 
 class FakeMatch:
@@ -140,19 +165,23 @@ class FakeServices:
 
     async def echo(self, update: Update) -> Reply:
         """Answer with the user's own text."""
-        text = update.message.text if update.message else "pressed"
+        text = text_of(update)
+        text = "pressed" if text is None else text
         return Reply(messages=[OutgoingMessage(text=text)])
 
     def route(self, update: Update) -> FakeMatch | None:
         """Find a route by the same order as the real thing."""
-        if update.event:
-            return self.route_event(update, update.event)
-        if update.callback_query_id:
-            route = update.callback_data.partition(":")[0] + ":"
-        elif update.command:
-            route = f"/{update.command}"
-        else:
-            route = "text" if update.message else ""
+        match update:
+            case BotEvent():
+                return self.route_event(update, update.event)
+            case ButtonPress():
+                route = (update.callback_data or "").partition(":")[0] + ":"
+            case Command():
+                route = f"/{update.name}"
+            case UserMessage():
+                route = "text"
+            case _:
+                route = update.trigger_name or ""
         return FakeMatch(self, update, route) if route in self.routes else None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> FakeMatch | None:
@@ -203,7 +232,7 @@ class FakeMessenger:
     def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
         """Turn a reply into calls."""
         calls = []
-        if update.callback_query_id:
+        if isinstance(update, ButtonPress):
             text = reply.callback_answer.text
             calls.append(
                 BotApiCall(method="answerCallbackQuery", parameters={"text": text})

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from gateway.domain.ports import INLINE_SCOPE, ServiceRouter, button_scope
 from gateway.domain.reply_limits import MAX_CALLBACK_DATA_BYTES
-from gateway.domain.update import Update
-from gateway.domain.user_state import PAYLOAD_KEY_PREFIX, UserState
+from gateway.domain.update import ButtonPress, OtherUpdate, Update
+from gateway.domain.user_state import UserState
 
 MAX_BUTTON_DATA_BYTES = 1024
 """The limit in the contract, `botgateway.chat.v1.Button`."""
@@ -44,9 +44,9 @@ def prepare_callback_data(
             _prepare_keyboard(keyboard, INLINE_SCOPE, state, services, stored_keys)
 
 
-def expand_callback_data(update: Update, state: UserState) -> Update:
+def expand_callback_data(update: ButtonPress, state: UserState) -> ButtonPress:
     """Replace the key of a pressed button by the stored data, if it is known."""
-    if not update.callback_data.startswith(PAYLOAD_KEY_PREFIX):
+    if update.callback_data is None:
         return update
     data = state.callback_payloads.get(update.callback_data)
     return update if data is None else structs.replace(update, callback_data=data)
@@ -74,7 +74,7 @@ def _get_message_scope(update: Update) -> str:
     """Return the scope of buttons in the messages of a reply."""
     if update.update_type == "guest_message":  # the reply is an inline message
         return INLINE_SCOPE
-    if update.reply_chat_id:
+    if isinstance(update, OtherUpdate) and update.reply_chat_id is not None:
         return button_scope(update.reply_chat_id, "")
     context = update.context
     return button_scope(context.chat_id, context.business_connection_id)

@@ -13,7 +13,7 @@ from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT, build_notice
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import Envelope, Update
+from gateway.domain.update import ButtonPress, Envelope, Update, UserMessage
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class OverflowNotifier:
             record.request_id = update.context.request_id
             record.telegram_user_id = update.context.telegram_user_id
             # Other updates may come from chats in which the bot cannot write.
-            can_notify = update.message is not None or bool(update.callback_query_id)
+            can_notify = isinstance(update, (UserMessage, ButtonPress))
             # Another bot might reply to the notice.
             can_notify = can_notify and not update.is_unwanted
             has_capacity = len(self._notice_tasks) < MAX_PENDING_NOTICES

@@ -11,7 +11,7 @@ from gateway.actors.session import SessionResolver, end_session
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import BoundCall, Clock, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import Update
+from gateway.domain.update import BotEvent, Update
 from gateway.domain.user_state import UserState
 
 ReplyWithPreview = tuple[Reply | None, StreamingPreview | None]
@@ -64,12 +64,14 @@ class ServiceCaller:
         except ServiceError as error:
             _record_error(record, error)
             # Nobody expects a reply to an event.
-            return None if update.event else build_error_reply(update, error), None
+            if isinstance(update, BotEvent):
+                return None, None
+            return build_error_reply(update, error), None
         finally:
             record.service_seconds += self._clock.uptime() - start
         if reply.end_session:
             end_session(update, state)
-        if update.event == EVENT_USER_BLOCKED_BOT:
+        if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:
             return None, None  # the bot cannot write to a user who blocked it
         return reply, preview
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.domain.errors import BotApiError
 from gateway.domain.ports import BoundCall, Messenger
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update, UserMessage
 from gateway.shared_timer import SharedTimer
 
 DELAY_SECONDS = 0.7
@@ -58,11 +58,10 @@ class TypingIndicator:
     def start(self, bound_call: BoundCall, update: Update) -> PendingIndicator:
         """Return the indicator of a call that starts now; `stop` has to follow."""
         indicator = PendingIndicator(update)
-        is_from_user = update.message is not None or update.callback_query_id
         context = update.context
         if (
             bound_call.shows_typing
-            and is_from_user
+            and isinstance(update, (UserMessage, ButtonPress))
             and context.chat_id
             and context.chat_type != CHAT_TYPE_CHANNEL
         ):

@@ -11,7 +11,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.errors import APOLOGY_TEXT, ServiceError
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update
 
 RATE_LIMITED_TEXT = "You're sending messages too fast, please slow down 🙂"
 BUSY_TEXT = "Too much at once. Please try again in {time}."
@@ -36,7 +36,7 @@ def build_notice(update: Update, text: str) -> Reply:
     bot: users who react, edit or join expect no reply, and only the service may write
     on behalf of a business account.
     """
-    if update.callback_query_id:
+    if isinstance(update, ButtonPress):
         return Reply(callback_answer=CallbackAnswer(text=text))
     match update.update_type:
         case "message" | "guest_message" if update.expects_reply:

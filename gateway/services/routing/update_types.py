@@ -7,7 +7,7 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, RawUpdate
 from google.protobuf.message import Message
 
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update
 
 _CHAT = "botgateway.chat.v1"
 
@@ -96,7 +96,7 @@ def build_payload_fields(
             field is checked.
     """
     values: dict[str, Any] = {}
-    if payload_field and (payload := _decode_payload(update)) is not None:
+    if payload_field and (payload := update.decode_payload()) is not None:
         values[payload_field] = payload
     if json_field:
         values[json_field] = _build_raw_update(update)
@@ -115,15 +115,12 @@ def iter_messages(payload: Message) -> Iterator[IncomingMessage]:
 
 
 def _build_raw_update(update: Update) -> RawUpdate:
-    has_trigger_name = update.trigger_name and not update.callback_query_id
+    # A button of a game has a trigger name, but it is not the name of the payload.
+    name = None if isinstance(update, ButtonPress) else update.trigger_name
     return RawUpdate(
-        update_type=update.trigger_name if has_trigger_name else update.update_type,
+        update_type=update.update_type if name is None else name,
         json=bytes(update.payload),
-        message_json=bytes(update.message_payload) or None,
+        message_json=None
+        if update.message_payload is None
+        else bytes(update.message_payload),
     )
-
-
-def _decode_payload(update: Update) -> Message | None:
-    if update.message is not None or update.decode_payload is None:
-        return update.message
-    return update.decode_payload()

@@ -1,21 +1,28 @@
 """Parses bot commands in message texts."""
 
 import re
+from typing import NamedTuple
 
 _COMMAND = re.compile(
     r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.DOTALL
 )
 
 
-def parse_command(text: str) -> tuple[str, str, str]:
-    """Split "/name@bot arguments" into its three parts.
+class ParsedCommand(NamedTuple):
+    """The parts of "/name@bot_username arguments"."""
 
-    Returns:
-        The name in lower case, the bot's username and the arguments; three empty
-        strings if the text is not a command.
-    """
+    name: str
+    """The name in lower case."""
+    bot_username: str | None
+    """The name of a bot, if the command has one."""
+    arguments: str
+    """The arguments, without surrounding white space."""
+
+
+def parse_command(text: str) -> ParsedCommand | None:
+    """Split a command into its parts; return None if the text is not a command."""
     match = _COMMAND.fullmatch(text) if text.startswith("/") else None
     if match is None:
-        return "", "", ""
-    name, bot, arguments = match.groups("")
-    return name.lower(), bot, arguments.strip()
+        return None
+    name, bot_username, arguments = match.groups()
+    return ParsedCommand(name.lower(), bot_username, (arguments or "").strip())

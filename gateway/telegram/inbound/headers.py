@@ -47,7 +47,7 @@ class StoppedGenerationHeader(ChatHeader):
     """A reply that the user of a private chat stopped while it was being streamed."""
 
     message_thread_id: Int64 = 0
-    draft_id: Int64 = 0
+    draft_id: Int64 | None = None
 
     @property
     def topic_id(self) -> int:
@@ -114,23 +114,23 @@ class JoinRequestHeader(SenderHeader):
     """A user's request to join a chat."""
 
     chat: Chat
-    query_id: str = ""
+    query_id: str | None = None
     user_chat_id: Int64 = 0
 
     @property
-    def pending_query_id(self) -> str:
+    def pending_query_id(self) -> str | None:
         """The id of the query, set only if the bot may answer join requests."""
         return self.query_id
 
     @property
-    def reply_chat_id(self) -> int:
+    def reply_chat_id(self) -> int | None:
         """The id of the user's private chat, which the bot can use for 5 minutes."""
-        return self.user_chat_id
+        return self.user_chat_id or None
 
     @property
-    def ttl_seconds(self) -> float:
+    def ttl_seconds(self) -> float | None:
         """The time to answer the query (Bot API, ChatJoinRequest: query_id)."""
-        return 10 if self.query_id else 0
+        return 10 if self.query_id else None
 
 
 class DeletedMessagesHeader(ChatHeader):

@@ -100,9 +100,7 @@ def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
         return contract.ReferencedMessage(content=content)
     return contract.ReferencedMessage(
         content=content,
-        content_type=_find_content_type(content)
-        or find_service_content(json)[0]
-        or None,
+        content_type=_find_content_type(content) or _find_service_content_type(json),
         from_user=convert_user(message.user) if message.user else None,
         sender_chat=convert_chat(message.sender_chat) if message.sender_chat else None,
         send_time=convert_timestamp(message.date),
@@ -115,6 +113,12 @@ def _find_content_type(content: contract.IncomingMessage) -> str:
     if attachment == "other":
         return content.other.type
     return attachment or ("text" if content.text else "")
+
+
+def _find_service_content_type(json: Raw) -> str | None:
+    """Return Telegram's name of a service message, or None if it is unknown."""
+    found = find_service_content(json)
+    return None if found is None else found[0]
 
 
 def _add_references(content: contract.IncomingMessage, message: Message) -> None:

@@ -1,25 +1,29 @@
 """The parser of updates: from the body of a webhook request to an Update."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
 from botgateway.chat.v1.context_pb2 import RequestContext
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.route.v1.event_pb2 import (
-    EVENT_UNSPECIFIED,
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
     Event,
 )
-from google.protobuf.message import Message as ContractMessage
 from msgspec import MsgspecError, Raw, structs
 from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
-from gateway.domain.update import Update
-from gateway.telegram.inbound.command_parser import parse_command
+from gateway.domain.update import (
+    BotEvent,
+    ButtonPress,
+    Command,
+    OtherUpdate,
+    ServiceMessage,
+    StoppedReply,
+    Update,
+    UserMessage,
+)
+from gateway.telegram.inbound.command_parser import ParsedCommand, parse_command
 from gateway.telegram.inbound.content import Message
 from gateway.telegram.inbound.headers import (
     ChatMemberHeader,
@@ -28,7 +32,7 @@ from gateway.telegram.inbound.headers import (
 )
 from gateway.telegram.inbound.messages import convert_message
 from gateway.telegram.inbound.ordering import find_human_sender, find_ordering_key
-from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS, decode_payload
+from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS
 from gateway.telegram.inbound.payments import PAYMENT_FIELDS
 from gateway.telegram.inbound.people import convert_chat, convert_chat_type
 from gateway.telegram.inbound.references import decode_user_or_none
@@ -58,15 +62,15 @@ class UpdateParser:
         allow_bots: whether updates of other bots are processed.
 
     Attributes:
-        bot_username: the bot's username without "@", in upper or lower case. It is an
-            empty string while it is unknown; until then, every command that names a bot
-            is treated as a command for this bot.
+        bot_username: the bot's username without "@", in upper or lower case. It is
+            None while it is unknown; until then, every command that names a bot is
+            treated as a command for this bot.
     """
 
     def __init__(self, bot_id: int, *, allow_bots: bool = False) -> None:
         self._bot_id = bot_id
         self._allow_bots = allow_bots
-        self.bot_username = ""
+        self.bot_username: str | None = None
 
     def parse(self, body: bytes, arrived_at: float) -> Update:
         """Parse one update.
@@ -88,6 +92,7 @@ class UpdateParser:
         user = find_human_sender(header)
         ordering_key = find_ordering_key(update_type.name, header, user)
         context = self._build_context(update_id, header, user, arrived_at)
+        update: Update
         match header:
             case Message():
                 update = self._parse_message(
@@ -97,23 +102,44 @@ class UpdateParser:
                 update = _parse_callback_query(
                     header, value, update_id, ordering_key, context
                 )
-            case _:
-                ttl_seconds = header.ttl_seconds or update_type.ttl_seconds
-                update = Update(
+            case StoppedGenerationHeader(draft_id=int(draft_id)):
+                update = StoppedReply(
                     update_id=update_id,
                     update_type=update_type.name,
                     ordering_key=ordering_key,
                     context=context,
-                    stopped_draft_id=_find_stopped_draft(header),
-                    event=_detect_event(update_type, header),
                     trigger_name=name,
                     payload=value,
-                    decode_payload=_make_payload_decoder(name, value),
+                    bypasses_limits=update_type.bypasses_limits,
+                    draft_id=draft_id,
+                )
+            case ChatMemberHeader() if event := _detect_event(update_type, header):
+                update = BotEvent(
+                    update_id=update_id,
+                    update_type=update_type.name,
+                    ordering_key=ordering_key,
+                    context=context,
+                    trigger_name=name,
+                    payload=value,
+                    payload_decoder=PAYLOAD_DECODERS[update_type.name],
+                    bypasses_limits=update_type.bypasses_limits,
+                    event=event,
+                )
+            case _:
+                ttl_seconds = header.ttl_seconds or update_type.ttl_seconds
+                update = OtherUpdate(
+                    update_id=update_id,
+                    update_type=update_type.name,
+                    ordering_key=ordering_key,
+                    context=context,
+                    trigger_name=name,
+                    payload=value,
+                    payload_decoder=PAYLOAD_DECODERS.get(name) if name else None,
                     query_id=header.pending_query_id,
                     reply_chat_id=header.reply_chat_id,
                     bypasses_limits=update_type.bypasses_limits,
                     ttl_seconds=ttl_seconds,
-                    answer_deadline=arrived_at + ttl_seconds if ttl_seconds else 0,
+                    answer_deadline=arrived_at + ttl_seconds if ttl_seconds else None,
                 )
         if context.is_bot and not self._allow_bots and not _is_notification(update):
             return structs.replace(update, is_unwanted=True)
@@ -152,31 +178,53 @@ class UpdateParser:
         update_id: int,
         ordering_key: str,
         context: RequestContext,
-    ) -> Update:
+    ) -> UserMessage | Command | ServiceMessage:
         """Parse a message and detect commands."""
         content = convert_message(message)
-        name, json = _find_named_content(message, value, content)
-        command = bot = arguments = ""
-        if self._is_written_by_sender(message):
-            command, bot, arguments = parse_command(message.text)
-        mentions_bot = bot != "" and self._is_own_username(bot)
-        if bot and not mentions_bot:  # meant for another bot of the group
-            content, command, arguments = None, "", ""
-        return Update(
+        if content is None:
+            return _parse_service_message(
+                message, value, update_id, ordering_key, context
+            )
+        ephemeral_message_id = message.ephemeral_message_id or None
+        command = None
+        if message.text and self._is_written_by_sender(message):
+            command = parse_command(message.text)
+        if command is not None:
+            if not self._is_for_this_bot(command):
+                return ServiceMessage(
+                    update_id=update_id,
+                    update_type="message",
+                    ordering_key=ordering_key,
+                    context=context,
+                    payload=value,
+                    ephemeral_message_id=ephemeral_message_id,
+                )
+            return Command(
+                update_id=update_id,
+                update_type="message",
+                ordering_key=ordering_key,
+                context=context,
+                payload=value,
+                ephemeral_message_id=ephemeral_message_id,
+                message=content,
+                name=command.name,
+                arguments=command.arguments,
+                mentions_bot=command.bot_username is not None,
+            )
+        name, json = None, value
+        if not message.text:
+            name, json = _find_routable_attachment(message, value)
+        return UserMessage(
             update_id=update_id,
             update_type="message",
             ordering_key=ordering_key,
             context=context,
-            message=content,
-            ephemeral_message_id=message.ephemeral_message_id,
-            command=command,
-            arguments=arguments,
-            mentions_bot=mentions_bot,
             trigger_name=name,
-            payload=json if name else value,
-            message_payload=value if name else Raw(),
-            decode_payload=_make_payload_decoder(name, json),
+            payload=json,
+            message_payload=value if name else None,
+            ephemeral_message_id=ephemeral_message_id,
             bypasses_limits=name in PAYMENT_FIELDS,
+            message=content,
         )
 
     def _is_written_by_sender(self, message: Message) -> bool:
@@ -192,8 +240,14 @@ class UpdateParser:
         bot = decode_user_or_none(message.via_bot)
         return bot is not None and bot.id == self._bot_id
 
-    def _is_own_username(self, bot: str) -> bool:
-        return not self.bot_username or bot.lower() == self.bot_username.lower()
+    def _is_for_this_bot(self, command: ParsedCommand) -> bool:
+        """Return whether a command is not meant for another bot of the group."""
+        named_bot = command.bot_username
+        return (
+            named_bot is None
+            or self.bot_username is None
+            or named_bot.lower() == self.bot_username.lower()
+        )
 
 
 def _set_chat(context: RequestContext, chat: Chat) -> None:
@@ -224,7 +278,9 @@ def _set_user(context: RequestContext, user: User) -> None:
         context.is_premium = True
 
 
-def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader]:
+def _decode_update(
+    body: bytes,
+) -> tuple[int, str | None, Raw, UpdateType, UpdateHeader]:
     """Decode the id, the key and the value of an update, its type and its header.
 
     Raises:
@@ -255,7 +311,7 @@ def _decode_update(body: bytes) -> tuple[int, str, Raw, UpdateType, UpdateHeader
     for name, value in keys.items():
         if name != "update_id":
             return update_id, name, value, UNKNOWN_TYPE, _decode_unknown(value)
-    return update_id, "", Raw(), UNKNOWN_TYPE, UnknownHeader()
+    return update_id, None, Raw(), UNKNOWN_TYPE, UnknownHeader()
 
 
 def _remove_nulls(json: Raw) -> Raw:
@@ -296,32 +352,41 @@ def _is_notification(update: Update) -> bool:
     change the members of a chat, and a service that counts members must know. Unlike
     messages, events cannot make two bots answer each other endlessly.
     """
-    service_message = update.update_type == "message" and not update.expects_reply
-    return service_message or update.bypasses_limits
+    is_report = isinstance(update, ServiceMessage) and not update.expects_reply
+    return is_report or update.bypasses_limits
 
 
-def _make_payload_decoder(
-    name: str, json: Raw
-) -> Callable[[], ContractMessage | None] | None:
-    """Return a decoder of the payload, or None if the name has no contract type."""
-    return partial(decode_payload, name, json) if name in PAYLOAD_DECODERS else None
+def _parse_service_message(
+    message: Message,
+    value: Raw,
+    update_id: int,
+    ordering_key: str,
+    context: RequestContext,
+) -> ServiceMessage:
+    """Build the update of a message without a text and an attachment."""
+    name, json = find_service_content(value) or (None, value)
+    return ServiceMessage(
+        update_id=update_id,
+        update_type="message",
+        ordering_key=ordering_key,
+        context=context,
+        trigger_name=name,
+        payload=json,
+        message_payload=value if name else None,
+        payload_decoder=PAYLOAD_DECODERS.get(name) if name else None,
+        ephemeral_message_id=message.ephemeral_message_id or None,
+    )
 
 
-def _find_named_content(
-    message: Message, value: Raw, content: IncomingMessage | None
-) -> tuple[str, Raw]:
-    """Return the name and the JSON of a content that routes can name.
+def _find_routable_attachment(message: Message, value: Raw) -> tuple[str | None, Raw]:
+    """Return the name and the JSON of an attachment that routes can name.
 
-    Both are empty if there is none.
+    Returns None and the JSON of the message if it has no such attachment.
     """
-    if message.text:
-        return "", Raw()
-    if content is None:
-        return find_service_content(value)
     for name in ROUTABLE_ATTACHMENTS:
         if json := getattr(message, name):
             return name, json
-    return "", Raw()
+    return None, value
 
 
 def _parse_callback_query(
@@ -330,42 +395,38 @@ def _parse_callback_query(
     update_id: int,
     ordering_key: str,
     context: RequestContext,
-) -> Update:
+) -> ButtonPress:
     """Build the update of a pressed button."""
-    return Update(
+    message = query.message
+    return ButtonPress(
         update_id=update_id,
         update_type="callback_query",
         ordering_key=ordering_key,
         context=context,
-        trigger_name=GAME_FIELD if query.game_short_name else "",
+        trigger_name=GAME_FIELD if query.game_short_name else None,
         payload=value,
-        decode_payload=_make_payload_decoder("callback_query", value),
-        callback_query_id=query.id,
-        callback_data=query.data,
-        pressed_message_id=query.message.message_id if query.message else 0,
-        ephemeral_message_id=query.message.ephemeral_message_id if query.message else 0,
-        inline_message_id=query.inline_message_id,
+        payload_decoder=PAYLOAD_DECODERS["callback_query"],
+        ephemeral_message_id=(message.ephemeral_message_id or None)
+        if message
+        else None,
         ttl_seconds=UPDATE_TYPES["callback_query"].ttl_seconds,
+        callback_query_id=query.id,
+        callback_data=query.data or None,
+        message_id=(message.message_id or None) if message else None,
+        inline_message_id=query.inline_message_id or None,
     )
 
 
-def _find_stopped_draft(header: UpdateHeader) -> int:
-    """Return the id of the draft that the user stopped, or 0 if there is none."""
-    return header.draft_id if isinstance(header, StoppedGenerationHeader) else 0
-
-
-def _detect_event(update_type: UpdateType, header: UpdateHeader) -> "Event.ValueType":
-    """Return whether a user blocked or unblocked the bot, or EVENT_UNSPECIFIED."""
-    if (
-        update_type.name != "my_chat_member"
-        or not isinstance(header, ChatMemberHeader)
-        or header.chat.type != "private"
-    ):
-        return EVENT_UNSPECIFIED
+def _detect_event(
+    update_type: UpdateType, header: ChatMemberHeader
+) -> "Event.ValueType | None":
+    """Return whether a user blocked or unblocked the bot, or None if neither."""
+    if update_type.name != "my_chat_member" or header.chat.type != "private":
+        return None
     match header.old_chat_member.status, header.new_chat_member.status:
         case _, "kicked":
             return EVENT_USER_BLOCKED_BOT
         case "kicked", "member":
             return EVENT_USER_UNBLOCKED_BOT
         case _:
-            return EVENT_UNSPECIFIED
+            return None

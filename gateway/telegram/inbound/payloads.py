@@ -5,6 +5,7 @@ affect the other routes.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botgateway.chat.v1 import message_pb2, update_pb2
@@ -13,6 +14,7 @@ from msgspec import MsgspecError, Raw, Struct, field
 from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
+from gateway.domain.update import PayloadDecoder
 from gateway.telegram.inbound.content import Location, Message
 from gateway.telegram.inbound.messages import (
     convert_location,
@@ -164,27 +166,6 @@ class _ChatMember(Struct):
 class _ChatMemberUpdate(Struct):
     old_member: _ChatMember = field(name="old_chat_member")
     new_member: _ChatMember = field(name="new_chat_member")
-
-
-def decode_payload(name: str, json: Raw) -> ContractMessage | None:
-    """Decode a payload and convert it to its type in chat/v1.
-
-    Args:
-        name: a key of `PAYLOAD_DECODERS`.
-        json: the value of that field in the update or in its message.
-
-    Returns:
-        The payload, or None for a service message, which has no content.
-
-    Raises:
-        MalformedUpdate: a field that is read has a wrong type.
-    """
-    decoder, convert = PAYLOAD_DECODERS[name]
-    try:
-        return convert(decoder.decode(json))
-    except (MsgspecError, RecursionError):
-        # The library's error may quote a user's text.
-        raise MalformedUpdate(f"{name} cannot be read") from None
 
 
 def _convert_edited_message(
@@ -400,7 +381,7 @@ _MEMBERSHIP_DECODER = (Decoder(_ChatMemberUpdate), _convert_membership)
 _MIGRATION_DECODER = (Decoder(Int64), _convert_migration)
 _DecoderAndConverter = tuple[Decoder[Any], Callable[[Any], ContractMessage | None]]
 
-PAYLOAD_DECODERS: dict[str, _DecoderAndConverter] = {
+_CONVERTERS: dict[str, _DecoderAndConverter] = {
     "message_reaction": (Decoder(_MessageReaction), _convert_message_reaction),
     "poll_answer": (Decoder(_PollAnswer), _convert_poll_answer),
     "inline_query": (Decoder(_InlineQuery), _convert_inline_query),
@@ -433,5 +414,26 @@ PAYLOAD_DECODERS: dict[str, _DecoderAndConverter] = {
     "boost_added": (Decoder(_ChatBoostAdded), _convert_boost_added),
     **dict.fromkeys(_MESSAGE_TYPES, _MESSAGE_DECODER),
 }
-"""The decoder and the converter of each update type and message content that has a
-contract type."""
+
+
+def _decode(
+    name: str,
+    decoder: Decoder[Any],
+    convert: Callable[[Any], ContractMessage | None],
+    json: Raw,
+) -> ContractMessage | None:
+    try:
+        return convert(decoder.decode(json))
+    except (MsgspecError, RecursionError):
+        # The library's error may quote a user's text.
+        raise MalformedUpdate(f"{name} cannot be read") from None
+
+
+PAYLOAD_DECODERS: dict[str, PayloadDecoder] = {
+    name: partial(_decode, name, decoder, convert)
+    for name, (decoder, convert) in _CONVERTERS.items()
+}
+"""The decoder of each update type and message content that has a contract type.
+
+A message without a text and an attachment is decoded as None.
+"""

@@ -102,23 +102,23 @@ class UpdateHeader(Struct, kw_only=True):
         return 0
 
     @property
-    def pending_query_id(self) -> str:
-        """The id of the query to answer, or an empty string if there is none."""
-        return ""
+    def pending_query_id(self) -> str | None:
+        """The id of the query to answer, or None if there is none."""
+        return None
 
     @property
-    def reply_chat_id(self) -> int:
-        """The id of the private chat that replies go to, or 0 for the update's chat.
+    def reply_chat_id(self) -> int | None:
+        """The id of the private chat that replies go to, or None for the update's chat.
 
         The bot can write to this chat: a user who pays has written to the bot before,
         and a user who asks to join a chat can be written to for some minutes.
         """
-        return 0
+        return None
 
     @property
-    def ttl_seconds(self) -> float:
-        """How long an answer is useful, or 0 for the value of the update type."""
-        return 0
+    def ttl_seconds(self) -> float | None:
+        """How long an answer is useful, or None for the value of the update type."""
+        return None
 
 
 class SenderHeader(UpdateHeader):
@@ -191,10 +191,10 @@ class EditedMessageHeader(MessageHeader):
 class GuestMessageHeader(MessageHeader):
     """A message in a chat that the bot is not in, without its content."""
 
-    guest_query_id: str = ""
+    guest_query_id: str | None = None
 
     @property
-    def pending_query_id(self) -> str:
+    def pending_query_id(self) -> str | None:
         """The id of the query, which the bot may answer once."""
         return self.guest_query_id
 

@@ -13,7 +13,7 @@ from gateway.telegram.inbound.references import decode_or_none
 _fields_decoder = Decoder(dict[str, Raw])
 
 
-def find_service_content(json: Raw) -> tuple[str, Raw]:
+def find_service_content(json: Raw) -> tuple[str, Raw] | None:
     """Find the content of a message that has no text and no attachment.
 
     A content that Telegram adds later is found, too: it is the first field with an
@@ -23,14 +23,16 @@ def find_service_content(json: Raw) -> tuple[str, Raw]:
         json: the message.
 
     Returns:
-        The name and the value of the field, both empty if there is none.
+        The name and the value of the field, or None if there is none.
     """
     fields = decode_or_none(_fields_decoder, json) or {}
-    known_name = next((name for name in fields if name in SERVICE_CONTENTS), "")
-    name = known_name or next(
-        (name for name in fields if name not in _NON_CONTENT_FIELDS), ""
-    )
-    return name, fields.get(name, Raw())
+    unknown_name = None
+    for name, value in fields.items():
+        if name in SERVICE_CONTENTS:
+            return name, value
+        if unknown_name is None and name not in _NON_CONTENT_FIELDS:
+            unknown_name = name
+    return None if unknown_name is None else (unknown_name, fields[unknown_name])
 
 
 SERVICE_CONTENTS = frozenset(

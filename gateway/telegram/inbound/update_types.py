@@ -47,13 +47,13 @@ class UpdateType(Struct, frozen=True):
         name: Telegram's name, which is the key in the update.
         decoder: decodes the header from the value of that key.
         bypasses_limits: whether such updates are never rate-limited and never refused.
-        ttl_seconds: how long after its arrival an answer is useful, or 0 if always.
+        ttl_seconds: how long after its arrival an answer is useful; None if always.
     """
 
     name: str
     decoder: Decoder[UpdateHeader]
     bypasses_limits: bool = False
-    ttl_seconds: float = 0
+    ttl_seconds: float | None = None
 
 
 OPT_IN_TYPES = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
@@ -65,7 +65,7 @@ def _make_type(
     header_class: type[UpdateHeader],
     *,
     bypasses_limits: bool = False,
-    ttl_seconds: float = 0,
+    ttl_seconds: float | None = None,
 ) -> UpdateType:
     return UpdateType(name, Decoder(header_class), bypasses_limits, ttl_seconds)
 

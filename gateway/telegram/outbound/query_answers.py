@@ -21,7 +21,7 @@ from msgspec import structs
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import APOLOGY_TEXT, RejectedPart
 from gateway.domain.reply_limits import MAX_OPTIONS, MAX_RESULTS
-from gateway.domain.update import Update
+from gateway.domain.update import OtherUpdate
 from gateway.telegram.outbound.inline_results import build_inline_result
 from gateway.telegram.outbound.text_splitting import is_blank
 
@@ -43,12 +43,12 @@ ReportDropped = Callable[[str], None]
 
 
 def answer_query(
-    update: Update, reply: Reply, report_dropped: ReportDropped
+    update: OtherUpdate, reply: Reply, report_dropped: ReportDropped
 ) -> tuple[list[BotApiCall], Sequence[OutgoingMessage]]:
     """Build the answer to an update's query.
 
     Args:
-        update: an update with a `trigger_name`; most of them have no query.
+        update: an update, which need not be a query.
         reply: the service's reply.
         report_dropped: called with the code of each dropped part.
 
@@ -58,7 +58,7 @@ def answer_query(
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.trigger_name == "guest_message":
         return _answer_guest_message(update, messages[:1], report_dropped), messages[1:]
-    answer = _ANSWER_BUILDERS.get(update.trigger_name)
+    answer = _ANSWER_BUILDERS.get(update.trigger_name or "")
     return answer(update, reply, report_dropped) if answer else [], messages
 
 
@@ -88,7 +88,7 @@ def _remove_field(value: Any, name: str) -> Any:  # noqa: ANN401 - any part of a
 
 
 def _answer_inline_query(
-    update: Update, reply: Reply, report_dropped: ReportDropped
+    update: OtherUpdate, reply: Reply, report_dropped: ReportDropped
 ) -> list[BotApiCall]:
     answer = reply.inline_answer
     parameters: Parameters = {
@@ -121,11 +121,13 @@ def _build_results(
 
 
 def _answer_guest_message(
-    update: Update, messages: Sequence[OutgoingMessage], report_dropped: ReportDropped
+    update: OtherUpdate,
+    messages: Sequence[OutgoingMessage],
+    report_dropped: ReportDropped,
 ) -> list[BotApiCall]:
     """Build the answer to a guest's message: the first message, as an inline result."""
     for message in messages:
-        if not update.query_id:
+        if update.query_id is None:
             report_dropped("no_chat")
             continue
         # Telegram requires a title, but does not show it.
@@ -142,7 +144,7 @@ def _answer_guest_message(
 
 
 def _answer_pre_checkout_query(
-    update: Update, reply: Reply, _: ReportDropped
+    update: OtherUpdate, reply: Reply, _: ReportDropped
 ) -> list[BotApiCall]:
     answer = reply.pre_checkout_answer
     parameters: Parameters = {
@@ -155,7 +157,7 @@ def _answer_pre_checkout_query(
 
 
 def _answer_shipping_query(
-    update: Update, reply: Reply, report_dropped: ReportDropped
+    update: OtherUpdate, reply: Reply, report_dropped: ReportDropped
 ) -> list[BotApiCall]:
     answer = reply.shipping_answer
     options = []
@@ -193,10 +195,10 @@ def _choose_reason(text: str) -> str:
 
 
 def _answer_join_request(
-    update: Update, reply: Reply, _: ReportDropped
+    update: OtherUpdate, reply: Reply, _: ReportDropped
 ) -> list[BotApiCall]:
     decision, method = _JOIN_DECISIONS.get(reply.join_decision, ("queue", ""))
-    if update.query_id:
+    if update.query_id is not None:
         parameters: Parameters = {
             "chat_join_request_query_id": update.query_id,
             "result": decision,
@@ -210,7 +212,7 @@ def _answer_join_request(
 
 
 _ANSWER_BUILDERS: dict[
-    str, Callable[[Update, Reply, ReportDropped], list[BotApiCall]]
+    str, Callable[[OtherUpdate, Reply, ReportDropped], list[BotApiCall]]
 ] = {
     "inline_query": _answer_inline_query,
     "pre_checkout_query": _answer_pre_checkout_query,

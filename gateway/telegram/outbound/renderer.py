@@ -15,7 +15,7 @@ from botgateway.chat.v1.reply_pb2 import (
 
 from gateway.domain.bot_api_call import BotApiCall, Upload
 from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, OtherUpdate, Update, UserMessage
 from gateway.telegram.outbound.formatted_text import split_formatted_text
 from gateway.telegram.outbound.media import (
     MAX_CAPTION_LENGTH,
@@ -57,6 +57,8 @@ def render(
     report_dropped: Callable[[str], None],
     *,
     local_server: bool = False,
+    edited_message_id: int | None = None,
+    is_press_answered: bool = False,
 ) -> list[BotApiCall]:
     """Render a reply as calls, to be made in the returned order.
 
@@ -65,6 +67,9 @@ def render(
         reply: the service's reply.
         report_dropped: called with the code of each dropped part.
         local_server: the Bot API server is not Telegram's own; see `parse_media`.
+        edited_message_id: the message that an edit changes, if it is not the one with
+            the pressed button.
+        is_press_answered: whether the callback query was answered already.
     """
     messages = reply.messages
     text = messages[0].text if len(messages) == 1 else ""
@@ -73,8 +78,7 @@ def render(
         find_visible(text)
         # A character has at most two UTF-16 code units.
         and len(text) <= MAX_TEXT_LENGTH // 2
-        and not update.callback_query_id
-        and not update.trigger_name
+        and isinstance(update, UserMessage)
         # Counting the fields also covers those that are added to the contract later.
         and len(messages[0].ListFields()) == 1
         and len(reply.ListFields()) == 1
@@ -82,21 +86,22 @@ def render(
     ):
         chat["text"] = text
         return [BotApiCall(method="sendMessage", parameters=chat)]
-    return _render_all_parts(update, reply, report_dropped, local_server=local_server)
+    renderer = _Renderer(
+        update, report_dropped, edited_message_id, local_server=local_server
+    )
+    if isinstance(update, ButtonPress) and not is_press_answered:
+        renderer.add_callback_answer(update.callback_query_id, reply.callback_answer)
+    return _render_all_parts(renderer, update, reply, report_dropped)
 
 
 def _render_all_parts(
+    renderer: "_Renderer",
     update: Update,
     reply: Reply,
     report_dropped: Callable[[str], None],
-    *,
-    local_server: bool,
 ) -> list[BotApiCall]:
-    renderer = _Renderer(update, report_dropped, local_server=local_server)
     messages: Sequence[OutgoingMessage] = reply.messages
-    if update.callback_query_id:
-        renderer.add_callback_answer(reply.callback_answer)
-    elif update.trigger_name:
+    if isinstance(update, OtherUpdate):
         renderer.calls, messages = answer_query(update, reply, report_dropped)
     for message in messages[:MAX_MESSAGES]:
         if len(renderer.calls) > MAX_CALLS:
@@ -114,28 +119,29 @@ class _Renderer:
         self,
         update: Update,
         report_dropped: Callable[[str], None],
+        edited_message_id: int | None,
         *,
         local_server: bool,
     ) -> None:
         self.calls: list[BotApiCall] = []
         self._report_dropped = report_dropped
         self._local_server = local_server
-        self._callback_query_id = update.callback_query_id
-        # A reply that goes to another chat than the update's goes to a private chat.
-        reply_chat_id = update.reply_chat_id
-        self._context = _PRIVATE_CHAT if reply_chat_id else update.context
+        self._context = update.context
+        if isinstance(update, OtherUpdate) and update.reply_chat_id is not None:
+            # A reply that goes to another chat goes to a private chat.
+            self._context = _PRIVATE_CHAT
         self._chat_parameters = build_chat_parameters(update)
         """The target of new messages; empty if they cannot be sent."""
         self._send_parameters = self._chat_parameters
         """The target with the send options of the current message."""
-        self._edit_target = _find_edit_target(update)
+        self._edit_target = _find_edit_target(update, edited_message_id)
         """The message to edit; empty if there is none or it has been edited already."""
         self._remaining_characters = MAX_TEXT
         """How many characters the next messages may have in total."""
 
-    def add_callback_answer(self, answer: CallbackAnswer) -> None:
+    def add_callback_answer(self, query_id: str, answer: CallbackAnswer) -> None:
         """Add the answer to the pressed button, which shows a spinner until then."""
-        parameters: Parameters = {"callback_query_id": self._callback_query_id}
+        parameters: Parameters = {"callback_query_id": query_id}
         self.calls.append(
             BotApiCall(method="answerCallbackQuery", parameters=parameters)
         )
@@ -277,9 +283,14 @@ class _Renderer:
 def build_chat_parameters(update: Update) -> Parameters:
     """Build the parameters of the target of new messages; empty if there is none."""
     context = update.context
-    chat_id = update.reply_chat_id or context.chat_id
-    # In a guest's chat the bot may send only one message: the answer to the query.
-    if not chat_id or update.trigger_name == "guest_message":
+    chat_id = context.chat_id
+    if isinstance(update, OtherUpdate):
+        # In a guest's chat the bot may send only one message: the answer to the query.
+        if update.trigger_name == "guest_message":
+            return {}
+        if update.reply_chat_id is not None:
+            chat_id = update.reply_chat_id
+    if not chat_id:
         return {}
     chat: Parameters = {"chat_id": chat_id}
     if context.message_thread_id and chat_id == context.chat_id:
@@ -290,7 +301,7 @@ def build_chat_parameters(update: Update) -> Parameters:
         chat["direct_messages_topic_id"] = topic
     if context.business_connection_id:
         chat["business_connection_id"] = context.business_connection_id
-    if update.ephemeral_message_id:
+    if update.ephemeral_message_id is not None:
         receiver = _build_receiver(update)
         if receiver is None:
             return {}
@@ -308,27 +319,34 @@ def _build_receiver(update: Update) -> Parameters | None:
     if not user_id:
         return None
     receiver: Parameters = {"receiver_user_id": user_id}
-    if update.callback_query_id:
+    if isinstance(update, ButtonPress):
         receiver["callback_query_id"] = update.callback_query_id
     return receiver
 
 
-def _find_edit_target(update: Update) -> Parameters:
-    """Build the parameters of the message with the pressed button; empty if none."""
-    if update.inline_message_id:
-        return {"inline_message_id": update.inline_message_id}
-    if update.ephemeral_message_id and update.callback_query_id:
-        return {
-            "chat_id": update.context.chat_id,
-            "receiver_user_id": update.context.telegram_user_id,
-            "ephemeral_message_id": update.ephemeral_message_id,
-        }
-    if not update.context.chat_id or not update.pressed_message_id:
+def _find_edit_target(update: Update, message_id: int | None) -> Parameters:
+    """Build the parameters of the message to edit; empty if there is none.
+
+    Args:
+        update: the update that the reply answers.
+        message_id: the message, or None for the one with the pressed button.
+    """
+    context = update.context
+    if message_id is None:
+        if not isinstance(update, ButtonPress):
+            return {}
+        if update.inline_message_id is not None:
+            return {"inline_message_id": update.inline_message_id}
+        if update.ephemeral_message_id is not None:
+            return {
+                "chat_id": context.chat_id,
+                "receiver_user_id": context.telegram_user_id,
+                "ephemeral_message_id": update.ephemeral_message_id,
+            }
+        message_id = update.message_id
+    if message_id is None or not context.chat_id:
         return {}
-    message: Parameters = {
-        "chat_id": update.context.chat_id,
-        "message_id": update.pressed_message_id,
-    }
-    if update.context.business_connection_id:
-        message["business_connection_id"] = update.context.business_connection_id
+    message: Parameters = {"chat_id": context.chat_id, "message_id": message_id}
+    if context.business_connection_id:
+        message["business_connection_id"] = context.business_connection_id
     return message

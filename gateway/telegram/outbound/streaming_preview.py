@@ -12,7 +12,7 @@ delays nothing else; a 429 for a message or an edit starts a cool-down of the ch
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
@@ -20,7 +20,7 @@ from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiError, BotApiUnavailable, CallRejected
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update
 from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, build_chat_parameters
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
@@ -48,7 +48,20 @@ written already."""
 
 Parameters = dict[str, Any]
 CallOnce = Callable[[str, Parameters], Awaitable[Any]]
-Render = Callable[[Update, Reply], Sequence[BotApiCall]]
+
+
+class Render(Protocol):
+    """Renders a reply as calls, as `renderer.render` does."""
+
+    def __call__(
+        self,
+        update: Update,
+        reply: Reply,
+        *,
+        edited_message_id: int | None = None,
+        is_press_answered: bool = False,
+    ) -> Sequence[BotApiCall]:
+        """Return the calls."""
 
 
 class TelegramPreview:
@@ -65,17 +78,17 @@ class TelegramPreview:
         self._call_once = call_once
         self._render = render
         context = update.context
-        reply_chat_id = build_chat_parameters(update).get("chat_id", 0)
-        self._can_show = 0 != context.chat_id == reply_chat_id
+        reply_chat_id = build_chat_parameters(update).get("chat_id")
+        self._can_show = context.chat_id == reply_chat_id
         """False if the reply goes to another chat, or if a lost response means that a
         preview may already exist that cannot be edited."""
-        if update.ephemeral_message_id:
+        if update.ephemeral_message_id is not None:
             self._can_show = False  # The sent message has no ID to edit it by.
         self._uses_drafts = context.chat_type == CHAT_TYPE_PRIVATE
         if context.business_connection_id or not context.chat_id:
             self._uses_drafts = False
-        self._message_id = 0
-        """The ID of the preview's message, or 0 if there is none."""
+        self._message_id: int | None = None
+        """The ID of the preview's message, or None if there is none."""
         self._shown_text = ""
         """The text of that message."""
         self._edit_count = 0
@@ -130,26 +143,29 @@ class TelegramPreview:
         if self._is_press_answered and not is_blank(reply.callback_answer.text):
             # The query was answered by the first preview, so this becomes a message.
             reply.messages.add(text=reply.callback_answer.text)
-        if not self._message_id:
-            return self._render(self._update, reply)
-        if not _can_replace_preview(reply.messages):
-            # Deleted last: if Telegram rejects the reply, the preview remains.
-            return [*self._render(self._update, reply), self._build_deletion()]
-        reply.messages[0].edit = True
-        update = structs.replace(
-            self._update, pressed_message_id=self._message_id, inline_message_id=""
+        edited_message_id = None
+        if self._message_id is not None and _can_replace_preview(reply.messages):
+            reply.messages[0].edit = True
+            edited_message_id = self._message_id
+        calls = self._render(
+            self._update,
+            reply,
+            edited_message_id=edited_message_id,
+            is_press_answered=self._is_press_answered,
         )
-        return self._render(update, reply)
+        if self._message_id is None or edited_message_id is not None:
+            return calls
+        # Deleted last: if Telegram rejects the reply, the preview remains.
+        return [*calls, self._build_deletion()]
 
     async def _answer_callback_query(self) -> None:
         """Answer a pressed button at once, because the reply may take minutes."""
-        query = self._update.callback_query_id
-        if not query:
+        if not isinstance(self._update, ButtonPress) or self._is_press_answered:
             return
-        self._update = structs.replace(self._update, callback_query_id="")
         self._is_press_answered = True
+        parameters = {"callback_query_id": self._update.callback_query_id}
         with contextlib.suppress(BotApiError):  # The query also expires by itself.
-            await self._call_once("answerCallbackQuery", {"callback_query_id": query})
+            await self._call_once("answerCallbackQuery", parameters)
 
     def _build_draft(self, text: str) -> Parameters:
         # The draft has the same ID after a crash, so that the old draft continues.
@@ -162,7 +178,7 @@ class TelegramPreview:
     async def _show_as_message(self, text: str) -> None:
         if text == self._shown_text:  # Unlike a draft, a message does not expire.
             return
-        if self._message_id:
+        if self._message_id is not None:
             self._edit_count += 1
             await self._call_once(
                 "editMessageText", {**self._build_message_parameters(), "text": text}

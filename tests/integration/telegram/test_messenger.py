@@ -21,7 +21,7 @@ from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RecipientBlocked
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update
 from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.messenger import TelegramMessenger
@@ -39,9 +39,9 @@ BAD_KEYBOARD = "Bad Request: BUTTON_URL_INVALID"
 """Telegram knows more of addresses than can be told from them."""
 
 
-def press(message_id: int) -> Update:
+def press(message_id: int | None = None) -> ButtonPress:
     """Make a pressed button under a message of the bot."""
-    return Update(
+    return ButtonPress(
         update_id=1,
         update_type="callback_query",
         ordering_key="1",
@@ -49,7 +49,7 @@ def press(message_id: int) -> Update:
             request_id="r-1", chat_id=CHAT, chat_type=CHAT_TYPE_PRIVATE
         ),
         callback_query_id="77",
-        pressed_message_id=message_id,
+        message_id=message_id,
     )
 
 
@@ -93,7 +93,7 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
     """With the buttons under its end."""
     text = "".join(f"Paragraph {number}.\n\n" for number in range(1000))
-    await desk.reply(press(0), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
+    await desk.reply(press(), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
     parts = desk.texts()
     assert len(parts) > 3
     assert " ".join(parts).split() == text.split()
@@ -103,7 +103,7 @@ async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
 
 async def test_an_edit_replaces_the_pressed_message(desk: Desk) -> None:
     """The chat shows the new text in the place of the old one."""
-    await desk.reply(press(0), OutgoingMessage(text="old", inline_keyboard=KEYBOARD))
+    await desk.reply(press(), OutgoingMessage(text="old", inline_keyboard=KEYBOARD))
     await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
     assert desk.texts() == ["new"]
     assert "reply_markup" not in desk.simulator.messages(CHAT)[0]
@@ -121,14 +121,14 @@ async def test_what_cannot_be_edited_any_more_is_sent_anew(desk: Desk) -> None:
 async def test_a_text_that_cannot_be_parsed_is_sent_as_plain_text(desk: Desk) -> None:
     """With all of its characters."""
     message = OutgoingMessage(text="<b>1 < 2</i>", format=TEXT_FORMAT_HTML)
-    await desk.reply(press(0), message)
+    await desk.reply(press(), message)
     assert desk.texts() == ["<b>1 < 2</i>"]
 
 
 async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
     """Telegram parses each of its parts."""
     text = "<pre>" + "line of code\n" * 1000 + "</pre>"
-    await desk.reply(press(0), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
+    await desk.reply(press(), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
     assert {call.error for call in desk.simulator.sent} == {""}
     assert all("pre" not in text for text in desk.texts())
 
@@ -151,7 +151,7 @@ async def test_the_text_arrives_where_its_media_is_refused(
         album=album,
         disable_notification=True,
     )
-    await desk.reply(press(0), message)
+    await desk.reply(press(), message)
     assert desk.texts() == ["Look"]
     assert desk.simulator.sent[-1].parameters == {
         "chat_id": CHAT,
@@ -162,7 +162,7 @@ async def test_the_text_arrives_where_its_media_is_refused(
     alone = OutgoingMessage(media=[photo])
     desk.simulator.fail("sendPhoto", 400, description=f"Bad Request: {fault}")
     with pytest.raises(CallRejected):
-        await desk.reply(press(0), alone)
+        await desk.reply(press(), alone)
 
 
 async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
@@ -171,7 +171,7 @@ async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
     message = OutgoingMessage(
         text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=KEYBOARD
     )
-    await desk.reply(press(0), message)
+    await desk.reply(press(), message)
     assert desk.texts() == ["<b>"]
     assert desk.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
 
@@ -191,7 +191,7 @@ async def test_a_fault_that_cannot_be_amended_is_final(desk: Desk) -> None:
     """The same call would fail again."""
     desk.simulator.fail("sendMessage", 400, description="Bad Request: chat not found")
     with pytest.raises(CallRejected):
-        await desk.reply(press(0), OutgoingMessage(text="Hello"))
+        await desk.reply(press(), OutgoingMessage(text="Hello"))
     assert desk.timed == ["answerCallbackQuery", "sendMessage"]
 
 
@@ -200,7 +200,7 @@ async def test_a_late_answer_to_a_button_is_no_fault(desk: Desk) -> None:
     desk.simulator.fail(
         "answerCallbackQuery", 400, description="Bad Request: query is too old and ..."
     )
-    await desk.reply(press(0), OutgoingMessage(text="Hello"))
+    await desk.reply(press(), OutgoingMessage(text="Hello"))
     assert desk.texts() == ["Hello"]
 
 
@@ -229,7 +229,7 @@ async def test_a_text_arrives_without_the_media_that_telegram_refuses(
     refused = "Bad Request: photo has unsupported extension"
     desk.simulator.fail("sendPhoto", 400, description=refused)
     photo = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
-    await desk.reply(press(0), OutgoingMessage(text="Look", media=[photo]))
+    await desk.reply(press(), OutgoingMessage(text="Look", media=[photo]))
     assert desk.texts() == ["Look"]
 
 
@@ -241,7 +241,7 @@ async def test_a_text_arrives_without_the_preview_that_telegram_refuses(
     desk.simulator.fail("sendMessage", 400, description=refused)
     preview = LinkPreviewOptions(url="https://example.com")
     await desk.reply(
-        press(0), OutgoingMessage(text="Look", link_preview_options=preview)
+        press(), OutgoingMessage(text="Look", link_preview_options=preview)
     )
     assert desk.texts() == ["Look"]
     assert "link_preview_options" not in desk.simulator.sent[-1].parameters
@@ -251,7 +251,7 @@ async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
     """The actor reports it to the service that keeps track."""
     desk.simulator.blocked.add(CHAT)
     with pytest.raises(RecipientBlocked):
-        await desk.reply(press(0), OutgoingMessage(text="Hello"))
+        await desk.reply(press(), OutgoingMessage(text="Hello"))
 
 
 async def test_what_is_left_out_is_counted_and_logged_without_its_text(
@@ -264,7 +264,7 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
     keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
     message = OutgoingMessage(text="private words", inline_keyboard=keyboard)
     with caplog.at_level(logging.DEBUG):
-        await desk.reply(press(0), message)
+        await desk.reply(press(), message)
     assert desk.faults == ["button_data_too_long"]
     record = next(each for each in caplog.records if each.levelname == "WARNING")
     assert record.__dict__["request_id"] == "r-1"
@@ -278,7 +278,7 @@ async def test_telegrams_words_for_a_fault_are_not_logged(
     """They may quote the user."""
     message = OutgoingMessage(text="<private>", format=TEXT_FORMAT_HTML)
     with caplog.at_level(logging.DEBUG):
-        await desk.reply(press(0), message)
+        await desk.reply(press(), message)
     assert "private" in desk.simulator.sent[1].error
     assert "private" not in str([vars(each) for each in caplog.records])
 
@@ -286,7 +286,7 @@ async def test_telegrams_words_for_a_fault_are_not_logged(
 async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
     """As the service wants it."""
     answer = CallbackAnswer(text="Connected", show_alert=True)
-    [call] = desk.messenger.render(press(0), Reply(callback_answer=answer))
+    [call] = desk.messenger.render(press(), Reply(callback_answer=answer))
     assert isinstance(call, BotApiCall)
     await desk.messenger.send(call)
     assert desk.simulator.answers == [
@@ -296,7 +296,7 @@ async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
 
 async def test_typing_names_no_topic_of_direct_messages(desk: Desk) -> None:
     """Bot API, sendChatAction: it has no such parameter."""
-    update = press(0)
+    update = press()
     update.context.direct_messages_topic_id = 77
     await desk.messenger.show_typing(update)
     (call,) = desk.simulator.sent
@@ -305,5 +305,5 @@ async def test_typing_names_no_topic_of_direct_messages(desk: Desk) -> None:
 
 async def test_nobody_sees_typing_for_what_only_one_user_sees(desk: Desk) -> None:
     """The whole group would."""
-    await desk.messenger.show_typing(structs.replace(press(0), ephemeral_message_id=8))
+    await desk.messenger.show_typing(structs.replace(press(), ephemeral_message_id=8))
     assert desk.simulator.sent == []

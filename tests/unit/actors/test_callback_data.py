@@ -1,5 +1,6 @@
 """Buttons that stand for more than fits into them."""
 
+from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     CallbackTarget,
     InlineAnswer,
@@ -12,14 +13,13 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
 from gateway.actors.replies.callback_data import (
     expand_callback_data,
     prepare_callback_data,
 )
 from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, OtherUpdate, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
 from tests.support.fakes import FakeServices, a_message
 from tests.unit.actors.test_user_actor import Stage
@@ -50,11 +50,16 @@ def prepared(state: UserState, *data: str) -> list[str]:
     return data_of(reply)
 
 
-def pressed(data: str) -> Update:
+def pressed(data: str) -> ButtonPress:
     """Make the press of a button."""
     update = a_message(callback=data).update
-    assert update is not None
+    assert isinstance(update, ButtonPress)
     return update
+
+
+def expanded(data: str, state: UserState) -> str | None:
+    """Give the data that the press of a button with this data stands for."""
+    return expand_callback_data(pressed(data), state).callback_data
 
 
 def test_data_that_fits_stays_as_it_is() -> None:
@@ -73,7 +78,7 @@ def test_every_button_stands_for_its_data(data: list[str]) -> None:
     stored = decode_user_state(encode_user_state(state))
     for key, each in zip(keys, data, strict=True):
         assert len(key.encode()) <= 64
-        assert expand_callback_data(pressed(key), stored).callback_data == each
+        assert expanded(key, stored) == each
 
 
 def test_a_repetition_has_the_same_buttons_and_takes_no_more_room() -> None:
@@ -99,8 +104,8 @@ def test_one_reply_never_drives_out_its_own_buttons() -> None:
     keys = prepared(state, *data)
     assert keys[4:] == data[4:]
     for key, each in zip(keys[:4], data[:4], strict=True):
-        assert expand_callback_data(pressed(key), state).callback_data == each
-    assert expand_callback_data(pressed(old), state).callback_data == old
+        assert expanded(key, state) == each
+    assert expanded(old, state) == old
     assert prepared(state, LONG) == [old]
 
 
@@ -117,9 +122,7 @@ def test_a_button_names_its_rpc() -> None:
     prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     first, second, third = data_of(reply)
     assert first == "A.B:7"
-    assert (
-        expand_callback_data(pressed(second), state).callback_data == "A.B:" + "7" * 70
-    )
+    assert expanded(second, state) == "A.B:" + "7" * 70
     assert third == ""
     last = reply.messages[0].inline_keyboard.rows[2].buttons[0]
     assert last.WhichOneof("action") == "callback_target"
@@ -133,8 +136,20 @@ def test_buttons_of_inline_results_are_prepared_too() -> None:
     state = UserState()
     prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
     shown = reply.inline_answer.results[0].message.inline_keyboard.rows[0].buttons[0]
-    assert (
-        expand_callback_data(pressed(shown.callback_data), state).callback_data == LONG
+    assert expanded(shown.callback_data, state) == LONG
+
+
+def other(
+    kind: str, context: RequestContext, reply_chat_id: int | None = None
+) -> OtherUpdate:
+    """Make an update of another kind in the same place."""
+    return OtherUpdate(
+        update_id=1,
+        update_type=kind,
+        ordering_key="7",
+        context=context,
+        trigger_name=kind,
+        reply_chat_id=reply_chat_id,
     )
 
 
@@ -147,8 +162,8 @@ def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
     for answered, place in (
         (update, "7:"),
         (business, "7:b"),
-        (structs.replace(business, reply_chat_id=9), "9:"),
-        (structs.replace(update, update_type="guest_message"), ""),
+        (other("chat_join_request", business.context, reply_chat_id=9), "9:"),
+        (other("guest_message", update.context), ""),
     ):
         reply = reply_with(InlineKeyboardButton(text="A", callback_data="PAY"))
         message = reply.messages[0]
@@ -168,10 +183,10 @@ def test_data_that_does_not_fit_with_its_signature_is_kept_with_it() -> None:
     data = f"PAY{'x' * 60}"
     (key,) = prepared(state, data)
     assert len(key) <= 64
-    assert expand_callback_data(pressed(key), state).callback_data == f"{data}~7:"
+    assert expanded(key, state) == f"{data}~7:"
     most = f"PAY{'x' * 1021}"
     (key,) = prepared(state, most)
-    assert expand_callback_data(pressed(key), state).callback_data == f"{most}~7:"
+    assert expanded(key, state) == f"{most}~7:"
 
 
 def test_data_without_room_is_not_left_unsigned() -> None:
@@ -187,7 +202,7 @@ async def test_a_long_button_reaches_its_route() -> None:
     answers: list[Reply] = []
 
     async def answer(update: Update) -> Reply:
-        if update.callback_query_id:
+        if isinstance(update, ButtonPress):
             return Reply()
         reply = reply_with(InlineKeyboardButton(text="A", callback_data=LONG))
         answers.append(reply)
@@ -198,6 +213,7 @@ async def test_a_long_button_reaches_its_route() -> None:
     (key,) = data_of(answers[0])
     await stage.serve(a_message(2, callback=key))
     route, update, _ = stage.services.calls[-1]
+    assert isinstance(update, ButtonPress)
     assert (route, update.callback_data) == ("CONNECT:", LONG)
     # Another user, such as a member of the same group, has no such data.
     await stage.serve(a_message(3, callback=key, user=8))

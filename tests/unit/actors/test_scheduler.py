@@ -36,6 +36,7 @@ from tests.support.fakes import (
     Turns,
     a_message,
     an_answering,
+    text_of,
 )
 from tests.support.waiting import wait_until
 
@@ -394,7 +395,7 @@ class Outage:
     async def _answer(self, update: Update) -> Reply:
         self._house.order.append((update.ordering_key, update.update_id))
         await self._house.gate.wait()
-        texts = update.message.text.split() if update.message else []
+        texts = (text_of(update) or "").split()
         return Reply(messages=[OutgoingMessage(text=text) for text in texts])
 
 

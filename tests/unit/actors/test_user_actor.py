@@ -34,7 +34,7 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.ports import POISON_LOSSES, MailboxLease
-from gateway.domain.update import REPLAYED, Envelope, Update
+from gateway.domain.update import REPLAYED, BotEvent, Envelope, OtherUpdate, Update
 from gateway.domain.user_state import decode_user_state
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
@@ -46,6 +46,7 @@ from tests.support.fakes import (
     Turns,
     a_message,
     an_answering,
+    text_of,
 )
 
 PATIENCE = 120
@@ -221,7 +222,7 @@ async def test_a_service_ends_a_session(stage: Stage) -> None:
     """Whoever was unlinked or banned is resolved anew with the next update."""
 
     async def unlink(update: Update) -> Reply:
-        ends = update.message is not None and update.message.text == "unlink"
+        ends = text_of(update) == "unlink"
         text = "Bye" if ends else "hi"
         return Reply(messages=[OutgoingMessage(text=text)], end_session=ends)
 
@@ -252,7 +253,7 @@ async def test_a_session_ends_when_its_user_blocks_the_bot(stage: Stage) -> None
     stage.services.events = {EVENT_USER_BLOCKED_BOT: "blocked"}
 
     async def unlink(update: Update) -> Reply:
-        return Reply(end_session=bool(update.event))
+        return Reply(end_session=isinstance(update, BotEvent))
 
     stage.services.answer = unlink
     await stage.serve(
@@ -366,7 +367,7 @@ async def test_a_fault_of_our_own_stops_nobody(
 
     async def crash_once(update: Update) -> Reply:
         if update.update_id == 1:
-            raise ZeroDivisionError(update.message.text if update.message else "")
+            raise ZeroDivisionError(text_of(update))
         return await stage.services.echo(update)
 
     stage.services.answer = crash_once
@@ -648,12 +649,20 @@ async def test_cancelling_an_actor_cancels_its_call(stage: Stage) -> None:
 async def test_only_what_a_user_says_is_limited(name: str, outcomes: list[str]) -> None:
     """Inline queries come with each letter, and posts have nobody to slow down."""
     stage = Stage(requests=1)
+    stage.services.routes.add(name)
     await stage.serve(_named(a_message(1), name), _named(a_message(2), name))
     assert stage.turns.outcomes == outcomes
 
 
 def _named(envelope: Envelope, name: str) -> Envelope:
     assert envelope.update is not None
-    return structs.replace(
-        envelope, update=structs.replace(envelope.update, trigger_name=name)
+    if not name:
+        return envelope
+    update = OtherUpdate(
+        update_id=envelope.update_id,
+        update_type=name,
+        ordering_key=envelope.ordering_key,
+        context=envelope.update.context,
+        trigger_name=name,
     )
+    return structs.replace(envelope, update=update)

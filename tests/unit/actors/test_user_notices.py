@@ -1,7 +1,10 @@
 """What the gateway says of its own accord, in the way that fits the update."""
 
+from typing import Any
+
 import pytest
 from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     CallbackAnswer,
     OutgoingMessage,
@@ -16,20 +19,32 @@ from gateway.actors.replies.user_notices import (
     build_notice,
 )
 from gateway.domain.errors import APOLOGY_TEXT, ServiceFailed
-from gateway.domain.update import Update
+from gateway.domain.update import (
+    ButtonPress,
+    OtherUpdate,
+    Update,
+    UpdateBase,
+    UserMessage,
+)
 
 SAID = Reply(messages=[OutgoingMessage(text="sorry")])
 
 
-def an_update(kind: str, callback_query_id: str = "") -> Update:
+def an_update(kind: str) -> Update:
     """Make an update of a kind."""
-    return Update(
-        update_id=1,
-        update_type=kind,
-        ordering_key="7",
-        context=RequestContext(),
-        callback_query_id=callback_query_id,
-    )
+    common: dict[str, Any] = {
+        "update_id": 1,
+        "update_type": kind,
+        "ordering_key": "7",
+        "context": RequestContext(),
+    }
+    match kind:
+        case "message":
+            return UserMessage(**common, message=IncomingMessage(text="hi"))
+        case "callback_query":
+            return ButtonPress(**common, callback_query_id="9")
+        case _:
+            return OtherUpdate(**common, trigger_name=kind)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +53,7 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
         (an_update("message"), SAID),
         (an_update("guest_message"), SAID),
         (
-            an_update("callback_query", "9"),
+            an_update("callback_query"),
             Reply(callback_answer=CallbackAnswer(text="sorry")),
         ),
         (
@@ -56,7 +71,7 @@ def an_update(kind: str, callback_query_id: str = "") -> Update:
         (an_update("chat_join_request"), Reply()),
         (an_update("unknown"), Reply()),
     ],
-    ids=lambda part: part.update_type if isinstance(part, Update) else "",
+    ids=lambda part: part.update_type if isinstance(part, UpdateBase) else "",
 )
 def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
     """In the field of the reply that Telegram shows there."""

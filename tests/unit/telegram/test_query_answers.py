@@ -44,7 +44,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import APOLOGY_TEXT, RejectedPart
-from gateway.domain.update import Update
+from gateway.domain.update import OtherUpdate, Update
 from gateway.sandbox.simulator.validation import query_rules
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
@@ -53,13 +53,13 @@ ANNA, FANS = 5510000001, -1002100000077
 URL = "https://example.com/a"
 
 
-def an_update(kind: str, **fields: Any) -> Update:  # noqa: ANN401 - any field
+def an_update(kind: str, **fields: Any) -> OtherUpdate:  # noqa: ANN401 - any field
     """Make an update of a user who asks something."""
     context = RequestContext(update_id=7, telegram_user_id=ANNA)
     if kind in {"chat_join_request", "guest_message"}:
         context.chat_id = FANS
     chosen: dict[str, Any] = {"query_id": "q"} | fields
-    return Update(
+    return OtherUpdate(
         update_id=7,
         update_type=kind,
         ordering_key="7",
@@ -441,7 +441,7 @@ class TestJoining:
             "chat_join_request_query_id": "q",
             "result": word,
         }
-        calls, _ = composed(an_update("chat_join_request", query_id=""), reply)
+        calls, _ = composed(an_update("chat_join_request", query_id=None), reply)
         assert [(call.method, call.parameters) for call in calls] == (
             [(method, {"chat_id": FANS, "user_id": ANNA})] if method else []
         )
@@ -478,7 +478,7 @@ class TestGuests:
         """And without a query there is none."""
         assert composed(an_update("guest_message"), Reply())[0] == []
         reply = Reply(messages=[OutgoingMessage(text="one")])
-        calls, faults = composed(an_update("guest_message", query_id=""), reply)
+        calls, faults = composed(an_update("guest_message", query_id=None), reply)
         assert (calls, faults) == ([], {"no_chat": 1})
 
 

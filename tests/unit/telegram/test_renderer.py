@@ -10,6 +10,7 @@ from botgateway.chat.v1.context_pb2 import (
     ChatType,
     RequestContext,
 )
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     MEDIA_TYPE_DOCUMENT,
     MEDIA_TYPE_PHOTO,
@@ -34,7 +35,7 @@ from msgspec import structs
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_TEXT
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update, UserMessage
 from gateway.telegram.outbound import renderer
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
@@ -52,14 +53,20 @@ def message_update(chat_id: int = CHAT, topic: int = 0) -> Update:
     context = RequestContext(
         chat_id=chat_id, chat_type=CHAT_TYPE_PRIVATE, message_thread_id=topic
     )
-    return Update(update_id=1, update_type="message", ordering_key="1", context=context)
+    return UserMessage(
+        update_id=1,
+        update_type="message",
+        ordering_key="1",
+        context=context,
+        message=IncomingMessage(text="hi"),
+    )
 
 
 def press(
     topic: int = 0, chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE
 ) -> Update:
     """Make a pressed button under a message of the bot."""
-    return Update(
+    return ButtonPress(
         update_id=1,
         update_type="callback_query",
         ordering_key="1",
@@ -67,13 +74,13 @@ def press(
             chat_id=CHAT, chat_type=chat_type, message_thread_id=topic
         ),
         callback_query_id="77",
-        pressed_message_id=12,
+        message_id=12,
     )
 
 
 def inline_press() -> Update:
     """Make a pressed button under an inline message: there is no chat."""
-    return Update(
+    return ButtonPress(
         update_id=1,
         update_type="callback_query",
         ordering_key="1",
@@ -220,7 +227,7 @@ def test_a_pressed_button_is_answered_once_and_first(
 ) -> None:
     """The spinner ends before anything else is sent; other updates have none."""
     methods = [call.method for call in render(update, reply, lambda _: None)]
-    answers = ["answerCallbackQuery"] if update.callback_query_id else []
+    answers = ["answerCallbackQuery"] if isinstance(update, ButtonPress) else []
     assert methods[: len(answers)] == answers
     assert methods.count("answerCallbackQuery") == len(answers)
 

@@ -8,6 +8,7 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_SUPERGROUP,
     RequestContext,
 )
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     CallbackAnswer,
     ForceReply,
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiUnavailable, CallRejected, RejectedPart
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, OtherUpdate, Update, UserMessage
 from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, render
 from gateway.telegram.outbound.streaming_preview import (
     DRAFT_INTERVAL_SECONDS,
@@ -56,18 +57,36 @@ class Telegram:
 
     def preview(self, context: RequestContext, **fields: Any) -> TelegramPreview:  # noqa: ANN401 - fields of Update
         """Give the preview of an answer."""
-        update = Update(
-            update_id=11,
-            update_type="message",
-            ordering_key="7",
-            context=context,
-            **fields,
-        )
+        common: dict[str, Any] = {
+            "update_id": 11,
+            "update_type": "message",
+            "ordering_key": "7",
+            "context": context,
+        }
+        update: Update
+        if "callback_query_id" in fields:
+            update = ButtonPress(**common, **fields)
+        elif fields.keys() & {"reply_chat_id", "trigger_name"}:
+            update = OtherUpdate(**common, **fields)
+        else:
+            update = UserMessage(**common, message=IncomingMessage(text="hi"), **fields)
         return TelegramPreview(update, self.attempt, _compose)
 
 
-def _compose(update: Update, reply: Reply) -> list[BotApiCall]:
-    return render(update, reply, pytest.fail)
+def _compose(
+    update: Update,
+    reply: Reply,
+    *,
+    edited_message_id: int | None = None,
+    is_press_answered: bool = False,
+) -> list[BotApiCall]:
+    return render(
+        update,
+        reply,
+        pytest.fail,
+        edited_message_id=edited_message_id,
+        is_press_answered=is_press_answered,
+    )
 
 
 def say(text: str, **fields: Any) -> Reply:  # noqa: ANN401 - fields of OutgoingMessage
@@ -281,7 +300,7 @@ async def test_the_message_of_the_button_is_edited_all_the_same(
     telegram: Telegram,
 ) -> None:
     """By any message of the reply that says so; the preview is another message."""
-    preview = telegram.preview(GROUP, callback_query_id="q", pressed_message_id=40)
+    preview = telegram.preview(GROUP, callback_query_id="q", message_id=40)
     await preview.show("one")
     edit = OutgoingMessage(text="instead", edit=True)
     reply = Reply(messages=[OutgoingMessage(text="whole"), edit])

@@ -9,6 +9,7 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_SUPERGROUP,
     RequestContext,
 )
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     ButtonStyle,
     CallbackTarget,
@@ -27,7 +28,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.update import Update
+from gateway.domain.update import ButtonPress, Update, UserMessage
 from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
 from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
 from gateway.sandbox.simulator.methods import BotApiMethods
@@ -205,15 +206,25 @@ def test_no_call_is_refused_whatever_a_service_replies(
     """Except that an edit changes nothing, which counts as success."""
     telegram = Telegram()
     context = RequestContext(**place)
-    update = Update(
-        update_id=1,
-        update_type="callback_query" if pressed else "message",
-        ordering_key="1",
-        context=context,
-        callback_query_id=telegram.press(context.chat_id) if pressed else "",
-        pressed_message_id=telegram.shown.get(context.chat_id, 0) if pressed else 0,
-        inline_message_id="" if context.chat_id or not pressed else "AAQ",
-    )
+    update: Update
+    if pressed:
+        update = ButtonPress(
+            update_id=1,
+            update_type="callback_query",
+            ordering_key="1",
+            context=context,
+            callback_query_id=telegram.press(context.chat_id),
+            message_id=telegram.shown.get(context.chat_id),
+            inline_message_id=None if context.chat_id else "AAQ",
+        )
+    else:
+        update = UserMessage(
+            update_id=1,
+            update_type="message",
+            ordering_key="1",
+            context=context,
+            message=IncomingMessage(text="hi"),
+        )
     for call in render(update, Reply(messages=sent), lambda _: None):
         refused = telegram.call(call.method, call.parameters)
         assert not refused or "message is not modified" in refused
@@ -223,13 +234,13 @@ def test_no_call_is_refused_whatever_a_service_replies(
 def test_an_edit_of_what_is_gone_is_taken_as_a_new_message(gone: bool) -> None:
     """The way round a refusal ends at a call that is taken."""
     telegram = Telegram()
-    update = Update(
+    update = ButtonPress(
         update_id=1,
         update_type="callback_query",
         ordering_key="1",
         context=RequestContext(chat_id=USER, chat_type=CHAT_TYPE_PRIVATE),
         callback_query_id=telegram.press(USER),
-        pressed_message_id=99 if gone else telegram.shown[USER],
+        message_id=99 if gone else telegram.shown[USER],
     )
     message = OutgoingMessage(
         text="new", edit=True, protect_content=True, reply_to_message_id=55

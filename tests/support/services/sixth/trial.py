@@ -7,22 +7,18 @@ import asyncio
 import json
 import sys
 
-from botgateway.chat.v1.message_pb2 import IncomingMessage
-
 from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table, discover_services
-from tests.support.services.serving import an_update
+from tests.support.services.serving import a_button, a_command
 
-UPDATES = {
-    "/invoice 42": an_update(
-        command="invoice", arguments="42", message=IncomingMessage(text="/invoice 42")
-    ),
-    "/invoice": an_update(command="invoice"),
-    "/invoice many": an_update(command="invoice", arguments="many"),
-    "PAY:42:card": an_update(callback_query_id="9", callback_data="PAY:42:card"),
-    "PAY:42:shells": an_update(callback_query_id="9", callback_data="PAY:42:shells"),
+UPDATES: dict[str, Update] = {
+    "/invoice 42": a_command("invoice", "42"),
+    "/invoice": a_command("invoice"),
+    "/invoice many": a_command("invoice", "many"),
+    "PAY:42:card": a_button("PAY:42:card"),
+    "PAY:42:shells": a_button("PAY:42:shells"),
 }
 
 
