@@ -279,8 +279,8 @@ class OutgoingMessage(_message.Message):
     """Whether to send the media as an album with the text as its caption.
 
     An album has 2 to 10 photos and videos, or only documents, or only audio files, which are
-    Telegram's rules. More media make several albums. Albums cannot have buttons: if there is an
-    inline keyboard, the text is sent with it as a message of its own.
+    Telegram's rules. More media make several albums. An album cannot have a keyboard: if there is
+    one, the text is sent with it as a message of its own.
     """
     reply_to_message_id: _builtins.int
     """The id of the message in the same chat to which this message replies. If unset, it replies to
