@@ -31,9 +31,11 @@ def build_worker_environment(
 ) -> dict[str, str]:
     """Return the environment in which a worker loads exactly these settings.
 
-    A worker that is started later must not read a changed `.env` file.
+    A worker that is started later must not read a changed `.env` file or secrets that
+    were added to SECRETS_DIR: with another STORE_SECRET than the other workers it would
+    take their updates for forged.
     """
-    settings_by_name: dict[str, object] = {"ENV_FILE": ""}
+    settings_by_name: dict[str, object] = {"ENV_FILE": "", "SECRETS_DIR": ""}
     settings_by_name |= {name.upper(): value for name, value in settings}
     for service, own in services.items():
         settings_by_name |= {f"{service}_{name}".upper(): value for name, value in own}

@@ -1,5 +1,7 @@
 """What a worker is told by the process above it."""
 
+from pathlib import Path
+
 import pytest
 
 from gateway.config.settings import load_settings_with_services
@@ -39,3 +41,18 @@ def test_a_worker_finds_the_very_same_settings(monkeypatch: pytest.MonkeyPatch) 
     assert again == settings
     assert again.workers == 3
     assert services_again == services
+
+
+def test_a_worker_reads_no_secret_that_was_added_since(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other workers do not have it, and would take its updates for forged."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    settings, services = load_settings_with_services(())
+    for name, value in build_worker_environment(settings, services).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "store_secret").write_text("hush-hush-hush-hush")
+    again, _ = load_settings_with_services(())
+    assert again == settings
