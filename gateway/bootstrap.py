@@ -47,10 +47,13 @@ from gateway.services.routing.route_table import RouteTable
 from gateway.status import GatewayStatus, add_gauges, add_process_counters
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
+from gateway.telegram.bot_api.updates import get_updates
 from gateway.telegram.files.proxy import FileProxy
 from gateway.telegram.files.signed_urls import SignedFileUrls
 from gateway.telegram.inbound.parser import UpdateParser
+from gateway.telegram.inbound.update_types import list_allowed_updates
 from gateway.telegram.messenger import TelegramMessenger
+from gateway.telegram.polling import UpdatePoller
 from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import Webhook
 from gateway.workers.aggregation import (
@@ -86,6 +89,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     Attributes:
         status: the readiness and the health.
         scheduler: runs the actors.
+        poller: fetches the updates; None if Telegram sends them to the webhook.
         internal_server: serves operators, and files to services; in a worker, it
             serves the supervisor.
         public_server: serves Telegram's updates and the public health.
@@ -96,6 +100,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
 
     status: GatewayStatus
     scheduler: ActorScheduler
+    poller: UpdatePoller | None
     internal_server: HttpServer
     public_server: HttpServer
     sync_bot_profile: BackgroundFunction
@@ -175,6 +180,11 @@ async def open_gateway(
         pipeline = UpdatePipeline(
             settings, router, api, store, background, instrumentation
         )
+        poller, webhook_endpoints = None, {}
+        if settings.updates == "poll":
+            poller = _create_poller(settings, table, api, store, pipeline)
+        else:
+            webhook_endpoints = _create_webhook(settings, store, pipeline).endpoints
         add_gauges(
             pipeline.metrics,
             api,
@@ -184,14 +194,16 @@ async def open_gateway(
         )
         counts = ConnectionCounts()
         add_process_counters(pipeline.metrics, counts, background)
-        status = GatewayStatus(api, store.mailboxes, pipeline.scheduler, background)
+        status = GatewayStatus(
+            api, store.mailboxes, pipeline.scheduler, background, poller
+        )
         health = HealthEndpoints(
             health=status.get_health,
             ready=status.get_readiness,
             metrics=pipeline.metrics.render,
         )
         wrap = instrumentation.around_pages
-        public = {**pipeline.webhook.endpoints, **_choose_public_health(mode, health)}
+        public = {**webhook_endpoints, **_choose_public_health(mode, health)}
         internal_server = (
             serve_unix_socket(
                 health.internal,
@@ -219,6 +231,7 @@ async def open_gateway(
         yield Gateway(
             status=status,
             scheduler=pipeline.scheduler,
+            poller=poller,
             internal_server=internal_server,
             public_server=public_server,
             sync_bot_profile=partial(
@@ -230,7 +243,7 @@ async def open_gateway(
 
 
 class UpdatePipeline:
-    """The components that an update passes, from the webhook to the Bot API calls."""
+    """The components that an update passes, from its receipt to the Bot API calls."""
 
     def __init__(
         self,
@@ -259,7 +272,8 @@ class UpdatePipeline:
                 local_server=settings.uses_local_server,
             )
         )
-        observe_update = instrumentation.around_observe(self._observe_update)
+        self.observe_update = instrumentation.around_observe(self._observe_update)
+        observe_update = self.observe_update
         reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
@@ -289,16 +303,10 @@ class UpdatePipeline:
             max_active=settings.max_active_actors,
             background=background,
         )
-        receiver = UpdateReceiver(
+        self.receiver = UpdateReceiver(
             parse=parser.parse,
             accept=instrumentation.around_accept(self.scheduler.enqueue),
             add_dead_letter=mailboxes.add_dead_letter,
-            record_update=observe_update,
-            clock=clock,
-        )
-        self.webhook = Webhook(
-            secrets=settings.webhook_secrets,
-            receiver=receiver,
             record_update=observe_update,
             clock=clock,
         )
@@ -312,6 +320,33 @@ class UpdatePipeline:
         self.metrics.observe_update(record)
         if record.outcome not in _LOGGED_BY_WEBHOOK:
             log_update(record)
+
+
+def _create_webhook(
+    settings: Settings, store: OpenedMailboxes, pipeline: UpdatePipeline
+) -> Webhook:
+    return Webhook(
+        secrets=settings.webhook_secrets,
+        receiver=pipeline.receiver,
+        record_update=pipeline.observe_update,
+        clock=store.clock,
+    )
+
+
+def _create_poller(
+    settings: Settings,
+    table: RouteTable,
+    api: BotApiClient,
+    store: OpenedMailboxes,
+    pipeline: UpdatePipeline,
+) -> UpdatePoller:
+    allowed_updates = list_allowed_updates(table.update_types)
+    return UpdatePoller(
+        partial(get_updates, api, allowed_updates=allowed_updates),
+        receive=pipeline.receiver.receive,
+        find_oldest_unfinished=lambda: store.mailboxes.oldest_update_id,
+        lease=store.make_polling_lease(settings.bot_id),
+    )
 
 
 def _choose_public_health(mode: GatewayMode, health: HealthEndpoints) -> Endpoints:

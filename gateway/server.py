@@ -40,6 +40,9 @@ BOT_NAME_TIMEOUT_SECONDS = 2.0
 """How long start-up waits for the bot's name. Without it, commands in groups that name
 another bot would be taken for this bot's."""
 
+MAX_POLL_DELAY_SECONDS = 1.0
+"""The maximum delay before polling starts again after an unexpected failure."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -143,6 +146,8 @@ async def run_gateway(
             stack.push_async_callback(_cancel_and_wait, background.start(name, work))
         await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()
+        if gateway.poller is not None:
+            stack.push_async_callback(gateway.poller.close)
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
         profile_sync = background.start("sync bot profile", gateway.sync_bot_profile)
         stack.push_async_callback(_cancel_and_wait, profile_sync)
@@ -150,6 +155,10 @@ async def run_gateway(
             async with asyncio.timeout(BOT_NAME_TIMEOUT_SECONDS):
                 await gateway.bot_username_known.wait()
         await stack.enter_async_context(gateway.public_server)
+        if gateway.poller is not None:
+            for name, work in gateway.poller.tasks.items():
+                task = background.start(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
+                stack.push_async_callback(_cancel_and_wait, task)
         stack.callback(gateway.status.report_stopping)
         gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})

@@ -11,6 +11,7 @@ from gateway.mailboxes.factory import WorkerMailboxes
 from gateway.observability.logging import count_dropped_lines
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.polling import UpdatePoller
 
 _UNAUTHORIZED_PROBLEM = (
     "Telegram rejects the bot token: set TELEGRAM_BOT_TOKEN to the token from BotFather"
@@ -25,6 +26,7 @@ class GatewayStatus:
         mailboxes: the mailbox store.
         scheduler: runs the actors.
         background: the background tasks of the process.
+        poller: fetches the updates; None if Telegram sends them to the webhook.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class GatewayStatus:
         mailboxes: WorkerMailboxes,
         scheduler: ActorScheduler,
         background: BackgroundTasks,
+        poller: UpdatePoller | None,
     ) -> None:
         self._api = api
         self._mailboxes = mailboxes
         self._scheduler = scheduler
         self._background = background
+        self._poller = poller
         self._version = version("telegram-gateway")
         self._not_ready_reason = "starting"
 
@@ -86,7 +90,8 @@ class GatewayStatus:
     def _list_problems(self) -> list[str]:
         """Describe the problems that an operator has to fix."""
         token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
-        return [it for it in (token, self._mailboxes.problem) if it]
+        polling = self._poller.problem if self._poller is not None else None
+        return [it for it in (token, self._mailboxes.problem, polling) if it]
 
 
 def add_gauges(

@@ -28,11 +28,14 @@ def cli() -> None:
 @click.option(
     "--worker", type=Path, hidden=True, help="Run one of them, at this socket."
 )
-def serve(workers: int | None, worker: Path | None) -> None:
+@click.option(
+    "--take-over", is_flag=True, help="With UPDATES=poll, delete the bot's webhook."
+)
+def serve(workers: int | None, worker: Path | None, take_over: bool) -> None:
     """Run the gateway."""
     from gateway.cli.serve import run_gateway
 
-    sys.exit(run_gateway(workers, worker))
+    sys.exit(run_gateway(workers, worker, take_over=take_over))
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """`telegram-gateway serve`: runs the gateway."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.polling import free_from_webhook
 
 
 def _use_no_instrumentation(_: Settings) -> Instrumentation:
@@ -21,6 +24,8 @@ def run_gateway(
     worker_socket: Path | None,
     instrument: Callable[[Settings], Instrumentation] = _use_no_instrumentation,
     program: Sequence[str] = SERVE_PROGRAM,
+    *,
+    take_over: bool = False,
 ) -> int:
     """Load the settings, run the gateway and return the exit code.
 
@@ -29,6 +34,7 @@ def run_gateway(
         worker_socket: the value of `--worker`; `None` without that option.
         instrument: returns the instrumentation that wraps the components.
         program: the module that becomes a worker by `--worker`, and its arguments.
+        take_over: delete a webhook of the bot if its updates are polled.
 
     Raises:
         ConfigurationError: the settings or the routes are invalid, or the gateway
@@ -53,4 +59,12 @@ def run_gateway(
     configure_logging(
         settings.log_level, mode.socket.name if isinstance(mode, Worker) else ""
     )
+    if settings.updates == "poll" and not isinstance(mode, Worker):
+        asyncio.run(_free_from_webhook(settings, take_over=take_over))
     return server.run(settings, services, table, mode, instrument(settings))
+
+
+async def _free_from_webhook(settings: Settings, *, take_over: bool) -> None:
+    token = settings.telegram_bot_token.get_secret_value()
+    async with BotApiClient(token, settings.api_url) as api:
+        await free_from_webhook(api, take_over=take_over)

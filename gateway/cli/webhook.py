@@ -20,6 +20,10 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     update_types = list_allowed_updates(
         build_route_table(discover_services()).update_types
     )
+    if settings.updates == "poll" or settings.telegram_webhook_secret is None:
+        problem = "UPDATES: is poll; a webhook would end the polling"
+        raise ConfigurationError([problem])
+    secret = settings.telegram_webhook_secret.get_secret_value()
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
     url = str(settings.webhook_url)
@@ -33,7 +37,7 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
         await bot_settings.set_webhook(
             api,
             url,
-            settings.telegram_webhook_secret.get_secret_value(),
+            secret,
             allowed_updates=update_types,
             drop_pending_updates=drop_pending_updates,
         )

@@ -143,7 +143,10 @@ class Settings(BaseSettings):
     )
 
     telegram_bot_token: Annotated[SecretStr, AfterValidator(_check_token)]
-    telegram_webhook_secret: Annotated[SecretStr, AfterValidator(_check_secret)]
+    updates: Literal["webhook", "poll"] = "webhook"
+    telegram_webhook_secret: Annotated[
+        SecretStr | None, AfterValidator(_check_optional_secret)
+    ] = None
     telegram_webhook_secret_previous: Annotated[
         SecretStr | None, AfterValidator(_check_optional_secret)
     ] = None
@@ -189,7 +192,12 @@ class Settings(BaseSettings):
 
     @property
     def webhook_secrets(self) -> list[str]:
-        """The accepted webhook secrets, the current one first."""
+        """The accepted webhook secrets, the current one first.
+
+        Empty if updates are polled: then there is no webhook.
+        """
+        if self.updates == "poll":
+            return []
         secrets = (self.telegram_webhook_secret, self.telegram_webhook_secret_previous)
         return [secret.get_secret_value() for secret in secrets if secret]
 
@@ -248,6 +256,15 @@ class Settings(BaseSettings):
 
     # Field validators see the valid fields above them. A model validator would not run
     # at all if any field is invalid, and its problem would not be reported.
+
+    @field_validator("telegram_webhook_secret")
+    @classmethod
+    def _check_webhook_secret(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if value is None and info.data.get("updates") == "webhook":
+            raise ValueError("is not set")
+        return value
 
     @field_validator("ops_port")
     @classmethod

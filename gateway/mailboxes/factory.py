@@ -1,8 +1,9 @@
 """Opens the mailbox store: in Redis if a URL is configured, otherwise in memory."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import structs
@@ -13,6 +14,7 @@ from gateway.domain.ports import CancellationBus, Clock
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.polling_lease import LocalPollingLease, RedisPollingLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import (
     is_unprotected,
@@ -41,11 +43,14 @@ class OpenedMailboxes(NamedTuple):
     Attributes:
         mailboxes: the mailbox store.
         cancellation_bus: carries stream cancellations past the mailboxes.
+        make_polling_lease: makes this worker's lease for fetching the updates of the
+            bot with this user id.
         clock: the clock that all gateways with this store share.
     """
 
     mailboxes: WorkerMailboxes
     cancellation_bus: CancellationBus
+    make_polling_lease: Callable[[int], LocalPollingLease | RedisPollingLease]
     clock: Clock
 
 
@@ -91,9 +96,17 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
         if url is None:
             logger.warning(
                 "mailboxes_in_memory_only",
-                extra={"reason": "without REDIS_URL a crash loses unfinished updates"},
+                extra={
+                    "reason": "without REDIS_URL a crash loses sessions, and unfinished"
+                    " updates that a webhook received"
+                },
             )
-            yield OpenedMailboxes(memory_store, LocalCancellationBus(), clock)
+            yield OpenedMailboxes(
+                memory_store,
+                LocalCancellationBus(),
+                lambda _: LocalPollingLease(),
+                clock,
+            )
         else:
             await _log_durability_warnings(url)
             scripts, keys = load_scripts(), RedisKeys(key_prefix)
@@ -133,7 +146,12 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                 # Otherwise the first updates would be timed by this machine's clock,
                 # and later ones by the clock of Redis.
                 await client.wait_first_attempt()
-                yield OpenedMailboxes(mailboxes, cancellation_bus, store_clock)
+                yield OpenedMailboxes(
+                    mailboxes,
+                    cancellation_bus,
+                    partial(RedisPollingLease, client, keys, scripts.hold_lease),
+                    store_clock,
+                )
     finally:
         if memory_store.in_memory:
             logger.error(

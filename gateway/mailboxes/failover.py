@@ -125,6 +125,11 @@ class FailoverMailboxStore:
         return self._memory_store.in_memory
 
     @property
+    def oldest_update_id(self) -> int | None:
+        """The lowest id of the updates in memory, or None if there are none."""
+        return self._memory_store.oldest_update_id
+
+    @property
     def mailbox_count(self) -> int:
         """The number of mailboxes with updates, including all of those in Redis."""
         return self._redis_store.mailbox_count + self._memory_store.mailbox_count

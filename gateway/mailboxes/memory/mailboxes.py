@@ -81,6 +81,12 @@ class MemoryMailboxStore:
         return len(self._states)
 
     @property
+    def oldest_update_id(self) -> int | None:
+        """The lowest id of the updates in mailboxes, or None if there are none."""
+        mailboxes = chain(self._leased.values(), self._unleased.values())
+        return min((it.updates[0].update_id for it in mailboxes), default=None)
+
+    @property
     def longest_wait(self) -> float:
         """The longest time, in seconds, for which a mailbox has been claimable."""
         now = self._clock.uptime()

@@ -34,6 +34,8 @@ node of a Redis Cluster. "key" is the ordering key of a mailbox.
                                   disappears, Redis was emptied. No expiry.
     write_probe       string      empty, written to test whether Redis accepts writes.
                                   Expires within a second.
+    polling_lease:bot string      the token of the worker that fetches the updates of
+                                  the bot with this id. Expires unless it is renewed.
 
 An ordering key is in "pending" if and only if its mailbox has updates, with one
 exception: if the last update is removed by `remove_update`, the entry stays until the
@@ -60,6 +62,7 @@ class ShardKeys(NamedTuple):
     write_probe: bytes
     mailbox_prefix: bytes
     state_prefix: bytes
+    polling_lease_prefix: bytes
 
     def mailbox_key(self, ordering_key: bytes) -> bytes:
         """Return the key of a mailbox."""
@@ -102,6 +105,12 @@ class RedisKeys:
         """Return the keys of the shard of an ordering key."""
         return self.shards[crc32(ordering_key) % SHARD_COUNT]
 
+    def get_polling_lease(self, bot_id: int) -> tuple[int, bytes]:
+        """Return the shard and the key of a bot's polling lease."""
+        bot = b"%d" % bot_id
+        shard = self.get_shard(bot)
+        return shard.number, shard.polling_lease_prefix + bot
+
 
 def get_shard_number(ordering_key: str) -> int:
     """Return the number of the shard of an ordering key."""
@@ -122,4 +131,5 @@ def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
         write_probe=make_key("write_probe"),
         mailbox_prefix=make_key("mailbox:"),
         state_prefix=make_key("state:"),
+        polling_lease_prefix=make_key("polling_lease:"),
     )

@@ -166,10 +166,12 @@ def test_the_redis_keys_are_all_documented() -> None:
         for name in ShardKeys._fields
         if isinstance(getattr(shard, name), bytes)
     }
-    expected = [
-        key + ("<ordering key>" if name.endswith("_prefix") else "")
-        for name, key in keys.items()
-    ]
+    suffixes = {
+        "mailbox_prefix": "<ordering key>",
+        "state_prefix": "<ordering key>",
+        "polling_lease_prefix": "<bot id>",
+    }
+    expected = [key + suffixes.get(name, "") for name, key in keys.items()]
     assert sorted(read_first_column("reference/redis-keys.md")) == sorted(expected)
 
 

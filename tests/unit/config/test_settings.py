@@ -514,3 +514,20 @@ class TestFilesOfSecrets:
         monkeypatch.setenv("SECRETS_DIR", str(path))
         with pytest.raises(ConfigurationError, match="SECRETS_DIR /"):
             load_settings()
+
+
+def test_polling_needs_no_webhook_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+    monkeypatch.setenv("UPDATES", "poll")
+    settings = load_settings()
+    assert settings.updates == "poll"
+    assert settings.webhook_secrets == []
+
+
+@pytest.mark.usefixtures("_enough")
+def test_an_unknown_way_to_receive_updates_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UPDATES", "pigeon")
+    with pytest.raises(ConfigurationError, match=r"UPDATES: .*'webhook' or 'poll'"):
+        load_settings()

@@ -35,6 +35,7 @@ class Scripts(Struct, frozen=True):
     add_dead_letter: Script
     reject_forged: Script
     record_step: Script
+    hold_lease: Script
 
     @property
     def sources(self) -> list[bytes]:

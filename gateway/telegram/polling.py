@@ -1,0 +1,237 @@
+"""Long polling: fetches updates with getUpdates instead of receiving them at a webhook.
+
+Telegram keeps an update until a later call confirms it, which is a call whose `offset`
+is higher than the update's id. The poller confirms an update only when a crash cannot
+lose it any more: with Redis, when Redis has stored it; while it is only in memory, when
+it is finished. So memory loses nothing either: after a crash Telegram sends the
+unfinished updates again. A call returns at most 100 updates from the offset on, which
+limits the unfinished updates in memory.
+
+Concurrency: two background tasks, started by the server and cancelled at shutdown. One
+acquires and renews the polling lease, so that of all workers only one polls. The other
+one polls: one call at a time, and the next call only after all updates of the previous
+one are stored. If two workers poll nevertheless, for example after a pause of one of
+them, no update is lost: each confirms only what it has stored, and the mailbox store
+recognizes updates that it has already. A failure of either task is logged and counted,
+and the task is started again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from gateway.domain.errors import (
+    BotApiError,
+    CallRejected,
+    ConfigurationError,
+    StoreUnavailable,
+)
+from gateway.telegram.bot_api.bot_settings import delete_webhook, get_webhook_info
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.updates import MAX_UPDATES, FetchedUpdate
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 25
+"""How long Telegram waits for an update before it answers. Less than the timeout of a
+request, so that an answer without updates is not taken for a failure."""
+
+UNFINISHED_POLL_SECONDS = 0.2
+"""The pause before the next call if Telegram returned only unfinished updates."""
+
+LEASE_INTERVAL_SECONDS = 1.0
+"""The interval at which the lease is renewed, or acquired if another worker has it."""
+
+_FIRST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+"""Limits of the pause after a failed call, which doubles each time."""
+
+_CONFLICT_STATUS = 409
+"""There is a webhook, or another program polls (telegram-bot-api, Client.cpp)."""
+
+
+class PollingLease(Protocol):
+    """The right to poll, which one of all workers has."""
+
+    async def hold(self) -> bool:
+        """Acquire or renew the lease. Return whether this worker has it.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
+    async def release(self) -> None:
+        """Release the lease if this worker has it, so that another one may poll."""
+
+
+class Fetch(Protocol):
+    """Calls getUpdates; see `get_updates`."""
+
+    async def __call__(
+        self, *, offset: int | None, limit: int, timeout_seconds: int
+    ) -> Sequence[FetchedUpdate]:
+        """Confirm the updates before an offset, and return those from there on."""
+
+
+class UpdatePoller:
+    """Fetches the updates of a bot.
+
+    Args:
+        fetch: calls getUpdates.
+        receive: called with the body of each update; the update is stored when it
+            returns.
+        find_oldest_unfinished: returns the lowest id of the updates that are only in
+            memory, or None if there are none.
+        lease: the right to poll.
+        pause: waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        receive: Callable[[bytes], Awaitable[None]],
+        find_oldest_unfinished: Callable[[], int | None],
+        lease: PollingLease,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._fetch = fetch
+        self._receive = receive
+        self._find_oldest_unfinished = find_oldest_unfinished
+        self._lease = lease
+        self._pause = pause
+        self._lease_held = asyncio.Event()
+        self._next_id: int | None = None
+        """The id after the latest received update, or None if no update was received
+        since this worker has the lease."""
+        self._fetched_ids: frozenset[int] = frozenset()
+        """The ids of the latest call's updates. The next call may return some of them
+        again, those that are not finished, but no other update that was received."""
+        self.problem: str | None = None
+        """The problem that an operator has to fix, or None."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this worker, of all workers, is the one that polls."""
+        return self._lease_held.is_set()
+
+    @property
+    def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """The functions of the background tasks, by name."""
+        return {"hold polling lease": self._hold_lease, "poll updates": self._poll}
+
+    async def _hold_lease(self) -> None:
+        """Acquire the lease as soon as it is free, and renew it."""
+        while True:
+            try:
+                is_held = await self._lease.hold()
+            except StoreUnavailable:
+                # Nobody else can acquire it now: the worker that has it goes on.
+                is_held = self._lease_held.is_set()
+            if is_held and not self._lease_held.is_set():
+                logger.info("polling_started")
+                self._next_id = None
+                self._lease_held.set()
+            elif not is_held and self._lease_held.is_set():
+                logger.warning("polling_lease_lost")
+                self.problem = None
+                self._lease_held.clear()
+            await self._pause(LEASE_INTERVAL_SECONDS)
+
+    async def _poll(self) -> None:
+        """Fetch updates while this worker has the lease."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await self._lease_held.wait()
+            try:
+                await self._poll_once()
+            except BotApiError as error:
+                self._report_failure(error)
+                retry_after = getattr(error, "retry_after", 0.0)
+                await self._pause(max(pause, retry_after))
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+                continue
+            pause = _FIRST_PAUSE_SECONDS
+            if self.problem is not None:
+                logger.info("polling_recovered")
+                self.problem = None
+
+    async def close(self) -> None:
+        """Confirm the finished updates and release the lease.
+
+        To be called when no task polls any more and the actors have ended. Without this
+        the updates of the last call would be fetched and answered again.
+        """
+        if self._fetched_ids:
+            try:
+                await self._fetch(
+                    offset=self._find_offset(), limit=1, timeout_seconds=0
+                )
+            except BotApiError as error:
+                logger.warning("polling_not_confirmed", extra={"error": str(error)})
+        with contextlib.suppress(StoreUnavailable):
+            await self._lease.release()
+
+    async def _poll_once(self) -> None:
+        """Make a call, and store its updates."""
+        fetched = await self._fetch(
+            offset=self._find_offset(), limit=MAX_UPDATES, timeout_seconds=POLL_SECONDS
+        )
+        new = [it for it in fetched if it.update_id not in self._fetched_ids]
+        # The calls start in this order, so that the store gets the updates in order.
+        await asyncio.gather(*(self._receive(it.body) for it in new))
+        self._fetched_ids = frozenset(it.update_id for it in fetched)
+        if fetched:
+            self._next_id = fetched[-1].update_id + 1
+        if fetched and not new and self._find_oldest_unfinished() is not None:
+            # The next call would return the same updates at once.
+            await self._pause(UNFINISHED_POLL_SECONDS)
+
+    def _find_offset(self) -> int | None:
+        """Return the lowest id that must not be confirmed yet.
+
+        None is Telegram's own: the oldest update that is not confirmed.
+        """
+        oldest = self._find_oldest_unfinished()
+        return self._next_id if oldest is None else oldest
+
+    def _report_failure(self, error: BotApiError) -> None:
+        """Log a failure, once for as long as it lasts if an operator has to act."""
+        problem = None
+        if isinstance(error, CallRejected) and error.status == _CONFLICT_STATUS:
+            problem = (
+                "getUpdates conflicts with a webhook or with another program that polls"
+                " for this bot: see `telegram-gateway webhook info`"
+            )
+        if problem is None:
+            logger.warning("polling_failed", extra={"error": str(error)})
+        elif problem != self.problem:
+            logger.warning("polling_conflict", extra={"reason": problem})
+        self.problem = problem or self.problem
+
+
+async def free_from_webhook(api: BotApiClient, *, take_over: bool) -> None:
+    """Make sure that the bot has no webhook, because that rules out polling.
+
+    If the Bot API does not answer, nothing is done: the poller reports a webhook later.
+
+    Args:
+        api: the bot's client.
+        take_over: delete a webhook; its pending updates are kept for the poller.
+
+    Raises:
+        ConfigurationError: there is a webhook, and `take_over` is false.
+    """
+    try:
+        url = (await get_webhook_info(api)).url
+        if url and take_over:
+            await delete_webhook(api)
+            logger.info("webhook_deleted")
+            return
+    except BotApiError:
+        return
+    if url:
+        problem = f"UPDATES: is poll, but the webhook {url} is set"
+        raise ConfigurationError([f"{problem}; --take-over deletes it"])
