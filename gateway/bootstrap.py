@@ -20,7 +20,6 @@ from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.scheduler import ActorScheduler
-from gateway.actors.session import SessionResolver
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
@@ -279,10 +278,11 @@ class UpdatePipeline:
         )
         typing_indicator = TypingIndicator(messenger)
         service_caller = ServiceCaller(
-            SessionResolver(services, clock, settings.session_ttl),
+            services,
             typing_indicator,
             StreamRunner(messenger, typing_indicator, store.cancellation_bus),
             clock,
+            session_seconds=settings.session_ttl,
         )
         actor = UserActor(
             mailboxes,

@@ -51,8 +51,8 @@ class State(Enum):
     RUNNING = auto()
     """Actors start as long as there are slots."""
     DRAINING = auto()
-    """Running actors finish. New ones start only for updates that would be lost with
-    this process: those in its memory."""
+    """Running actors finish. Scans start new ones only for updates that would be lost
+    with this process: those in its memory."""
     CLOSED = auto()
     """No actor starts."""
 
@@ -113,11 +113,8 @@ class ActorScheduler:
             self._publish_cancellation(envelope.ordering_key, update.draft_id)
         enforce_limit = update is None or not update.bypasses_limits
         admission = self._admission
-        if (
-            not admission.has_backlog
-            and admission.free_slots > 0
-            and self._may_start_actors()
-        ):
+        may_start = self._state is State.RUNNING and not admission.has_backlog
+        if may_start and admission.free_slots > 0:
             admission.pending_acquisitions += 1
             try:
                 result = await self._mailboxes.put(
@@ -176,18 +173,16 @@ class ActorScheduler:
                 if not self._actor_tasks:  # failback may be moving the updates
                     await asyncio.sleep(DRAIN_SCAN_SECONDS)
 
-    def _may_start_actors(self) -> bool:
-        """Return whether actors may start; otherwise other workers take the updates."""
-        if self._state is State.RUNNING:
-            return True
-        return self._state is State.DRAINING and self._mailboxes.in_memory > 0
+    def _leaves_work_to_others(self) -> bool:
+        """Return whether other workers take the updates that are waiting."""
+        return self._state is not State.RUNNING and not self._mailboxes.in_memory
 
     def _should_release(self, handled: int) -> bool:
         """Return whether to release a lease after this number of updates."""
         if self._state is State.RUNNING:
             admission = self._admission
             return admission.has_backlog and admission.should_make_way(handled)
-        return not self._may_start_actors()
+        return self._leaves_work_to_others()
 
     def _start_actor(self, lease: MailboxLease) -> None:
         actor_lease = ActorLease(
@@ -225,7 +220,7 @@ class ActorScheduler:
                 async with asyncio.timeout(SCAN_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
                     await self._admission.slot_freed.wait()
             self._admission.slot_freed.clear()
-            if self._may_start_actors():
+            if not self._leaves_work_to_others():
                 await self._scan_mailboxes()
 
     async def _scan_mailboxes(self) -> None:

@@ -13,7 +13,6 @@ from gateway.actors.leases import ActorLease
 from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
-from gateway.actors.session import SessionResolver
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.ports import (
     CancellationBus,
@@ -335,8 +334,9 @@ def an_answering(
     """Put together what asks the services."""
     typing = TypingIndicator(messenger)
     return ServiceCaller(
-        SessionResolver(services, clock, 3600),
+        services,
         typing,
         StreamRunner(messenger, typing, stops),
         clock,
+        session_seconds=3600,
     )

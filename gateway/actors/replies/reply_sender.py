@@ -18,7 +18,6 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from msgspec import structs
 
 from gateway.actors.leases import ActorLease
-from gateway.actors.session import get_internal_user_id
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import (
     BotApiError,
@@ -82,11 +81,11 @@ class ReplySender:
                 None if the report needs no id.
             preview: the live preview that the reply replaces, or None.
         """
-        render: Callable[[Reply], Sequence[BotApiCall]]
-        if preview is None:
-            render = partial(self._messenger.render, update)
-        else:
-            render = preview.finalize
+        render: Callable[[Reply], Sequence[BotApiCall]] = (
+            partial(self._messenger.render, update)
+            if preview is None
+            else preview.finalize
+        )
         if reply.ByteSize() > LARGE_REPLY_BYTES:
             rendered = await asyncio.to_thread(render, reply)
         else:
@@ -94,27 +93,8 @@ class ReplySender:
         calls = deque(rendered)
         del rendered
         del reply  # frees each file after its call: only the calls refer to it now
-        if await self._send_calls(update, calls, record, lease):
-            return
-        _set_outcome(record, Outcome.BLOCKED)
-        # The chat of a business account is between its owner and a customer.
-        is_private = update.context.chat_type == CHAT_TYPE_PRIVATE
-        if is_private and not update.context.business_connection_id:
-            if lease is not None:
-                await lease.ensure_valid()
-            user_id = get_internal_user_id(update, state) if state else ""
-            await self._report_delivery_failure(update, record, user_id)
-
-    async def _send_calls(
-        self,
-        update: Update,
-        calls: deque[BotApiCall],
-        record: ProcessingRecord,
-        lease: ActorLease | None,
-    ) -> bool:
-        """Make the calls, and return False if the user cannot be reached."""
-        in_doubt = False
-        while calls:
+        in_doubt = is_blocked = False
+        while calls and not is_blocked:
             call = calls.popleft()
             start = self._clock.uptime()
             try:
@@ -130,14 +110,10 @@ class ReplySender:
                     await self._messenger.send(call, patience, lease.await_pause)
                 in_doubt = False
             except RecipientBlocked:
-                return False
+                _set_outcome(record, Outcome.BLOCKED)
+                is_blocked = True
             except BotApiError as error:
-                _set_outcome(record, Outcome.SEND_FAILED)
-                record.error = str(error)
-                logger.error(  # noqa: TRY400 - our own errors need no traceback
-                    "reply_not_sent",
-                    extra={"request_id": record.request_id, "error": record.error},
-                )
+                _record_failure(record, error)
                 # The next part may succeed although this one was rejected or may have
                 # been applied. Without a connection, trying it only delays the user.
                 if call.chat_id and isinstance(error, BotApiUnavailable):
@@ -146,12 +122,23 @@ class ReplySender:
                     in_doubt = True
             finally:
                 record.telegram_seconds += self._clock.uptime() - start
-        return True
+        if is_blocked:
+            await self._report_delivery_failure(update, record, lease, state)
 
     async def _report_delivery_failure(
-        self, update: Update, record: ProcessingRecord, internal_user_id: str
+        self,
+        update: Update,
+        record: ProcessingRecord,
+        lease: ActorLease | None,
+        state: UserState | None,
     ) -> None:
         """Report a user that cannot be reached to the service with that route."""
+        # The chat of a business account is between its owner and a customer.
+        is_private = update.context.chat_type == CHAT_TYPE_PRIVATE
+        if not is_private or update.context.business_connection_id:
+            return
+        if lease is not None:
+            await lease.ensure_valid()
         # The rpc may have been called for this update already, because the user
         # unblocked the bot. This is another event, which needs its own idempotency key.
         context = RequestContext()
@@ -161,9 +148,10 @@ class ReplySender:
         bound_call = self._services.route_event(failed_update, EVENT_DELIVERY_FAILED)
         if bound_call is None:
             return
+        user_id = state.internal_user_id if state and update.has_session else ""
         start = self._clock.uptime()
         try:
-            await bound_call.call(internal_user_id)
+            await bound_call.call(user_id)
         except ServiceError as error:
             logger.warning(
                 "delivery_failure_not_reported",
@@ -171,6 +159,15 @@ class ReplySender:
             )
         finally:
             record.service_seconds += self._clock.uptime() - start
+
+
+def _record_failure(record: ProcessingRecord, error: BotApiError) -> None:
+    _set_outcome(record, Outcome.SEND_FAILED)
+    record.error = str(error)
+    logger.error(
+        "reply_not_sent",
+        extra={"request_id": record.request_id, "error": record.error},
+    )
 
 
 def _set_outcome(record: ProcessingRecord, outcome: Outcome) -> None:

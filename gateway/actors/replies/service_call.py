@@ -1,4 +1,10 @@
-"""Calls the service of a route, and turns its errors into replies."""
+"""Calls the service of a route, and turns its errors into replies.
+
+Before the first call of a session, the user is resolved: the session service returns
+the company's internal id for a Telegram user, and the user's state stores it.
+"""
+
+import logging
 
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
@@ -7,12 +13,19 @@ from gateway.actors.leases import ActorLease
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.replies.user_notices import build_error_reply
-from gateway.actors.session import SessionResolver, end_session
 from gateway.domain.errors import ServiceError
-from gateway.domain.ports import BoundCall, Clock, StreamingPreview
+from gateway.domain.ports import BoundCall, Clock, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import BotEvent, Update
 from gateway.domain.user_state import UserState
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAY_SECONDS = 10
+"""The time after a failed call in which the user is not resolved again.
+
+Otherwise a hanging session service would delay every update by its deadline.
+"""
 
 ReplyWithPreview = tuple[Reply | None, StreamingPreview | None]
 """The reply, which is None to send nothing, and the live preview that it replaces,
@@ -20,19 +33,30 @@ which is None if the reply was not streamed."""
 
 
 class ServiceCaller:
-    """Calls services, whose replies are single messages or streams."""
+    """Calls services, whose replies are single messages or streams.
+
+    Args:
+        services: resolves the users.
+        typing_indicator: shown during the calls.
+        stream_runner: runs the streamed replies.
+        clock: the time.
+        session_seconds: how long a user stays resolved.
+    """
 
     def __init__(
         self,
-        session_resolver: SessionResolver,
+        services: ServiceRouter,
         typing_indicator: TypingIndicator,
         stream_runner: StreamRunner,
         clock: Clock,
+        *,
+        session_seconds: float,
     ) -> None:
-        self._session_resolver = session_resolver
+        self._services = services
         self._typing_indicator = typing_indicator
         self._stream_runner = stream_runner
         self._clock = clock
+        self._session_seconds = session_seconds
 
     async def call_service(
         self,
@@ -44,9 +68,15 @@ class ServiceCaller:
     ) -> ReplyWithPreview:
         """Call the service of a route, and return its reply."""
         record.route = bound_call.route
-        user_id = await self._session_resolver.ensure_session(
-            update, state, record, lease
-        )
+        user_id = ""
+        # Otherwise the state may belong to a user who did not cause the update: updates
+        # in a private chat that no human caused are in the mailbox of the chat's user.
+        if update.has_session:
+            now = self._clock.now()
+            if now >= state.session_until:
+                await lease.ensure_valid()
+                await self._resolve_user(update, state, record, now)
+            user_id = state.internal_user_id
         await lease.ensure_valid()
         start = self._clock.uptime()
         preview = None
@@ -69,11 +99,31 @@ class ServiceCaller:
             return build_error_reply(update, error), None
         finally:
             record.service_seconds += self._clock.uptime() - start
-        if reply.end_session:
-            end_session(update, state)
+        if reply.end_session and update.has_session:
+            state.internal_user_id = ""
+            state.session_until = 0  # the next update resolves the user again
         if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:
             return None, None  # the bot cannot write to a user who blocked it
         return reply, preview
+
+    async def _resolve_user(
+        self, update: Update, state: UserState, record: ProcessingRecord, now: float
+    ) -> None:
+        """Resolve the user; continue without an id if that fails."""
+        start = self._clock.uptime()
+        try:
+            state.internal_user_id = await self._services.resolve_user(update)
+            # A user without an id may get one at any moment: try again next time.
+            seconds = self._session_seconds if state.internal_user_id else 0
+        except ServiceError as error:
+            state.internal_user_id = ""
+            seconds = RETRY_DELAY_SECONDS
+            logger.warning(
+                "session_not_resolved",
+                extra={"request_id": record.request_id, "outcome": error.outcome},
+            )
+        state.session_until = now + seconds
+        record.service_seconds += self._clock.uptime() - start
 
     async def _call_streaming(
         self,
