@@ -77,25 +77,25 @@ class _LivePhoto(File, kw_only=True):
     photo: tuple[File, ...] = ()
 
 
-def decode_rare_attachment(kind: str, json: Raw) -> dict[str, Any]:
+def decode_rare_attachment(name: str, json: Raw) -> dict[str, Any]:
     """Return an attachment under its contract field name.
 
     Args:
-        kind: one of `RARE_ATTACHMENTS`, the name of the field in the message.
+        name: one of `RARE_ATTACHMENTS`, the name of the field in the message.
         json: the value of that field.
 
     Raises:
         MalformedUpdate: a payment has a field of a wrong type.
     """
-    decoder_and_converter = _DECODERS.get(kind)
+    decoder_and_converter = _DECODERS.get(name)
     if decoder_and_converter is not None:
         decoder, convert = decoder_and_converter
         try:
-            return {kind: convert(decoder.decode(json))}
+            return {name: convert(decoder.decode(json))}
         except (MsgspecError, RecursionError):
-            if kind in PAYMENT_FIELDS:
+            if name in PAYMENT_FIELDS:
                 raise MalformedUpdate("a payment cannot be read") from None
-    return {"other": contract.OtherAttachment(type=kind)}
+    return {"other": contract.OtherAttachment(type=name)}
 
 
 def convert_file(file: File) -> contract.File:

@@ -359,7 +359,9 @@ def _convert_join_request(request: _ChatJoinRequest) -> update_pb2.ChatJoinReque
     )
 
 
-def _convert_membership(change: _ChatMemberUpdate) -> update_pb2.ChatMemberUpdate:
+def _convert_chat_member_update(
+    change: _ChatMemberUpdate,
+) -> update_pb2.ChatMemberUpdate:
     return update_pb2.ChatMemberUpdate(
         telegram_user_id=change.new_member.user.id,
         old_status=change.old_member.status,
@@ -377,7 +379,7 @@ _MESSAGE_TYPES = (
 )
 
 _MESSAGE_DECODER = (Decoder(_EditedMessage), _convert_edited_message)
-_MEMBERSHIP_DECODER = (Decoder(_ChatMemberUpdate), _convert_membership)
+_CHAT_MEMBER_DECODER = (Decoder(_ChatMemberUpdate), _convert_chat_member_update)
 _MIGRATION_DECODER = (Decoder(Int64), _convert_migration)
 _DecoderAndConverter = tuple[Decoder[Any], Callable[[Any], ContractMessage | None]]
 
@@ -392,8 +394,8 @@ _CONVERTERS: dict[str, _DecoderAndConverter] = {
     "pre_checkout_query": (Decoder(_PreCheckoutQuery), _convert_pre_checkout_query),
     "shipping_query": (Decoder(_ShippingQuery), _convert_shipping_query),
     "chat_join_request": (Decoder(_ChatJoinRequest), _convert_join_request),
-    "my_chat_member": _MEMBERSHIP_DECODER,
-    "chat_member": _MEMBERSHIP_DECODER,
+    "my_chat_member": _CHAT_MEMBER_DECODER,
+    "chat_member": _CHAT_MEMBER_DECODER,
     "callback_query": (Decoder(_CallbackQuery), _convert_callback_query),
     "business_connection": (Decoder(_BusinessConnection), _convert_business_connection),
     "web_app_data": (Decoder(_WebAppData), _convert_web_app_data),

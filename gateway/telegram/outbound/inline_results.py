@@ -113,64 +113,66 @@ def _build_media(
     message, media = result.message, result.message.media[0]
     if len(message.media) > 1:
         report_dropped("result_with_several_media")
-    kind = _MEDIA_TYPES.get(media.type, "document")
+    media_type = _MEDIA_TYPES.get(media.type, "document")
     if media.file_id:
         if not is_file_id(media.file_id):
             report_dropped("media_file_id_invalid")
             return None
-        source = f"{_find_field_prefix(kind)}_file_id"
-        parameters: Parameters | None = {"type": kind, source: media.file_id}
+        source = f"{_find_field_prefix(media_type)}_file_id"
+        parameters: Parameters | None = {"type": media_type, source: media.file_id}
     else:
         parameters = _build_media_from_url(
-            kind, media, _choose_thumbnail(result, report_dropped)
+            media_type, media, _choose_thumbnail(result, report_dropped)
         )
     if parameters is None:
         report_dropped("result_media_unsupported")
         return None
     # Bot API, InlineQueryResultCachedAudio: the title is that of the file.
-    has_title = kind == "audio" and "audio_file_id" in parameters
-    if kind in _TYPES_WITH_TITLE and _untitled(result) and not has_title:
+    has_title = media_type == "audio" and "audio_file_id" in parameters
+    if media_type in _TYPES_WITH_TITLE and _untitled(result) and not has_title:
         report_dropped("result_without_title")
         return None
-    if result.title and kind != "sticker" and not has_title:
+    if result.title and media_type != "sticker" and not has_title:
         parameters["title"] = result.title
-    if result.description and kind in _TYPES_WITH_DESCRIPTION:
+    if result.description and media_type in _TYPES_WITH_DESCRIPTION:
         parameters["description"] = result.description
     if caption := _fit_text(message, MAX_CAPTION_LENGTH, report_dropped):
-        if kind == "sticker":
+        if media_type == "sticker":
             report_dropped("result_caption_unsupported")
         else:
             parameters |= {"caption": caption, **build_parse_mode(message)}
     return parameters
 
 
-def _build_media_from_url(kind: str, media: Media, thumbnail: str) -> Parameters | None:
+def _build_media_from_url(
+    media_type: str, media: Media, thumbnail: str
+) -> Parameters | None:
     """Build the parameters of a file that Telegram downloads itself.
 
     Return None if Telegram would reject the file.
     """
     url = media.url
     extension = _find_extension(url)
-    if kind == "sticker" or not is_complete_url(url, "http", "https"):
+    if media_type == "sticker" or not is_complete_url(url, "http", "https"):
         return None
-    if kind == "mpeg4_gif" and extension == "gif":
-        kind = "gif"
-    parameters = {"type": kind, f"{_find_field_prefix(kind)}_url": url}
-    if kind in {"gif", "mpeg4_gif"} and not thumbnail:
+    if media_type == "mpeg4_gif" and extension == "gif":
+        media_type = "gif"
+    parameters = {"type": media_type, f"{_find_field_prefix(media_type)}_url": url}
+    if media_type in {"gif", "mpeg4_gif"} and not thumbnail:
         # Telegram accepts the animation itself as its thumbnail.
-        mime_type = "image/gif" if kind == "gif" else "video/mp4"
+        mime_type = "image/gif" if media_type == "gif" else "video/mp4"
         return parameters | {"thumbnail_url": url, "thumbnail_mime_type": mime_type}
-    if kind == "photo":
+    if media_type == "photo":
         return parameters | {"thumbnail_url": thumbnail or url}
-    if kind == "video":
+    if media_type == "video":
         # Telegram requires a thumbnail, and a video cannot be its own.
         parameters |= {"thumbnail_url": thumbnail, "mime_type": "video/mp4"}
         return parameters if thumbnail else None
-    if kind == "document":
+    if media_type == "document":
         parameters |= {"mime_type": _DOCUMENT_MIME_TYPES.get(extension, "")}
         if not parameters["mime_type"]:
             return None
-    if thumbnail and kind not in {"voice", "audio"}:
+    if thumbnail and media_type not in {"voice", "audio"}:
         parameters["thumbnail_url"] = thumbnail
     return parameters
 
@@ -183,9 +185,9 @@ def _choose_thumbnail(result: InlineQueryResult, report_dropped: ReportDropped) 
     return ""
 
 
-def _find_field_prefix(kind: str) -> str:
+def _find_field_prefix(media_type: str) -> str:
     """Return the prefix of Telegram's field names for a type of media."""
-    return kind.removesuffix("_gif")
+    return media_type.removesuffix("_gif")
 
 
 def _find_extension(url: str) -> str:

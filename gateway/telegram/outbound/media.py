@@ -26,7 +26,7 @@ MAX_PHOTO_BYTES = 10_000_000
 """Bot API, sendDocument and sendPhoto: 50 MB and 10 MB. It does not define MB; these
 are the smaller ones, of 1,000,000 bytes."""
 
-_KIND_NAMES = {
+_TYPE_NAMES = {
     contract.MEDIA_TYPE_PHOTO: "photo",
     contract.MEDIA_TYPE_VOICE: "voice",
     contract.MEDIA_TYPE_AUDIO: "audio",
@@ -56,11 +56,11 @@ class MediaItem(Struct, frozen=True):
     """One file to send.
 
     Attributes:
-        kind: Telegram's type of media, such as "photo".
+        media_type: Telegram's type of media, such as "photo".
         source: the ID of the file, its URL, or the file itself.
     """
 
-    kind: str
+    media_type: str
     source: str | Upload
 
 
@@ -102,9 +102,9 @@ def group_into_albums(items: Iterable[MediaItem]) -> list[list[MediaItem]]:
     groups: list[list[MediaItem]] = []
     for item in items:
         group = groups[-1] if groups else []
-        fits_album = group and _ALBUM_GROUPS.get(group[0].kind) == _ALBUM_GROUPS.get(
-            item.kind, 0
-        )
+        fits_album = group and _ALBUM_GROUPS.get(
+            group[0].media_type
+        ) == _ALBUM_GROUPS.get(item.media_type, 0)
         if fits_album and len(group) < MAX_ALBUM_ITEMS:
             group.append(item)
         else:
@@ -133,7 +133,7 @@ def build_media_calls(
     """
     has_album = any(len(group) > 1 for group in groups)
     caption_group = groups[0] if has_album else groups[-1]
-    has_caption = bool(caption) and caption_group[0].kind != "sticker"
+    has_caption = bool(caption) and caption_group[0].media_type != "sticker"
     if has_album and keyboard:
         has_caption = False  # The text becomes a message, which can have the buttons.
     calls = [
@@ -166,25 +166,25 @@ def remove_media(call: BotApiCall) -> BotApiCall | None:
     text = {"text": caption_item["caption"]}
     if "parse_mode" in caption_item:
         text["parse_mode"] = caption_item["parse_mode"]
-    kind = call.method.removeprefix("send").lower()
+    media_type = call.method.removeprefix("send").lower()
     kept = {
         name: value
         for name, value in parameters.items()
-        if name not in {kind, "media", "caption"}
+        if name not in {media_type, "media", "caption"}
     }
     return structs.replace(call, method="sendMessage", parameters=kept | text, files={})
 
 
 def _build_call(group: Sequence[MediaItem], caption: Parameters) -> BotApiCall:
     if len(group) == 1:
-        kind, source = group[0].kind, group[0].source
+        media_type, source = group[0].media_type, group[0].source
         parameters = {**caption}
-        method = f"send{kind.capitalize()}"
+        method = f"send{media_type.capitalize()}"
         if isinstance(source, Upload):
             return BotApiCall(
-                method=method, parameters=parameters, files={kind: source}
+                method=method, parameters=parameters, files={media_type: source}
             )
-        return BotApiCall(method=method, parameters={**parameters, kind: source})
+        return BotApiCall(method=method, parameters={**parameters, media_type: source})
     files: dict[str, Upload] = {}
     media: list[Parameters] = []
     for number, item in enumerate(group):
@@ -192,7 +192,7 @@ def _build_call(group: Sequence[MediaItem], caption: Parameters) -> BotApiCall:
         if isinstance(source, Upload):
             files[f"file{number}"] = source
             source = f"attach://file{number}"
-        media.append({"type": item.kind, "media": source})
+        media.append({"type": item.media_type, "media": source})
     media[0].update(caption)
     return BotApiCall(method="sendMediaGroup", parameters={"media": media}, files=files)
 
@@ -200,9 +200,9 @@ def _build_call(group: Sequence[MediaItem], caption: Parameters) -> BotApiCall:
 def _parse_item(
     media: contract.Media, report_dropped: Callable[[str], None]
 ) -> MediaItem | None:
-    kind = _KIND_NAMES.get(media.type, "document")
+    media_type = _TYPE_NAMES.get(media.type, "document")
     if media.WhichOneof("source") == "upload":
-        return _parse_upload(kind, media.upload, report_dropped)
+        return _parse_upload(media_type, media.upload, report_dropped)
     source = media.file_id or media.url
     if not source:
         report_dropped("media_without_source")
@@ -213,26 +213,26 @@ def _parse_item(
     if media.file_id and not is_file_id(media.file_id):
         report_dropped("media_file_id_invalid")
         return None
-    return MediaItem(kind, source)
+    return MediaItem(media_type, source)
 
 
 def _parse_upload(
-    kind: str, upload: contract.Upload, report_dropped: Callable[[str], None]
+    media_type: str, upload: contract.Upload, report_dropped: Callable[[str], None]
 ) -> MediaItem | None:
     content = upload.content  # Each access makes a copy.
     if not content:
         report_dropped("media_without_source")
         return None
-    if len(content) > (MAX_PHOTO_BYTES if kind == "photo" else MAX_UPLOAD_BYTES):
+    if len(content) > (MAX_PHOTO_BYTES if media_type == "photo" else MAX_UPLOAD_BYTES):
         report_dropped("upload_too_large")
         return None
     name = (
         upload.file_name
-        or _DEFAULT_FILE_NAMES.get(kind)
+        or _DEFAULT_FILE_NAMES.get(media_type)
         or _choose_file_name(upload.mime_type)
     )
     file = Upload(content=content, file_name=name, mime_type=upload.mime_type)
-    return MediaItem(kind, file)
+    return MediaItem(media_type, file)
 
 
 def _choose_file_name(mime_type: str) -> str:

@@ -26,18 +26,18 @@ def build_reply_markup(
         context: the chat that it will be shown in.
         report_dropped: called with the code of each dropped part.
     """
-    kind = message.WhichOneof("markup")
-    if kind is None:
+    field = message.WhichOneof("markup")
+    if field is None:
         return {}
-    if kind == "inline_keyboard":
+    if field == "inline_keyboard":
         return build_inline_keyboard(message.inline_keyboard, context, report_dropped)
     # Bot API, ReplyKeyboardMarkup, ReplyKeyboardRemove and ForceReply.
     if context.chat_type == CHAT_TYPE_CHANNEL or context.business_connection_id:
-        report_dropped(f"{kind}_unsupported_here")
+        report_dropped(f"{field}_unsupported_here")
         return {}
-    if kind == "reply_keyboard":
+    if field == "reply_keyboard":
         return build_reply_keyboard(message.reply_keyboard, context, report_dropped)
-    if kind == "force_reply":
+    if field == "force_reply":
         return build_force_reply(message.force_reply, report_dropped)
     return KEYBOARD_REMOVAL if message.remove_keyboard else {}
 
