@@ -271,8 +271,9 @@ class UpdatePipeline:
                 local_server=settings.uses_local_server,
             )
         )
-        self.observe_update = instrumentation.around_observe(self._observe_update)
-        observe_update = self.observe_update
+        self.observe_update = observe_update = instrumentation.around_observe(
+            partial(_observe_update, metrics)
+        )
         reply_sender = ReplySender(
             messenger, services, clock, patience=settings.reply_patience
         )
@@ -316,10 +317,11 @@ class UpdatePipeline:
         self._parser.bot_username = username
         self.bot_username_known.set()
 
-    def _observe_update(self, record: ProcessingRecord) -> None:
-        self.metrics.observe_update(record)
-        if record.outcome not in _LOGGED_BY_WEBHOOK:
-            log_update(record)
+
+def _observe_update(metrics: Metrics, record: ProcessingRecord) -> None:
+    metrics.observe_update(record)
+    if record.outcome not in _LOGGED_BY_WEBHOOK:
+        log_update(record)
 
 
 def _create_webhook(

@@ -68,7 +68,6 @@ class Connection(asyncio.BufferedProtocol):
         exchanges end in time, so a new timer for each of them would be wasted."""
         self._received_bytes = 0
         self._status = 0
-        self._is_complete = False
         self._is_reusable = True
 
     @property
@@ -127,10 +126,9 @@ class Connection(asyncio.BufferedProtocol):
         except (HttpParserError, HttpParserUpgrade):
             # If the response is complete already, the error is in the bytes after it.
             self._is_reusable = False
-        if self._is_complete:
+        if self._exchange is None:
             # The server would read the unsent rest as the next request.
             self._is_reusable &= not self._transport.get_write_buffer_size()
-            self._deliver_response()
         elif not self._is_reusable or self._received_bytes > (
             _MAX_RESPONSE_BYTES if self._status else _MAX_HEAD_BYTES
         ):
@@ -146,13 +144,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         if exc is None and self._status and not self._has_length():
-            self._deliver_response()
+            self.on_message_complete()
         self._fail_exchange()
         self._on_lost(self)
 
     def on_message_begin(self) -> None:
         """Reject a second response to one request."""
-        if self._is_complete:
+        if self._exchange is None:
             raise HttpParserError
 
     def on_headers_complete(self) -> None:
@@ -160,13 +158,17 @@ class Connection(asyncio.BufferedProtocol):
         self._status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
-        """Mark the response as complete, or forget it if it is an interim one (1xx)."""
-        if self._status < 200:
-            self._status = 0
-            self._headers.clear()
-        else:
-            self._is_complete = True
+        """Deliver the response, or forget it if it is an interim one (1xx)."""
+        if self._status >= 200:
             self._is_reusable &= self._parser.should_keep_alive()
+            exchange, self._exchange = self._exchange, None
+            if exchange is not None and not exchange.done():
+                retry_after = "" if self._status == 200 else self._find_retry_after()
+                body = b"".join(self._body)
+                exchange.set_result(Response(self._status, retry_after, body))
+            self._body.clear()
+        self._headers.clear()
+        self._status = 0
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -186,17 +188,6 @@ class Connection(asyncio.BufferedProtocol):
     def _has_length(self) -> bool:
         lengths = (b"content-length", b"transfer-encoding")
         return any(name.lower() in lengths for name in self._headers)
-
-    def _deliver_response(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None and not exchange.done():
-            retry_after = "" if self._status == 200 else self._find_retry_after()
-            body = b"".join(self._body)
-            exchange.set_result(Response(self._status, retry_after, body))
-        self._headers.clear()
-        self._body.clear()
-        self._status = 0
-        self._is_complete = False
 
     def _fail_exchange(self) -> None:
         exchange, self._exchange = self._exchange, None
