@@ -19,7 +19,7 @@ _FIRST_USER = 4_000_000_000
 _SHORTEN = """
 local left, without = 0, 0
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  if string.find(key, ':state:') then
+  if string.find(key, ':s:') then
     left = math.max(left, redis.call('TTL', key))
     redis.call('PEXPIRE', key, 500)
   else without = without + 1 end

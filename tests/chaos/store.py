@@ -104,9 +104,9 @@ class Store:
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
                     dead_letter = decode_dead_letter(fields)
                     left.dead.append((dead_letter.update_id, dead_letter.reason))
-        async for key in self._redis.scan_iter(b"*:mailbox:*", count=1000):
+        async for key in self._redis.scan_iter(b"*:m:*", count=1000):
             left.mailboxes += bool(key)
-        keys = [key async for key in self._redis.scan_iter(b"*:state:*", count=1000)]
+        keys = [key async for key in self._redis.scan_iter(b"*:s:*", count=1000)]
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
             for key, state in zip(some, await self._ask("MGET", *some), strict=True):

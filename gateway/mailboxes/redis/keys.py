@@ -3,13 +3,14 @@
 Every key is `<prefix>:{<shard>}:<kind>`. The prefix is a setting, so that several
 environments can share one Redis. The braces around the number of the shard are a hash
 tag. It keeps all keys of a mailbox, and of other mailboxes of its shard, on the same
-node of a Redis Cluster. "key" is the ordering key of a mailbox.
+node of a Redis Cluster. "key" is the ordering key of a mailbox. The kinds that exist
+once per user are letters, because Redis keeps a key of every idle user.
 
-    mailbox:key       sorted set  the score is the `update_id`, the member is the
-                                  envelope, which starts with the id, so that no two
+    m:key             sorted set  mailbox: the score is the `update_id`, the member is
+                                  the envelope, which starts with the id, so that no two
                                   members are equal. No expiry, as these are accepted
                                   updates; removed with the last update.
-    state:key         string      state of the user. Expires.
+    s:key             string      state of the user. Expires.
     pending           sorted set  the ordering key of each mailbox with updates, with
                                   the Redis time in ms from which any worker may acquire
                                   its lease (the end of the current lease or of a pause;
@@ -129,7 +130,7 @@ def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
         rejected_letters=make_key("rejected_letters"),
         generation=make_key("generation"),
         write_probe=make_key("write_probe"),
-        mailbox_prefix=make_key("mailbox:"),
-        state_prefix=make_key("state:"),
+        mailbox_prefix=make_key("m:"),
+        state_prefix=make_key("s:"),
         polling_lease_prefix=make_key("polling_lease:"),
     )

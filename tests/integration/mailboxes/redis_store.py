@@ -41,7 +41,7 @@ for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   local all = redis.call('ZRANGE', key, 0, -1)
   for _, lane in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], lane) end
 end
-for _, key in ipairs(redis.call('KEYS', '*:state:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:s:*')) do
   local left = redis.call('PTTL', key) - ARGV[1]
   if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
 end
@@ -62,9 +62,9 @@ end
 
 COUNT = """
 local queued, lanes = 0, {}
-for _, key in ipairs(redis.call('KEYS', '*:mailbox:*')) do
+for _, key in ipairs(redis.call('KEYS', '*:m:*')) do
   queued = queued + redis.call('ZCARD', key)
-  lanes[string.match(key, '}:mailbox:(.*)')] = true
+  lanes[string.match(key, '}:m:(.*)')] = true
 end
 for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   for _, lane in ipairs(redis.call('ZRANGE', key, 0, -1)) do lanes[lane] = true end

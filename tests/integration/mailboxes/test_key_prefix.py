@@ -180,8 +180,8 @@ async def test_every_key_begins_with_the_prefix(
         keys: list[Any] = await stranger.keys()
     kinds = {key.split(":")[2] for key in keys}
     assert kinds == {
-        "mailbox",
-        "state",
+        "m",
+        "s",
         "pending",
         "leases",
         "dead_letters",

@@ -504,13 +504,14 @@ class TestKeys:
         lease = await claimed(store, 1, 2)
         await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         lifetimes = {
-            key[:1]: await store.ask("TTL", key) for key in await store.ask("KEYS", "*")
+            key.split(b":")[2]: await store.ask("TTL", key)
+            for key in await store.ask("KEYS", "*")
         }
-        assert lifetimes.keys() == {b"m", b"s", b"p", b"c", b"d"}
+        assert lifetimes.keys() == {b"m", b"s", b"pending", b"leases", b"dead_letters"}
         assert STATE_TTL - LIMIT <= lifetimes.pop(b"s") <= STATE_TTL
         assert (
             LETTERS.retention_seconds - LIMIT
-            <= lifetimes.pop(b"d")
+            <= lifetimes.pop(b"dead_letters")
             <= LETTERS.retention_seconds
         )
         assert set(lifetimes.values()) == {-1}

@@ -166,8 +166,8 @@ async def keep_dead_letters(
         *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "CONFIG GET dir", "SHUTDOWN"),
         *("CONFIG SET dir /", "ACL LIST", "MONITOR", "SAVE", "REPLICAOF NO ONE"),
         *("EVAL return(1) 0", "SCRIPT FLUSH", "DEBUG SLEEP 0", "MODULE LIST"),
-        *("GET other", "SET other x", "PUBLISH other x", "DEL tg:{0}:mailbox:7"),
-        *("GET tg:other", "GET tg-2:{0}:state:7", "PUBLISH tg-2:cancellations x"),
+        *("GET other", "SET other x", "PUBLISH other x", "DEL tg:{0}:m:7"),
+        *("GET tg:other", "GET tg-2:{0}:s:7", "PUBLISH tg-2:cancellations x"),
         "CLIENT LIST",
     ],
 )
@@ -188,7 +188,7 @@ async def test_without_the_password_there_is_no_way_in(server: ShippedRedis) -> 
     for url in (server.url, server.user_url.replace(PASSWORD, "wrong")):
         async with Redis.from_url(url) as client:
             with pytest.raises(AuthenticationError):
-                await client.get("tg:{0}:state:7")
+                await client.get("tg:{0}:s:7")
 
 
 def test_both_files_give_the_same_rights() -> None:
