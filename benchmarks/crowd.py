@@ -32,6 +32,7 @@ from benchmarks.processes import StandIns, stand_ins
 from benchmarks.seeding import serve
 from benchmarks.slices import Load, Slice
 from benchmarks.tables import print_machine, print_table
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.user_state import RECENT_IDS, STATE_TTL
 from gateway.mailboxes.redis.client.cluster import ClusterClient
@@ -110,7 +111,12 @@ async def _fill(server: RedisServer, users: int) -> None:
     """Write the states: one as a gateway does, the others with what that one holds."""
     clock, scripts = SystemClock(), load_scripts()
     signatures = StoreSignatures([TOKEN])
-    async with ClusterClient(server.url, scripts.sources, clock) as transport:
+    async with (
+        BackgroundTasks() as background,
+        ClusterClient(
+            server.url, scripts.sources, clock, background=background
+        ) as transport,
+    ):
         mailboxes = RedisMailboxStore(
             transport, KEYS, scripts, clock, signatures, limit=64
         )

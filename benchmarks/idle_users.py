@@ -3,6 +3,7 @@
 from benchmarks.children import until
 from benchmarks.seeding import serve
 from benchmarks.tables import print_table
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.cluster import ClusterClient
@@ -31,10 +32,27 @@ return left .. ' ' .. without
 async def idle_users(server: RedisServer) -> list[str]:
     """Measure and print. Gives what exceeds its limit."""
     clock, scripts = SystemClock(), load_scripts()
-    transport = ClusterClient(server.url, scripts.sources, clock)
     signatures = StoreSignatures(["the secret of this benchmark"])
-    mailboxes = RedisMailboxStore(transport, KEYS, scripts, clock, signatures, limit=64)
-    transport.start()
+    async with (
+        BackgroundTasks() as background,
+        ClusterClient(
+            server.url, scripts.sources, clock, background=background
+        ) as transport,
+    ):
+        mailboxes = RedisMailboxStore(
+            transport, KEYS, scripts, clock, signatures, limit=64
+        )
+        rows, exceeded = await _measure(server, mailboxes)
+    print(f"\nIn Redis, of {USERS:,} idle users ({ALLOWED_BYTES} bytes allowed)\n")
+    heads = ["ids remembered", "bytes each", "keys each", "longest life in s"]
+    print_table([*heads, "keys without", "keys left after it"], rows)
+    return exceeded
+
+
+async def _measure(
+    server: RedisServer, mailboxes: RedisMailboxStore
+) -> tuple[list[list[object]], list[str]]:
+    """Return the rows of the table, and what exceeds its limit."""
     rows: list[list[object]] = []
     exceeded = []
     await serve(mailboxes, first_user=_FIRST_USER, users=1, remembered=1)  # scripts
@@ -50,11 +68,7 @@ async def idle_users(server: RedisServer) -> list[str]:
         rows.append([updates, round(each), keys, longest, without, _keys(server)])
         if each > ALLOWED_BYTES or keys != 1 or longest > STATE_TTL or without:
             exceeded.append(f"idle users in Redis: {rows[-1]}")
-    await transport.close()
-    print(f"\nIn Redis, of {USERS:,} idle users ({ALLOWED_BYTES} bytes allowed)\n")
-    heads = ["ids remembered", "bytes each", "keys each", "longest life in s"]
-    print_table([*heads, "keys without", "keys left after it"], rows)
-    return exceeded
+    return rows, exceeded
 
 
 async def _gone(server: RedisServer) -> bool:

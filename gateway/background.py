@@ -4,8 +4,13 @@ asyncio reports a failed task only when its result is retrieved, which for an en
 task is at shutdown. Here a failure is logged at once and counted, and the task is
 restarted after a delay. `/health` lists the tasks that failed recently.
 
-Concurrency: the code that starts a task has to cancel it and wait for its end.
-Otherwise a task ends only if its function returns.
+Concurrency: all tasks of a process are in one task group, so none outlives the block
+that opened the group. A component that starts a task cancels it, and waits for its end,
+before it closes what the task uses; the end of the block cancels the tasks that are
+left. A failure of one task never cancels another.
+
+anyio cancels every await of a cancelled task, not only the first one. A clean-up that
+awaits therefore needs `CancelScope(shield=True)`.
 """
 
 import asyncio
@@ -13,6 +18,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
 
 from gateway.observability.logging import summarize_error
 
@@ -26,14 +35,33 @@ FAILING_SECONDS = 60.0
 """How long after a failure a task counts as failing. If a task ran longer than this,
 its delay starts at the minimum again."""
 
+BackgroundTask = anyio.TaskHandle[None]
+
 
 class BackgroundTasks:
-    """The background tasks of a process, and their failures."""
+    """The background tasks of a process, and their failures.
+
+    Tasks can be started inside an `async with` block. Its end cancels them.
+    """
 
     def __init__(self) -> None:
         self.failure_counts: Counter[str] = Counter()
         """The number of failures of each task, by name."""
         self._failed_at: dict[str, float] = {}
+        self._group: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        """Open the task group."""
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Cancel the tasks that are left, and wait for their end."""
+        self._group.cancel_scope.cancel()
+        # The tasks raise nothing. Without arguments, the group leaves an error of the
+        # block as it is, and does not put it into an exception group.
+        await self._group.__aexit__(None, None, None)
 
     @property
     def failing_tasks(self) -> list[str]:
@@ -47,7 +75,7 @@ class BackgroundTasks:
         run: Callable[[], Awaitable[None]],
         *,
         max_delay: float = MAX_DELAY_SECONDS,
-    ) -> asyncio.Task[None]:
+    ) -> BackgroundTask:
         """Start a task.
 
         Args:
@@ -56,7 +84,9 @@ class BackgroundTasks:
                 it returns, the task is done.
             max_delay: the maximum delay, in seconds, before `run` is called again.
         """
-        return asyncio.create_task(self._run_guarded(name, run, max_delay), name=name)
+        return self._group.create_task(
+            self._run_guarded(name, run, max_delay), name=name
+        )
 
     async def _run_guarded(
         self, name: str, run: Callable[[], Awaitable[None]], max_delay: float
@@ -88,3 +118,16 @@ class BackgroundTasks:
             "background_task_failed",
             extra={"task": name, "error": summarize_error(error)},
         )
+
+
+async def cancel_and_wait(*tasks: asyncio.Task[Any] | BackgroundTask) -> None:
+    """Cancel tasks and wait until they have ended, whatever their results are."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(
+        *(
+            task.wait() if isinstance(task, anyio.TaskHandle) else task
+            for task in tasks
+        ),
+        return_exceptions=True,
+    )

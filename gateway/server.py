@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
-from gateway.background import BackgroundTasks
+from gateway.background import BackgroundTasks, cancel_and_wait
 from gateway.bootstrap import open_gateway, open_supervisor
 from gateway.config.run_mode import GatewayMode, RunMode, Supervisor, Worker
 from gateway.config.services import ServiceSettings
@@ -131,26 +131,26 @@ async def run_gateway(
     Raises:
         ConfigurationError: the gateway cannot start.
     """
-    background = BackgroundTasks()
     if settings.sends_token_unencrypted:
         logger.warning(
             "bot_token_sent_unencrypted", extra={"setting": "TELEGRAM_API_URL"}
         )
     async with (
+        BackgroundTasks() as background,
         open_gateway(
             settings, services, table, mode, background, instrumentation
         ) as gateway,
         AsyncExitStack() as stack,
     ):
         for name, work in gateway.instrumentation_tasks.items():
-            stack.push_async_callback(_cancel_and_wait, background.start(name, work))
+            stack.push_async_callback(cancel_and_wait, background.start(name, work))
         await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()
         if gateway.poller is not None:
             stack.push_async_callback(gateway.poller.close)
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
         profile_sync = background.start("sync bot profile", gateway.sync_bot_profile)
-        stack.push_async_callback(_cancel_and_wait, profile_sync)
+        stack.push_async_callback(cancel_and_wait, profile_sync)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOT_NAME_TIMEOUT_SECONDS):
                 await gateway.bot_username_known.wait()
@@ -158,7 +158,7 @@ async def run_gateway(
         if gateway.poller is not None:
             for name, work in gateway.poller.tasks.items():
                 task = background.start(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
-                stack.push_async_callback(_cancel_and_wait, task)
+                stack.push_async_callback(cancel_and_wait, task)
         stack.callback(gateway.status.report_stopping)
         gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})
@@ -178,8 +178,10 @@ async def supervise(
     Raises:
         ConfigurationError: the gateway cannot start.
     """
-    background = BackgroundTasks()
-    async with open_supervisor(settings, services, mode, background) as supervisor:
+    async with (
+        BackgroundTasks() as background,
+        open_supervisor(settings, services, mode, background) as supervisor,
+    ):
         workers = supervisor.workers
         with _stop_on_signals(workers):
             async with (
@@ -187,15 +189,12 @@ async def supervise(
                 supervisor.internal_server,
                 supervisor.health_server,
             ):
-                watchdog = background.start(
+                background.start(
                     "watch workers",
                     partial(workers.kill_unresponsive, supervisor.find_unresponsive),
                     max_delay=PROBE_INTERVAL_SECONDS,
                 )
-                try:
-                    return await workers.run()
-                finally:
-                    watchdog.cancel()
+                return await workers.run()
 
 
 @contextlib.contextmanager
@@ -208,8 +207,3 @@ def _stop_on_signals(workers: WorkerSupervisor) -> Iterator[None]:
     finally:
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
-
-
-async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

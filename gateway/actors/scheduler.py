@@ -21,16 +21,23 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
+
+import anyio
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.leases import ActorLease, LeaseRenewer
 from gateway.actors.poison import SuspectStepLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.user_actor import UserActor
-from gateway.background import FIRST_DELAY_SECONDS, BackgroundTasks
+from gateway.background import (
+    FIRST_DELAY_SECONDS,
+    BackgroundTask,
+    BackgroundTasks,
+    cancel_and_wait,
+)
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
 from gateway.domain.update import Envelope, StoppedReply
@@ -69,20 +76,20 @@ class ActorScheduler:
         publish_cancellation: Callable[[str, int], None],
         clock: Clock,
         max_active: int,
-        background: BackgroundTasks | None = None,
+        background: BackgroundTasks,
     ) -> None:
         self._mailboxes = mailboxes
         self._actor = actor
         self._overflow_notifier = overflow_notifier
         self._publish_cancellation = publish_cancellation
         self._clock = clock
-        self._background = background or BackgroundTasks()
+        self._background = background
         self._state = State.RUNNING
         self._actor_tasks: dict[MailboxLease, asyncio.Task[None]] = {}
         self._admission = AdmissionControl(self._actor_tasks, clock, max_active)
         self._renewer = LeaseRenewer(mailboxes, clock, self._actor_tasks)
         self._step_limiter = SuspectStepLimiter(mailboxes)
-        self._loop_tasks: list[asyncio.Task[None]] = []
+        self._loop_tasks: list[BackgroundTask] = []
 
     @property
     def active_actors(self) -> int:
@@ -146,18 +153,17 @@ class ActorScheduler:
             The number of actors that were cancelled.
         """
         self._state = State.DRAINING
-        try:
-            async with asyncio.timeout(max_seconds):
-                await self._finish_work()
-        except TimeoutError:
+        with anyio.move_on_after(max_seconds) as time_limit:
+            await self._finish_work()
+        if time_limit.cancelled_caught:
             logger.warning(
                 "drain_timed_out", extra={"active_actors": self.active_actors}
             )
         # Nothing may start from now on: each actor that ends triggers a scan.
         self._state = State.CLOSED
-        await _cancel_and_wait(self._loop_tasks)
+        await cancel_and_wait(*self._loop_tasks)
         unfinished = list(self._actor_tasks.items())
-        await _cancel_and_wait([task for _, task in unfinished])
+        await cancel_and_wait(*(task for _, task in unfinished))
         await self._overflow_notifier.close()
         await asyncio.gather(
             *(self._mailboxes.release(lease) for lease, _ in unfinished)
@@ -250,10 +256,3 @@ class ActorScheduler:
             self._admission.pending_acquisitions -= 1
         if lease is not None:
             self._start_actor(lease)
-
-
-async def _cancel_and_wait(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

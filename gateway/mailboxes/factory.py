@@ -65,9 +65,12 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
     max_sessions: int,
     put_timeout: float,
     dead_letter_seconds: float,
-    background: BackgroundTasks | None = None,
+    background: BackgroundTasks,
 ) -> AsyncIterator[OpenedMailboxes]:
     """Open the mailbox store for the duration of the block.
+
+    The block opens its parts in order and closes them in reverse order. Each part ends
+    its own background tasks.
 
     Args:
         url: the Redis URL, or None to keep the mailboxes in memory.

@@ -15,10 +15,11 @@ expired, so that its actor does nothing.
 
 Updates in memory are lost when this process ends, and so are the sessions there.
 
-Concurrency: all calls come from one event loop. One task, which runs while memory has
-updates, probes Redis and moves the updates there; `__aexit__` ends it. It touches only
-claimable mailboxes of available shards: nothing else acquires a lease on those in
-memory. An update is removed from memory only after Redis has stored it.
+Concurrency: all calls come from one event loop. One task, which waits while memory has
+no updates, probes Redis and moves the updates there; `__aexit__` ends it. It touches
+only claimable mailboxes of available shards: nothing else acquires a lease on those in
+memory. An update is removed from memory only after Redis has stored it. After an error
+the next attempt follows.
 """
 
 import asyncio
@@ -28,7 +29,9 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from math import inf
 from typing import Self
 
-from gateway.background import BackgroundTasks
+import anyio
+
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.domain.errors import StoreFull, StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
@@ -74,14 +77,17 @@ class FailoverMailboxStore:
         memory_store: MemoryMailboxStore,
         client: ClusterClient,
         clock: Clock,
-        background: BackgroundTasks | None = None,
+        background: BackgroundTasks,
     ) -> None:
         self._redis_store = redis_store
         self._memory_store = memory_store
         self._client = client
         self._clock = clock
-        self._background = background or BackgroundTasks()
-        self._failback_task: asyncio.Task[None] | None = None
+        self._background = background
+        self._failback_task: BackgroundTask
+        self._failback_needed = asyncio.Event()
+        self._failback_completed = asyncio.Event()
+        self._failback_completed.set()
         self._unavailable: dict[int, float] = {}
         """The shards that accept no updates, each with the time, by `Clock.uptime`,
         from which memory may serve its mailboxes; `inf` until a probe has failed."""
@@ -93,16 +99,18 @@ class FailoverMailboxStore:
         """The time of the next attempt at a failback, by `Clock.uptime`."""
 
     async def __aenter__(self) -> Self:
-        """Do nothing: the failback task starts with the first failure."""
+        """Start the failback task, which waits for the first failure."""
+        self._failback_task = self._background.start(
+            "failback", self._run_failback, max_delay=FULL_RETRY_SECONDS
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """Wait `CLOSE_TIMEOUT_SECONDS` for a running failback, then end it."""
-        if self._failback_task is not None:
-            if not self._client.is_down:
-                await asyncio.wait([self._failback_task], timeout=CLOSE_TIMEOUT_SECONDS)
-            self._failback_task.cancel()
-            await asyncio.gather(self._failback_task, return_exceptions=True)
+        if not self._client.is_down:
+            with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS):
+                await self._failback_completed.wait()
+        await cancel_and_wait(self._failback_task)
 
     @property
     def mode(self) -> str:
@@ -287,7 +295,7 @@ class FailoverMailboxStore:
                 await self._redis_store.add_dead_letter(dead_letter)
                 return
         await self._memory_store.add_dead_letter(dead_letter)
-        self._start_failback()
+        self._request_failback()
 
     @property
     def _is_all_in_redis(self) -> bool:
@@ -329,7 +337,7 @@ class FailoverMailboxStore:
         shards = self._client.list_shards_on_same_node(get_shard_number(ordering_key))
         self._mark_unavailable(shards)
         self._redis_store.fail_pending_puts(shards)
-        self._start_failback()
+        self._request_failback()
 
     def _mark_unavailable(self, shards: Collection[int]) -> None:
         """Let memory store the updates of these shards.
@@ -348,14 +356,21 @@ class FailoverMailboxStore:
         if shards and not self._unavailable:
             logger.warning("failover_ended")
 
-    def _start_failback(self) -> None:
-        if self._failback_task is None or self._failback_task.done():
-            self._failback_task = self._background.start(
-                "failback", self._run_failback, max_delay=FULL_RETRY_SECONDS
-            )
+    def _request_failback(self) -> None:
+        """Start a failback, unless one is running."""
+        self._failback_needed.set()
+        self._failback_completed.clear()
 
     async def _run_failback(self) -> None:
-        """Migrate until nothing is left in memory."""
+        """Migrate, whenever it is requested, until nothing is left in memory."""
+        while True:
+            await self._failback_needed.wait()
+            await self._migrate_all()
+            self._uncertain.clear()
+            self._failback_needed.clear()
+            self._failback_completed.set()
+
+    async def _migrate_all(self) -> None:
         while (
             self._unavailable
             or self._memory_store.in_memory
@@ -373,7 +388,6 @@ class FailoverMailboxStore:
                 await self._migrate_dead_letters()
             except Exception as error:  # noqa: BLE001 - updates must not be stranded
                 self._handle_failback_error(error)
-        self._uncertain.clear()
 
     def _handle_failback_error(self, error: Exception) -> None:
         """Let memory serve the updates that are left in it, until the next attempt."""

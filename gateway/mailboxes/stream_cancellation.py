@@ -15,10 +15,11 @@ import random
 from collections.abc import Callable
 from typing import Self
 
+from anyio import CancelScope, create_task_group
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError
 
-from gateway.background import BackgroundTasks
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
@@ -79,15 +80,15 @@ class RedisCancellationBus(LocalCancellationBus):
         make_connection: ConnectionFactory,
         client: RedisClient,
         signatures: StoreSignatures,
-        background: BackgroundTasks | None = None,
+        background: BackgroundTasks,
     ) -> None:
         super().__init__()
         self._channel = channel
         self._signatures = signatures
-        self._background = background or BackgroundTasks()
+        self._background = background
         self._make_connection = make_connection
         self._client = client
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask
         self.subscribed = asyncio.Event()
         """Set while this worker receives the cancellations of other workers."""
         self._is_permitted: bool | None = None
@@ -102,9 +103,7 @@ class RedisCancellationBus(LocalCancellationBus):
 
     async def __aexit__(self, *_: object) -> None:
         """Stop receiving, and close the connection."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_and_wait(self._task)
 
     def publish(self, ordering_key: str, draft_id: int) -> None:
         """Notify the listeners of this worker at once, then those of the others."""
@@ -140,7 +139,8 @@ class RedisCancellationBus(LocalCancellationBus):
                 )
             finally:
                 self.subscribed.clear()
-                await connection.disconnect(nowait=True)
+                with CancelScope(shield=True):
+                    await connection.disconnect(nowait=True)
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
     async def _subscribe_and_receive(self, connection: AbstractConnection) -> None:
@@ -151,8 +151,8 @@ class RedisCancellationBus(LocalCancellationBus):
             await connection.read_response()
         self._is_permitted = True
         self.subscribed.set()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_keep_pinging(connection))
+        async with create_task_group() as group:
+            group.start_soon(_keep_pinging, connection)
             await self._receive_messages(connection)
 
     async def _receive_messages(self, connection: AbstractConnection) -> None:

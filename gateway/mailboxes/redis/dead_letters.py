@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from msgspec import Struct
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import LEASE_SECONDS, Clock
 from gateway.domain.update import DeadLetter, Envelope
@@ -114,7 +115,10 @@ async def open_dead_letters(
     """
     make_checked_connection_factory(url)
     scripts, keys = load_scripts(), RedisKeys(key_prefix)
-    async with ClusterClient(url, scripts.sources, clock) as client:
+    async with (
+        BackgroundTasks() as background,
+        ClusterClient(url, scripts.sources, clock, background=background) as client,
+    ):
         # The limits have no effect: no lease, limited put or dead letter is made here.
         commands = CommandFactory(
             keys, scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS

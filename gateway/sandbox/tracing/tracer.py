@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from anyio import CancelScope
 from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf import text_format
 
@@ -213,19 +214,26 @@ class Tracer:
         """Post changed traces until cancelled."""
         headers = {KEY_HEADER: self._key, "Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=5)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as client:
+        client = aiohttp.ClientSession(headers=headers, timeout=timeout)
+        try:
             while True:
                 await self._wanted.wait()
                 await asyncio.sleep(POST_SECONDS)
                 self._wanted.clear()
-                changed, self._changed = self._changed, set()
-                try:
-                    body = self._encode_traces(changed)
-                    post = client.post(self._url, data=body, allow_redirects=False)
-                    async with post as response:
-                        response.raise_for_status()
-                except (aiohttp.ClientError, TimeoutError):
-                    self._changed |= changed  # retry with the next post
+                await self._post_changes(client)
+        finally:
+            with CancelScope(shield=True):
+                await client.close()
+
+    async def _post_changes(self, client: aiohttp.ClientSession) -> None:
+        changed, self._changed = self._changed, set()
+        try:
+            body = self._encode_traces(changed)
+            post = client.post(self._url, data=body, allow_redirects=False)
+            async with post as response:
+                response.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError):
+            self._changed |= changed  # retry with the next post
 
     def _encode_traces(self, changed: set[int]) -> bytes:
         """Encode the traces of the changed updates."""

@@ -32,6 +32,7 @@ from tests.integration.mailboxes.moments import Call, WatchedTransport
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeMessenger, FakeServices, an_answering
 from tests.support.stores import KEYS, LEASE, SIGNATURES
+from tests.support.tasks import UnownedTasks
 from tests.support.waiting import wait_until
 
 CUTS = ("cut before", "cut after")
@@ -115,6 +116,7 @@ class Worker:
             publish_cancellation=LocalCancellationBus().publish,
             clock=clock,
             max_active=100,
+            background=UnownedTasks(),
         )
 
     @property
@@ -190,15 +192,14 @@ class Day:
     async def _employ(self, worker: Worker, work: Awaitable[None]) -> None:
         """Let a worker work until it is through or ends."""
         others = asyncio.all_tasks()
-        worker.transport.start()
-        worker.system.start()
-        working = asyncio.ensure_future(work)
-        dying = asyncio.create_task(worker.died.wait())
-        await asyncio.wait(
-            [working, dying], timeout=SOON, return_when=asyncio.FIRST_COMPLETED
-        )
-        through = working.done()
-        await worker.transport.close()
+        async with worker.transport:
+            worker.system.start()
+            working = asyncio.ensure_future(work)
+            dying = asyncio.create_task(worker.died.wait())
+            await asyncio.wait(
+                [working, dying], timeout=SOON, return_when=asyncio.FIRST_COMPLETED
+            )
+            through = working.done()
         if through:
             dying.cancel()
             await working

@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from gateway.background import BackgroundTasks
 from gateway.domain.ports import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover import FailoverMailboxStore
@@ -28,6 +29,7 @@ from tests.support.stores import (
     OpenStore,
     Store,
 )
+from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
 from tests.support.waiting import wait_until
 
@@ -38,10 +40,14 @@ PATIENCE = 0.2
 class Worker:
     """The mailboxes of one worker, and what they are made of."""
 
-    def __init__(self, url: str, clock: FakeClock, patience: float) -> None:
+    def __init__(
+        self, url: str, clock: FakeClock, patience: float, background: BackgroundTasks
+    ) -> None:
         scripts = load_scripts()
         self.clock = clock
-        self.transport = ClusterClient(url, scripts.sources, self.clock)
+        self.transport = ClusterClient(
+            url, scripts.sources, self.clock, background=background
+        )
         self.memory = MemoryMailboxStore(
             self.clock,
             limit=LIMIT,
@@ -61,7 +67,7 @@ class Worker:
             dead_letters=LETTERS,
         )
         self.mailboxes = FailoverMailboxStore(
-            self.durable, self.memory, self.transport, self.clock
+            self.durable, self.memory, self.transport, self.clock, background
         )
 
     async def go_away(self) -> None:
@@ -78,12 +84,13 @@ async def worker(
     url: str, clock: FakeClock | None = None, patience: float = PATIENCE
 ) -> AsyncIterator[Worker]:
     """Run a worker's mailboxes."""
-    opened_worker = Worker(url, clock or FakeClock(), patience)
     with pytest.MonkeyPatch.context() as patch:
         # A Redis that does not fail is waited for, however busy the machine is.
         patch.setattr(executor, "MAX_TIMEOUT_FACTOR", LIMIT_OF_WAITING / patience)
-        async with opened_worker.transport, opened_worker.mailboxes:
-            yield opened_worker
+        async with in_own_task(BackgroundTasks()) as background:
+            opened_worker = Worker(url, clock or FakeClock(), patience, background)
+            async with opened_worker.transport, opened_worker.mailboxes:
+                yield opened_worker
 
 
 class AshoreStore:

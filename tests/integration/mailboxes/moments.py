@@ -15,6 +15,7 @@ from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from tests.integration.mailboxes.wire import Wiretap
 from tests.support.fakes import FakeClock
+from tests.support.tasks import UnownedTasks
 
 MOMENTS = ("submitted", "sending", "sent", "received", "answered")
 
@@ -49,7 +50,13 @@ class WatchedTransport(ClusterClient):
         at: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.tap = Wiretap(self.pass_by)
-        super().__init__(url, scripts.sources, clock, self.tap.connector)
+        super().__init__(
+            url,
+            scripts.sources,
+            clock,
+            self.tap.connector,
+            background=UnownedTasks(),
+        )
         self.watch = watch
         self.at = at
         self.calls: list[Call] = []

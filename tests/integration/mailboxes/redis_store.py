@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fakeredis import FakeServer
 
+from gateway.background import BackgroundTasks
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisCommand
@@ -35,6 +36,7 @@ from tests.support.stores import (
     OpenStore,
     Store,
 )
+from tests.support.tasks import in_own_task
 
 PASS = """
 for _, key in ipairs(redis.call('KEYS', '*:pending')) do
@@ -178,20 +180,25 @@ async def opened(
     """Open an empty store over these connections."""
     clock = FakeClock()
     scripts = load_scripts()
-    async with ClusterClient(
-        "", scripts.sources, clock, lambda _: connect
-    ) as transport:
+    async with (
+        in_own_task(BackgroundTasks()) as background,
+        ClusterClient(
+            "", scripts.sources, clock, lambda _: connect, background=background
+        ) as transport,
+    ):
         store = kind(transport, [transport], clock)
         await store.ask("FLUSHALL")
         store.start = time.monotonic()
         yield store
 
 
-def node_of(url: str, clock: FakeClock) -> PipelinedConnection:
+def node_of(
+    url: str, clock: FakeClock, background: BackgroundTasks
+) -> PipelinedConnection:
     """Make a way to one node of a Cluster, whatever the others have."""
     connect, scripts = make_connection_factory(url), load_scripts()
     return PipelinedConnection(
-        connect, scripts.sources, clock, lambda *_: pytest.fail("moved")
+        connect, scripts.sources, clock, lambda *_: pytest.fail("moved"), background
     )
 
 
@@ -199,19 +206,23 @@ def node_of(url: str, clock: FakeClock) -> PipelinedConnection:
 async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
     """Open an empty store in a Cluster."""
     clock = FakeClock()
-    transport = ClusterClient(cluster.url, load_scripts().sources, clock)
-    nodes = [node_of(node.url, clock) for node in cluster.nodes]
-    store = RedisStore(transport, nodes, clock)
-    ways: list[ClusterClient | PipelinedConnection] = [transport, *nodes]
-    for way in ways:
-        way.start()
-    try:
-        await store.ask_nodes("FLUSHALL")
-        store.start = time.monotonic()
-        yield store
-    finally:
-        for way in ways:
-            await way.close()
+    async with (
+        in_own_task(BackgroundTasks()) as background,
+        ClusterClient(
+            cluster.url, load_scripts().sources, clock, background=background
+        ) as transport,
+    ):
+        nodes = [node_of(node.url, clock, background) for node in cluster.nodes]
+        store = RedisStore(transport, nodes, clock)
+        for node in nodes:
+            node.start()
+        try:
+            await store.ask_nodes("FLUSHALL")
+            store.start = time.monotonic()
+            yield store
+        finally:
+            for node in nodes:
+                await node.close()
 
 
 def redis(url: str) -> OpenStore:

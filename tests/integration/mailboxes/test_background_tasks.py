@@ -27,7 +27,7 @@ async def test_the_way_back_survives_a_failure(
     probe = break_once(monkeypatch, FailoverMailboxStore, "_probe_shards")
     async with worker(redis_server.url) as one:
         await one.memory.put(envelope(1, "7"), acquire=False)
-        one.mailboxes._start_failback()  # noqa: SLF001 - as the first fault does
+        one.mailboxes._request_failback()  # noqa: SLF001 - as the first fault does
         await wait_until(lambda: not one.memory.mailbox_count)
         assert probe.calls >= 2
     assert failed(caplog) == ["failback"]
@@ -43,7 +43,12 @@ async def test_who_asks_a_cluster_survives_a_failure(
     monkeypatch.setattr(ClusterClient, "is_failing", True)
     refresh = break_once(monkeypatch, ClusterClient, "_refresh_owners")
     url, clock = redis_cluster.url, FakeClock()
-    async with ClusterClient(url, load_scripts().sources, clock) as transport:
+    async with (
+        BackgroundTasks() as tasks,
+        ClusterClient(
+            url, load_scripts().sources, clock, background=tasks
+        ) as transport,
+    ):
         transport._get_node(("127.0.0.1", 1))  # noqa: SLF001 - as the first redirect does
         await wait_until(lambda: refresh.calls >= 3)
     assert failed(caplog) == ["refresh cluster slots"]
@@ -59,8 +64,11 @@ async def test_who_asks_sentinels_survives_a_failure(
     watch = break_once(monkeypatch, MasterConnection, "_watch_master")
     tasks = BackgroundTasks()
     try:
-        async with ClusterClient(
-            servers.url, load_scripts().sources, FakeClock(), background=tasks
+        async with (
+            tasks,
+            ClusterClient(
+                servers.url, load_scripts().sources, FakeClock(), background=tasks
+            ),
         ):
             await wait_until(lambda: watch.calls == 2)
     finally:

@@ -196,14 +196,13 @@ def _state(number: int) -> bytes:
 async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
     """Give mailboxes on a watched way to an empty Redis."""
     async with opened(make_connection_factory(redis_server.url)) as store:
-        transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
-        transport.start()
         state = SIGNATURES.sign_state(b"neighbour", b"neighbour")
         await store.ask(
             "SET", KEYS.get_shard(b"neighbour").state_key(b"neighbour"), state
         )
-        yield Bench(store, transport)
-        await transport.close()
+        transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
+        async with transport:
+            yield Bench(store, transport)
 
 
 @pytest.fixture
@@ -217,11 +216,10 @@ async def day(redis_server: RedisServer) -> AsyncIterator[Day]:
 async def worker(day: Day) -> AsyncIterator[Worker]:
     """Give a worker at work."""
     worker = day.workers[0]
-    worker.transport.start()
-    worker.system.start()
-    yield worker
-    await worker.system.drain(1)
-    await worker.transport.close()
+    async with worker.transport:
+        worker.system.start()
+        yield worker
+        await worker.system.drain(1)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -23,6 +23,7 @@ from tests.support.fakes import FakeClock
 from tests.support.ports import free_ports
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS, PREFIX, SIGNATURES, envelope
+from tests.support.tasks import in_own_task
 
 
 class Opened(Struct):
@@ -46,7 +47,7 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             url = nodes.url
             store = await stack.enter_async_context(opened_cluster(nodes))
         opening = open_dead_letters(url, PREFIX, FakeClock(), SIGNATURES)
-        yield Opened(store, await stack.enter_async_context(opening))
+        yield Opened(store, await stack.enter_async_context(in_own_task(opening)))
 
 
 def letter(

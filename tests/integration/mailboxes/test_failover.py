@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreError, StoreFull, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import DeadLetter
@@ -24,6 +25,7 @@ from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import LEASE, LIMIT, envelope
+from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
 
@@ -47,7 +49,12 @@ async def here(server: RedisServer) -> AsyncIterator[Worker]:
 async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
     """Look into a server from beside."""
     clock = FakeClock()
-    async with ClusterClient(server.url, load_scripts().sources, clock) as transport:
+    async with (
+        in_own_task(BackgroundTasks()) as background,
+        ClusterClient(
+            server.url, load_scripts().sources, clock, background=background
+        ) as transport,
+    ):
         yield RedisStore(transport, [transport], clock)
 
 

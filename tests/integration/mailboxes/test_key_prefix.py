@@ -1,7 +1,7 @@
 """Gateways with different key prefixes share a Redis without noticing each other."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, MailboxStore
 from gateway.domain.update import DeadLetter
@@ -21,6 +22,7 @@ from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import SIGNATURES, envelope
+from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until
 
 PREFIXES = ("production", "staging")
@@ -39,18 +41,24 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def opened(url: str, prefix: str) -> AbstractAsyncContextManager[OpenedMailboxes]:
+@asynccontextmanager
+async def opened(url: str, prefix: str) -> AsyncIterator[OpenedMailboxes]:
     """Open the mailboxes of a gateway with this prefix."""
-    return open_mailboxes(
-        url,
-        SystemClock(),
-        SIGNATURES,
-        key_prefix=prefix,
-        limit=1,
-        max_sessions=10,
-        put_timeout=LIMIT,
-        dead_letter_seconds=60,
-    )
+    async with (
+        in_own_task(BackgroundTasks()) as background,
+        open_mailboxes(
+            url,
+            SystemClock(),
+            SIGNATURES,
+            key_prefix=prefix,
+            limit=1,
+            max_sessions=10,
+            put_timeout=LIMIT,
+            dead_letter_seconds=60,
+            background=background,
+        ) as store,
+    ):
+        yield store
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes import polling_lease
@@ -28,7 +29,12 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 @asynccontextmanager
 async def worker(url: str, bot_id: int = 7) -> AsyncIterator[RedisPollingLease]:
     scripts = load_scripts()
-    async with ClusterClient(url, scripts.sources, SystemClock()) as client:
+    async with (
+        BackgroundTasks() as background,
+        ClusterClient(
+            url, scripts.sources, SystemClock(), background=background
+        ) as client,
+    ):
         yield RedisPollingLease(client, RedisKeys("tg"), scripts.hold_lease, bot_id)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.user_state import STATE_TTL, UserState, encode_user_state
@@ -31,6 +32,7 @@ from tests.integration.mailboxes.wire import Wiretap
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS, LEASE, LETTERS, SIGNATURES, envelope
+from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until
 
 CUTS = ("cut before", "cut after")
@@ -386,7 +388,12 @@ class TestFailingServer:
         port = server.sockets[0].getsockname()[1]
         clock = FakeClock()
         url = f"redis://127.0.0.1:{port}"
-        async with ClusterClient(url, load_scripts().sources, clock) as transport:
+        async with (
+            in_own_task(BackgroundTasks()) as background,
+            ClusterClient(
+                url, load_scripts().sources, clock, background=background
+            ) as transport,
+        ):
             for _ in range(100):
                 transport.submit(RedisCommand(0, ("PING",)))
             began = time.monotonic()

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, PutResult
 from gateway.domain.update import REPLAYED, DeadLetter
@@ -90,18 +92,24 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
         assert mailboxes.mode == "redis"
 
 
-def open_store(server: ShippedRedis) -> Any:  # noqa: ANN401 - as open_mailboxes
+@asynccontextmanager
+async def open_store(server: ShippedRedis) -> AsyncIterator[Any]:
     """Open mailboxes as a gateway does."""
-    return open_mailboxes(
-        server.user_url,
-        SystemClock(),
-        SIGNATURES,
-        key_prefix=PREFIX,
-        limit=3,
-        max_sessions=10,
-        put_timeout=5,
-        dead_letter_seconds=60,
-    )
+    async with (
+        BackgroundTasks() as background,
+        open_mailboxes(
+            server.user_url,
+            SystemClock(),
+            SIGNATURES,
+            key_prefix=PREFIX,
+            limit=3,
+            max_sessions=10,
+            put_timeout=5,
+            dead_letter_seconds=60,
+            background=background,
+        ) as store,
+    ):
+        yield store
 
 
 async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
@@ -226,16 +234,20 @@ def test_a_redis_without_a_password_is_noticed(url: str, *, unprotected: bool) -
 
 async def test_a_gateway_warns_of_it(caplog: pytest.LogCaptureFixture) -> None:
     """Once, at the start; the address is not told."""
-    async with open_mailboxes(
-        "redis://no-such-host.invalid:1",
-        SystemClock(),
-        SIGNATURES,
-        key_prefix=PREFIX,
-        limit=1,
-        max_sessions=1,
-        put_timeout=0.1,
-        dead_letter_seconds=60,
-    ) as store:
+    async with (
+        BackgroundTasks() as background,
+        open_mailboxes(
+            "redis://no-such-host.invalid:1",
+            SystemClock(),
+            SIGNATURES,
+            key_prefix=PREFIX,
+            limit=1,
+            max_sessions=1,
+            put_timeout=0.1,
+            dead_letter_seconds=60,
+            background=background,
+        ) as store,
+    ):
         assert isinstance(store, OpenedMailboxes)
     warnings = [it for it in caplog.records if it.message == "redis_unprotected"]
     (reason,) = [it.__dict__["reason"] for it in warnings]

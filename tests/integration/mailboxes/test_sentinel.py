@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
+from gateway.background import BackgroundTasks
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
@@ -21,6 +22,7 @@ from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import WatchedRedis
 from tests.support.stores import KEYS, envelope
+from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
 LANES = [str(number) for number in range(20)]
@@ -39,7 +41,12 @@ def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
 async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterClient]]:
     """Open a store and its way to Redis."""
     clock = FakeClock()
-    async with ClusterClient(url, load_scripts().sources, clock) as transport:
+    async with (
+        in_own_task(BackgroundTasks()) as background,
+        ClusterClient(
+            url, load_scripts().sources, clock, background=background
+        ) as transport,
+    ):
         yield RedisStore(transport, [transport], clock), transport
 
 

@@ -10,6 +10,7 @@ from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
@@ -24,6 +25,7 @@ from tests.support.fakes import (
 )
 from tests.support.redis_servers import RedisCluster, RedisServer
 from tests.support.stores import LETTERS, PREFIX, SIGNATURES
+from tests.support.tasks import UnownedTasks
 from tests.support.waiting import wait_until
 
 HOUR = 3600.0
@@ -92,16 +94,20 @@ class SkewedClock(SystemClock):
 @asynccontextmanager
 async def store_at(url: str | None, skew: float) -> AsyncIterator[OpenedMailboxes]:
     """Open mailboxes on a machine whose clock is wrong."""
-    async with open_mailboxes(
-        url,
-        SkewedClock(skew),
-        SIGNATURES,
-        key_prefix=PREFIX,
-        limit=64,
-        max_sessions=10,
-        put_timeout=10,
-        dead_letter_seconds=LETTERS.retention_seconds,
-    ) as store:
+    async with (
+        BackgroundTasks() as background,
+        open_mailboxes(
+            url,
+            SkewedClock(skew),
+            SIGNATURES,
+            key_prefix=PREFIX,
+            limit=64,
+            max_sessions=10,
+            put_timeout=10,
+            dead_letter_seconds=LETTERS.retention_seconds,
+            background=background,
+        ) as store,
+    ):
         yield store
 
 
@@ -155,6 +161,7 @@ class Gateway:
             publish_cancellation=store.cancellation_bus.publish,
             clock=self.clock,
             max_active=10,
+            background=UnownedTasks(),
         )
 
     async def serve(self, update_id: int, user: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
+from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.mailboxes import stream_cancellation as stops_module
 from gateway.mailboxes.redis.client.cluster import ClusterClient
@@ -25,6 +26,7 @@ from gateway.mailboxes.stream_cancellation import (
 from tests.integration.mailboxes.redis_store import opened
 from tests.support.redis_servers import RedisCluster, RedisServer
 from tests.support.stores import KEYS, SIGNATURES
+from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
 Heard = list[tuple[str, int]]
@@ -50,11 +52,17 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def worker(url: str) -> AsyncIterator[tuple[RedisCancellationBus, Heard]]:
     """Run what a worker needs to tell and to hear stops."""
-    transport = ClusterClient(url, load_scripts().sources, SystemClock())
     async with (
-        transport,
+        in_own_task(BackgroundTasks()) as background,
+        ClusterClient(
+            url, load_scripts().sources, SystemClock(), background=background
+        ) as transport,
         RedisCancellationBus(
-            KEYS.cancellation_channel, transport.make_connection, transport, SIGNATURES
+            KEYS.cancellation_channel,
+            transport.make_connection,
+            transport,
+            SIGNATURES,
+            background,
         ) as stops,
     ):
         heard: Heard = []
@@ -134,7 +142,10 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
     """Redis gives new users none. Stops work on their own worker, and that is said."""
     server.ask("ACL SETUSER gateway on >secret ~* +@all")
     url = server.url.replace("redis://", "redis://gateway:secret@")
-    transport = ClusterClient(url, load_scripts().sources, SystemClock())
+    background = BackgroundTasks()
+    transport = ClusterClient(
+        url, load_scripts().sources, SystemClock(), background=background
+    )
     attempts = 0
 
     def connect() -> AbstractConnection:
@@ -143,9 +154,10 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
         return transport.make_connection()
 
     async with (
+        background,
         transport,
         RedisCancellationBus(
-            KEYS.cancellation_channel, connect, transport, SIGNATURES
+            KEYS.cancellation_channel, connect, transport, SIGNATURES, background
         ) as stops,
     ):
         heard: Heard = []

@@ -38,6 +38,7 @@ from tests.support.fakes import (
     an_answering,
     text_of,
 )
+from tests.support.tasks import UnownedTasks
 from tests.support.waiting import wait_until
 
 
@@ -114,6 +115,7 @@ class House:
             publish_cancellation=LocalCancellationBus().publish,
             clock=self.clock,
             max_active=max_active,
+            background=UnownedTasks(),
         )
         self.gate = asyncio.Event()
         self.running: set[str] = set()

@@ -7,6 +7,8 @@ redirect per shard. While a node fails, the client asks the other nodes which on
 its shards now.
 
 Concurrency: one task per connection, and one that asks while a node of a Cluster fails.
+They end with the `async with` block of the client. A task that fails is logged and goes
+on; see `gateway/background.py`.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from gateway.background import BackgroundTasks
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.domain.errors import StoreError
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.command import RedisCommand
@@ -74,10 +76,11 @@ class ClusterClient:
         clock: Clock,
         make_factory: Callable[..., ConnectionFactory] = make_connection_factory,
         on_server_time: ServerTimeCallback = ignore_server_time,
-        background: BackgroundTasks | None = None,
+        *,
+        background: BackgroundTasks,
     ) -> None:
         self._url = url
-        self._background = background or BackgroundTasks()
+        self._background = background
         self._on_server_time = on_server_time
         self._make_factory = make_factory
         self._on_restart: Callable[[float], None] = lambda _: None
@@ -91,7 +94,9 @@ class ClusterClient:
         self._last_owners = [self._seed.health] * SHARD_COUNT
         """The last known owner of each shard. In contrast to `_owners` it is not reset
         to the node in the URL."""
-        self._refresh_task: asyncio.Task[None] | None = None
+        self._has_nodes = asyncio.Event()
+        """Set when another node than the one in the URL is known."""
+        self._refresh_task: BackgroundTask
 
     @property
     def is_failing(self) -> bool:
@@ -132,16 +137,19 @@ class ClusterClient:
 
     async def __aenter__(self) -> Self:
         """Start connecting."""
-        self.start()
+        self._seed.start()
+        self._refresh_task = self._background.start(
+            "refresh cluster slots",
+            self._keep_refreshing,
+            max_delay=BATCH_TIMEOUT_SECONDS,
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Close all connections."""
-        await self.close()
-
-    def start(self) -> None:
-        """Start connecting."""
-        self._seed.start()
+        """Close all connections, and cancel the missing replies."""
+        await cancel_and_wait(self._refresh_task)
+        for node in (self._seed, *self._nodes.values()):
+            await node.close()
 
     async def wait_first_attempt(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed."""
@@ -151,14 +159,6 @@ class ClusterClient:
         """List the shards on the node of this shard, including this one."""
         owner = self._owners[shard]
         return [other for other in range(SHARD_COUNT) if self._owners[other] is owner]
-
-    async def close(self) -> None:
-        """Close all connections, and cancel the missing replies."""
-        if self._refresh_task is not None:
-            self._refresh_task.cancel()
-            await asyncio.gather(self._refresh_task, return_exceptions=True)
-        for node in (self._seed, *self._nodes.values()):
-            await node.close()
 
     def make_connection(self) -> AbstractConnection:
         """Make another connection, not yet connected, to a node that answers."""
@@ -223,12 +223,7 @@ class ClusterClient:
             host, port = address
             node = self._nodes[address] = self._open_node(host, host=host, port=port)
             node.start()
-        if self._refresh_task is None:
-            self._refresh_task = self._background.start(
-                "refresh cluster slots",
-                self._keep_refreshing,
-                max_delay=BATCH_TIMEOUT_SECONDS,
-            )
+            self._has_nodes.set()
         return node
 
     def _redirect_command(
@@ -248,6 +243,7 @@ class ClusterClient:
         loop.call_later(RETRY_SECONDS, self.submit, command)
 
     async def _keep_refreshing(self) -> None:
+        await self._has_nodes.wait()
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             if self.is_failing:

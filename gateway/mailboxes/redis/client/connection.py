@@ -17,10 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from anyio import CancelScope
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, ResponseError
 
-from gateway.background import BackgroundTasks
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.pipeline import (
@@ -65,10 +66,10 @@ class PipelinedConnection:
         scripts: Iterable[bytes],
         clock: Clock,
         redirect: RedirectCallback,
-        background: BackgroundTasks | None = None,
+        background: BackgroundTasks,
     ) -> None:
         self.make_connection = make_connection
-        self._background = background or BackgroundTasks()
+        self._background = background
         self._clock = clock
         self._redirect = redirect
         self.on_server_time: ServerTimeCallback = ignore_server_time
@@ -88,7 +89,7 @@ class PipelinedConnection:
         """When the batch was sent, by the clock of the event loop."""
         self._batch_timeout: asyncio.Timeout
         self._watchdog: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
         self.first_attempt_ended = asyncio.Event()
         """Set when the first attempt to connect has succeeded or failed."""
         self.health = ServerHealth(clock)
@@ -104,8 +105,7 @@ class PipelinedConnection:
     async def close(self) -> None:
         """Close the connection, and cancel the missing replies."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
         for command in self._queue:
             command.reply.cancel()
 
@@ -144,7 +144,8 @@ class PipelinedConnection:
                 if self._batch is not None:
                     self._queue.extendleft(reversed(self._batch.unanswered))
                 self._protocol = self._batch = None
-                await connection.disconnect(nowait=True)
+                with CancelScope(shield=True):
+                    await connection.disconnect(nowait=True)
             await asyncio.sleep(self.health.next_retry_delay())
 
     async def _connect_and_serve(self, connection: AbstractConnection) -> None:

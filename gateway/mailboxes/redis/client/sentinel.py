@@ -8,7 +8,8 @@ After a failover the old master may be alive and not know of it for a while (Sen
 wait 8 s before they reconfigure it). Writes that it accepts in that time are lost. The
 Sentinels are therefore asked regularly, and a connection to an old master is closed.
 
-Concurrency: each connection has one task that asks, which ends with the connection.
+Concurrency: each connection has one task that asks. `disconnect` ends it; a failure is
+logged, and the task asks again.
 """
 
 import asyncio
@@ -17,13 +18,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import CancelScope
 from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.background import BackgroundTasks
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 DEFAULT_PORT = 26379
@@ -60,9 +62,10 @@ class MasterConnection(Connection):
         self._sentinels = sentinels
         self._service = service
         self._sentinel_options = sentinel_options
-        self.background = BackgroundTasks()
-        """Runs the task that asks the Sentinels. May be replaced before connecting."""
-        self._watch_task: asyncio.Task[None] | None = None
+        self.background: BackgroundTasks | None = None
+        """Runs the task that asks the Sentinels while the connection is open; `None` if
+        the connection is closed soon."""
+        self._watch_task: BackgroundTask | None = None
 
     async def connect(self) -> None:
         """Ask the Sentinels for the master, and connect to it.
@@ -73,14 +76,16 @@ class MasterConnection(Connection):
         async with self._open_sentinels() as sentinels:
             self.host, self.port = await self._find_master(sentinels)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py
-        self._watch_task = self.background.start("watch sentinels", self._watch_master)
+        if self.background is not None:
+            self._watch_task = self.background.start(
+                "watch sentinels", self._watch_master
+            )
 
     async def disconnect(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - redis-py's
         """Close the connection."""
         watch_task, self._watch_task = self._watch_task, None
         if watch_task is not None:
-            watch_task.cancel()
-            await asyncio.gather(watch_task, return_exceptions=True)
+            await cancel_and_wait(watch_task)
         await super().disconnect(*args, **options)
 
     async def _watch_master(self) -> None:
@@ -105,8 +110,9 @@ class MasterConnection(Connection):
         try:
             yield sentinels
         finally:
-            for sentinel in sentinels:
-                await sentinel.aclose()
+            with CancelScope(shield=True):
+                for sentinel in sentinels:
+                    await sentinel.aclose()
 
     async def _find_master(self, sentinels: Sequence[Sentinel]) -> tuple[str, int]:
         """Ask one Sentinel after another for the address of the master.
