@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT, build_notice
+from gateway.background import cancel_and_wait
 from gateway.domain.ports import Clock
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import ButtonPress, Envelope, Update, UserMessage
@@ -70,9 +71,7 @@ class OverflowNotifier:
 
     async def close(self) -> None:
         """Cancel the notices that are being sent."""
-        for task in self._notice_tasks:
-            task.cancel()
-        await asyncio.gather(*self._notice_tasks, return_exceptions=True)
+        await cancel_and_wait(*self._notice_tasks)
 
     def _is_notice_due(self, ordering_key: str) -> bool:
         now = self._clock.uptime()

@@ -22,6 +22,7 @@ from msgspec import Struct
 from gateway.actors.leases import ActorLease
 from gateway.actors.replies.stream_buffer import StreamBuffer
 from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.background import cancel_and_wait
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
 from gateway.domain.ports import BoundCall, CancellationBus, Messenger, StreamingPreview
 from gateway.domain.update import Update
@@ -126,9 +127,7 @@ class StreamRunner:
             # After a lost lease the same stream may have been started again here.
             if self._read_tasks.get(key) is read_task:
                 del self._read_tasks[key]
-            for task in (read_task, show_task):
-                task.cancel()
-            await asyncio.gather(read_task, show_task, return_exceptions=True)
+            await cancel_and_wait(read_task, show_task)
         if not show_task.cancelled() and (preview_error := show_task.exception()):
             logger.error(
                 "preview_failed",

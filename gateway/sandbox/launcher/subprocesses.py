@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from gateway.background import cancel_and_wait
+
 T = TypeVar("T")
 
 START_SECONDS = 30.0
@@ -121,9 +123,7 @@ class Subprocesses:
                 self._check()
             raise StopRequested
         finally:
-            for task in (working, *others):
-                task.cancel()
-            await asyncio.gather(working, *others, return_exceptions=True)
+            await cancel_and_wait(working, *others)
 
     async def _until(self, ready: Callable[[], Awaitable[bool]], name: str) -> None:
         try:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 from msgspec import Struct
 
+from gateway.background import cancel_and_wait
 from gateway.sandbox.scenarios.observed_messages import ObservedMessages
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state.event_stream import Listener, StreamClosed
@@ -90,8 +91,7 @@ class Environment:
             try:
                 yield
             finally:
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
+                await cancel_and_wait(taking)
 
     async def until(self, condition: Callable[[], bool], within: float) -> bool:
         """Wait until a condition is true; it is checked after each event.

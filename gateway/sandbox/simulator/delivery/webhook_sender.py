@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from msgspec import Struct
 
+from gateway.background import cancel_and_wait
 from gateway.sandbox.simulator.delivery.update_queue import PendingUpdate, UpdateQueue
 from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.webhook import Webhook
@@ -117,11 +118,10 @@ class WebhookSender:
     async def stop(self) -> None:
         """Cancel the open requests."""
         tasks = list(self._tasks.values())
+        await cancel_and_wait(*tasks)
         for task in tasks:
-            task.cancel()
-        for fault in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(fault, Exception):
-                raise fault
+            if not task.cancelled() and (error := task.exception()):
+                raise error
 
     async def _empty(self, key: int) -> None:
         while pending := self._queue.head(key):
