@@ -186,7 +186,7 @@ def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
     try:
         response = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        response = ApiResponse()
+        response = _decode_leniently(body)
     if response.ok:
         return response
     response.is_from_proxy = not response.error_code
@@ -197,6 +197,19 @@ def parse_response(status: int, retry_after: str, body: bytes) -> ApiResponse:
         seconds = float(retry_after) if retry_after.isdecimal() else 1.0
         response.parameters = _ResponseParameters(retry_after=seconds)
     return response
+
+
+def _decode_leniently(body: bytes) -> ApiResponse:
+    """Decode a body of any encoding; return an empty response if it is not JSON.
+
+    The Bot API server passes on whatever bytes a user's client put into a button
+    (telegram-bot-api, Client.cpp: json_store_callback_query_payload). One such update
+    must not make all the updates of a call unreadable.
+    """
+    try:
+        return _decoder.decode(body.decode(errors="replace"))
+    except (msgspec.MsgspecError, RecursionError):
+        return ApiResponse()
 
 
 def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:

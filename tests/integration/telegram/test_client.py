@@ -681,6 +681,15 @@ def test_any_body_is_read(body: bytes) -> None:
     assert parse_response(502, "", body).error_code == 502
 
 
+def test_a_result_with_bytes_that_are_not_utf_8_is_read() -> None:
+    """A client can put such bytes into a button, and the Bot API passes them on."""
+    body = b'{"ok":true,"result":[{"update_id":1,"data":"\xff"},{"update_id":2}]}'
+    assert parse_response(200, "", body).result == [
+        {"update_id": 1, "data": "\ufffd"},
+        {"update_id": 2},
+    ]
+
+
 async def test_a_group_is_followed_under_its_new_id(
     api: BotApiClient, simulator: Simulator
 ) -> None:
