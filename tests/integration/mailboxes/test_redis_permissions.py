@@ -88,6 +88,10 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
             await wait_until(other.cancellation_bus.subscribed.is_set)
             other.cancellation_bus.publish("7", 5)
             await wait_until(lambda: ("7", 5) in stopped)
+            polling, waiting = store.make_polling_lease(7), other.make_polling_lease(7)
+            assert await polling.hold()
+            await polling.release()
+            assert await waiting.hold()
         assert not mailboxes.is_degraded
         assert mailboxes.mode == "redis"
 
