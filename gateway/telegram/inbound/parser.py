@@ -267,7 +267,8 @@ def _set_chat(context: RequestContext, chat: Chat) -> None:
 def _set_user(context: RequestContext, user: User) -> None:
     """Set the user who acted."""
     context.telegram_user_id = user.id
-    context.first_name = user.first_name
+    if user.first_name:
+        context.first_name = user.first_name
     if user.language_code:
         context.language_code = user.language_code
     if user.username:

@@ -29,6 +29,7 @@ CONTENTS: dict[str, dict[str, object]] = {
         "text": "a",
         "entities": [{"type": "bold", "offset": 0, "length": 1}],
     },
+    "user without a name": {"text": "a", "from": {"id": 5, "is_bot": False}},
     "document": {"document": FILE},
     "audio": {"audio": FILE | {"duration": 1}},
     "sticker": {"sticker": FILE | {"width": 1, "height": 1}},

@@ -224,7 +224,7 @@ class RequestContext(_message.Message):
     username: _builtins.str
     """The user's username without the at sign. Unset if the user has none."""
     first_name: _builtins.str
-    """The user's first name, as the user entered it. Untrusted text."""
+    """The user's first name, as the user entered it. Untrusted text. Unset if unknown."""
     business_connection_id: _builtins.str
     """The business connection over which the update arrived. The gateway sends the reply over it.
     Unset if the update did not arrive over a business connection.
@@ -289,7 +289,7 @@ class RequestContext(_message.Message):
         message_thread_id: _builtins.int | None = ...,
         language_code: _builtins.str | None = ...,
         username: _builtins.str | None = ...,
-        first_name: _builtins.str = ...,
+        first_name: _builtins.str | None = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
         business_connection_id: _builtins.str | None = ...,
         direct_messages_topic_id: _builtins.int | None = ...,
@@ -303,9 +303,9 @@ class RequestContext(_message.Message):
         chat_is_direct_messages: _builtins.bool = ...,
         sender_chat: Global___Chat | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__business_connection_id: _TypeAlias = _typing.Literal["business_connection_id"]  # noqa: Y015
     _WhichOneofArgType__business_connection_id: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id"]  # noqa: Y015
@@ -317,6 +317,8 @@ class RequestContext(_message.Message):
     _WhichOneofArgType__chat_username: _TypeAlias = _typing.Literal["_chat_username", b"_chat_username"]  # noqa: Y015
     _WhichOneofReturnType__direct_messages_topic_id: _TypeAlias = _typing.Literal["direct_messages_topic_id"]  # noqa: Y015
     _WhichOneofArgType__direct_messages_topic_id: _TypeAlias = _typing.Literal["_direct_messages_topic_id", b"_direct_messages_topic_id"]  # noqa: Y015
+    _WhichOneofReturnType__first_name: _TypeAlias = _typing.Literal["first_name"]  # noqa: Y015
+    _WhichOneofArgType__first_name: _TypeAlias = _typing.Literal["_first_name", b"_first_name"]  # noqa: Y015
     _WhichOneofReturnType__internal_user_id: _TypeAlias = _typing.Literal["internal_user_id"]  # noqa: Y015
     _WhichOneofArgType__internal_user_id: _TypeAlias = _typing.Literal["_internal_user_id", b"_internal_user_id"]  # noqa: Y015
     _WhichOneofReturnType__language_code: _TypeAlias = _typing.Literal["language_code"]  # noqa: Y015
@@ -341,6 +343,8 @@ class RequestContext(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_username) -> _WhichOneofReturnType__chat_username | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__direct_messages_topic_id) -> _WhichOneofReturnType__direct_messages_topic_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_name) -> _WhichOneofReturnType__first_name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__internal_user_id) -> _WhichOneofReturnType__internal_user_id | None: ...
     @_typing.overload
