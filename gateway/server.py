@@ -2,10 +2,12 @@
 
 `bootstrap.py` builds the components.
 
-Concurrency: one event loop. On the first signal to stop, the gateway accepts nothing
-new and finishes running work within `DRAIN_TIMEOUT`; a second signal ends the process
-at once. A worker also stops if its supervisor has exited. The first signal to a
-supervisor stops its workers; the second one kills them.
+Concurrency: one event loop, and one task group for all tasks that run as long as the
+process. On the first signal to stop, the gateway accepts nothing new and finishes
+running work within `DRAIN_TIMEOUT`; a second signal ends the process at once. A worker
+also stops if its supervisor has exited. The first signal to a supervisor stops its
+workers; the second one kills them. A background task that fails is restarted, and stops
+nothing; an error while something starts or stops ends the process.
 """
 
 import asyncio
@@ -14,9 +16,11 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+
+import anyio
 
 from gateway.background import BackgroundTasks, cancel_and_wait
 from gateway.bootstrap import open_gateway, open_supervisor
@@ -28,7 +32,6 @@ from gateway.http.server import reserve_port
 from gateway.services.routing.route_table import RouteTable
 from gateway.workers.aggregation import remove_sockets
 from gateway.workers.supervisor import (
-    PROBE_INTERVAL_SECONDS,
     SHUTDOWN_GRACE_SECONDS,
     WorkerSupervisor,
     exit_with_parent,
@@ -83,33 +86,27 @@ async def serve(
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> None:
     """Run the gateway until a signal stops it. The arguments are those of `run`."""
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     parent = os.getppid()
+    async with BackgroundTasks() as background:
+        await _start_receiving_signals(background, partial(_stop_on_signal, stop))
+        if isinstance(mode, Worker):
+            worker_socket = mode.socket
 
-    def stop_once() -> None:
-        stop.set()
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+            def orphaned() -> None:
+                stop.set()
+                remove_sockets(worker_socket)
 
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stop_once)
-    if isinstance(mode, Worker):
-        worker_socket = mode.socket
-
-        def orphaned() -> None:
-            stop.set()
-            remove_sockets(worker_socket)
-
-        exit_with_parent(orphaned, settings.drain_timeout + SHUTDOWN_GRACE_SECONDS)
-    async with run_gateway(settings, services, table, mode, instrumentation):
-        # Exclude the 60,000 start-up objects from garbage collection: scanning them
-        # would add 37 ms to each full collection.
-        gc.collect()
-        gc.freeze()
-        await stop.wait()
-        logger.info("stopping")
+            exit_with_parent(orphaned, settings.drain_timeout + SHUTDOWN_GRACE_SECONDS)
+        async with run_gateway(
+            settings, services, table, mode, background, instrumentation
+        ):
+            # Exclude the 60,000 start-up objects from garbage collection: scanning
+            # them would add 37 ms to each full collection.
+            gc.collect()
+            gc.freeze()
+            await stop.wait()
+            logger.info("stopping")
     if isinstance(mode, Worker) and os.getppid() != parent:
         # A signal may have stopped this worker before `orphaned` was called.
         remove_sockets(mode.socket)
@@ -122,11 +119,12 @@ async def run_gateway(
     services: Mapping[str, ServiceSettings],
     table: RouteTable,
     mode: GatewayMode,
+    background: BackgroundTasks,
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> AsyncIterator[None]:
     """Run the gateway inside the block; drain it at the end.
 
-    The arguments are those of `run`.
+    The arguments are those of `run`; `background` runs the background tasks.
 
     Raises:
         ConfigurationError: the gateway cannot start.
@@ -136,7 +134,6 @@ async def run_gateway(
             "bot_token_sent_unencrypted", extra={"setting": "TELEGRAM_API_URL"}
         )
     async with (
-        BackgroundTasks() as background,
         open_gateway(
             settings, services, table, mode, background, instrumentation
         ) as gateway,
@@ -151,9 +148,8 @@ async def run_gateway(
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
         profile_sync = background.start("sync bot profile", gateway.sync_bot_profile)
         stack.push_async_callback(cancel_and_wait, profile_sync)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BOT_NAME_TIMEOUT_SECONDS):
-                await gateway.bot_username_known.wait()
+        with anyio.move_on_after(BOT_NAME_TIMEOUT_SECONDS):
+            await gateway.bot_username_known.wait()
         await stack.enter_async_context(gateway.public_server)
         if gateway.poller is not None:
             for name, work in gateway.poller.tasks.items():
@@ -183,27 +179,46 @@ async def supervise(
         open_supervisor(settings, services, mode, background) as supervisor,
     ):
         workers = supervisor.workers
-        with _stop_on_signals(workers):
-            async with (
-                reserve_port(settings.host, settings.port),
-                supervisor.internal_server,
-                supervisor.health_server,
-            ):
-                background.start(
-                    "watch workers",
-                    partial(workers.kill_unresponsive, supervisor.find_unresponsive),
-                    max_delay=PROBE_INTERVAL_SECONDS,
-                )
-                return await workers.run()
+        await _start_receiving_signals(background, partial(_forward_signals, workers))
+        async with (
+            reserve_port(settings.host, settings.port),
+            supervisor.internal_server,
+            supervisor.health_server,
+        ):
+            return await workers.run(background, supervisor.find_unresponsive)
 
 
-@contextlib.contextmanager
-def _stop_on_signals(workers: WorkerSupervisor) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
+async def _start_receiving_signals(
+    background: BackgroundTasks, receive: Callable[[asyncio.Event], Awaitable[None]]
+) -> None:
+    """Start a task that handles signals, and wait until it receives them.
+
+    Args:
+        background: runs the task.
+        receive: the function of the task, which sets the event as soon as a signal has
+            no longer its default effect.
+    """
+    is_receiving = asyncio.Event()
+    background.start("receive signals", partial(receive, is_receiving))
+    await is_receiving.wait()
+
+
+async def _stop_on_signal(stop: asyncio.Event, is_receiving: asyncio.Event) -> None:
+    """Set `stop` at the first signal. The second one ends the process at once."""
+    with anyio.open_signal_receiver(*_STOP_SIGNALS) as signals:
+        is_receiving.set()
+        await anext(signals)
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, workers.stop, number)
-    try:
-        yield
-    finally:
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+        # The receiver leaves a handler for SIGINT that raises KeyboardInterrupt.
+        signal.signal(number, signal.SIG_DFL)
+    stop.set()
+
+
+async def _forward_signals(
+    workers: WorkerSupervisor, is_receiving: asyncio.Event
+) -> None:
+    """Let each signal stop the workers."""
+    with anyio.open_signal_receiver(*_STOP_SIGNALS) as signals:
+        is_receiving.set()
+        async for number in signals:
+            workers.stop(number)

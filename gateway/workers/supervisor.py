@@ -1,8 +1,9 @@
 """Starts worker processes and restarts those that exit.
 
 Concurrency: one event loop. A task per process starts it, waits for its exit and
-restarts it. The first stop asks all workers to shut down, which they do concurrently; a
-second stop kills them. During shutdown no worker is restarted.
+restarts it; another task kills unresponsive processes. `run` ends these tasks, and one
+that fails is restarted. The first stop asks all workers to shut down, which they do
+concurrently; a second stop kills them. During shutdown no worker is restarted.
 
 Workers are spawned, not forked: gRPC does not survive a fork. Each has its own process
 group, so that Ctrl-C in a terminal does not reach it. Its standard input is a pipe from
@@ -19,8 +20,13 @@ import threading
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import anyio
+
+from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -93,37 +99,55 @@ class WorkerSupervisor:
         self.restarts = [0] * len(commands)
         """Number of restarts of each worker."""
 
-    async def run(self) -> int:
+    async def run(
+        self,
+        background: BackgroundTasks,
+        find_unresponsive: Callable[[], Awaitable[set[int]]],
+    ) -> int:
         """Keep the workers running until `stop`, or until one cannot start.
+
+        Args:
+            background: runs a task for each worker, and the one that kills unresponsive
+                workers.
+            find_unresponsive: returns the numbers of the workers that do not respond
+                to a probe.
 
         Returns:
             The exit code: 0 after a clean stop, 1 if a worker had to be killed or
             failed during shutdown, 2 if a worker could not start, 128 plus the
             signal's number after a second signal.
         """
-        async with asyncio.TaskGroup() as group:
-            for number in range(len(self._commands)):
-                group.create_task(self._keep_running(number), name=f"worker {number}")
-            logger.info("workers_starting", extra={"workers": len(self._commands)})
-            await self._stopping.wait()
-            logger.info("workers_stopping")
-            kill_timer = asyncio.get_running_loop().call_later(
-                self._shutdown_timeout, self._kill_remaining
+        tasks = [
+            background.start(
+                "keep worker running",
+                partial(self._keep_running, number),
+                max_delay=MAX_DELAY_SECONDS,
             )
-        kill_timer.cancel()
+            for number in range(len(self._commands))
+        ]
+        logger.info("workers_starting", extra={"workers": len(self._commands)})
+        watchdog = background.start(
+            "watch workers",
+            partial(self._kill_unresponsive, find_unresponsive),
+            max_delay=PROBE_INTERVAL_SECONDS,
+        )
+        await self._stopping.wait()
+        logger.info("workers_stopping")
+        with anyio.move_on_after(self._shutdown_timeout) as grace_period:
+            await _wait_for_all(tasks)
+        if grace_period.cancelled_caught:
+            self._kill_remaining()
+            await _wait_for_all(tasks)
+        await cancel_and_wait(watchdog)
         logger.info("workers_stopped")
         return self._exit_code
 
-    async def kill_unresponsive(
+    async def _kill_unresponsive(
         self, find_unresponsive: Callable[[], Awaitable[set[int]]]
     ) -> None:
         """Kill unresponsive workers until shutdown.
 
         The kernel keeps routing connections to them.
-
-        Args:
-            find_unresponsive: returns the numbers of the workers that do not respond
-                to a probe.
         """
         missed_probes: Counter[int] = Counter()
         while not self._stopping.is_set():
@@ -243,6 +267,11 @@ class RestartBackoff:
         delay = self._delay
         self._delay = min(delay * 2, MAX_DELAY_SECONDS)
         return delay
+
+
+async def _wait_for_all(tasks: Iterable[BackgroundTask]) -> None:
+    for task in tasks:
+        await task.wait()
 
 
 def _send_signal(process: Process, signal_number: signal.Signals) -> None:

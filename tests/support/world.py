@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway import server
+from gateway.background import BackgroundTasks
 from gateway.config.run_mode import SingleProcess
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
@@ -193,8 +194,16 @@ async def world(
             instrumentation = (
                 TracingInstrumentation(recorder) if recorder else NO_INSTRUMENTATION
             )
-            async with server.run_gateway(
-                settings, services, table, SingleProcess(), instrumentation
+            async with (
+                BackgroundTasks() as background,
+                server.run_gateway(
+                    settings,
+                    services,
+                    table,
+                    SingleProcess(),
+                    background,
+                    instrumentation,
+                ),
             ):
                 yield World(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)

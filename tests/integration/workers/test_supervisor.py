@@ -6,13 +6,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from gateway import background as background_module
+from gateway.background import BackgroundTasks
 from gateway.workers import supervisor
 from gateway.workers.supervisor import RestartBackoff, WorkerSupervisor
+from tests.support.failing import break_once, failed
 from tests.support.waiting import LIMIT, wait_until
 
 POLITE = "import time; time.sleep(3600)"
@@ -81,6 +85,18 @@ def workers_of(*scripts: str, file: Path, patience: float = 10) -> WorkerSupervi
     return WorkerSupervisor(commands, {}, shutdown_timeout=patience)
 
 
+async def all_respond() -> set[int]:
+    return set()
+
+
+async def run(
+    workers: WorkerSupervisor,
+    find_unresponsive: Callable[[], Awaitable[set[int]]] = all_respond,
+) -> int:
+    async with BackgroundTasks() as background:
+        return await workers.run(background, find_unresponsive)
+
+
 def starts(file: Path) -> int:
     """Count the starts that were noted."""
     return file.read_text().count("up")
@@ -108,7 +124,7 @@ async def test_a_dead_worker_is_started_again(
     monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(supervisor, "MAX_DELAY_SECONDS", 0.01)
     workers = workers_of(MORTAL, POLITE, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: starts(file) == 4)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
@@ -125,7 +141,7 @@ async def test_nothing_is_started_again_while_it_stops(
     """Also not if a worker waits for its next start."""
     monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 3600)
     workers = workers_of(DYING, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: "worker_exited" in caplog.messages)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
@@ -135,7 +151,7 @@ async def test_nothing_is_started_again_while_it_stops(
 async def test_a_clean_stop_gives_0(file: Path) -> None:
     """Also if a worker was still starting, and the signal ended it."""
     workers = workers_of(POLITE, POLITE, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
 
@@ -143,7 +159,7 @@ async def test_a_clean_stop_gives_0(file: Path) -> None:
 async def test_a_worker_that_fails_at_its_end_gives_1(file: Path) -> None:
     """Something of its work may be left."""
     workers = workers_of(SORE, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: starts(file) == 1)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 1
@@ -152,7 +168,7 @@ async def test_a_worker_that_fails_at_its_end_gives_1(file: Path) -> None:
 async def test_a_stubborn_worker_is_killed(file: Path) -> None:
     """It has its time to end, and not more; the exit code tells."""
     workers = workers_of(STUBBORN, POLITE, file=file, patience=0.2)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: starts(file) == 1)
     begin = time.monotonic()
     workers.stop(signal.SIGTERM)
@@ -163,7 +179,7 @@ async def test_a_stubborn_worker_is_killed(file: Path) -> None:
 async def test_a_second_signal_kills_at_once(file: Path) -> None:
     """Whoever insists does not wait; the code is the shell's for that signal."""
     workers = workers_of(STUBBORN, STUBBORN, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: starts(file) == 2)
     workers.stop(signal.SIGINT)
     workers.stop(signal.SIGINT)
@@ -180,20 +196,18 @@ async def test_one_that_hangs_is_replaced(
 
     async def silent() -> set[int]:
         nonlocal asked
-        asked += 1
-        if workers.restarts[1]:  # it takes its time to start
+        if starts(file) < 2 or workers.restarts[1]:  # they take their time to start
             return set()
+        asked += 1
         return {0, 1} if asked % 3 else {1}
 
-    running = asyncio.create_task(workers.run())
-    await wait_until(lambda: starts(file) == 2)
-    watching = asyncio.create_task(workers.kill_unresponsive(silent))
+    running = asyncio.create_task(run(workers, silent))
     await wait_until(lambda: starts(file) == 3)
     assert workers.restarts == [0, 1]
     assert asked > supervisor.MAX_MISSED_PROBES
     workers.stop(signal.SIGTERM)
     workers.stop(signal.SIGTERM)
-    await asyncio.wait_for(asyncio.gather(running, watching), LIMIT)
+    await asyncio.wait_for(running, LIMIT)
 
 
 async def test_one_that_cannot_start_ends_all(
@@ -204,7 +218,7 @@ async def test_one_that_cannot_start_ends_all(
     clock = SimpleNamespace(monotonic=lambda: next(a_minute))
     monkeypatch.setattr(supervisor, "time", clock)
     workers = workers_of(POLITE, UNABLE, file=file)
-    assert await asyncio.wait_for(workers.run(), LIMIT) == 2
+    assert await asyncio.wait_for(run(workers), LIMIT) == 2
     assert workers.restarts == [0, 0]
 
 
@@ -214,7 +228,7 @@ async def test_what_cannot_be_spawned_is_tried_again(
     """A machine without memory for a process is not the end of the others."""
     monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
     workers = WorkerSupervisor([(tmp_path / "no program",)], {}, shutdown_timeout=10)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: workers.restarts[0] >= 2)
     workers.stop(signal.SIGTERM)
     assert await asyncio.wait_for(running, LIMIT) == 0
@@ -226,7 +240,7 @@ async def test_standard_input_stays_open(
     """Its end would tell the worker that nobody is above it any more."""
     monkeypatch.setattr(supervisor, "FIRST_DELAY_SECONDS", 0.01)
     workers = workers_of(READER, DYING, file=file)
-    running = asyncio.create_task(workers.run())
+    running = asyncio.create_task(run(workers))
     await wait_until(lambda: workers.restarts[1] >= 3)
     assert workers.restarts[0] == 0
     workers.stop(signal.SIGTERM)
@@ -258,3 +272,18 @@ async def test_a_worker_does_not_outlive_the_process_above_it(
     assert await asyncio.wait_for(worker.stdout.read(), LIMIT) == says
     assert await worker.wait() == 1
     assert time.monotonic() - begin >= seconds
+
+
+async def test_a_failure_of_what_keeps_a_worker_running_is_no_end(
+    monkeypatch: pytest.MonkeyPatch, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background_module, "FIRST_DELAY_SECONDS", 0.01)
+    keep = break_once(monkeypatch, WorkerSupervisor, "_run_once")
+    workers = workers_of(STUBBORN, STUBBORN, file=file)
+    running = asyncio.create_task(run(workers))
+    await wait_until(lambda: starts(file) == 2)
+    assert keep.calls == 3
+    assert failed(caplog) == ["keep worker running"]
+    workers.stop(signal.SIGTERM)
+    workers.stop(signal.SIGTERM)
+    await asyncio.wait_for(running, LIMIT)
