@@ -44,8 +44,9 @@ def main() -> None:
     loads, titles = found["loads"], found["titles"]
     names = [name for name in titles if " x" not in name]
     shown = [titles[name] for name in names]
+    size = 4 * len(loads), 1 + 0.37 * len(names)
     figure, axes = plt.subplots(
-        1, len(loads), figsize=(4 * len(loads), 3.6), sharey=True, layout="constrained"
+        1, len(loads), figsize=size, sharey=True, layout="constrained"
     )
     for each, (load, entrants) in zip(axes, loads.items(), strict=True):
         ratios = [
