@@ -109,14 +109,10 @@ class Harness:
     async def polling(self) -> AsyncIterator[None]:
         """Poll within the block."""
         with virtual_time():
-            background = BackgroundTasks()
-            tasks = [background.start(*it) for it in self.poller.tasks.items()]
-            try:
+            async with BackgroundTasks() as background:
+                for name, work in self.poller.tasks.items():
+                    background.start(name, work)
                 yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_updates_are_received_in_order_and_then_confirmed() -> None:
