@@ -103,6 +103,9 @@ class UpdatePoller:
         self._lease = lease
         self._pause = pause
         self._lease_held = asyncio.Event()
+        self._limit = MAX_UPDATES
+        """The number of updates to ask for: fewer after a failure, because the link may
+        be too slow for so many, or the answer too large."""
         self._next_id: int | None = None
         """The id after the latest received update, or None if no update was received
         since this worker has the lease."""
@@ -149,11 +152,13 @@ class UpdatePoller:
                 await self._poll_once()
             except BotApiError as error:
                 self._report_failure(error)
+                self._limit = max(1, self._limit // 2)
                 retry_after = getattr(error, "retry_after", 0.0)
                 await self._pause(max(pause, retry_after))
                 pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 continue
             pause = _FIRST_PAUSE_SECONDS
+            self._limit = min(2 * self._limit, MAX_UPDATES)
             if self.problem is not None:
                 logger.info("polling_recovered")
                 self.problem = None
@@ -177,7 +182,7 @@ class UpdatePoller:
     async def _poll_once(self) -> None:
         """Make a call, and store its updates."""
         fetched = await self._fetch(
-            offset=self._find_offset(), limit=MAX_UPDATES, timeout_seconds=POLL_SECONDS
+            offset=self._find_offset(), limit=self._limit, timeout_seconds=POLL_SECONDS
         )
         new = [it for it in fetched if it.update_id not in self._fetched_ids]
         # The calls start in this order, so that the store gets the updates in order.

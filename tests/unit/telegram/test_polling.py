@@ -29,6 +29,7 @@ class FakeTelegram:
         self.pending = list(update_ids)
         self.offsets: list[int | None] = []
         self.failures: list[BotApiError] = []
+        self.largest_readable = 100
         self._changed = asyncio.Event()
 
     def add(self, *update_ids: int) -> None:
@@ -52,6 +53,8 @@ class FakeTelegram:
                     await self._changed.wait()
             except TimeoutError:
                 return []
+        if len(self.pending[:limit]) > self.largest_readable:
+            raise BotApiUnavailable("the answer was cut off")
         return [
             FetchedUpdate(it, json.dumps({"update_id": it}).encode())
             for it in self.pending[:limit]
@@ -240,6 +243,16 @@ async def test_failures_are_retried_with_growing_pauses() -> None:
         assert len(harness.telegram.offsets) == 1
         await asyncio.sleep(1 + 2 + 4 + 8 + 16)
     assert harness.received == [5]
+
+
+async def test_updates_that_cannot_be_fetched_at_once_are_fetched_in_pieces() -> None:
+    """The answer may be too large, or the link too slow."""
+    harness = Harness(*range(1, 101))
+    harness.store_is_durable = True
+    harness.telegram.largest_readable = 30
+    async with harness.polling():
+        await asyncio.sleep(60)
+        assert harness.received == list(range(1, 101))
 
 
 async def test_a_pause_lasts_as_long_as_telegram_asks() -> None:
