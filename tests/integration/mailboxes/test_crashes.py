@@ -11,7 +11,7 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MailboxLease
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
-from gateway.mailboxes.redis.client.protocol import PipelineProtocol
+from gateway.mailboxes.redis.client.pipeline import CommandPipeline
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.integration.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
@@ -89,7 +89,7 @@ class TestEveryCall:
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
             assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                PipelineProtocol
+                CommandPipeline
             }
         assert "lease_lost" not in caplog.messages
         assert "redis_recovered" in caplog.messages
@@ -104,7 +104,7 @@ class TestEveryCall:
             assert day.workers[fault.worker].struck, fault
             assert day.workers[fault.worker].died.is_set()
             assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                PipelineProtocol
+                CommandPipeline
             }
 
     @pytest.mark.parametrize(

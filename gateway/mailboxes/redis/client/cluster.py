@@ -27,7 +27,6 @@ from gateway.domain.errors import StoreError
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.connection import (
-    BATCH_TIMEOUT_SECONDS,
     PipelinedConnection,
     ServerTimeCallback,
     ignore_server_time,
@@ -36,6 +35,7 @@ from gateway.mailboxes.redis.client.connection_factory import (
     ConnectionFactory,
     make_connection_factory,
 )
+from gateway.mailboxes.redis.client.pipeline import BATCH_TIMEOUT_SECONDS
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT, SHARD_SLOTS, TIME_SHARD
 

@@ -1,43 +1,33 @@
-"""One connection to one Redis server, which all callers share: the group commit.
-
-Commands that are submitted in the same iteration of the event loop, or while another
-batch is in flight, are sent as one batch, in one write. At most one batch is in flight:
-under load the batches grow by themselves, and without load no command has to wait.
+"""A connection to one Redis server, which all callers share.
 
 Concurrency: one task per connection connects and waits until the connection breaks.
-Batches are written and replies delivered in callbacks of the event loop. Callers only
-await their replies. The reply to a cancelled caller is read and dropped. A command
-whose reply was lost is sent again until its caller gives up, so every command must be
-safe to repeat.
+Callers only await their replies. The reply to a cancelled caller is read and dropped. A
+command whose reply was lost is sent again until its caller gives up, so every command
+must be safe to repeat.
 """
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from anyio import CancelScope
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import ResponseError
 
 from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.command import RedisCommand
 from gateway.mailboxes.redis.client.pipeline import (
-    CommandBatch,
+    BATCH_TIMEOUT_SECONDS,
+    CommandPipeline,
     RedirectCallback,
     encode_command,
 )
-from gateway.mailboxes.redis.client.protocol import PipelineProtocol, attach_protocol
 from gateway.mailboxes.redis.client.server_health import ServerHealth
-
-BATCH_TIMEOUT_SECONDS = 1.0
-"""How long the reply to a batch may take before the connection is closed."""
 
 PURGE_THRESHOLD = 1000
 """Queue length beyond which abandoned commands are purged while the server fails."""
-
 
 ServerTimeCallback = Callable[[float, float, float], None]
 """Called with the time that a server reported, in seconds since the epoch, and with
@@ -81,14 +71,8 @@ class PipelinedConnection:
             (encode_command((b"TIME",)), encode_command((b"INFO", b"server")), *loads)
         )
         self._queue: deque[RedisCommand] = deque()
-        self._batch: CommandBatch | None = None
-        """The batch in flight."""
-        self._protocol: PipelineProtocol | None = None
-        self._is_send_scheduled = False
-        self._sent_at = 0.0
-        """When the batch was sent, by the clock of the event loop."""
-        self._batch_timeout: asyncio.Timeout
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._pipeline: CommandPipeline | None = None
+        """The pipeline over the connection; None while there is no connection."""
         self._task: BackgroundTask | None = None
         self.first_attempt_ended = asyncio.Event()
         """Set when the first attempt to connect has succeeded or failed."""
@@ -121,7 +105,8 @@ class PipelinedConnection:
             self._queue.appendleft(command)
         else:
             self._queue.append(command)
-        self._schedule_send()
+        if self._pipeline is not None and self._pipeline.is_idle:
+            self._pipeline.schedule_send()
         if self.health.is_failing and len(self._queue) > self._purge_length:
             self._queue.extend(self.take_unsent())
             self._purge_length = 2 * len(self._queue) + PURGE_THRESHOLD
@@ -141,9 +126,9 @@ class PipelinedConnection:
                 self.health.record_failure(error)
             finally:
                 self.first_attempt_ended.set()
-                if self._batch is not None:
-                    self._queue.extendleft(reversed(self._batch.unanswered))
-                self._protocol = self._batch = None
+                if self._pipeline is not None:
+                    self._queue.extendleft(reversed(self._pipeline.unanswered))
+                self._pipeline = None
                 with CancelScope(shield=True):
                     await connection.disconnect(nowait=True)
             await asyncio.sleep(self.health.next_retry_delay())
@@ -164,10 +149,15 @@ class PipelinedConnection:
                 await connection.read_response()
         self.health.record_connection(info)
         self.first_attempt_ended.set()
-        async with asyncio.timeout(None) as self._batch_timeout:
-            self._protocol = attach_protocol(connection, self._handle_reply)
-            self._schedule_send()
-            await self._protocol.wait_closed()
+        self._pipeline = CommandPipeline(
+            get_transport(connection),
+            self._queue,
+            self._clock,
+            self.health,
+            self._redirect,
+        )
+        self._pipeline.schedule_send()
+        await self._pipeline.wait_closed()
 
     def _report_server_time(
         self, asked_at: float, seconds: bytes, microseconds: bytes
@@ -175,52 +165,11 @@ class PipelinedConnection:
         server_time = int(seconds) + int(microseconds) / 1e6
         self.on_server_time(server_time, asked_at, self._clock.uptime())
 
-    def _schedule_send(self) -> None:
-        """Send the queue at the end of this iteration, unless a batch is in flight."""
-        if self._protocol is None or self._batch is not None or self._is_send_scheduled:
-            return
-        self._is_send_scheduled = True
-        asyncio.get_running_loop().call_soon(self._send_batch)
 
-    def _send_batch(self) -> None:
-        """Send the next batch, if the queue has commands."""
-        self._is_send_scheduled = False
-        if self._protocol is None:
-            return
-        loop = asyncio.get_running_loop()
-        self._sent_at = loop.time()
-        if self._watchdog is None:
-            self._watchdog = loop.call_later(
-                BATCH_TIMEOUT_SECONDS, self._check_batch_timeout
-            )
-        # Set before it is filled, so that the watchdog notices any failure in between.
-        batch = self._batch = CommandBatch()
-        packed = batch.fill(self._queue, self._clock.uptime())
-        if packed:
-            self._protocol.send(packed, len(batch))
-        else:
-            self._batch = None
+def get_transport(connection: AbstractConnection) -> asyncio.Transport:
+    """Return the transport of a connection that redis-py opened.
 
-    def _check_batch_timeout(self) -> None:
-        """Close the connection if the batch is late. One timer serves many batches."""
-        self._watchdog = None
-        if self._batch is None:
-            return
-        loop = asyncio.get_running_loop()
-        end = self._sent_at + BATCH_TIMEOUT_SECONDS
-        if end <= loop.time():
-            self._batch_timeout.reschedule(end)
-        else:
-            self._watchdog = loop.call_at(end, self._check_batch_timeout)
-
-    def _handle_reply(self, reply: Any) -> None:  # noqa: ANN401 - any reply
-        """Deliver the next reply. An exception closes the connection."""
-        batch = self._batch
-        if batch is None:
-            raise InvalidResponse("a reply without a command")
-        if batch.handle_reply(reply):
-            batch.finish(self._redirect)
-            self._batch = None
-            self.health.record_answers()
-            if self._queue:
-                self._schedule_send()
+    The transport is not public in redis-py; a test checks that it is still there.
+    """
+    transport: asyncio.Transport = connection._writer.transport  # type: ignore[union-attr, assignment]  # noqa: SLF001
+    return transport

@@ -1,23 +1,44 @@
-"""A batch of commands that are sent in one write, and the handling of its replies."""
+"""The pipeline over one open connection: writes batches of commands and reads replies.
 
+Commands that are submitted in the same iteration of the event loop, or while another
+batch is in flight, are sent as one batch, in one write. At most one batch is in flight:
+under load the batches grow by themselves, and without load no command has to wait.
+
+redis-py opens the connection, with TLS, login and database. After that its asyncio
+transport gets this protocol, which delivers every reply in the same iteration of the
+event loop in which it was read. redis-py itself needs three coroutines, a stream and
+the wake-up of a task per reply, which is most of the cost of Redis in this process.
+
+Concurrency: everything happens in callbacks of the event loop. `wait_closed` only waits
+until the connection breaks.
+"""
+
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-from hiredis import pack_command
+from hiredis import Reader, pack_command
+from redis.asyncio.connection import DefaultParser
 from redis.exceptions import (
     AskError,
+    InvalidResponse,
     OutOfMemoryError,
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from gateway.domain.errors import StoreError, StoreFull
+from gateway.domain.ports import Clock
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand
+from gateway.mailboxes.redis.client.server_health import ServerHealth
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
+
+BATCH_TIMEOUT_SECONDS = 1.0
+"""How long the replies to a batch may take before the connection is closed."""
 
 MAX_BATCH_COMMANDS, MAX_BATCH_BYTES = 500, 1 << 20
 """The maximum size of a batch: Redis executes that well within the batch timeout."""
@@ -28,81 +49,158 @@ RedirectCallback = Callable[[RedisCommand, AskError | TryAgainError], None]
 _TRANSIENT_ERROR_CODES = ("MISCONF ", "BUSY ", "NOREPLICAS ", "UNKILLABLE ")
 """Codes of temporary errors without a redis-py class. The command is repeated."""
 
+_INCOMPLETE = object()
 
-class CommandBatch:
-    """The commands of one batch, whose replies arrive in the same order."""
+encode_command: Callable[[tuple[Argument, ...]], bytes] = pack_command  # type: ignore[assignment]  # takes any tuple
+"""Return a command in the protocol of Redis."""
 
-    __slots__ = ("_commands", "_redirected", "_reply_count", "_transient_error")
 
-    def __init__(self) -> None:
-        self._commands: list[RedisCommand] = []
+class CommandPipeline(asyncio.Protocol):
+    """Sends the commands of a queue over one open connection.
+
+    Args:
+        transport: the transport of the connection, without pending replies.
+        queue: the unsent commands. The owner of the connection appends to it and then
+            calls `schedule_send`.
+        clock: measures when batches were sent.
+        health: the health of the server.
+        redirect: called with a command whose Cluster slot is on another node or is
+            being moved.
+
+    Attributes:
+        is_idle: whether no batch is in flight or scheduled.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        queue: deque[RedisCommand],
+        clock: Clock,
+        health: ServerHealth,
+        redirect: RedirectCallback,
+    ) -> None:
+        self._transport = transport
+        self._queue = queue
+        self._clock = clock
+        self._health = health
+        self._redirect = redirect
+        self.is_idle = True
+        self._batch: list[RedisCommand] = []
+        """The commands in flight, whose replies arrive in the same order."""
         self._reply_count = 0
         self._redirected: list[tuple[RedisCommand, AskError | TryAgainError]] = []
         self._transient_error: Exception | None = None
-
-    def __len__(self) -> int:
-        """Return the number of commands, which is also the number of replies."""
-        return len(self._commands)
+        self._sent_at = 0.0
+        """When the batch was sent, by the clock of the event loop."""
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._closed: asyncio.Future[None]
+        self._closed = asyncio.get_running_loop().create_future()
+        self._reader = Reader(
+            protocolError=InvalidResponse,
+            replyError=DefaultParser.parse_error,
+            notEnoughData=_INCOMPLETE,
+        )
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self.connection_lost(None)
 
     @property
     def unanswered(self) -> list[RedisCommand]:
-        """The commands whose callers still wait for a reply."""
-        return [command for command in self._commands if not command.reply.done()]
+        """The commands in flight whose callers still wait for a reply."""
+        return [command for command in self._batch if not command.reply.done()]
 
-    def fill(self, queue: deque[RedisCommand], sent_at: float) -> bytes:
-        """Move commands from the queue into the batch, and return them encoded.
+    async def wait_closed(self) -> None:
+        """Wait until the connection breaks or a batch takes too long.
 
-        Args:
-            queue: the unsent commands.
-            sent_at: the current time, by `Clock.uptime`.
+        An error while no batch is in flight is reported when the next one is sent: a
+        server that closes idle connections is not connected to again and again.
+
+        Raises:
+            Exception: the reason; always raised.
         """
+        await self._closed
+
+    def schedule_send(self) -> None:
+        """Send the queue at the end of this iteration. The pipeline must be idle."""
+        self.is_idle = False
+        asyncio.get_running_loop().call_soon(self._send_batch)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the replies in the data, and deliver them to their commands."""
+        if self._error is not None:
+            return
+        reader, batch = self._reader, self._batch
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                if not batch:
+                    raise InvalidResponse("a reply without a command")  # noqa: TRY301
+                command = batch[self._reply_count]
+                self._reply_count += 1
+                if isinstance(reply, Exception):
+                    self._handle_error(command, reply)
+                elif not command.reply.done():
+                    command.reply.set_result(reply)
+                if self._reply_count == len(batch):
+                    self._finish_batch()
+        except Exception as error:  # noqa: BLE001 - `wait_closed` raises it
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Record that the connection is closed."""
+        self._fail(exc or ConnectionLost("the server closed the connection"))
+
+    def _send_batch(self) -> None:
+        """Send the next batch, if the queue has commands."""
+        if self._closed.done():  # the owner sends the queue over its next connection
+            return
+        loop = asyncio.get_running_loop()
+        # Before the batch is filled, so that any failure in between is noticed.
+        self._sent_at = loop.time()
+        if self._watchdog is None:
+            self._watchdog = loop.call_later(BATCH_TIMEOUT_SECONDS, self._check_timeout)
+        now = self._clock.uptime()
+        queue, batch = self._queue, self._batch
         packed = []
         size = 0
-        commands = self._commands
-        while queue and len(commands) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
+        while queue and len(batch) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
             command = queue.popleft()
             if command.reply.done():
                 continue
-            command.sent_at = sent_at
+            command.sent_at = now
             command.send_count += 1
-            commands.append(command)
+            batch.append(command)
             packed.append(encode_command(command.arguments))
             size += len(packed[-1])
-        return b"".join(packed)
+        if not batch:
+            self.is_idle = True
+        elif self._error is not None:
+            self._fail(self._error)
+        else:
+            self._transport.write(b"".join(packed))
 
-    def handle_reply(self, reply: Any) -> bool:  # noqa: ANN401 - any reply
-        """Deliver the next reply. Return whether it was the last one.
-
-        Raises:
-            Exception: the reply concerns the connection, not a command; for example the
-                server does not accept the login.
-        """
-        command = self._commands[self._reply_count]
-        self._reply_count += 1
-        if isinstance(reply, Exception):
-            self._handle_error(command, reply)
-        elif not command.reply.done():
-            command.reply.set_result(reply)
-        return self._reply_count == len(self._commands)
-
-    def finish(self, redirect: RedirectCallback) -> None:
-        """Redirect commands to other nodes, once all replies have arrived.
-
-        Raises:
-            Exception: a temporary error, after which commands have to be repeated.
-        """
-        for command, redirection in self._redirected:
-            self._commands.remove(command)
-            if not command.reply.done():
-                redirect(command, redirection)
-        if self._transient_error is not None:
-            raise self._transient_error
+    def _check_timeout(self) -> None:
+        """End the connection if the batch is late. One timer serves many batches."""
+        self._watchdog = None
+        if not self._batch:
+            return
+        loop = asyncio.get_running_loop()
+        end = self._sent_at + BATCH_TIMEOUT_SECONDS
+        if end <= loop.time():
+            self._fail(TimeoutError("the replies to a batch took too long"))
+        else:
+            self._watchdog = loop.call_at(end, self._check_timeout)
 
     def _handle_error(self, command: RedisCommand, error: Exception) -> None:
         """Fail the command with the error, or record a redirection or temporary error.
 
         redis-py removes the error code from the text if it has a class for the code, so
         the class decides.
+
+        Raises:
+            Exception: the error concerns the connection, not a command; for example the
+                server does not accept the login.
         """
         answer: StoreError
         if not isinstance(error, ResponseError):
@@ -125,8 +223,28 @@ class CommandBatch:
         if not command.reply.done():
             command.reply.set_exception(answer)
 
+    def _finish_batch(self) -> None:
+        """Redirect commands to other nodes, once all replies have arrived.
 
-def encode_command(arguments: tuple[Argument, ...]) -> bytes:
-    """Encode a command in the protocol of Redis."""
-    packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # a longer tuple
-    return packed
+        Raises:
+            Exception: a temporary error, after which commands have to be repeated.
+        """
+        if self._redirected:
+            for command, redirection in self._redirected:
+                self._batch.remove(command)
+                if not command.reply.done():
+                    self._redirect(command, redirection)
+            self._redirected.clear()
+        if self._transient_error is not None:
+            raise self._transient_error
+        self._batch.clear()
+        self._reply_count = 0
+        self.is_idle = True
+        self._health.record_answers()
+        if self._queue and self.is_idle:
+            self.schedule_send()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        if self._batch and not self._closed.done():
+            self._closed.set_exception(self._error)

@@ -6,8 +6,8 @@ import contextlib
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.mailboxes.redis.client.connection import BATCH_TIMEOUT_SECONDS
 from gateway.mailboxes.redis.client.connection_factory import ConnectionFactory
+from gateway.mailboxes.redis.client.pipeline import BATCH_TIMEOUT_SECONDS
 from gateway.mailboxes.redis.client.refusals import explain_refusal
 
 MIN_REDIS_VERSION = (7, 0)
