@@ -38,8 +38,10 @@ POLL_SECONDS = 25
 """How long Telegram waits for an update before it answers. Less than the timeout of a
 request, so that an answer without updates is not taken for a failure."""
 
-UNFINISHED_POLL_SECONDS = 0.2
-"""The pause before the next call if Telegram returned only unfinished updates."""
+FIRST_UNFINISHED_PAUSE_SECONDS = 0.05
+MAX_UNFINISHED_PAUSE_SECONDS = 0.4
+"""Limits of the pause before the next call if Telegram returned only unfinished
+updates, as it does at once. It doubles each time."""
 
 LEASE_INTERVAL_SECONDS = 1.0
 """The interval at which the lease is renewed, or acquired if another worker has it."""
@@ -112,6 +114,7 @@ class UpdatePoller:
         self._fetched_ids: frozenset[int] = frozenset()
         """The ids of the latest call's updates. The next call may return some of them
         again, those that are not finished, but no other update that was received."""
+        self._unfinished_pause = FIRST_UNFINISHED_PAUSE_SECONDS
         self.problem: str | None = None
         """The problem that an operator has to fix, or None."""
 
@@ -192,7 +195,12 @@ class UpdatePoller:
             self._next_id = fetched[-1].update_id + 1
         if fetched and not new and self._find_oldest_unfinished() is not None:
             # The next call would return the same updates at once.
-            await self._pause(UNFINISHED_POLL_SECONDS)
+            await self._pause(self._unfinished_pause)
+            self._unfinished_pause = min(
+                2 * self._unfinished_pause, MAX_UNFINISHED_PAUSE_SECONDS
+            )
+        else:
+            self._unfinished_pause = FIRST_UNFINISHED_PAUSE_SECONDS
 
     def _find_offset(self) -> int | None:
         """Return the lowest id that must not be confirmed yet.

@@ -13,7 +13,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import msgspec
@@ -141,6 +141,13 @@ class _SendMessage(msgspec.Struct):
     text: str
 
 
+class Updates(Protocol):
+    """Answers getUpdates."""
+
+    async def answer(self, worker: int, body: bytes) -> tuple[int, bytes]:
+        """Give the status and the body of the answer to a call."""
+
+
 class BotApi:
     """Takes every call. A worker's number is the first part of its path.
 
@@ -150,6 +157,7 @@ class BotApi:
         refused: when messages were refused.
         resets: messages that were taken without an answer.
         delay: seconds by which answers are late.
+        updates: answers getUpdates. None: updates are sent to the webhook.
     """
 
     def __init__(self, history: History) -> None:
@@ -161,6 +169,7 @@ class BotApi:
         self.refused: list[float] = []
         self.resets = 0
         self.delay = 0.0
+        self.updates: Updates | None = None
 
     def url(self, worker: int) -> str:
         """Where it is, for a worker."""
@@ -194,6 +203,8 @@ class BotApi:
                 status = 200
         elif method == "getMe":
             answer = _ME
+        elif method == "getUpdates" and self.updates is not None:
+            status, answer = await self.updates.answer(int(worker), body)
         if self.delay:
             await asyncio.sleep(self.delay)
         return web.Response(

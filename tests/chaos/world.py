@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from tests.chaos.history import History, Span
 from tests.chaos.sender import PER_USER, Sender
-from tests.chaos.standins import BotApi
+from tests.chaos.standins import BotApi, Updates
 from tests.chaos.store import Store, client, watching
 from tests.chaos.workers import Worker, read_logs
 from tests.support.process import SERVICES
@@ -185,9 +185,18 @@ class World:
 
 
 @asynccontextmanager
-async def world(setup: Setup, directory: Path) -> AsyncIterator[World]:
-    """Start everything; end all that was started, whatever happens."""
+async def world(
+    setup: Setup, directory: Path, updates: Updates | None = None
+) -> AsyncIterator[World]:
+    """Start everything; end all that was started, whatever happens.
+
+    Args:
+        setup: what the run is made of.
+        directory: for its files.
+        updates: answers getUpdates. None: updates are sent to the webhook.
+    """
     made = World(setup, directory)
+    made.bot_api.updates = updates
     async with AsyncExitStack() as stack:
         stack.callback(made.redis.kill)
         await asyncio.to_thread(made.redis.start)
