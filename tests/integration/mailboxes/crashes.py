@@ -274,8 +274,8 @@ class Day:
             assert [number for number in firsts if number in numbers] == numbers
         self._check_outcomes()
         self._check_repetitions()
-        keys = {key[:1] for key in await self.store.ask("KEYS", "*")}
-        assert keys - {b"k"} == {b"s"}, "something is left"
+        kinds = {key.split(b":")[2] for key in await self.store.ask("KEYS", "*")}
+        assert kinds - {b"generation"} == {b"state"}, "something is left"
 
     def _check_outcomes(self) -> None:
         ends = Counter(
