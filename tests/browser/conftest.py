@@ -1,6 +1,5 @@
 """A sandbox and a browser for all tests of a run; a page and a user for each test."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -16,11 +15,10 @@ from playwright.async_api import (
 )
 
 from tests.browser.chat import Chat
+from tests.browser.chromium import CHROMIUM
 from tests.browser.desk import Desk, running_sandbox
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-"""Debian has both; the one without windows and menus costs half as much."""
 
 collect_ignore = [] if CHROMIUM else ["test_layout_and_focus.py", "test_page.py"]
 """Without a browser one test fails, and says why, instead of all of them."""

@@ -1,6 +1,6 @@
 """What the other tests of this room need."""
 
-from tests.browser.conftest import CHROMIUM
+from tests.browser.chromium import CHROMIUM
 
 
 def test_a_browser_is_installed() -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.load import Connection
 from tests.chaos.history import Answer, History, Posted
+from tests.factories import build_user_json
 from tests.support.world import SECRET
 
 PER_USER = 60
@@ -176,7 +177,7 @@ class Sender:
             yield Posted(update_id, str(user), 0), self._request(user, kind, update_id)
 
     def _request(self, user: int, kind: str, update_id: int) -> bytes:
-        person = {"id": user, "is_bot": False, "first_name": "Ann"}
+        person = build_user_json(user)
         message = {
             "message_id": 1,
             "date": int(time.time()),

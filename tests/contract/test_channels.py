@@ -17,21 +17,20 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.errors import ConfigurationError, ServiceUnavailable
 from gateway.services.channels import ServiceChannels, TlsFiles
+from tests.factories import build_command, build_message
 from tests.support.ports import free_ports
 from tests.support.services.serving import (
     NEVER,
     Context,
     Services,
-    a_command,
-    a_message,
     call,
     calling,
     serving,
 )
 from tests.support.waiting import wait_until
 
-TEXT = a_message(IncomingMessage(text="hi"))
-PROFILE = a_command("profile")
+TEXT = build_message(message=IncomingMessage(text="hi"))
+PROFILE = build_command("profile")
 
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = ROOT / "tests" / "support" / "certificates"

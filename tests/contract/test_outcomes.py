@@ -26,13 +26,12 @@ from gateway.domain.errors import (
 )
 from gateway.domain.processing_record import Outcome
 from gateway.domain.reply_limits import MAX_BUTTONS
+from tests.factories import build_command, build_message
 from tests.support.services.serving import (
     Act,
     Context,
     RawHandler,
     Services,
-    a_command,
-    a_message,
     call,
     calling,
     serving,
@@ -41,8 +40,8 @@ from tests.support.services.serving import (
 from tests.support.waiting import wait_until
 
 SECRET = "Anna asked for 4711"
-TEXT = a_message(IncomingMessage(text=SECRET))
-PROFILE = a_command("profile")
+TEXT = build_message(message=IncomingMessage(text=SECRET))
+PROFILE = build_command("profile")
 
 CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 OUTCOMES = {

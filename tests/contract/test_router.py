@@ -25,16 +25,18 @@ from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
 from gateway.services.routing.update_types import build_payload_fields
+from tests.factories import (
+    build_button_press,
+    build_command,
+    build_message,
+    build_private_update,
+)
 from tests.support.services.every_kind import EveryKind, every_kind
 from tests.support.services.serving import (
     NEVER,
     TIMEOUTS,
     Seen,
     Services,
-    a_button,
-    a_command,
-    a_message,
-    an_update,
     call,
     calling,
     serving,
@@ -45,24 +47,24 @@ PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
 
 
 RPCS = [
-    ("SendMessage", "CONVERSATION", "text", a_message(PHOTO)),
-    ("Connect", "MATCHING", "CONNECT:", a_button("CONNECT:user-9")),
-    ("Accept", "MATCHING", "ACCEPT:", a_button("ACCEPT:user-9")),
-    ("Reject", "MATCHING", "REJECT:", a_button("REJECT:user-9")),
-    ("Skip", "MATCHING", "SKIP:", a_button("SKIP:user-9")),
-    ("Start", "PROFILE", "/start", a_command("start", "ref_77")),
-    ("GetProfile", "PROFILE", "/profile", a_command("profile")),
+    ("SendMessage", "CONVERSATION", "text", build_message(message=PHOTO)),
+    ("Connect", "MATCHING", "CONNECT:", build_button_press("CONNECT:user-9")),
+    ("Accept", "MATCHING", "ACCEPT:", build_button_press("ACCEPT:user-9")),
+    ("Reject", "MATCHING", "REJECT:", build_button_press("REJECT:user-9")),
+    ("Skip", "MATCHING", "SKIP:", build_button_press("SKIP:user-9")),
+    ("Start", "PROFILE", "/start", build_command("start", "ref_77")),
+    ("GetProfile", "PROFILE", "/profile", build_command("profile")),
     (
         "SetPreference",
         "NOTIFICATION",
         "/notifications",
-        a_command("notifications", "off  at night"),
+        build_command("notifications", "off  at night"),
     ),
     (
         "ReportReachability",
         "NOTIFICATION",
         "event:user_blocked_bot",
-        an_update(
+        build_private_update(
             BotEvent,
             update_type="my_chat_member",
             event=event_pb2.EVENT_USER_BLOCKED_BOT,
@@ -117,7 +119,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
     context.internal_user_id = "user-7"
     assert seen.request == type(seen.request)(context=context, **FIELDS[method])
     assert_deadline(seen, asked, TIMEOUTS[service])
-    assert seen.metadata["x-request-id"] == "request-118"
+    assert seen.metadata["x-request-id"] == update.context.request_id
     assert re.fullmatch(
         r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", seen.metadata["traceparent"]
     )
@@ -127,7 +129,7 @@ async def test_an_update_is_not_changed_by_its_call() -> None:
     """The context that the update brought stays without an internal user id."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        update = a_command("profile")
+        update = build_command("profile")
         await call(dispatch, update)
         assert not update.context.internal_user_id
         match = dispatch.route(update)
@@ -145,9 +147,9 @@ async def test_repetitions_of_an_update_belong_to_one_trace() -> None:
     """The trace is the update's, the span is the call's."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        await call(dispatch, a_command("profile"))
-        await call(dispatch, a_command("profile"))
-        other = a_command("profile")
+        await call(dispatch, build_command("profile"))
+        await call(dispatch, build_command("profile"))
+        other = build_command("profile")
         other.context.request_id = "request-119"
         await call(dispatch, other)
     traces = [seen.metadata["traceparent"].split("-") for seen in services.seen]
@@ -159,18 +161,19 @@ async def test_a_user_is_resolved_without_an_internal_id() -> None:
     """The session rpc is asked with the context alone."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        assert await dispatch.resolve_user(a_message(PHOTO)) == "user-7"
+        update = build_message(message=PHOTO)
+        assert await dispatch.resolve_user(update) == "user-7"
     [seen] = services.seen
     assert seen.method == "ResolveUser"
-    assert seen.request.context == a_message(PHOTO).context
-    assert seen.metadata["x-request-id"] == "request-118"
+    assert seen.request.context == update.context
+    assert seen.metadata["x-request-id"] == update.context.request_id
 
 
 async def test_nobody_is_resolved_where_telegram_names_no_human() -> None:
     """Posts of channels have no user: the session service is not asked."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        update = an_update(OtherUpdate)
+        update = build_private_update(OtherUpdate)
         update.context.telegram_user_id = 0
         assert await dispatch.resolve_user(update) == ""
     assert services.seen == []
@@ -180,20 +183,20 @@ async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
     """A message that failed for good is reported in the context of what it answered."""
     services = Services()
     async with serving(services) as port, calling(port) as dispatch:
-        update = a_message(PHOTO)
+        update = build_message(message=PHOTO)
         match = dispatch.route_event(update, event_pb2.EVENT_DELIVERY_FAILED)
         assert match
         assert match.route == "event:delivery_failed"
         await match.call("user-7")
     [seen] = services.seen
     assert seen.request.event == event_pb2.EVENT_DELIVERY_FAILED
-    assert seen.request.context.telegram_user_id == 5510000001
+    assert seen.request.context.telegram_user_id == update.context.telegram_user_id
 
 
 async def test_help_is_made_from_the_routes_without_a_service() -> None:
     """Nothing listens on the port, and /help still answers."""
     async with calling(1) as dispatch:
-        match = dispatch.route(a_command("help"))
+        match = dispatch.route(build_command("help"))
         assert match
         assert match.route == "/help"
         reply = await match.call("")
@@ -208,18 +211,22 @@ async def test_help_is_made_from_the_routes_without_a_service() -> None:
 @pytest.mark.parametrize(
     "update",
     [
-        pytest.param(a_command("unknown"), id="an unknown command is not a text"),
-        pytest.param(a_button("BUY:1"), id="an unknown button"),
-        pytest.param(a_button(""), id="a button with empty data"),
-        pytest.param(a_button(None), id="a button without data"),
-        pytest.param(a_button("CONNECT"), id="a button cut short"),
-        pytest.param(a_button("/start"), id="a button is not a command"),
-        pytest.param(an_update(ServiceMessage), id="a message without content"),
+        pytest.param(build_command("unknown"), id="an unknown command is not a text"),
+        pytest.param(build_button_press("BUY:1"), id="an unknown button"),
+        pytest.param(build_button_press(""), id="a button with empty data"),
+        pytest.param(build_button_press(None), id="a button without data"),
+        pytest.param(build_button_press("CONNECT"), id="a button cut short"),
+        pytest.param(build_button_press("/start"), id="a button is not a command"),
         pytest.param(
-            an_update(OtherUpdate, update_type="poll", trigger_name="poll"),
+            build_private_update(ServiceMessage), id="a message without content"
+        ),
+        pytest.param(
+            build_private_update(OtherUpdate, update_type="poll", trigger_name="poll"),
             id="a kind that is not read",
         ),
-        pytest.param(an_update(BotEvent, event=99), id="an event is not a text"),
+        pytest.param(
+            build_private_update(BotEvent, event=99), id="an event is not a text"
+        ),
     ],
 )
 async def test_what_no_route_serves_finds_none(update: Update) -> None:
@@ -237,7 +244,7 @@ async def test_a_call_ends_in_time_for_its_answer(left: float, given: float) -> 
 
     services = Services(hang)
     async with serving(services) as port, calling(port) as dispatch:
-        asked = a_button("CONNECT:user-9", answer_deadline=time.time() + left)
+        asked = build_button_press("CONNECT:user-9", answer_deadline=time.time() + left)
         match = dispatch.route(asked)
         assert match
         if given == 40.0:
@@ -259,7 +266,7 @@ async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
 
     services = Services()
     async with serving(services) as port, calling(port, now=store_time) as dispatch:
-        asked = a_button("CONNECT:user-9", answer_deadline=store_time() + 60)
+        asked = build_button_press("CONNECT:user-9", answer_deadline=store_time() + 60)
         match = dispatch.route(asked)
         assert match
         await match.call("user-7")
@@ -268,7 +275,7 @@ async def test_a_call_ends_by_the_clock_that_noted_the_arrival() -> None:
 
 async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     """A block is a change of membership, for whoever wants to hear of it."""
-    blocked = an_update(
+    blocked = build_private_update(
         BotEvent,
         update_type="my_chat_member",
         trigger_name="my_chat_member",
@@ -291,7 +298,7 @@ async def test_details_are_read_for_routes_that_want_them_only() -> None:
         read.append(1)
         return PollAnswer(poll_id="52")
 
-    update = an_update(
+    update = build_private_update(
         OtherUpdate,
         update_type="poll_answer",
         trigger_name="poll_answer",
@@ -312,13 +319,13 @@ SENT = IncomingMessage(document=Document(file=File(file_id="f")))
 @pytest.mark.parametrize(
     ("update", "place"),
     [
-        (an_update(OtherUpdate, trigger_name="edited_message"), SENT),
-        (an_update(OtherUpdate, trigger_name="business_message"), SENT),
+        (build_private_update(OtherUpdate, trigger_name="edited_message"), SENT),
+        (build_private_update(OtherUpdate, trigger_name="business_message"), SENT),
         (
-            an_update(ServiceMessage, trigger_name="pinned_message"),
+            build_private_update(ServiceMessage, trigger_name="pinned_message"),
             PinnedMessage(message=ReferencedMessage(content=SENT)),
         ),
-        (a_button("LOOK:up"), CallbackQuery(message=SENT)),
+        (build_button_press("LOOK:up"), CallbackQuery(message=SENT)),
     ],
     ids=["edited", "business", "pinned", "pressed"],
 )
@@ -364,7 +371,7 @@ async def test_cancelling_the_caller_cancels_the_call_at_the_service() -> None:
         serving(services) as port,
         calling(port, timeout=NEVER) as dispatch,
     ):
-        match = dispatch.route(a_message(PHOTO))
+        match = dispatch.route(build_message(message=PHOTO))
         assert match
         calls = asyncio.create_task(match.call("user-7"))
         await wait_until(lambda: services.seen)

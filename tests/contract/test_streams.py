@@ -27,19 +27,12 @@ from gateway.domain.ports import BoundCall
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
-from tests.support.services.made_up import CONTEXT, MESSAGE, REPLY, Rpc, a_service
-from tests.support.services.serving import (
-    NEVER,
-    TABLE,
-    TIMEOUTS,
-    Context,
-    a_message,
-    serving,
-)
+from tests.factories import build_message
+from tests.support.services.made_up import CONTEXT, MESSAGE, REPLY, TEXT, Rpc, a_service
+from tests.support.services.serving import NEVER, TABLE, TIMEOUTS, Context, serving
 from tests.support.waiting import LIMIT, wait_until
-from tests.unit.services.test_route_loader import TEXT
 
-UPDATE = a_message(IncomingMessage(text="tell me"))
+UPDATE = build_message(message=IncomingMessage(text="tell me"))
 Write = Callable[[StreamMessageResponse | bytes], Awaitable[None]]
 Tell = Callable[[StreamMessageRequest, Context, Write], Awaitable[None]]
 

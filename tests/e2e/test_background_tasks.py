@@ -14,7 +14,7 @@ from gateway.actors.leases import LeaseRenewer
 from gateway.actors.scheduler import ActorScheduler
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
-from tests.e2e.test_floods import get
+from tests.e2e.probes import get
 from tests.support.failing import FAILED, break_once
 from tests.support.ports import free_ports
 from tests.support.process import ROOT, serving_process

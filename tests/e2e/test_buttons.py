@@ -18,6 +18,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
+from tests.factories import build_button_press_json
 from tests.support.redis_servers import RedisServer
 from tests.support.services.every_kind import EveryKind, every_kind
 from tests.support.world import World, world
@@ -73,17 +74,8 @@ async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
 
 
 def _press(data: str, user: int) -> dict[str, Any]:
-    chat = {"id": user, "type": "private"}
-    message = {"message_id": 1, "date": 1_790_000_000, "chat": chat}
-    person = {"id": user, "is_bot": False, "first_name": "Ann"}
-    return {
-        "callback_query": {
-            "id": f"q{user}",
-            "from": person,
-            "message": message,
-            "data": data,
-        }
-    }
+    query = build_button_press_json(data, user=user, query_id=f"q{user}")
+    return {"callback_query": query}
 
 
 async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:

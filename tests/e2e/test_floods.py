@@ -7,10 +7,8 @@ import resource
 import signal
 from pathlib import Path
 
-import aiohttp
-
 from gateway.workers.descriptors import raise_descriptor_limit
-from tests.e2e.test_workers import workers_of
+from tests.e2e.probes import get, workers_of
 from tests.support.floods import silent_connections
 from tests.support.ports import free_ports
 from tests.support.process import serving_process
@@ -18,15 +16,6 @@ from tests.support.redis_servers import RedisServer
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
 DESCRIPTORS = 200
-
-
-async def get(port: int, path: str) -> tuple[int, str]:
-    """Get a page over a connection of its own."""
-    async with (
-        aiohttp.ClientSession() as client,
-        client.get(f"http://127.0.0.1:{port}{path}") as response,
-    ):
-        return response.status, await response.text()
 
 
 async def test_floods_of_silent_connections_lock_nobody_out() -> None:

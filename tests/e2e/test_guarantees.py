@@ -16,6 +16,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import APOLOGY_TEXT
 from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import render
+from tests.factories import build_button_press_json
 from tests.support.backend import gate
 from tests.support.waiting import wait_until
 from tests.support.world import SECRET, World, world
@@ -78,13 +79,7 @@ async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
 
 async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
     """Any client can send it, and a Bot API server passes it on byte by byte."""
-    chat = {"id": 7, "type": "private"}
-    query = {
-        "id": "q",
-        "from": {"id": 7, "is_bot": False, "first_name": "Ann"},
-        "message": {"message_id": 1, "date": 1_790_000_000, "chat": chat},
-        "data": "odd: ?",
-    }
+    query = build_button_press_json("odd: ?")
     async with world(rate_limit_requests=1, rate_limit_window=60) as gateway:
         for number in (1, 2, 3):
             body = json.dumps({"update_id": number, "callback_query": query}).encode()

@@ -17,6 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
 
 from gateway.sandbox.samples.media import count_bytes, send_album
 from gateway.sandbox.simulator.validation.rules import Upload as SentFile
+from tests.factories import build_message_json
 from tests.support.ports import free_ports
 from tests.support.world import TOKEN, World, world
 
@@ -95,15 +96,8 @@ async def test_a_private_address_is_left_out(gateway: World) -> None:
 
 def document(file_id: str) -> dict[str, Any]:
     """Make a message with a document."""
-    return {
-        "message": {
-            "message_id": 5,
-            "date": 1_790_000_000,
-            "from": {"id": 7, "is_bot": False, "first_name": "Ann"},
-            "chat": {"id": 7, "type": "private"},
-            "document": {"file_id": file_id, "file_unique_id": "u", "file_size": 16000},
-        }
-    }
+    file = {"file_id": file_id, "file_unique_id": "u", "file_size": 16000}
+    return {"message": build_message_json(document=file)}
 
 
 async def test_a_file_of_a_user_reaches_the_service(gateway: World) -> None:

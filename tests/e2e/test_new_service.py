@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.factories import build_button_press_json
 from tests.support.process import run, serving_process
 from tests.support.services import sixth
 from tests.support.waiting import wait_until
@@ -17,16 +18,9 @@ async def test_a_new_command_and_a_new_button_work(tmp_path: Path) -> None:
             await wait_until(lambda: len(gateway.simulator.messages(7)) == 1)
             (message,) = gateway.simulator.messages(7)
             assert message["text"].startswith("invoice 42 of u-7")
-            press = {
-                "id": "q",
-                "from": {"id": 7, "is_bot": False, "first_name": "Ann"},
-                "message": {
-                    "message_id": message["message_id"],
-                    "date": 1_790_000_000,
-                    "chat": {"id": 7, "type": "private"},
-                },
-                "data": "PAY:42:card",
-            }
+            press = build_button_press_json(
+                "PAY:42:card", message_id=message["message_id"]
+            )
             await gateway.update({"update_id": 2, "callback_query": press})
             await wait_until(lambda: len(gateway.simulator.answers) == 1)
             await gateway.say(3, user=7, text="/help")

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.e2e.probes import gone, stopped, workers_of
 from tests.support.backend import gate
 from tests.support.ports import free_ports
 from tests.support.process import Process, run, serving_process, settings_of
@@ -73,37 +74,6 @@ class Workers:
     def pids(self) -> dict[int, int]:
         """Give the process ids of the workers by their number."""
         return workers_of(self.process.pid)
-
-
-def workers_of(parent: int) -> dict[int, int]:
-    """Find the workers of a process by what the system knows."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError, IndexError):
-            stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(stat[1]) == parent and stat[0] != "Z":
-                words = (entry / "cmdline").read_text().rstrip("\0").split("\0")
-                found[int(Path(words[-1]).name)] = int(entry.name)
-    return found
-
-
-def gone(pids: dict[int, int]) -> bool:
-    """Tell whether none of these processes runs any more."""
-    for pid in pids.values():
-        with suppress(OSError):
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z":
-                return False
-    return True
-
-
-def stopped(pid: int) -> bool:
-    """Return whether all threads of this process are stopped."""
-    states = (
-        stat.read_text().rpartition(")")[2].split()[0]
-        for stat in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
-    return set(states) == {"T"}
 
 
 @asynccontextmanager

@@ -2,10 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, ChatType, RequestContext
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import Event
 
@@ -26,9 +23,6 @@ from gateway.domain.update import (
     BotEvent,
     ButtonPress,
     Command,
-    Envelope,
-    ServiceMessage,
-    StoppedReply,
     Update,
     UserMessage,
 )
@@ -53,70 +47,6 @@ class FakeClock:
         """Let time pass."""
         self.epoch += seconds
         self.up += seconds
-
-
-def a_message(
-    update_id: int = 1,
-    text: str = "hello",
-    *,
-    user: int = 7,
-    arrived: float = 1_790_000_000.0,
-    command: str = "",
-    addressed: bool = False,
-    callback: str = "",
-    event: "Event.ValueType | None" = None,
-    album: str = "",
-    exempt: bool = False,
-    useful_seconds: float | None = None,
-    useful_until: float | None = None,
-    chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE,
-    routed: bool = True,
-    stopped_draft_id: int | None = None,
-) -> Envelope:
-    """Build an envelope with its update."""
-    context = RequestContext(
-        request_id=f"1-{update_id}",
-        update_id=update_id,
-        telegram_user_id=user,
-        chat_id=user,
-        chat_type=chat_type,
-    )
-    common: dict[str, Any] = {
-        "update_id": update_id,
-        "update_type": "callback_query" if callback else "message",
-        "ordering_key": str(user),
-        "context": context,
-        "bypasses_limits": exempt,
-        "ttl_seconds": useful_seconds,
-        "answer_deadline": useful_until,
-    }
-    message = IncomingMessage(text=text, media_group_id=album)
-    update: Update
-    if callback:
-        update = ButtonPress(**common, callback_query_id="q", callback_data=callback)
-    elif event is not None:
-        update = BotEvent(**common, event=event)
-    elif stopped_draft_id is not None:
-        update = StoppedReply(**common, draft_id=stopped_draft_id)
-    elif not routed:
-        update = ServiceMessage(**common)
-    elif command:
-        update = Command(
-            **common,
-            message=message,
-            name=command,
-            arguments="",
-            mentions_bot=addressed,
-        )
-    else:
-        update = UserMessage(**common, message=message)
-    return Envelope(
-        update_id=update_id,
-        ordering_key=str(user),
-        arrived_at=arrived,
-        body=b"{}",
-        update=update,
-    )
 
 
 def text_of(update: Update) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from gateway.sandbox.server import Simulator
+from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
@@ -98,13 +99,7 @@ class Process:
 
     async def say(self, update_id: int, user: int, text: str = "hi") -> None:
         """Post a text message."""
-        message = {
-            "message_id": 1,
-            "date": 1_790_000_000,
-            "from": {"id": user, "is_bot": False, "first_name": "Ann"},
-            "chat": {"id": user, "type": "private"},
-            "text": text,
-        }
+        message = build_message_json(text, user=user)
         await self.update({"update_id": update_id, "message": message})
 
     async def update(self, update: dict[str, Any]) -> None:

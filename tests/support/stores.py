@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from gateway.domain.ports import MailboxStore
-from gateway.domain.update import DeadLetter, Envelope
+from gateway.domain.update import DeadLetter
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.serialization import DeadLetterLimits
@@ -112,12 +112,3 @@ def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
 
 
 STORES = ("memory", "fakeredis", "redis", "cluster", "ashore", "adrift")
-
-
-def envelope(
-    update_id: int, ordering_key: str = "7", *, body: bytes = b"{}", arrived: float = 0
-) -> Envelope:
-    """Build an update as it lies in a mailbox."""
-    return Envelope(
-        update_id=update_id, ordering_key=ordering_key, arrived_at=arrived, body=body
-    )

@@ -24,6 +24,7 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.instrumentation import TracingInstrumentation
 from gateway.sandbox.tracing.tracer import Tracer
 from gateway.services.routing.route_table import build_route_table, discover_services
+from tests.factories import build_button_press_json, build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
@@ -75,25 +76,12 @@ class World:
 
     async def say(self, text: str, *, user: int = 7, update_id: int = 0) -> int:
         """Post a text message of a user in the private chat."""
-        person = {"id": user, "is_bot": False, "first_name": "Ann"}
-        message = {
-            "message_id": 5,
-            "date": 1_790_000_000,
-            "from": person,
-            "chat": {"id": user, "type": "private"},
-            "text": text,
-        }
+        message = build_message_json(text, user=user)
         return await self.update({"message": message}, update_id)
 
     async def press(self, data: str, *, user: int = 7) -> int:
         """Post the press of a button under message 1 of the private chat."""
-        chat = {"id": user, "type": "private"}
-        query = {
-            "id": f"q{self._next}",
-            "from": {"id": user, "is_bot": False, "first_name": "Ann"},
-            "message": {"message_id": 1, "date": 1_790_000_000, "chat": chat},
-            "data": data,
-        }
+        query = build_button_press_json(data, user=user, query_id=f"q{self._next}")
         return await self.update({"callback_query": query})
 
     def texts(self, user: int = 7) -> list[str]:

@@ -9,11 +9,13 @@ started are cancelled, and its connection is closed before, so nothing gets out.
 """
 
 import asyncio
+import json
 from collections import Counter, deque
 from collections.abc import Awaitable
 from typing import NamedTuple
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
+from msgspec import structs
 
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.overflow import OverflowNotifier
@@ -28,6 +30,7 @@ from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from gateway.telegram.inbound.parser import UpdateParser
+from tests.factories import build_envelope, build_message_json
 from tests.integration.mailboxes.moments import Call, WatchedTransport
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeMessenger, FakeServices, an_answering
@@ -305,17 +308,8 @@ class Day:
 
 def message(number: int) -> Envelope:
     """Build an update with this id, of the user that its first digit names."""
-    user = number // 10
-    body = (
-        f'{{"update_id":{number},"message":{{"message_id":1,"date":1,"text":"{number}",'
-        f'"from":{{"id":{user},"is_bot":false,"first_name":"A"}},'
-        f'"chat":{{"id":{user},"type":"private"}}}}}}'
-    ).encode()
+    message = build_message_json(str(number), user=number // 10)
+    body = json.dumps({"update_id": number, "message": message}).encode()
     update = _read(body, 1)
-    return Envelope(
-        update_id=number,
-        ordering_key=update.ordering_key,
-        arrived_at=1,
-        body=body,
-        update=update,
-    )
+    envelope = build_envelope(number, update.ordering_key, body=body, arrived_at=1)
+    return structs.replace(envelope, update=update)

@@ -28,7 +28,8 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
-from tests.support.stores import LEASE, LIMIT, PAUSES, OpenStore, Store, envelope
+from tests.factories import build_envelope
+from tests.support.stores import LEASE, LIMIT, PAUSES, OpenStore, Store
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self, ordering_key: str, update_id: int, acquire: bool, free: bool
     ) -> MailboxLease | MultipleResults[MailboxLease]:
         """Put an update, a new one or one that is there; `free` of the bound."""
-        update = envelope(update_id, ordering_key, body=self.bytes())
+        update = build_envelope(update_id, ordering_key, body=self.bytes())
         answer = self.call(
             self.store.mailboxes.put(update, acquire=acquire, enforce_limit=not free)
         )

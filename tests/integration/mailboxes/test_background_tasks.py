@@ -10,11 +10,11 @@ from gateway.mailboxes.redis.client import cluster, sentinel
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.sentinel import MasterConnection
 from gateway.mailboxes.redis.lua.scripts import load_scripts
+from tests.factories import build_envelope
 from tests.integration.mailboxes.failover_store import worker
 from tests.support.failing import break_once, failed
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisCluster, RedisServer, WatchedRedis
-from tests.support.stores import envelope
 from tests.support.waiting import wait_until
 
 
@@ -26,7 +26,7 @@ async def test_the_way_back_survives_a_failure(
     """What memory holds gets to Redis all the same."""
     probe = break_once(monkeypatch, FailoverMailboxStore, "_probe_shards")
     async with worker(redis_server.url) as one:
-        await one.memory.put(envelope(1, "7"), acquire=False)
+        await one.memory.put(build_envelope(1, "7"), acquire=False)
         one.mailboxes._request_failback()  # noqa: SLF001 - as the first fault does
         await wait_until(lambda: not one.memory.mailbox_count)
         assert probe.calls >= 2

@@ -12,9 +12,10 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ports import LEASE_SECONDS, MailboxLease, PutResult
 from gateway.mailboxes.redis.client.shards import SHARD_SLOTS
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
+from tests.factories import build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened_cluster
 from tests.support.redis_servers import RedisCluster
-from tests.support.stores import KEYS, envelope
+from tests.support.stores import KEYS
 from tests.support.waiting import LIMIT, wait_until
 
 
@@ -51,7 +52,7 @@ def lanes_of(node: int, count: int = 20) -> list[str]:
 
 async def serve(store: RedisStore, ordering_key: str, update_id: int) -> None:
     """Put and commit one update."""
-    lease = await store.mailboxes.put(envelope(update_id, ordering_key))
+    lease = await store.mailboxes.put(build_envelope(update_id, ordering_key))
     assert isinstance(lease, MailboxLease), lease
     await store.mailboxes.commit(lease, update_id, b"%d" % update_id)
 
@@ -87,7 +88,7 @@ async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
     """End a node and start it again, and look what becomes of all lanes."""
     here, there = lanes_of(0), lanes_of(2)
     puts = [
-        store.mailboxes.put(envelope(1, ordering_key))
+        store.mailboxes.put(build_envelope(1, ordering_key))
         for ordering_key in (*here, *there)
     ]
     leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
@@ -117,7 +118,7 @@ async def test_what_a_replica_missed_is_put_again(
         await asyncio.to_thread(replica.wait_for, own_cluster.nodes[2])
         replica.cut_off(own_cluster.nodes[2])
         puts = [
-            store.mailboxes.put(envelope(2, ordering_key))
+            store.mailboxes.put(build_envelope(2, ordering_key))
             for ordering_key in (*here, *there)
         ]
         leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
@@ -127,7 +128,7 @@ async def test_what_a_replica_missed_is_put_again(
         stale = asyncio.create_task(store.mailboxes.commit(leases[-1], 2, b"stale"))
         await wait_until(lambda: "redis_failing" in caplog.messages)
         store.clock.move(10)  # for so long the others go on alone
-        await store.mailboxes.put(envelope(3, here[0]))
+        await store.mailboxes.put(build_envelope(3, here[0]))
         with pytest.raises(LeaseLost):
             await stale
         assert b"role:master" in replica.ask("INFO replication")
@@ -149,7 +150,9 @@ async def test_a_replica_of_the_node_in_the_url_is_found(
     async with opened_cluster(own_cluster) as store:
         await serve_all(store, [*lanes_of(0), *lanes_of(1)])
         own_cluster.nodes[0].kill()
-        put = asyncio.create_task(store.mailboxes.put(envelope(2, lanes_of(0)[0])))
+        put = asyncio.create_task(
+            store.mailboxes.put(build_envelope(2, lanes_of(0)[0]))
+        )
         async with asyncio.timeout(LIMIT):
             while not put.done():
                 await store.mailboxes.claimable(1)  # the others' shards are asked, too
@@ -165,7 +168,7 @@ async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
     _, other, lost = own_cluster.nodes
     async with opened_cluster(own_cluster) as store:
         assert isinstance(
-            await store.mailboxes.put(envelope(1, ordering_key)), MailboxLease
+            await store.mailboxes.put(build_envelope(1, ordering_key)), MailboxLease
         )
         await store.mailboxes.claimable(1)
         stopped = [own_cluster.nodes[0].pid, other.pid]
@@ -173,7 +176,7 @@ async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
         lost.kill()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        put = asyncio.create_task(store.mailboxes.put(envelope(2, ordering_key)))
+        put = asyncio.create_task(store.mailboxes.put(build_envelope(2, ordering_key)))
         for _ in range(3):
             await store.mailboxes.claimable(1)
         lost.start()

@@ -14,6 +14,7 @@ from gateway.mailboxes.redis.client.connection_factory import make_connection_fa
 from gateway.mailboxes.redis.client.pipeline import CommandPipeline
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from tests.factories import build_envelope
 from tests.integration.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
 from tests.integration.mailboxes.moments import (
     MOMENTS,
@@ -24,7 +25,7 @@ from tests.integration.mailboxes.moments import (
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.integration.mailboxes.wire import Wire
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import KEYS, LEASE, LIMIT, SIGNATURES, envelope
+from tests.support.stores import KEYS, LEASE, LIMIT, SIGNATURES
 from tests.support.waiting import wait_until
 
 SCRIPTS = load_scripts()
@@ -147,11 +148,11 @@ class Bench:
 
     async def claimed(self) -> MailboxLease:
         """Put two updates into lane 7, which has a state; give the claim."""
-        before = await self.mailboxes.put(envelope(1))
+        before = await self.mailboxes.put(build_envelope(1))
         assert isinstance(before, MailboxLease)
         await self.mailboxes.commit(before, 1, _state(1))
-        lease = await self.mailboxes.put(envelope(2))
-        await self.mailboxes.put(envelope(3))
+        lease = await self.mailboxes.put(build_envelope(2))
+        await self.mailboxes.put(build_envelope(3))
         assert isinstance(lease, MailboxLease)
         return lease
 
@@ -161,7 +162,9 @@ class Bench:
         A neighbour asks at the same time, and has to get its own answer.
         """
         task = cancel_at(self.transport, kind, moment, work)
-        neighbour = asyncio.create_task(self.mailboxes.put(envelope(1, "neighbour")))
+        neighbour = asyncio.create_task(
+            self.mailboxes.put(build_envelope(1, "neighbour"))
+        )
         await asyncio.gather(task, neighbour, return_exceptions=True)
         assert task.cancelled()
         lease = neighbour.result()
@@ -234,7 +237,7 @@ class TestCancelledCallers:
         assert await bench.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.sign_state(b"7", _state(1))
         await bench.store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), state)
-        await bench.cancel(bench.mailboxes.put(envelope(4)), "put", moment)
+        await bench.cancel(bench.mailboxes.put(build_envelope(4)), "put", moment)
         if await bench.store.in_memory() == 1:  # the neighbour's
             assert moment == "submitted"
         else:

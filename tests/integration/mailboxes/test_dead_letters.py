@@ -18,11 +18,12 @@ from gateway.mailboxes.redis.dead_letters import (
     RedisDeadLetters,
     open_dead_letters,
 )
+from tests.factories import build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened, opened_cluster
 from tests.support.fakes import FakeClock
 from tests.support.ports import free_ports
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import KEYS, PREFIX, SIGNATURES, envelope
+from tests.support.stores import KEYS, PREFIX, SIGNATURES
 from tests.support.tasks import in_own_task
 
 
@@ -120,7 +121,7 @@ async def test_a_letter_is_found_again_by_what_is_shown_of_it(both: Opened) -> N
 async def test_a_replayed_update_waits_for_a_worker(both: Opened) -> None:
     """As one that arrived at the time for that, in a mailbox that is full already."""
     for n in range(2, 6):
-        await both.store.mailboxes.put(envelope(n), acquire=False)
+        await both.store.mailboxes.put(build_envelope(n), acquire=False)
     await bury(both, letter(1, body=b"body"), letter(9))
     place, other = [
         found.dead_letter_id for found in await both.letters.list_summaries()
@@ -148,7 +149,7 @@ async def test_a_replay_can_be_repeated(both: Opened) -> None:
 
 async def test_what_a_commit_buried_is_there_too(both: Opened) -> None:
     """A crashed update, under the lane of its user."""
-    lease = await both.store.mailboxes.put(envelope(5, "70", body=b"text"))
+    lease = await both.store.mailboxes.put(build_envelope(5, "70", body=b"text"))
     assert isinstance(lease, MailboxLease)
     await both.store.mailboxes.commit(lease, 5, b"state", dead_letter_reason="crashed")
     (found,) = await both.letters.list_summaries()
@@ -205,4 +206,4 @@ def test_what_is_no_place_is_no_place(text: str) -> None:
 
 def back(update_id: int, body: bytes = b"{}") -> Envelope:
     """Build what is put back."""
-    return envelope(update_id, body=body, arrived=REPLAYED)
+    return build_envelope(update_id, body=body, arrived_at=REPLAYED)

@@ -20,11 +20,12 @@ from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
+from tests.factories import build_envelope
 from tests.integration.mailboxes.failover_store import Worker, worker
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import LEASE, LIMIT, envelope
+from tests.support.stores import LEASE, LIMIT
 from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
@@ -73,7 +74,8 @@ async def settled(worker: Worker) -> None:
 async def claimed(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
     """Put updates into a free lane; give the claim."""
     first, *_ = [
-        await worker.mailboxes.put(envelope(number, ordering_key)) for number in ids
+        await worker.mailboxes.put(build_envelope(number, ordering_key))
+        for number in ids
     ]
     assert isinstance(first, MailboxLease)
     return first
@@ -85,7 +87,7 @@ async def test_a_put_outlives_redis(
     """It waits, then memory takes it and what comes after it; that is said once."""
     server.kill()
     for number in range(1, 4):
-        assert await here.mailboxes.put(envelope(number)) is PutResult.STORED
+        assert await here.mailboxes.put(build_envelope(number)) is PutResult.STORED
     assert here.mailboxes.mode == "memory"
     assert here.mailboxes.is_degraded
     assert here.mailboxes.in_memory == 3
@@ -97,11 +99,11 @@ async def test_only_the_first_puts_wait(server: RedisServer) -> None:
     """Those that wait as well are answered with the first; the others know already."""
     async with worker(server.url, patience=3600) as here:
         server.kill()
-        second = asyncio.create_task(here.mailboxes.put(envelope(2, "8")))
+        second = asyncio.create_task(here.mailboxes.put(build_envelope(2, "8")))
         await wait_until(lambda: here.transport.is_failing)
         here.mailboxes._fail_over("7")  # noqa: SLF001 - as the first does
         assert await second is PutResult.STORED
-        assert await here.mailboxes.put(envelope(3, "9")) is PutResult.STORED
+        assert await here.mailboxes.put(build_envelope(3, "9")) is PutResult.STORED
 
 
 async def test_memory_serves_when_no_lease_can_last(
@@ -110,8 +112,8 @@ async def test_memory_serves_when_no_lease_can_last(
     """Whoever has the lane in Redis may act on it until then."""
     await claimed(here, 1)
     server.kill()
-    await here.mailboxes.put(envelope(3))
-    await here.mailboxes.put(envelope(2))
+    await here.mailboxes.put(build_envelope(3))
+    await here.mailboxes.put(build_envelope(2))
     assert await here.mailboxes.claimable(9) == []
     assert await here.mailboxes.acquire("7") is None
     await here.go_away()
@@ -119,13 +121,15 @@ async def test_memory_serves_when_no_lease_can_last(
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
     assert lease.next_update.update_id == 2
-    assert isinstance(await here.mailboxes.put(envelope(1, "8")), MailboxLease)
+    assert isinstance(await here.mailboxes.put(build_envelope(1, "8")), MailboxLease)
 
 
 async def test_memory_is_bounded_too(server: RedisServer, here: Worker) -> None:
     """One user cannot fill it."""
     server.kill()
-    placed = [await here.mailboxes.put(envelope(number)) for number in range(LIMIT + 1)]
+    placed = [
+        await here.mailboxes.put(build_envelope(number)) for number in range(LIMIT + 1)
+    ]
     assert placed[-1] is PutResult.FULL
 
 
@@ -136,13 +140,13 @@ async def test_what_waits_in_memory_is_brought_to_redis(
     first = await claimed(here, 1, 5)
     server.kill()
     for number in (6, 4):
-        await here.mailboxes.put(envelope(number))
+        await here.mailboxes.put(build_envelope(number))
     server.start()
     await ashore(here)
     assert here.mailboxes.in_memory == 0
     assert not here.mailboxes.is_degraded
     assert "failover_ended" in caplog.messages
-    assert await here.mailboxes.put(envelope(9, "9")) is PutResult.STORED
+    assert await here.mailboxes.put(build_envelope(9, "9")) is PutResult.STORED
     here.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
     order = []
     following = await here.mailboxes.commit(first, 1, b"state")
@@ -163,7 +167,7 @@ async def test_all_workers_settle_after_an_outage(
             server.kill()
         else:
             os.kill(server.pid, signal.SIGSTOP)
-        await here.mailboxes.put(envelope(1, "8"))
+        await here.mailboxes.put(build_envelope(1, "8"))
         there.clock.move(2)
         renewal = asyncio.create_task(there.mailboxes.renew([lease]))
         await wait_until(lambda: there.transport.is_failing)
@@ -173,7 +177,7 @@ async def test_all_workers_settle_after_an_outage(
             os.kill(server.pid, signal.SIGCONT)
         await ashore(here)
         await wait_until(lambda: not there.transport.is_failing)
-        assert await there.mailboxes.put(envelope(2, "8")) is PutResult.STORED
+        assert await there.mailboxes.put(build_envelope(2, "8")) is PutResult.STORED
         assert await there.mailboxes.claimable(9) == []
         # What runs keeps its lane, but waits as well; what follows is taken later.
         assert list(await renewal) == []
@@ -193,14 +197,14 @@ async def test_what_runs_from_memory_is_finished_first(
 ) -> None:
     """Then the lane goes back, with what came in meanwhile."""
     server.kill()
-    await here.mailboxes.put(envelope(1))
+    await here.mailboxes.put(build_envelope(1))
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
-    await here.mailboxes.put(envelope(3))
+    await here.mailboxes.put(build_envelope(3))
     server.start()
     await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - mail is left
-    assert await here.mailboxes.put(envelope(2)) is PutResult.STORED
+    assert await here.mailboxes.put(build_envelope(2)) is PutResult.STORED
     assert here.mailboxes.in_memory == 3
     assert list(await here.mailboxes.renew([lease])) == []
     assert await here.mailboxes.commit(lease, 1, b"state") is None
@@ -218,7 +222,7 @@ async def test_a_lane_is_not_served_from_both(
     """An old claim in Redis is kept, but not acted on before memory is done."""
     old = await claimed(here, 1)
     server.kill()
-    await here.mailboxes.put(envelope(2))
+    await here.mailboxes.put(build_envelope(2))
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
@@ -240,7 +244,7 @@ async def test_a_commit_does_not_go_on_beside_memory(
     old = await claimed(here, 1, 2)
     server.kill()
     commit = asyncio.create_task(here.mailboxes.commit(old, 1, b"state"))
-    await here.mailboxes.put(envelope(3))
+    await here.mailboxes.put(build_envelope(3))
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
@@ -257,7 +261,7 @@ async def test_an_update_is_not_served_from_both(
     """A stopped server does in the end what was given up before."""
     await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
-    await here.mailboxes.put(envelope(1))
+    await here.mailboxes.put(build_envelope(1))
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
@@ -277,7 +281,7 @@ async def test_a_put_that_was_given_up_leaves_no_claim(
     """A stopped server makes it in the end; it is given back at once."""
     await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
-    put = asyncio.create_task(here.mailboxes.put(envelope(1)))
+    put = asyncio.create_task(here.mailboxes.put(build_envelope(1)))
     await wait_until(lambda: here.transport.is_failing)
     await put
     os.kill(server.pid, signal.SIGCONT)
@@ -292,12 +296,12 @@ async def test_nothing_is_lost_if_redis_fails_again(
     """Memory lets go of what Redis has, and of nothing else."""
     server.kill()
     for number in range(20):
-        await here.mailboxes.put(envelope(number, str(number)))
+        await here.mailboxes.put(build_envelope(number, str(number)))
     for _ in range(3):
         server.start()
         await wait_until(lambda: not here.transport.is_failing)
         server.kill()
-        await here.mailboxes.put(envelope(99, "99"))
+        await here.mailboxes.put(build_envelope(99, "99"))
     server.start()
     await ashore(here)
     async with looked_at(server) as store:
@@ -309,7 +313,7 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
     lease = await claimed(here, 1, 2)
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
-        assert await here.mailboxes.put(envelope(3)) is PutResult.STORED
+        assert await here.mailboxes.put(build_envelope(3)) is PutResult.STORED
         assert here.mailboxes.mode == "memory"
         following = await here.mailboxes.commit(lease, 1, b"state")
         assert following is not None
@@ -328,13 +332,13 @@ async def test_a_full_redis_serves_what_it_has_first(
     old = await claimed(here, 1, 2)
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
-        await here.mailboxes.put(envelope(3))
+        await here.mailboxes.put(build_envelope(3))
         here.clock.move(FULL_RETRY_SECONDS)
         away = here.mailboxes._unavailable  # noqa: SLF001 - asked in vain
         await wait_until(lambda: away[get_shard_number("7")] < inf)
         here.clock.move(LEASE + 1)
         assert list(await here.mailboxes.renew([old])) == []
-        assert await here.mailboxes.put(envelope(4, "8")) is PutResult.STORED
+        assert await here.mailboxes.put(build_envelope(4, "8")) is PutResult.STORED
         assert await here.mailboxes.acquire("7") is None
         await here.mailboxes.commit(old, 1, b"state")
         assert await here.mailboxes.acquire("7") is None
@@ -361,7 +365,7 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
 
     await claimed(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
-    await here.mailboxes.put(envelope(1))
+    await here.mailboxes.put(build_envelope(1))
     with monkeypatch.context() as patch:
         patch.setattr(here.durable, "put", refuse)
         os.kill(server.pid, signal.SIGCONT)
@@ -384,7 +388,7 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
         update_id=0, ordering_key="", reason="malformed", dead_lettered_at=1, body=b"?"
     )
     await here.mailboxes.add_dead_letter(dead_letter)
-    await here.mailboxes.put(envelope(1, body=b"!"))
+    await here.mailboxes.put(build_envelope(1, body=b"!"))
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
@@ -402,7 +406,7 @@ async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
     """Memory takes nothing then."""
     async with worker(server.url, patience=3600) as here:
         server.kill()
-        put = asyncio.create_task(here.mailboxes.put(envelope(1)))
+        put = asyncio.create_task(here.mailboxes.put(build_envelope(1)))
         await wait_until(lambda: here.transport.is_failing)
         server.start()
         await put
@@ -414,7 +418,7 @@ async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
     """The process does not end with mail that Redis would take."""
     async with worker(server.url) as here:
         server.kill()
-        await here.mailboxes.put(envelope(1))
+        await here.mailboxes.put(build_envelope(1))
         server.start()
         await wait_until(lambda: not here.transport.is_failing)
     assert here.mailboxes.in_memory == 0

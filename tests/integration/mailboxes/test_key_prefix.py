@@ -20,8 +20,9 @@ from gateway.mailboxes.redis.client.shards import SHARD_COUNT, SHARD_SLOTS
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
 from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
+from tests.factories import build_envelope
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import SIGNATURES, envelope
+from tests.support.stores import SIGNATURES
 from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until
 
@@ -73,7 +74,7 @@ async def both(
 
 async def lease_of(mailboxes: MailboxStore, update_id: int) -> MailboxLease:
     """Put an update of the same user as ever, and return the lease."""
-    lease = await mailboxes.put(envelope(update_id, "7"))
+    lease = await mailboxes.put(build_envelope(update_id, "7"))
     assert isinstance(lease, MailboxLease)
     assert lease.next_update.update_id == update_id
     return lease

@@ -13,7 +13,8 @@ from gateway.domain.ports import (
 )
 from gateway.domain.update import DeadLetter
 from gateway.domain.user_state import STATE_TTL
-from tests.support.stores import LEASE, LETTERS, LIMIT, PAUSES, Store, envelope
+from tests.factories import build_envelope
+from tests.support.stores import LEASE, LETTERS, LIMIT, PAUSES, Store
 
 
 async def claimed(
@@ -21,7 +22,7 @@ async def claimed(
 ) -> MailboxLease:
     """Put these updates into a free lane; give the claim that the first one brought."""
     first, *others = [
-        await mailboxes.put(envelope(number, ordering_key)) for number in ids
+        await mailboxes.put(build_envelope(number, ordering_key)) for number in ids
     ]
     assert isinstance(first, MailboxLease)
     assert set(others) <= {PutResult.STORED}
@@ -33,7 +34,9 @@ async def unclaimed(
 ) -> None:
     """Put these updates into a free lane without claiming it."""
     for number in ids:
-        placed = await mailboxes.put(envelope(number, ordering_key), acquire=False)
+        placed = await mailboxes.put(
+            build_envelope(number, ordering_key), acquire=False
+        )
         assert placed is PutResult.STORED
 
 
@@ -57,7 +60,7 @@ class TestPut:
 
     async def test_a_free_lane_is_claimed_by_the_put(self, store: Store) -> None:
         """The worker where an update lands works on it, with one call of the store."""
-        update = envelope(1)
+        update = build_envelope(1)
         lease = await store.mailboxes.put(update)
         assert isinstance(lease, MailboxLease)
         assert lease.ordering_key == "7"
@@ -86,9 +89,11 @@ class TestPut:
         self, store: Store
     ) -> None:
         """Telegram repeats updates; the first of them stays, also in a full mailbox."""
-        await store.mailboxes.put(envelope(1, body=b"first"), acquire=False)
+        await store.mailboxes.put(build_envelope(1, body=b"first"), acquire=False)
         await unclaimed(store.mailboxes, *range(2, LIMIT + 1))
-        again = await store.mailboxes.put(envelope(1, body=b"again", arrived=9))
+        again = await store.mailboxes.put(
+            build_envelope(1, body=b"again", arrived_at=9)
+        )
         assert again is PutResult.DUPLICATE
         assert await store.in_memory() == LIMIT
         assert (await claim_of(store.mailboxes)).next_update.body == b"first"
@@ -98,20 +103,22 @@ class TestPut:
     ) -> None:
         """A repeated update neither ends a claim nor gives a second one."""
         lease = await claimed(mailboxes, 1)
-        assert await mailboxes.put(envelope(1)) is PutResult.DUPLICATE
+        assert await mailboxes.put(build_envelope(1)) is PutResult.DUPLICATE
         assert list(await mailboxes.renew([lease])) == []
 
     async def test_a_full_mailbox_refuses(self, store: Store) -> None:
         """One user cannot fill the memory."""
         await unclaimed(store.mailboxes, *range(1, LIMIT + 1))
-        refused = await store.mailboxes.put(envelope(LIMIT + 1))
+        refused = await store.mailboxes.put(build_envelope(LIMIT + 1))
         assert refused is PutResult.FULL
         assert await store.in_memory() == LIMIT
 
     async def test_a_payment_is_never_refused(self, store: Store) -> None:
         """What is put without the bound passes a full mailbox."""
         await unclaimed(store.mailboxes, *range(1, LIMIT + 1))
-        stored = await store.mailboxes.put(envelope(LIMIT + 1), enforce_limit=False)
+        stored = await store.mailboxes.put(
+            build_envelope(LIMIT + 1), enforce_limit=False
+        )
         assert stored is PutResult.STORED
         assert await store.in_memory() == LIMIT + 1
 
@@ -120,7 +127,7 @@ class TestPut:
     ) -> None:
         """No user suffers from another."""
         await claimed(mailboxes, *range(1, LIMIT + 1))
-        assert await mailboxes.put(envelope(99)) is PutResult.FULL
+        assert await mailboxes.put(build_envelope(99)) is PutResult.FULL
         await claimed(mailboxes, 100, ordering_key="8")
 
     async def test_a_put_never_claims_a_lane_that_waits_unclaimed(
@@ -128,7 +135,7 @@ class TestPut:
     ) -> None:
         """A talkative user would else pass by all those who wait longer."""
         await unclaimed(mailboxes, 1)
-        assert await mailboxes.put(envelope(2)) is PutResult.STORED
+        assert await mailboxes.put(build_envelope(2)) is PutResult.STORED
         assert list(await mailboxes.claimable(10)) == ["7"]
 
     async def test_a_put_never_claims_a_lane_whose_lease_ended(
@@ -137,7 +144,7 @@ class TestPut:
         """Only the sweep does, so that deaths are counted in one place."""
         await claimed(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
-        assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
+        assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
         assert list(await store.mailboxes.claimable(10)) == ["7"]
 
     async def test_many_puts_at_once_give_one_claim(
@@ -145,7 +152,7 @@ class TestPut:
     ) -> None:
         """One user is never handled twice at once."""
         answers = await asyncio.gather(
-            *(mailboxes.put(envelope(number)) for number in range(1, LIMIT + 1))
+            *(mailboxes.put(build_envelope(number)) for number in range(1, LIMIT + 1))
         )
         assert sum(isinstance(answer, MailboxLease) for answer in answers) == 1
         assert answers.count(PutResult.STORED) == LIMIT - 1
@@ -166,7 +173,7 @@ class TestCommit:
     ) -> None:
         """Telegram sends messages and button presses over different connections."""
         lease = await claimed(mailboxes, 5, 7)
-        await mailboxes.put(envelope(6))
+        await mailboxes.put(build_envelope(6))
         following = await mailboxes.commit(lease, 5, b"state")
         assert following is not None
         assert following.update_id == 6
@@ -239,7 +246,7 @@ class TestCommit:
         await claimed(store.mailboxes, 1, ordering_key="claimed")
         for ordering_key in ("free", "waits", "claimed"):
             made_up = MailboxLease(
-                ordering_key, token, None, envelope(1, ordering_key), 0
+                ordering_key, token, None, build_envelope(1, ordering_key), 0
             )
             with pytest.raises(LeaseLost):
                 await store.mailboxes.commit(made_up, 1, b"stale")
@@ -402,7 +409,9 @@ class TestWaiting:
         """Neither backwards nor forwards."""
         for number, ordering_key in enumerate(["7", "8", "7", "8", "7"]):
             await store.pass_time(0.1)
-            await store.mailboxes.put(envelope(number, ordering_key), acquire=False)
+            await store.mailboxes.put(
+                build_envelope(number, ordering_key), acquire=False
+            )
         assert list(await store.mailboxes.claimable(10)) == ["7", "8"]
 
     async def test_a_claimed_lane_waits_when_its_lease_has_ended(
@@ -492,7 +501,7 @@ class TestDeaths:
         await unclaimed(store.mailboxes, 1)
         await self.die(store, 2)
         assert await store.mailboxes.acquire("7") is None
-        assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
+        assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
         await store.pass_time(PAUSES[0] + 0.3)
         lease = await claim_of(store.mailboxes)
         assert await commit_all(store.mailboxes, lease) == [1, 2]
@@ -599,7 +608,9 @@ class TestDeadLetters:
         self, store: Store
     ) -> None:
         """With all that is needed to replay it."""
-        await store.mailboxes.put(envelope(1, body=b'{"update_id":1}'), acquire=False)
+        await store.mailboxes.put(
+            build_envelope(1, body=b'{"update_id":1}'), acquire=False
+        )
         lease = await claim_of(store.mailboxes)
         await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         (dead_letter,) = await store.dead_letters()

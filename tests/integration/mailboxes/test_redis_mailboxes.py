@@ -26,12 +26,13 @@ from gateway.mailboxes.redis.client.server_health import (
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
+from tests.factories import build_envelope
 from tests.integration.mailboxes.proxy import Proxy, proxied
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.integration.mailboxes.wire import Wiretap
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import KEYS, LEASE, LETTERS, SIGNATURES, envelope
+from tests.support.stores import KEYS, LEASE, LETTERS, SIGNATURES
 from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until
 
@@ -91,7 +92,8 @@ async def claimed(
 ) -> MailboxLease:
     """Put updates into a free lane; give the claim."""
     first, *_ = [
-        await store.mailboxes.put(envelope(number, ordering_key)) for number in ids
+        await store.mailboxes.put(build_envelope(number, ordering_key))
+        for number in ids
     ]
     assert isinstance(first, MailboxLease)
     return first
@@ -104,7 +106,7 @@ async def serve(store: RedisStore, ordering_keys: int, updates: int = 3) -> list
     async def one(ordering_key: int) -> None:
         for n in range(updates):
             placed = await store.mailboxes.put(
-                envelope(ordering_key * 100 + n, str(ordering_key))
+                build_envelope(ordering_key * 100 + n, str(ordering_key))
             )
             assert isinstance(placed, MailboxLease)
             await store.mailboxes.commit(placed, ordering_key * 100 + n, b"%d" % n)
@@ -136,7 +138,7 @@ class TestLostAnswers:
     ) -> None:
         """The second answer may be that it was there before."""
         proxy.faults.append(fault)
-        placed = await cut.mailboxes.put(envelope(1), acquire=False)
+        placed = await cut.mailboxes.put(build_envelope(1), acquire=False)
         assert placed in (PutResult.STORED, PutResult.DUPLICATE)
         assert await cut.in_memory() == 1
 
@@ -204,7 +206,7 @@ class TestLostAnswers:
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """And the first attempt is not counted as a death."""
-        await cut.mailboxes.put(envelope(1), acquire=False)
+        await cut.mailboxes.put(build_envelope(1), acquire=False)
         proxy.faults.append(fault)
         lease = await cut.mailboxes.acquire("7")
         assert isinstance(lease, MailboxLease)
@@ -267,7 +269,7 @@ class TestCancelledCallers:
         self, store: RedisStore, turns: int
     ) -> None:
         """The lane is given back at once, without a death, or was never stored."""
-        task = asyncio.create_task(store.mailboxes.put(envelope(1)))
+        task = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
         for _ in range(turns):
             await asyncio.sleep(0)
         if not task.cancel():
@@ -283,7 +285,7 @@ class TestCancelledCallers:
         self, store: RedisStore
     ) -> None:
         """Also if the answer is there already, and only was not read."""
-        await store.mailboxes.put(envelope(1), acquire=False)
+        await store.mailboxes.put(build_envelope(1), acquire=False)
         for turns in range(8):
             task = asyncio.create_task(store.mailboxes.acquire("7"))
             for _ in range(turns):
@@ -339,7 +341,7 @@ class TestFailingServer:
             lease = await claimed(store, 1, 2)
             own_server.kill()
             commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
-            put = asyncio.create_task(store.mailboxes.put(envelope(3)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(3)))
             await wait_until(lambda: store.transport.is_failing)
             own_server.start()
             assert await commit is None  # what follows is taken a moment later
@@ -359,10 +361,10 @@ class TestFailingServer:
             store.mailboxes._executor._timeout = 0.2  # noqa: SLF001 - as the app sets it
             own_server.kill()
             with pytest.raises(StoreUnavailable):
-                await store.mailboxes.put(envelope(1))
+                await store.mailboxes.put(build_envelope(1))
             own_server.start()
             await wait_until(lambda: not store.transport.is_failing)
-            assert await store.mailboxes.put(envelope(2)) is PutResult.STORED
+            assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
 
     async def test_a_server_that_is_silent_is_left_in_time(
         self, own_server: RedisServer
@@ -370,7 +372,7 @@ class TestFailingServer:
         """A stopped server accepts connections all the same, and never answers."""
         async with opened(make_connection_factory(own_server.url)) as store:
             os.kill(own_server.pid, signal.SIGSTOP)
-            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
             await wait_until(lambda: store.transport.is_failing)
             os.kill(own_server.pid, signal.SIGCONT)
             assert isinstance(await put, MailboxLease)
@@ -408,7 +410,7 @@ class TestFailingServer:
         """READONLY passes when a failover is over."""
         async with opened(make_connection_factory(own_server.url)) as store:
             own_server.ask("REPLICAOF 127.0.0.1 1")
-            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
             await wait_until(lambda: store.transport.is_failing)
             own_server.ask("REPLICAOF NO ONE")
             assert isinstance(await put, MailboxLease)
@@ -419,7 +421,7 @@ class TestFailingServer:
         """Reads pass meanwhile; they do not make it look well."""
         async with opened(tap.connector(own_server.url)) as store:
             own_server.ask("CONFIG SET min-replicas-to-write 1")
-            put = asyncio.create_task(store.mailboxes.put(envelope(1)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
             await wait_until(lambda: store.transport.is_failing)
             before, began = len(tap.wires), time.monotonic()
             while len(tap.wires) < before + 8:
@@ -451,7 +453,7 @@ class TestFailingServer:
         """It is not repeated, and the next one is answered as ever."""
         await store.ask("SET", KEYS.get_shard(b"7").mailbox_key(b"7"), "no sorted set")
         with pytest.raises(StoreError) as raised:
-            await store.mailboxes.put(envelope(1))
+            await store.mailboxes.put(build_envelope(1))
         assert not raised.value.retry
         await claimed(store, 1, ordering_key="8")
 
@@ -463,10 +465,10 @@ class TestFailingServer:
             leases = [
                 await claimed(store, 1, 2, ordering_key=str(n)) for n in range(50)
             ]
-            await store.mailboxes.put(envelope(1, "waits"), acquire=False)
+            await store.mailboxes.put(build_envelope(1, "waits"), acquire=False)
             await store.ask("CONFIG", "SET", "maxmemory", "100kb")
             with pytest.raises(StoreUnavailable):
-                await store.mailboxes.put(envelope(3, "0"))
+                await store.mailboxes.put(build_envelope(3, "0"))
             assert list(await store.mailboxes.renew(leases)) == []
             assert isinstance(await store.mailboxes.acquire("waits"), MailboxLease)
             await store.mailboxes.release(leases.pop())
@@ -499,7 +501,7 @@ class TestFailingServer:
             lease = await claimed(store, 1)
             assert proxy.cuts == 1
             with pytest.raises(StoreUnavailable):
-                await store.mailboxes.put(envelope(2))
+                await store.mailboxes.put(build_envelope(2))
             assert list(await store.mailboxes.renew([lease])) == []
 
 
@@ -569,7 +571,7 @@ class TestGroupCommit:
         """However many they are, up to a bound."""
         before = len(tap.writes)
         puts = (
-            tapped.mailboxes.put(envelope(1, str(ordering_key)))
+            tapped.mailboxes.put(build_envelope(1, str(ordering_key)))
             for ordering_key in range(300)
         )
         await asyncio.gather(*puts)
@@ -587,7 +589,8 @@ class TestGroupCommit:
         """Each within the deadline; in one it would never get through."""
         large = b"x" * 500_000
         puts = (
-            tapped.mailboxes.put(envelope(1, str(n), body=large)) for n in range(60)
+            tapped.mailboxes.put(build_envelope(1, str(n), body=large))
+            for n in range(60)
         )
         assert len(await asyncio.gather(*puts)) == 60
         assert len(tap.wires) == 1
@@ -605,7 +608,7 @@ class TestPlenty:
             ordering_keys = range(start, start + 500)
             await asyncio.gather(
                 *(
-                    store.mailboxes.put(envelope(1, str(n)), acquire=False)
+                    store.mailboxes.put(build_envelope(1, str(n)), acquire=False)
                     for n in ordering_keys
                 )
             )
@@ -621,7 +624,7 @@ class TestPlenty:
     ) -> None:
         """All leases of a worker, whatever their shards."""
         puts = (
-            tapped.mailboxes.put(envelope(1, str(ordering_key)))
+            tapped.mailboxes.put(build_envelope(1, str(ordering_key)))
             for ordering_key in range(300)
         )
         leases = [c for c in await asyncio.gather(*puts) if isinstance(c, MailboxLease)]
@@ -645,11 +648,11 @@ class TestRecovery:
             lost = await claimed(store, 2, 3)
             own_server.ask("FLUSHALL")
             own_server.kill()
-            put = asyncio.create_task(store.mailboxes.put(envelope(4)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(4)))
             await wait_until(lambda: store.transport.is_failing)
             own_server.start()
             assert await put is PutResult.STORED
-            assert await store.mailboxes.put(envelope(5)) is PutResult.STORED
+            assert await store.mailboxes.put(build_envelope(5)) is PutResult.STORED
             assert list(await store.mailboxes.claimable(10)) == []
             assert await store.mailboxes.acquire("7") is None
             with pytest.raises(LeaseLost):
@@ -683,7 +686,7 @@ class TestRecovery:
             await claimed(store, 1)
             own_server.ask("FLUSHALL")
             own_server.kill()
-            put = asyncio.create_task(store.mailboxes.put(envelope(2)))
+            put = asyncio.create_task(store.mailboxes.put(build_envelope(2)))
             await wait_until(lambda: store.transport.is_failing)
             store.clock.move(60)
             own_server.start()
@@ -704,7 +707,7 @@ class TestRecovery:
             late = RedisMailboxStore(
                 store.transport, KEYS, load_scripts(), store.clock, SIGNATURES, limit=64
             )
-            await late.put(envelope(2), acquire=False)
+            await late.put(build_envelope(2), acquire=False)
             await store.pass_time(REPLAY_PAUSE_SECONDS + 0.1)
             again = await store.mailboxes.acquire("7")
             assert isinstance(again, MailboxLease)
@@ -738,7 +741,7 @@ class TestRecovery:
         workers = (store.mailboxes, other)
         for number, worker in enumerate(workers):
             await worker.claimable(1)
-            await worker.put(envelope(1, str(number)))
+            await worker.put(build_envelope(1, str(number)))
         assert "redis_emptied" not in caplog.messages
         redis_server.ask("FLUSHALL")
         for worker in workers:

@@ -20,9 +20,10 @@ from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from tests.integration.repository.test_deploy import documents, pod
+from tests.factories import build_envelope
+from tests.support.deployment import documents, pod
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import KEYS, PREFIX, SIGNATURES, envelope
+from tests.support.stores import KEYS, PREFIX, SIGNATURES
 from tests.support.waiting import LIMIT, wait_until
 
 PASSWORD = "a-password-of-these-tests"
@@ -118,9 +119,9 @@ async def open_store(server: ShippedRedis) -> AsyncIterator[Any]:
 
 async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
     """Put, claim, renew, give back and commit."""
-    lease = await mailboxes.put(envelope(1))
+    lease = await mailboxes.put(build_envelope(1))
     assert isinstance(lease, MailboxLease)
-    assert [await mailboxes.put(envelope(n)) for n in (2, 2, 3, 4)] == [
+    assert [await mailboxes.put(build_envelope(n)) for n in (2, 2, 3, 4)] == [
         *(PutResult.STORED, PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL),
     ]
     assert list(await mailboxes.renew([lease])) == []
@@ -141,7 +142,7 @@ async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -
     """Move an update that somebody else wrote out of the way."""
     async with Redis.from_url(server.user_url) as stranger:
         await stranger.zadd(KEYS.get_shard(b"7").mailbox_key(b"7"), {b"5 0.0 {}": 5})
-    lease = await mailboxes.put(envelope(6))
+    lease = await mailboxes.put(build_envelope(6))
     assert isinstance(lease, MailboxLease)
     assert lease.next_update.update_id == 6
     assert await mailboxes.commit(lease, 6, b"state") is None
@@ -165,7 +166,9 @@ async def keep_dead_letters(
             it.reason: it.dead_letter_id for it in await dead_letters.list_summaries()
         }
         assert found.keys() == {"crashed", "forged", "malformed"}
-        await dead_letters.replay(found["crashed"], envelope(1, arrived=REPLAYED))
+        await dead_letters.replay(
+            found["crashed"], build_envelope(1, arrived_at=REPLAYED)
+        )
         assert await dead_letters.delete(found["malformed"])
     lease = await mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)

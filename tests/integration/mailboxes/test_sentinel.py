@@ -18,10 +18,11 @@ from gateway.mailboxes.redis.client.connection_factory import make_connection_fa
 from gateway.mailboxes.redis.client.sentinel import DEFAULT_PORT, parse_sentinel_url
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
+from tests.factories import build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import WatchedRedis
-from tests.support.stores import KEYS, envelope
+from tests.support.stores import KEYS
 from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
@@ -53,7 +54,8 @@ async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterClient]]:
 async def put_all(store: RedisStore, update_id: int) -> list[MailboxLease]:
     """Put an update into each lane. Gives what was claimed."""
     puts = (
-        store.mailboxes.put(envelope(update_id, ordering_key)) for ordering_key in LANES
+        store.mailboxes.put(build_envelope(update_id, ordering_key))
+        for ordering_key in LANES
     )
     return [
         placed

@@ -19,10 +19,11 @@ from gateway.mailboxes.serialization import (
     encode_envelope,
 )
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
+from tests.factories import build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
-from tests.support.stores import KEYS, LETTERS, LIMIT, PREFIX, SIGNATURES, envelope
+from tests.support.stores import KEYS, LETTERS, LIMIT, PREFIX, SIGNATURES
 
 ADMIN = encode_user_state(UserState(internal_user_id="admin-0001", session_until=9e9))
 STRANGER = StoreSignatures(["a secret that is not ours"])
@@ -87,12 +88,12 @@ class TestStates:
 
         async def act(store: RedisStore) -> None:
             await store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), stored)
-            lease = await store.mailboxes.put(envelope(1))
+            lease = await store.mailboxes.put(build_envelope(1))
             assert isinstance(lease, MailboxLease)
             assert lease.state is None
             assert signatures.forged_counts["state"] == 1
             await store.mailboxes.commit(lease, 1, b"new")
-            again = await store.mailboxes.put(envelope(2))
+            again = await store.mailboxes.put(build_envelope(2))
             assert isinstance(again, MailboxLease)
             assert again.state == b"new"
             assert signatures.forged_counts["state"] == 1
@@ -105,13 +106,13 @@ class TestStates:
         """Copied by somebody who can write to Redis, but has no secret."""
 
         async def act(store: RedisStore) -> None:
-            lease = await store.mailboxes.put(envelope(1, "7"))
+            lease = await store.mailboxes.put(build_envelope(1, "7"))
             assert isinstance(lease, MailboxLease)
             await store.mailboxes.commit(lease, 1, ADMIN)
             stored = await store.ask("GET", KEYS.get_shard(b"7").state_key(b"7"))
             await store.ask("SET", KEYS.get_shard(b"8").state_key(b"8"), stored)
             for ordering_key, state in (("7", ADMIN), ("8", None)):
-                lease = await store.mailboxes.put(envelope(2, ordering_key))
+                lease = await store.mailboxes.put(build_envelope(2, ordering_key))
                 assert isinstance(lease, MailboxLease)
                 assert lease.state == state
 
@@ -123,7 +124,7 @@ class TestStates:
         """A sweep reads the state as well."""
 
         async def act(store: RedisStore) -> None:
-            await store.mailboxes.put(envelope(1), acquire=False)
+            await store.mailboxes.put(build_envelope(1), acquire=False)
             await store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), ADMIN)
             assert (await claim_of(store)).state is None
 
@@ -133,12 +134,13 @@ class TestStates:
 FORGED_MAIL = {
     "unsigned": b"1 1790000000.0 {}",
     "no update": b"nonsense",
-    "stranger": encode_envelope(envelope(1), STRANGER),
-    "other user": encode_envelope(envelope(1, "8"), SIGNATURES),
-    "other arrival": encode_envelope(envelope(1, arrived=5.0), SIGNATURES).replace(
-        b"1 5.0 ", b"1 0.0 "
-    ),
-    "other body": encode_envelope(envelope(1, body=b"pay 1"), SIGNATURES)[:-1] + b"9",
+    "stranger": encode_envelope(build_envelope(1), STRANGER),
+    "other user": encode_envelope(build_envelope(1, "8"), SIGNATURES),
+    "other arrival": encode_envelope(
+        build_envelope(1, arrived_at=5.0), SIGNATURES
+    ).replace(b"1 5.0 ", b"1 0.0 "),
+    "other body": encode_envelope(build_envelope(1, body=b"pay 1"), SIGNATURES)[:-1]
+    + b"9",
 }
 
 
@@ -175,7 +177,9 @@ class TestMail:
             assert await store.mailboxes.acquire("7") is None
             assert await store.lanes() == 0
             assert [it.body for it in await store.dead_letters()] == [b"one", b"two"]
-            assert isinstance(await store.mailboxes.put(envelope(3)), MailboxLease)
+            assert isinstance(
+                await store.mailboxes.put(build_envelope(3)), MailboxLease
+            )
 
         await with_store(redis_server.url, signatures, act)
 
@@ -185,7 +189,7 @@ class TestMail:
         """No commit would ever remove it by its id."""
 
         async def act(store: RedisStore) -> None:
-            await store.mailboxes.put(envelope(1), acquire=False)
+            await store.mailboxes.put(build_envelope(1), acquire=False)
             (member,) = await store.ask("ZRANGE", mail(), 0, -1)
             await store.ask("ZADD", mail(), 5, member)
             lease = await claim_of(store)
@@ -228,7 +232,10 @@ async def test_no_forged_time_hides_who_waits(
     async def act(store: RedisStore) -> None:
         shard = KEYS.get_shard(b"7")
         forged = next(n for n in range(8, 10_000) if KEYS.get_shard(b"%d" % n) is shard)
-        assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
+        assert (
+            await store.mailboxes.put(build_envelope(3), acquire=False)
+            is PutResult.STORED
+        )
         await store.ask("ZADD", shard.pending, due, forged)
         assert set(await store.mailboxes.claimable(10)) == {"7", str(forged)}
         assert await store.mailboxes.acquire(str(forged)) is None
@@ -245,7 +252,10 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
     async def act(store: RedisStore) -> None:
         shard = KEYS.get_shard(b"7")
         other = next(each for each in KEYS.shards if each is not shard)
-        assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
+        assert (
+            await store.mailboxes.put(build_envelope(3), acquire=False)
+            is PutResult.STORED
+        )
         await store.ask("LPUSH", other.pending, "x")
         assert await store.mailboxes.claimable(10) == ["7"]
 
@@ -255,17 +265,19 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
 async def met_by(store: RedisStore, way: str, forged: bytes) -> Envelope | None:
     """Put forged mail before a genuine update, and return the head that is served."""
     if way == "commit":
-        lease = await store.mailboxes.put(envelope(0))
+        lease = await store.mailboxes.put(build_envelope(0))
         assert isinstance(lease, MailboxLease)
         await store.ask("ZADD", mail(), 1, forged)
-        await store.mailboxes.put(envelope(3))
+        await store.mailboxes.put(build_envelope(3))
         return await store.mailboxes.commit(lease, 0, b"")
     await store.ask("ZADD", mail(), 1, forged)
     if way == "put":
-        placed = await store.mailboxes.put(envelope(3))
+        placed = await store.mailboxes.put(build_envelope(3))
         assert isinstance(placed, MailboxLease)
         return placed.next_update
-    assert await store.mailboxes.put(envelope(3), acquire=False) is PutResult.STORED
+    assert (
+        await store.mailboxes.put(build_envelope(3), acquire=False) is PutResult.STORED
+    )
     return (await claim_of(store)).next_update
 
 
@@ -327,13 +339,13 @@ class TestDeadLetters:
                 redis_server.url, PREFIX, FakeClock(), SIGNATURES
             ) as dead_letters,
         ):
-            lease = await store.mailboxes.put(envelope(5, body=b"text"))
+            lease = await store.mailboxes.put(build_envelope(5, body=b"text"))
             assert isinstance(lease, MailboxLease)
             await store.mailboxes.commit(lease, 5, b"", dead_letter_reason="poison")
             (summary,) = await dead_letters.list_summaries()
             got = await dead_letters.get(summary.dead_letter_id)
             assert got is not None
-            back = envelope(5, body=got.body, arrived=REPLAYED)
+            back = build_envelope(5, body=got.body, arrived_at=REPLAYED)
             await dead_letters.replay(summary.dead_letter_id, back)
             assert (await claim_of(store)).next_update.body == b"text"
 
@@ -348,7 +360,7 @@ class TestSecrets:
         before = StoreSignatures(["the previous secret"])
         after = StoreSignatures(["the current secret"])
         assert signatures.verify_state(b"7", before.sign_state(b"7", b"x")) == b"x"
-        stored = encode_envelope(envelope(1), before)
+        stored = encode_envelope(build_envelope(1), before)
         assert decode_envelope(stored, "7", signatures).update_id == 1
         assert after.verify_state(b"7", signatures.sign_state(b"7", b"x")) == b"x"
         assert before.verify_state(b"7", signatures.sign_state(b"7", b"x")) is None

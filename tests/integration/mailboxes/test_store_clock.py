@@ -12,15 +12,15 @@ from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
-from gateway.domain.update import Envelope, Update
+from gateway.domain.update import Update
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.redis.store_clock import MAX_DRIFT, StoreClock
+from tests.factories import build_accepted, build_envelope, build_message
 from tests.support.fakes import (
     FakeClock,
     FakeMessenger,
     FakeServices,
     Turns,
-    a_message,
     an_answering,
 )
 from tests.support.redis_servers import RedisCluster, RedisServer
@@ -168,7 +168,7 @@ class Gateway:
         """Accept an update and wait for its outcome."""
         done = len(self.turns) + 1
         await self.system.enqueue(
-            a_message(update_id, user=user, arrived=self.clock.now())
+            build_accepted(update_id, user=user, arrived_at=self.clock.now())
         )
         await wait_until(lambda: len(self.turns) == done)
         return self.turns.outcomes[-1]
@@ -176,9 +176,7 @@ class Gateway:
 
 def read_update(user: int) -> Update:
     """Read an update that an answer is of use to for half a minute."""
-    update = a_message(1, user=user, useful_seconds=30).update
-    assert update is not None
-    return update
+    return build_message(user=user, ttl_seconds=30)
 
 
 @pytest.mark.parametrize("skew", [-HOUR, HOUR])
@@ -203,11 +201,8 @@ async def test_no_update_is_too_old_because_a_clock_is_wrong(
     url, user = redis_server.url, 502
     redis_server.ask("FLUSHALL")  # what other tests left would be served as well
     async with store_at(url, -HOUR) as one:
-        accepted = Envelope(
-            update_id=1,
-            ordering_key=str(user),
-            arrived_at=one.clock.now(),
-            body=b"%d" % user,
+        accepted = build_envelope(
+            1, str(user), arrived_at=one.clock.now(), body=b"%d" % user
         )
         await one.mailboxes.put(accepted, acquire=False)
     async with store_at(url, HOUR) as other:

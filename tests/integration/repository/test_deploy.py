@@ -3,13 +3,8 @@
 They are read by `buf`, which knows YAML and is there for the contracts.
 """
 
-import functools
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,50 +12,10 @@ import pytest
 from gateway.config.settings import Settings
 from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.webhook import WEBHOOK_PATH
+from tests.support.deployment import DEPLOY, documents, manifests, pod
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
 SPARE_SECONDS = 5
 """What the end of a gateway may take beyond `DRAIN_TIMEOUT`: its connections end."""
-
-
-@functools.cache
-def documents(name: str) -> tuple[Any, ...]:
-    """Read the YAML documents of a file."""
-    text = (DEPLOY / name).read_text()
-    return tuple(_parse(part) for part in re.split(r"^---$", text, flags=re.MULTILINE))
-
-
-def _parse(text: str) -> Any:  # noqa: ANN401 - any document
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("buf")),
-            *("convert", "--type", "google.protobuf.Struct"),
-            *("--from", "-#format=yaml", "--to", "-#format=json"),
-        ],
-        input=text.encode(),
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
-
-
-@functools.cache
-def manifests() -> dict[tuple[str, str], Any]:
-    """Give all that is applied to Kubernetes, by kind and name."""
-    (plan,) = documents("kubernetes/kustomization.yaml")
-    found = {}
-    for name in plan["resources"]:
-        for manifest in documents(f"kubernetes/{name}"):
-            key = (manifest["kind"], manifest["metadata"]["name"])
-            assert key not in found
-            found[key] = manifest
-    return found
-
-
-def pod(kind: str, name: str) -> Any:  # noqa: ANN401 - as it is written
-    """Give the pod that something makes."""
-    return manifests()[kind, name]["spec"]["template"]["spec"]
 
 
 def environments() -> Iterator[dict[str, str]]:

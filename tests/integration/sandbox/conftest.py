@@ -1,46 +1,12 @@
 """A simulator that is served over real HTTP, and a bot that calls it."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.sandbox.server import Simulator
-
-TOKEN = "123456:test-token"
-
-
-class Bot:
-    """Calls the Bot API as any bot does."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self.session = session
-        self.url = url
-
-    async def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Make a call with a JSON body; give the answer."""
-        address = f"{self.url}/bot{TOKEN}/{method}"
-        async with self.session.post(address, json=parameters) as response:
-            answer: dict[str, Any] = await response.json()
-        assert response.status == answer.get("error_code", 200)
-        return answer
-
-    async def error(self, method: str, **parameters: object) -> str:
-        """Make a call that must fail; give the description of the error."""
-        return str((await self.call(method, **parameters))["description"])
-
-    async def result(self, method: str, **parameters: object) -> Any:  # noqa: ANN401 - any JSON
-        """Make a call that must work; give its result."""
-        answer = await self.call(method, **parameters)
-        assert answer["ok"], answer
-        return answer["result"]
-
-    async def page(self, path: str) -> str:
-        """Get a page for people."""
-        async with self.session.get(f"{self.url}{path}") as response:
-            assert response.status == 200
-            return await response.text()
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 
 @pytest.fixture

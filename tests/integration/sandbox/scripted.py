@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.trace_model import UpdateTrace
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 KEYBOARD = [
     [

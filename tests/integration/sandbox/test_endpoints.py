@@ -16,7 +16,7 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state import event_stream
 from gateway.sandbox.tracing.tracer import KEY_HEADER
 from gateway.sandbox.ui import endpoints, pages
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 from tests.integration.sandbox.receiver import Receiver
 from tests.support.waiting import LIMIT, wait_until
 

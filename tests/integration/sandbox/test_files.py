@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state import files as module
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 
 async def download(bot: Bot, path: str, **headers: str) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.validation.found_entities import add_found, find_entities
 from tests import tdlib
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 TEXT = """
     hello ü 😀 文 /start /start@my_bot /x/y a/b <b> #tag #1 #tag@user ##a #a#b #ü²

@@ -12,7 +12,7 @@ from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
 from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation.rules import ApiError
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 
 async def test_updates_are_given_until_they_are_confirmed(

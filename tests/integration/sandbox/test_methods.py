@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from gateway.sandbox.server import Simulator
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 KEYBOARD = {"inline_keyboard": [[{"text": "A", "callback_data": "a"}]]}
 

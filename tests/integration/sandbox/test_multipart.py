@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sandbox.simulator.multipart import InvalidForm, Part, read_form
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 BOUNDARY = "----x"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"

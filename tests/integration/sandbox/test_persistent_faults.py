@@ -7,7 +7,7 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.faults.persistent import FaultSettings
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 
 async def test_a_flood_lasts_until_it_is_switched_off(

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 from gateway.sandbox.simulator.validation.rules import ApiError
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 from tests.integration.sandbox.receiver import Receiver
 from tests.support.waiting import wait_until
 

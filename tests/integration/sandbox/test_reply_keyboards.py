@@ -1,7 +1,7 @@
 """Keyboards in the place of letters, forced replies and answers in the simulator."""
 
 from gateway.sandbox.server import Simulator
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 KEYBOARD = {"keyboard": [["Tea"], [{"text": "Coffee"}]], "resize_keyboard": True}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.validation import text_rules
 from gateway.sandbox.simulator.validation.rules import ApiError
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 
 
 def key(**fields: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gateway.sandbox.scenarios.player import Report, new_ids, play
 from gateway.sandbox.scenarios.steps import GLOBAL_STEPS, USER_STEPS
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.trace_model import UpdateTrace
-from tests.integration.sandbox.conftest import Bot
+from tests.integration.sandbox.bot import Bot
 from tests.integration.sandbox.scripted import answering
 from tests.support.waiting import wait_until
 

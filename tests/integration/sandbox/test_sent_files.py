@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from gateway.sandbox.simulator.image_size import read_size
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 FILE = {"file_id", "file_unique_id"}
 SIZED = FILE | {"width", "height"}

@@ -8,7 +8,7 @@ import pytest
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation.rules import ApiError
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 TOO_OLD = (
     "Bad Request: query is too old and response timeout expired or query ID is invalid"

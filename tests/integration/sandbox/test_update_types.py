@@ -9,7 +9,7 @@ import pytest
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.delivery import update_types
 from gateway.sandbox.simulator.validation import setup_rules
-from tests.integration.sandbox.conftest import TOKEN
+from tests.integration.sandbox.bot import TOKEN
 
 UPDATES = sorted((Path(__file__).parents[2] / "updates").glob("*.json"))
 

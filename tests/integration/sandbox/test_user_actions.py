@@ -10,7 +10,7 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.actions.message_builder import InvalidInput
 from gateway.sandbox.simulator.actions.user_actions import UserActions
 from gateway.sandbox.simulator.faults.persistent import FaultSettings
-from tests.integration.sandbox.conftest import TOKEN, Bot
+from tests.integration.sandbox.bot import TOKEN, Bot
 
 ADA = {
     "id": 1001,

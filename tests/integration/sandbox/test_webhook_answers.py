@@ -11,7 +11,7 @@ from gateway.sandbox.simulator.delivery.webhook_sender import (
     MAX_RESPONSE_BYTES,
     DeliveryTiming,
 )
-from tests.integration.sandbox.conftest import TOKEN
+from tests.integration.sandbox.bot import TOKEN
 from tests.integration.sandbox.receiver import Receiver
 from tests.support.waiting import wait_until
 

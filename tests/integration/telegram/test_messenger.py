@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.reply_pb2 import (
     MEDIA_TYPE_PHOTO,
     TEXT_FORMAT_HTML,
@@ -25,6 +24,7 @@ from gateway.domain.update import ButtonPress, Update
 from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.messenger import TelegramMessenger
+from tests.factories import build_button_press
 
 TOKEN = "4711:AA-token"
 CHAT = 99
@@ -40,17 +40,8 @@ BAD_KEYBOARD = "Bad Request: BUTTON_URL_INVALID"
 
 
 def press(message_id: int | None = None) -> ButtonPress:
-    """Make a pressed button under a message of the bot."""
-    return ButtonPress(
-        update_id=1,
-        update_type="callback_query",
-        ordering_key="1",
-        context=RequestContext(
-            request_id="r-1", chat_id=CHAT, chat_type=CHAT_TYPE_PRIVATE
-        ),
-        callback_query_id="77",
-        message_id=message_id,
-    )
+    """Build the press of a button under a message of the bot."""
+    return build_button_press(user=CHAT, message_id=message_id)
 
 
 class Desk:
@@ -267,7 +258,7 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
         await desk.reply(press(), message)
     assert desk.faults == ["button_data_too_long"]
     record = next(each for each in caplog.records if each.levelname == "WARNING")
-    assert record.__dict__["request_id"] == "r-1"
+    assert record.__dict__["request_id"] == "1-1"
     assert record.__dict__["dropped_parts"] == {"button_data_too_long": 1}
     assert "private" not in str([vars(each) for each in caplog.records])
 

@@ -22,6 +22,7 @@ from gateway.telegram import update_receiver, webhook
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.update_receiver import UpdateReceiver
 from gateway.telegram.webhook import Webhook
+from tests.factories import build_message_json
 from tests.support.fakes import FakeClock
 from tests.support.waiting import LIMIT, wait_until
 
@@ -30,13 +31,7 @@ PREVIOUS_SECRET = "the-Secret_before"
 UPDATE = json.dumps(
     {
         "update_id": 431500101,
-        "message": {
-            "message_id": 5,
-            "from": {"id": 5510000001, "first_name": "Anna"},
-            "chat": {"id": 5510000001, "type": "private"},
-            "date": 1_790_000_000,
-            "text": "words of mine",
-        },
+        "message": build_message_json("words of mine", user=5510000001),
     }
 ).encode()
 OK = b"HTTP/1.1 200 OK"

@@ -92,3 +92,6 @@ def _add_message(
             continue
         field.type = field.TYPE_ENUM if "enum" in labels else field.TYPE_MESSAGE
         field.type_name = f".{type_name}"
+
+
+TEXT = (Route(text=True),)

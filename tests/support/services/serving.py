@@ -4,11 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import grpc
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.conversation.v1.conversation_service_pb2_grpc import (
     add_ConversationServiceServicer_to_server,
@@ -27,7 +25,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
-from gateway.domain.update import ButtonPress, Command, Update, UpdateBase, UserMessage
+from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table, discover_services
@@ -169,49 +167,6 @@ async def call(dispatch: GrpcServiceRouter, update: Update) -> str:
     assert match
     reply = await match.call("user-7")
     return "".join(message.text for message in reply.messages)
-
-
-_AnyUpdate = TypeVar("_AnyUpdate", bound=UpdateBase)
-
-
-def an_update(kind: type[_AnyUpdate], **fields: object) -> _AnyUpdate:
-    """Make an update of a user in a private chat."""
-    context = RequestContext(
-        request_id="request-118",
-        update_id=118,
-        telegram_user_id=5510000001,
-        chat_id=5510000001,
-        chat_type=CHAT_TYPE_PRIVATE,
-    )
-    common: dict[str, Any] = {
-        "update_id": 118,
-        "update_type": "message",
-        "ordering_key": "5510000001",
-        "context": context,
-    }
-    return kind(**common | fields)
-
-
-def a_message(message: IncomingMessage) -> UserMessage:
-    """Make a message that is no command."""
-    return an_update(UserMessage, message=message)
-
-
-def a_command(name: str, arguments: str = "") -> Command:
-    """Make a command, with its message as Telegram sends it."""
-    message = IncomingMessage(text=f"/{name} {arguments}".rstrip())
-    return an_update(Command, name=name, arguments=arguments, message=message)
-
-
-def a_button(data: str | None, **fields: object) -> ButtonPress:
-    """Make the press of a button."""
-    return an_update(
-        ButtonPress,
-        update_type="callback_query",
-        callback_query_id="9",
-        callback_data=data,
-        **fields,
-    )
 
 
 class Wordless(asyncio.Protocol):

@@ -21,8 +21,9 @@ from gateway.actors.replies.callback_data import (
 from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
 from gateway.domain.update import ButtonPress, OtherUpdate, Update
 from gateway.domain.user_state import UserState, decode_user_state, encode_user_state
-from tests.support.fakes import FakeServices, a_message
-from tests.unit.actors.test_user_actor import Stage
+from tests.factories import build_accepted, build_button_press
+from tests.support.fakes import FakeServices
+from tests.unit.actors.harness import Harness
 
 LONG = "CONNECT:" + "x" * 100
 
@@ -46,20 +47,13 @@ def prepared(state: UserState, *data: str) -> list[str]:
     reply = reply_with(
         *(InlineKeyboardButton(text="A", callback_data=each) for each in data)
     )
-    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, build_button_press("A:1"), state, FakeServices())
     return data_of(reply)
-
-
-def pressed(data: str) -> ButtonPress:
-    """Make the press of a button."""
-    update = a_message(callback=data).update
-    assert isinstance(update, ButtonPress)
-    return update
 
 
 def expanded(data: str, state: UserState) -> str | None:
     """Give the data that the press of a button with this data stands for."""
-    return expand_callback_data(pressed(data), state).callback_data
+    return expand_callback_data(build_button_press(data), state).callback_data
 
 
 def test_data_that_fits_stays_as_it_is() -> None:
@@ -119,7 +113,7 @@ def test_a_button_names_its_rpc() -> None:
         InlineKeyboardButton(text="C", callback_target=CallbackTarget(method="NoSuch")),
     )
     state = UserState()
-    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, build_button_press("A:1"), state, FakeServices())
     first, second, third = data_of(reply)
     assert first == "A.B:7"
     assert expanded(second, state) == "A.B:" + "7" * 70
@@ -134,7 +128,7 @@ def test_buttons_of_inline_results_are_prepared_too() -> None:
     result = InlineQueryResult(result_id="1", message=message)
     reply = Reply(inline_answer=InlineAnswer(results=[result]))
     state = UserState()
-    prepare_callback_data(reply, pressed("A:1"), state, FakeServices())
+    prepare_callback_data(reply, build_button_press("A:1"), state, FakeServices())
     shown = reply.inline_answer.results[0].message.inline_keyboard.rows[0].buttons[0]
     assert expanded(shown.callback_data, state) == LONG
 
@@ -155,9 +149,9 @@ def other(
 
 def test_signed_data_is_bound_to_the_place_of_its_button() -> None:
     """The chat to which the messages go; inline messages have none."""
-    update = pressed("A:1")
+    update = build_button_press("A:1")
     assert update.context.chat_id == 7
-    business = pressed("A:1")
+    business = build_button_press("A:1")
     business.context.business_connection_id = "b"
     for answered, place in (
         (update, "7:"),
@@ -198,7 +192,7 @@ def test_data_without_room_is_not_left_unsigned() -> None:
 
 async def test_a_long_button_reaches_its_route() -> None:
     """From the reply over the state and the press to the service."""
-    stage = Stage()
+    harness = Harness()
     answers: list[Reply] = []
 
     async def answer(update: Update) -> Reply:
@@ -208,14 +202,14 @@ async def test_a_long_button_reaches_its_route() -> None:
         answers.append(reply)
         return reply
 
-    stage.services.answer = answer
-    await stage.serve(a_message(1))
+    harness.services.answer = answer
+    await harness.serve(build_accepted(1))
     (key,) = data_of(answers[0])
-    await stage.serve(a_message(2, callback=key))
-    route, update, _ = stage.services.calls[-1]
+    await harness.serve(build_accepted(2, callback_data=key))
+    route, update, _ = harness.services.calls[-1]
     assert isinstance(update, ButtonPress)
     assert (route, update.callback_data) == ("CONNECT:", LONG)
     # Another user, such as a member of the same group, has no such data.
-    await stage.serve(a_message(3, callback=key, user=8))
-    assert stage.turns.outcomes == ["done", "done", "unknown"]
-    assert stage.messenger.texts[-1] == UNKNOWN_COMMAND_TEXT
+    await harness.serve(build_accepted(3, callback_data=key, user=8))
+    assert harness.turns.outcomes == ["done", "done", "unknown"]
+    assert harness.messenger.texts[-1] == UNKNOWN_COMMAND_TEXT

@@ -12,9 +12,10 @@ from gateway.actors.replies.reply_sender import LARGE_REPLY_BYTES
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Update
-from tests.support.fakes import FakeMessenger, a_message
+from tests.factories import build_accepted
+from tests.support.fakes import FakeMessenger
 from tests.support.waiting import LIMIT
-from tests.unit.actors.test_user_actor import Stage
+from tests.unit.actors.harness import Harness
 
 
 class Watched(BotApiCall, frozen=True, kw_only=True, weakref=True):
@@ -63,15 +64,15 @@ class Watching(FakeMessenger):
 
 async def test_what_was_sent_is_let_go_of() -> None:
     """Of a reply nothing is left but the calls that are still to be made."""
-    stage = Stage()
+    harness = Harness()
     messenger = Watching()
-    stage.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
+    harness.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
 
     async def answer(update: Update) -> Reply:
         return cast("Reply", WatchedReply())
 
-    stage.services.answer = answer
-    await stage.serve(a_message(1, "hi"))
+    harness.services.answer = answer
+    await harness.serve(build_accepted(1, "hi"))
     assert messenger.left == [(3, 0), (2, 0), (1, 0)]
 
 
@@ -92,20 +93,20 @@ class Composing(FakeMessenger):
 
 async def test_others_go_on_while_a_large_reply_is_composed() -> None:
     """Its markup may take seconds to read."""
-    stage = Stage()
+    harness = Harness()
     messenger = Composing()
-    stage.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
+    harness.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
     text = "*" * (LARGE_REPLY_BYTES + 1)
 
     async def answer(update: Update) -> Reply:
         return Reply(messages=[OutgoingMessage(text=text)])
 
-    stage.services.answer = answer
+    harness.services.answer = answer
 
     async def go_on() -> None:
         while not messenger.begun.is_set():
             await asyncio.sleep(0)
         messenger.loop_went_on.set()
 
-    await asyncio.gather(stage.serve(a_message(1, "hi")), go_on())
+    await asyncio.gather(harness.serve(build_accepted(1, "hi")), go_on())
     assert messenger.texts == [text]

@@ -29,12 +29,12 @@ from gateway.domain.ports import (
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
+from tests.factories import build_accepted
 from tests.support.fakes import (
     FakeClock,
     FakeMessenger,
     FakeServices,
     Turns,
-    a_message,
     an_answering,
     text_of,
 )
@@ -138,7 +138,9 @@ class House:
 
     async def accept(self, update_id: int, user: int, *, exempt: bool = False) -> None:
         """Accept an update of a user."""
-        await self.system.enqueue(a_message(update_id, user=user, exempt=exempt))
+        await self.system.enqueue(
+            build_accepted(update_id, user=user, bypasses_limits=exempt)
+        )
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
 async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> None:
     """It might answer, and so go on for ever; a user beside it is told."""
     for n in range(70):
-        envelope = a_message(n + 1, user=1)
+        envelope = build_accepted(n + 1, user=1)
         assert envelope.update is not None
         update = structs.replace(envelope.update, is_unwanted=True)
         await house.system.enqueue(structs.replace(envelope, update=update))
@@ -235,7 +237,7 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> Non
 async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
     """Whatever became of its owner, a sweep finds the lane when its lease ended."""
     house.gate.set()
-    lease = await house.mailboxes.put(a_message(1, user=5))
+    lease = await house.mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
     house.clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
@@ -560,7 +562,7 @@ async def test_a_failed_sweep_is_tried_again() -> None:
     house = House(mailboxes=mailboxes, clock=clock)
     house.gate.set()
     house.system.start()
-    lease = await mailboxes.put(a_message(1, user=5))
+    lease = await mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
     clock.move(4)
     await wait_until(lambda: house.turns.outcomes == ["done"])
@@ -638,7 +640,7 @@ async def put_unclaimed(house: House, ordering_keys: Iterable[int]) -> None:
     """Put one update into each of these lanes."""
     for ordering_key in ordering_keys:
         await house.mailboxes.put(
-            a_message(ordering_key, user=ordering_key), acquire=False
+            build_accepted(ordering_key, user=ordering_key), acquire=False
         )
 
 
@@ -761,7 +763,7 @@ async def test_a_poison_update_is_given_up_and_the_user_served(
     await die(house, [1], deaths)
     for _ in range(crashes):
         await crash(house, 1)
-    await house.mailboxes.put(a_message(2, user=1))
+    await house.mailboxes.put(build_accepted(2, user=1))
     house.gate.set()
     await pauses_over(house)
     house.system.start()

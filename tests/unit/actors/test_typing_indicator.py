@@ -17,8 +17,9 @@ from gateway.actors.replies.typing_indicator import (
 )
 from gateway.domain.errors import CallRejected
 from gateway.domain.errors import RejectedPart as Fault
-from gateway.domain.update import Envelope, Update
-from tests.support.fakes import FakeMatch, FakeMessenger, FakeServices, a_message
+from gateway.domain.update import BotEvent, Update
+from tests.factories import build_message, build_private_update
+from tests.support.fakes import FakeMatch, FakeMessenger, FakeServices
 from tests.support.virtual_time import virtual_time
 
 LONG = 60.0
@@ -58,15 +59,9 @@ def scene() -> Scene:
     return Scene(messenger, TypingIndicator(messenger))
 
 
-def the_update(envelope: Envelope) -> Update:
-    """Give the update of an envelope."""
-    assert envelope.update is not None
-    return envelope.update
-
-
 async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
     """And leaves nothing behind."""
-    update = the_update(a_message(1))
+    update = build_message(1)
     with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS - 0.1)
     await asyncio.sleep(LONG)
@@ -76,7 +71,7 @@ async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
 
 async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
     """Telegram forgets it after five seconds."""
-    update = the_update(a_message(3, chat_type=CHAT_TYPE_SUPERGROUP))
+    update = build_message(3, chat_type=CHAT_TYPE_SUPERGROUP)
     with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS + 2 * REPEAT_INTERVAL_SECONDS + 0.1)
     await asyncio.sleep(LONG)
@@ -86,7 +81,7 @@ async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) ->
 
 async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
     """Whoever came later is shown nothing earlier, and is not forgotten."""
-    first, second, third = (the_update(a_message(it, user=it)) for it in (1, 2, 3))
+    first, second, third = (build_message(it, user=it) for it in (1, 2, 3))
     half = DELAY_SECONDS / 2
     with scene.call(first):
         await asyncio.sleep(half)
@@ -104,7 +99,7 @@ async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
 async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
     """Nobody is told, and it is not tried again for this update."""
     scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
-    update = the_update(a_message(1))
+    update = build_message(1)
     with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS + 0.1)
         assert len(asyncio.all_tasks()) == 1
@@ -114,18 +109,17 @@ async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
 
 
 NOWHERE = {
-    "a channel": a_message(1, chat_type=CHAT_TYPE_CHANNEL),
-    "no chat": a_message(1, user=0),
-    "an event": a_message(1, event=EVENT_USER_UNBLOCKED_BOT),
+    "a channel": build_message(1, chat_type=CHAT_TYPE_CHANNEL),
+    "no chat": build_message(1, user=0),
+    "an event": build_private_update(BotEvent, event=EVENT_USER_UNBLOCKED_BOT),
 }
 
 
-@pytest.mark.parametrize("envelope", NOWHERE.values(), ids=NOWHERE)
+@pytest.mark.parametrize("update", NOWHERE.values(), ids=NOWHERE)
 async def test_where_nobody_waits_nothing_is_shown(
-    scene: Scene, envelope: Envelope
+    scene: Scene, update: Update
 ) -> None:
     """Telegram would refuse it, or nobody would see it."""
-    update = the_update(envelope)
     with scene.call(update):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []
@@ -133,7 +127,7 @@ async def test_where_nobody_waits_nothing_is_shown(
 
 async def test_a_route_may_not_want_it(scene: Scene) -> None:
     """`disable_typing_indicator` of the route."""
-    update = the_update(a_message(1))
+    update = build_message(1)
     with scene.call(update, shows=False):
         await asyncio.sleep(LONG)
     assert scene.messenger.typed == []

@@ -1,10 +1,6 @@
 """What the gateway says of its own accord, in the way that fits the update."""
 
-from typing import Any
-
 import pytest
-from botgateway.chat.v1.context_pb2 import RequestContext
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     CallbackAnswer,
     OutgoingMessage,
@@ -26,50 +22,45 @@ from gateway.domain.update import (
     UpdateBase,
     UserMessage,
 )
+from tests.factories import build_update
 
 SAID = Reply(messages=[OutgoingMessage(text="sorry")])
 
 
-def an_update(kind: str) -> Update:
-    """Make an update of a kind."""
-    common: dict[str, Any] = {
-        "update_id": 1,
-        "update_type": kind,
-        "ordering_key": "7",
-        "context": RequestContext(),
-    }
+def build(kind: str) -> Update:
+    """Build an update of a kind."""
     match kind:
         case "message":
-            return UserMessage(**common, message=IncomingMessage(text="hi"))
+            return build_update(UserMessage)
         case "callback_query":
-            return ButtonPress(**common, callback_query_id="9")
+            return build_update(ButtonPress)
         case _:
-            return OtherUpdate(**common, trigger_name=kind)
+            return build_update(OtherUpdate, update_type=kind, trigger_name=kind)
 
 
 @pytest.mark.parametrize(
     ("update", "reply"),
     [
-        (an_update("message"), SAID),
-        (an_update("guest_message"), SAID),
+        (build("message"), SAID),
+        (build("guest_message"), SAID),
         (
-            an_update("callback_query"),
+            build("callback_query"),
             Reply(callback_answer=CallbackAnswer(text="sorry")),
         ),
         (
-            an_update("pre_checkout_query"),
+            build("pre_checkout_query"),
             Reply(pre_checkout_answer=PreCheckoutAnswer(error_message="sorry")),
         ),
         (
-            an_update("shipping_query"),
+            build("shipping_query"),
             Reply(shipping_answer=ShippingAnswer(error_message="sorry")),
         ),
-        (an_update("inline_query"), Reply()),
-        (an_update("edited_message"), Reply()),
-        (an_update("channel_post"), Reply()),
-        (an_update("business_message"), Reply()),
-        (an_update("chat_join_request"), Reply()),
-        (an_update("unknown"), Reply()),
+        (build("inline_query"), Reply()),
+        (build("edited_message"), Reply()),
+        (build("channel_post"), Reply()),
+        (build("business_message"), Reply()),
+        (build("chat_join_request"), Reply()),
+        (build("unknown"), Reply()),
     ],
     ids=lambda part: part.update_type if isinstance(part, UpdateBase) else "",
 )
@@ -93,6 +84,6 @@ def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None
 def test_a_user_is_told_when_to_come_back(seconds: float, words: str) -> None:
     """As people say it; what no service can mean is left out."""
     reply = build_error_reply(
-        an_update("message"), ServiceFailed("text: RESOURCE_EXHAUSTED", "", seconds)
+        build("message"), ServiceFailed("text: RESOURCE_EXHAUSTED", "", seconds)
     )
     assert [message.text for message in reply.messages] == [words]

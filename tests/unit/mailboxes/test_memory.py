@@ -11,8 +11,8 @@ from gateway.mailboxes.memory.dead_letters import (
     MemoryDeadLetters,
 )
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from tests.factories import build_envelope
 from tests.support.fakes import FakeClock
-from tests.support.stores import envelope
 
 MANY = 100_000
 
@@ -33,7 +33,7 @@ async def serve(
     memory: MemoryMailboxStore, ordering_key: str, state: bytes = b"state"
 ) -> MailboxLease:
     """Put one update of a user and finish it."""
-    lease = await memory.put(envelope(1, ordering_key))
+    lease = await memory.put(build_envelope(1, ordering_key))
     assert isinstance(lease, MailboxLease)
     await memory.commit(lease, 1, state)
     return lease
@@ -44,7 +44,7 @@ async def test_what_memory_holds_ends_with_the_process(
 ) -> None:
     """It says so, and how much it is."""
     assert memory.in_memory == 0
-    await memory.put(envelope(1))
+    await memory.put(build_envelope(1))
     assert memory.in_memory == 1
 
 
@@ -108,11 +108,11 @@ async def test_dead_letters_are_bounded_by_their_size(
 
 async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxStore) -> None:
     """For the metrics; claimed lanes count as well."""
-    lease = await memory.put(envelope(1, "7"))
+    lease = await memory.put(build_envelope(1, "7"))
     assert isinstance(lease, MailboxLease)
-    await memory.put(envelope(2, "7"))
-    await memory.put(envelope(2, "7"))
-    await memory.put(envelope(3, "8"), acquire=False)
+    await memory.put(build_envelope(2, "7"))
+    await memory.put(build_envelope(2, "7"))
+    await memory.put(build_envelope(3, "8"), acquire=False)
     assert (memory.in_memory, memory.mailbox_count) == (3, 2)
     await memory.commit(lease, 1, b"state")
     await memory.commit(lease, 2, b"state")
@@ -123,7 +123,7 @@ async def test_a_lease_ends_at_its_end(
     memory: MemoryMailboxStore, clock: FakeClock
 ) -> None:
     """In the very moment at which it is listed as waiting it can be claimed."""
-    await memory.put(envelope(1, "7"))
+    await memory.put(build_envelope(1, "7"))
     clock.move(LEASE_SECONDS)
     assert await memory.claimable(10) == ["7"]
     assert await memory.acquire("7") is not None
@@ -134,13 +134,13 @@ async def test_the_longest_wait_is_known(
 ) -> None:
     """Mail that nobody works on shows, be it unclaimed or its owner's lease over."""
     assert memory.longest_wait == 0
-    lease = await memory.put(envelope(1, "7"))
+    lease = await memory.put(build_envelope(1, "7"))
     assert isinstance(lease, MailboxLease)
     clock.move(LEASE_SECONDS)
     assert memory.longest_wait == 0
     clock.move(2)
     assert memory.longest_wait == 2
-    await memory.put(envelope(1, "8"), acquire=False)
+    await memory.put(build_envelope(1, "8"), acquire=False)
     clock.move(1)
     assert memory.longest_wait == 3
     await memory.renew([lease])

@@ -8,8 +8,9 @@ from gateway.mailboxes.redis.commands import CommandFactory
 from gateway.mailboxes.redis.keys import get_shard_number
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.replay_buffer import REPLAY_WINDOW_SECONDS, ReplayBuffer
+from tests.factories import build_envelope
 from tests.support.fakes import FakeClock
-from tests.support.stores import KEYS, LETTERS, SIGNATURES, envelope
+from tests.support.stores import KEYS, LETTERS, SIGNATURES
 
 
 class HalfAway:
@@ -51,9 +52,9 @@ async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     )
     start = clock.uptime()
     for number in range(10):
-        recovery.add(envelope(number, "away"), get_shard_number("away"))
+        recovery.add(build_envelope(number, "away"), get_shard_number("away"))
     for number in range(10, 1000):
-        recovery.add(envelope(number, "here"), get_shard_number("here"))
+        recovery.add(build_envelope(number, "here"), get_shard_number("here"))
         clock.move(1)
     recovery.replay(start)
     shards = [command.shard for command in way.submitted]
@@ -71,7 +72,7 @@ async def test_what_is_on_its_way_is_not_put_twice_nor_given_up() -> None:
         clock,
         None,
     )
-    recovery.add(envelope(1, "away"), get_shard_number("away"))
+    recovery.add(build_envelope(1, "away"), get_shard_number("away"))
     recovery.replay(clock.uptime())
     clock.move(REPLAY_WINDOW_SECONDS + 1)
     recovery.replay(clock.uptime())

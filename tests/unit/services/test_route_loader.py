@@ -14,6 +14,7 @@ from tests.support.services.made_up import (
     JSON,
     MESSAGE,
     REPLY,
+    TEXT,
     Rpc,
     a_service,
 )
@@ -50,7 +51,6 @@ def update(name: str) -> tuple[Route, ...]:
 
 
 CHAT = "botgateway.chat.v1"
-TEXT = (Route(text=True),)
 SESSION = (Route(session=True),)
 
 UNREADABLE = (

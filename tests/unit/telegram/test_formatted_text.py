@@ -17,7 +17,7 @@ from gateway.telegram.outbound.text_splitting import is_blank, split_text
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, FORMATS, compare_parts
 from tests.tdlib.texts import TextMaker
-from tests.unit.telegram.test_text_splitting import utf16
+from tests.unit.telegram.texts import utf16
 
 
 def split_html(text: str, limit: int) -> list[str]:

@@ -30,8 +30,8 @@ from gateway.sandbox.simulator.validation.rules import Upload as Received
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.media import MAX_PHOTO_BYTES, MAX_UPLOAD_BYTES
 from gateway.telegram.outbound.renderer import render
-from tests.unit.telegram.test_renderer import CHAT, OK_BUTTON, OK_MARKUP, keyboard
-from tests.unit.telegram.test_renderer import message_update as update
+from tests.unit.telegram.rendering import CHAT, OK_BUTTON, OK_MARKUP, keyboard
+from tests.unit.telegram.rendering import build_message_update as update
 
 PHOTOS = [Media(type=MEDIA_TYPE_PHOTO, file_id=f"photo-{n}") for n in range(25)]
 KINDS = st.sampled_from(

@@ -40,81 +40,35 @@ from gateway.domain.update import (
     OtherUpdate,
     ServiceMessage,
     StoppedReply,
-    Update,
     UpdateBase,
     UserMessage,
 )
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.inbound.service_contents import SERVICE_CONTENTS
+from tests.unit.telegram.parsing import (
+    ANNA,
+    ARRIVED,
+    BO,
+    CARA,
+    FANS,
+    PERSON,
+    PRIVATE,
+    attachment,
+    body,
+    command_of,
+    content,
+    event_of,
+    file,
+    press_of,
+    read,
+    read_message,
+    reader,
+)
 
 FILES = {
     path.stem: path.read_bytes()
     for path in (Path(__file__).parents[2] / "updates").glob("*.json")
 }
-ARRIVED = 1_790_000_500.75
-ANNA, BO, CARA = 5510000001, 5510000002, 812345678
-FANS = -1002100000077
-PERSON = {"id": ANNA, "is_bot": False, "first_name": "Anna"}
-PRIVATE = {"id": ANNA, "type": "private"}
-
-
-def reader(username: str = "marmot_desk_bot") -> UpdateParser:
-    """Make a reader that knows the bot's name."""
-    made = UpdateParser(bot_id=7400000001)
-    made.bot_username = username
-    return made
-
-
-def read(**parts: object) -> Update:
-    """Read an update made of these parts."""
-    return reader().parse(json.dumps({"update_id": 7} | parts).encode(), ARRIVED)
-
-
-def read_message(**fields: object) -> Update:
-    """Read a message of a private chat with these fields in it."""
-    return reader().parse(body(**fields), ARRIVED)
-
-
-def body(**fields: object) -> bytes:
-    """Make the body of a message with these fields."""
-    message = {"message_id": 5, "from": PERSON, "chat": PRIVATE, "date": 1}
-    return json.dumps({"update_id": 7, "message": message | fields}).encode()
-
-
-def file(name: str = "f", /, **fields: object) -> dict[str, object]:
-    """Make a file."""
-    return {"file_id": name, "file_unique_id": f"u-{name}", "file_size": 8} | fields
-
-
-def content(update: Update) -> IncomingMessage:
-    """Give the message of an update that has one."""
-    assert isinstance(update, UserMessage)
-    return update.message
-
-
-def attachment(update: Update) -> str | None:
-    """Name the attachment; "text" for none, None for no message at all."""
-    if not isinstance(update, UserMessage):
-        return None
-    return update.message.WhichOneof("attachment") or "text"
-
-
-def command_of(update: Update) -> tuple[str, str, bool] | None:
-    """Give name, arguments and whether the bot is named; None for no command."""
-    if not isinstance(update, Command):
-        return None
-    return update.name, update.arguments, update.mentions_bot
-
-
-def event_of(update: Update) -> "Event.ValueType | None":
-    """Give the event, if the update is one."""
-    return update.event if isinstance(update, BotEvent) else None
-
-
-def press_of(update: Update) -> ButtonPress:
-    """Give the update, which is the press of a button."""
-    assert isinstance(update, ButtonPress)
-    return update
 
 
 class Row(NamedTuple):

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL, RequestContext
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_CHANNEL
 from botgateway.chat.v1.reply_pb2 import (
     JOIN_DECISION_APPROVE,
     JOIN_DECISION_DECLINE,
@@ -48,25 +48,18 @@ from gateway.domain.update import OtherUpdate, Update
 from gateway.sandbox.simulator.validation import query_rules
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
+from tests.factories import build_update
 
 ANNA, FANS = 5510000001, -1002100000077
 URL = "https://example.com/a"
 
 
-def an_update(kind: str, **fields: Any) -> OtherUpdate:  # noqa: ANN401 - any field
-    """Make an update of a user who asks something."""
-    context = RequestContext(update_id=7, telegram_user_id=ANNA)
+def build_query(kind: str, **fields: Any) -> OtherUpdate:  # noqa: ANN401 - any field
+    """Build an update of a user who asks something."""
     if kind in {"chat_join_request", "guest_message"}:
-        context.chat_id = FANS
-    chosen: dict[str, Any] = {"query_id": "q"} | fields
-    return OtherUpdate(
-        update_id=7,
-        update_type=kind,
-        ordering_key="7",
-        context=context,
-        trigger_name=kind,
-        **chosen,
-    )
+        fields["chat_id"] = FANS
+    query: dict[str, Any] = {"update_type": kind, "trigger_name": kind, "query_id": "q"}
+    return build_update(OtherUpdate, telegram_user_id=ANNA, **query | fields)
 
 
 def composed(update: Update, reply: Reply) -> tuple[list[BotApiCall], Counter[str]]:
@@ -87,7 +80,7 @@ def results_of(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Give the results of an inline query as Telegram gets them."""
     reply = Reply(inline_answer=InlineAnswer(results=results))
-    [call], faults = composed(an_update("inline_query"), reply)
+    [call], faults = composed(build_query("inline_query"), reply)
     assert call.method == "answerInlineQuery"
     query_rules.results(call.parameters)  # Telegram would take it
     shown: list[dict[str, Any]] = call.parameters["results"]
@@ -318,7 +311,7 @@ class TestInline:
 
     def test_offset_and_times_stay_within_telegrams_limits(self) -> None:
         """An unset answer has no results, and is not kept."""
-        query = an_update("inline_query")
+        query = build_query("inline_query")
         assert answer_to(query, Reply()) == {
             "inline_query_id": "q",
             "results": [],
@@ -334,7 +327,7 @@ class TestInline:
         """They are sent as plain text, like any other message."""
         results = [an_article(str(n), format=TEXT_FORMAT_HTML) for n in range(2)]
         reply = Reply(inline_answer=InlineAnswer(results=results))
-        [call], _ = composed(an_update("inline_query"), reply)
+        [call], _ = composed(build_query("inline_query"), reply)
         amended = degrade(call, RejectedPart.FORMAT)
         assert amended is not None
         assert "parse_mode" not in str(amended.parameters)
@@ -349,7 +342,7 @@ class TestPayments:
 
     def test_a_payment_goes_on_only_if_the_service_says_so(self) -> None:
         """Unset, or without a reason, it is declined with the apology."""
-        query = an_update("pre_checkout_query")
+        query = build_query("pre_checkout_query")
         good = Reply(pre_checkout_answer=PreCheckoutAnswer(ok=True))
         assert answer_to(query, good) == {"pre_checkout_query_id": "q", "ok": True}
         why = PreCheckoutAnswer(error_message="sold out")
@@ -363,7 +356,7 @@ class TestPayments:
 
     def test_a_parcel_travels_in_the_ways_that_are_whole(self) -> None:
         """Without one the address is declined."""
-        query = an_update("shipping_query")
+        query = build_query("shipping_query")
         price = LabeledPrice(label="post", amount=-5)
         good = ShippingOption(option_id="p", title="Post", prices=[price])
         bad = ShippingOption(option_id="b", title="Boat")
@@ -387,7 +380,7 @@ class TestPayments:
 
     def test_messages_go_to_the_private_chat(self) -> None:
         """A query has no chat of its own."""
-        query = an_update("pre_checkout_query", reply_chat_id=ANNA)
+        query = build_query("pre_checkout_query", reply_chat_id=ANNA)
         reply = Reply(messages=[OutgoingMessage(text="Thank you")])
         (_, message), _ = composed(query, reply)
         assert message.parameters == {"chat_id": ANNA, "text": "Thank you"}
@@ -395,7 +388,7 @@ class TestPayments:
     @pytest.mark.parametrize("kind", ["pre_checkout_query", "chat_join_request"])
     def test_the_private_chat_has_all_that_private_chats_have(self, kind: str) -> None:
         """Whatever the chat is that the update is from."""
-        query = an_update(kind, reply_chat_id=ANNA)
+        query = build_query(kind, reply_chat_id=ANNA)
         query.context.chat_type = CHAT_TYPE_CHANNEL
         app = InlineKeyboardButton(text="b", web_app_url="https://example.com")
         number = ReplyKeyboardButton(text="n", request_contact=True)
@@ -437,11 +430,11 @@ class TestJoining:
     ) -> None:
         """With a query it is answered, without one it is made; or left to others."""
         reply = Reply(join_decision=decision)
-        assert answer_to(an_update("chat_join_request"), reply) == {
+        assert answer_to(build_query("chat_join_request"), reply) == {
             "chat_join_request_query_id": "q",
             "result": word,
         }
-        calls, _ = composed(an_update("chat_join_request", query_id=None), reply)
+        calls, _ = composed(build_query("chat_join_request", query_id=None), reply)
         assert [(call.method, call.parameters) for call in calls] == (
             [(method, {"chat_id": FANS, "user_id": ANNA})] if method else []
         )
@@ -458,7 +451,7 @@ class TestGuests:
             inline_keyboard=InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])]),
         )
         reply = Reply(messages=[first, OutgoingMessage(text="two")])
-        [call], faults = composed(an_update("guest_message"), reply)
+        [call], faults = composed(build_query("guest_message"), reply)
         assert call.method == "answerGuestQuery"
         query_rules.guest_result(call.parameters)
         assert "reply_markup" in call.parameters["result"]
@@ -468,7 +461,7 @@ class TestGuests:
         """What cannot be shown is left out; the rest arrives."""
         file = Media(type=MEDIA_TYPE_PHOTO, upload=Upload(content=b"x"))
         reply = Reply(messages=[OutgoingMessage(text="one", media=[file])])
-        [call], faults = composed(an_update("guest_message"), reply)
+        [call], faults = composed(build_query("guest_message"), reply)
         query_rules.guest_result(call.parameters)
         content = call.parameters["result"]["input_message_content"]
         assert content == {"message_text": "one"}
@@ -476,9 +469,9 @@ class TestGuests:
 
     def test_silence_is_an_answer_too(self) -> None:
         """And without a query there is none."""
-        assert composed(an_update("guest_message"), Reply())[0] == []
+        assert composed(build_query("guest_message"), Reply())[0] == []
         reply = Reply(messages=[OutgoingMessage(text="one")])
-        calls, faults = composed(an_update("guest_message", query_id=None), reply)
+        calls, faults = composed(build_query("guest_message", query_id=None), reply)
         assert (calls, faults) == ([], {"no_chat": 1})
 
 

@@ -1,16 +1,11 @@
 """Replies become calls that Telegram takes, and none of their text is lost."""
 
-from typing import Any
-
 import pytest
 from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_GROUP,
-    CHAT_TYPE_PRIVATE,
     CHAT_TYPE_SUPERGROUP,
-    ChatType,
     RequestContext,
 )
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     MEDIA_TYPE_DOCUMENT,
     MEDIA_TYPE_PHOTO,
@@ -35,116 +30,38 @@ from msgspec import structs
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import RejectedPart
 from gateway.domain.reply_limits import MAX_TEXT
-from gateway.domain.update import ButtonPress, Update, UserMessage
+from gateway.domain.update import ButtonPress, Update
 from gateway.telegram.outbound import renderer
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
 from gateway.telegram.outbound.text_splitting import is_blank
-from tests.unit.telegram.test_text_splitting import TEXTS, assert_nothing_lost, utf16
-
-CHAT = 4711
-PRESSED = {"chat_id": CHAT, "message_id": 12}
-OK_BUTTON = InlineKeyboardButton(text="Yes", callback_data="ACCEPT:1")
-OK_MARKUP = {"inline_keyboard": [[{"text": "Yes", "callback_data": "ACCEPT:1"}]]}
-
-
-def message_update(chat_id: int = CHAT, topic: int = 0) -> Update:
-    """Make a message of a user."""
-    context = RequestContext(
-        chat_id=chat_id, chat_type=CHAT_TYPE_PRIVATE, message_thread_id=topic
-    )
-    return UserMessage(
-        update_id=1,
-        update_type="message",
-        ordering_key="1",
-        context=context,
-        message=IncomingMessage(text="hi"),
-    )
-
-
-def press(
-    topic: int = 0, chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE
-) -> Update:
-    """Make a pressed button under a message of the bot."""
-    return ButtonPress(
-        update_id=1,
-        update_type="callback_query",
-        ordering_key="1",
-        context=RequestContext(
-            chat_id=CHAT, chat_type=chat_type, message_thread_id=topic
-        ),
-        callback_query_id="77",
-        message_id=12,
-    )
-
-
-def inline_press() -> Update:
-    """Make a pressed button under an inline message: there is no chat."""
-    return ButtonPress(
-        update_id=1,
-        update_type="callback_query",
-        ordering_key="1",
-        context=RequestContext(),
-        callback_query_id="77",
-        inline_message_id="AAQ",
-    )
-
+from tests.factories import build_inline_button_press
+from tests.unit.telegram.rendering import (
+    CHAT,
+    KEYBOARDS,
+    MEDIA,
+    OK_BUTTON,
+    OK_MARKUP,
+    PRESSED,
+    build_message_update,
+    build_press,
+    composed,
+    keyboard,
+)
+from tests.unit.telegram.texts import TEXTS, assert_nothing_lost, utf16
 
 UPDATES = st.sampled_from(
     [
-        message_update(),
-        message_update(topic=5),
-        message_update(chat_id=0),
-        press(),
-        press(topic=5),
-        inline_press(),
+        build_message_update(),
+        build_message_update(topic=5),
+        build_message_update(chat_id=0),
+        build_press(),
+        build_press(topic=5),
+        build_inline_button_press(),
     ]
 )
 
 
-def keyboard(*buttons: InlineKeyboardButton) -> InlineKeyboard:
-    """Make a keyboard with one button a row."""
-    return InlineKeyboard(
-        rows=[InlineKeyboardRow(buttons=[button]) for button in buttons]
-    )
-
-
-def composed(
-    update: Update, *messages: OutgoingMessage, answer: CallbackAnswer | None = None
-) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """Compose a reply; give methods with parameters, and what was reported."""
-    reported: list[str] = []
-    calls = render(
-        update, Reply(messages=messages, callback_answer=answer), reported.append
-    )
-    return [(call.method, call.parameters) for call in calls], reported
-
-
-BUTTONS = st.builds(
-    InlineKeyboardButton,
-    text=st.text(max_size=5),
-    callback_data=st.none() | st.text(max_size=70),
-) | st.sampled_from(
-    [
-        OK_BUTTON,
-        InlineKeyboardButton(text="Go", url="https://example.com"),
-        InlineKeyboardButton(text="Go", url=""),
-    ]
-)
-KEYBOARDS = st.none() | st.builds(
-    InlineKeyboard,
-    rows=st.lists(
-        st.builds(InlineKeyboardRow, buttons=st.lists(BUTTONS, max_size=3)), max_size=3
-    ),
-)
-MEDIA = st.lists(
-    st.builds(
-        Media,
-        type=st.sampled_from(MediaType.values()),
-        file_id=st.none() | st.sampled_from(["", "AgAD"]),
-    ),
-    max_size=2,
-)
 MESSAGES = st.builds(
     OutgoingMessage,
     text=TEXTS,
@@ -195,7 +112,9 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
 
 
 @given(
-    st.sampled_from([message_update(), message_update(topic=5), message_update(0)]),
+    st.sampled_from(
+        [build_message_update(), build_message_update(topic=5), build_message_update(0)]
+    ),
     st.builds(
         OutgoingMessage,
         text=st.builds(
@@ -208,11 +127,12 @@ def test_no_call_is_ever_refused_for_a_length(update: Update, reply: Reply) -> N
         media=st.just([]) | MEDIA,
     ),
 )
-@example(message_update(), OutgoingMessage(text="\U0001f642" * 2049))
+@example(build_message_update(), OutgoingMessage(text="\U0001f642" * 2049))
 @example(
-    message_update(), OutgoingMessage(text="Go?", inline_keyboard=keyboard(OK_BUTTON))
+    build_message_update(),
+    OutgoingMessage(text="Go?", inline_keyboard=keyboard(OK_BUTTON)),
 )
-@example(message_update(), OutgoingMessage(text="Go?", disable_notification=True))
+@example(build_message_update(), OutgoingMessage(text="Go?", disable_notification=True))
 def test_a_message_alone_becomes_what_it_becomes_among_others(
     update: Update, message: OutgoingMessage
 ) -> None:
@@ -232,7 +152,7 @@ def test_a_pressed_button_is_answered_once_and_first(
     assert methods.count("answerCallbackQuery") == len(answers)
 
 
-@given(st.sampled_from([message_update(), press()]), MESSAGES)
+@given(st.sampled_from([build_message_update(), build_press()]), MESSAGES)
 def test_no_character_is_lost_and_the_keyboard_comes_last(
     update: Update, message: OutgoingMessage
 ) -> None:
@@ -251,7 +171,7 @@ def test_no_character_is_lost_and_the_keyboard_comes_last(
 
 def test_a_plain_reply_is_one_message() -> None:
     """The common case has nothing that Telegram does not need."""
-    calls, reported = composed(message_update(), OutgoingMessage(text="Hello"))
+    calls, reported = composed(build_message_update(), OutgoingMessage(text="Hello"))
     assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Hello"})]
     assert reported == []
 
@@ -259,7 +179,7 @@ def test_a_plain_reply_is_one_message() -> None:
 def test_a_reply_stays_in_its_topic() -> None:
     """New messages go to the topic of the update."""
     calls, _ = composed(
-        message_update(topic=5),
+        build_message_update(topic=5),
         OutgoingMessage(text="Hello"),
         OutgoingMessage(media=[Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")]),
     )
@@ -271,11 +191,11 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
     context = RequestContext(
         chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, direct_messages_topic_id=77
     )
-    update = structs.replace(press(), context=context)
+    update = structs.replace(build_press(), context=context)
     photo = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
     calls = [
         *render(
-            structs.replace(message_update(), context=context),
+            structs.replace(build_message_update(), context=context),
             Reply(messages=[OutgoingMessage(text="Hi")]),
             pytest.fail,
         ),
@@ -317,7 +237,7 @@ def test_each_part_says_its_format(
 ) -> None:
     """Telegram reads every message by itself."""
     calls, _ = composed(
-        message_update(), OutgoingMessage(text="word " * 1000, format=text_format)
+        build_message_update(), OutgoingMessage(text="word " * 1000, format=text_format)
     )
     assert [parameters["parse_mode"] for _, parameters in calls] == [parse_mode] * 2
 
@@ -337,7 +257,7 @@ class TestEphemeral:
     def test_an_answer_is_for_its_user_alone(self) -> None:
         """Whatever it sends. An album is sent one by one: it can be for all only."""
         calls, reported = composed(
-            self.asked(message_update()),
+            self.asked(build_message_update()),
             OutgoingMessage(text="a"),
             OutgoingMessage(media=[self.PHOTO] * 2, album=True),
         )
@@ -350,7 +270,9 @@ class TestEphemeral:
     def test_a_press_is_answered_and_edits_what_its_user_sees(self) -> None:
         """With the methods that such messages have; what cannot be edited is new."""
         edit = OutgoingMessage(text="New", edit=True)
-        calls, _ = composed(self.asked(press()), edit, OutgoingMessage(text="More"))
+        calls, _ = composed(
+            self.asked(build_press()), edit, OutgoingMessage(text="More")
+        )
         receiver = {"receiver_user_id": 7, "callback_query_id": "77"}
         shown = {"chat_id": -100, "receiver_user_id": 7, "ephemeral_message_id": 8}
         new = {"chat_id": -100, "ephemeral_message_parameters": receiver}
@@ -359,7 +281,7 @@ class TestEphemeral:
             ("editEphemeralMessageText", {**shown, "text": "New"}),
             ("sendMessage", {**new, "text": "More"}),
         ]
-        whole = render(self.asked(press()), Reply(messages=[edit]), pytest.fail)
+        whole = render(self.asked(build_press()), Reply(messages=[edit]), pytest.fail)
         anew = degrade(whole[1], RejectedPart.EDIT)
         assert anew == BotApiCall(
             method="sendMessage", parameters={**new, "text": "New"}
@@ -368,12 +290,12 @@ class TestEphemeral:
     def test_a_keyboard_alone_is_edited_in_the_same_way(self) -> None:
         """It is no other message either."""
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
-        calls, _ = composed(self.asked(press()), message)
+        calls, _ = composed(self.asked(build_press()), message)
         assert calls[1][0] == "editEphemeralMessageReplyMarkup"
 
     def test_without_a_user_nothing_is_said_in_public(self) -> None:
         """What was asked unseen stays unseen."""
-        update = structs.replace(message_update(), ephemeral_message_id=8)
+        update = structs.replace(build_message_update(), ephemeral_message_id=8)
         calls, reported = composed(update, OutgoingMessage(text="a"))
         assert (calls, reported) == ([], ["no_chat"])
 
@@ -386,22 +308,22 @@ class TestEdit:
         message = OutgoingMessage(
             text="New", inline_keyboard=keyboard(OK_BUTTON), edit=True
         )
-        calls, _ = composed(press(), message)
+        calls, _ = composed(build_press(), message)
         assert calls[1:] == [
             ("editMessageText", {**PRESSED, "text": "New", "reply_markup": OK_MARKUP})
         ]
 
     def test_an_edit_without_a_keyboard_removes_the_buttons(self) -> None:
         """Telegram removes them if the parameter is not there."""
-        calls, _ = composed(press(), OutgoingMessage(text="New", edit=True))
+        calls, _ = composed(build_press(), OutgoingMessage(text="New", edit=True))
         assert calls[1:] == [("editMessageText", {**PRESSED, "text": "New"})]
-        calls, _ = composed(press(), OutgoingMessage(edit=True))
+        calls, _ = composed(build_press(), OutgoingMessage(edit=True))
         assert calls[1:] == [("editMessageReplyMarkup", PRESSED)]
 
     def test_an_edit_without_a_text_replaces_the_keyboard(self) -> None:
         """The text stays as it is."""
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
-        calls, _ = composed(press(), message)
+        calls, _ = composed(build_press(), message)
         assert calls[1:] == [
             ("editMessageReplyMarkup", {**PRESSED, "reply_markup": OK_MARKUP})
         ]
@@ -412,7 +334,7 @@ class TestEdit:
         message = OutgoingMessage(
             text=text, inline_keyboard=keyboard(OK_BUTTON), edit=True
         )
-        calls, _ = composed(press(), message)
+        calls, _ = composed(build_press(), message)
         assert calls[1:] == [
             ("editMessageText", {**PRESSED, "text": "x" * 4096}),
             ("sendMessage", {"chat_id": CHAT, "text": "y", "reply_markup": OK_MARKUP}),
@@ -421,7 +343,7 @@ class TestEdit:
     def test_a_second_edit_is_a_new_message(self) -> None:
         """It would replace the text of the first one."""
         calls, _ = composed(
-            press(),
+            build_press(),
             OutgoingMessage(text="First", edit=True),
             OutgoingMessage(text="Second", edit=True),
         )
@@ -432,24 +354,28 @@ class TestEdit:
 
     def test_without_a_pressed_message_an_edit_is_a_new_message(self) -> None:
         """Also for a command, say."""
-        calls, _ = composed(message_update(), OutgoingMessage(text="New", edit=True))
+        calls, _ = composed(
+            build_message_update(), OutgoingMessage(text="New", edit=True)
+        )
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "New"})]
 
     def test_media_is_always_a_new_message(self) -> None:
         """Telegram cannot turn a text into media."""
         media = Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")
-        calls, _ = composed(press(), OutgoingMessage(media=[media], edit=True))
+        calls, _ = composed(build_press(), OutgoingMessage(media=[media], edit=True))
         assert calls[1:] == [("sendPhoto", {"chat_id": CHAT, "photo": "AgAD"})]
 
     def test_an_edit_names_no_topic(self) -> None:
         """The message to edit is in its topic already."""
-        calls, _ = composed(press(topic=5), OutgoingMessage(text="New", edit=True))
+        calls, _ = composed(
+            build_press(topic=5), OutgoingMessage(text="New", edit=True)
+        )
         assert calls[1:] == [("editMessageText", {**PRESSED, "text": "New"})]
 
     def test_an_inline_message_is_edited_by_its_own_id(self) -> None:
         """It has no chat, so that nothing but the edit can be shown."""
         calls, reported = composed(
-            inline_press(),
+            build_inline_button_press(),
             OutgoingMessage(
                 text="x" * 5000, inline_keyboard=keyboard(OK_BUTTON), edit=True
             ),
@@ -470,7 +396,7 @@ class TestMedia:
         name = MediaType.Name(kind).removeprefix("MEDIA_TYPE_").lower()
         name = "document" if kind == MEDIA_TYPE_UNSPECIFIED else name
         media = Media(type=kind, url="https://example.com/file")
-        calls, _ = composed(message_update(), OutgoingMessage(media=[media]))
+        calls, _ = composed(build_message_update(), OutgoingMessage(media=[media]))
         file = {"chat_id": CHAT, name: "https://example.com/file"}
         assert calls == [(f"send{name.capitalize()}", file)]
 
@@ -482,7 +408,7 @@ class TestMedia:
             inline_keyboard=keyboard(OK_BUTTON),
             media=[Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")],
         )
-        calls, _ = composed(message_update(), message)
+        calls, _ = composed(build_message_update(), message)
         caption = {"caption": "x" * 1024, "parse_mode": "HTML"}
         photo = {"chat_id": CHAT, "photo": "AgAD", **caption, "reply_markup": OK_MARKUP}
         assert calls == [("sendPhoto", photo)]
@@ -502,7 +428,7 @@ class TestMedia:
         message = OutgoingMessage(
             text=text, inline_keyboard=keyboard(OK_BUTTON), media=[media]
         )
-        calls, _ = composed(message_update(), message)
+        calls, _ = composed(build_message_update(), message)
         name = "document" if kind == MEDIA_TYPE_DOCUMENT else "sticker"
         follows = {"chat_id": CHAT, "text": text, "reply_markup": OK_MARKUP}
         assert calls == [
@@ -515,7 +441,7 @@ class TestMedia:
         sources = ("one", "", "two")
         media = [Media(type=MEDIA_TYPE_PHOTO, file_id=source) for source in sources]
         calls, reported = composed(
-            message_update(), OutgoingMessage(text="Both", media=media)
+            build_message_update(), OutgoingMessage(text="Both", media=media)
         )
         assert calls == [
             ("sendPhoto", {"chat_id": CHAT, "photo": "one"}),
@@ -526,9 +452,11 @@ class TestMedia:
     def test_an_endless_reply_is_cut(self) -> None:
         """One odd reply must not keep everybody waiting."""
         many = [OutgoingMessage(text="x")] * 500
-        calls, reported = composed(message_update(), *many)
+        calls, reported = composed(build_message_update(), *many)
         assert (len(calls), reported) == (100, ["too_many_messages"])
-        calls, reported = composed(message_update(), OutgoingMessage(text="x" * 10**6))
+        calls, reported = composed(
+            build_message_update(), OutgoingMessage(text="x" * 10**6)
+        )
         assert (len(calls), reported) == (100, ["text_too_long"])
 
     def test_the_texts_of_all_messages_are_limited_together(
@@ -544,7 +472,7 @@ class TestMedia:
 
         monkeypatch.setattr(renderer, "split_formatted_text", count)
         bold = OutgoingMessage(text="<b>x</b>" * 50_000, format=TEXT_FORMAT_HTML)
-        _, reported = composed(message_update(), *[bold] * 100)
+        _, reported = composed(build_message_update(), *[bold] * 100)
         assert rendered == MAX_TEXT
         assert reported[0] == "text_too_long"
 
@@ -559,7 +487,9 @@ class TestMedia:
             return [text[:limit]] * 60
 
         monkeypatch.setattr(renderer, "split_formatted_text", count)
-        calls, reported = composed(message_update(), *[OutgoingMessage(text="x")] * 50)
+        calls, reported = composed(
+            build_message_update(), *[OutgoingMessage(text="x")] * 50
+        )
         assert (len(calls), reported) == (100, ["too_many_messages"])
         assert len(rendered) == 2
 
@@ -570,7 +500,7 @@ class TestMedia:
         message = OutgoingMessage(
             text="x", inline_keyboard=InlineKeyboard(rows=[row] * rows)
         )
-        calls, reported = composed(message_update(), message)
+        calls, reported = composed(build_message_update(), message)
         markup = calls[0][1]["reply_markup"]["inline_keyboard"]
         assert sum(len(buttons) for buttons in markup) == 100
         assert reported == ["too_many_buttons"]
@@ -578,7 +508,7 @@ class TestMedia:
     def test_without_a_source_the_text_is_sent_alone(self) -> None:
         """The fault is reported."""
         message = OutgoingMessage(text="Look", media=[Media(type=MEDIA_TYPE_PHOTO)])
-        calls, reported = composed(message_update(), message)
+        calls, reported = composed(build_message_update(), message)
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Look"})]
         assert reported == ["media_without_source"]
 
@@ -588,23 +518,23 @@ class TestAnswer:
 
     def test_an_empty_reply_ends_the_spinner(self) -> None:
         """The service need not care."""
-        calls, _ = composed(press())
+        calls, _ = composed(build_press())
         assert calls == [("answerCallbackQuery", {"callback_query_id": "77"})]
 
     def test_a_short_text_is_shown_in_the_answer(self) -> None:
         """As a passing notice, or as a dialog."""
         answer = CallbackAnswer(text="x" * 200)
-        calls, _ = composed(press(), answer=answer)
+        calls, _ = composed(build_press(), answer=answer)
         shown = {"callback_query_id": "77", "text": "x" * 200}
         assert calls == [("answerCallbackQuery", shown)]
         answer.show_alert = True
-        calls, _ = composed(press(), answer=answer)
+        calls, _ = composed(build_press(), answer=answer)
         assert calls == [("answerCallbackQuery", {**shown, "show_alert": True})]
 
     def test_a_long_text_is_the_first_message(self) -> None:
         """And the answer is empty."""
         calls, _ = composed(
-            press(),
+            build_press(),
             OutgoingMessage(text="Second"),
             answer=CallbackAnswer(text="x" * 201, show_alert=True),
         )
@@ -617,14 +547,14 @@ class TestAnswer:
     def test_without_a_chat_a_long_text_is_shortened(self) -> None:
         """A start of it is better than nothing."""
         answer = CallbackAnswer(text="😀" * 101)
-        calls, reported = composed(inline_press(), answer=answer)
+        calls, reported = composed(build_inline_button_press(), answer=answer)
         shown = {"callback_query_id": "77", "text": "😀" * 99 + "…"}
         assert calls == [("answerCallbackQuery", shown)]
         assert reported == ["answer_too_long"]
 
     def test_other_updates_are_not_answered(self) -> None:
         """The contract says that the field is ignored there."""
-        calls, _ = composed(message_update(), answer=CallbackAnswer(text="x"))
+        calls, _ = composed(build_message_update(), answer=CallbackAnswer(text="x"))
         assert calls == []
 
 
@@ -649,7 +579,7 @@ class TestButtons:
         self, button: InlineKeyboardButton, fault: str
     ) -> None:
         """Empty rows and keyboards vanish with it."""
-        update = message_update()
+        update = build_message_update()
         message = OutgoingMessage(
             text="Hi", inline_keyboard=keyboard(button, OK_BUTTON)
         )
@@ -674,7 +604,7 @@ class TestButtons:
             InlineKeyboardRow(buttons=[url, data]),
         ]
         message = OutgoingMessage(text="Hi", inline_keyboard=InlineKeyboard(rows=rows))
-        calls, reported = composed(message_update(), message)
+        calls, reported = composed(build_message_update(), message)
         assert calls[0][1]["reply_markup"]["inline_keyboard"] == [
             [{"text": "App", "web_app": {"url": "https://example.com/app"}}],
             [
@@ -688,7 +618,7 @@ class TestButtons:
         """Anywhere else Telegram refuses the whole message."""
         button = InlineKeyboardButton(text="App", web_app_url="https://example.com/app")
         message = OutgoingMessage(text="Hi", inline_keyboard=keyboard(button))
-        calls, reported = composed(press(chat_type=CHAT_TYPE_GROUP), message)
+        calls, reported = composed(build_press(chat_type=CHAT_TYPE_GROUP), message)
         assert "reply_markup" not in calls[1][1]
         assert reported == ["button_web_app_outside_private_chat"]
 
@@ -697,7 +627,7 @@ class TestButtons:
 def test_a_message_without_content_is_skipped(text: str) -> None:
     """A keyboard alone cannot be sent."""
     message = OutgoingMessage(text=text, inline_keyboard=keyboard(OK_BUTTON))
-    calls, reported = composed(message_update(), message)
+    calls, reported = composed(build_message_update(), message)
     assert calls == []
     assert reported == ["message_empty"]
 
@@ -712,7 +642,7 @@ class TestAmend:
     def test_the_part_at_fault_is_taken_out(self) -> None:
         """The rest stays as it is, and each part is taken out once."""
         call = self.sent(
-            message_update(topic=5),
+            build_message_update(topic=5),
             OutgoingMessage(
                 text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=keyboard(OK_BUTTON)
             ),
@@ -735,7 +665,9 @@ class TestAmend:
         """It is plain text then."""
         media = Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")
         message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
-        amended = degrade(self.sent(message_update(), message), RejectedPart.FORMAT)
+        amended = degrade(
+            self.sent(build_message_update(), message), RejectedPart.FORMAT
+        )
         photo = {"chat_id": CHAT, "photo": "AgAD", "caption": "<b>"}
         assert amended == BotApiCall(method="sendPhoto", parameters=photo)
 
@@ -756,7 +688,7 @@ class TestAmend:
         }
         if topic:
             expected["message_thread_id"] = topic
-        edit = self.sent(press(topic=topic), message)
+        edit = self.sent(build_press(topic=topic), message)
         assert degrade(edit, RejectedPart.EDIT) == BotApiCall(
             method="sendMessage", parameters=expected
         )
@@ -774,17 +706,20 @@ class TestAmend:
     ) -> None:
         """Without its keyboard it would remove the old one."""
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
-        assert degrade(self.sent(press(), message), fault) is None
+        assert degrade(self.sent(build_press(), message), fault) is None
 
     def test_an_inline_message_cannot_be_sent_anew(self) -> None:
         """There is no chat to send it to."""
         message = OutgoingMessage(text="new", edit=True)
-        assert degrade(self.sent(inline_press(), message), RejectedPart.EDIT) is None
+        assert (
+            degrade(self.sent(build_inline_button_press(), message), RejectedPart.EDIT)
+            is None
+        )
 
     @pytest.mark.parametrize(
         "fault", [RejectedPart.OTHER, RejectedPart.TOO_LATE, RejectedPart.EDIT]
     )
     def test_other_faults_are_final(self, fault: RejectedPart) -> None:
         """Nothing can be taken out that would help."""
-        call = self.sent(message_update(), OutgoingMessage(text="Hi"))
+        call = self.sent(build_message_update(), OutgoingMessage(text="Hi"))
         assert degrade(call, fault) is None

@@ -5,10 +5,7 @@ from typing import Any
 import pytest
 from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_CHANNEL,
-    CHAT_TYPE_PRIVATE,
     CHAT_TYPE_SUPERGROUP,
-    ChatType,
-    RequestContext,
 )
 from botgateway.chat.v1.reply_pb2 import (
     BUTTON_STYLE_DANGER,
@@ -26,10 +23,9 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboardButton,
     ReplyKeyboardRow,
 )
-from msgspec import structs
 
 from gateway.domain.update import Update
-from tests.unit.telegram.test_renderer import composed, message_update, press
+from tests.unit.telegram.rendering import build_message_update, build_press, composed
 
 TEA = ReplyKeyboardButton(text="Tea")
 APP = "https://example.com/app"
@@ -42,23 +38,13 @@ def rows(*buttons: ReplyKeyboardButton) -> ReplyKeyboard:
     )
 
 
-def update_in(
-    chat_type: "ChatType.ValueType" = CHAT_TYPE_PRIVATE, business: str = ""
-) -> Update:
-    """Make a message in some chat."""
-    context = RequestContext(
-        chat_id=5, chat_type=chat_type, business_connection_id=business
-    )
-    return structs.replace(message_update(), context=context)
-
-
 def markup(
     update: Update | None = None,
     **fields: Any,  # noqa: ANN401 - any field of a message
 ) -> tuple[Any, list[str]]:
     """Send a message with a markup; give it as it is sent, and what was reported."""
     message = OutgoingMessage(text="Hi", **fields)
-    calls, reported = composed(update or update_in(), message)
+    calls, reported = composed(update or build_message_update(), message)
     return calls[-1][1].get("reply_markup"), reported
 
 
@@ -140,7 +126,7 @@ class TestReplyKeyboard:
         self, button: ReplyKeyboardButton, fault: str
     ) -> None:
         """And the keyboard, if it has no other one."""
-        group = update_in(CHAT_TYPE_SUPERGROUP)
+        group = build_message_update(chat_type=CHAT_TYPE_SUPERGROUP)
         sent, reported = markup(group, reply_keyboard=rows(button, TEA))
         assert (sent["keyboard"], reported) == ([[{"text": "Tea"}]], [fault])
         sent, reported = markup(group, reply_keyboard=rows(button))
@@ -190,7 +176,11 @@ def test_a_reply_is_forced() -> None:
 
 
 @pytest.mark.parametrize(
-    "update", [update_in(CHAT_TYPE_CHANNEL), update_in(business="b")]
+    "update",
+    [
+        build_message_update(chat_type=CHAT_TYPE_CHANNEL),
+        build_message_update(business_connection_id="b"),
+    ],
 )
 @pytest.mark.parametrize(
     ("kind", "value"),
@@ -223,7 +213,7 @@ class TestEdit:
     ) -> None:
         """The text is edited; without a text there is nothing to do."""
         calls, reported = composed(
-            press(),
+            build_press(),
             OutgoingMessage(text="New", edit=True, **fields),
             OutgoingMessage(edit=True, **fields),
         )
@@ -231,18 +221,18 @@ class TestEdit:
         assert calls[1:] == [("editMessageText", edited)]
         # The second message has nothing left that could be edited.
         assert reported == ["markup_unsupported_in_edit", "message_empty"]
-        calls, reported = composed(press(), OutgoingMessage(edit=True, **fields))
+        calls, reported = composed(build_press(), OutgoingMessage(edit=True, **fields))
         assert calls[1:] == []
         assert reported == ["markup_unsupported_in_edit"]
 
     def test_a_message_in_the_place_of_an_edit_carries_them(self) -> None:
         """There was no message to edit, or its text needs a second message."""
         message = OutgoingMessage(text="New", edit=True, remove_keyboard=True)
-        calls, reported = composed(message_update(), message)
+        calls, reported = composed(build_message_update(), message)
         assert calls[0][0] == "sendMessage"
         assert calls[0][1]["reply_markup"] == {"remove_keyboard": True}
         message.text = "x" * 5000
-        calls, reported = composed(press(), message)
+        calls, reported = composed(build_press(), message)
         assert [method for method, _ in calls[1:]] == ["editMessageText", "sendMessage"]
         assert "reply_markup" not in calls[1][1]
         assert calls[2][1]["reply_markup"] == {"remove_keyboard": True}
@@ -343,7 +333,7 @@ class TestInlineButtons:
         """Not for business accounts, and only by HTTPS."""
         button = InlineKeyboardButton(text="A", web_app_url=APP)
         assert self.sent(button) == ({"text": "A", "web_app": {"url": APP}}, [])
-        assert self.sent(button, update_in(business="b")) == (
+        assert self.sent(button, build_message_update(business_connection_id="b")) == (
             None,
             ["button_web_app_outside_private_chat"],
         )
@@ -363,5 +353,5 @@ def test_the_markup_is_under_the_last_part_of_media_and_text() -> None:
     message = OutgoingMessage(
         text="x" * 1025, media=[Media(file_id="AgAD")], force_reply=ForceReply()
     )
-    calls, _ = composed(message_update(), message)
+    calls, _ = composed(build_message_update(), message)
     assert ["reply_markup" in parameters for _, parameters in calls] == [False, True]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.telegram.inbound.rich_text import TEXT_LIMIT, plain_text
-from tests.unit.telegram.test_parser import content, read_message
+from tests.unit.telegram.parsing import content, read_message
 
 BOLD = {"type": "bold", "text": ["very ", {"type": "italic", "text": "big"}]}
 BUTTON = {"type": "button", "button": {"text": "Buy", "url": "https://a.example"}}

@@ -18,12 +18,12 @@ from gateway.domain.update import Update
 from gateway.telegram.bot_api.responses import build_error, parse_response
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
-from tests.unit.telegram.test_renderer import (
+from tests.factories import build_inline_button_press
+from tests.unit.telegram.rendering import (
     CHAT,
+    build_message_update,
+    build_press,
     composed,
-    inline_press,
-    message_update,
-    press,
 )
 
 ANSWER = {"message_id": 9, "allow_sending_without_reply": True}
@@ -33,7 +33,7 @@ LONG = "x" * 4096 + "y"
 
 def sent(message: OutgoingMessage, update: Update | None = None) -> list[Any]:
     """Give the parameters of all calls but the answer to a button."""
-    calls, _ = composed(update or message_update(), message)
+    calls, _ = composed(update or build_message_update(), message)
     return [parameters for method, parameters in calls if method[:3] != "ans"]
 
 
@@ -68,7 +68,7 @@ def test_only_the_first_part_answers_a_message() -> None:
 def test_every_message_says_itself_what_it_answers() -> None:
     """What one has, the next one does not inherit."""
     calls, _ = composed(
-        message_update(),
+        build_message_update(),
         OutgoingMessage(text="a", reply_to_message_id=9, disable_notification=True),
         OutgoingMessage(text="b"),
     )
@@ -79,7 +79,7 @@ def test_every_message_says_itself_what_it_answers() -> None:
 def test_a_number_that_no_message_has_is_left_out(number: int) -> None:
     """The message arrives."""
     message = OutgoingMessage(text="a", reply_to_message_id=number)
-    calls, reported = composed(message_update(), message)
+    calls, reported = composed(build_message_update(), message)
     assert calls == [("sendMessage", {"chat_id": CHAT, "text": "a"})]
     assert reported == ["reply_to_message_id_invalid"]
 
@@ -108,7 +108,7 @@ def test_each_choice_of_a_preview_has_its_parameter(
     message = OutgoingMessage(text="a", link_preview_options=preview)
     assert sent(message)[0].get("link_preview_options") == expected
     message.edit = True
-    (edited,) = sent(message, press())
+    (edited,) = sent(message, build_press())
     assert edited["message_id"] == 12
     assert edited.get("link_preview_options") == expected
 
@@ -129,7 +129,7 @@ def test_what_is_sent_nowhere_has_no_preview() -> None:
     """An inline message was pressed, and there is no chat for a new one."""
     preview = LinkPreviewOptions(url="https://a.org")
     message = OutgoingMessage(text="a", link_preview_options=preview)
-    calls, reported = composed(inline_press(), message)
+    calls, reported = composed(build_inline_button_press(), message)
     assert (len(calls), reported) == (1, ["no_chat"])
 
 
@@ -137,7 +137,7 @@ def test_a_link_that_is_none_is_left_out() -> None:
     """The rest of the preview stays."""
     preview = LinkPreviewOptions(url="nonsense", show_above_text=True)
     message = OutgoingMessage(text="a", link_preview_options=preview)
-    calls, reported = composed(message_update(), message)
+    calls, reported = composed(build_message_update(), message)
     assert calls[0][1]["link_preview_options"] == {"show_above_text": True}
     assert reported == ["link_preview_url_invalid"]
 
@@ -151,15 +151,17 @@ def business(update: Update) -> Update:
 def test_everything_goes_through_the_business_account() -> None:
     """Texts, media and edits; an inline message belongs to no account."""
     message = OutgoingMessage(text=LONG, media=[Media(file_id="A")])
-    for parameters in sent(message, business(message_update(topic=5))):
+    for parameters in sent(message, business(build_message_update(topic=5))):
         assert parameters["business_connection_id"] == "b-1"
         assert parameters["message_thread_id"] == 5
     edit = OutgoingMessage(text=LONG, edit=True)
-    for parameters in sent(edit, business(press())):
+    for parameters in sent(edit, business(build_press())):
         assert parameters["business_connection_id"] == "b-1"
-    calls, _ = composed(business(press()))
+    calls, _ = composed(business(build_press()))
     assert calls == [("answerCallbackQuery", {"callback_query_id": "77"})]
-    (parameters,) = sent(OutgoingMessage(text="a", edit=True), business(inline_press()))
+    (parameters,) = sent(
+        OutgoingMessage(text="a", edit=True), business(build_inline_button_press())
+    )
     assert "business_connection_id" not in parameters
 
 
@@ -173,7 +175,7 @@ def test_an_edit_takes_none_of_it_and_its_substitute_all() -> None:
         reply_to_message_id=9,
     )
     reply = Reply(messages=[message])
-    edit = render(business(press(topic=5)), reply, lambda _: None)[-1]
+    edit = render(business(build_press(topic=5)), reply, lambda _: None)[-1]
     place = {"chat_id": CHAT, "business_connection_id": "b-1", "text": "a"}
     assert edit.parameters == {**place, "message_id": 12}
     assert degrade(edit, RejectedPart.EDIT) == BotApiCall(
@@ -195,7 +197,7 @@ def test_a_message_that_is_gone_is_not_answered() -> None:
     error = build_error("sendMessage", parse_response(400, "", said))
     assert isinstance(error, CallRejected)
     reply = Reply(messages=[OutgoingMessage(text="a", reply_to_message_id=9)])
-    (call,) = render(message_update(), reply, lambda _: None)
+    (call,) = render(build_message_update(), reply, lambda _: None)
     amended = degrade(call, error.part)
     assert amended is not None
     assert amended.parameters == {"chat_id": CHAT, "text": "a"}

@@ -8,7 +8,6 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_SUPERGROUP,
     RequestContext,
 )
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     CallbackAnswer,
     ForceReply,
@@ -18,6 +17,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiUnavailable, CallRejected, RejectedPart
@@ -31,6 +31,7 @@ from gateway.telegram.outbound.streaming_preview import (
     TelegramPreview,
 )
 from gateway.telegram.outbound.text_splitting import count_utf16_units
+from tests.factories import build_update
 
 PRIVATE = RequestContext(chat_id=7, chat_type=CHAT_TYPE_PRIVATE)
 GROUP = RequestContext(
@@ -57,19 +58,14 @@ class Telegram:
 
     def preview(self, context: RequestContext, **fields: Any) -> TelegramPreview:  # noqa: ANN401 - fields of Update
         """Give the preview of an answer."""
-        common: dict[str, Any] = {
-            "update_id": 11,
-            "update_type": "message",
-            "ordering_key": "7",
-            "context": context,
-        }
         update: Update
         if "callback_query_id" in fields:
-            update = ButtonPress(**common, **fields)
+            update = build_update(ButtonPress, update_id=11, **fields)
         elif fields.keys() & {"reply_chat_id", "trigger_name"}:
-            update = OtherUpdate(**common, **fields)
+            update = build_update(OtherUpdate, update_id=11, **fields)
         else:
-            update = UserMessage(**common, message=IncomingMessage(text="hi"), **fields)
+            update = build_update(UserMessage, update_id=11, **fields)
+        update = structs.replace(update, context=context)
         return TelegramPreview(update, self.attempt, _compose)
 
 

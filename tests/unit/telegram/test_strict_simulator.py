@@ -7,9 +7,7 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_CHANNEL,
     CHAT_TYPE_PRIVATE,
     CHAT_TYPE_SUPERGROUP,
-    RequestContext,
 )
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import (
     ButtonStyle,
     CallbackTarget,
@@ -45,8 +43,9 @@ from gateway.sandbox.simulator.validation.rules import ApiError
 from gateway.telegram.bot_api.responses import build_error, parse_response
 from gateway.telegram.outbound.degrade import degrade
 from gateway.telegram.outbound.renderer import render
-from tests.unit.telegram.test_renderer import MEDIA
-from tests.unit.telegram.test_text_splitting import TEXTS
+from tests.factories import build_button_press, build_update
+from tests.unit.telegram.rendering import MEDIA
+from tests.unit.telegram.texts import TEXTS
 
 BOT = {"id": 1, "is_bot": True, "first_name": "Bot", "username": "a_bot"}
 USER, GROUP = 4711, -1001
@@ -205,26 +204,18 @@ def test_no_call_is_refused_whatever_a_service_replies(
 ) -> None:
     """Except that an edit changes nothing, which counts as success."""
     telegram = Telegram()
-    context = RequestContext(**place)
+    chat = place.get("chat_id", 0)
     update: Update
     if pressed:
-        update = ButtonPress(
-            update_id=1,
-            update_type="callback_query",
-            ordering_key="1",
-            context=context,
-            callback_query_id=telegram.press(context.chat_id),
-            message_id=telegram.shown.get(context.chat_id),
-            inline_message_id=None if context.chat_id else "AAQ",
+        update = build_update(
+            ButtonPress,
+            callback_query_id=telegram.press(chat),
+            message_id=telegram.shown.get(chat),
+            inline_message_id=None if chat else "AAQ",
+            **place,
         )
     else:
-        update = UserMessage(
-            update_id=1,
-            update_type="message",
-            ordering_key="1",
-            context=context,
-            message=IncomingMessage(text="hi"),
-        )
+        update = build_update(UserMessage, **place)
     for call in render(update, Reply(messages=sent), lambda _: None):
         refused = telegram.call(call.method, call.parameters)
         assert not refused or "message is not modified" in refused
@@ -234,11 +225,8 @@ def test_no_call_is_refused_whatever_a_service_replies(
 def test_an_edit_of_what_is_gone_is_taken_as_a_new_message(gone: bool) -> None:
     """The way round a refusal ends at a call that is taken."""
     telegram = Telegram()
-    update = ButtonPress(
-        update_id=1,
-        update_type="callback_query",
-        ordering_key="1",
-        context=RequestContext(chat_id=USER, chat_type=CHAT_TYPE_PRIVATE),
+    update = build_button_press(
+        user=USER,
         callback_query_id=telegram.press(USER),
         message_id=99 if gone else telegram.shown[USER],
     )

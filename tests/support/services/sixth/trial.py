@@ -11,14 +11,14 @@ from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table, discover_services
-from tests.support.services.serving import a_button, a_command
+from tests.factories import build_button_press, build_command
 
 UPDATES: dict[str, Update] = {
-    "/invoice 42": a_command("invoice", "42"),
-    "/invoice": a_command("invoice"),
-    "/invoice many": a_command("invoice", "many"),
-    "PAY:42:card": a_button("PAY:42:card"),
-    "PAY:42:shells": a_button("PAY:42:shells"),
+    "/invoice 42": build_command("invoice", "42"),
+    "/invoice": build_command("invoice"),
+    "/invoice many": build_command("invoice", "many"),
+    "PAY:42:card": build_button_press("PAY:42:card"),
+    "PAY:42:shells": build_button_press("PAY:42:shells"),
 }
 
 
