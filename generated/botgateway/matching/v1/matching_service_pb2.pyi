@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ConnectRequest(_message.Message):
-    """A contact request to another user."""
+    """The user who gets a contact request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -72,7 +72,7 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class AcceptRequest(_message.Message):
-    """The acceptance of a contact request."""
+    """The user whose contact request is accepted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,7 +124,7 @@ Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
 
 @_typing.final
 class RejectRequest(_message.Message):
-    """The rejection of a contact request."""
+    """The user whose contact request is rejected."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -176,7 +176,7 @@ Global___RejectResponse: _TypeAlias = RejectResponse  # noqa: Y015
 
 @_typing.final
 class SkipRequest(_message.Message):
-    """The skipping of a proposed user."""
+    """The proposed user to skip."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

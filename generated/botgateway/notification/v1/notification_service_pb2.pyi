@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SetPreferenceRequest(_message.Message):
-    """A change of the notification settings of a user."""
+    """A change to a user's notification settings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

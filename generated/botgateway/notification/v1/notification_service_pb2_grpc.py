@@ -56,7 +56,7 @@ class NotificationServiceServicer:
     """
 
     def SetPreference(self, request, context):
-        """Changes the notification settings of a user.
+        """Changes a user's notification settings.
 
         After any status other than OK the gateway sends the user an apology.
         """

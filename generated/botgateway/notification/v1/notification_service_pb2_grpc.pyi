@@ -37,7 +37,7 @@ class NotificationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NotificationServiceAsyncStub: ...
     SetPreference: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.SetPreferenceRequest, _notification_service_pb2.SetPreferenceResponse]
-    """Changes the notification settings of a user.
+    """Changes a user's notification settings.
 
     After any status other than OK the gateway sends the user an apology.
     """
@@ -56,7 +56,7 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetPreference: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.SetPreferenceRequest, _notification_service_pb2.SetPreferenceResponse]  # type: ignore[assignment]
-    """Changes the notification settings of a user.
+    """Changes a user's notification settings.
 
     After any status other than OK the gateway sends the user an apology.
     """
@@ -78,7 +78,7 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.SetPreferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.SetPreferenceResponse, _abc.Awaitable[_notification_service_pb2.SetPreferenceResponse]]:
-        """Changes the notification settings of a user.
+        """Changes a user's notification settings.
 
         After any status other than OK the gateway sends the user an apology.
         """

@@ -71,7 +71,7 @@ Global___ResolveUserResponse: _TypeAlias = ResolveUserResponse  # noqa: Y015
 
 @_typing.final
 class StartRequest(_message.Message):
-    """The start of the bot by a user."""
+    """A user starting the bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -105,7 +105,7 @@ Global___StartRequest: _TypeAlias = StartRequest  # noqa: Y015
 
 @_typing.final
 class StartResponse(_message.Message):
-    """The reply to the start of the bot."""
+    """The reply to a user who started the bot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -129,7 +129,7 @@ Global___StartResponse: _TypeAlias = StartResponse  # noqa: Y015
 
 @_typing.final
 class GetProfileRequest(_message.Message):
-    """A request of a user to see their own profile."""
+    """A user asking for their own profile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -153,7 +153,7 @@ Global___GetProfileRequest: _TypeAlias = GetProfileRequest  # noqa: Y015
 
 @_typing.final
 class GetProfileResponse(_message.Message):
-    """The profile, as a reply."""
+    """The reply with the profile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
