@@ -92,7 +92,7 @@ class UserState(Struct, array_like=True):
 
     def mark_handled(self, update_id: int, now: float) -> None:
         """Add the update to the recent ids, and remove ids that are old enough."""
-        if self.is_duplicate(update_id):
+        if update_id in self.recent_ids:
             return
         self.recent_ids.append(update_id)
         self.recent_times.append(int(now))

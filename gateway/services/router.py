@@ -88,7 +88,9 @@ class GrpcServiceRouter:
         if isinstance(update, BotEvent):
             event_call = self.route_event(update, update.event)
             return event_call or self._route_trigger(update)
-        if bound_call := self._route_trigger(update):
+        if update.trigger_name is not None and (
+            bound_call := self._route_trigger(update)
+        ):
             return bound_call
         if isinstance(update, Command):
             return self._route_command(update)
