@@ -141,7 +141,7 @@ def build_envelope(
     ordering_key: str = str(USER),
     *,
     body: bytes = b"{}",
-    arrived_at: float = 0,
+    arrived_at: float | None = None,
 ) -> Envelope:
     """Build an envelope of an update as it is stored."""
     return Envelope(

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
-from msgspec import structs
 
 from gateway.actors.leases import ActorLease
 from gateway.actors.rate_limit import RateLimiter
@@ -31,7 +30,6 @@ from gateway.domain.errors import APOLOGY_TEXT
 from gateway.domain.ports import Clock, MailboxStore, ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import (
-    REPLAYED,
     BotEvent,
     ButtonPress,
     Command,
@@ -96,7 +94,7 @@ class UserActor:
                 await lease.begin_step()
                 dead_letter_reason = await self._process(envelope, state, record, lease)
                 await lease.end_step()
-            if dead_letter_reason:
+            if dead_letter_reason is not None:
                 state.mark_dead_lettered()
             else:
                 state.mark_handled(envelope.update_id, self._clock.now())
@@ -120,20 +118,26 @@ class UserActor:
         state: UserState,
         record: ProcessingRecord,
         lease: ActorLease,
-    ) -> str:
+    ) -> str | None:
         """Process one update.
 
         Returns:
-            The reason to make it a dead letter, or an empty string if it was handled.
+            The reason to make it a dead letter, or None if it was handled.
         """
         update = None
         try:
             # If this worker accepted the update, it has been parsed already.
-            update = envelope.update or self._parse_envelope(envelope)
+            update = envelope.update
+            if update is None:
+                arrived_at = envelope.arrived_at
+                update = self._parse_update(
+                    envelope.body,
+                    self._clock.now() if arrived_at is None else arrived_at,
+                )
             record.update_type = update.update_type
             record.request_id = update.context.request_id
             record.telegram_user_id = update.context.telegram_user_id
-            if envelope.arrived_at != REPLAYED:
+            if envelope.arrived_at is not None:
                 record.queue_seconds = max(0.0, self._clock.now() - envelope.arrived_at)
             if update.is_unwanted:
                 record.outcome = Outcome.FROM_BOT
@@ -149,12 +153,12 @@ class UserActor:
         except Exception as error:  # noqa: BLE001 - must not stop the user's updates
             await self._handle_crash(error, update, record, lease)
             return Outcome.CRASHED
-        return ""
+        return None
 
     async def _reply(
         self,
         update: Update,
-        arrived_at: float,
+        arrived_at: float | None,
         state: UserState,
         record: ProcessingRecord,
         lease: ActorLease,
@@ -174,8 +178,12 @@ class UserActor:
         # For other updates it makes no sense to ask the user to slow down: each typed
         # letter causes an inline query, posts are not addressed to the bot, and the
         # customers of a business do not know that they write to a bot.
-        is_limited = update.expects_reply and not update.bypasses_limits
-        if is_limited and not self._rate_limiter.try_acquire(state, arrived_at, album):
+        if (
+            arrived_at is not None
+            and update.expects_reply
+            and not update.bypasses_limits
+            and not self._rate_limiter.try_acquire(state, arrived_at, album)
+        ):
             record.outcome = Outcome.LIMITED
             reply = Reply()  # even an empty reply ends the spinner of a button
             if self._rate_limiter.should_notify(state, arrived_at):
@@ -195,12 +203,6 @@ class UserActor:
         sending = self._reply_sender.send(update, reply, record, lease, state, preview)
         del reply  # frees large files as soon as they are sent
         await sending
-
-    def _parse_envelope(self, envelope: Envelope) -> Update:
-        if envelope.arrived_at != REPLAYED:
-            return self._parse_update(envelope.body, envelope.arrived_at)
-        update = self._parse_update(envelope.body, self._clock.now())
-        return structs.replace(update, bypasses_limits=True)
 
     async def _handle_crash(
         self,

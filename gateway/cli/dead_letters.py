@@ -14,7 +14,7 @@ import click
 from gateway.clock import SystemClock
 from gateway.config.settings import Settings, load_settings
 from gateway.domain.errors import ConfigurationError, ForgedEntry
-from gateway.domain.update import REPLAYED, Envelope
+from gateway.domain.update import Envelope
 from gateway.mailboxes.redis.dead_letters import (
     DeadLetterId,
     DeadLetterSummary,
@@ -135,14 +135,14 @@ async def _replay(
         click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
         return False
     try:
-        update = parser.parse(dead_letter.body, REPLAYED)
+        update = parser.parse(dead_letter.body, dead_letter.dead_lettered_at)
     except Exception:  # noqa: BLE001 - any error here would also occur in a worker
         click.echo(f"{dead_letter_id}: still cannot be parsed, not replayed", err=True)
         return False
     envelope = Envelope(
         update_id=update.update_id,
         ordering_key=update.ordering_key,
-        arrived_at=REPLAYED,
+        arrived_at=None,
         body=dead_letter.body,
     )
     await dead_letters.replay(dead_letter_id, envelope)
@@ -158,8 +158,8 @@ def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:
 
 def _format_summary(summary: DeadLetterSummary) -> str:
     at = datetime.fromtimestamp(summary.dead_lettered_at, UTC)
-    update_id = summary.update_id or "-"
-    ordering_key = _make_printable(summary.ordering_key)
+    update_id = "-" if summary.update_id is None else summary.update_id
+    ordering_key = _make_printable(summary.ordering_key or "")
     reason = _make_printable(summary.reason)
     fields = f"update={update_id} ordering_key={ordering_key} reason={reason}"
     return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {fields}"

@@ -176,7 +176,7 @@ class MailboxStore(Protocol):
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update, save the state, and return the next update.
@@ -188,8 +188,8 @@ class MailboxStore(Protocol):
             update_id: the id of the finished update; the mailbox need not contain it
                 any more.
             state: the new user state of the mailbox.
-            dead_letter_reason: the reason to move the update to the dead letters, or an
-                empty string if it was handled.
+            dead_letter_reason: the reason to move the update to the dead letters, or
+                None if it was handled.
             release: whether to release the lease with the remaining updates.
 
         Returns:

@@ -190,21 +190,19 @@ Update = (
 """A parsed update. Its type decides how it is routed and what its reply may contain."""
 
 
-REPLAYED = 0.0
-"""The value of `Envelope.arrived_at` for updates replayed from the dead letters."""
-
-
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
     """An update as stored in a mailbox, which orders it without parsing the body.
 
-    Two envelopes with the same `update_id` are the same update. If `arrived_at` is
-    `REPLAYED`, a person replayed the update: it is never limited, refused or expired.
+    Two envelopes with the same `update_id` are the same update.
     """
 
     update_id: int
     ordering_key: str
-    arrived_at: float
-    """Seconds since the epoch when the webhook received the update, or `REPLAYED`."""
+    arrived_at: float | None
+    """Seconds since the epoch when the gateway received the update.
+
+    None if a person replayed it: it is never limited, refused or expired.
+    """
     body: bytes
     """The JSON object that Telegram sent."""
     update: Update | None = None
@@ -214,10 +212,10 @@ class Envelope(Struct, frozen=True, kw_only=True, eq=False):
 class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
     """An update that was not handled, kept for a person to inspect or replay."""
 
-    update_id: int
-    """0 if the body could not be parsed."""
-    ordering_key: str
-    """An empty string if the body could not be parsed."""
+    update_id: int | None
+    """None if the body could not be parsed."""
+    ordering_key: str | None
+    """None if the body could not be parsed."""
     reason: str
     """A code such as "crashed" or "malformed"; never a user's text."""
     dead_lettered_at: float

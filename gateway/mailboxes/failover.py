@@ -201,7 +201,7 @@ class FailoverMailboxStore:
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`."""
@@ -290,7 +290,7 @@ class FailoverMailboxStore:
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         """Add a dead letter that never was in a mailbox."""
-        if not self._is_unavailable(dead_letter.ordering_key):
+        if not self._is_unavailable(dead_letter.ordering_key or ""):
             with contextlib.suppress(StoreUnavailable):
                 await self._redis_store.add_dead_letter(dead_letter)
                 return
@@ -458,7 +458,7 @@ class FailoverMailboxStore:
 
     async def _migrate_dead_letters(self) -> None:
         for dead_letter in self._memory_store.dead_letters.entries:
-            if not self._is_unavailable(dead_letter.ordering_key):
+            if not self._is_unavailable(dead_letter.ordering_key or ""):
                 await self._redis_store.add_dead_letter(dead_letter)
                 self._memory_store.dead_letters.remove(dead_letter)
 

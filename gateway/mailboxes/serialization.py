@@ -46,9 +46,11 @@ DEFAULT_SHARD_LIMITS = DeadLetterLimits()
 def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
     """Return the bytes to store: the id, the arrival time, the signature, the body.
 
-    The id makes two updates with the same body two members of the sorted set.
+    The id makes two updates with the same body two members of the sorted set. A
+    replayed update is stored with the arrival time 0.0.
     """
-    header = b"%d %b " % (envelope.update_id, repr(envelope.arrived_at).encode())
+    arrived_at = repr(envelope.arrived_at or 0.0)
+    header = b"%d %b " % (envelope.update_id, arrived_at.encode())
     return _sign_envelope(envelope.ordering_key, header, envelope.body, signatures)
 
 
@@ -69,7 +71,7 @@ def decode_envelope(
     return Envelope(
         update_id=int(update_id),
         ordering_key=ordering_key,
-        arrived_at=float(arrived_at),
+        arrived_at=float(arrived_at) or None,
         body=body,
     )
 
@@ -89,17 +91,13 @@ def encode_dead_letter(
     dead_letter: DeadLetter, signatures: StoreSignatures
 ) -> tuple[bytes | str, ...]:
     """Return the fields and values of an entry in a dead-letter stream."""
-    signed = _sign_envelope(
-        dead_letter.ordering_key,
-        b"%d 0 " % dead_letter.update_id,
-        dead_letter.body,
-        signatures,
-    )
+    ordering_key = dead_letter.ordering_key or ""
+    header = b"%d 0 " % (dead_letter.update_id or 0)
     fields: dict[str, bytes | str] = {
-        "ordering_key": dead_letter.ordering_key,
+        "ordering_key": ordering_key,
         "reason": dead_letter.reason,
         "time": repr(dead_letter.dead_lettered_at),
-        "envelope": signed,
+        "envelope": _sign_envelope(ordering_key, header, dead_letter.body, signatures),
     }
     return tuple(chain.from_iterable(fields.items()))
 
@@ -107,7 +105,7 @@ def encode_dead_letter(
 def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     """Decode an entry of a dead-letter stream without verifying it. Never raises.
 
-    If the update cannot be decoded, its id is 0 and its body the stored bytes.
+    If the update cannot be decoded, its id is None and its body the stored bytes.
     """
     values = _pair_fields(fields)
     stored = values.get(b"envelope", b"")
@@ -121,8 +119,8 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     if not 0 <= time < _MAX_TIME:  # NaN fails this check, too
         time = 0.0
     return DeadLetter(
-        update_id=update_id,
-        ordering_key=values.get(b"ordering_key", b"").decode(errors="replace"),
+        update_id=update_id or None,
+        ordering_key=values.get(b"ordering_key", b"").decode(errors="replace") or None,
         reason=values.get(b"reason", b"").decode(errors="replace"),
         dead_lettered_at=time,
         body=body,

@@ -97,7 +97,11 @@ class UpdateReceiver:
         )
 
     async def _dead_letter_body(
-        self, body: bytes, reason: str, update_id: int = 0, ordering_key: str = ""
+        self,
+        body: bytes,
+        reason: str,
+        update_id: int | None = None,
+        ordering_key: str | None = None,
     ) -> None:
         await self._add_dead_letter(
             DeadLetter(

@@ -103,7 +103,7 @@ class Store:
             for stream in (shard.dead_letters, shard.rejected_letters):
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
                     dead_letter = decode_dead_letter(fields)
-                    left.dead.append((dead_letter.update_id, dead_letter.reason))
+                    left.dead.append((dead_letter.update_id or 0, dead_letter.reason))
         async for key in self._redis.scan_iter(b"*:m:*", count=1000):
             left.mailboxes += bool(key)
         keys = [key async for key in self._redis.scan_iter(b"*:s:*", count=1000)]

@@ -146,7 +146,7 @@ class MemoryMailboxStore:
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`.
@@ -159,7 +159,7 @@ class MemoryMailboxStore:
         finished = mailbox.remove(update_id)
         if finished is not None:
             self.in_memory -= 1
-            if dead_letter_reason:
+            if dead_letter_reason is not None:
                 dead_letter = make_dead_letter(
                     finished, dead_letter_reason, self._clock.now()
                 )

@@ -85,7 +85,7 @@ class CommandFactory:
         state: bytes,
         *,
         release: bool,
-        dead_letter_reason: str,
+        dead_letter_reason: str | None,
         now: float,
     ) -> RedisCommand:
         """Remove a finished update and save the state."""
@@ -102,8 +102,8 @@ class CommandFactory:
             self._signatures.sign_state(key, state),
             _STATE_TTL,
             b"0" if release else self._lease_ms,
-            dead_letter_reason,
-            repr(now) if dead_letter_reason else b"",
+            b"" if dead_letter_reason is None else dead_letter_reason,
+            b"" if dead_letter_reason is None else repr(now),
             max_entries,
             self._retention_ms,
         )
@@ -189,7 +189,7 @@ class CommandFactory:
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
         """Add a dead letter that never was in a mailbox."""
-        shard = self._keys.get_shard(dead_letter.ordering_key.encode())
+        shard = self._keys.get_shard((dead_letter.ordering_key or "").encode())
         stream, max_entries = self._get_dead_letter_stream(shard, dead_letter.reason)
         return _call_script(
             self._scripts.add_dead_letter,
@@ -250,7 +250,7 @@ class CommandFactory:
         )
 
     def _get_dead_letter_stream(
-        self, shard: ShardKeys, reason: str
+        self, shard: ShardKeys, reason: str | None
     ) -> tuple[bytes, bytes]:
         """Return the stream for a reason, and the maximum number of its entries."""
         if reason in REJECTED_REASONS:

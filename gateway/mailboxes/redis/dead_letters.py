@@ -85,10 +85,10 @@ class DeadLetterSummary(Struct, frozen=True):
     """The facts about a dead letter that may be shown: nothing that a user wrote."""
 
     dead_letter_id: DeadLetterId
-    update_id: int
-    """0 if the body could not be read."""
-    ordering_key: str
-    """An empty string if the body could not be read."""
+    update_id: int | None
+    """None if the body could not be read."""
+    ordering_key: str | None
+    """None if the body could not be read."""
     reason: str
     dead_lettered_at: float
     """When it became a dead letter, in seconds since the epoch."""
@@ -193,7 +193,7 @@ class RedisDeadLetters:
 
         Args:
             dead_letter_id: the id of the dead letter.
-            envelope: the update, with `REPLAYED` as its time of arrival.
+            envelope: the update, without a time of arrival.
         """
         await self._execute(self._commands.put(envelope, "", enforce_limit=False))
         await self.delete(dead_letter_id)

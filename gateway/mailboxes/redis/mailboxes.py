@@ -163,7 +163,7 @@ class RedisMailboxStore:
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`.

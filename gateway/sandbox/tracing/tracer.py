@@ -82,7 +82,8 @@ class Tracer:
                 await accept(envelope)
                 return
             start = time.time()
-            self.note("received", envelope.arrived_at, start, of=envelope.update_id)
+            arrived_at = start if envelope.arrived_at is None else envelope.arrived_at
+            self.note("received", arrived_at, start, of=envelope.update_id)
             await accept(envelope)
             self.note("stored", start, time.time(), of=envelope.update_id)
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 LANES = st.sampled_from(["7", "8", "-9"])
 IDS = st.integers(1, LIMIT + 3)  # few, so that puts meet; more than a mailbox holds
-REASONS = st.sampled_from(["", "", "", "crashed"])
+REASONS = st.sampled_from([None, None, None, "crashed"])
 MOMENT = 0.002
 """Nodes of a Cluster are asked how long lanes wait one after the other, in whole ms."""
 
@@ -151,7 +151,9 @@ class MailboxMachine(RuleBasedStateMachine):
             self.stages[lease.ordering_key] = "running" if running else "waiting"
 
     @rule(lease=claims, dead=REASONS, give_back=RARELY)
-    def commit_head(self, lease: MailboxLease, dead: str, give_back: bool) -> None:
+    def commit_head(
+        self, lease: MailboxLease, dead: str | None, give_back: bool
+    ) -> None:
         """Finish the update that the claim's owner has most reason to work on."""
         mail = self.mail.get(lease.ordering_key)
         update_id = min(mail) if mail else lease.next_update.update_id
@@ -159,7 +161,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(lease=claims, update_id=IDS, dead=REASONS, give_back=RARELY)
     def commit_any(
-        self, lease: MailboxLease, update_id: int, dead: str, give_back: bool
+        self, lease: MailboxLease, update_id: int, dead: str | None, give_back: bool
     ) -> None:
         """Finish any update, be it there or not."""
         self.commit(lease, update_id, dead, give_back)
@@ -229,7 +231,9 @@ class MailboxMachine(RuleBasedStateMachine):
                 if not isinstance(lease, MailboxLease):  # after a pause
                     continue
                 while ordering_key in self.owners:
-                    self.commit(lease, min(self.mail[ordering_key]), "", release=False)
+                    self.commit(
+                        lease, min(self.mail[ordering_key]), None, release=False
+                    )
             self.run(self.store.pass_time(1.1 * LEASE))
         assert not self.mail
 
@@ -328,7 +332,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self,
         lease: MailboxLease,
         update_id: int,
-        dead_letter_reason: str,
+        dead_letter_reason: str | None,
         release: bool,
     ) -> None:
         """Commit, and check what became of it."""
@@ -381,7 +385,7 @@ def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
     return Machine
 
 
-def as_tuple(dead_letter: DeadLetter) -> tuple[int, str, str, bytes]:
+def as_tuple(dead_letter: DeadLetter) -> tuple[int | None, str | None, str, bytes]:
     """Give what is compared of a dead letter."""
     return (
         dead_letter.update_id,

@@ -385,7 +385,11 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
     """Those of bodies that never were updates, and those of actors."""
     server.kill()
     dead_letter = DeadLetter(
-        update_id=0, ordering_key="", reason="malformed", dead_lettered_at=1, body=b"?"
+        update_id=None,
+        ordering_key=None,
+        reason="malformed",
+        dead_lettered_at=1,
+        body=b"?",
     )
     await here.mailboxes.add_dead_letter(dead_letter)
     await here.mailboxes.put(build_envelope(1, body=b"!"))

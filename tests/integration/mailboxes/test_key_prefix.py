@@ -29,7 +29,11 @@ from tests.support.waiting import LIMIT, wait_until
 PREFIXES = ("production", "staging")
 
 MALFORMED = DeadLetter(
-    update_id=0, ordering_key="", reason="malformed", dead_lettered_at=0.0, body=b"?"
+    update_id=None,
+    ordering_key=None,
+    reason="malformed",
+    dead_lettered_at=0.0,
+    body=b"?",
 )
 
 

@@ -30,7 +30,7 @@ class CommitsUnderAnyToken(MemoryMailboxStore):
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Commit under the current token, whatever the claim's is."""
@@ -126,7 +126,7 @@ class ForgetsTheState(MemoryMailboxStore):
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Save nothing."""

@@ -622,15 +622,19 @@ class TestDeadLetters:
     async def test_a_body_that_is_no_update_is_kept_too(self, store: Store) -> None:
         """It never was in a mailbox and belongs to no lane."""
         dead_letter = DeadLetter(
-            update_id=0,
-            ordering_key="",
+            update_id=None,
+            ordering_key=None,
             reason="malformed",
             dead_lettered_at=5.0,
             body=b"\xff{",
         )
         await store.mailboxes.add_dead_letter(dead_letter)
         (kept,) = await store.dead_letters()
-        assert (kept.update_id, kept.ordering_key, kept.reason) == (0, "", "malformed")
+        assert (kept.update_id, kept.ordering_key, kept.reason) == (
+            None,
+            None,
+            "malformed",
+        )
         assert (kept.dead_lettered_at, kept.body) == (5.0, b"\xff{")
 
     async def test_a_flood_of_malformed_bodies_displaces_no_updates(
@@ -674,8 +678,8 @@ class TestDeadLetters:
 def a_letter(reason: str, time: float) -> DeadLetter:
     """Build a dead letter that never was in a mailbox."""
     return DeadLetter(
-        update_id=0,
-        ordering_key="",
+        update_id=None,
+        ordering_key=None,
         reason=reason,
         dead_lettered_at=time,
         body=b"\xff{",

@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
 from gateway.domain.ports import MailboxLease, PutResult
-from gateway.domain.update import REPLAYED, DeadLetter
+from gateway.domain.update import DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
@@ -153,8 +153,8 @@ async def keep_dead_letters(
 ) -> None:
     """Bury, list, replay and delete."""
     malformed = DeadLetter(
-        update_id=0,
-        ordering_key="",
+        update_id=None,
+        ordering_key=None,
         reason="malformed",
         dead_lettered_at=0,
         body=b"nonsense",
@@ -166,9 +166,7 @@ async def keep_dead_letters(
             it.reason: it.dead_letter_id for it in await dead_letters.list_summaries()
         }
         assert found.keys() == {"crashed", "forged", "malformed"}
-        await dead_letters.replay(
-            found["crashed"], build_envelope(1, arrived_at=REPLAYED)
-        )
+        await dead_letters.replay(found["crashed"], build_envelope(1, arrived_at=None))
         assert await dead_letters.delete(found["malformed"])
     lease = await mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.domain.errors import ForgedEntry
 from gateway.domain.ports import MailboxLease, PutResult
-from gateway.domain.update import REPLAYED, Envelope
+from gateway.domain.update import Envelope
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
@@ -345,7 +345,7 @@ class TestDeadLetters:
             (summary,) = await dead_letters.list_summaries()
             got = await dead_letters.get(summary.dead_letter_id)
             assert got is not None
-            back = build_envelope(5, body=got.body, arrived_at=REPLAYED)
+            back = build_envelope(5, body=got.body, arrived_at=None)
             await dead_letters.replay(summary.dead_letter_id, back)
             assert (await claim_of(store)).next_update.body == b"text"
 

@@ -452,7 +452,7 @@ class TestBadBodies:
         async with gateway.serving():
             assert (await gateway.post(body)).startswith(OK)
         [dead_letter] = gateway.letters
-        assert (dead_letter.update_id, dead_letter.ordering_key) == (0, "")
+        assert (dead_letter.update_id, dead_letter.ordering_key) == (None, None)
         assert (dead_letter.reason, dead_letter.body) == ("malformed", body)
         assert dead_letter.dead_lettered_at == gateway.clock.now()
         assert gateway.outcomes == [(Outcome.MALFORMED, "malformed")]

@@ -32,7 +32,7 @@ class Harness:
         self.turns = Turns()
         self.stops = LocalCancellationBus()
         self.read_at: list[float] = []
-        self.useful_seconds = 0.0
+        self.useful_seconds: float | None = None
         self.claims: list[MailboxLease] = []
         """Under which updates were served."""
         self.actor = UserActor(

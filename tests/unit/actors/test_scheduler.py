@@ -584,7 +584,7 @@ async def test_a_fault_of_the_store_ends_one_actor_only(
             update_id: int,
             state: bytes,
             *,
-            dead_letter_reason: str = "",
+            dead_letter_reason: str | None = None,
             release: bool = False,
         ) -> Envelope | None:
             if self.failures:
@@ -804,7 +804,7 @@ class StuckMailboxes(MemoryMailboxStore):
         update_id: int,
         state: bytes,
         *,
-        dead_letter_reason: str = "",
+        dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
         """Wait for those of users 1 and 2."""

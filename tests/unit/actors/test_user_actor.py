@@ -32,7 +32,6 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import POISON_LOSSES, MailboxLease
 from gateway.domain.update import (
-    REPLAYED,
     BotEvent,
     Envelope,
     OtherUpdate,
@@ -47,7 +46,7 @@ from tests.support.fakes import (
 )
 from tests.unit.actors.harness import PATIENCE, Harness
 
-REPLAY = build_envelope(3, body=b"3", arrived_at=REPLAYED)
+REPLAY = build_envelope(3, body=b"3", arrived_at=None)
 
 
 @pytest.fixture
@@ -86,9 +85,10 @@ async def test_an_update_is_answered_once(harness: Harness) -> None:
 
 async def test_an_envelope_without_its_update_is_read_again(harness: Harness) -> None:
     """After a restart only the bytes are there."""
-    envelope = build_envelope(3, body=b"3")
-    await harness.serve(envelope)
+    arrived = harness.clock.now() - 1
+    await harness.serve(build_envelope(3, body=b"3", arrived_at=arrived))
     assert harness.messenger.texts == ["read again"]
+    assert harness.read_at == [arrived]
 
 
 async def test_the_user_is_resolved_once_per_session(harness: Harness) -> None:

@@ -170,7 +170,11 @@ def test_any_dead_letter_can_be_withdrawn() -> None:
     dead_letters = MemoryDeadLetters()
     one, two, three = (
         DeadLetter(
-            update_id=number, ordering_key="", reason="", dead_lettered_at=0, body=b"?"
+            update_id=number,
+            ordering_key=None,
+            reason="",
+            dead_lettered_at=0,
+            body=b"?",
         )
         for number in range(3)
     )
