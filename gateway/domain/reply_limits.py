@@ -14,7 +14,10 @@ MAX_MESSAGES = 100
 """Messages of one reply. At one message a second in a chat, sending them takes minutes.
 A longer reply is a mistake of the service and would delay the user's next updates."""
 
-MAX_TEXT = MAX_MESSAGES * 4096
+MAX_TEXT_LENGTH = 4096
+"""UTF-16 code units of one message (Bot API, sendMessage: text)."""
+
+MAX_TEXT = MAX_MESSAGES * MAX_TEXT_LENGTH
 """Characters of all texts of one reply together: as many as fit into the messages."""
 
 MAX_BUTTONS = 100

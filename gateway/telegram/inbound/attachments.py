@@ -16,7 +16,7 @@ from msgspec.json import Decoder
 from gateway.domain.errors import MalformedUpdate
 from gateway.telegram.inbound.content import File
 from gateway.telegram.inbound.payments import PAYMENT_FIELDS, Payment, convert_payment
-from gateway.telegram.inbound.rich_text import plain_text
+from gateway.telegram.inbound.rich_text import extract_text
 from gateway.telegram.inbound.schema import Chat, Date, Int32, Int64
 
 
@@ -169,7 +169,7 @@ def _convert_paid_media(media: _PaidMedia) -> contract.PaidMedia:
 
 
 def _convert_rich_message(message: _RichMessage) -> contract.RichMessage:
-    return contract.RichMessage(text=plain_text(message.blocks))
+    return contract.RichMessage(text=extract_text(message.blocks))
 
 
 def _convert_live_photo(photo: _LivePhoto) -> contract.LivePhoto:

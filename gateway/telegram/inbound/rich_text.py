@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-TEXT_LIMIT = 32_768
+MAX_RICH_MESSAGE_LENGTH = 32_768
 """Maximum characters of a rich message by default."""
 
 _MAX_DEPTH = 64
@@ -15,7 +15,7 @@ _BLOCK_FIELDS = ("summary", "text", "expression", "items", "cells", "blocks", "c
 """The fields of a RichBlock that contain visible text, in display order."""
 
 
-def plain_text(blocks: object) -> str:
+def extract_text(blocks: object) -> str:
     """Return the text of RichBlocks, with a line for each paragraph, row and item.
 
     Unknown fields, and fields that do not have the expected shape, are ignored.
@@ -24,7 +24,7 @@ def plain_text(blocks: object) -> str:
         blocks: the field `blocks` of a RichMessage, as decoded from JSON.
     """
     lines: list[str] = []
-    remaining = TEXT_LIMIT
+    remaining = MAX_RICH_MESSAGE_LENGTH
     for line in _extract_lines(blocks, _MAX_DEPTH):
         lines.append(line[:remaining])
         remaining -= len(line) + 1

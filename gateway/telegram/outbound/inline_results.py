@@ -21,7 +21,7 @@ from botgateway.chat.v1.reply_pb2 import (
     OutgoingMessage,
 )
 
-from gateway.domain.reply_limits import MAX_RESULT_TEXT
+from gateway.domain.reply_limits import MAX_RESULT_TEXT, MAX_TEXT_LENGTH
 from gateway.telegram.outbound.formatted_text import split_formatted_text
 from gateway.telegram.outbound.media import MAX_CAPTION_LENGTH, is_file_id
 from gateway.telegram.outbound.reply_markup import build_reply_markup
@@ -32,7 +32,6 @@ from gateway.telegram.outbound.urls import is_complete_url
 Parameters = dict[str, Any]
 ReportDropped = Callable[[str], None]
 
-_MAX_TEXT_LENGTH = 4096
 _MAX_ID_BYTES = 64
 """Bot API, InlineQueryResult: id."""
 
@@ -89,7 +88,7 @@ def _build_article(
     result: InlineQueryResult, report_dropped: ReportDropped
 ) -> Parameters | None:
     message = result.message
-    text = _fit_text(message, _MAX_TEXT_LENGTH, report_dropped)
+    text = _fit_text(message, MAX_TEXT_LENGTH, report_dropped)
     if _untitled(result) or not text:
         report_dropped("result_without_title" if _untitled(result) else "result_empty")
         return None

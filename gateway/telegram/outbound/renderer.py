@@ -14,7 +14,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.bot_api_call import BotApiCall, Upload
-from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT
+from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT, MAX_TEXT_LENGTH
 from gateway.domain.update import ButtonPress, OtherUpdate, Update, UserMessage
 from gateway.telegram.outbound.formatted_text import split_formatted_text
 from gateway.telegram.outbound.media import (
@@ -37,8 +37,6 @@ from gateway.telegram.outbound.text_splitting import (
     truncate,
 )
 
-MAX_TEXT_LENGTH = 4096
-"""Bot API, sendMessage: text. In UTF-16 code units."""
 MAX_CALLBACK_ANSWER_LENGTH = 200
 """Bot API, answerCallbackQuery: text. In UTF-16 code units."""
 

@@ -20,8 +20,9 @@ from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiError, BotApiUnavailable, CallRejected
+from gateway.domain.reply_limits import MAX_TEXT_LENGTH
 from gateway.domain.update import ButtonPress, Update
-from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, build_chat_parameters
+from gateway.telegram.outbound.renderer import build_chat_parameters
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
     is_blank,

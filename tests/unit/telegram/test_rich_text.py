@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.inbound.rich_text import TEXT_LIMIT, plain_text
+from gateway.telegram.inbound.rich_text import MAX_RICH_MESSAGE_LENGTH, extract_text
 from tests.unit.telegram.parsing import content, read_message
 
 BOLD = {"type": "bold", "text": ["very ", {"type": "italic", "text": "big"}]}
@@ -58,7 +58,7 @@ Anna
 
 def test_every_kind_of_block_shows_its_text_in_order() -> None:
     """A line for each paragraph, row and item; pictures show their captions."""
-    assert plain_text(BLOCKS) == TEXT
+    assert extract_text(BLOCKS) == TEXT
 
 
 def test_a_rich_message_reaches_the_contract() -> None:
@@ -71,7 +71,7 @@ def test_a_rich_message_reaches_the_contract() -> None:
 def test_a_text_that_is_too_long_is_cut() -> None:
     """A request stays small, whatever somebody sends."""
     block = {"type": "paragraph", "text": "x" * 20_000}
-    assert len(plain_text([block] * 5)) <= TEXT_LIMIT
+    assert len(extract_text([block] * 5)) <= MAX_RICH_MESSAGE_LENGTH
 
 
 def test_blocks_may_be_nested_as_deep_as_they_like() -> None:
@@ -79,7 +79,7 @@ def test_blocks_may_be_nested_as_deep_as_they_like() -> None:
     block: dict[str, object] = {"type": "paragraph", "text": "deep"}
     for _ in range(500):
         block = {"type": "blockquote", "blocks": [block]}
-    assert plain_text([{"type": "paragraph", "text": "top"}, block]) == "top"
+    assert extract_text([{"type": "paragraph", "text": "top"}, block]) == "top"
 
 
 NAMES = st.sampled_from(
@@ -107,4 +107,4 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_blocks_may_look_like_anything(blocks: object) -> None:
     """A message never gets lost over them."""
-    assert len(plain_text(blocks)) <= TEXT_LIMIT
+    assert len(extract_text(blocks)) <= MAX_RICH_MESSAGE_LENGTH

@@ -21,8 +21,9 @@ from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import BotApiUnavailable, CallRejected, RejectedPart
+from gateway.domain.reply_limits import MAX_TEXT_LENGTH
 from gateway.domain.update import ButtonPress, OtherUpdate, Update, UserMessage
-from gateway.telegram.outbound.renderer import MAX_TEXT_LENGTH, render
+from gateway.telegram.outbound.renderer import render
 from gateway.telegram.outbound.streaming_preview import (
     DRAFT_INTERVAL_SECONDS,
     EDIT_INTERVAL_SECONDS,
