@@ -74,16 +74,18 @@ class ServiceError(GatewayError):
     """A service did not reply to an update.
 
     Attributes:
-        user_message: the service's text for the user, or an empty string. Never
-            logged.
-        retry_after: seconds after which the service wants to be called again; 0 if it
-            did not say.
+        user_message: the service's text for the user, or None. Never logged.
+        retry_after: seconds after which the service wants to be called again; None if
+            it did not say.
     """
 
     outcome: ClassVar[Outcome] = Outcome.SERVICE_FAILED
 
     def __init__(
-        self, message: str, user_message: str = "", retry_after: float = 0
+        self,
+        message: str,
+        user_message: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.user_message = user_message
@@ -115,8 +117,8 @@ class BotApiUnavailable(BotApiError):
     """There was no response, or its status was 5xx or 429.
 
     Attributes:
-        retry_after: seconds that Telegram asks to wait before the next attempt; 0 if it
-            did not say.
+        retry_after: seconds that Telegram asks to wait before the next attempt; None if
+            it did not say.
         maybe_applied: whether the call may have been carried out and a repetition would
             be visible, such as a message that the user gets twice.
     """
@@ -124,7 +126,11 @@ class BotApiUnavailable(BotApiError):
     retry = True
 
     def __init__(
-        self, message: str, retry_after: float = 0, *, maybe_applied: bool = False
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        maybe_applied: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after

@@ -34,13 +34,13 @@ def to_service_error(error: aio.AioRpcError, route: str) -> ServiceError:
     error_class = _ERROR_CLASSES.get(code, ServiceFailed)
     user_message, retry_after = _read_details(error)
     if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-        retry_after = 0
+        retry_after = None
     return error_class(f"{route}: {code.name}", user_message, retry_after)
 
 
-def _read_details(error: aio.AioRpcError) -> tuple[str, float]:
-    """Return the text for the user and the seconds to wait, or "" and 0.0."""
-    user_message, retry_after = "", 0.0
+def _read_details(error: aio.AioRpcError) -> tuple[str | None, float | None]:
+    """Return the text for the user and the seconds to wait, as far as there are any."""
+    user_message, retry_after = None, None
     try:
         for key, value in error.trailing_metadata() or ():
             if key != _DETAILS_KEY or not isinstance(value, bytes):
@@ -48,7 +48,7 @@ def _read_details(error: aio.AioRpcError) -> tuple[str, float]:
             for detail in Status.FromString(value).details:
                 if detail.TypeName() == LocalizedMessage.DESCRIPTOR.full_name:
                     message = LocalizedMessage.FromString(detail.value)
-                    user_message = message.message.strip()
+                    user_message = message.message.strip() or None
                 elif detail.TypeName() == RetryInfo.DESCRIPTOR.full_name:
                     delay = RetryInfo.FromString(detail.value).retry_delay
                     retry_after = delay.seconds + delay.nanos / 1e9

@@ -156,7 +156,7 @@ class UpdatePoller:
             except BotApiError as error:
                 self._report_failure(error)
                 self._limit = max(1, self._limit // 2)
-                retry_after = getattr(error, "retry_after", 0.0)
+                retry_after = getattr(error, "retry_after", None) or 0.0
                 await self._pause(max(pause, retry_after))
                 pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 continue

@@ -193,30 +193,30 @@ DETAILS = {
     "a text for the user": (
         grpc.StatusCode.FAILED_PRECONDITION,
         [LocalizedMessage(locale="en", message=" Your plan ended. ")],
-        ("Your plan ended.", 0),
+        ("Your plan ended.", None),
     ),
     "when to come back": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         [RetryInfo(retry_delay={"seconds": 30, "nanos": 500_000_000})],
-        ("", 30.5),
+        (None, 30.5),
     ),
     "when to come back, of no use": (
         grpc.StatusCode.INTERNAL,
         [RetryInfo(retry_delay={"seconds": 30})],
-        ("", 0),
+        (None, None),
     ),
     "both": (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         [LocalizedMessage(message="Later!"), RetryInfo(retry_delay={"seconds": 3})],
         ("Later!", 3),
     ),
-    "neither": (grpc.StatusCode.INTERNAL, [Status(message="a secret")], ("", 0)),
+    "neither": (grpc.StatusCode.INTERNAL, [Status(message="a secret")], (None, None)),
 }
 
 
 @pytest.mark.parametrize(("code", "details", "told"), DETAILS.values(), ids=DETAILS)
 async def test_a_status_may_say_what_the_user_reads(
-    code: grpc.StatusCode, details: list[Any], told: tuple[str, float]
+    code: grpc.StatusCode, details: list[Any], told: tuple[str | None, float | None]
 ) -> None:
     """In a google.rpc.Status; nothing of it is in the error's own words."""
     status = Status(code=code.value[0], message="a secret")
@@ -246,7 +246,7 @@ async def test_details_that_cannot_be_read_are_none() -> None:
     async with asked(tell) as match:
         with pytest.raises(ServiceFailed) as caught:
             await match.stream("u", lambda _: None)
-    assert caught.value.user_message == ""
+    assert caught.value.user_message is None
 
 
 def test_a_setting_chooses_between_a_unary_and_a_streaming_rpc() -> None:

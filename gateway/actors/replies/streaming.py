@@ -175,7 +175,7 @@ async def _show_preview(
             await preview.show(str(buffer))
         except BotApiUnavailable as error:
             interval = min(2 * interval, MAX_INTERVAL_SECONDS)
-            next_call_at = loop.time() + max(interval, error.retry_after)
+            next_call_at = loop.time() + max(interval, error.retry_after or 0)
         except BotApiError:
             return
         else:

@@ -56,7 +56,7 @@ def build_error_reply(update: Update, error: ServiceError) -> Reply:
 
 def _default_error_text(error: ServiceError) -> str:
     seconds = error.retry_after
-    if not 0 < seconds <= MAX_RETRY_AFTER_SECONDS:
+    if seconds is None or not 0 < seconds <= MAX_RETRY_AFTER_SECONDS:
         return APOLOGY_TEXT
     if seconds <= 1:
         return BUSY_TEXT.format(time="a second")

@@ -185,7 +185,7 @@ class BotApiClient:
     async def _pause_before_retry(
         self,
         backoff: Backoff,
-        retry_after: float,
+        retry_after: float | None,
         files: Mapping[str, Upload] | None,
         wait: RetryPause,
     ) -> bool:

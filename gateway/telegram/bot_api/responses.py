@@ -232,7 +232,7 @@ def build_error(method: str, response: ApiResponse) -> BotApiError:
     if code == 429 or response.is_transient:
         return BotApiUnavailable(
             f"{method} failed with {code or 'no response'}",
-            response.parameters.retry_after,
+            response.parameters.retry_after or None,
             maybe_applied=response.maybe_applied
             and not method.startswith(_IDEMPOTENT_PREFIXES),
         )

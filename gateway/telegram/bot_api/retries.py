@@ -34,15 +34,15 @@ class Backoff:
         self.deadline = deadline
         self._seconds = FIRST_PAUSE_SECONDS
 
-    def choose_pause(self, now: float, retry_after: float) -> float | None:
+    def choose_pause(self, now: float, retry_after: float | None) -> float | None:
         """Return the seconds until the next attempt, or None if it would be too late.
 
         Args:
             now: the current time.
-            retry_after: the seconds that Telegram asks for, or 0 if it does not say.
+            retry_after: the seconds that Telegram asks for, or None if it does not say.
         """
         pause = retry_after
-        if not pause:
+        if pause is None:
             pause = self._seconds * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
             self._seconds = min(2 * self._seconds, MAX_PAUSE_SECONDS)
         return pause if now + pause <= self.deadline else None

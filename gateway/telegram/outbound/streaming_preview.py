@@ -192,7 +192,7 @@ class TelegramPreview:
             )
         except BotApiUnavailable as error:
             # Without a 429 the message may have arrived: do not send a second one.
-            self._can_show = error.retry_after > 0
+            self._can_show = error.retry_after is not None
             raise
         self._message_id, self._shown_text = int(result["message_id"]), text
 

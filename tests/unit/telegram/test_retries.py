@@ -86,8 +86,8 @@ async def test_the_last_attempt_needs_no_turn() -> None:
 def test_pauses_grow_until_the_deadline() -> None:
     """What Telegram asks for stands beside them, and does not lengthen them."""
     backoff = Backoff(deadline=100)
-    pauses = [backoff.choose_pause(0, 0) for _ in range(7)]
+    pauses = [backoff.choose_pause(0, None) for _ in range(7)]
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 8, 8], rel=0.26)
     assert backoff.choose_pause(50, 50) == 50
     assert backoff.choose_pause(50, 50.1) is None
-    assert backoff.choose_pause(99, 0) is None
+    assert backoff.choose_pause(99, None) is None
