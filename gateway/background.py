@@ -14,10 +14,11 @@ awaits therefore needs `CancelScope(shield=True)`.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import anyio
@@ -87,6 +88,21 @@ class BackgroundTasks:
         return self._group.create_task(
             self._run_guarded(name, run, max_delay), name=name
         )
+
+    @contextlib.asynccontextmanager
+    async def running(
+        self,
+        name: str,
+        run: Callable[[], Awaitable[None]],
+        *,
+        max_delay: float = MAX_DELAY_SECONDS,
+    ) -> AsyncIterator[None]:
+        """Run a task inside the block. The arguments are those of `start`."""
+        task = self.start(name, run, max_delay=max_delay)
+        try:
+            yield
+        finally:
+            await cancel_and_wait(task)
 
     async def _run_guarded(
         self, name: str, run: Callable[[], Awaitable[None]], max_delay: float

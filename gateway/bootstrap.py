@@ -62,6 +62,7 @@ from gateway.workers.aggregation import (
     get_worker_socket,
 )
 from gateway.workers.descriptors import (
+    ConnectionLimits,
     divide_descriptors,
     raise_descriptor_limit,
 )
@@ -201,38 +202,25 @@ async def open_gateway(
             ready=status.get_readiness,
             metrics=pipeline.metrics.render,
         )
-        wrap = instrumentation.around_pages
+        internal: Endpoints = {**health.internal, **files}
+        if isinstance(mode, SingleProcess):  # operators do not connect to a worker
+            internal = instrumentation.around_pages(internal)
         public = {**webhook_endpoints, **_choose_public_health(mode, health)}
-        internal_server = (
-            serve_unix_socket(
-                health.internal,
-                mode.socket,
-                max_connections=limits.local,
-                counts=counts,
-            )
-            if isinstance(mode, Worker)
-            else serve_http(
-                wrap({**health.internal, **files}),
-                settings.operations_host,
-                settings.ops_port,
-                max_connections=limits.operations,
-                counts=counts,
-            )
-        )
-        public_server = serve_http(
-            wrap(public),
-            settings.host,
-            settings.port,
-            reuse_port=isinstance(mode, Worker),
-            max_connections=limits.webhook,
-            counts=counts,
-        )
         yield Gateway(
             status=status,
             scheduler=pipeline.scheduler,
             poller=poller,
-            internal_server=internal_server,
-            public_server=public_server,
+            internal_server=_create_internal_server(
+                settings, mode, internal, limits, counts
+            ),
+            public_server=serve_http(
+                instrumentation.around_pages(public),
+                settings.host,
+                settings.port,
+                reuse_port=isinstance(mode, Worker),
+                max_connections=limits.webhook,
+                counts=counts,
+            ),
             sync_bot_profile=partial(
                 sync_bot_profile, api, table.menu_commands, pipeline.set_bot_username
             ),
@@ -348,6 +336,27 @@ def _create_poller(
         receive=pipeline.receiver.receive,
         find_oldest_unfinished=lambda: store.mailboxes.oldest_update_id,
         lease=store.make_polling_lease(settings.bot_id),
+    )
+
+
+def _create_internal_server(
+    settings: Settings,
+    mode: GatewayMode,
+    endpoints: Endpoints,
+    limits: ConnectionLimits,
+    counts: ConnectionCounts,
+) -> HttpServer:
+    """Create the server for operators, or in a worker the one for the supervisor."""
+    if isinstance(mode, Worker):
+        return serve_unix_socket(
+            endpoints, mode.socket, max_connections=limits.local, counts=counts
+        )
+    return serve_http(
+        endpoints,
+        settings.operations_host,
+        settings.ops_port,
+        max_connections=limits.operations,
+        counts=counts,
     )
 
 

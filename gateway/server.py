@@ -22,7 +22,7 @@ from functools import partial
 
 import anyio
 
-from gateway.background import BackgroundTasks, cancel_and_wait
+from gateway.background import BackgroundTasks
 from gateway.bootstrap import open_gateway, open_supervisor
 from gateway.config.run_mode import GatewayMode, RunMode, Supervisor, Worker
 from gateway.config.services import ServiceSettings
@@ -140,21 +140,23 @@ async def run_gateway(
         AsyncExitStack() as stack,
     ):
         for name, work in gateway.instrumentation_tasks.items():
-            stack.push_async_callback(cancel_and_wait, background.start(name, work))
+            await stack.enter_async_context(background.running(name, work))
         await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()
         if gateway.poller is not None:
             stack.push_async_callback(gateway.poller.close)
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
-        profile_sync = background.start("sync bot profile", gateway.sync_bot_profile)
-        stack.push_async_callback(cancel_and_wait, profile_sync)
+        await stack.enter_async_context(
+            background.running("sync bot profile", gateway.sync_bot_profile)
+        )
         with anyio.move_on_after(BOT_NAME_TIMEOUT_SECONDS):
             await gateway.bot_username_known.wait()
         await stack.enter_async_context(gateway.public_server)
         if gateway.poller is not None:
             for name, work in gateway.poller.tasks.items():
-                task = background.start(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
-                stack.push_async_callback(cancel_and_wait, task)
+                await stack.enter_async_context(
+                    background.running(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
+                )
         stack.callback(gateway.status.report_stopping)
         gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})

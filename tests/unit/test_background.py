@@ -169,3 +169,20 @@ async def test_what_became_of_ended_tasks_is_no_error() -> None:
     await asyncio.wait([failing, through])
     await cancel_and_wait(failing, through, waiting)
     assert waiting.cancelled()
+
+
+async def test_a_task_runs_as_long_as_its_block() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        try:
+            await wait_forever()
+        finally:
+            ended.set()
+
+    async with BackgroundTasks() as tasks:
+        async with tasks.running("task", run):
+            await asyncio.wait_for(begun.wait(), LIMIT)
+            assert not ended.is_set()
+        assert ended.is_set()

@@ -3,6 +3,10 @@
 The gateway repeats a call after UNAVAILABLE and after a crash, always with the same
 `request_id`. A real service stores that id together with the changes of the request, in
 the same transaction if possible; for this example memory is enough.
+
+Concurrency: one task per request. It ends by itself, and continues after its caller has
+given up. Nobody cancels it before the process ends; if it fails, its callers get the
+error and the next attempt starts another task.
 """
 
 import asyncio
