@@ -38,7 +38,7 @@ class Chat:
         return {**places, **fields}
 
     async def hear(self, kind: str, **fields: object) -> None:
-        """Give the page an event of this chat, as if the stream had brought it."""
+        """Return the page an event of this chat, as if the stream had brought it."""
         event = {"type": kind, "chat_id": self.user, **fields}
         await self.page.evaluate(_HEAR, event)
 

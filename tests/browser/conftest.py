@@ -32,14 +32,14 @@ expect.set_options(timeout=LIMIT_MS)
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def desk() -> AsyncIterator[Desk]:
-    """Give a running sandbox."""
+    """Yield a running sandbox."""
     async with running_sandbox() as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Give a browser without a screen."""
+    """Yield a browser without a screen."""
     async with async_playwright() as playwright:
         # Chromium's own sandbox does not work for root, which CI may be.
         # Tabs of a window share one process: a new one takes half a second to start.
@@ -53,7 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def window(browser: Browser, desk: Desk) -> AsyncIterator[BrowserContext]:
-    """Give a window in which each test opens a tab: the page keeps nothing beyond it.
+    """Yield a window in which each test opens a tab: the page keeps nothing beyond it.
 
     A first tab stays open, and with it the process of all tabs.
     """
@@ -65,20 +65,20 @@ async def window(browser: Browser, desk: Desk) -> AsyncIterator[BrowserContext]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(window: BrowserContext, desk: Desk) -> AsyncIterator[Page]:
-    """Give an open page; it must not complain, nor ask anybody but the sandbox."""
+    """Yield an open page; it must not complain, nor ask anybody but the sandbox."""
     async with _tab(window, desk) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chat(page: Page, desk: Desk) -> Chat:
-    """Give the chat of a new user, whom no test limited before."""
+    """Return the chat of a new user, whom no test limited before."""
     return await _chat_of_a_new_user(page, desk)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def timed_chat(browser: Browser, desk: Desk) -> AsyncIterator[Chat]:
-    """Give such a chat in a window of its own, for a clock belongs to a window."""
+    """Yield such a chat in a window of its own, for a clock belongs to a window."""
     async with _window(browser) as window, _tab(window, desk) as opened:
         yield await _chat_of_a_new_user(opened, desk)
 

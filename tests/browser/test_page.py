@@ -360,7 +360,6 @@ async def test_menus_tabs_and_rows_follow_the_keys(chat: Chat, desk: Desk) -> No
 
 
 async def test_two_chats_stand_side_by_side(chat: Chat) -> None:
-    """Each has its own user."""
     await chat.page.get_by_role("button", name="Two chats side by side").click()
     panes = chat.page.locator(".pane")
     await expect(panes).to_have_count(2)

@@ -26,7 +26,7 @@ _LONG = ("redis_pause", "blackhole", "deaf", "redis_kill")
 
 
 def main() -> int:
-    """Run it; gives the exit code."""
+    """Run it; return the exit code."""
     given = _arguments()
     plans = {
         "short outages": Plan(

@@ -59,7 +59,7 @@ def failover(history: History, verdict: Verdict) -> None:
 def _resumed(
     history: History, time: float, workers: frozenset[int] | None
 ) -> list[float]:
-    """Give after how many seconds each lane that a killed worker held went on.
+    """Return after how many seconds each lane that a killed worker held went on.
 
     It held a lane if it made the lane's last call before its end, or accepted the
     update, and an update accepted before the end was called for (again) after it.

@@ -37,18 +37,18 @@ lost scripts are none of them."""
 
 
 def of_kinds(history: History, kinds: Iterable[str]) -> list[Span]:
-    """Give the faults of some kinds."""
+    """Return the faults of some kinds."""
     wanted = frozenset(kinds)
     return [span for span in history.spans if span.kind in wanted]
 
 
 def touch(spans: Iterable[Span], start: float, end: float) -> list[Span]:
-    """Give the faults that share a moment with this time."""
+    """Return the faults that share a moment with this time."""
     return [span for span in spans if span.start <= end and span.end >= start]
 
 
 def undone(history: History) -> set[int]:
-    """Give the updates of which a failover may have lost the commits.
+    """Return the updates of which a failover may have lost the commits.
 
     They are done, and their effects are to be seen, but their state is another's.
     """
@@ -100,14 +100,14 @@ class Memories:
             (self._spans if needed else self.needless).append(span)
 
     def took(self, update: Posted) -> bool:
-        """Tell whether a worker took an update into its memory, as far as is known."""
+        """Return whether a worker took an update into its memory, as far as known."""
         return update.accepted is not None and any(
             span.hits(update.worker)
             for span in touch(self._spans, update.accepted - TURN, update.accepted)
         )
 
     def excuse(self, lower: Posted, higher: Posted) -> bool:
-        """Tell whether two updates may be done in the wrong order.
+        """Return whether two updates may be done in the wrong order.
 
         Only the order of what a worker has in its own memory is in its hands, and only
         until it brings it back. What is in Redis meanwhile waits there.
@@ -122,7 +122,7 @@ class Memories:
         return not (together and taken < higher.sent)
 
     def near(self, time: float) -> bool:
-        """Tell whether anybody served from memory then, or brought it back."""
+        """Return whether anybody served from memory then, or brought it back."""
         return bool(touch(self._spans, time - LEASE - SETTLING, time + TURN))
 
 

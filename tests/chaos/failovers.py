@@ -18,7 +18,6 @@ class Failovers:
 
     @property
     def by_name(self) -> Mapping[str, Break]:
-        """Give the faults."""
         return {"failover": self.failover}
 
     async def failover(self) -> bool:

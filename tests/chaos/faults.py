@@ -13,7 +13,7 @@ from tests.support.redis_servers import RedisServer
 def all_faults(
     world: World, longest_cut: float, pauses: tuple[float, ...]
 ) -> Mapping[str, Break]:
-    """Give the faults by name. See `StoreFaults` for what the arguments mean."""
+    """Return the faults by name. See `StoreFaults` for what the arguments mean."""
     redis = world.redis
     if isinstance(redis, RedisServer):
         of_store = StoreFaults(world, redis, longest_cut, pauses).by_name

@@ -12,7 +12,7 @@ _OWN = frozenset({"nobody", "harness_late"})
 
 
 def quantile(seconds: Sequence[float], part: float) -> float:
-    """Give the value below which a part of the values lies. Empty: 0."""
+    """Return the value below which a part of the values lies. Empty: 0."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 

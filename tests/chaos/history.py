@@ -78,7 +78,7 @@ class Span(Struct):
     workers: frozenset[int] | None = None
 
     def hits(self, worker: int) -> bool:
-        """Tell whether it hit a worker."""
+        """Return whether it hit a worker."""
         return self.workers is None or worker in self.workers
 
 
@@ -156,7 +156,7 @@ class History(Struct):
     exits: list[int] = field(default_factory=list)
 
     def effects_of(self, kind: Kind) -> dict[int, list[Effect]]:
-        """Give the effects of a kind by update, each in the order of their times."""
+        """Return the effects of a kind by update, each in the order of their times."""
         by_update: dict[int, list[Effect]] = {}
         for effect in self.effects:
             if effect.kind is kind:
@@ -164,7 +164,7 @@ class History(Struct):
         return by_update
 
     def firsts(self, kind: Kind) -> dict[str, list[Effect]]:
-        """Give the first effect of each update by lane, in the order of their times."""
+        """Return the first effect of each update by lane, in the order of time."""
         by_lane: dict[str, list[Effect]] = {}
         for effects in self.effects_of(kind).values():
             by_lane.setdefault(effects[0].lane, []).append(effects[0])

@@ -126,7 +126,7 @@ class SteadySender(Sender):
 
 
 def works(user: int) -> bool:
-    """Tell whether a user is in a chat that works all the time."""
+    """Return whether a user is in a chat that works all the time."""
     return user % WORKING == 0
 
 
@@ -210,7 +210,7 @@ def _judge(seen: Seen) -> None:
 
 
 def _is_excused(seen: Seen, first: Effect) -> bool:
-    """Tell whether a gateway was killed between sending a reply and committing it.
+    """Return whether a gateway was killed between sending a reply and committing it.
 
     Whoever commits an update logs its outcome, so one outcome is the second gateway's.
     """
@@ -268,7 +268,7 @@ def _counted(names: Sequence[str]) -> dict[str, int]:
 
 
 def main() -> int:
-    """Run all three parts; gives the exit code."""
+    """Run all three parts; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.outage", description=__doc__
     )

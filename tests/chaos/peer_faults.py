@@ -16,7 +16,6 @@ class PeerFaults:
 
     @property
     def by_name(self) -> Mapping[str, Break]:
-        """Give the faults."""
         return {
             "service_hang": self.service_hang,
             "service_refuse": self.service_refuse,

@@ -53,7 +53,7 @@ class Gate:
 
     @property
     def usable(self) -> bool:
-        """Tell whether it is worth a try."""
+        """Return whether it is worth a try."""
         return self.open and time.monotonic() >= self._avoided_until
 
     async def post(self, request: bytes) -> int:

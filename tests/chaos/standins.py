@@ -145,7 +145,7 @@ class Updates(Protocol):
     """Answers getUpdates."""
 
     async def answer(self, worker: int, body: bytes) -> tuple[int, bytes]:
-        """Give the status and the body of the answer to a call."""
+        """Return the status and the body of the answer to a call."""
 
 
 class BotApi:

@@ -33,7 +33,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def client(redis: RedisServer | WatchedRedis) -> Redis:
-    """Give a client to a server, or to whoever is the master."""
+    """Return a client to a server, or to whoever is the master."""
     if isinstance(redis, RedisServer):
         return Redis(port=redis.port, **_OPTIONS)
     addresses = [("127.0.0.1", sentinel.port) for sentinel in redis.sentinels]
@@ -117,7 +117,7 @@ class Store:
         return left
 
     async def _pending(self) -> tuple[list[tuple[str, float]], float]:
-        """Give the lanes with mail, each with when it is free; and what time it is."""
+        """Return the lanes with mail, when each is free, and the time."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for shard in KEYS.shards:

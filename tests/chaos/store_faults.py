@@ -47,7 +47,6 @@ class StoreFaults:
 
     @property
     def by_name(self) -> Mapping[str, Break]:
-        """Give the faults."""
         return {
             "redis_term": lambda: self._restart_redis("redis_term", signal.SIGTERM),
             "redis_kill": lambda: self._restart_redis("redis_kill", signal.SIGKILL),

@@ -114,7 +114,6 @@ def test_a_state_that_forgot_an_update_is_found() -> None:
 
 
 def test_a_state_that_has_an_update_twice_is_found() -> None:
-    """A repetition is known by its id."""
     history = good(1, 2)
     history.left.states[LANE] = [1, 2, 2]
     assert broken(history) == {"state doubled"}

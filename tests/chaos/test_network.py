@@ -87,7 +87,6 @@ async def test_a_delay_that_ends_keeps_the_order() -> None:
 
 
 async def test_a_reset_breaks_the_connection() -> None:
-    """Both sides see it."""
     async with connected() as (network, _, reader, writer):
         writer.write(b"x")
         await reader.readexactly(1)

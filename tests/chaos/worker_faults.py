@@ -24,7 +24,6 @@ class WorkerFaults:
 
     @property
     def by_name(self) -> Mapping[str, Break]:
-        """Give the faults."""
         return {
             "kill": self.kill,
             "freeze": self.freeze,

@@ -68,7 +68,7 @@ class Worker:
 
     @property
     def running(self) -> bool:
-        """Tell whether there is a process."""
+        """Return whether there is a process."""
         return self._process is not None and self._process.returncode is None
 
     async def prepare(self) -> None:
@@ -208,5 +208,5 @@ def read_logs(logs: Path, history: History) -> None:
 
 
 def _monotonic(utc: str) -> float:
-    """Give the time of a line of the log as `time.monotonic` would have."""
+    """Return the time of a line of the log as `time.monotonic` would have."""
     return datetime.fromisoformat(utc).timestamp() - time.time() + time.monotonic()

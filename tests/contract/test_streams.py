@@ -63,7 +63,7 @@ class Streams(grpc.GenericRpcHandler):
 
 @asynccontextmanager
 async def asked(tell: Tell, timeout: float = 5) -> AsyncIterator[BoundCall]:
-    """Give the streamed route for text, with a service that answers as told."""
+    """Yield the streamed route for text, with a service that answers as told."""
     table = TABLE.with_streaming(["CONVERSATION"])
     seconds = dict.fromkeys(TIMEOUTS, timeout)
     async with serving(Streams(tell)) as port:
@@ -237,7 +237,6 @@ async def test_a_status_may_say_what_the_user_reads(
 
 
 async def test_details_that_cannot_be_read_are_none() -> None:
-    """The code is enough."""
 
     async def tell(_: StreamMessageRequest, context: Context, __: Write) -> None:
         context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
@@ -267,7 +266,6 @@ def test_a_service_that_cannot_stream_is_not_asked_to() -> None:
 
 
 def test_an_rpc_that_only_streams_needs_no_setting() -> None:
-    """There is nothing to choose."""
     request = {"context": CONTEXT, "message": MESSAGE}
     response = {"reply": REPLY, "words": "string"}
     service = a_service(Rpc(TEXT, request, response, streaming="server"))

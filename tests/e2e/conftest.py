@@ -9,6 +9,6 @@ from tests.support.world import World, world
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[World]:
-    """Give a running gateway without a rate limit to speak of."""
+    """Yield a running gateway without a rate limit to speak of."""
     async with world() as running:
         yield running

@@ -19,7 +19,7 @@ def workers_of(parent: int) -> dict[int, int]:
 
 
 def gone(pids: dict[int, int]) -> bool:
-    """Tell whether none of these processes runs any more."""
+    """Return whether none of these processes runs any more."""
     for pid in pids.values():
         with suppress(OSError):
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

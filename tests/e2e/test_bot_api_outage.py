@@ -154,7 +154,7 @@ class Outage:
                 await running.close()
 
     def tried(self) -> set[int]:
-        """Give the users whose message met the fault."""
+        """Return the users whose message met the fault."""
         return {
             int(call.parameters["chat_id"])
             for call in self.simulator.sent
@@ -162,13 +162,13 @@ class Outage:
         }
 
     def texts(self, user: int) -> list[str]:
-        """Give what a user's chat shows."""
+        """Return what a user's chat shows."""
         return [message["text"] for message in self.simulator.messages(user)]
 
 
 @pytest.fixture
 async def outage(tmp_path: Path) -> AsyncIterator[Outage]:
-    """Give a Bot API that fails for every message, services and a Redis."""
+    """Yield a Bot API that fails for every message, services and a Redis."""
     server = RedisServer(tmp_path, "--appendonly yes --maxmemory-policy noeviction")
     server.start()
     backend, simulator = Backend(), Simulator(TOKEN)

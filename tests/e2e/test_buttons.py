@@ -39,7 +39,7 @@ def proposing(gateway: World, button: InlineKeyboardButton) -> None:
 
 
 def data_of_newest(gateway: World, user: int = 7) -> str:
-    """Give the data of the newest button in a chat."""
+    """Return the data of the newest button in a chat."""
     message = gateway.simulator.messages(user)[-1]
     return str(message["reply_markup"]["inline_keyboard"][0][0]["callback_data"])
 

@@ -15,7 +15,7 @@ URL = "https://bot.example.com/webhook/telegram"
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Give a Bot API without faults."""
+    """Return a Bot API without faults."""
     return Simulator(TOKEN)
 
 
@@ -32,7 +32,6 @@ async def settings(simulator: Simulator) -> AsyncIterator[dict[str, str]]:
 
 
 async def test_bad_settings_are_all_reported_and_end_with_2() -> None:
-    """One line for each fault, and no traceback."""
     code, output, errors = await run("serve", settings={"PORT": "no"})
     assert (code, output) == (2, "")
     lines = errors.splitlines()
@@ -99,7 +98,6 @@ async def test_another_addresses_webhook_is_replaced_by_force_only(
 async def test_pending_updates_are_dropped_when_that_is_asked_for(
     simulator: Simulator, settings: dict[str, str]
 ) -> None:
-    """And only then."""
     await run("webhook", "set", "--drop-pending-updates", settings=settings)
     assert simulator.sent[-1].parameters["drop_pending_updates"] is True
 
@@ -114,7 +112,6 @@ async def test_a_wrong_token_is_one_clear_line(settings: dict[str, str]) -> None
 
 
 async def test_an_unknown_command_is_one_clear_message() -> None:
-    """As from any well-behaved program."""
     code, _, errors = await run("nonsense")
     assert code == 2
     assert "No such command" in errors

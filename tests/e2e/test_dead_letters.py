@@ -45,7 +45,7 @@ async def dead(*arguments: str, url: str = "") -> tuple[int, list[str], list[str
 
 
 def settings_of(url: str) -> dict[str, str]:
-    """Give the environment of `dead`."""
+    """Return the environment of `dead`."""
     return {
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,
@@ -54,7 +54,7 @@ def settings_of(url: str) -> dict[str, str]:
 
 
 def read(output: str, errors: str) -> tuple[list[str], list[str]]:
-    """Give the lines of both, which hold nothing that a user wrote."""
+    """Return the lines of both, which hold nothing that a user wrote."""
     assert not any(canary in output + errors for canary in CANARIES)
     assert "Traceback" not in errors
     return output.splitlines(), errors.splitlines()
@@ -67,7 +67,7 @@ DeadHere = Callable[..., tuple[int, list[str], list[str]]]
 def dead_here(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> DeadHere:
-    """Give what runs `dead` in this process, and gives what `dead` above gives."""
+    """Return what runs `dead` in this process, and gives what `dead` above gives."""
 
     def run_here(*arguments: str, url: str = "") -> tuple[int, list[str], list[str]]:
         words = ["telegram-gateway", "dead-letters", *arguments]
@@ -85,7 +85,7 @@ def dead_here(
 
 
 async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
-    """Let the gateway crash in the turn of each of these texts; gives the ids."""
+    """Let the gateway crash in the turn of each of these texts; return the ids."""
     compose = TelegramMessenger.render
 
     def broken(

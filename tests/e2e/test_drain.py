@@ -14,7 +14,7 @@ from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Process]:
-    """Give a running gateway process."""
+    """Yield a running gateway process."""
     async with serving_process() as running:
         yield running
 

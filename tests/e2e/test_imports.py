@@ -18,7 +18,7 @@ atexit.register(note)
 
 
 def noting(directory: Path) -> dict[str, str]:
-    """Give settings with which a process notes in the end what it has loaded."""
+    """Return settings with which a process notes in the end what it has loaded."""
     (directory / "sitecustomize.py").write_text(NOTE_MODULES)
     path = [str(directory), str(ROOT), str(ROOT / "generated")]
     return {
@@ -28,7 +28,7 @@ def noting(directory: Path) -> dict[str, str]:
 
 
 def noted(directory: Path) -> set[str]:
-    """Give what was loaded."""
+    """Return what was loaded."""
     return set((directory / "modules").read_text().split())
 
 

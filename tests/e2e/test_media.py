@@ -26,7 +26,7 @@ CONTENT = b"canary-of-a-file" * 1000
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[World]:
-    """Give a running gateway that hands files on."""
+    """Yield a running gateway that hands files on."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     async with world(ops_port=port, files_url=url) as running:
@@ -59,7 +59,6 @@ async def test_a_file_of_a_service_reaches_the_user(gateway: World) -> None:
 
 
 async def test_an_album_of_a_service_reaches_the_user(gateway: World) -> None:
-    """As one."""
     answer_with(gateway, *send_album().messages)
     await gateway.say("album")
     await gateway.ended(1)
@@ -123,7 +122,6 @@ async def test_a_file_of_a_user_reaches_the_service(gateway: World) -> None:
 
 
 async def test_without_the_setting_there_are_no_addresses() -> None:
-    """And nobody is served."""
     async with world() as gateway:
         await gateway.update(document("BQACAgAD"))
         await gateway.ended(1)

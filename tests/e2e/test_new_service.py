@@ -32,7 +32,6 @@ async def test_a_new_command_and_a_new_button_work(tmp_path: Path) -> None:
 async def test_a_routed_service_without_a_target_stops_the_start(
     tmp_path: Path,
 ) -> None:
-    """The fault names the setting."""
     environment = sixth.compile_contract(tmp_path)
     settings = {"PYTHONPATH": environment["PYTHONPATH"]}
     code, _, errors = await run("serve", settings=settings)

@@ -59,7 +59,6 @@ def test_there_are_33_updates() -> None:
 
 
 async def test_an_attachment_reaches_the_conversation_as_such(gateway: World) -> None:
-    """Not as an empty text."""
     kinds = ("photo_caption", "voice", "document", "location", "contact", "sticker")
     for name in kinds:
         await gateway.post((UPDATES / f"message_{name}.json").read_bytes())

@@ -34,13 +34,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def address(server: RedisServer) -> dict[str, Any]:
-    """Give the settings of a gateway with this server."""
+    """Return the settings of a gateway with this server."""
     url = f"redis://:hush-pw@127.0.0.1:{server.port}"
     return {"redis_url": url, "store_patience": PATIENCE}
 
 
 async def health(gateway: World) -> dict[str, Any]:
-    """Give what `/health` says."""
+    """Return what `/health` says."""
     status, body = await gateway.get("/health", ops=True)
     assert status == 200
     answer: dict[str, Any] = json.loads(body)
@@ -48,7 +48,7 @@ async def health(gateway: World) -> dict[str, Any]:
 
 
 async def is_well(gateway: World) -> bool:
-    """Tell whether the gateway runs on its Redis again."""
+    """Return whether the gateway runs on its Redis again."""
     return bool((await health(gateway))["status"] == "ok")
 
 

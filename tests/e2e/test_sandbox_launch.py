@@ -43,7 +43,7 @@ def test_nobody_knows_the_secrets_of_a_sandbox_beforehand() -> None:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port."""
+    """Return whether nobody listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 

@@ -26,13 +26,13 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def drafts_of(simulator: Simulator) -> list[dict[str, Any]]:
-    """Give the parameters of the drafts that the Bot API saw."""
+    """Return the parameters of the drafts that the Bot API saw."""
     drafts = [sent for sent in simulator.sent if sent.method == "sendMessageDraft"]
     return [sent.parameters for sent in drafts]
 
 
 def drafts(gateway: World) -> list[str]:
-    """Give the texts of the drafts that the Bot API saw."""
+    """Return the texts of the drafts that the Bot API saw."""
     return [str(draft["text"]) for draft in drafts_of(gateway.simulator)]
 
 

@@ -50,14 +50,14 @@ class Page:
         return web.Response()
 
     def steps(self, update_id: int) -> list[tuple[str, str]]:
-        """Give the names and details of an update's steps."""
+        """Return the names and details of an update's steps."""
         steps = self.turns[update_id]["steps"]
         return [(step["name"], step["detail"]) for step in steps]
 
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[tuple[Page, str]]:
-    """Receive on a free port; gives the address."""
+    """Receive on a free port; yield the address."""
     page = Page()
     app = web.Application()
     app.router.add_post("/turns", page.take)
@@ -254,7 +254,6 @@ async def test_a_streamed_call_is_a_step() -> None:
 
 
 async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
-    """The user's stop cancels it."""
     async with (
         receiving() as (page, url),
         world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
@@ -296,7 +295,6 @@ async def test_two_users_at_once_are_kept_apart() -> None:
 
 
 async def test_a_page_that_is_gone_costs_nothing() -> None:
-    """Updates are served as ever."""
     (port,) = free_ports(1)
     recorder = Tracer(f"http://127.0.0.1:{port}/turns", KEY, HERE)
     async with world(recorder=recorder) as gateway:

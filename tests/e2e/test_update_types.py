@@ -82,7 +82,7 @@ ADDRESS: Any = {
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """Give what stands under the kind's key in a real update."""
+    """Return what stands under the kind's key in a real update."""
     update = json.loads((UPDATES / f"{name}.json").read_bytes())
     content: dict[str, Any] = next(update[key] for key in update if key != "update_id")
     return content
@@ -340,13 +340,13 @@ CONTENTS = {
 
 @pytest.fixture
 def service() -> EveryKind:
-    """Give a service that has an rpc for each kind."""
+    """Return a service that has an rpc for each kind."""
     return EveryKind()
 
 
 @pytest.fixture
 async def gateway(service: EveryKind) -> AsyncIterator[World]:
-    """Give a gateway that routes every kind."""
+    """Yield a gateway that routes every kind."""
     async with world(further={every_kind(): service}) as running:
         yield running
 
@@ -632,7 +632,7 @@ async def test_an_event_goes_before_the_kind_that_tells_of_it(
 
 
 def answered(gateway: World) -> list[tuple[str, dict[str, Any]]]:
-    """Give the answers to queries: method and parameters."""
+    """Return the answers to queries: method and parameters."""
     return gateway.simulator.queries.answers
 
 

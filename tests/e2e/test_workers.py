@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[str]]:
-    """Give the addresses of as many empty databases as needed, in one Redis."""
+    """Yield the addresses of as many empty databases as needed, in one Redis."""
     server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendonly yes")
     server.start()
     yield (f"{server.url}/{number}" for number in range(16))
@@ -57,7 +57,7 @@ class Workers:
             return response.status, await response.text()
 
     async def metric(self, series: str) -> float:
-        """Give the sum of the values of all series that match."""
+        """Return the sum of the values of all series that match."""
         _, page = await self.page("/metrics", ops=True)
         return sum(
             float(line.rpartition(" ")[2])
@@ -66,13 +66,13 @@ class Workers:
         )
 
     async def complete(self) -> bool:
-        """Tell whether both workers are there."""
+        """Return whether both workers are there."""
         with suppress(aiohttp.ClientError):
             return await self.metric("gateway_workers") == 2
         return False
 
     def pids(self) -> dict[int, int]:
-        """Give the process ids of the workers by their number."""
+        """Return the process ids of the workers by their number."""
         return workers_of(self.process.pid)
 
 
@@ -103,14 +103,14 @@ async def running(databases: Iterator[str]) -> AsyncIterator[Workers]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def workers(databases: Iterator[str]) -> AsyncIterator[Workers]:
-    """Give a gateway that is whole again after each test."""
+    """Yield a gateway that is whole again after each test."""
     async with running(databases) as workers:
         yield workers
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def mortal(databases: Iterator[str]) -> AsyncIterator[Workers]:
-    """Give a gateway of the test's own."""
+    """Yield a gateway of the test's own."""
     async with running(databases) as workers:
         yield workers
 

@@ -41,7 +41,7 @@ class Backend(
         """Rpcs that fail, by their name."""
 
     def asked(self, rpc: str) -> list[Any]:
-        """Give the requests of one rpc."""
+        """Return the requests of one rpc."""
         return [request for name, request in self.calls if name == rpc]
 
     async def echo(self, rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
@@ -140,7 +140,7 @@ class Backend(
 async def serving(
     backend: Backend, *further: grpc.GenericRpcHandler
 ) -> AsyncIterator[str]:
-    """Serve all four services on a free port of loopback; gives the target.
+    """Serve all four services on a free port of loopback; yield the target.
 
     Args:
         backend: the four.

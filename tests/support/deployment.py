@@ -35,7 +35,7 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - any document
 
 @functools.cache
 def manifests() -> dict[tuple[str, str], Any]:
-    """Give all that is applied to Kubernetes, by kind and name."""
+    """Return all that is applied to Kubernetes, by kind and name."""
     (plan,) = documents("kubernetes/kustomization.yaml")
     found = {}
     for name in plan["resources"]:
@@ -47,5 +47,5 @@ def manifests() -> dict[tuple[str, str], Any]:
 
 
 def pod(kind: str, name: str) -> Any:  # noqa: ANN401 - as it is written
-    """Give the pod that something makes."""
+    """Return the pod that something makes."""
     return manifests()[kind, name]["spec"]["template"]["spec"]

@@ -35,5 +35,5 @@ def break_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> Onc
 
 
 def failed(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Give the names of the tasks that failed, as the log tells them."""
+    """Return the names of the tasks that failed, as the log tells them."""
     return [vars(it)["task"] for it in caplog.records if it.message == FAILED]

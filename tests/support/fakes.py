@@ -36,11 +36,11 @@ class FakeClock:
         self.up = 1000.0
 
     def now(self) -> float:
-        """Give seconds since the epoch."""
+        """Return seconds since the epoch."""
         return self.epoch
 
     def uptime(self) -> float:
-        """Give seconds since the machine's start."""
+        """Return seconds since the machine's start."""
         return self.up
 
     def move(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class FakeClock:
 
 
 def text_of(update: Update) -> str | None:
-    """Give the text of a user's message; None if the update is no such message."""
+    """Return the text of a user's message; None if the update is no such message."""
     return update.message.text if isinstance(update, UserMessage) else None
 
 
@@ -128,7 +128,7 @@ class FakeServices:
         return f"{data}~{scope}" if data.startswith("PAY") else data
 
     async def resolve_user(self, update: Update) -> str:
-        """Give the internal user id, or fail as told."""
+        """Return the internal user id, or fail as told."""
         self.resolved.append(update.context.telegram_user_id)
         if isinstance(self.internal_user_id, Exception):
             raise self.internal_user_id

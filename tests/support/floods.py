@@ -26,7 +26,7 @@ async def silent_connections(
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Tell whether the other side closed a connection that got nothing."""
+    """Return whether the other side closed a connection that got nothing."""
     try:
         return connection.recv(1) == b""
     except BlockingIOError:

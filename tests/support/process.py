@@ -111,7 +111,7 @@ class Process:
             assert response.status == 200
 
     async def healthy(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether it answers."""
         try:
             async with self._client.get(f"{self.url}/health") as response:
                 return response.status == 200
@@ -124,7 +124,7 @@ class Process:
 
 
 def settings_of(target: str, api_url: str, port: int, ops_port: int) -> dict[str, str]:
-    """Give the environment of a gateway process."""
+    """Return the environment of a gateway process."""
     return {
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "TELEGRAM_WEBHOOK_SECRET": SECRET,

@@ -58,7 +58,7 @@ class RedisServer:
         return self._process.pid
 
     def option(self, name: str) -> str:
-        """Give a setting as on the command line."""
+        """Return a setting as on the command line."""
         return self._options[self._options.index(name) + 1]
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class RedisServer:
         self.wait()
 
     def arguments(self) -> list[str]:
-        """Give its command line."""
+        """Return its command line."""
         return [
             *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(self._directory), "--save", ""),
@@ -94,7 +94,7 @@ class RedisServer:
             time.sleep(0.005)
 
     def ask(self, command: str) -> bytes:
-        """Send one command of plain words; give the first bytes of the answer."""
+        """Send one command of plain words; return the first bytes of the answer."""
         with socket.create_connection(
             ("127.0.0.1", self.port), timeout=LIMIT
         ) as connection:
@@ -196,7 +196,7 @@ class Sentinel(RedisServer):
         assert self.ask(f"SENTINEL SET mail {setting}") == b"+OK\r\n"
 
     def arguments(self) -> list[str]:
-        """Give its command line."""
+        """Return its command line."""
         return [str(self._settings), "--sentinel"]
 
 
@@ -315,7 +315,7 @@ class RedisCluster:
         self._replicas: list[Replica] = []
 
     def _place(self, name: str) -> tuple[Path, str]:
-        """Give directory and settings for one more server."""
+        """Return directory and settings for one more server."""
         own = self._directory / name.replace(" ", "-")
         own.mkdir()
         options = (

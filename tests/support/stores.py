@@ -61,7 +61,7 @@ class Store(Protocol):
         """Count the lanes of which there is more than a state."""
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
-        """Give the dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
@@ -93,12 +93,12 @@ class MemoryStore:
         return self.mailboxes.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
-        """Give the dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         return self.mailboxes.dead_letters.entries
 
 
 def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
-    """Give a way to open mailboxes in memory.
+    """Yield a way to open mailboxes in memory.
 
     Args:
         kind: the class, or a faulty version of it.

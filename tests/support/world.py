@@ -85,23 +85,23 @@ class World:
         return await self.update({"callback_query": query})
 
     def texts(self, user: int = 7) -> list[str]:
-        """Give what a user's chat shows."""
+        """Return what a user's chat shows."""
         return [message["text"] for message in self.simulator.messages(user)]
 
     def answers(self) -> list[str]:
-        """Give the answers to pressed buttons."""
+        """Return the answers to pressed buttons."""
         return [answer.get("text", "") for answer in self.simulator.answers]
 
     def log(self) -> list[dict[str, Any]]:
-        """Give what was logged."""
+        """Return what was logged."""
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
     def turns(self) -> list[dict[str, Any]]:
-        """Give the log lines of updates."""
+        """Return the log lines of updates."""
         return [line for line in self.log() if line["logger"] == "gateway.update"]
 
     def outcomes(self) -> list[str]:
-        """Give what became of the updates, in the order in which they ended."""
+        """Return what became of the updates, in the order in which they ended."""
         return [line["outcome"] for line in self.turns()]
 
     async def ended(self, count: int) -> None:

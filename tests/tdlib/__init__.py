@@ -74,7 +74,7 @@ def parse(text: str, mode: str) -> tuple[str, list[Entity]]:
 
 
 def check_link(link: str) -> str:
-    """Give a link as TDLib keeps it. Empty: it does not take it."""
+    """Return a link as TDLib keeps it. Empty: it does not take it."""
     quoted = html.escape(link, quote=True)
     _, entities = parse(f'<a href="{quoted}">x</a>', "HTML")
     if entities and entities[0]["type"] == "text_mention":

@@ -122,7 +122,7 @@ def compare_parts(text: str, mode: str, limit: int) -> str:
 
 
 def seen(text: str, mode: str) -> list[tuple[str, list[str]]]:
-    """Give each visible character as TDLib shows it: with its marks."""
+    """Return each visible character as TDLib shows it: with its marks."""
     visible, entities = tdlib.parse(text, mode)
     spans = [(each.pop("offset"), each.pop("length"), str(each)) for each in entities]
     marks: list[list[str]] = [[] for _ in range(count_utf16_units(visible))]

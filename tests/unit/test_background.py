@@ -141,7 +141,6 @@ async def test_an_error_of_the_block_stays_as_it_is() -> None:
 
 
 async def test_a_cancelled_block_ends_its_tasks() -> None:
-    """And is cancelled all the same."""
     handles = []
 
     async def work() -> None:

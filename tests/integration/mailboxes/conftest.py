@@ -34,7 +34,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every store the pauses of `PAUSES`."""
+    """Return every store the pauses of `PAUSES`."""
     monkeypatch.setattr(mailbox, "SUSPECT_PAUSES", PAUSES)
     milliseconds = tuple(round(seconds * 1000) for seconds in PAUSES)
     monkeypatch.setattr(commands, "_SUSPECT_PAUSES_MS", milliseconds)
@@ -46,7 +46,7 @@ def open_store(
     monkeypatch: pytest.MonkeyPatch,
     long_pauses: None,
 ) -> OpenStore:
-    """Give the way to open an empty store of each implementation."""
+    """Return the way to open an empty store of each implementation."""
     if request.param != "adrift":
         # Else mail is not found in a Redis that a busy machine keeps waiting.
         monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
@@ -68,5 +68,5 @@ async def store(open_store: OpenStore) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def mailboxes(store: Store) -> MailboxStore:
-    """Give the mailboxes of an empty store."""
+    """Return the mailboxes of an empty store."""
     return store.mailboxes

@@ -106,7 +106,7 @@ class AshoreStore:
 
 
 def ashore(url: str) -> OpenStore:
-    """Give a way to open mailboxes whose Redis works."""
+    """Yield a way to open mailboxes whose Redis works."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -140,12 +140,12 @@ class AdriftStore:
         return self._memory.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
-        """Give the dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         return self._memory.dead_letters.entries
 
 
 def adrift() -> OpenStore:
-    """Give a way to open mailboxes whose Redis is gone."""
+    """Yield a way to open mailboxes whose Redis is gone."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:

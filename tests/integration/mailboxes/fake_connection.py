@@ -56,7 +56,7 @@ class _FakeConnection(FakeAsyncRedisConnection):
 
 
 def fake_connector(server: FakeServer) -> ConnectionFactory:
-    """Give a way to make connections to a stand-in."""
+    """Return a way to make connections to a stand-in."""
     return lambda: _FakeConnection(server=server, protocol=2)
 
 

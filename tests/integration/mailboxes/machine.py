@@ -202,7 +202,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(lease=claims)
     def release(self, lease: MailboxLease) -> None:
-        """Give a lane back, or try to under a lost claim."""
+        """Return a lane back, or try to under a lost claim."""
         self.call(self.store.mailboxes.release(lease))
         if self.owners.get(lease.ordering_key) is lease:
             self.left(lease.ordering_key)
@@ -281,12 +281,12 @@ class MailboxMachine(RuleBasedStateMachine):
         return self.run(make())
 
     def bytes(self) -> bytes:
-        """Give bytes that were never used before."""
+        """Return bytes that were never used before."""
         self.serial += 1
         return b"%d" % self.serial
 
     def count_death(self, ordering_key: str) -> float:
-        """Count the owner that vanished, if one did; give the pause that follows."""
+        """Count the owner that vanished, if one did; return the pause that follows."""
         head = min(self.mail[ordering_key])
         suspect, deaths, crashes = self.deaths.get(ordering_key, (0, 0, 0))
         stage = self.stages.get(ordering_key, "waiting")
@@ -376,7 +376,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
 
 def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
-    """Give the machine that tries this implementation."""
+    """Return the machine that tries this implementation."""
 
     class Machine(MailboxMachine):
         def open_store(self) -> AbstractAsyncContextManager[Store]:
@@ -386,7 +386,7 @@ def machine_over(open_store: OpenStore) -> type[MailboxMachine]:
 
 
 def as_tuple(dead_letter: DeadLetter) -> tuple[int | None, str | None, str, bytes]:
-    """Give what is compared of a dead letter."""
+    """Return what is compared of a dead letter."""
     return (
         dead_letter.update_id,
         dead_letter.ordering_key,
@@ -396,7 +396,7 @@ def as_tuple(dead_letter: DeadLetter) -> tuple[int | None, str | None, str, byte
 
 
 def is_lowest(update: Envelope | None, mail: dict[int, Envelope]) -> bool:
-    """Tell whether this is the update with the lowest id, as it was put first."""
+    """Return whether this is the update with the lowest id, as it was put first."""
     lowest = mail[min(mail)]
     return update is not None and (update.update_id, update.body) == (
         lowest.update_id,

@@ -162,7 +162,7 @@ class RedisStore:
         return sum(count[1] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
-        """Give the dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         dead_letters = [
             decode_dead_letter(fields)
             for entries in await self.ask_nodes("EVAL", READ_LETTERS, 0)
@@ -226,7 +226,7 @@ async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
 
 
 def redis(url: str) -> OpenStore:
-    """Give a way to open mailboxes in a real server."""
+    """Yield a way to open mailboxes in a real server."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -243,7 +243,7 @@ class FakeTime:
         self._clock = clock
 
     def time(self) -> float:
-        """Give the time, away from the ends of its milliseconds."""
+        """Return the time, away from the ends of its milliseconds."""
         return self._clock.now() + 0.0005
 
 
@@ -256,7 +256,7 @@ class FakeRedisStore(RedisStore):
 
 
 def cluster(nodes: RedisCluster) -> OpenStore:
-    """Give a way to open mailboxes in a real Cluster."""
+    """Yield a way to open mailboxes in a real Cluster."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -267,7 +267,7 @@ def cluster(nodes: RedisCluster) -> OpenStore:
 
 
 def fakeredis() -> OpenStore:
-    """Give a way to open mailboxes in a server that exists in this process only."""
+    """Yield a way to open mailboxes in a server that exists in this process only."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:

@@ -36,12 +36,12 @@ async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
 
 
 def slot_of_lane(ordering_key: str) -> int:
-    """Give the slot of a lane."""
+    """Return the slot of a lane."""
     return SHARD_SLOTS[KEYS.get_shard(ordering_key.encode()).number]
 
 
 def lanes_of(node: int, count: int = 20) -> list[str]:
-    """Give lanes whose shards are on a node, as the slots were shared at first."""
+    """Return lanes whose shards are on a node, as the slots were shared at first."""
     ordering_keys = (str(number) for number in range(10_000))
     return [
         ordering_key
@@ -67,7 +67,6 @@ async def serve_all(
 
 
 async def test_every_node_is_found_and_used(store: RedisStore) -> None:
-    """From the address of one of them."""
     await serve_all(store, [str(n) for n in range(500)])
     sizes = await store.ask_nodes("DBSIZE")
     assert sum(sizes) == 500

@@ -147,7 +147,7 @@ class Bench:
         )
 
     async def claimed(self) -> MailboxLease:
-        """Put two updates into lane 7, which has a state; give the claim."""
+        """Put two updates into lane 7, which has a state; return the claim."""
         before = await self.mailboxes.put(build_envelope(1))
         assert isinstance(before, MailboxLease)
         await self.mailboxes.commit(before, 1, _state(1))
@@ -197,7 +197,7 @@ def _state(number: int) -> bytes:
 
 @pytest.fixture
 async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
-    """Give mailboxes on a watched way to an empty Redis."""
+    """Yield mailboxes on a watched way to an empty Redis."""
     async with opened(make_connection_factory(redis_server.url)) as store:
         state = SIGNATURES.sign_state(b"neighbour", b"neighbour")
         await store.ask(
@@ -210,14 +210,14 @@ async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def day(redis_server: RedisServer) -> AsyncIterator[Day]:
-    """Give workers in front of an empty Redis, none of them at work."""
+    """Yield workers in front of an empty Redis, none of them at work."""
     async with opened(make_connection_factory(redis_server.url)) as store:
         yield Day(store, redis_server.url, SCRIPTS)
 
 
 @pytest.fixture
 async def worker(day: Day) -> AsyncIterator[Worker]:
-    """Give a worker at work."""
+    """Yield a worker at work."""
     worker = day.workers[0]
     async with worker.transport:
         worker.system.start()
@@ -263,7 +263,6 @@ class TestCancelledCallers:
         assert took_effect == (moment != "submitted")
 
     async def test_a_renewal_does_no_harm(self, bench: Bench, moment: str) -> None:
-        """The claim is as good as before."""
         lease = await bench.claimed()
         await bench.cancel(bench.mailboxes.renew([lease]), "renew", moment)
         assert await bench.go_on(lease, 2) == [2, 3]

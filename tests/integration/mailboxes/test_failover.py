@@ -72,7 +72,7 @@ async def settled(worker: Worker) -> None:
 
 
 async def claimed(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
-    """Put updates into a free lane; give the claim."""
+    """Put updates into a free lane; return the claim."""
     first, *_ = [
         await worker.mailboxes.put(build_envelope(number, ordering_key))
         for number in ids
@@ -125,7 +125,6 @@ async def test_memory_serves_when_no_lease_can_last(
 
 
 async def test_memory_is_bounded_too(server: RedisServer, here: Worker) -> None:
-    """One user cannot fill it."""
     server.kill()
     placed = [
         await here.mailboxes.put(build_envelope(number)) for number in range(LIMIT + 1)
@@ -407,7 +406,6 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
 
 
 async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
-    """Memory takes nothing then."""
     async with worker(server.url, patience=3600) as here:
         server.kill()
         put = asyncio.create_task(here.mailboxes.put(build_envelope(1)))

@@ -20,7 +20,7 @@ from tests.support.stores import LEASE, LETTERS, LIMIT, PAUSES, Store
 async def claimed(
     mailboxes: MailboxStore, *ids: int, ordering_key: str = "7"
 ) -> MailboxLease:
-    """Put these updates into a free lane; give the claim that the first one brought."""
+    """Put these updates into a free lane; return the lease."""
     first, *others = [
         await mailboxes.put(build_envelope(number, ordering_key)) for number in ids
     ]
@@ -48,7 +48,7 @@ async def claim_of(mailboxes: MailboxStore, ordering_key: str = "7") -> MailboxL
 
 
 async def commit_all(mailboxes: MailboxStore, lease: MailboxLease) -> list[int]:
-    """Do all the work of a lane; give the ids in the order of the work."""
+    """Do all the work of a lane; return the ids in the order of the work."""
     done = [lease.next_update.update_id]
     while following := await mailboxes.commit(lease, done[-1], b"state"):
         done.append(following.update_id)
@@ -164,7 +164,6 @@ class TestCommit:
     async def test_updates_are_done_in_the_order_of_their_ids(
         self, mailboxes: MailboxStore
     ) -> None:
-        """Whatever the order of their arrival."""
         await unclaimed(mailboxes, 3, 1, 4, 2)
         assert await commit_all(mailboxes, await claim_of(mailboxes)) == [1, 2, 3, 4]
 
@@ -258,7 +257,6 @@ class TestCommit:
     async def test_the_token_of_one_lane_does_not_open_another(
         self, mailboxes: MailboxStore
     ) -> None:
-        """A token belongs to its lane."""
         lease = await claimed(mailboxes, 1, ordering_key="7")
         await claimed(mailboxes, 1, ordering_key="8")
         with pytest.raises(LeaseLost):
@@ -315,7 +313,6 @@ class TestCommit:
         assert (again.next_update.update_id, again.state) == (2, b"state")
 
     async def test_a_lane_given_back_empty_is_free(self, store: Store) -> None:
-        """There is nothing to wait for."""
         lease = await claimed(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"state", release=True)
         assert await store.lanes() == 0
@@ -326,7 +323,6 @@ class TestLeases:
     """Keeping a lane, giving it back, and losing it."""
 
     async def test_a_renewed_claim_stays(self, store: Store) -> None:
-        """However long the work takes."""
         lease = await claimed(store.mailboxes, 1)
         for _ in range(3):
             await store.pass_time(0.6 * LEASE)
@@ -337,7 +333,6 @@ class TestLeases:
     async def test_a_claim_that_nobody_took_is_renewed_after_its_lease(
         self, store: Store
     ) -> None:
-        """A short pause costs nothing."""
         lease = await claimed(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         assert list(await store.mailboxes.renew([lease])) == []
@@ -365,7 +360,6 @@ class TestLeases:
         assert list(await mailboxes.renew([])) == []
 
     async def test_a_released_lane_waits_behind_the_others(self, store: Store) -> None:
-        """With all its mail."""
         lease = await claimed(store.mailboxes, 1)
         await store.pass_time(0.1)
         await unclaimed(store.mailboxes, 2, ordering_key="8")
@@ -406,7 +400,6 @@ class TestWaiting:
     async def test_more_mail_does_not_change_since_when_a_lane_waits(
         self, store: Store
     ) -> None:
-        """Neither backwards nor forwards."""
         for number, ordering_key in enumerate(["7", "8", "7", "8", "7"]):
             await store.pass_time(0.1)
             await store.mailboxes.put(
@@ -435,7 +428,6 @@ class TestWaiting:
         assert await mailboxes.acquire("never seen") is None
 
     async def test_a_claim_of_a_waiting_lane_has_a_lease(self, store: Store) -> None:
-        """As long as any other."""
         await unclaimed(store.mailboxes, 1)
         await store.pass_time(60)
         lease = await claim_of(store.mailboxes)
@@ -497,7 +489,6 @@ class TestDeaths:
     async def test_an_update_that_comes_in_a_pause_waits_too(
         self, store: Store
     ) -> None:
-        """The order of the lane is kept."""
         await unclaimed(store.mailboxes, 1)
         await self.die(store, 2)
         assert await store.mailboxes.acquire("7") is None

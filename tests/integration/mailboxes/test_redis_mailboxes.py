@@ -90,7 +90,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 async def claimed(
     store: RedisStore, *ids: int, ordering_key: str = "7"
 ) -> MailboxLease:
-    """Put updates into a free lane; give the claim."""
+    """Put updates into a free lane; return the claim."""
     first, *_ = [
         await store.mailboxes.put(build_envelope(number, ordering_key))
         for number in ids
@@ -100,7 +100,7 @@ async def claimed(
 
 
 async def serve(store: RedisStore, ordering_keys: int, updates: int = 3) -> list[int]:
-    """Put and commit updates of many lanes at once; give the ids, one per commit."""
+    """Put and commit updates of many lanes at once; return the ids, one per commit."""
     done: list[int] = []
 
     async def one(ordering_key: int) -> None:
@@ -216,7 +216,6 @@ class TestLostAnswers:
     async def test_renewals_and_releases_come_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
-        """As everything else."""
         lease = await claimed(cut, 1)
         proxy.faults.append(fault)
         assert list(await cut.mailboxes.renew([lease])) == []
@@ -322,7 +321,6 @@ class TestFailingServer:
     async def test_scripts_that_were_flushed_are_loaded_again(
         self, store: RedisStore, redis_server: RedisServer
     ) -> None:
-        """Also under load, and again and again."""
         working = asyncio.create_task(serve(store, 200, updates=5))
         flushes = 0
         while not working.done():
@@ -435,7 +433,6 @@ class TestFailingServer:
     async def test_what_nobody_waits_for_is_not_kept(
         self, own_server: RedisServer
     ) -> None:
-        """However long the server is gone."""
         async with opened(make_connection_factory(own_server.url)) as store:
             own_server.kill()
             waited_for = RedisCommand(0, ("PING",))
@@ -528,7 +525,6 @@ class TestKeys:
     async def test_an_idle_user_is_one_key_of_at_most_500_bytes(
         self, store: RedisStore
     ) -> None:
-        """With as many recent ids as are kept."""
         state = UserState(
             internal_user_id="u-1234567890", bucket_updated_at=1.79e9, tokens=0.5
         )
@@ -546,7 +542,6 @@ class TestKeys:
     async def test_the_state_goes_as_well_after_its_lifetime(
         self, store: RedisStore
     ) -> None:
-        """Then nothing is left of a user."""
         await serve(store, 3)
         await store.pass_time(STATE_TTL + 1)
         assert await store.ask("DBSIZE") == 0
@@ -558,7 +553,6 @@ class TestGroupCommit:
     async def test_an_idle_user_costs_two_round_trips(
         self, tapped: RedisStore, tap: Wiretap
     ) -> None:
-        """The put and the commit."""
         await tapped.mailboxes.claimable(1)
         before = len(tap.writes)
         lease = await claimed(tapped, 1)
@@ -568,7 +562,6 @@ class TestGroupCommit:
     async def test_puts_of_one_turn_are_one_write(
         self, tapped: RedisStore, tap: Wiretap
     ) -> None:
-        """However many they are, up to a bound."""
         before = len(tap.writes)
         puts = (
             tapped.mailboxes.put(build_envelope(1, str(ordering_key)))
@@ -578,7 +571,6 @@ class TestGroupCommit:
         assert len(tap.writes) == before + 1
 
     async def test_a_sweep_is_one_write(self, tapped: RedisStore, tap: Wiretap) -> None:
-        """Over all the shards."""
         before = len(tap.writes)
         await tapped.mailboxes.claimable(10)
         assert len(tap.writes) == before + 1
@@ -716,7 +708,6 @@ class TestRecovery:
     async def test_what_is_lost_twice_is_put_again_twice(
         self, own_server: RedisServer
     ) -> None:
-        """However long the first outage was."""
         async with opened(make_connection_factory(own_server.url)) as store:
             await claimed(store, 1)
             for _ in range(2):

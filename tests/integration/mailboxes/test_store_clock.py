@@ -59,7 +59,6 @@ def test_an_answer_that_took_long_does_not_spoil_what_is_known() -> None:
 
 
 def test_an_answer_that_took_long_counts_if_what_is_known_is_old() -> None:
-    """Clocks come apart, slowly."""
     own = FakeClock()
     clock = StoreClock(own)
     clock.record_server_time(5000.0, own.uptime() - 0.002, own.uptime())
@@ -87,7 +86,6 @@ class SkewedClock(SystemClock):
         self._skew = skew
 
     def now(self) -> float:
-        """Give a wrong time."""
         return super().now() + self._skew
 
 

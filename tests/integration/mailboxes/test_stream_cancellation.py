@@ -73,7 +73,6 @@ async def worker(url: str) -> AsyncIterator[tuple[RedisCancellationBus, Heard]]:
 
 
 def test_a_stop_in_one_process_is_heard_at_once() -> None:
-    """By everybody who listens."""
     stops = LocalCancellationBus()
     heard: Heard = []
     for _ in range(2):

@@ -67,7 +67,7 @@ class Wire(asyncio.Transport):
             self.protocol.connection_lost(error)
 
     def is_closing(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self._real.is_closing()
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Wiretap:
         """How many bytes each write had. Those of redis-py are left out."""
 
     def connector(self, url: str, **place: Any) -> ConnectionFactory:  # noqa: ANN401 - as the product's
-        """Give a way to make connections, as the product's `connector` does."""
+        """Return a way to make connections, as the product's `connector` does."""
         return make_connection_factory(
             url, **place, connection_class=partial(_Tapped, self)
         )

@@ -47,7 +47,7 @@ def drops(lines: int) -> bytes:
 
 @contextmanager
 def pipe() -> Iterator[tuple[int, int]]:
-    """Open a pipe; gives the end to read and the end to write."""
+    """Open a pipe; yield the end to read and the end to write."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -190,7 +190,6 @@ os.write(2, b"%d" % count_dropped_lines())
 
 
 def test_the_last_lines_of_a_program_are_written() -> None:
-    """The end waits for them."""
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, "3000"],
         env={"PYTHONPATH": os.pathsep.join(sys.path)},

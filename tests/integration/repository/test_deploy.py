@@ -19,7 +19,7 @@ SPARE_SECONDS = 5
 
 
 def environments() -> Iterator[dict[str, str]]:
-    """Give what gateways get as their environment."""
+    """Yield what gateways get as their environment."""
     (compose,) = documents("compose.yaml")
     yield {
         name: re.sub(r"\$\{REDIS_PASSWORD:\?[^}]*\}", "a-good-password", value)
@@ -37,7 +37,6 @@ def environments() -> Iterator[dict[str, str]]:
 
 
 def test_every_manifest_is_in_the_plan() -> None:
-    """What lies there is applied."""
     (plan,) = documents("kubernetes/kustomization.yaml")
     files = {path.name for path in (DEPLOY / "kubernetes").iterdir()}
     assert files == {*plan["resources"], "kustomization.yaml"}
@@ -56,7 +55,6 @@ def test_only_settings_are_set_and_every_service_has_a_target() -> None:
 
 
 def test_the_settings_are_good_but_for_the_secrets() -> None:
-    """They start a gateway."""
     for environment in environments():
         good = {
             "TELEGRAM_BOT_TOKEN": "123456:abc",
@@ -180,7 +178,7 @@ def test_nobody_is_killed_while_draining() -> None:
 
 
 def graces() -> Iterator[float]:
-    """Give how long gateways have for their end."""
+    """Yield how long gateways have for their end."""
     (compose,) = documents("compose.yaml")
     yield float(compose["services"]["gateway"]["stop_grace_period"].removesuffix("s"))
     gateway = pod("Deployment", "gateway")

@@ -15,7 +15,7 @@ class Bot:
         self.url = url
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Make a call with a JSON body; give the answer."""
+        """Make a call with a JSON body; return the answer."""
         address = f"{self.url}/bot{TOKEN}/{method}"
         async with self.session.post(address, json=parameters) as response:
             answer: dict[str, Any] = await response.json()
@@ -23,7 +23,7 @@ class Bot:
         return answer
 
     async def error(self, method: str, **parameters: object) -> str:
-        """Make a call that must fail; give the description of the error."""
+        """Make a call that must fail; return the description of the error."""
         return str((await self.call(method, **parameters))["description"])
 
     async def result(self, method: str, **parameters: object) -> Any:  # noqa: ANN401 - any JSON

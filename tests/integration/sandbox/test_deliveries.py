@@ -49,7 +49,7 @@ class Bench:
         return update_id
 
     def row(self, update_id: int) -> UpdateRow:
-        """Give an update's row."""
+        """Return an update's row."""
         entry = self.update_log.find(update_id)
         assert entry
         return entry.row
@@ -83,7 +83,7 @@ async def warm(made: Bench) -> None:
 
 
 def noted_pauses() -> tuple[list[float], DeliveryTiming]:
-    """Give a pace that notes its pauses instead of waiting."""
+    """Return a pace that notes its pauses instead of waiting."""
     pauses = []
 
     async def sleep(seconds: float) -> None:
@@ -186,7 +186,6 @@ async def test_the_request_is_telegrams() -> None:
 
 
 async def test_without_a_secret_there_is_no_header() -> None:
-    """As at Telegram."""
     async with bench() as made:
         made.say(7)
         await made.delivered()
@@ -396,7 +395,6 @@ async def test_the_same_webhook_again_changes_nothing() -> None:
 
 
 async def test_without_a_webhook_updates_wait() -> None:
-    """And may be thrown away on request."""
     async with bench() as made:
         made.deliveries.delete_webhook({})
         kept = made.say(7)
@@ -422,7 +420,6 @@ async def test_what_is_thrown_away_on_its_way_ends_as_dropped() -> None:
 
 
 async def test_senders_that_have_ended_are_forgotten() -> None:
-    """However often the webhook changes."""
 
     def ends() -> list[str]:
         tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
@@ -438,7 +435,6 @@ async def test_senders_that_have_ended_are_forgotten() -> None:
 
 
 async def test_what_the_bot_does_not_want_is_not_created() -> None:
-    """By default all kinds but three."""
     async with bench() as made:
         reaction = {"chat": {"id": 7}, "user": {"id": 7}}
         assert made.deliveries.add("message_reaction", reaction) is None
@@ -465,7 +461,6 @@ async def test_what_is_pending_outlives_an_outage_of_the_simulator() -> None:
 
 
 async def test_pages_hear_how_the_webhook_does() -> None:
-    """Not at each update, but soon after."""
     async with bench() as made:
         with made.events.listen(lambda: None) as listener:
             for _ in range(50):

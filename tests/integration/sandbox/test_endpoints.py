@@ -56,7 +56,7 @@ class Visitor:
             return response.status, await response.json()
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Give the events of a stream that is opened now."""
+        """Yield the events of a stream that is opened now."""
         async with self._bot.session.get(f"{self._bot.url}/events") as response:
             assert response.content_type == "text/event-stream"
             async for line in response.content:
@@ -74,7 +74,7 @@ def visitor(bot: Bot) -> Visitor:
 async def listening(
     visitor: Visitor,
 ) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Listen inside of the block; gives the snapshot, and what comes after it."""
+    """Listen inside of the block; yield the snapshot, and what comes after it."""
     heard: list[dict[str, Any]] = []
     async with aclosing(visitor.events()) as stream:
         snapshot = await anext(stream)
@@ -120,7 +120,6 @@ async def test_a_page_that_is_opened_gets_all_at_once(
 async def test_a_page_that_is_opened_gets_the_newest_only(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
-    """And is told how many there are."""
     monkeypatch.setattr("gateway.sandbox.server._SHOWN", 2)
     await visitor.do("burst", user=1001, count=5)
     async with listening(visitor) as (snapshot, _):
@@ -231,7 +230,6 @@ async def test_the_end_does_not_wait_for_open_streams(simulator: Simulator) -> N
 async def test_everything_on_the_desk_can_be_done(
     simulator: Simulator, visitor: Visitor
 ) -> None:
-    """Each by its address."""
     for what, fields, keys in (
         ("say", {"user": 1001, "text": "a"}, {"update_id", "message_id"}),
         ("say", {"user": 1001, "text": "a", "chat": -5}, {"update_id", "message_id"}),
@@ -312,7 +310,6 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
 
 
 async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
-    """With its key, and in their form."""
     record = {"update_id": 5}
     assert (await visitor.tell([record], headers={}))[0] == 403
     assert (await visitor.tell([record], {KEY_HEADER: "x"}))[0] == 403
@@ -323,7 +320,6 @@ async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
 
 
 async def test_without_a_key_nobody_tells_turns() -> None:
-    """Not even somebody without one."""
     async with Simulator(TOKEN).serve() as url, aiohttp.ClientSession() as session:
         visitor = Visitor(Bot(session, url))
         for headers in ({}, {KEY_HEADER: ""}):
@@ -374,7 +370,6 @@ async def test_a_page_elsewhere_cannot_steer_the_sandbox(
 async def test_the_sandboxs_own_page_may_do_everything(
     visitor: Visitor, bot: Bot
 ) -> None:
-    """By any name of loopback."""
     port = bot.url.rpartition(":")[2]
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
         headers = {

@@ -36,7 +36,6 @@ async def test_what_a_user_attached_can_be_read(
 
 
 async def test_a_part_of_a_file_can_be_read(simulator: Simulator, bot: Bot) -> None:
-    """As one range of bytes."""
     path = await place(bot, simulator.files.store(b"0123456789"))
     for part, expected in (
         ("bytes=2-4", (206, b"234")),
@@ -62,7 +61,6 @@ async def test_only_who_has_the_token_gets_a_file_as_the_bot(
 async def test_get_file_refuses_what_telegram_refuses(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """In its words."""
     large = simulator.files.store(bytes(module.MAX_DOWNLOAD_BYTES + 1))
     for given, words in (
         ({}, "file_id not specified"),
@@ -127,7 +125,6 @@ async def test_an_album_shows_as_its_messages(simulator: Simulator, bot: Bot) ->
 async def test_what_is_no_album_is_refused(
     simulator: Simulator, bot: Bot, media: object, words: str
 ) -> None:
-    """And nothing of it is shown."""
     error = await bot.error("sendMediaGroup", chat_id=7, media=media)
     assert error.startswith(f"Bad Request: {words}")
     assert not simulator.messages(7)

@@ -47,7 +47,6 @@ def test_the_same_is_marked_as_tdlib_marks(text: str) -> None:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_each_word_is_marked_as_tdlib_marks_it(word: str) -> None:
-    """Also where it stands alone."""
     assert found(word) == tdlib.find_entities(word)
 
 
@@ -95,7 +94,6 @@ def test_nothing_is_found_in_code_and_links() -> None:
 async def test_texts_of_users_and_of_the_bot_are_marked(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """Captions too."""
     url = [mark("url", 0, 5)]
     await simulator.user_actions.say(1001, "a.com")
     await simulator.user_actions.attach(1001, "photo", "a.com")

@@ -47,7 +47,6 @@ async def test_a_negative_offset_counts_from_the_end(
 async def test_a_long_poll_ends_with_the_next_update(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """Or, with nothing, at its end."""
     assert await bot.result("getUpdates", timeout=0) == []
     poll = asyncio.create_task(bot.result("getUpdates", timeout=50))
     await bot.result("getMe")  # so that the poll most likely waits
@@ -97,7 +96,6 @@ async def test_what_is_too_old_is_not_given() -> None:
 
 
 async def test_a_webhook_excludes_polling(simulator: Simulator, bot: Bot) -> None:
-    """Until it is deleted."""
     simulator.set_webhook("http://127.0.0.1:9/")
     answer = await bot.call("getUpdates")
     assert answer["error_code"] == 409

@@ -95,7 +95,6 @@ async def test_messages_of_another_chat_cannot_be_edited(bot: Bot) -> None:
 async def test_messages_of_users_cannot_be_edited(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """A bot edits its own."""
     await simulator.user_actions.say(1001, "hello")
     error = await bot.error("editMessageText", chat_id=1001, message_id=1, text="b")
     assert error == "Bad Request: message can't be edited"
@@ -129,7 +128,6 @@ async def test_files_come_along_with_a_call(
 
 
 async def test_an_empty_file_is_refused(bot: Bot) -> None:
-    """There must be something in it."""
     form = aiohttp.FormData({"chat_id": "7"})
     form.add_field("photo", b"", filename="a.png", content_type="image/png")
     url = f"{bot.url}/bot{TOKEN}/sendPhoto"
@@ -195,7 +193,6 @@ async def test_inline_messages_are_edited_without_being_seen(
 
 
 async def test_answers_to_buttons_are_kept(simulator: Simulator, bot: Bot) -> None:
-    """With everything that was in the call."""
     await bot.result("answerCallbackQuery", callback_query_id="5", text="Done")
     assert simulator.answers == [{"callback_query_id": "5", "text": "Done"}]
 

@@ -65,7 +65,6 @@ def test_names_are_read_leniently(
     ],
 )
 def test_what_cannot_be_read_is_one_clear_reason(body: bytes, reason: str) -> None:
-    """Of the form, not of Python."""
     with pytest.raises(InvalidForm, match=reason):
         fields(body)
 
@@ -106,7 +105,6 @@ def test_every_content_is_read_whole(given_fields: list[tuple[str, bytes]]) -> N
 
 @given(st.binary(), st.text(max_size=100))
 def test_no_body_makes_another_error(body: bytes, content_type: str) -> None:
-    """What is no form is refused."""
     for text in (content_type, CONTENT_TYPE):
         try:
             fields(body, text)

@@ -34,7 +34,6 @@ async def test_a_flood_lasts_until_it_is_switched_off(
 async def test_a_fault_may_be_meant_for_some_calls_only(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """By method and by chat."""
     settings = FaultSettings(status=502, method="sendmessage", chat_id=7)
     await simulator.user_actions.fault("server_error", settings)
     assert await bot.error("sendMessage", chat_id=7, text="a") == "Bad Gateway"

@@ -399,7 +399,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 async def test_what_telegram_refuses_is_refused_in_its_words(
     simulator: Simulator, bot: Bot, case: str
 ) -> None:
-    """Each rule, broken once."""
     method, parameters, description = REFUSED[case]
     call = {"chat_id": 7, "text": "Hello"} | parameters
     assert await bot.error(method, **call) == f"Bad Request: {description}"
@@ -451,7 +450,6 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", ACCEPTED)
 async def test_what_telegram_takes_is_taken(bot: Bot, case: str) -> None:
-    """Each limit, just not broken."""
     method, parameters = ACCEPTED[case]
     assert await bot.result(method, **{"chat_id": 7, "text": "Hello"} | parameters)
 
@@ -540,5 +538,4 @@ async def test_a_message_of_the_chat_can_be_replied_to(bot: Bot) -> None:
 
 
 async def test_a_chat_page_with_a_huge_number_is_empty(bot: Bot) -> None:
-    """It is no fault of the simulator."""
     assert "Nothing was sent" in await bot.page(f"/chats/{'9' * 5000}")

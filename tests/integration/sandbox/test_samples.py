@@ -83,7 +83,6 @@ def texts(reply: Reply) -> list[str]:
 
 
 async def test_conversation_says_back_what_it_hears(channel: grpc.aio.Channel) -> None:
-    """A text comes back as it was."""
     stub = ConversationServiceStub(channel)
     said = message.IncomingMessage(text="Grüße 😀")
     answer = await stub.SendMessage(SendMessageRequest(context=who(), message=said))

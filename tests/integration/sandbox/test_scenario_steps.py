@@ -167,7 +167,7 @@ async def played(simulator: Simulator, lines: list[str], head: str = HEAD) -> Re
 
 
 def ids() -> Iterator[int]:
-    """Give ids of new users."""
+    """Return ids of new users."""
     return count(5000)
 
 
@@ -175,7 +175,6 @@ def ids() -> Iterator[int]:
 async def test_a_step_comes_true(
     simulator: Simulator, bot: Bot, lines: list[str]
 ) -> None:
-    """As soon as what it says has happened."""
     async with answering(simulator, bot):
         report = await played(simulator, lines)
     assert [step.result for step in report.steps] == ["ok"] * len(lines), report
@@ -198,7 +197,6 @@ async def test_a_step_fails_and_says_why(
 
 
 def test_the_steps_above_are_all_there_are() -> None:
-    """None is left without a test."""
     tried = " / ".join(line for lines in TRUE.values() for line in lines)
     captioned = {"attaches document", "attaches video", "attaches voice"}
     missing = [
@@ -229,7 +227,6 @@ async def test_what_a_reply_lost_is_told(simulator: Simulator) -> None:
 
 
 async def test_a_step_has_a_limit_of_its_own(simulator: Simulator) -> None:
-    """It counts instead of the file's."""
     lines = ["ada sees: hello\n    within: 50ms"]
     report = await played(simulator, lines, f"timeout: 10m\n{HEAD}")
     assert report.failed
@@ -298,7 +295,6 @@ def test_new_users_are_others_in_each_run() -> None:
 async def test_more_than_can_be_watched_is_a_failure(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no silent miss."""
     monkeypatch.setattr(
         "gateway.sandbox.simulator.state.event_stream.LISTENER_LIMIT", 20
     )

@@ -78,7 +78,7 @@ def test_the_size_of_a_picture_is_in_its_first_bytes(
 
 
 async def upload(bot: Bot, kind: str, content: bytes, **more: object) -> dict[str, Any]:
-    """Send a file; give the message."""
+    """Send a file; return the message."""
     form = aiohttp.FormData({"chat_id": "7"} | {n: str(v) for n, v in more.items()})
     form.add_field(kind, content, filename="a.bin", content_type="image/png")
     url = f"{bot.url}/bot{TOKEN}/send{kind.title()}"
@@ -90,7 +90,7 @@ async def upload(bot: Bot, kind: str, content: bytes, **more: object) -> dict[st
 
 
 def file_of(message: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Give the object of the file."""
+    """Return the object of the file."""
     file: dict[str, Any] = message[kind][-1] if kind == "photo" else message[kind]
     return file
 

@@ -52,7 +52,6 @@ async def test_a_chat_that_nobody_has_is_not_found(
 async def test_a_press_that_never_was_cannot_be_answered(
     simulator: Simulator, bot: Bot
 ) -> None:
-    """One that was can, once."""
     assert await bot.error("answerCallbackQuery", callback_query_id="77") == TOO_OLD
     assert simulator.answers == []
     message = await bot.result("sendMessage", chat_id=1001, text="a")

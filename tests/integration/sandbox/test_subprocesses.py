@@ -48,7 +48,7 @@ def start(children: Subprocesses, file: Path) -> Start:
 
 
 def group_is_gone(file: Path) -> bool:
-    """Tell whether no process of the child's group is left."""
+    """Return whether no process of the child's group is left."""
     try:
         os.killpg(int(file.read_text()), 0)
     except ProcessLookupError:
@@ -143,7 +143,6 @@ async def test_a_signal_ends_a_start(file: Path, children: Subprocesses) -> None
 async def test_work_ends_with_its_result_while_children_run(
     children: Subprocesses, start: Start
 ) -> None:
-    """What fails in it comes out, too."""
 
     async def answer() -> int:
         return 42

@@ -44,7 +44,6 @@ def test_a_polls_answers_share_a_queue_with_the_poll() -> None:
 
 
 def test_a_members_queue_is_that_of_who_changed() -> None:
-    """Not of who changed it."""
     change = {"from": {"id": 1}, "new_chat_member": {"user": {"id": 2}}}
     assert update_types.queue_key("chat_member", change) == 2 + 6 * 2**33
 

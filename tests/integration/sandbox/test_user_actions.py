@@ -29,7 +29,7 @@ def actions(simulator: Simulator) -> UserActions:
 
 
 def update(simulator: Simulator, update_id: int) -> dict[str, Any]:
-    """Give an update as it is delivered."""
+    """Return an update as it is delivered."""
     entry = simulator.update_log.find(update_id)
     assert entry
     assert entry.update
@@ -38,7 +38,7 @@ def update(simulator: Simulator, update_id: int) -> dict[str, Any]:
 
 
 def newest(simulator: Simulator) -> dict[str, Any]:
-    """Give the newest update."""
+    """Return the newest update."""
     return update(simulator, simulator.update_log.rows(1)[0].update_id)
 
 
@@ -94,7 +94,6 @@ async def test_commands_are_marked(
 async def test_a_user_can_write_in_a_group(
     simulator: Simulator, actions: UserActions
 ) -> None:
-    """The message is the group's."""
     await actions.say(1001, "hello", chat=-1001234567890)
     message = newest(simulator)["message"]
     assert message["chat"]["type"] == "supergroup"
@@ -157,7 +156,6 @@ async def test_an_album_is_a_message_for_each_photo(
 async def test_a_burst_is_many_messages_at_once(
     simulator: Simulator, actions: UserActions
 ) -> None:
-    """Numbered, or all the same."""
     sent = await actions.burst(1001, 120)
     assert len(set(sent["update_ids"])) == 120
     texts = [message["text"] for message in simulator.messages(1001)]
@@ -222,7 +220,6 @@ async def test_a_user_can_take_the_place_of_another(
 async def test_an_update_that_the_bot_does_not_want_has_no_number(
     simulator: Simulator, actions: UserActions, bot: Bot
 ) -> None:
-    """The message shows all the same."""
     await bot.result("getUpdates", allowed_updates=["callback_query"])
     said = await actions.say(1001, "hello")
     assert said["update_id"] is None

@@ -38,7 +38,7 @@ async def answered(simulator: Simulator, *answers: web.Response) -> None:
 
 
 def texts(simulator: Simulator) -> list[str]:
-    """Give what the bot said."""
+    """Return what the bot said."""
     messages = simulator.messages(1001)
     return [each["text"] for each in messages if each["from"]["is_bot"]]
 
@@ -62,7 +62,6 @@ def body(content: object, content_type: str = "application/json") -> web.Respons
     ],
 )
 async def test_a_call_in_an_answer_is_carried_out(answer: web.Response) -> None:
-    """However it is written."""
     simulator = Simulator(TOKEN)
     await answered(simulator, answer)
     assert texts(simulator) == ["from the answer"]

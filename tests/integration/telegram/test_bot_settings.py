@@ -20,13 +20,13 @@ TOKEN = "4711:account-token"
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Give a Bot API without faults."""
+    """Return a Bot API without faults."""
     return Simulator(TOKEN)
 
 
 @pytest.fixture
 async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
-    """Give a client of it."""
+    """Yield a client of it."""
     async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
         yield api
 
@@ -49,7 +49,6 @@ async def test_the_bot_knows_its_name(api: BotApiClient) -> None:
 async def test_the_command_menu_is_published(
     api: BotApiClient, simulator: Simulator
 ) -> None:
-    """In the order given."""
     await set_my_commands(api, [("start", "Start the bot"), ("help", "Show help")])
     assert simulator.sent[-1].parameters["commands"] == [
         {"command": "start", "description": "Start the bot"},

@@ -47,7 +47,7 @@ class Naps:
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Give a Bot API that is not serving yet."""
+    """Return a Bot API that is not serving yet."""
     return Simulator(TOKEN)
 
 
@@ -60,25 +60,24 @@ async def url(simulator: Simulator) -> AsyncIterator[str]:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that only sleeping moves."""
+    """Return a clock that only sleeping moves."""
     return FakeClock()
 
 
 @pytest.fixture
 async def naps(clock: FakeClock) -> Naps:
-    """Give sleeps that take no time."""
+    """Return sleeps that take no time."""
     return Naps(clock)
 
 
 @pytest.fixture
 async def api(url: str, clock: FakeClock, naps: Naps) -> AsyncIterator[BotApiClient]:
-    """Give a client of the simulator."""
+    """Yield a client of the simulator."""
     async with BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
         yield api
 
 
 async def test_a_call_gives_the_result(api: BotApiClient, simulator: Simulator) -> None:
-    """Parameters arrive as they are."""
     text = 'ä \U0001f642 " \\ \n.'
     message = await api.call("sendMessage", {"chat_id": -(2**51), "text": text})
     assert message["text"] == text
@@ -580,7 +579,6 @@ class TestTooManyRequests:
     async def test_the_call_waits_as_long_as_telegram_says(
         self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
-        """And is then made once more."""
         simulator.fail(retry_after=7)
         await api.call("sendMessage", HELLO, patience=120)
         assert naps.seconds == [7]
@@ -649,7 +647,6 @@ class TestTooManyRequests:
     async def test_calls_without_a_chat_hold_back_no_other(
         self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
-        """Each of them waits for itself."""
         simulator.fail(retry_after=31)
         with pytest.raises(BotApiUnavailable):
             await api.call("getMe", {})
@@ -693,7 +690,6 @@ def test_a_result_with_bytes_that_are_not_utf_8_is_read() -> None:
 async def test_a_group_is_followed_under_its_new_id(
     api: BotApiClient, simulator: Simulator
 ) -> None:
-    """At once, and by all later calls."""
     group = {**HELLO, "chat_id": -5}
     simulator.fail(migrate_to_chat_id=-1001, chat_id=-5)
     await api.call("sendMessage", group)
@@ -737,7 +733,7 @@ async def raw_server(answer: bytes, requests: list[bytes]) -> AsyncIterator[str]
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an error with all its causes and contexts."""
+    """Yield an error with all its causes and contexts."""
     while error is not None:
         yield error
         if error.__cause__ is not None:
@@ -777,7 +773,6 @@ class TestToken:
     async def test_no_status_shows_it(
         self, url: str, simulator: Simulator, status: int
     ) -> None:
-        """Whatever the server answers."""
         simulator.fail(
             status=status, times=2, retry_after=40, description=f"/bot{TOKEN}/getMe"
         )

@@ -111,7 +111,7 @@ async def serving(
 
 @asynccontextmanager
 async def pool_of(url: str, **changes: Any) -> AsyncIterator[ConnectionPool]:  # noqa: ANN401 - as they are
-    """Give a pool, which is closed at the end."""
+    """Yield a pool, which is closed at the end."""
     defaults = {
         "max_requests": 9,
         "request_timeout": 5,
@@ -137,7 +137,7 @@ async def hang(line: Line) -> None:
 
 
 def answering(*pieces: bytes) -> Talk:
-    """Give a server that answers one request and closes."""
+    """Return a server that answers one request and closes."""
 
     async def talk(line: Line) -> None:
         await line.read()
@@ -159,7 +159,6 @@ async def outcome(
 
 
 async def test_a_request_arrives_as_it_should() -> None:
-    """And the answer comes back."""
     async with serving() as server, pool_of(server.url) as pool:
         assert await pool.post("sendMessage", b'{"text":1}') == (200, "", b"{}")
     (line,) = server.lines
@@ -374,14 +373,12 @@ class TestKeeping:
     """Connections are used again, as long as they are whole."""
 
     async def test_requests_in_turn_share_a_connection(self) -> None:
-        """It is opened once."""
         async with serving() as server, pool_of(server.url) as pool:
             for _ in range(5):
                 await pool.post("getMe", b"{}")
         assert len(server.lines) == 1
 
     async def test_a_connection_outlives_the_deadlines_of_its_requests(self) -> None:
-        """They end with their answers."""
         loop = asyncio.get_running_loop()
         async with (
             serving() as server,
@@ -417,7 +414,6 @@ class TestKeeping:
             assert sorted(len(line.bodies) for line in server.lines) == [1, 1, 6]
 
     async def test_an_idle_connection_is_closed_in_time(self) -> None:
-        """Those that are used are not."""
         async with serving() as server, pool_of(server.url, idle_timeout=1.5) as pool:
             await asyncio.gather(*(pool.post("getMe", b"{}") for _ in range(3)))
             while server.open > 1:
@@ -444,7 +440,6 @@ class TestKeeping:
         assert len(server.lines) == 2
 
     async def test_large_bodies_arrive_whole(self) -> None:
-        """Also when the server is slow to read."""
         body = b"0123456789" * 800_000
 
         async def talk(line: Line) -> None:
@@ -479,14 +474,12 @@ class TestTurns:
     """No more requests are under way than there may be connections."""
 
     async def test_requests_wait_in_turn(self) -> None:
-        """Who came first goes first."""
         async with serving() as server, pool_of(server.url, max_requests=1) as pool:
             bodies = [b"%d" % number for number in range(20)]
             await asyncio.gather(*(pool.post("getMe", body) for body in bodies))
             assert server.bodies == bodies
 
     async def test_no_connection_more_is_opened(self) -> None:
-        """However many want one."""
         async with serving() as server, pool_of(server.url, max_requests=3) as pool:
             await asyncio.gather(*(pool.post("getMe", b"{}") for _ in range(20)))
             assert len(server.lines) == 3
@@ -590,7 +583,6 @@ class TestEnds:
     async def test_another_address_of_the_host_is_tried(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The first one refuses."""
         async with serving() as server:
             port = int(server.url.split("/")[2].partition(":")[2])
 
@@ -700,7 +692,6 @@ class TestEnds:
             await wait_until(lambda: server.open <= 2)
 
     async def test_closing_ends_what_is_idle_and_what_is_under_way(self) -> None:
-        """Nothing begins after it."""
 
         async def talk(line: Line) -> None:
             if await line.read() == b"[]":
@@ -718,7 +709,6 @@ class TestEnds:
             assert await outcome(pool) is RequestNotSent
 
     async def test_closing_ends_what_waits(self) -> None:
-        """It gets no connection any more."""
         async with serving(hang) as server, pool_of(server.url, max_requests=1) as pool:
             posts = [asyncio.create_task(outcome(pool)) for _ in range(3)]
             await wait_until(lambda: server.open)
@@ -738,7 +728,7 @@ class TestEnds:
 
 
 def a_server_context() -> ssl.SSLContext:
-    """Give what a server with the tests' certificate needs."""
+    """Return what a server with the tests' certificate needs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
     return context
@@ -754,7 +744,6 @@ class TestTls:
 
     @pytest.mark.usefixtures("_trusted")
     async def test_requests_share_a_connection(self) -> None:
-        """Also large ones."""
         async with serving(tls=a_server_context()) as server:
             async with pool_of(server.url) as pool:
                 for body in (b"{}", b"0" * 2_000_000, b"{}"):
@@ -763,7 +752,6 @@ class TestTls:
 
     @pytest.mark.usefixtures("_trusted")
     async def test_a_body_may_end_with_the_connection(self) -> None:
-        """As without TLS."""
         talk = answering(b"HTTP/1.1 200 OK\r\n\r\n", b"{", b"}")
         async with (
             serving(talk, a_server_context()) as server,

@@ -91,13 +91,13 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that only a test moves."""
+    """Return a clock that only a test moves."""
     return FakeClock()
 
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Give a Bot API with one file."""
+    """Return a Bot API with one file."""
     simulator = Simulator(TOKEN)
     simulator.files.store(CONTENT, FILE)
     return simulator
@@ -105,7 +105,7 @@ def simulator() -> Simulator:
 
 @pytest.fixture
 async def place(simulator: Simulator, clock: FakeClock) -> AsyncIterator[Place]:
-    """Give what serves the files of the simulator."""
+    """Yield what serves the files of the simulator."""
     async with simulator.serve() as url, serving(clock, url) as place:
         yield place
 
@@ -131,7 +131,6 @@ async def test_a_file_comes_as_it_is(place: Place, simulator: Simulator) -> None
 
 
 async def test_a_head_tells_of_the_file(place: Place) -> None:
-    """Without it."""
     status, body, headers = await place.get(method="HEAD")
     assert (status, body) == (200, b"")
     assert headers["Content-Length"] == str(len(CONTENT))
@@ -191,7 +190,6 @@ async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) 
 
 @given(st.text(), st.text())
 def test_any_signature_is_judged(signature: str, file_id: str) -> None:
-    """None makes the check fail."""
     addresses = SignedFileUrls(TOKEN, "http://files", lambda: 0.0)
     assert addresses.check_signature(signature, file_id) is SignatureCheck.INVALID
 
@@ -387,7 +385,6 @@ async def read_into(got: bytearray, response: aiohttp.ClientResponse) -> None:
 
 
 async def test_a_file_of_the_declared_size_comes_whole(clock: FakeClock) -> None:
-    """To the last byte."""
     async with telegram(clock, "endless") as (source, place):
         source.size = source.declared = 300_000
         status, body, _ = await place.get()

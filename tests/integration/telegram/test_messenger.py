@@ -65,13 +65,13 @@ class Desk:
             await self.messenger.send(call)
 
     def texts(self) -> list[str]:
-        """Give what the chat shows."""
+        """Return what the chat shows."""
         return [message["text"] for message in self.simulator.messages(CHAT)]
 
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
-    """Give a messenger over real HTTP."""
+    """Yield a messenger over real HTTP."""
     simulator = Simulator(TOKEN)
 
     async def sleep(_: float) -> None:
@@ -82,7 +82,6 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
-    """With the buttons under its end."""
     text = "".join(f"Paragraph {number}.\n\n" for number in range(1000))
     await desk.reply(press(), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
     parts = desk.texts()
@@ -110,7 +109,6 @@ async def test_what_cannot_be_edited_any_more_is_sent_anew(desk: Desk) -> None:
 
 
 async def test_a_text_that_cannot_be_parsed_is_sent_as_plain_text(desk: Desk) -> None:
-    """With all of its characters."""
     message = OutgoingMessage(text="<b>1 < 2</i>", format=TEXT_FORMAT_HTML)
     await desk.reply(press(), message)
     assert desk.texts() == ["<b>1 < 2</i>"]
@@ -179,7 +177,6 @@ async def test_a_third_fault_is_final(desk: Desk) -> None:
 
 
 async def test_a_fault_that_cannot_be_amended_is_final(desk: Desk) -> None:
-    """The same call would fail again."""
     desk.simulator.fail("sendMessage", 400, description="Bad Request: chat not found")
     with pytest.raises(CallRejected):
         await desk.reply(press(), OutgoingMessage(text="Hello"))
@@ -275,7 +272,6 @@ async def test_telegrams_words_for_a_fault_are_not_logged(
 
 
 async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
-    """As the service wants it."""
     answer = CallbackAnswer(text="Connected", show_alert=True)
     [call] = desk.messenger.render(press(), Reply(callback_answer=answer))
     assert isinstance(call, BotApiCall)

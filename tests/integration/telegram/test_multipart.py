@@ -27,13 +27,13 @@ async def no_sleep(seconds: float) -> None:
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Give a Bot API that is not serving yet."""
+    """Return a Bot API that is not serving yet."""
     return Simulator(TOKEN)
 
 
 @pytest.fixture
 async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
-    """Give a client of the simulator."""
+    """Yield a client of the simulator."""
     async with (
         simulator.serve() as url,
         BotApiClient(TOKEN, url, sleep=no_sleep) as api,
@@ -65,14 +65,13 @@ async def test_a_file_arrives_as_it_is(
 
 
 def api_url(api: BotApiClient) -> str:
-    """Give the address that a client was made with."""
+    """Return the address that a client was made with."""
     return api._base_url.partition("/bot")[0]  # noqa: SLF001 - only the simulator's port
 
 
 async def test_an_album_of_uploads_arrives(
     api: BotApiClient, simulator: Simulator
 ) -> None:
-    """Each file where its name says."""
     files = {
         f"file{n}": Upload(content=b"x" * (n + 1), file_name=f"{n}.jpg")
         for n in range(3)
@@ -91,7 +90,6 @@ FILE = {"photo": Upload(content=CONTENT, file_name="a.jpg")}
 async def test_an_upload_is_repeated_where_that_is_safe(
     api: BotApiClient, simulator: Simulator, status: int
 ) -> None:
-    """The whole of it."""
     simulator.fail("sendPhoto", status)
     message = await api.call("sendPhoto", {"chat_id": 7}, FILE)
     assert message["photo"][0]["file_size"] == len(CONTENT)
@@ -111,7 +109,6 @@ async def test_a_doubtful_upload_is_not_repeated(
 async def test_an_upload_that_is_refused_says_so(
     api: BotApiClient, simulator: Simulator
 ) -> None:
-    """As other calls do."""
     simulator.fail("sendPhoto", 400)
     with pytest.raises(CallRejected):
         await api.call("sendPhoto", {"chat_id": 7}, FILE)

@@ -195,7 +195,7 @@ def _silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    """Give level and message of what the webhook logged."""
+    """Return level and message of what the webhook logged."""
     return [
         (record.levelname, record.getMessage())
         for record in caplog.records
@@ -432,7 +432,6 @@ class TestSecret:
         assert len(gateway.accepted) == 1
 
     async def test_other_methods_are_refused(self) -> None:
-        """There is nothing to get."""
         gateway = Gateway()
         async with gateway.serving(), gateway.connection() as connection:
             connection.send(b"GET /webhook/telegram HTTP/1.0\r\n\r\n")
@@ -462,7 +461,6 @@ class TestBadBodies:
         assert "words of mine" not in str(fields)
 
     async def test_an_empty_body_leaves_no_letter(self) -> None:
-        """There is nothing to look at."""
         gateway = Gateway()
         async with gateway.serving():
             assert (await gateway.post(b"")).startswith(OK)
@@ -478,7 +476,6 @@ class TestBadBodies:
         assert [dead_letter.body for dead_letter in gateway.letters] == [UPDATE]
 
     async def test_a_body_may_have_one_mebibyte_and_not_a_byte_more(self) -> None:
-        """A longer one is not kept at all."""
         gateway = Gateway()
         filling = b" " * (MEBIBYTE - len(UPDATE))
         async with gateway.serving():
@@ -568,7 +565,7 @@ class TestBadBodies:
 
 
 def without_date(answer: bytes) -> list[bytes]:
-    """Give the lines of an answer that do not depend on the time."""
+    """Return the lines of an answer that do not depend on the time."""
     return [line for line in answer.splitlines() if not line.startswith(b"Date:")]
 
 

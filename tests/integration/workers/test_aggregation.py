@@ -28,7 +28,7 @@ from tests.support.waiting import wait_until
 def a_health(
     status: str = "ok", mailboxes: str = "redis", n: int = 1, bot_api: str = "ok"
 ) -> dict[str, Any]:
-    """Give the health of one worker."""
+    """Return the health of one worker."""
     return {
         "status": status,
         "version": "1",
@@ -42,7 +42,7 @@ def a_health(
 
 
 def a_page(updates: int) -> bytes:
-    """Give the metrics of one worker."""
+    """Return the metrics of one worker."""
     metrics = Metrics()
     for _ in range(updates):
         metrics.observe_update(
@@ -58,7 +58,7 @@ def a_page(updates: int) -> bytes:
 
 
 def ops(name: str) -> HealthEndpoints:
-    """Give the pages of one worker."""
+    """Return the pages of one worker."""
     return HealthEndpoints(
         health=lambda: a_health(name),
         ready=lambda: {"ready": True, "reason": "", "bot_api": "ok"},

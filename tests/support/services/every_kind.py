@@ -103,7 +103,7 @@ Answer = Callable[[str, Any], Awaitable[Reply]]
 
 
 def every_kind() -> ServiceDescriptor:
-    """Give the service; it is made once, in the program's own pool."""
+    """Return the service; it is made once, in the program's own pool."""
     try:
         return Default().FindServiceByName(f"{PACKAGE}.EveryKindService")
     except KeyError:
@@ -122,7 +122,7 @@ def _request(kind: str) -> dict[str, str]:
 
 
 def rpc_name(kind: str) -> str:
-    """Give the name of the rpc that serves a kind."""
+    """Return the name of the rpc that serves a kind."""
     return "".join(word.capitalize() for word in kind.split("_"))
 
 

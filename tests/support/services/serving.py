@@ -82,7 +82,7 @@ class Services:
         add_ProfileServiceServicer_to_server(servicer, server)
 
     def __getattr__(self, method: str) -> Handle:
-        """Give the implementation of a method: all are alike."""
+        """Return the implementation of a method: all are alike."""
 
         async def handle(request: Message, context: Context) -> Message:
             metadata = context.invocation_metadata() or ()
@@ -162,7 +162,7 @@ async def calling(
 
 
 async def call(dispatch: GrpcServiceRouter, update: Update) -> str:
-    """Find and call the update's route; gives the text of the reply."""
+    """Find and call the update's route; return the text of the reply."""
     match = dispatch.route(update)
     assert match
     reply = await match.call("user-7")

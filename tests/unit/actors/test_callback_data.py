@@ -37,13 +37,13 @@ def reply_with(*buttons: InlineKeyboardButton) -> Reply:
 
 
 def data_of(reply: Reply) -> list[str]:
-    """Give the data of all buttons of the first message."""
+    """Return the data of all buttons of the first message."""
     rows = reply.messages[0].inline_keyboard.rows
     return [button.callback_data for row in rows for button in row.buttons]
 
 
 def prepared(state: UserState, *data: str) -> list[str]:
-    """Give what buttons with this data get."""
+    """Return what buttons with this data get."""
     reply = reply_with(
         *(InlineKeyboardButton(text="A", callback_data=each) for each in data)
     )
@@ -52,7 +52,7 @@ def prepared(state: UserState, *data: str) -> list[str]:
 
 
 def expanded(data: str, state: UserState) -> str | None:
-    """Give the data that the press of a button with this data stands for."""
+    """Return the data that the press of a button with this data stands for."""
     return expand_callback_data(build_button_press(data), state).callback_data
 
 

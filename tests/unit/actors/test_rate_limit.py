@@ -84,11 +84,11 @@ class SkewedClock:
         self._booted = booted
 
     def now(self) -> float:
-        """Give seconds since the epoch, as this machine has them."""
+        """Return seconds since the epoch, as this machine has them."""
         return self.true_time + self._skew
 
     def uptime(self) -> float:
-        """Give seconds since the machine's start."""
+        """Return seconds since the machine's start."""
         return self.true_time - self._booted
 
 
@@ -107,7 +107,7 @@ class Gateway:
         self._clock.record_server_time(at + there, asked, self._clock.uptime())
 
     def note_arrival(self, at: float) -> float:
-        """Give the time that it notes."""
+        """Return the time that it notes."""
         self._own.true_time = at
         return self._clock.now()
 

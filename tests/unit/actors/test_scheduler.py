@@ -47,7 +47,6 @@ class DurableMailboxes(MemoryMailboxStore):
 
     @property
     def in_memory(self) -> int:
-        """Say so."""
         return 0
 
     @in_memory.setter
@@ -145,7 +144,7 @@ class House:
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    """Give a started system that is drained in the end."""
+    """Yield a started system that is drained in the end."""
     house = House()
     house.system.start()
     yield house

@@ -81,7 +81,6 @@ async def answering(
 
 @pytest.fixture
 def harness() -> Harness:
-    """Give an actor."""
     return Harness()
 
 
@@ -316,7 +315,6 @@ async def test_an_answer_that_breaks_off_stays_and_is_excused(
 
 
 async def test_a_service_that_fails_at_once_is_excused(harness: Harness) -> None:
-    """There is nothing to keep."""
     async with answering(harness) as service:
         service.ends(ServiceUnavailable("text: UNAVAILABLE"))
     assert harness.messenger.texts == [APOLOGY_TEXT]

@@ -54,13 +54,11 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Scene:
-    """Give a scene."""
     messenger = FakeMessenger()
     return Scene(messenger, TypingIndicator(messenger))
 
 
 async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
-    """And leaves nothing behind."""
     update = build_message(1)
     with scene.call(update):
         await asyncio.sleep(DELAY_SECONDS - 0.1)
@@ -126,7 +124,6 @@ async def test_where_nobody_waits_nothing_is_shown(
 
 
 async def test_a_route_may_not_want_it(scene: Scene) -> None:
-    """`disable_typing_indicator` of the route."""
     update = build_message(1)
     with scene.call(update, shows=False):
         await asyncio.sleep(LONG)

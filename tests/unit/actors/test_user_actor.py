@@ -51,7 +51,7 @@ REPLAY = build_envelope(3, body=b"3", arrived_at=None)
 
 @pytest.fixture
 def harness() -> Harness:
-    """Give an actor without a rate limit to speak of."""
+    """Return an actor without a rate limit to speak of."""
     return Harness()
 
 

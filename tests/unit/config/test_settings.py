@@ -495,7 +495,6 @@ class TestFilesOfSecrets:
         assert settings.port == 8002
 
     def test_what_is_wrong_in_them_is_not_quoted(self, directory: Path) -> None:
-        """They hold secrets."""
         (directory / "TELEGRAM_BOT_TOKEN").write_text("hush")
         (directory / "TELEGRAM_WEBHOOK_SECRET").write_text("hush")
         with pytest.raises(ConfigurationError) as caught:

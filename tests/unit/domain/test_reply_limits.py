@@ -22,7 +22,6 @@ from gateway.domain.reply_limits import cut_reply
 
 
 def test_an_ordinary_reply_stays_as_it_is() -> None:
-    """At the limits, too."""
     row = InlineKeyboardRow(
         buttons=[InlineKeyboardButton(text="a", callback_data="b")] * 100
     )
@@ -57,7 +56,6 @@ def test_all_texts_together_are_limited() -> None:
 
 
 def test_buttons_are_cut_over_all_rows() -> None:
-    """In keyboards of both kinds."""
     row = InlineKeyboardRow(buttons=[InlineKeyboardButton(text="a")] * 60)
     reply_row = ReplyKeyboardRow(buttons=[ReplyKeyboardButton(text="a")] * 900)
     reply = Reply(

@@ -10,7 +10,6 @@ NOW = 1_790_000_000.0
 
 
 def test_a_state_survives_its_bytes() -> None:
-    """What is written is what is read."""
     state = UserState(internal_user_id="u", tokens=0.5, album="a", album_allowed=True)
     state.mark_handled(5, NOW)
     assert decode_user_state(encode_user_state(state)) == state

@@ -51,11 +51,9 @@ class SlowTransport:
         asyncio.get_running_loop().call_later(self._seconds, self._answer, command)
 
     def get_last_answer_time(self, shard: int) -> float:
-        """Say it."""
         return time.monotonic() if self.alive else 0
 
     def is_shard_failing(self, shard: int) -> bool:
-        """Say it."""
         return not self.alive
 
     def _answer(self, command: RedisCommand) -> None:

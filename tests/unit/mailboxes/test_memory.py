@@ -19,13 +19,13 @@ MANY = 100_000
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that stands still."""
+    """Return a clock that stands still."""
     return FakeClock()
 
 
 @pytest.fixture
 def memory(clock: FakeClock) -> MemoryMailboxStore:
-    """Give empty mailboxes with room for ten sessions."""
+    """Return empty mailboxes with room for ten sessions."""
     return MemoryMailboxStore(clock, limit=64, max_sessions=10)
 
 

@@ -27,7 +27,6 @@ class HalfAway:
         """Nobody is told anything."""
 
     def submit(self, command: RedisCommand, *, first: bool = False) -> None:
-        """Note it."""
         self.submitted.append(command)
 
     def get_last_answer_time(self, shard: int) -> float:

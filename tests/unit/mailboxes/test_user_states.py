@@ -20,7 +20,6 @@ def test_the_users_served_longest_ago_are_forgotten_first() -> None:
 
 
 def test_a_state_ends_with_its_lifetime() -> None:
-    """Also while nobody has tidied up."""
     states = UserStateCache(10)
     states.save("a", b"a1", 0)
     assert states.get("a", STATE_TTL - 1) == b"a1"
@@ -39,7 +38,6 @@ def test_expired_states_go_as_others_come() -> None:
 
 
 def test_the_bound_may_be_zero() -> None:
-    """Then nothing is remembered."""
     states = UserStateCache(0)
     states.save("a", b"a1", 0)
     assert len(states) == 0

@@ -173,7 +173,6 @@ def test_legacy_markdown_shows_its_text(
     ("source", "offset"), [("a_b", 1), ("é *a", 3), ("[a", 0), ("```a`", 0)]
 )
 def test_legacy_markdown_that_is_wrong_is_refused(source: str, offset: int) -> None:
-    """Where a mark is not closed."""
     fault = f"Can't find end of the entity starting at byte offset {offset}"
     with pytest.raises(MarkupError, match=re.escape(fault)):
         parse_markdown(source)

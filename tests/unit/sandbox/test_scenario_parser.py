@@ -81,7 +81,7 @@ FAULTS = """
 
 
 def faults_of(text: str) -> list[str]:
-    """Give what is wrong with a text."""
+    """Return what is wrong with a text."""
     with pytest.raises(ConfigurationError) as caught:
         read_scenario("x.yaml", text)
     return list(caught.value.problems)
@@ -162,7 +162,6 @@ def test_an_asterisk_without_quotes_is_explained() -> None:
     ],
 )
 def test_what_is_no_yaml_at_all_is_told(text: str, fault: str) -> None:
-    """Where no line can be named."""
     assert faults_of(text) == [fault]
 
 
@@ -186,7 +185,6 @@ def test_the_faults_of_all_files_come_together(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_any_text_is_a_scenario_or_has_faults(text: str) -> None:
-    """Nothing else comes out."""
     with contextlib.suppress(ConfigurationError):
         assert read_scenario("x.yaml", text).steps
 
@@ -212,7 +210,6 @@ def test_any_text_is_a_scenario_or_has_faults(text: str) -> None:
 def test_a_pattern_is_the_whole_text_with_asterisks(
     words: str, text: str, fits: bool
 ) -> None:
-    """No other sign has a meaning."""
     assert parse_pattern(words).matches(text) is fits
 
 

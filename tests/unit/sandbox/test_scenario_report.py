@@ -45,13 +45,11 @@ def test_a_person_sees_each_step_and_what_was_seen_instead() -> None:
 
 
 def test_a_line_says_how_it_went() -> None:
-    """With numbers."""
     assert summary([GOOD], 1) == "1 scenario, all ok, 1.0 s"
     assert summary([GOOD, BAD], 6.04) == "2 scenarios, 1 failed, 6.0 s"
 
 
 def test_a_program_gets_json() -> None:
-    """With all that is known."""
     shown = json.loads(as_json([GOOD], 1.23456))
     assert shown["ok"] is True
     assert shown["seconds"] == 1.235

@@ -30,7 +30,6 @@ def test_ones_own_service_replaces_one_sample(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_said_wins_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also for a service that is no sample."""
     monkeypatch.setenv("BILLING_TARGET", "billing:1")
     targets = read_targets(["billing=localhost:7"], SERVICES)
     assert resolve_targets(SERVICES, 5, targets)["BILLING"] == "localhost:7"
@@ -49,7 +48,6 @@ def test_the_environment_says_how_services_are_called(
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    """One line each."""
     given = ["chat=localhost:1", "profile=localhost", "profile", "matching=:1"]
     with pytest.raises(ConfigurationError) as caught:
         read_targets(given, SERVICES)

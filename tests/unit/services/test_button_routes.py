@@ -43,7 +43,7 @@ TABLE = build_route_table(
 
 
 def render(method: str, table: RouteTable = TABLE, /, **parameters: str) -> str:
-    """Give the data of a button."""
+    """Return the data of a button."""
     return table.encode_callback_data(
         CallbackTarget(method=method, parameters=parameters)
     )
@@ -51,7 +51,6 @@ def render(method: str, table: RouteTable = TABLE, /, **parameters: str) -> str:
 
 @pytest.mark.parametrize("method", ["MatchingService.Connect", FULL])
 def test_an_rpc_is_named_with_its_service(method: str) -> None:
-    """With or without the package."""
     table = build_route_table(discover_services())
     assert render(method, table, target_user_id="u-1") == "CONNECT:u-1"
 

@@ -35,7 +35,7 @@ REQUEST = (
 
 
 def field(kind: str) -> FieldDescriptor:
-    """Give a field of that kind."""
+    """Return a field of that kind."""
     return REQUEST.fields_by_name[kind]
 
 
@@ -47,7 +47,7 @@ def convert(kind: str, text: str) -> object:
 
 
 def limits(kind: str) -> tuple[int, int]:
-    """Give the lowest and the highest number of an integer kind."""
+    """Return the lowest and the highest number of an integer kind."""
     bits = int(kind[-2:])
     if kind.startswith(("uint", "fixed")):
         return 0, 2**bits - 1

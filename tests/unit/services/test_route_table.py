@@ -122,7 +122,7 @@ def test_the_menu_has_the_commands_with_a_description_and_help() -> None:
 
 
 def fit(table: RouteTable, data: str) -> str | None:
-    """Give the method of the route that a button's data fits first."""
+    """Return the method of the route that a button's data fits first."""
     for route in table.callback_routes:
         if route.match_text(data) is not None:
             return route.method.rpartition(".")[2]

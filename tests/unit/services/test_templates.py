@@ -31,7 +31,6 @@ from gateway.services.routing.templates import (
 def test_arguments_are_separated_by_space_and_the_last_takes_the_rest(
     template: str, arguments: str, texts: list[str]
 ) -> None:
-    """What is missing stays away."""
     assert list(parse_command_template(template).parse(arguments)) == texts
 
 

@@ -58,7 +58,7 @@ def file(name: str = "f", /, **fields: object) -> dict[str, object]:
 
 
 def content(update: Update) -> IncomingMessage:
-    """Give the message of an update that has one."""
+    """Return the message of an update that has one."""
     assert isinstance(update, UserMessage)
     return update.message
 
@@ -71,18 +71,18 @@ def attachment(update: Update) -> str | None:
 
 
 def command_of(update: Update) -> tuple[str, str, bool] | None:
-    """Give name, arguments and whether the bot is named; None for no command."""
+    """Return name, arguments and whether the bot is named; None for no command."""
     if not isinstance(update, Command):
         return None
     return update.name, update.arguments, update.mentions_bot
 
 
 def event_of(update: Update) -> "Event.ValueType | None":
-    """Give the event, if the update is one."""
+    """Return the event, if the update is one."""
     return update.event if isinstance(update, BotEvent) else None
 
 
 def press_of(update: Update) -> ButtonPress:
-    """Give the update, which is the press of a button."""
+    """Return the update, which is the press of a button."""
     assert isinstance(update, ButtonPress)
     return update

@@ -114,7 +114,6 @@ def test_an_empty_field_would_be_found() -> None:
 
 
 def test_a_field_that_telegram_sends_is_set() -> None:
-    """Names, topics and albums."""
     names = {"last_name": "B", "username": "anna", "language_code": "de"}
     message = {
         "message_id": 1,

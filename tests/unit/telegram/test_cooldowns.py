@@ -8,20 +8,19 @@ from tests.support.fakes import FakeClock
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that stands still."""
+    """Return a clock that stands still."""
     return FakeClock()
 
 
 @pytest.fixture
 def holds(clock: FakeClock) -> ChatCooldowns:
-    """Give an empty table."""
+    """Return an empty table."""
     return ChatCooldowns(clock.uptime)
 
 
 def test_a_chat_waits_for_its_own_hold_only(
     holds: ChatCooldowns, clock: FakeClock
 ) -> None:
-    """Other chats are not held back."""
     holds.start(1, 5)
     assert holds.get_seconds_left(2) == 0
     assert holds.get_seconds_left(1) == 5
@@ -32,7 +31,6 @@ def test_a_chat_waits_for_its_own_hold_only(
 
 
 def test_no_hold_lasts_for_ever(holds: ChatCooldowns) -> None:
-    """Whatever was asked for."""
     holds.start(1, 10**9)
     assert holds.get_seconds_left(1) == MAX_COOLDOWN_SECONDS
 

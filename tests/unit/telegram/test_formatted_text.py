@@ -87,7 +87,6 @@ def test_a_text_that_telegram_refuses_is_cut_as_it_is(mode: str) -> None:
     ],
 )
 def test_marks_are_closed_and_opened_again(text: str, parts: list[str]) -> None:
-    """In MarkdownV2 as in HTML."""
     cut = split_markdown(text)
     assert len(cut) == len(parts)
     for part, expected in zip(cut, parts, strict=True):
@@ -98,7 +97,6 @@ def test_marks_are_closed_and_opened_again(text: str, parts: list[str]) -> None:
 
 
 def test_a_cut_is_in_no_escape_and_in_no_mark() -> None:
-    """However the text falls."""
     for shift in range(100):
         text = "x" * shift + "\\." * 60 + "||" + "y" * 60 + "||"
         parts = split_markdown(text)
@@ -124,7 +122,6 @@ def test_markdown_without_visible_text_is_not_sent() -> None:
 
 
 def test_plain_text_is_cut_without_a_look_at_marks() -> None:
-    """It has none."""
     text = "*" * 150
     parts = split_formatted_text(text, TEXT_FORMAT_UNSPECIFIED, 100)
     assert parts == ["*" * 100, "*" * 50]

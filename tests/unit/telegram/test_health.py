@@ -14,13 +14,13 @@ from tests.support.fakes import FakeClock
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Give a clock that only a test moves."""
+    """Return a clock that only a test moves."""
     return FakeClock()
 
 
 @pytest.fixture
 def health(clock: FakeClock) -> BotApiHealth:
-    """Give the health of a Bot API that nobody has asked yet."""
+    """Return the health of a Bot API that nobody has asked yet."""
     return BotApiHealth(clock.uptime)
 
 

@@ -48,7 +48,7 @@ KINDS = st.sampled_from(
 
 
 def sent(*messages: OutgoingMessage) -> tuple[list[BotApiCall], list[str]]:
-    """Compose a reply; give the calls and what was reported."""
+    """Compose a reply; return the calls and what was reported."""
     reported: list[str] = []
     return render(update(), Reply(messages=messages), reported.append), reported
 

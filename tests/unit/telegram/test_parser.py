@@ -148,7 +148,6 @@ class TestRealUpdates:
     """Every update that was recorded or made after a recorded one."""
 
     def test_the_table_names_all_files(self) -> None:
-        """No file is left out."""
         assert set(TABLE) == set(FILES)
         assert len(FILES) == 33
 
@@ -380,7 +379,6 @@ class TestKinds:
     """Kinds, known and unknown."""
 
     def test_the_tables_name_all_27_kinds(self) -> None:
-        """Those of Bot API 10.3."""
         shown = {row.kind for row in TABLE.values()} - {"unknown"}
         assert len(shown | {row.kind for _, row in OTHER_KINDS}) == 27
 
@@ -552,7 +550,6 @@ class TestDetails:
         assert context.business_connection_id == connection
 
     def test_a_button_under_a_business_message_names_the_connection(self) -> None:
-        """Its answer goes the same way."""
         message = POST | {"business_connection_id": "b"}
         update = read(callback_query={"id": "1", "from": PERSON, "message": message})
         assert update.context.business_connection_id == "b"
@@ -572,7 +569,6 @@ class TestDetails:
     def test_reactions_of_all_kinds_are_read(
         self, reaction: dict[str, str], read_as: Reaction
     ) -> None:
-        """Also of a kind that Telegram invents later."""
         change = {"message_id": 1, "old_reaction": [reaction], "new_reaction": []}
         update = read(message_reaction={"chat": CHAT} | change)
         details = update.decode_payload()
@@ -596,7 +592,6 @@ class TestButtons:
         assert (update.callback_data, update.message_id) == ("menu:old", 12)
 
     def test_an_inline_message_has_no_chat(self) -> None:
-        """It has an id of its own."""
         body = FILES["callback_query_inline_message"]
         update = press_of(reader().parse(body, ARRIVED))
         assert update.inline_message_id == "BAAAAMotAAKInvAlIdInLiNe0x"
@@ -798,7 +793,6 @@ class TestContent:
         assert message == IncomingMessage(message_id=5, **filled)
 
     def test_of_a_photo_the_largest_size_is_taken(self) -> None:
-        """Whatever their order."""
         sizes = [file("s", width=9, height=9), file("l", width=90, height=80)]
         for photo in (sizes, sizes[::-1]):
             taken = content(read_message(photo=photo)).photo
@@ -835,7 +829,6 @@ class TestContent:
          "giveaway_created"],
     )  # fmt: skip
     def test_service_messages_are_no_messages(self, fact: str) -> None:
-        """Nobody said anything."""
         update = read_message(**{fact: {}})
         assert isinstance(update, ServiceMessage)
         assert not update.bypasses_limits
@@ -881,7 +874,6 @@ class TestContent:
             read_message(successful_payment=PAYMENT | {part: [1]})
 
     def test_a_caption_is_the_text_of_its_photo(self) -> None:
-        """With its entities."""
         message = content(reader().parse(FILES["message_photo_caption"], ARRIVED))
         assert message.text == "Broken lid, see the corner. More: example.com/r/7"
         assert [(e.type, e.offset, e.length) for e in message.entities] == [
@@ -1110,7 +1102,6 @@ class TestReferences:
     )
     @pytest.mark.parametrize("strange", [None, 1, [], {}])
     def test_what_cannot_be_read_is_left_out(self, name: str, strange: object) -> None:
-        """The message itself arrives."""
         message = content(read_message(text="hi", **{name: strange}))
         assert message == content(read_message(text="hi"))
 
@@ -1161,13 +1152,11 @@ class TestNulls:
         assert update.decode_payload() == expected.decode_payload()
 
     def test_a_text_may_speak_of_null(self) -> None:
-        """It is no field."""
         text = ': null, "x": null'
         message = content(read_message(text=text, reply_to_message=None))
         assert message.text == ': null, "x": null'
 
     def test_a_null_in_place_of_what_is_needed_is_malformed(self) -> None:
-        """As its absence is."""
         with pytest.raises(MalformedUpdate):
             read(message=None)
         with pytest.raises(MalformedUpdate):
@@ -1186,7 +1175,6 @@ class TestEphemeral:
     }
 
     def test_a_command_is_known_as_ephemeral(self) -> None:
-        """So its answer can be."""
         assert read(message={**self.MESSAGE, "text": "/x"}).ephemeral_message_id == 8
 
     def test_a_press_is_known_as_ephemeral(self) -> None:
@@ -1223,7 +1211,6 @@ class TestMalformed:
         ],
     )
     def test_junk_is_malformed(self, junk: bytes) -> None:
-        """No other error gets out."""
         with pytest.raises(MalformedUpdate):
             reader().parse(junk, ARRIVED)
 
@@ -1280,7 +1267,6 @@ class TestMalformed:
 
     @given(st.binary(max_size=300))
     def test_any_bytes_are_an_update_or_malformed(self, junk: bytes) -> None:
-        """Nothing else can come of them."""
         assert_update_or_malformed(junk)
 
 

@@ -63,14 +63,14 @@ def build_query(kind: str, **fields: Any) -> OtherUpdate:  # noqa: ANN401 - any 
 
 
 def composed(update: Update, reply: Reply) -> tuple[list[BotApiCall], Counter[str]]:
-    """Compose a reply; gives the calls and what was left out."""
+    """Compose a reply; return the calls and what was left out."""
     faults: Counter[str] = Counter()
     calls = render(update, reply, lambda fault: faults.update([fault]))
     return calls, faults
 
 
 def answer_to(update: Update, reply: Reply) -> dict[str, Any]:
-    """Give the parameters of the only call."""
+    """Return the parameters of the only call."""
     [call], _ = composed(update, reply)
     return call.parameters
 
@@ -78,7 +78,7 @@ def answer_to(update: Update, reply: Reply) -> dict[str, Any]:
 def results_of(
     *results: InlineQueryResult,
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Give the results of an inline query as Telegram gets them."""
+    """Return the results of an inline query as Telegram gets them."""
     reply = Reply(inline_answer=InlineAnswer(results=results))
     [call], faults = composed(build_query("inline_query"), reply)
     assert call.method == "answerInlineQuery"
@@ -147,7 +147,6 @@ class TestInline:
         assert not faults
 
     def test_a_preview_can_be_switched_off(self) -> None:
-        """Nothing else is said of it then."""
         preview = LinkPreviewOptions(is_disabled=True, url=URL)
         [shown], _ = results_of(an_article(link_preview_options=preview))
         options = shown["input_message_content"]["link_preview_options"]
@@ -211,7 +210,6 @@ class TestInline:
         assert not faults
 
     def test_a_sticker_has_no_words(self) -> None:
-        """Neither title nor caption."""
         [result], faults = results_of(a_file(MEDIA_TYPE_STICKER, file_id="f"))
         assert result == {"id": "1", "type": "sticker", "sticker_file_id": "f"}
         assert faults == {"result_caption_unsupported": 1}
@@ -278,7 +276,6 @@ class TestInline:
     def test_a_bad_part_is_left_out_of_its_result(
         self, fields: dict[str, Any], fault: str
     ) -> None:
-        """The rest of it is shown."""
         shown, faults = results_of(an_article(**fields))
         assert shown == results_of(an_article())[0]
         assert faults == {fault: 1}

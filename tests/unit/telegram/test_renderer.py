@@ -288,7 +288,6 @@ class TestEphemeral:
         )
 
     def test_a_keyboard_alone_is_edited_in_the_same_way(self) -> None:
-        """It is no other message either."""
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         calls, _ = composed(self.asked(build_press()), message)
         assert calls[1][0] == "editEphemeralMessageReplyMarkup"
@@ -304,7 +303,6 @@ class TestEdit:
     """`edit` replaces the message whose button was pressed."""
 
     def test_an_edit_replaces_text_and_keyboard(self) -> None:
-        """By chat and message id."""
         message = OutgoingMessage(
             text="New", inline_keyboard=keyboard(OK_BUTTON), edit=True
         )
@@ -321,7 +319,6 @@ class TestEdit:
         assert calls[1:] == [("editMessageReplyMarkup", PRESSED)]
 
     def test_an_edit_without_a_text_replaces_the_keyboard(self) -> None:
-        """The text stays as it is."""
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         calls, _ = composed(build_press(), message)
         assert calls[1:] == [
@@ -353,7 +350,6 @@ class TestEdit:
         ]
 
     def test_without_a_pressed_message_an_edit_is_a_new_message(self) -> None:
-        """Also for a command, say."""
         calls, _ = composed(
             build_message_update(), OutgoingMessage(text="New", edit=True)
         )
@@ -506,7 +502,6 @@ class TestMedia:
         assert reported == ["too_many_buttons"]
 
     def test_without_a_source_the_text_is_sent_alone(self) -> None:
-        """The fault is reported."""
         message = OutgoingMessage(text="Look", media=[Media(type=MEDIA_TYPE_PHOTO)])
         calls, reported = composed(build_message_update(), message)
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Look"})]
@@ -517,7 +512,6 @@ class TestAnswer:
     """A pressed button is answered, with what fits into the answer."""
 
     def test_an_empty_reply_ends_the_spinner(self) -> None:
-        """The service need not care."""
         calls, _ = composed(build_press())
         assert calls == [("answerCallbackQuery", {"callback_query_id": "77"})]
 
@@ -532,7 +526,6 @@ class TestAnswer:
         assert calls == [("answerCallbackQuery", {**shown, "show_alert": True})]
 
     def test_a_long_text_is_the_first_message(self) -> None:
-        """And the answer is empty."""
         calls, _ = composed(
             build_press(),
             OutgoingMessage(text="Second"),
@@ -592,7 +585,6 @@ class TestButtons:
         assert calls == [("sendMessage", {"chat_id": CHAT, "text": "Hi"})]
 
     def test_good_buttons_keep_their_rows(self) -> None:
-        """Each with exactly one action."""
         web_app = InlineKeyboardButton(
             text="App", web_app_url="https://example.com/app"
         )
@@ -662,7 +654,6 @@ class TestAmend:
             assert degrade(amended, fault) is None
 
     def test_a_caption_loses_its_format_too(self) -> None:
-        """It is plain text then."""
         media = Media(type=MEDIA_TYPE_PHOTO, file_id="AgAD")
         message = OutgoingMessage(text="<b>", format=TEXT_FORMAT_HTML, media=[media])
         amended = degrade(

@@ -73,7 +73,6 @@ class TestReplyKeyboard:
         assert reported == []
 
     def test_each_of_its_options_has_its_parameter(self) -> None:
-        """All of them at once."""
         keyboard = rows(TEA)
         keyboard.is_persistent = keyboard.one_time_keyboard = keyboard.selective = True
         keyboard.input_field_placeholder = "Tea?"
@@ -155,7 +154,6 @@ class TestReplyKeyboard:
 
 
 def test_a_keyboard_is_taken_away() -> None:
-    """Only if that is said."""
     assert markup(remove_keyboard=True) == ({"remove_keyboard": True}, [])
     assert markup(remove_keyboard=False) == (None, [])
 
@@ -349,7 +347,6 @@ class TestInlineButtons:
 
 
 def test_the_markup_is_under_the_last_part_of_media_and_text() -> None:
-    """Of any kind."""
     message = OutgoingMessage(
         text="x" * 1025, media=[Media(file_id="AgAD")], force_reply=ForceReply()
     )

@@ -43,7 +43,6 @@ def _no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_timer")
 async def test_one_retry_goes_ahead_and_each_success_brings_the_next() -> None:
-    """In the order in which they came."""
     crowd = Crowd(5)
     await wait_until(lambda: crowd.went == [0])
     for number in (1, 2, 3, 4):
@@ -57,7 +56,6 @@ async def test_one_retry_goes_ahead_and_each_success_brings_the_next() -> None:
 async def test_retries_follow_each_other_slowly_while_nothing_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody is forgotten."""
     monkeypatch.setattr(retries, "RETRY_INTERVAL_SECONDS", 0.001)
     crowd = Crowd(50)
     await wait_until(lambda: len(crowd.went) == 50)
@@ -66,7 +64,6 @@ async def test_retries_follow_each_other_slowly_while_nothing_succeeds(
 
 @pytest.mark.usefixtures("_no_timer")
 async def test_who_goes_away_takes_no_turn_from_those_who_wait() -> None:
-    """Its actor was cancelled."""
     crowd = Crowd(4)
     await wait_until(lambda: crowd.went == [0])
     crowd.tasks[1].cancel()

@@ -75,7 +75,6 @@ def test_a_text_that_is_too_long_is_cut() -> None:
 
 
 def test_blocks_may_be_nested_as_deep_as_they_like() -> None:
-    """What is very deep is left out."""
     block: dict[str, object] = {"type": "paragraph", "text": "deep"}
     for _ in range(500):
         block = {"type": "blockquote", "blocks": [block]}

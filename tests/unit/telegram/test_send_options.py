@@ -32,7 +32,7 @@ LONG = "x" * 4096 + "y"
 
 
 def sent(message: OutgoingMessage, update: Update | None = None) -> list[Any]:
-    """Give the parameters of all calls but the answer to a button."""
+    """Return the parameters of all calls but the answer to a button."""
     calls, _ = composed(update or build_message_update(), message)
     return [parameters for method, parameters in calls if method[:3] != "ans"]
 
@@ -77,7 +77,6 @@ def test_every_message_says_itself_what_it_answers() -> None:
 
 @pytest.mark.parametrize("number", [-1, 0, 2**31])
 def test_a_number_that_no_message_has_is_left_out(number: int) -> None:
-    """The message arrives."""
     message = OutgoingMessage(text="a", reply_to_message_id=number)
     calls, reported = composed(build_message_update(), message)
     assert calls == [("sendMessage", {"chat_id": CHAT, "text": "a"})]
@@ -104,7 +103,6 @@ def test_a_number_that_no_message_has_is_left_out(number: int) -> None:
 def test_each_choice_of_a_preview_has_its_parameter(
     preview: LinkPreviewOptions, expected: dict[str, Any] | None
 ) -> None:
-    """In new messages and in edits."""
     message = OutgoingMessage(text="a", link_preview_options=preview)
     assert sent(message)[0].get("link_preview_options") == expected
     message.edit = True
@@ -134,7 +132,6 @@ def test_what_is_sent_nowhere_has_no_preview() -> None:
 
 
 def test_a_link_that_is_none_is_left_out() -> None:
-    """The rest of the preview stays."""
     preview = LinkPreviewOptions(url="nonsense", show_above_text=True)
     message = OutgoingMessage(text="a", link_preview_options=preview)
     calls, reported = composed(build_message_update(), message)

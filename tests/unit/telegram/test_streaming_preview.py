@@ -58,7 +58,7 @@ class Telegram:
         return {"message_id": 50} if method == "sendMessage" else True
 
     def preview(self, context: RequestContext, **fields: Any) -> TelegramPreview:  # noqa: ANN401 - fields of Update
-        """Give the preview of an answer."""
+        """Return the preview of an answer."""
         update: Update
         if "callback_query_id" in fields:
             update = build_update(ButtonPress, update_id=11, **fields)
@@ -93,7 +93,6 @@ def say(text: str, **fields: Any) -> Reply:  # noqa: ANN401 - fields of Outgoing
 
 @pytest.fixture
 def telegram() -> Telegram:
-    """Give a Bot API."""
     return Telegram()
 
 
@@ -147,7 +146,6 @@ async def test_an_ephemeral_message_has_no_preview(telegram: Telegram) -> None:
 async def test_a_preview_in_direct_messages_stays_in_its_topic(
     telegram: Telegram,
 ) -> None:
-    """Only what is new names it."""
     context = RequestContext(
         chat_id=-100, chat_type=CHAT_TYPE_SUPERGROUP, direct_messages_topic_id=77
     )
@@ -193,7 +191,6 @@ async def test_a_message_that_shows_the_text_already_is_left_alone(
 async def test_where_drafts_are_refused_a_message_is_edited(
     telegram: Telegram,
 ) -> None:
-    """At once, and from then on."""
     telegram.errors["sendMessageDraft"] = CallRejected("x", 400, RejectedPart.OTHER)
     preview = telegram.preview(PRIVATE)
     await preview.show("one")
@@ -337,7 +334,6 @@ async def test_the_whole_answer_waits_out_what_its_edits_earned(
 async def test_a_pressed_button_whose_text_was_never_shown_is_answered_at_the_end(
     telegram: Telegram,
 ) -> None:
-    """As any other."""
     preview = telegram.preview(PRIVATE, callback_query_id="q")
     reply = Reply(callback_answer=CallbackAnswer(text="done"))
     assert [call.method for call in preview.finalize(reply)] == ["answerCallbackQuery"]

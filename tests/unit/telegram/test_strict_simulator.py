@@ -81,7 +81,7 @@ class Telegram:
         )
 
     def press(self, chat: int) -> str:
-        """Give the id of a press of a button."""
+        """Return the id of a press of a button."""
         return self._presses.add(CallbackQuery(USER, chat, self.shown.get(chat, 0)))
 
     def call(self, method: str, parameters: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ UPDATES: dict[str, Update] = {
 
 
 async def answer(dispatch: GrpcServiceRouter, update: Update) -> str | None:
-    """Give the text of the reply; None if there is no route."""
+    """Return the text of the reply; None if there is no route."""
     match = dispatch.route(update)
     return (await match.call("user-7")).messages[0].text if match else None
 
