@@ -11,6 +11,7 @@ from gateway.telegram.inbound.schema import (
     Int64,
     SenderHeader,
     UpdateHeader,
+    UpdateOrigin,
     User,
 )
 
@@ -26,10 +27,11 @@ class ReactionCountHeader(ChatHeader):
 
     message_id: Int64 = 0
 
-    @property
-    def effective_message_id(self) -> int:
-        """The id of the message with the reactions."""
-        return self.message_id
+    def get_origin(self) -> UpdateOrigin:
+        """Return the chat, and the message with the reactions."""
+        origin = super().get_origin()
+        origin.message_id = self.message_id or None
+        return origin
 
 
 class ReactionHeader(ReactionCountHeader):
@@ -37,10 +39,11 @@ class ReactionHeader(ReactionCountHeader):
 
     actor_chat: Chat | None = None
 
-    @property
-    def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody reacted, or None if a user did."""
-        return self.actor_chat
+    def get_origin(self) -> UpdateOrigin:
+        """Return who reacted, and on behalf of which chat."""
+        origin = super().get_origin()
+        origin.represented_chat = self.actor_chat
+        return origin
 
 
 class StoppedGenerationHeader(ChatHeader):
@@ -49,10 +52,11 @@ class StoppedGenerationHeader(ChatHeader):
     message_thread_id: Int64 = 0
     draft_id: Int64 | None = None
 
-    @property
-    def topic_id(self) -> int:
-        """The id of the topic that the reply is streamed to."""
-        return self.message_thread_id
+    def get_origin(self) -> UpdateOrigin:
+        """Return the chat and the topic that the reply is streamed to."""
+        origin = super().get_origin()
+        origin.topic_id = self.message_thread_id or None
+        return origin
 
 
 class AccountHeader(UpdateHeader):
@@ -66,10 +70,11 @@ class UnknownHeader(UpdateHeader):
 
     from_user: User | None = field(name="from", default=None)
 
-    @property
-    def effective_user(self) -> User | None:
-        """The user under one of the two field names that Telegram uses."""
-        return self.from_user or self.user
+    def get_origin(self) -> UpdateOrigin:
+        """Return the user under one of the two field names that Telegram uses."""
+        origin = super().get_origin()
+        origin.user = self.from_user or self.user
+        return origin
 
 
 class QueryHeader(SenderHeader):
@@ -138,10 +143,11 @@ class DeletedMessagesHeader(ChatHeader):
 
     business_connection_id: str = ""
 
-    @property
-    def connection_id(self) -> str:
-        """The id of the account's business connection."""
-        return self.business_connection_id
+    def get_origin(self) -> UpdateOrigin:
+        """Return the chat and the business connection of its account."""
+        origin = super().get_origin()
+        origin.connection_id = self.business_connection_id or None
+        return origin
 
 
 class BusinessConnectionHeader(AccountHeader):
@@ -149,10 +155,11 @@ class BusinessConnectionHeader(AccountHeader):
 
     user_chat_id: Int64 = 0
 
-    @property
-    def effective_chat(self) -> Chat | None:
-        """The private chat with the owner of the account."""
-        return Chat(id=self.user_chat_id, type="private")
+    def get_origin(self) -> UpdateOrigin:
+        """Return the owner of the account, and the private chat with the owner."""
+        origin = super().get_origin()
+        origin.chat = Chat(id=self.user_chat_id, type="private")
+        return origin
 
 
 class PollHeader(UpdateHeader):
@@ -167,10 +174,11 @@ class PollAnswerHeader(UpdateHeader):
     poll_id: str
     voter_chat: Chat | None = None
 
-    @property
-    def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody voted, or None if a user did."""
-        return self.voter_chat
+    def get_origin(self) -> UpdateOrigin:
+        """Return who voted, and on behalf of which chat."""
+        origin = super().get_origin()
+        origin.represented_chat = self.voter_chat
+        return origin
 
 
 class BoostSource(Struct):
@@ -191,10 +199,11 @@ class ChatBoostHeader(UpdateHeader):
     chat: Chat
     boost: Boost
 
-    @property
-    def effective_user(self) -> User | None:
-        """The user who boosted the chat."""
-        return self.boost.source.user
+    def get_origin(self) -> UpdateOrigin:
+        """Return the chat, and the user who boosted it."""
+        origin = super().get_origin()
+        origin.user = self.boost.source.user
+        return origin
 
 
 class RemovedChatBoostHeader(UpdateHeader):
@@ -203,10 +212,11 @@ class RemovedChatBoostHeader(UpdateHeader):
     chat: Chat
     source: BoostSource
 
-    @property
-    def effective_user(self) -> User | None:
-        """The user who had boosted the chat."""
-        return self.source.user
+    def get_origin(self) -> UpdateOrigin:
+        """Return the chat, and the user who had boosted it."""
+        origin = super().get_origin()
+        origin.user = self.source.user
+        return origin
 
 
 class ChatMember(Struct):

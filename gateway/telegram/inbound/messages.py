@@ -63,7 +63,7 @@ def convert_message(
     content = contract.IncomingMessage(
         message_id=message.message_id,
         text=message.text or message.caption,
-        entities=[convert_entity(entity) for entity in entities],
+        entities=map(convert_entity, entities),
         media_group_id=message.media_group_id or None,
         **attachment,
     )

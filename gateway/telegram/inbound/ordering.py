@@ -1,7 +1,7 @@
 """Determines who acted, and the ordering key of an update."""
 
 from gateway.telegram.inbound.headers import PollAnswerHeader, PollHeader
-from gateway.telegram.inbound.schema import UpdateHeader, User
+from gateway.telegram.inbound.schema import Chat, UpdateHeader, UpdateOrigin, User
 
 _PLACEHOLDER_USER_IDS = frozenset({1087968824, 136817688, 777000})
 """Placeholders for an anonymous admin, a channel and an automatic forward.
@@ -10,13 +10,15 @@ Many people share them as senders (Bot API: Message.from).
 """
 
 
-def find_human_sender(header: UpdateHeader) -> User | None:
+def find_human_sender(origin: UpdateOrigin) -> User | None:
     """Return the sender, or None for a placeholder account or if there is none."""
-    user = header.effective_user
+    user = origin.user
     return None if user is None or user.id in _PLACEHOLDER_USER_IDS else user
 
 
-def find_ordering_key(update_type: str, header: UpdateHeader, user: User | None) -> str:
+def find_ordering_key(
+    update_type: str, header: UpdateHeader, user: User | None, chat: Chat | None
+) -> str:
     """Return the ordering key of an update.
 
     All updates of one user have the same ordering key in all chats. A private chat has
@@ -26,5 +28,4 @@ def find_ordering_key(update_type: str, header: UpdateHeader, user: User | None)
         return str(user.id)
     if isinstance(header, PollHeader | PollAnswerHeader):
         return f"poll:{header.poll_id}"
-    chat = header.effective_chat
     return f"kind:{update_type}" if chat is None else str(chat.id)

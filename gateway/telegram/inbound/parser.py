@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from botgateway.chat.v1.context_pb2 import RequestContext
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_UNSPECIFIED, RequestContext
 from botgateway.route.v1.event_pb2 import (
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
@@ -34,13 +34,14 @@ from gateway.telegram.inbound.messages import convert_message
 from gateway.telegram.inbound.ordering import find_human_sender, find_ordering_key
 from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS
 from gateway.telegram.inbound.payments import PAYMENT_FIELDS
-from gateway.telegram.inbound.people import convert_chat, convert_chat_type
+from gateway.telegram.inbound.people import CHAT_TYPES, convert_chat
 from gateway.telegram.inbound.references import decode_user_or_none
 from gateway.telegram.inbound.schema import (
     CallbackQuery,
     Chat,
     UpdateHeader,
     UpdateId,
+    UpdateOrigin,
     User,
 )
 from gateway.telegram.inbound.service_contents import (
@@ -89,9 +90,10 @@ class UpdateParser:
         except (MsgspecError, RecursionError):
             # The library's error may quote a user's text.
             raise MalformedUpdate("not a readable update") from None
-        user = find_human_sender(header)
-        ordering_key = find_ordering_key(update_type.name, header, user)
-        context = self._build_context(update_id, header, user, arrived_at)
+        origin = header.get_origin()
+        user = find_human_sender(origin)
+        ordering_key = find_ordering_key(update_type.name, header, user, origin.chat)
+        context = self._build_context(update_id, origin, user, arrived_at)
         update: Update
         match header:
             case Message():
@@ -146,29 +148,29 @@ class UpdateParser:
         return update
 
     def _build_context(
-        self, update_id: int, header: UpdateHeader, user: User | None, arrived_at: float
+        self, update_id: int, origin: UpdateOrigin, user: User | None, arrived_at: float
     ) -> RequestContext:
         """Build the context of an update: who acted, where and when."""
         context = RequestContext()
         context.request_id = f"{self._bot_id}-{update_id}"
         context.update_id = update_id
-        context.send_time.seconds = header.occurred_at or int(arrived_at)
-        if (chat := header.effective_chat) is not None:
-            _set_chat(context, chat)
+        context.send_time.seconds = origin.occurred_at or int(arrived_at)
+        if origin.chat is not None:
+            _set_chat(context, origin.chat)
         if user is not None:
             _set_user(context, user)
-            if user.is_bot or header.is_by_bot:
+            if user.is_bot or origin.is_by_bot:
                 context.is_bot = True
-        if thread_id := header.topic_id:
+        if thread_id := origin.topic_id:
             context.message_thread_id = thread_id
-        if connection_id := header.connection_id:
+        if connection_id := origin.connection_id:
             context.business_connection_id = connection_id
-        if message_id := header.effective_message_id:
+        if message_id := origin.message_id:
             context.message_id = message_id
-        if topic := header.direct_messages_topic_id:
+        if topic := origin.direct_messages_topic_id:
             context.direct_messages_topic_id = topic
-        if (represented_chat := header.represented_chat) is not None:
-            context.sender_chat.CopyFrom(convert_chat(represented_chat))
+        if origin.represented_chat is not None:
+            context.sender_chat.CopyFrom(convert_chat(origin.represented_chat))
         return context
 
     def _parse_message(
@@ -187,7 +189,7 @@ class UpdateParser:
             )
         ephemeral_message_id = message.ephemeral_message_id or None
         command = None
-        if message.text and self._is_written_by_sender(message):
+        if message.text.startswith("/") and self._is_written_by_sender(message):
             command = parse_command(message.text)
         if command is not None:
             if not self._is_for_this_bot(command):
@@ -253,7 +255,7 @@ class UpdateParser:
 def _set_chat(context: RequestContext, chat: Chat) -> None:
     """Set the chat. Empty fields are skipped: most chats have only an id and a type."""
     context.chat_id = chat.id
-    context.chat_type = convert_chat_type(chat)
+    context.chat_type = CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
     if chat.title:
         context.chat_title = chat.title
     if chat.username and chat.type != "private":

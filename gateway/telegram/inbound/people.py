@@ -7,29 +7,24 @@ from botgateway.chat.v1.context_pb2 import (
     CHAT_TYPE_PRIVATE,
     CHAT_TYPE_SUPERGROUP,
     CHAT_TYPE_UNSPECIFIED,
-    ChatType,
 )
 
 from gateway.telegram.inbound.schema import Chat, User
 
-_CHAT_TYPES = {
+CHAT_TYPES = {
     "private": CHAT_TYPE_PRIVATE,
     "group": CHAT_TYPE_GROUP,
     "supergroup": CHAT_TYPE_SUPERGROUP,
     "channel": CHAT_TYPE_CHANNEL,
 }
-
-
-def convert_chat_type(chat: Chat) -> "ChatType.ValueType":
-    """Convert the type of a chat; an unknown type becomes unspecified."""
-    return _CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED)
+"""The contract's types by Telegram's names. Other types are unspecified."""
 
 
 def convert_chat(chat: Chat) -> contract.Chat:
     """Convert a chat."""
     return contract.Chat(
         id=chat.id,
-        type=convert_chat_type(chat),
+        type=CHAT_TYPES.get(chat.type, CHAT_TYPE_UNSPECIFIED),
         title=chat.title or None,
         username=chat.username or None,
         is_forum=chat.is_forum,

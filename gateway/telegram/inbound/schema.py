@@ -45,61 +45,48 @@ class DirectMessagesTopic(Struct):
     topic_id: Int64
 
 
+class UpdateOrigin(Struct, kw_only=True):
+    """Who acted, where and when.
+
+    Attributes:
+        user: the user who acted.
+        chat: the chat of the update.
+        occurred_at: the time of the action, in seconds since the epoch.
+        topic_id: the id of the topic in the chat.
+        connection_id: the id of the chat's business connection.
+        message_id: the id of the message that the update is about.
+        direct_messages_topic_id: the id of the topic in a channel's direct messages.
+        represented_chat: the chat on whose behalf somebody acted; None if a user acted.
+        is_by_bot: whether a bot acted, even if the update names a human.
+    """
+
+    user: User | None = None
+    chat: Chat | None = None
+    occurred_at: int | None = None
+    topic_id: int | None = None
+    connection_id: str | None = None
+    message_id: int | None = None
+    direct_messages_topic_id: int | None = None
+    represented_chat: Chat | None = None
+    is_by_bot: bool = False
+
+
 class UpdateHeader(Struct, kw_only=True):
     """The fields of an update that say who acted, where and when, whatever its type.
 
     Most update types have the user and the chat in the same fields; the subclasses
-    for the other types override the properties.
+    for the other types override `get_origin` and the properties.
     """
 
     user: User | None = None
     chat: Chat | None = None
     date: Date = 0
 
-    @property
-    def effective_user(self) -> User | None:
-        """The user who acted, or None if there is none."""
-        return self.user
-
-    @property
-    def effective_chat(self) -> Chat | None:
-        """The chat of the update, or None if there is none."""
-        return self.chat
-
-    @property
-    def occurred_at(self) -> int:
-        """The time of the action in seconds since the epoch, or 0 if it is unknown."""
-        return self.date
-
-    @property
-    def topic_id(self) -> int:
-        """The id of the topic in the chat, or 0 if there is none."""
-        return 0
-
-    @property
-    def connection_id(self) -> str:
-        """The id of the chat's business connection, or an empty string."""
-        return ""
-
-    @property
-    def is_by_bot(self) -> bool:
-        """Whether a bot acted, even if the update names a human."""
-        return False
-
-    @property
-    def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf somebody acted, or None if a user acted."""
-        return None
-
-    @property
-    def direct_messages_topic_id(self) -> int:
-        """The id of the topic in a channel's direct messages, or 0 if there is none."""
-        return 0
-
-    @property
-    def effective_message_id(self) -> int:
-        """The id of the message that the update is about, or 0 if there is none."""
-        return 0
+    def get_origin(self) -> UpdateOrigin:
+        """Return who acted, where and when."""
+        return UpdateOrigin(
+            user=self.user, chat=self.chat, occurred_at=self.date or None
+        )
 
     @property
     def pending_query_id(self) -> str | None:
@@ -141,40 +128,27 @@ class MessageHeader(UpdateHeader, kw_only=True):
     sender_chat: Chat | None = None
     sender_business_bot: Raw = Raw()
 
-    @property
-    def is_by_bot(self) -> bool:
-        """Whether a bot wrote it on behalf of the owner of a business account."""
-        return bool(self.sender_business_bot)
-
-    @property
-    def represented_chat(self) -> Chat | None:
-        """The chat on whose behalf it was sent, or None if a user sent it."""
-        return self.sender_chat
-
-    @property
-    def direct_messages_topic_id(self) -> int:
-        """The id of the topic in a channel's direct messages, or 0 if there is none."""
-        topic = self.direct_messages_topic
-        return topic.topic_id if topic else 0
-
-    @property
-    def effective_message_id(self) -> int:
-        """The id of this message, or 0 if it is ephemeral."""
-        return self.message_id
-
-    @property
-    def connection_id(self) -> str:
-        """The id of the chat's business connection, or an empty string."""
-        return self.business_connection_id
-
-    @property
-    def topic_id(self) -> int:
-        """The id of the topic in the chat, or 0 if there is none.
+    def get_origin(self) -> UpdateOrigin:
+        """Return who wrote it, where and when.
 
         In a supergroup without topics a chain of replies also has a thread id, but no
-        message can be sent to that thread.
+        message can be sent to that thread. A bot writes on behalf of the owner of a
+        business account.
         """
-        return self.message_thread_id if self.is_topic_message else 0
+        topic = self.direct_messages_topic
+        return UpdateOrigin(
+            user=self.user,
+            chat=self.chat,
+            occurred_at=self.date or None,
+            topic_id=(self.message_thread_id or None)
+            if self.is_topic_message
+            else None,
+            connection_id=self.business_connection_id or None,
+            message_id=self.message_id or None,
+            direct_messages_topic_id=topic.topic_id if topic else None,
+            represented_chat=self.sender_chat,
+            is_by_bot=bool(self.sender_business_bot),
+        )
 
 
 class EditedMessageHeader(MessageHeader):
@@ -182,10 +156,12 @@ class EditedMessageHeader(MessageHeader):
 
     edit_date: Date = 0
 
-    @property
-    def occurred_at(self) -> int:
-        """The time of the edit, in seconds since the epoch."""
-        return self.edit_date or self.date
+    def get_origin(self) -> UpdateOrigin:
+        """Return who wrote it and where, and when it was edited."""
+        origin = super().get_origin()
+        if self.edit_date:
+            origin.occurred_at = self.edit_date
+        return origin
 
 
 class GuestMessageHeader(MessageHeader):
@@ -208,27 +184,17 @@ class CallbackQuery(SenderHeader, kw_only=True):
     data: str = ""
     game_short_name: str = ""
 
-    @property
-    def effective_chat(self) -> Chat | None:
-        """The chat of the message, even if the message is too old to be accessible."""
-        return self.message.chat if self.message else None
+    def get_origin(self) -> UpdateOrigin:
+        """Return who pressed the button, and where its message is.
 
-    @property
-    def topic_id(self) -> int:
-        """The id of the topic in the chat, or 0 if there is none."""
-        return self.message.topic_id if self.message else 0
-
-    @property
-    def direct_messages_topic_id(self) -> int:
-        """The id of the topic in a channel's direct messages, or 0 if there is none."""
-        return self.message.direct_messages_topic_id if self.message else 0
-
-    @property
-    def effective_message_id(self) -> int:
-        """The id of the message with the button, or 0 for an inline message."""
-        return self.message.message_id if self.message else 0
-
-    @property
-    def connection_id(self) -> str:
-        """The id of the chat's business connection, or an empty string."""
-        return self.message.connection_id if self.message else ""
+        The chat is known even if the message is too old to be accessible.
+        """
+        origin = super().get_origin()
+        if self.message is not None:
+            pressed = self.message.get_origin()
+            origin.chat = pressed.chat
+            origin.topic_id = pressed.topic_id
+            origin.connection_id = pressed.connection_id
+            origin.message_id = pressed.message_id
+            origin.direct_messages_topic_id = pressed.direct_messages_topic_id
+        return origin
