@@ -56,6 +56,8 @@ def run_gateway(
     if table is None:
         raise ConfigurationError(problems)
     mode = choose_run_mode(settings.workers, worker_socket, program)
+    if take_over and settings.updates != "poll":
+        raise ConfigurationError(["--take-over: UPDATES is not poll"])
     configure_logging(
         settings.log_level, mode.socket.name if isinstance(mode, Worker) else ""
     )

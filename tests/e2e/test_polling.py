@@ -166,6 +166,18 @@ async def test_a_webhook_is_not_replaced_unless_asked_for(harness: Harness) -> N
     assert harness.simulator.webhook["url"] == "http://127.0.0.1:9/webhook/telegram"
 
 
+async def test_taking_over_is_refused_where_updates_are_not_polled(
+    harness: Harness,
+) -> None:
+    settings = harness.settings | {"UPDATES": "webhook"}
+    settings["TELEGRAM_WEBHOOK_SECRET"] = "a-webhook-secret-of-this-test"
+    code, _, errors = await run("serve", "--take-over", settings=settings)
+    assert (code, errors) == (
+        2,
+        "telegram-gateway: --take-over: UPDATES is not poll\n",
+    )
+
+
 async def test_a_webhook_that_is_taken_over_keeps_its_pending_updates(
     harness: Harness,
 ) -> None:
