@@ -1,8 +1,9 @@
 """The leases that actors work under, and what keeps them alive.
 
 Concurrency: one task, `LeaseRenewer.run`, started and cancelled by the scheduler. It
-renews the leases of all actors, and cancels the actors whose lease was lost. Actors
-wait in `ActorLease.ensure_valid` for the next renewal.
+renews the leases of all actors, and cancels the actors whose lease was lost. After a
+failure it is restarted at once. Actors wait in `ActorLease.ensure_valid` for the next
+renewal.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 Concurrency: one task per leased mailbox, limited by `admission.py`; one task that
 renews leases (see `leases.py`); and one that scans for claimable mailboxes. All run in
-one event loop.
+one event loop, and end in `drain`.
 
 - The updates of a mailbox are processed in order, because a mailbox has at most one
   valid lease. Mailboxes are processed in parallel, in no order.

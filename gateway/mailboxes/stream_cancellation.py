@@ -5,8 +5,9 @@ cancellation itself must not wait for its turn in the mailbox. Redis stores noth
 channel: a worker that is not subscribed at that moment finishes its stream.
 
 Concurrency: one task receives on a connection of its own, because a subscribed
-connection cannot do anything else; another task pings it. Both end with the block. A
-cancellation is sent with the next batch of the mailboxes' connection.
+connection cannot do anything else; another task pings it. Both end with the block, and
+after a failure the channel is subscribed to again. A cancellation is sent with the next
+batch of the mailboxes' connection.
 """
 
 import asyncio

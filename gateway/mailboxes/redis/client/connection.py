@@ -1,6 +1,7 @@
 """A connection to one Redis server, which all callers share.
 
 Concurrency: one task per connection connects and waits until the connection breaks.
+Then, and after any other failure, it connects again after a delay. `close` ends it.
 Callers only await their replies. The reply to a cancelled caller is read and dropped. A
 command whose reply was lost is sent again until its caller gives up, so every command
 must be safe to repeat.
