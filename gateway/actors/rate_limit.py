@@ -27,27 +27,30 @@ class RateLimiter:
         self._tokens_per_second = max_tokens / window_seconds
         self._overdraft = CLOCK_TOLERANCE_SECONDS * self._tokens_per_second
 
-    def try_acquire(self, state: UserState, arrived_at: float, album: str = "") -> bool:
+    def try_acquire(
+        self, state: UserState, arrived_at: float, album: str | None = None
+    ) -> bool:
         """Take a token for an update, and return whether there was one.
 
         Args:
             state: the user's state, which is changed.
             arrived_at: the arrival of the update in seconds since the epoch.
-            album: the id of the album that the update is part of, or an empty string.
-                An album takes one token: the result for the first part applies to all.
+            album: the id of the album that the update is part of, or None. An album
+                takes one token: the result for the first part applies to all.
         """
-        if album and album == state.album:
+        if album is not None and album == state.album:
             return state.album_allowed
         tokens = float(self._max_tokens)
-        if arrived_at < state.bucket_updated_at - MAX_OVERTAKING_SECONDS:
+        last = state.bucket_updated_at
+        if last is None or arrived_at < last - MAX_OVERTAKING_SECONDS:
             state.bucket_updated_at = arrived_at
-        elif state.bucket_updated_at:
-            elapsed = max(0.0, arrived_at - state.bucket_updated_at)
+        else:
+            elapsed = max(0.0, arrived_at - last)
             tokens = min(tokens, state.tokens + elapsed * self._tokens_per_second)
+            state.bucket_updated_at = max(last, arrived_at)
         allowed = tokens >= 1 - self._overdraft
         state.tokens = tokens - 1 if allowed else tokens
-        state.bucket_updated_at = max(state.bucket_updated_at, arrived_at)
-        if album:
+        if album is not None:
             state.album, state.album_allowed = album, allowed
         return allowed
 

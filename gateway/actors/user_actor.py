@@ -174,7 +174,9 @@ class UserActor:
             return
         reply: Reply | None
         preview = None
-        album = update.message.media_group_id if isinstance(update, UserMessage) else ""
+        album = None
+        if isinstance(update, UserMessage):
+            album = update.message.media_group_id or None
         # For other updates it makes no sense to ask the user to slow down: each typed
         # letter causes an inline query, posts are not addressed to the bot, and the
         # customers of a business do not know that they write to a bot.

@@ -271,7 +271,7 @@ class BoundCall(Protocol):
     def shows_typing(self) -> bool:
         """Whether to show a waiting user that the bot is typing."""
 
-    async def call(self, internal_user_id: str) -> Reply:
+    async def call(self, internal_user_id: str | None) -> Reply:
         """Call the service and return its reply.
 
         Raises:
@@ -279,12 +279,12 @@ class BoundCall(Protocol):
         """
 
     async def stream(
-        self, internal_user_id: str, write: Callable[[str], None]
+        self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
         """Call the service and receive its reply in chunks.
 
         Args:
-            internal_user_id: the internal id of the user.
+            internal_user_id: the internal id of the user, or None if there is none.
             write: called with each chunk of the text, never with an empty one.
 
         Returns:
@@ -304,11 +304,8 @@ class ServiceRouter(Protocol):
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
         """Return the call of the route that serves an event of the user, or None."""
 
-    def encode_callback_data(self, call: CallbackTarget) -> str:
-        """Return the data of a button that calls an rpc.
-
-        Returns an empty string if no button could call it.
-        """
+    def encode_callback_data(self, call: CallbackTarget) -> str | None:
+        """Return the data of a button that calls an rpc, or None if no button can."""
 
     def sign_callback_data(self, data: str, scope: str) -> str:
         """Return the data of a button, signed if its route requires that.
@@ -318,10 +315,10 @@ class ServiceRouter(Protocol):
             scope: the scope of the button: see `button_scope`.
         """
 
-    async def resolve_user(self, update: Update) -> str:
+    async def resolve_user(self, update: Update) -> str | None:
         """Return the internal id of the update's human user.
 
-        Returns an empty string if no id is known.
+        Returns None if no id is known.
 
         Raises:
             ServiceError: the session service did not reply.

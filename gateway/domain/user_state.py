@@ -39,16 +39,16 @@ class UserState(Struct, array_like=True):
     Times are seconds since the epoch.
     """
 
-    internal_user_id: str = ""
+    internal_user_id: str | None = None
     session_until: float = 0
     """The user is not resolved again before this time, even if there is no id."""
     tokens: float = 0
     """The tokens that were left in the bucket at `bucket_updated_at`."""
-    bucket_updated_at: float = 0
-    """The arrival of the newest update that the rate limiter checked; 0 if none."""
+    bucket_updated_at: float | None = None
+    """The arrival of the newest update that the rate limiter checked."""
     last_notice_at: float = 0
     """The arrival of the update to which the last rate-limit notice was sent."""
-    album: str = ""
+    album: str | None = None
     """The album that the rate limiter checked last."""
     album_allowed: bool = False
     """The result of this check, which applies to all parts of the album."""
@@ -63,7 +63,7 @@ class UserState(Struct, array_like=True):
     callback_payloads: dict[str, str] = {}
     """Data that is too long for a button, by its key, oldest first."""
 
-    def store_payload(self, data: str, *, beside: Collection[str]) -> str:
+    def store_payload(self, data: str, *, beside: Collection[str]) -> str | None:
         """Store the data of a button, and remove the oldest data if there is too much.
 
         Args:
@@ -71,8 +71,8 @@ class UserState(Struct, array_like=True):
             beside: the keys of data that must not be removed.
 
         Returns:
-            The key for the button, the same for the same data, or an empty string if
-            there is no space.
+            The key for the button, the same for the same data, or None if there is no
+            space.
         """
         key = _key(data)
         self.callback_payloads.pop(key, None)
@@ -83,7 +83,7 @@ class UserState(Struct, array_like=True):
             removed = key if oldest in beside else oldest
             size -= _size(self.callback_payloads.pop(removed))
             if removed == key:
-                return ""
+                return None
         return key
 
     def is_duplicate(self, update_id: int) -> bool:

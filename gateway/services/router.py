@@ -108,8 +108,8 @@ class GrpcServiceRouter:
         values = {route.event_field: event} if route.event_field else {}
         return self._bind(route, update, values)
 
-    def encode_callback_data(self, call: CallbackTarget) -> str:
-        """Return the callback data that calls an rpc, or "" if no route matches."""
+    def encode_callback_data(self, call: CallbackTarget) -> str | None:
+        """Return the callback data that calls an rpc, or None if no route matches."""
         return self._table.encode_callback_data(call)
 
     def sign_callback_data(self, data: str, scope: str) -> str:
@@ -118,16 +118,16 @@ class GrpcServiceRouter:
             return self._signer.sign(data, scope)
         return data
 
-    async def resolve_user(self, update: Update) -> str:
-        """Return the internal user id of the update's user, or "" if there is none.
+    async def resolve_user(self, update: Update) -> str | None:
+        """Return the internal user id of the update's user, or None if there is none.
 
         Raises:
             ServiceError: the session service failed.
         """
         route = self._table.session_route
         if not route or not update.has_session:
-            return ""
-        return str(await self._bind(route, update, {}).call(""))
+            return None
+        return str(await self._bind(route, update, {}).call(None)) or None
 
     def _route_trigger(self, update: Update) -> BoundCall | None:
         """Return the call of the route with the update's trigger name, or None."""
@@ -200,10 +200,10 @@ class _HelpCall:
         )
         self._text = "\n".join(lines)
 
-    async def call(self, internal_user_id: str) -> Reply:
+    async def call(self, internal_user_id: str | None) -> Reply:
         return Reply(messages=[OutgoingMessage(text=self._text)])
 
     async def stream(
-        self, internal_user_id: str, write: Callable[[str], None]
+        self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
         return await self.call(internal_user_id)

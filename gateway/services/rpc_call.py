@@ -80,7 +80,7 @@ class RpcCall(Struct, eq=False):
     is_streaming: bool
     shows_typing: bool
 
-    async def call(self, internal_user_id: str) -> Any:  # noqa: ANN401 - a Reply, or the user id of a session
+    async def call(self, internal_user_id: str | None) -> Any:  # noqa: ANN401 - a Reply, or the user id of a session
         """Call the rpc, and return the result field of its response.
 
         Raises:
@@ -104,7 +104,7 @@ class RpcCall(Struct, eq=False):
         return getattr(message, route.result_field)
 
     async def stream(
-        self, internal_user_id: str, write: Callable[[str], None]
+        self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
         """Call the rpc and read its responses; see `BoundCall.stream`."""
         route = self.rpc.route
@@ -125,7 +125,7 @@ class RpcCall(Struct, eq=False):
             call.cancel()  # no effect if it has ended
         return reply
 
-    def _start(self, start: Callable[..., Call], internal_user_id: str) -> Call:
+    def _start(self, start: Callable[..., Call], internal_user_id: str | None) -> Call:
         """Build the request, and start the call in the time that there is for it."""
         rpc, update = self.rpc, self.update
         route = rpc.route
@@ -133,7 +133,7 @@ class RpcCall(Struct, eq=False):
         context: RequestContext = getattr(request, route.context_field)
         # Copy: the context of the update must not change.
         context.CopyFrom(update.context)
-        if internal_user_id:
+        if internal_user_id is not None:
             context.internal_user_id = internal_user_id
         if route.message_field and isinstance(update, UserMessage):
             getattr(request, route.message_field).CopyFrom(update.message)

@@ -134,7 +134,7 @@ async def test_an_update_is_not_changed_by_its_call() -> None:
         assert not update.context.internal_user_id
         match = dispatch.route(update)
         assert match
-        await match.call("")
+        await match.call(None)
     assert [it.request.context.internal_user_id for it in services.seen] == [
         "user-7",
         "",
@@ -175,7 +175,7 @@ async def test_nobody_is_resolved_where_telegram_names_no_human() -> None:
     async with serving(services) as port, calling(port) as dispatch:
         update = build_private_update(OtherUpdate)
         update.context.telegram_user_id = 0
-        assert await dispatch.resolve_user(update) == ""
+        assert await dispatch.resolve_user(update) is None
     assert services.seen == []
 
 
@@ -199,7 +199,7 @@ async def test_help_is_made_from_the_routes_without_a_service() -> None:
         match = dispatch.route(build_command("help"))
         assert match
         assert match.route == "/help"
-        reply = await match.call("")
+        reply = await match.call(None)
     assert reply.messages[0].text.splitlines() == [
         "/help - Show what I can do",
         "/notifications - Choose what I am notified of",
@@ -349,7 +349,7 @@ async def test_files_have_addresses_in_every_kind_of_message(
             update
         )
         assert match
-        await match.call("")
+        await match.call(None)
     await server.stop(None)
     [(_, request)] = service.asked
     assert 'url: "at/f"' in str(request)

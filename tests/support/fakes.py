@@ -64,13 +64,13 @@ class FakeMatch:
         self._services = services
         self._update = update
 
-    async def call(self, internal_user_id: str) -> Reply:
+    async def call(self, internal_user_id: str | None) -> Reply:
         """Note the call and do what the test said."""
         self._services.calls.append((self.route, self._update, internal_user_id))
         return await self._services.answer(self._update)
 
     async def stream(
-        self, internal_user_id: str, write: Callable[[str], None]
+        self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
         """Note the call and write what the test said."""
         self._services.calls.append((self.route, self._update, internal_user_id))
@@ -84,10 +84,10 @@ class FakeServices:
     def __init__(self) -> None:
         self.routes = {"text", "/start", "CONNECT:"}
         self.events: dict[int, str] = {}
-        self.calls: list[tuple[str, Update, str]] = []
+        self.calls: list[tuple[str, Update, str | None]] = []
         self.resolved: list[int] = []
         self.answer: Callable[[Update], Awaitable[Reply]] = self.echo
-        self.internal_user_id: str | Exception = "u-7"
+        self.internal_user_id: str | Exception | None = "u-7"
         self.script: Callable[[Callable[[str], None]], Awaitable[Reply | None]] | None
         self.script = None
         """Set: all routes stream, and this writes the pieces."""
@@ -118,16 +118,16 @@ class FakeServices:
         route = self.events.get(event)
         return FakeMatch(self, update, route) if route else None
 
-    def encode_callback_data(self, call: CallbackTarget) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str | None:
         """Put data together as the real thing; "NoSuch" is no rpc."""
         values = ":".join(call.parameters.values())
-        return "" if call.method == "NoSuch" else f"{call.method}:{values}"
+        return None if call.method == "NoSuch" else f"{call.method}:{values}"
 
     def sign_callback_data(self, data: str, scope: str) -> str:
         """Sign data that begins with "PAY" with the place; no other is to be signed."""
         return f"{data}~{scope}" if data.startswith("PAY") else data
 
-    async def resolve_user(self, update: Update) -> str:
+    async def resolve_user(self, update: Update) -> str | None:
         """Return the internal user id, or fail as told."""
         self.resolved.append(update.context.telegram_user_id)
         if isinstance(self.internal_user_id, Exception):

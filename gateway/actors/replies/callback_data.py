@@ -92,7 +92,8 @@ def _set_callback_data(
     ):
         if len(data.encode()) > MAX_BUTTON_DATA_BYTES:
             return
-        if not (key := state.store_payload(signed, beside=stored_keys)):
+        key = state.store_payload(signed, beside=stored_keys)
+        if key is None:
             # Without its signature the data might fit, but would call nothing.
             button.callback_data = signed
             return

@@ -148,7 +148,7 @@ class ReplySender:
         bound_call = self._services.route_event(failed_update, EVENT_DELIVERY_FAILED)
         if bound_call is None:
             return
-        user_id = state.internal_user_id if state and update.has_session else ""
+        user_id = state.internal_user_id if state and update.has_session else None
         start = self._clock.uptime()
         try:
             await bound_call.call(user_id)

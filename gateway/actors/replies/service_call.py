@@ -68,7 +68,7 @@ class ServiceCaller:
     ) -> ReplyWithPreview:
         """Call the service of a route, and return its reply."""
         record.route = bound_call.route
-        user_id = ""
+        user_id = None
         # Otherwise the state may belong to a user who did not cause the update: updates
         # in a private chat that no human caused are in the mailbox of the chat's user.
         if update.has_session:
@@ -100,7 +100,7 @@ class ServiceCaller:
         finally:
             record.service_seconds += self._clock.uptime() - start
         if reply.end_session and update.has_session:
-            state.internal_user_id = ""
+            state.internal_user_id = None
             state.session_until = 0  # the next update resolves the user again
         if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:
             return None, None  # the bot cannot write to a user who blocked it
@@ -114,9 +114,9 @@ class ServiceCaller:
         try:
             state.internal_user_id = await self._services.resolve_user(update)
             # A user without an id may get one at any moment: try again next time.
-            seconds = self._session_seconds if state.internal_user_id else 0
+            seconds = 0 if state.internal_user_id is None else self._session_seconds
         except ServiceError as error:
-            state.internal_user_id = ""
+            state.internal_user_id = None
             seconds = RETRY_DELAY_SECONDS
             logger.warning(
                 "session_not_resolved",
@@ -129,7 +129,7 @@ class ServiceCaller:
         self,
         bound_call: BoundCall,
         update: Update,
-        user_id: str,
+        user_id: str | None,
         record: ProcessingRecord,
         lease: ActorLease,
     ) -> tuple[Reply, StreamingPreview]:

@@ -90,7 +90,7 @@ class StreamRunner:
         self,
         bound_call: BoundCall,
         update: Update,
-        internal_user_id: str,
+        internal_user_id: str | None,
         lease: ActorLease,
     ) -> StreamResult:
         """Call the service, and show its reply while it is streamed."""

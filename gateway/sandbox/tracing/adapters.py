@@ -39,7 +39,7 @@ class TracedServices:
         """Return the route of an event, or None."""
         return self._services.route_event(update, event)
 
-    def encode_callback_data(self, call: CallbackTarget) -> str:
+    def encode_callback_data(self, call: CallbackTarget) -> str | None:
         """Return the callback data of a button that calls an rpc."""
         return self._services.encode_callback_data(call)
 
@@ -47,7 +47,7 @@ class TracedServices:
         """Return the signed callback data of a button."""
         return self._services.sign_callback_data(data, scope)
 
-    async def resolve_user(self, update: Update) -> str:
+    async def resolve_user(self, update: Update) -> str | None:
         """Return the internal user id of the update's sender."""
         start = time.time()
         try:

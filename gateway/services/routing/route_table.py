@@ -133,8 +133,8 @@ class RouteTable:
             )
         return RouteTable(self.routes, services)
 
-    def encode_callback_data(self, call: CallbackTarget) -> str:
-        """Return the callback data that calls an rpc, or "" if no route matches.
+    def encode_callback_data(self, call: CallbackTarget) -> str | None:
+        """Return the callback data that calls an rpc, or `None` if no route matches.
 
         Parsing the returned data results in the same rpc and the same values, each of
         them valid for its field.
@@ -142,12 +142,12 @@ class RouteTable:
         route = self._callback_by_rpc.get(call.method)
         template = route.trigger.template if route else None
         if not isinstance(template, CallbackTemplate):
-            return ""
+            return None
         data = template.format(call.parameters)
         if data is None:
-            return ""
+            return None
         found = self.match_callback_data(data)
-        return data if found and found[0] is route else ""
+        return data if found and found[0] is route else None
 
     def match_callback_data(self, data: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the route and field values that match callback data, or `None`."""

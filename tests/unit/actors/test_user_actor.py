@@ -112,12 +112,16 @@ async def test_without_a_session_the_update_goes_on(harness: Harness) -> None:
     harness.services.internal_user_id = "u-8"
     harness.clock.move(10)
     await harness.serve(build_accepted(3))
-    assert [internal for _, _, internal in harness.services.calls] == ["", "", "u-8"]
+    assert [internal for _, _, internal in harness.services.calls] == [
+        None,
+        None,
+        "u-8",
+    ]
 
 
 async def test_a_user_without_an_id_is_asked_for_again(harness: Harness) -> None:
-    """An empty id is no session: the user may register any moment."""
-    harness.services.internal_user_id = ""
+    """No id is no session: the user may register any moment."""
+    harness.services.internal_user_id = None
     await harness.serve(build_accepted(1), build_accepted(2))
     assert harness.services.resolved == [7, 7]
 
@@ -142,7 +146,11 @@ async def test_nobody_else_is_taken_for_the_user_of_a_mailbox(
     harness.clock.move(3600)
     await harness.serve(envelope)
     await harness.serve(build_accepted(3))
-    assert [internal for _, _, internal in harness.services.calls] == ["u-7", "", "u-7"]
+    assert [internal for _, _, internal in harness.services.calls] == [
+        "u-7",
+        None,
+        "u-7",
+    ]
     assert harness.services.resolved == [7, 7]
 
 
@@ -165,7 +173,7 @@ async def test_a_bot_that_is_allowed_has_no_session(harness: Harness) -> None:
     await harness.serve(envelope)
     assert harness.messenger.texts == ["hi"]
     assert harness.services.resolved == []
-    assert [internal for _, _, internal in harness.services.calls] == [""]
+    assert [internal for _, _, internal in harness.services.calls] == [None]
 
 
 async def test_a_service_ends_a_session(harness: Harness) -> None:

@@ -71,6 +71,7 @@ def test_kept_data_is_bounded_and_the_oldest_goes_first(data: list[str]) -> None
     state = UserState()
     for each in data:
         key = state.store_payload(each, beside=())
+        assert key is not None
         assert (len(key), state.callback_payloads[key]) == (17, each)
     assert len(state.callback_payloads) <= 32
     kept = state.callback_payloads.items()
