@@ -12,7 +12,13 @@ from collections.abc import Awaitable, Mapping
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.poison import SuspectStepLimiter
-from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, MailboxStore
+from gateway.domain.ports import (
+    LEASE_SECONDS,
+    MAX_UNSUSPECTED_LOSSES,
+    Clock,
+    MailboxLease,
+    MailboxStore,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +76,17 @@ class ActorLease:
 
     Attributes:
         mailbox_lease: the lease as granted by the store.
+        is_suspected: whether the next update is suspected of crashing its owners.
     """
 
-    __slots__ = ("_admission", "_clock", "_renewer", "_step_limiter", "mailbox_lease")
+    __slots__ = (
+        "_admission",
+        "_clock",
+        "_renewer",
+        "_step_limiter",
+        "is_suspected",
+        "mailbox_lease",
+    )
 
     def __init__(
         self,
@@ -83,6 +97,7 @@ class ActorLease:
         admission: AdmissionControl,
     ) -> None:
         self.mailbox_lease = mailbox_lease
+        self.is_suspected = mailbox_lease.owner_losses > MAX_UNSUSPECTED_LOSSES
         self._clock = clock
         self._renewer = renewer
         self._step_limiter = step_limiter
@@ -95,7 +110,7 @@ class ActorLease:
         cancelled here. The step of a suspected update ends here, because the update
         waits for something else now.
         """
-        if self.mailbox_lease.is_suspected:
+        if self.is_suspected:
             await self._step_limiter.end_step(self.mailbox_lease)
         while self._clock.uptime() >= self.mailbox_lease.expires_at:
             await self._renewer.wait_for_renewal()
@@ -116,3 +131,8 @@ class ActorLease:
     async def end_step(self) -> None:
         """Record the end of the running step of a suspected update, if there is one."""
         await self._step_limiter.end_step(self.mailbox_lease)
+
+    def clear_suspicion(self) -> None:
+        """Forget the owners that were lost, because the next update is another one."""
+        self.mailbox_lease.owner_losses = self.mailbox_lease.owner_crashes = 0
+        self.is_suspected = False

@@ -204,7 +204,7 @@ class ActorScheduler:
     def _remove_actor(self, lease: MailboxLease, task: asyncio.Task[None]) -> None:
         """Free the slot of an actor that has ended, and log its error."""
         del self._actor_tasks[lease]
-        if lease.is_suspected:
+        if lease.owner_losses:  # it may be suspected
             self._step_limiter.remove(lease)
         if self._admission.has_backlog:
             self._admission.slot_freed.set()

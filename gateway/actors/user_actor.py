@@ -86,7 +86,7 @@ class UserActor:
         handled = 0
         while envelope is not None:
             record = ProcessingRecord(update_id=envelope.update_id)
-            if not lease.mailbox_lease.is_suspected:
+            if not lease.is_suspected:
                 dead_letter_reason = await self._process(envelope, state, record, lease)
             elif lease.mailbox_lease.is_poison:
                 dead_letter_reason = _reject_poison(record)
@@ -109,7 +109,7 @@ class UserActor:
             )
             lease.mailbox_lease.is_committing = False
             if lease.mailbox_lease.owner_losses:
-                lease.mailbox_lease.clear_suspicion()
+                lease.clear_suspicion()
             self._observe_update(record)
 
     async def _process(
@@ -199,7 +199,7 @@ class UserActor:
             )
             if reply is None:
                 return
-        if lease.mailbox_lease.is_suspected:
+        if lease.is_suspected:
             await lease.begin_step()
         prepare_callback_data(reply, update, state, self._services)
         sending = self._reply_sender.send(update, reply, record, lease, state, preview)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, Reply
 from botgateway.route.v1.event_pb2 import Event
+from msgspec import Struct
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import DeadLetter, Envelope, Update
@@ -58,7 +59,7 @@ class Clock(Protocol):
         """
 
 
-class MailboxLease:
+class MailboxLease(Struct, eq=False):
     """The right to process the updates of a mailbox until the lease expires.
 
     Leases are compared by identity: an old lease of a mailbox and its successor may
@@ -75,43 +76,22 @@ class MailboxLease:
         owner_losses: how many owners were lost while this update was the next one. It
             may be the cause. 0 again after the update was committed.
         owner_crashes: how many of these owners were lost during a step of the update.
-        is_suspected: whether the next update is suspected of crashing its owners.
         is_committing: whether the owner waits for a commit; the reply to it says
             whether the lease was lost.
     """
 
-    __slots__ = (
-        "expires_at",
-        "is_committing",
-        "is_suspected",
-        "next_update",
-        "ordering_key",
-        "owner_crashes",
-        "owner_losses",
-        "state",
-        "token",
-    )
+    ordering_key: str
+    token: str
+    state: bytes | None
+    next_update: Envelope
+    expires_at: float
+    owner_losses: int = 0
+    owner_crashes: int = 0
+    is_committing: bool = False
 
-    def __init__(
-        self,
-        ordering_key: str,
-        token: str,
-        state: bytes | None,
-        next_update: Envelope,
-        expires_at: float,
-        *,
-        owner_losses: int = 0,
-        owner_crashes: int = 0,
-    ) -> None:
-        self.ordering_key = ordering_key
-        self.token = token
-        self.state = state
-        self.next_update = next_update
-        self.expires_at = expires_at
-        self.owner_losses = owner_losses
-        self.owner_crashes = owner_crashes
-        self.is_suspected = owner_losses > MAX_UNSUSPECTED_LOSSES
-        self.is_committing = False
+    def __repr__(self) -> str:
+        """Show the key only: asyncio may log the rest, which has the user's text."""
+        return f"MailboxLease({self.ordering_key!r})"
 
     @property
     def is_poison(self) -> bool:
@@ -119,11 +99,6 @@ class MailboxLease:
         return (
             self.owner_crashes >= POISON_CRASHES or self.owner_losses >= POISON_LOSSES
         )
-
-    def clear_suspicion(self) -> None:
-        """Reset the counts of lost owners, because the next update has changed."""
-        self.owner_losses = self.owner_crashes = 0
-        self.is_suspected = False
 
 
 class PutResult(StrEnum):

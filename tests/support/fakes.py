@@ -12,6 +12,7 @@ from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.ports import (
+    MAX_UNSUSPECTED_LOSSES,
     CancellationBus,
     Clock,
     MailboxLease,
@@ -223,6 +224,7 @@ class FakeLease(ActorLease):
 
     def __init__(self, lease: MailboxLease) -> None:
         self.mailbox_lease = lease
+        self.is_suspected = lease.owner_losses > MAX_UNSUSPECTED_LOSSES
         self.holds = 0
         self.give_back_after = 10**9
 

@@ -405,7 +405,7 @@ async def test_the_commit_of_an_update_that_was_given_up_changes_the_state(
             build_envelope(update_id, arrived_at=1, body=b"unreadable")
         )
         assert isinstance(lease, MailboxLease)
-        lease.owner_losses, lease.is_suspected = deaths, deaths > 0
+        lease.owner_losses = deaths
         seen.append(lease.state)
         await harness.actor.serve_mailbox(FakeLease(lease), lambda _: False)
     last = await harness.mailboxes.put(build_accepted(4))
