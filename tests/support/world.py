@@ -27,6 +27,7 @@ from gateway.services.routing.route_table import build_route_table, discover_ser
 from tests.factories import build_button_press_json, build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.ports import free_ports
+from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
 TOKEN = "7400000001:AAcanary-token-of-the-bot"
@@ -183,7 +184,7 @@ async def world(
                 TracingInstrumentation(recorder) if recorder else NO_INSTRUMENTATION
             )
             async with (
-                BackgroundTasks() as background,
+                in_own_task(BackgroundTasks()) as background,
                 server.run_gateway(
                     settings,
                     services,
