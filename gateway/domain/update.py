@@ -1,6 +1,7 @@
 """An update from Telegram: as it is stored, and as the gateway parses it."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
@@ -92,10 +93,8 @@ class UserMessage(UpdateBase, frozen=True, kw_only=True, eq=False):
 
     message: IncomingMessage
 
-    @property
-    def expects_reply(self) -> bool:
-        """True: the user wrote to the bot."""
-        return True
+    expects_reply: ClassVar[bool] = True
+    """The user wrote to the bot."""
 
     def decode_payload(self) -> Message | None:
         """Return the message, which is decoded already."""
@@ -144,10 +143,8 @@ class ButtonPress(UpdateBase, frozen=True, kw_only=True, eq=False):
     inline_message_id: str | None = None
     """The id of the inline message with the button; it has no chat."""
 
-    @property
-    def expects_reply(self) -> bool:
-        """True: the button shows a spinner until it is answered."""
-        return True
+    expects_reply: ClassVar[bool] = True
+    """The button shows a spinner until it is answered."""
 
 
 class BotEvent(UpdateBase, frozen=True, kw_only=True, eq=False):
