@@ -187,6 +187,18 @@ async def test_a_port_that_does_not_exist_is_one_clear_line(
     assert capsys.readouterr().err.startswith("port 70000 (gateway) cannot be used: ")
 
 
+async def test_a_port_cannot_be_used_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    port, ops_port = free_ports(2)
+    ended = await run_sandbox(
+        SAMPLES, port, ops_port=ops_port, simulator_port=port, samples_port=port
+    )
+    assert ended == 2
+    fault = f"port {port} (Bot API simulator) cannot be used: the gateway has it\n"
+    assert capsys.readouterr().err == fault
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])
 async def test_it_binds_to_loopback_only(
     host: str, capsys: pytest.CaptureFixture[str]

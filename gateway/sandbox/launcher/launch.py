@@ -98,8 +98,11 @@ def _fault(ports: Ports) -> str:
         "Bot API simulator": ports.simulator,
         "sample services": ports.samples,
     }
+    owners: dict[int, str] = {}
     for part, number in numbers.items():
-        if fault := port_problem(number):
+        owner = owners.setdefault(number, part)
+        fault = f"the {owner} has it" if owner != part else port_problem(number)
+        if fault:
             return f"port {number} ({part}) cannot be used: {fault}"
     return ""
 
