@@ -4,30 +4,34 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct, field
+
 Argument = bytes | str | int
 
 
-class RedisCommand:
+class RedisCommand(Struct, eq=False):
     """A command for Redis, and the future of its reply.
 
     Must be created while an event loop is running.
 
-    Args:
+    Attributes:
         shard: the number of the shard that has the keys of the command.
         arguments: the name of the command and its arguments.
+        reply: the future of the reply.
+        send_count: how often it was sent. After more than once, an earlier sending may
+            have taken effect.
+        sent_at: the time of the last sending, by `Clock.uptime`.
     """
 
-    __slots__ = ("arguments", "reply", "send_count", "sent_at", "shard")
+    shard: int
+    arguments: tuple[Argument, ...]
+    reply: asyncio.Future[Any] = field(default_factory=asyncio.Future)
+    send_count: int = 0
+    sent_at: float = 0.0
 
-    def __init__(self, shard: int, arguments: tuple[Argument, ...]) -> None:
-        self.shard = shard
-        self.arguments = arguments
-        self.send_count = 0
-        """How often it was sent. After more than once, an earlier sending may have
-        taken effect."""
-        self.sent_at = 0.0
-        """The time of the last sending, by `Clock.uptime`."""
-        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def __repr__(self) -> str:
+        """Show the shard only: asyncio may log the rest, which has the user's text."""
+        return f"RedisCommand({self.shard!r})"
 
 
 class RedisClient(Protocol):
