@@ -15,10 +15,8 @@ import contextlib
 import gc
 import logging
 import os
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 
 import anyio
 
@@ -30,10 +28,10 @@ from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.http.server import reserve_port
 from gateway.services.routing.route_table import RouteTable
+from gateway.stop_signals import receive_stop_signals
 from gateway.workers.aggregation import remove_sockets
 from gateway.workers.supervisor import (
     SHUTDOWN_GRACE_SECONDS,
-    WorkerSupervisor,
     exit_with_parent,
 )
 
@@ -45,8 +43,6 @@ another bot would be taken for this bot's."""
 
 MAX_POLL_DELAY_SECONDS = 1.0
 """The maximum delay before polling starts again after an unexpected failure."""
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(
@@ -88,8 +84,10 @@ async def serve(
     """Run the gateway until a signal stops it. The arguments are those of `run`."""
     stop = asyncio.Event()
     parent = os.getppid()
-    async with BackgroundTasks() as background:
-        await _start_receiving_signals(background, partial(_stop_on_signal, stop))
+    async with (
+        BackgroundTasks() as background,
+        receive_stop_signals(background, lambda _: stop.set(), once=True),
+    ):
         if isinstance(mode, Worker):
             worker_socket = mode.socket
 
@@ -179,48 +177,9 @@ async def supervise(
     async with (
         BackgroundTasks() as background,
         open_supervisor(settings, services, mode, background) as supervisor,
+        receive_stop_signals(background, supervisor.workers.stop),
+        reserve_port(settings.host, settings.port),
+        supervisor.internal_server,
+        supervisor.health_server,
     ):
-        workers = supervisor.workers
-        await _start_receiving_signals(background, partial(_forward_signals, workers))
-        async with (
-            reserve_port(settings.host, settings.port),
-            supervisor.internal_server,
-            supervisor.health_server,
-        ):
-            return await workers.run(background, supervisor.find_unresponsive)
-
-
-async def _start_receiving_signals(
-    background: BackgroundTasks, receive: Callable[[asyncio.Event], Awaitable[None]]
-) -> None:
-    """Start a task that handles signals, and wait until it receives them.
-
-    Args:
-        background: runs the task.
-        receive: the function of the task, which sets the event as soon as a signal has
-            no longer its default effect.
-    """
-    is_receiving = asyncio.Event()
-    background.start("receive signals", partial(receive, is_receiving))
-    await is_receiving.wait()
-
-
-async def _stop_on_signal(stop: asyncio.Event, is_receiving: asyncio.Event) -> None:
-    """Set `stop` at the first signal. The second one ends the process at once."""
-    with anyio.open_signal_receiver(*_STOP_SIGNALS) as signals:
-        is_receiving.set()
-        await anext(signals)
-    for number in _STOP_SIGNALS:
-        # The receiver leaves a handler for SIGINT that raises KeyboardInterrupt.
-        signal.signal(number, signal.SIG_DFL)
-    stop.set()
-
-
-async def _forward_signals(
-    workers: WorkerSupervisor, is_receiving: asyncio.Event
-) -> None:
-    """Let each signal stop the workers."""
-    with anyio.open_signal_receiver(*_STOP_SIGNALS) as signals:
-        is_receiving.set()
-        async for number in signals:
-            workers.stop(number)
+        return await supervisor.workers.run(background, supervisor.find_unresponsive)

@@ -8,12 +8,10 @@ Concurrency: one task. It starts the processes in order and stops them in revers
 one kills it.
 """
 
-import asyncio
-import signal
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 
+from gateway.background import BackgroundTasks
 from gateway.sandbox.launcher.service_targets import (
     LOOPBACK,
     free_ports,
@@ -26,6 +24,7 @@ from gateway.sandbox.launcher.subprocesses import (
     StopRequested,
     Subprocesses,
 )
+from gateway.stop_signals import receive_stop_signals
 
 USER = 1001
 
@@ -75,7 +74,10 @@ async def run_sandbox(
         sys.stderr.write(f"{fault}\n")
         return 2
     children = Subprocesses()
-    with on_signals(children):
+    async with (
+        BackgroundTasks() as background,
+        receive_stop_signals(background, lambda _: children.stop()),
+    ):
         try:
             service_targets = resolve_targets(services, samples_port, targets)
             async with run_stack(children, ports, service_targets, secrets=secrets):
@@ -105,21 +107,6 @@ def _fault(ports: Ports) -> str:
         if fault:
             return f"port {number} ({part}) cannot be used: {fault}"
     return ""
-
-
-@contextmanager
-def on_signals(children: Subprocesses) -> Iterator[None]:
-    """Stop the subprocesses on signals within the block."""
-    loop = asyncio.get_running_loop()
-    # SIGHUP comes when the terminal is closed.
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, children.stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _welcome(ports: Ports, secrets: Secrets) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from gateway.sandbox.launcher.launch import on_signals
+from gateway.background import BackgroundTasks
 from gateway.sandbox.launcher.service_targets import free_ports, resolve_targets
 from gateway.sandbox.launcher.stack import Ports, run_stack
 from gateway.sandbox.launcher.subprocesses import (
@@ -22,6 +22,7 @@ from gateway.sandbox.scenarios.player import Report, new_ids, play
 from gateway.sandbox.scenarios.report import as_json, as_junit, as_lines, summary
 from gateway.sandbox.scenarios.scenario import Scenario
 from gateway.sandbox.server import Simulator
+from gateway.stop_signals import receive_stop_signals
 
 _STANDARD_ERROR = 2
 """Output of the subprocesses: standard output is only for the report."""
@@ -54,7 +55,10 @@ async def run_scenarios(
     children = Subprocesses(_STANDARD_ERROR)
     gateway, ops, simulator, samples = free_ports(4)
     ports = Ports(gateway=gateway, ops=ops, simulator=simulator, samples=samples)
-    with on_signals(children):
+    async with (
+        BackgroundTasks() as background,
+        receive_stop_signals(background, lambda _: children.stop()),
+    ):
         try:
             async with run_stack(
                 children,
