@@ -59,7 +59,7 @@ def _lost(history: History, verdict: Verdict) -> None:
             # Its line is gone with its worker; it had no effect because a service or
             # the Bot API failed. Without both there is no excuse.
             since, until = update.sent, update.accepted + 4 * LEASE
-            in_state = update.update_id in kept.get(update.lane, ())
+            in_state = update.update_id in kept.get(update.ordering_key, ())
             if memories.took(update) and touch(
                 ends, update.accepted, update.accepted + 4 * LEASE
             ):
@@ -70,7 +70,7 @@ def _lost(history: History, verdict: Verdict) -> None:
                 verdict.unlogged += 1
             else:
                 where = near(history, update.sent)
-                line = f"{update.update_id} of {update.lane} {where}"
+                line = f"{update.update_id} of {update.ordering_key} {where}"
                 verdict.add("lost", [line])
 
 
@@ -88,7 +88,7 @@ def _states(history: History, verdict: Verdict) -> None:
     rolled_back = undone(history)
     ordering_keys: dict[str, set[int]] = {}
     for update in history.posted.values():
-        ordering_keys.setdefault(update.lane, set()).add(update.update_id)
+        ordering_keys.setdefault(update.ordering_key, set()).add(update.update_id)
     for ordering_key, ids in ordering_keys.items():
         state = history.left.states.get(ordering_key, [])
         if len(set(state)) < len(state):
@@ -105,8 +105,8 @@ def _states(history: History, verdict: Verdict) -> None:
 
 def _left(history: History, verdict: Verdict) -> None:
     """I4: nothing is left of what was done."""
-    ordering_keys, mailboxes = history.left.lanes, history.left.mailboxes
-    verdict.add("lanes left", [str(ordering_keys)] if ordering_keys else ())
+    pending, mailboxes = history.left.pending, history.left.mailboxes
+    verdict.add("pending entries left", [str(pending)] if pending else ())
     verdict.add("mailboxes left", [str(mailboxes)] if mailboxes else ())
 
 

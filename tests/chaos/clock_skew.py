@@ -66,7 +66,7 @@ def _refused_ideally(history: History) -> int:
     count = 0
     for update_id in sorted(history.posted):
         posted = history.posted[update_id]
-        bucket = buckets.setdefault(posted.lane, IdealBucket(1, 1))
+        bucket = buckets.setdefault(posted.ordering_key, IdealBucket(1, 1))
         count += not bucket.allows(posted.sent)
     return count
 

@@ -159,7 +159,7 @@ async def poisoning(
         nonlocal wanted, found, seconds
         keeping = [asyncio.create_task(_keep_alive(made, it)) for it in made.workers]
         try:
-            while (found := await made.store.lanes()) < beside:
+            while (found := await made.store.count_mailboxes()) < beside:
                 await asyncio.sleep(0.1)
             wanted = True
             while not marked:
@@ -230,7 +230,7 @@ def _tell_storm(seen: Storm) -> list[str]:
         f"{len(history.posted)} accepted, {seen.kills} kills, calls of"
         f" {CALL_SECONDS[0]} to {CALL_SECONDS[1]} s\n"
         f"dead letters: {len(dead)}; never called: {dict(seen.never_called) or 0};"
-        f" left in mailboxes: {history.left.lanes}\n"
+        f" left in mailboxes: {history.left.pending}\n"
         f"not called yet at the last kill: {seen.uncalled}; all called"
         f" {seen.called_after:.1f} s after it; the last repetition begun"
         f" {seen.settled_after:.1f} s after it; calls for one update:"
@@ -239,7 +239,7 @@ def _tell_storm(seen: Storm) -> list[str]:
     sys.stdout.flush()
     wrong = {
         "updates were given up": dead,
-        "updates were lost": seen.never_called["lost"] or history.left.lanes,
+        "updates were lost": seen.never_called["lost"] or history.left.pending,
         "updates waited too long": seen.settled_after > CALLED_WITHIN,
     }
     return [fault for fault, seen_it in wrong.items() if seen_it]
@@ -253,13 +253,13 @@ def _tell_poisoning(phase: str, seen: Poisoning, within: float) -> list[str]:
         f" {'given up alone' if alone else f'dead letters {dead}'} after"
         f" {seen.seconds:.1f} s and {seen.deaths} deaths of workers;"
         f" {len(seen.history.posted)} accepted, left in mailboxes:"
-        f" {seen.history.left.lanes}\n"
+        f" {seen.history.left.pending}\n"
     )
     sys.stdout.flush()
     wrong = {
         "poison was not given up alone": not alone,
         "poison was given up too late": seen.seconds > within,
-        "updates were lost": seen.history.left.lanes,
+        "updates were lost": seen.history.left.pending,
     }
     return [fault for fault, seen_it in wrong.items() if seen_it]
 

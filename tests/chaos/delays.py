@@ -1,4 +1,4 @@
-"""Checks of how long things take: lanes without an owner, and failovers."""
+"""Checks of how long things take: mailboxes without an owner, and failovers."""
 
 from tests.chaos.excuses import (
     CUTTING,
@@ -20,11 +20,11 @@ BUSY = 1.0
 """Seconds more that a sweep may take on a machine with more processes than cores."""
 
 FAILOVER = 5.0
-"""Seconds after which somebody else went on with the lanes of a killed worker."""
+"""Seconds after which somebody else went on with the mailboxes of a killed worker."""
 
 
 def waiting(history: History, verdict: Verdict) -> None:
-    """I8: no lane waits unowned for long, while anybody could own it.
+    """I8: no mailbox waits unowned for long, while anybody could own it.
 
     It counts from the end of its lease, so the lease itself is not in the limit.
     """
@@ -39,12 +39,12 @@ def waiting(history: History, verdict: Verdict) -> None:
         ]
         if seen.seconds > SWEEP + 1 + BUSY and not excused:
             where = near(history, seen.time)
-            line = f"{seen.lane}: {seen.seconds:.2f} s {where}"
+            line = f"{seen.ordering_key}: {seen.seconds:.2f} s {where}"
             verdict.add("unowned too long", [line])
 
 
 def failover(history: History, verdict: Verdict) -> None:
-    """After a kill that nothing else disturbs, the lanes go on elsewhere soon."""
+    """After a kill that nothing else disturbs, the mailboxes go on elsewhere soon."""
     verdict.add("failover too slow", ())
     for kill in of_kinds(history, {"kill"}):
         near = touch(history.spans, kill.start - LEASE, kill.start + FAILOVER)
@@ -59,9 +59,9 @@ def failover(history: History, verdict: Verdict) -> None:
 def _resumed(
     history: History, time: float, workers: frozenset[int] | None
 ) -> list[float]:
-    """Return after how many seconds each lane that a killed worker held went on.
+    """Return after how many seconds each mailbox that a killed worker held went on.
 
-    It held a lane if it made the lane's last call before its end, or accepted the
+    It held a mailbox if it made the mailbox's last call before its end, or accepted the
     update, and an update accepted before the end was called for (again) after it.
     """
     last: dict[str, Effect] = {}
@@ -70,12 +70,16 @@ def _resumed(
         if effect.kind is not Kind.CALL:
             continue
         if effect.time <= time:
-            last[effect.lane] = effect
+            last[effect.ordering_key] = effect
             continue
         update = history.posted[effect.update_id]
         if update.accepted is None or update.accepted > time:
             continue
-        owner = last[effect.lane].worker if effect.lane in last else update.worker
+        owner = (
+            last[effect.ordering_key].worker
+            if effect.ordering_key in last
+            else update.worker
+        )
         if workers is None or owner in workers:
-            resumed.setdefault(effect.lane, effect.time - time)
+            resumed.setdefault(effect.ordering_key, effect.time - time)
     return list(resumed.values())

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from tests.chaos.history import Effect, History, Kind, Posted, Span
 
 LEASE = 3.0
-"""Seconds after which a lane goes to somebody else."""
+"""Seconds after which a mailbox goes to somebody else."""
 
 TURN = 1.0
 """Seconds within which an effect is committed on a busy machine, unless something is
 slow on purpose."""
 
 ENDING = frozenset({"kill", "freeze", "poison"})
-"""Faults that take the lanes away from a worker."""
+"""Faults that take the mailboxes away from a worker."""
 
 CUTTING = frozenset({"blackhole", "deaf", "reset"})
 """Faults between a worker and Redis."""
@@ -83,9 +83,9 @@ SETTLING = 2.0
 class Memories:
     """When workers served from memory, and whether they had a reason to.
 
-    A worker that is cut off from Redis goes on alone: its lanes may be served by others
-    too. So what it took meanwhile is done, while the worker lives, and in order with
-    itself. There is no order with anything else, and no state that lasts.
+    A worker that is cut off from Redis goes on alone: its mailboxes may be served by
+    others too. So what it took meanwhile is done, while the worker lives, and in order
+    with itself. There is no order with anything else, and no state that lasts.
     """
 
     def __init__(self, history: History) -> None:

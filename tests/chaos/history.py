@@ -25,7 +25,7 @@ class Posted(Struct):
 
     Attributes:
         update_id: as Telegram assigned it.
-        lane: the user.
+        ordering_key: the user.
         sent: when it was sent for the first time.
         accepted: when the answer 200 was read. None: never.
         worker: which worker gave that answer.
@@ -33,7 +33,7 @@ class Posted(Struct):
     """
 
     update_id: int
-    lane: str
+    ordering_key: str
     sent: float
     accepted: float | None = None
     worker: int = -1
@@ -46,7 +46,7 @@ class Effect(Struct):
     Attributes:
         kind: which.
         update_id: the update.
-        lane: its user.
+        ordering_key: its user.
         worker: who caused it.
         time: when it arrived.
         end: when it was answered or given up.
@@ -55,7 +55,7 @@ class Effect(Struct):
 
     kind: Kind
     update_id: int
-    lane: str
+    ordering_key: str
     worker: int
     time: float
     end: float = math.inf
@@ -83,15 +83,15 @@ class Span(Struct):
 
 
 class Waiting(Struct):
-    """A lane that nobody owned when the store was looked at.
+    """A mailbox that nobody owned when the store was looked at.
 
     Attributes:
-        lane: the lane.
+        ordering_key: of the mailbox.
         time: when it was looked at.
-        seconds: for how long anybody might have claimed it.
+        seconds: for how long anybody might have acquired it.
     """
 
-    lane: str
+    ordering_key: str
     time: float
     seconds: float
 
@@ -114,14 +114,14 @@ class Left(Struct):
     """What the store held when all was done.
 
     Attributes:
-        states: the ids that each lane's state remembers.
-        lanes: entries of pending lanes and of claims.
+        states: the ids that each mailbox's state remembers.
+        pending: entries of pending mailboxes and of leases.
         mailboxes: mailboxes that still exist.
         dead: ids in the dead letters, with the reasons.
     """
 
     states: dict[str, list[int]] = field(default_factory=dict)
-    lanes: int = 0
+    pending: int = 0
     mailboxes: int = 0
     dead: list[tuple[int, str]] = field(default_factory=list)
 
@@ -134,7 +134,7 @@ class History(Struct):
         effects: in the order of their times.
         outcomes: what workers logged about updates: id and outcome.
         spans: the faults.
-        waiting: lanes that waited at moments of looking.
+        waiting: mailboxes that waited at moments of looking.
         answers: of the webhook.
         broken: attempts to post that got no answer.
         left: the end.
@@ -164,10 +164,10 @@ class History(Struct):
         return by_update
 
     def firsts(self, kind: Kind) -> dict[str, list[Effect]]:
-        """Return the first effect of each update by lane, in the order of time."""
-        by_lane: dict[str, list[Effect]] = {}
+        """Return the first effect of each update by mailbox, in the order of time."""
+        by_key: dict[str, list[Effect]] = {}
         for effects in self.effects_of(kind).values():
-            by_lane.setdefault(effects[0].lane, []).append(effects[0])
-        for effects in by_lane.values():
+            by_key.setdefault(effects[0].ordering_key, []).append(effects[0])
+        for effects in by_key.values():
             effects.sort(key=lambda effect: effect.time)
-        return by_lane
+        return by_key

@@ -1,13 +1,13 @@
 """Checks of what is done when: in order, one at a time, once.
 
-What "in order" means (I2). Two updates u < v of a lane are inverted if v's first effect
-comes before u's although u was *present* when v was taken. Nobody outside sees when an
-update is taken, so u counts as present only where there is no doubt. u was accepted
-(its 200 was read)
+What "in order" means (I2). Two updates u < v of a mailbox are inverted if v's first
+effect comes before u's although u was *present* when v was taken. Nobody outside sees
+when an update is taken, so u counts as present only where there is no doubt. u was
+accepted (its 200 was read)
 
 - before v was sent for the first time: then u was in the mailbox before v was, and
   whoever took v could have taken u; or
-- before the first effect of another update w of the lane whose first effect comes
+- before the first effect of another update w of the mailbox whose first effect comes
   before v's: an owner takes the next update after it has done the last, so whoever took
   v did so after w's effect.
 
@@ -76,14 +76,14 @@ def repeats(history: History, verdict: Verdict) -> None:
 
 
 def overlaps(history: History, verdict: Verdict) -> None:
-    """I6: one update of a lane runs at a time, where no fault took the lane away."""
+    """I6: one update of a mailbox runs at a time, unless a fault took it away."""
     verdict.add("two turns at once", ())
     excuses = Excuses(history)
-    by_lane: dict[str, list[Effect]] = {}
+    by_key: dict[str, list[Effect]] = {}
     for effect in history.effects:
         if effect.kind is Kind.CALL:
-            by_lane.setdefault(effect.lane, []).append(effect)
-    for ordering_key, calls in by_lane.items():
+            by_key.setdefault(effect.ordering_key, []).append(effect)
+    for ordering_key, calls in by_key.items():
         for one, other in pairwise(sorted(calls, key=lambda call: call.time)):
             if other.time < one.end and not excuses.of([one, other]):
                 ids = f"{one.update_id} and {other.update_id}"

@@ -225,7 +225,9 @@ def table(outage: Outage, seen: Seen) -> Iterator[str]:
     during = [it for it in posted if seen.start <= it.sent <= seen.end]
     firsts = {k: v[0] for k, v in history.effects_of(Kind.SEND).items()}
     calm = [it for it in posted if it.sent < seen.start - 1]
-    others = [it for it in during if works(int(it.lane))] if outage.working else []
+    others = (
+        [it for it in during if works(int(it.ordering_key))] if outage.working else []
+    )
     waited = [it for it in during if it not in others]
     left = [firsts[it.update_id].time for it in waited if it.update_id in firsts]
     refused = [it for it in seen.refused if it <= seen.end]

@@ -59,8 +59,8 @@ class Store:
         with contextlib.suppress(RedisError, OSError):
             await self._redis.script_flush()
 
-    async def lanes(self) -> int:
-        """Count the lanes that have mail."""
+    async def count_mailboxes(self) -> int:
+        """Count the mailboxes that have mail."""
         pending, _ = await self._pending()
         return len(pending)
 
@@ -74,11 +74,11 @@ class Store:
         return 0
 
     async def watch(self, history: History, look: Callable[[int], None]) -> None:
-        """Note for ever the lanes that anybody might claim.
+        """Note for ever the mailboxes that anybody might acquire.
 
         Args:
             history: where it is noted.
-            look: is told every time how many lanes have mail.
+            look: is told every time how many mailboxes have mail.
         """
         while True:
             pending: list[tuple[str, float]] = []
@@ -98,8 +98,8 @@ class Store:
         """Read what is there at the end."""
         left = Left()
         for shard in KEYS.shards:
-            left.lanes += await self._redis.zcard(shard.pending)
-            left.lanes += await self._ask("HLEN", shard.leases)
+            left.pending += await self._redis.zcard(shard.pending)
+            left.pending += await self._ask("HLEN", shard.leases)
             for stream in (shard.dead_letters, shard.rejected_letters):
                 for _, fields in await self._ask("XRANGE", stream, "-", "+"):
                     dead_letter = decode_dead_letter(fields)
@@ -117,7 +117,7 @@ class Store:
         return left
 
     async def _pending(self) -> tuple[list[tuple[str, float]], float]:
-        """Return the lanes with mail, when each is free, and the time."""
+        """Return the mailboxes with mail, when each is free, and the time."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for shard in KEYS.shards:

@@ -15,15 +15,17 @@ from tests.chaos.history import (
 )
 from tests.chaos.verdict import Verdict
 
-LANE = "1001"
+ORDERING_KEY = "1001"
 
 
 def good(*ids: int, gap: float = 10) -> History:
     """Make a history in which every update is sent, done and remembered."""
-    history = History(left=Left(states={LANE: list(ids)}))
+    history = History(left=Left(states={ORDERING_KEY: list(ids)}))
     for number, update_id in enumerate(ids):
         sent = 100 + number * gap
-        history.posted[update_id] = Posted(update_id, LANE, sent, sent + 0.01, 0, 1)
+        history.posted[update_id] = Posted(
+            update_id, ORDERING_KEY, sent, sent + 0.01, 0, 1
+        )
         history.effects += effects(update_id, sent + 0.02)
         history.outcomes.append((update_id, "done"))
         history.answers.append(Answer(sent + 0.01, 0.01, 200))
@@ -34,8 +36,8 @@ def effects(update_id: int, time: float, worker: int = 0) -> list[Effect]:
     """Make the call and the message of an update."""
     key = f"7-{update_id}"
     return [
-        Effect(Kind.CALL, update_id, LANE, worker, time, time + 0.03, key),
-        Effect(Kind.SEND, update_id, LANE, worker, time + 0.04, time + 0.04),
+        Effect(Kind.CALL, update_id, ORDERING_KEY, worker, time, time + 0.03, key),
+        Effect(Kind.SEND, update_id, ORDERING_KEY, worker, time + 0.04, time + 0.04),
     ]
 
 
@@ -88,11 +90,11 @@ def test_another_outcome_is_no_loss(outcome: str) -> None:
 def test_a_failover_may_undo_what_its_replica_did_not_get() -> None:
     """What was done just before; what was done earlier stays in the state."""
     history = good(1, 2)
-    history.left.states[LANE] = [1]
+    history.left.states[ORDERING_KEY] = [1]
     history.spans = [fault("failover", 110.5, 112)]
     verdict = check(history)
     assert (set(verdict.broken), verdict.rolled_back) == (set(), 1)
-    history.left.states[LANE] = [2]
+    history.left.states[ORDERING_KEY] = [2]
     assert broken(history) == {"state lost"}
 
 
@@ -109,13 +111,13 @@ def test_a_lost_outcome_needs_two_faults_as_an_excuse() -> None:
 def test_a_state_that_forgot_an_update_is_found() -> None:
     """The state and the removal change together."""
     history = good(1, 2)
-    history.left.states[LANE] = [2]
+    history.left.states[ORDERING_KEY] = [2]
     assert broken(history) == {"state lost"}
 
 
 def test_a_state_that_has_an_update_twice_is_found() -> None:
     history = good(1, 2)
-    history.left.states[LANE] = [1, 2, 2]
+    history.left.states[ORDERING_KEY] = [1, 2, 2]
     assert broken(history) == {"state doubled"}
 
 
@@ -189,7 +191,7 @@ def test_a_repetition_under_another_key_is_found() -> None:
     assert broken(history) == {"another request_id"}
 
 
-def test_two_turns_of_a_lane_at_once_are_found() -> None:
+def test_two_steps_of_a_mailbox_at_once_are_found() -> None:
     """The second call began before the first one ended."""
     history = good(1, 2, gap=0)
     history.effects = effects(1, 100.02) + effects(2, 100.03)
@@ -197,16 +199,16 @@ def test_two_turns_of_a_lane_at_once_are_found() -> None:
 
 
 def test_what_is_left_is_found() -> None:
-    """A lane with mail and a claim without end would be there for ever."""
+    """A mailbox with mail and a lease without end would be there for ever."""
     history = good(1)
-    history.left.lanes, history.left.mailboxes = 1, 2
-    assert broken(history) == {"lanes left", "mailboxes left"}
+    history.left.pending, history.left.mailboxes = 1, 2
+    assert broken(history) == {"pending entries left", "mailboxes left"}
 
 
-def test_a_lane_that_nobody_takes_is_found() -> None:
+def test_a_mailbox_that_nobody_takes_is_found() -> None:
     """Unless there is nobody who could."""
     history = good(1)
-    history.waiting = [Waiting(LANE, 110, 0.5), Waiting(LANE, 113, 3.5)]
+    history.waiting = [Waiting(ORDERING_KEY, 110, 0.5), Waiting(ORDERING_KEY, 113, 3.5)]
     assert broken(history) == {"unowned too long"}
     history.spans = [fault("nobody", 109, 112)]
     assert broken(history) == set()

@@ -42,14 +42,14 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
     history = await play(tmp_path, setup, kill_while_calls_hang)
 
     assert history.left.dead == []
-    assert history.left.lanes == 0
+    assert history.left.pending == 0
     calls = history.effects_of(Kind.CALL)
     assert set(calls) == set(history.posted)
     assert max(map(len, calls.values())) > kills
 
 
-async def _busy(made: World, ordering_keys: int) -> bool:
-    return await made.store.lanes() >= ordering_keys
+async def _busy(made: World, mailboxes: int) -> bool:
+    return await made.store.count_mailboxes() >= mailboxes
 
 
 async def _called(made: World, times: int) -> None:
@@ -58,6 +58,6 @@ async def _called(made: World, times: int) -> None:
     async def called() -> bool:
         seen = made.history.effects_of(Kind.CALL).values()
         often = sum(len(effects) >= times for effects in seen)
-        return often == await made.store.lanes() > 0
+        return often == await made.store.count_mailboxes() > 0
 
     await wait_until_found(called)

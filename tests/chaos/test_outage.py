@@ -16,6 +16,6 @@ async def test_an_outage_and_a_kill_in_its_middle_lose_and_double_nothing(
     assert seen.good, "\n".join(table(outage, seen))
     assert len(seen.refused) > 50
     sent = {
-        effect.lane for effect in seen.history.effects if effect.time < seen.end
-    } & {it.lane for it in seen.history.posted.values() if it.sent > seen.start}
+        effect.ordering_key for effect in seen.history.effects if effect.time < seen.end
+    } & {it.ordering_key for it in seen.history.posted.values() if it.sent > seen.start}
     assert any(works(int(ordering_key)) for ordering_key in sent)

@@ -16,7 +16,7 @@ class Verdict(Struct):
         in_memory: what is excused because a worker without Redis served from memory.
         rolled_back: updates that are done, but not in the state, because a replica that
             did not know of it took over.
-        failovers: seconds from the end of a worker to the last of its lanes' first
+        failovers: seconds from the end of a worker to the last of its mailboxes' first
             effect elsewhere, where nothing else was broken.
     """
 

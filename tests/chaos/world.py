@@ -147,13 +147,13 @@ class World:
         """Wait some seconds."""
         await asyncio.sleep(self.rng.uniform(least, most))
 
-    def watch(self, ordering_keys: int) -> None:
+    def watch(self, mailboxes: int) -> None:
         """Look, and keep the load within what the machine can do."""
-        self.sender.held = ordering_keys > self.setup.users / 3
+        self.sender.held = mailboxes > self.setup.users / 3
         self.look()
 
     def look(self) -> None:
-        """Note whether there is anybody who could own a lane."""
+        """Note whether there is anybody who could own a mailbox."""
         now = time.monotonic()
         cut = {
             number
@@ -176,7 +176,7 @@ class World:
     async def finish(self) -> None:
         """Wait until all is done; end the workers and read what is left."""
         end = time.monotonic() + DONE_SECONDS
-        while await self.store.lanes() and time.monotonic() < end:
+        while await self.store.count_mailboxes() and time.monotonic() < end:
             await asyncio.sleep(0.1)
         running = [worker for worker in self.workers if worker.running]
         codes = await asyncio.gather(*(worker.terminate() for worker in running))

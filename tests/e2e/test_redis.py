@@ -151,7 +151,7 @@ async def test_a_weak_redis_is_warned_of(server: RedisServer) -> None:
     assert "noeviction" in reasons[0]
 
 
-async def test_sigterm_gives_lanes_back(
+async def test_sigterm_gives_mailboxes_back(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a process leaves what waits to the others."""

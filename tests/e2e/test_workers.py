@@ -199,7 +199,9 @@ async def test_a_worker_that_hangs_hangs_no_page(workers: Workers) -> None:
     assert json.loads(health)["missing_workers"] == 1
 
 
-async def test_a_dead_worker_is_replaced_and_its_mail_served(workers: Workers) -> None:
+async def test_a_dead_worker_is_replaced_and_its_updates_served(
+    workers: Workers,
+) -> None:
     """By the other worker, in order, in less than 5 s."""
     until = asyncio.Event()
     gate(workers.backend, until, {7})

@@ -36,7 +36,7 @@ of calls that `machine.py` makes up."""
 LEASE = 2 * LIMIT_OF_WAITING
 PAUSES = (0.1 * LEASE, 0.2 * LEASE, 0.3 * LEASE)
 """The pauses of suspects: so long that none ends while a busy machine is slow."""
-"""How many seconds a claim lasts in this suite: longer than any of its tests, since the
+"""How many seconds a lease lasts in this suite: longer than any of its tests, since the
 time of a real Redis goes on while a busy machine does something else."""
 
 
@@ -57,8 +57,8 @@ class Store(Protocol):
     async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
 
-    async def lanes(self) -> int:
-        """Count the lanes of which there is more than a state."""
+    async def count_mailboxes(self) -> int:
+        """Count the mailboxes of which there is more than a state."""
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Return the dead letters, oldest first."""
@@ -88,8 +88,8 @@ class MemoryStore:
         """Count the updates in all mailboxes."""
         return self.mailboxes.in_memory
 
-    async def lanes(self) -> int:
-        """Count the lanes of which there is more than a state."""
+    async def count_mailboxes(self) -> int:
+        """Count the mailboxes of which there is more than a state."""
         return self.mailboxes.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
@@ -98,7 +98,7 @@ class MemoryStore:
 
 
 def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
-    """Yield a way to open mailboxes in memory.
+    """Return a way to open mailboxes in memory.
 
     Args:
         kind: the class, or a faulty version of it.
@@ -111,4 +111,4 @@ def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
     return open_store
 
 
-STORES = ("memory", "fakeredis", "redis", "cluster", "ashore", "adrift")
+STORES = ("memory", "fakeredis", "redis", "cluster", "failed back", "failed over")

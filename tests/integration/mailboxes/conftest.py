@@ -7,7 +7,7 @@ import pytest
 from gateway.domain.ports import MailboxStore
 from gateway.mailboxes.memory import mailbox
 from gateway.mailboxes.redis import commands, mailbox_scanner
-from tests.integration.mailboxes.failover_store import adrift, ashore
+from tests.integration.mailboxes.failover_store import failed_back, failed_over
 from tests.integration.mailboxes.redis_store import cluster, fakeredis, redis
 from tests.support.redis_servers import RedisCluster, RedisServer
 from tests.support.stores import PAUSES, STORES, OpenStore, Store, memory
@@ -47,16 +47,18 @@ def open_store(
     long_pauses: None,
 ) -> OpenStore:
     """Return the way to open an empty store of each implementation."""
-    if request.param != "adrift":
+    if request.param != "failed over":
         # Else mail is not found in a Redis that a busy machine keeps waiting.
         monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)
     if request.param == "cluster":
         return cluster(request.getfixturevalue("redis_cluster"))
-    if request.param == "ashore":
-        return ashore(request.getfixturevalue("redis_server").url)
-    return {"memory": memory, "fakeredis": fakeredis, "adrift": adrift}[request.param]()
+    if request.param == "failed back":
+        return failed_back(request.getfixturevalue("redis_server").url)
+    return {"memory": memory, "fakeredis": fakeredis, "failed over": failed_over}[
+        request.param
+    ]()
 
 
 @pytest.fixture

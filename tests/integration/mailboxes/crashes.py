@@ -1,8 +1,8 @@
 """A small day of three workers, in which one call of the store goes wrong.
 
-The first worker accepts three updates of each of two lanes, serves some, renews its
-leases, and is cut short in the middle of an update of each lane. The second serves what
-is left. The third is there for what a worker leaves that ended.
+The first worker accepts three updates of each of two mailboxes, serves some, renews its
+leases, and is cut short in the middle of an update of each mailbox. The second serves
+what is left. The third is there for what a worker leaves that ended.
 
 Concurrency: the workers work one after the other. When one ends, all the tasks that it
 started are cancelled, and its connection is closed before, so nothing gets out.
@@ -47,11 +47,11 @@ ENDS = ("ends before", "ends after")
 SOON = LEASE / 2
 """Seconds within which a worker is through. No lease runs out in them."""
 
-LANES = {"1": [11, 12, 13], "2": [21, 22, 23]}
+ORDERING_KEYS = {"1": [11, 12, 13], "2": [21, 22, 23]}
 IN_FLIGHT = {13, 22}
 """What the first worker is in the middle of when it is cut short."""
 
-_ALL = [number for row in zip(*LANES.values(), strict=True) for number in row]
+_ALL = [number for row in zip(*ORDERING_KEYS.values(), strict=True) for number in row]
 
 _read = UpdateParser(bot_id=7).parse
 
@@ -130,7 +130,7 @@ class Worker:
     async def _serve(self, update: Update) -> Reply:
         day, number = self._day, update.update_id
         if update.ordering_key in day.running:
-            day.faults.append(f"{number} ran beside another update of its lane")
+            day.faults.append(f"{number} ran beside another update of its mailbox")
         day.running.add(update.ordering_key)
         self.started.append(number)
         day.effects.append(Effect(self.number, number, update.context.request_id))
@@ -220,7 +220,7 @@ class Day:
         """Serve some of it, and be cut short."""
         worker.held = {number: asyncio.Event() for number in (11, 21, *IN_FLIGHT)}
         await self._post(worker)
-        await wait_until(lambda: len(worker.started) == len(LANES))
+        await wait_until(lambda: len(worker.started) == len(ORDERING_KEYS))
         # The next sweep begins when the one before has ended.
         await wait_until(
             lambda: Call("list_claimable", SHARD_COUNT) in worker.transport.calls
@@ -232,12 +232,12 @@ class Day:
         worker.held[11].set()
         worker.held[21].set()
         await wait_until(lambda: set(worker.started) >= IN_FLIGHT)
-        assert await worker.system.drain(0) == len(LANES)
+        assert await worker.system.drain(0) == len(ORDERING_KEYS)
 
     async def _go_on(self, worker: Worker) -> None:
         """Serve all that is left."""
         await self._post(worker)
-        while await self.store.lanes() or worker.system.active_actors:
+        while await self.store.count_mailboxes() or worker.system.active_actors:
             await asyncio.sleep(0.005)
         assert await worker.system.drain(1) == 0
 
@@ -251,7 +251,7 @@ class Day:
         """See that state and removal changed together, and that nothing is gone."""
         left = {envelope.update_id for envelope in self._left}
         all_done = set()
-        for ordering_key, numbers in LANES.items():
+        for ordering_key, numbers in ORDERING_KEYS.items():
             mail, done = await self._look(ordering_key)
             assert not mail & set(done), "in the state, and not removed"
             lost = set(numbers) - mail - set(done) - left
@@ -270,15 +270,18 @@ class Day:
     async def _check(self) -> None:
         """Compare the history with the promises."""
         assert not self.faults
-        for ordering_key, numbers in LANES.items():
+        for ordering_key, numbers in ORDERING_KEYS.items():
             mail, done = await self._look(ordering_key)
             assert (mail, done) == (set(), numbers)
             firsts = dict.fromkeys(effect.update_id for effect in self.effects)
             assert [number for number in firsts if number in numbers] == numbers
         self._check_outcomes()
         self._check_repetitions()
-        kinds = {key.split(b":")[2] for key in await self.store.ask("KEYS", "*")}
-        assert kinds - {b"generation"} == {b"state"}, "something is left"
+        states = tuple(shard.state_prefix for shard in KEYS.shards)
+        left = set(await self.store.ask("KEYS", "*"))
+        left -= {shard.generation for shard in KEYS.shards}
+        assert all(key.startswith(states) for key in left), f"something is left: {left}"
+        assert left
 
     def _check_outcomes(self) -> None:
         ends = Counter(

@@ -71,7 +71,7 @@ class Worker:
         )
 
     async def go_away(self) -> None:
-        """Let memory take over for all lanes, and serve them."""
+        """Let memory take over for all mailboxes, and serve them."""
         await wait_until(lambda: self.transport.is_failing)
         self.mailboxes._fail_over("")  # noqa: SLF001 - as a put that is given up
         away = self.mailboxes._unavailable  # noqa: SLF001 - as above
@@ -93,7 +93,7 @@ async def worker(
                 yield opened_worker
 
 
-class AshoreStore:
+class FailedBackStore:
     """A worker whose Redis never fails."""
 
     def __init__(self, worker: Worker, store: RedisStore) -> None:
@@ -101,12 +101,12 @@ class AshoreStore:
         self.mailboxes = worker.mailboxes
         self.pass_time = store.pass_time
         self.in_memory = store.in_memory
-        self.lanes = store.lanes
+        self.count_mailboxes = store.count_mailboxes
         self.dead_letters = store.dead_letters
 
 
-def ashore(url: str) -> OpenStore:
-    """Yield a way to open mailboxes whose Redis works."""
+def failed_back(url: str) -> OpenStore:
+    """Return a way to open mailboxes whose Redis works."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -114,12 +114,12 @@ def ashore(url: str) -> OpenStore:
             opened(make_connection_factory(url)) as store,
             worker(url, store.clock) as one,
         ):
-            yield AshoreStore(one, store)
+            yield FailedBackStore(one, store)
 
     return open_store
 
 
-class AdriftStore:
+class FailedOverStore:
     """A worker whose Redis is gone: memory serves."""
 
     def __init__(self, worker: Worker) -> None:
@@ -135,8 +135,8 @@ class AdriftStore:
         """Count the updates in all mailboxes."""
         return self._memory.in_memory
 
-    async def lanes(self) -> int:
-        """Count the lanes of which there is more than a state."""
+    async def count_mailboxes(self) -> int:
+        """Count the mailboxes of which there is more than a state."""
         return self._memory.mailbox_count
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
@@ -144,14 +144,14 @@ class AdriftStore:
         return self._memory.dead_letters.entries
 
 
-def adrift() -> OpenStore:
-    """Yield a way to open mailboxes whose Redis is gone."""
+def failed_over() -> OpenStore:
+    """Return a way to open mailboxes whose Redis is gone."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
         (port,) = free_ports(1)
         async with worker(f"redis://127.0.0.1:{port}") as one:
             await one.go_away()
-            yield AdriftStore(one)
+            yield FailedOverStore(one)
 
     return open_store

@@ -1,10 +1,10 @@
 """Mailboxes against a plain model of them, under any order of calls.
 
-The model is a dictionary of mailboxes, of current claims and of times. Whatever a call
+The model is a dictionary of mailboxes, of current leases and of times. Whatever a call
 answers has to be what the model says, and after every call the store has to hold what
 the model holds. Every call is atomic, so an order of calls is an interleaving of
-workers: each claim that was ever given may be used at any later time, as by a worker
-that was paused, and any claim may be left alone, as by a worker that died.
+workers: each lease that was ever given may be used at any later time, as by a worker
+that was paused, and any lease may be left alone, as by a worker that died.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ from tests.support.stores import LEASE, LIMIT, PAUSES, OpenStore, Store
 
 T = TypeVar("T")
 
-LANES = st.sampled_from(["7", "8", "-9"])
+ORDERING_KEYS = st.sampled_from(["7", "8", "-9"])
 IDS = st.integers(1, LIMIT + 3)  # few, so that puts meet; more than a mailbox holds
 REASONS = st.sampled_from([None, None, None, "crashed"])
 MOMENT = 0.002
-"""Nodes of a Cluster are asked how long lanes wait one after the other, in whole ms."""
+"""Nodes of a Cluster are asked one after the other how long mailboxes wait, in ms."""
 
 RARELY = st.integers(0, 3).map(lambda drawn: drawn == 0)
 
@@ -45,7 +45,7 @@ RARELY = st.integers(0, 3).map(lambda drawn: drawn == 0)
 class MailboxMachine(RuleBasedStateMachine):
     """Calls of the port in any order."""
 
-    claims: Bundle[MailboxLease] = Bundle("claims")
+    leases: Bundle[MailboxLease] = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.states: dict[str, bytes] = {}
         self.dead: list[tuple[int, str, str, bytes]] = []
         # The history.
-        self.every_claim: list[MailboxLease] = []
+        self.every_lease: list[MailboxLease] = []
         self.accepted = 0
         self.removed = 0
 
@@ -75,9 +75,9 @@ class MailboxMachine(RuleBasedStateMachine):
         self.run(self.exits.aclose())
         self.runner.close()
 
-    @initialize(target=claims, tries=st.integers(0, 5))
+    @initialize(target=leases, tries=st.integers(0, 5))
     def begin_with_a_suspect(self, tries: int) -> MultipleResults[MailboxLease]:
-        """Let some owners of a lane vanish, or none: it takes long to get there."""
+        """Let some owners of a mailbox vanish, or none: it takes long to get there."""
         if not tries:
             return multiple()
         answers = [self.put("7", 2, acquire=True, free=False)]
@@ -87,8 +87,8 @@ class MailboxMachine(RuleBasedStateMachine):
         )
 
     @rule(
-        target=claims,
-        ordering_key=LANES,
+        target=leases,
+        ordering_key=ORDERING_KEYS,
         update_id=IDS,
         acquire=st.booleans(),
         free=RARELY,
@@ -110,14 +110,14 @@ class MailboxMachine(RuleBasedStateMachine):
             self.accepted += 1
             self.mail.setdefault(ordering_key, {})[update_id] = update
             if acquire and not mail:
-                return self.claimed(ordering_key, answer)
+                return self.acquired(ordering_key, answer)
             assert answer is PutResult.STORED
             self.due.setdefault(ordering_key, self.now)
         return multiple()
 
-    @rule(target=claims, ordering_key=LANES)
-    def claim(self, ordering_key: str) -> MailboxLease | MultipleResults[MailboxLease]:
-        """Claim a lane, whether it is waiting or not."""
+    @rule(target=leases, ordering_key=ORDERING_KEYS)
+    def lease(self, ordering_key: str) -> MailboxLease | MultipleResults[MailboxLease]:
+        """Acquire a mailbox, whether it is waiting or not."""
         answer = self.call(self.store.mailboxes.acquire(ordering_key))
         if ordering_key not in self.mail or self.due[ordering_key] > self.now:
             assert answer is None
@@ -127,39 +127,39 @@ class MailboxMachine(RuleBasedStateMachine):
             self.owners.pop(ordering_key)
             self.due[ordering_key] = self.now + pause
             return multiple()
-        return self.claimed(ordering_key, answer)
+        return self.acquired(ordering_key, answer)
 
-    @rule(target=claims, ordering_key=LANES)
+    @rule(target=leases, ordering_key=ORDERING_KEYS)
     def take_over(
         self, ordering_key: str
     ) -> MailboxLease | MultipleResults[MailboxLease]:
-        """Claim a lane whose owner, if it has one, vanished."""
+        """Acquire a mailbox whose owner, if it has one, vanished."""
         self.time_passes(1.1 * LEASE)
-        return self.claim(ordering_key)
+        return self.lease(ordering_key)
 
-    @rule(ordering_key=LANES, running=st.booleans())
+    @rule(ordering_key=ORDERING_KEYS, running=st.booleans())
     def note_step_of_owner(self, ordering_key: str, running: bool) -> None:
-        """Note that a step begins or ends, as the lane's owner does."""
+        """Note that a step begins or ends, as the mailbox's owner does."""
         if ordering_key in self.owners:
             self.note_step(self.owners[ordering_key], running)
 
-    @rule(lease=claims, running=st.booleans())
+    @rule(lease=leases, running=st.booleans())
     def note_step(self, lease: MailboxLease, running: bool) -> None:
         """Note that a step begins or ends, be the update suspected or not."""
         self.call(self.store.mailboxes.record_step(lease, running=running))
         if self.owners.get(lease.ordering_key) is lease:
             self.stages[lease.ordering_key] = "running" if running else "waiting"
 
-    @rule(lease=claims, dead=REASONS, give_back=RARELY)
+    @rule(lease=leases, dead=REASONS, give_back=RARELY)
     def commit_head(
         self, lease: MailboxLease, dead: str | None, give_back: bool
     ) -> None:
-        """Finish the update that the claim's owner has most reason to work on."""
+        """Finish the update that the lease's owner has most reason to work on."""
         mail = self.mail.get(lease.ordering_key)
         update_id = min(mail) if mail else lease.next_update.update_id
         self.commit(lease, update_id, dead, give_back)
 
-    @rule(lease=claims, update_id=IDS, dead=REASONS, give_back=RARELY)
+    @rule(lease=leases, update_id=IDS, dead=REASONS, give_back=RARELY)
     def commit_any(
         self, lease: MailboxLease, update_id: int, dead: str | None, give_back: bool
     ) -> None:
@@ -167,12 +167,14 @@ class MailboxMachine(RuleBasedStateMachine):
         self.commit(lease, update_id, dead, give_back)
 
     @rule(
-        lease=claims, ordering_key=LANES, made_up=st.sampled_from([None, "", "made-up"])
+        lease=leases,
+        ordering_key=ORDERING_KEYS,
+        made_up=st.sampled_from([None, "", "made-up"]),
     )
     def use_a_foreign_token(
         self, lease: MailboxLease, ordering_key: str, made_up: str | None
     ) -> None:
-        """Use a token that never was one of this lane: it must do nothing at all."""
+        """Use a token that never was one of this mailbox: it must do nothing at all."""
         if made_up is None and ordering_key == lease.ordering_key:
             return
         token = lease.token if made_up is None else made_up
@@ -183,9 +185,9 @@ class MailboxMachine(RuleBasedStateMachine):
         assert list(self.call(self.store.mailboxes.renew([foreign]))) == [foreign]
         self.call(self.store.mailboxes.release(foreign))
 
-    @rule(some=st.lists(claims, max_size=4, unique_by=id))
+    @rule(some=st.lists(leases, max_size=4, unique_by=id))
     def renew(self, some: list[MailboxLease]) -> None:
-        """Renew current and lost claims in one call."""
+        """Renew current and lost leases in one call."""
         before = {lease: lease.expires_at for lease in some}
         lost = self.call(self.store.mailboxes.renew(some))
         kept = [lease for lease in some if self.owners.get(lease.ordering_key) is lease]
@@ -197,12 +199,12 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def renew_everything(self) -> None:
-        """Renew every claim that was ever given: one per lane can be current."""
-        self.renew(self.every_claim)
+        """Renew every lease that was ever given: one per mailbox can be current."""
+        self.renew(self.every_lease)
 
-    @rule(lease=claims)
+    @rule(lease=leases)
     def release(self, lease: MailboxLease) -> None:
-        """Return a lane back, or try to under a lost claim."""
+        """Return a mailbox back, or try to under a lost lease."""
         self.call(self.store.mailboxes.release(lease))
         if self.owners.get(lease.ordering_key) is lease:
             self.left(lease.ordering_key)
@@ -227,7 +229,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.run(self.store.pass_time(1.1 * LEASE))
         for _ in range(3):
             for ordering_key in self.run(self.store.mailboxes.claimable(100)):
-                lease = self.claim(ordering_key)
+                lease = self.lease(ordering_key)
                 if not isinstance(lease, MailboxLease):  # after a pause
                     continue
                 while ordering_key in self.owners:
@@ -255,7 +257,7 @@ class MailboxMachine(RuleBasedStateMachine):
             self.due[ordering_key] <= times[0] + MOMENT for ordering_key in first
         )
         assert await self.store.in_memory() == self.accepted - self.removed
-        assert await self.store.lanes() == len(self.mail)
+        assert await self.store.count_mailboxes() == len(self.mail)
         dead_letters = await self.store.dead_letters()
         assert [as_tuple(dead_letter) for dead_letter in dead_letters] == self.dead
 
@@ -303,17 +305,17 @@ class MailboxMachine(RuleBasedStateMachine):
         beyond = deaths - MAX_UNSUSPECTED_LOSSES
         return PAUSES[min(beyond, 3) - 1] if beyond > 0 and not crashes else 0
 
-    def claimed(self, ordering_key: str, answer: object) -> MailboxLease:
-        """Check a claim that had to be given, and note it."""
+    def acquired(self, ordering_key: str, answer: object) -> MailboxLease:
+        """Check a lease that had to be given, and note it."""
         assert isinstance(answer, MailboxLease)
         _, deaths, crashes = self.deaths.get(ordering_key, (0, 0, 0))
         assert (answer.owner_losses, answer.owner_crashes) == (deaths, crashes)
         self.stages[ordering_key] = "queued"
         assert answer.ordering_key == ordering_key
-        assert answer.token not in {lease.token for lease in self.every_claim}
+        assert answer.token not in {lease.token for lease in self.every_lease}
         assert answer.state == self.states.get(ordering_key)
         assert is_lowest(answer.next_update, self.mail[ordering_key])
-        self.every_claim.append(answer)
+        self.every_lease.append(answer)
         self.owners[ordering_key] = answer
         self.extended(answer)
         return answer
@@ -324,7 +326,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.due[lease.ordering_key] = lease.expires_at
 
     def left(self, ordering_key: str) -> None:
-        """Note that a lane waits."""
+        """Note that a mailbox waits."""
         self.owners.pop(ordering_key, None)
         self.due[ordering_key] = self.now
 

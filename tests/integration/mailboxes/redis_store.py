@@ -41,7 +41,7 @@ from tests.support.tasks import in_own_task
 PASS = """
 for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   local all = redis.call('ZRANGE', key, 0, -1)
-  for _, lane in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], lane) end
+  for _, mailbox in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], mailbox) end
 end
 for _, key in ipairs(redis.call('KEYS', '*:s:*')) do
   local left = redis.call('PTTL', key) - ARGV[1]
@@ -63,21 +63,22 @@ end
 """
 
 COUNT = """
-local queued, lanes = 0, {}
+local queued, mailboxes = 0, {}
 for _, key in ipairs(redis.call('KEYS', '*:m:*')) do
   queued = queued + redis.call('ZCARD', key)
-  lanes[string.match(key, '}:m:(.*)')] = true
+  mailboxes[string.match(key, '}:m:(.*)')] = true
 end
 for _, key in ipairs(redis.call('KEYS', '*:pending')) do
-  for _, lane in ipairs(redis.call('ZRANGE', key, 0, -1)) do lanes[lane] = true end
+  for _, mailbox in ipairs(redis.call('ZRANGE', key, 0, -1)) do mailboxes[mailbox] =
+  true end
 end
 for _, key in ipairs(redis.call('KEYS', '*:leases')) do
   for _, field in ipairs(redis.call('HKEYS', key)) do
-    lanes[string.match(field, '!?(.*)')] = true
+    mailboxes[string.match(field, '!?(.*)')] = true
   end
 end
 local count = 0
-for _ in pairs(lanes) do count = count + 1 end
+for _ in pairs(mailboxes) do count = count + 1 end
 return {queued, count}
 """
 
@@ -157,8 +158,8 @@ class RedisStore:
         """Count the updates in all mailboxes."""
         return sum(count[0] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
-    async def lanes(self) -> int:
-        """Count the lanes of which there is more than a state."""
+    async def count_mailboxes(self) -> int:
+        """Count the mailboxes of which there is more than a state."""
         return sum(count[1] for count in await self.ask_nodes("EVAL", COUNT, 0))
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
@@ -226,7 +227,7 @@ async def opened_cluster(cluster: RedisCluster) -> AsyncIterator[RedisStore]:
 
 
 def redis(url: str) -> OpenStore:
-    """Yield a way to open mailboxes in a real server."""
+    """Return a way to open mailboxes in a real server."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -256,7 +257,7 @@ class FakeRedisStore(RedisStore):
 
 
 def cluster(nodes: RedisCluster) -> OpenStore:
-    """Yield a way to open mailboxes in a real Cluster."""
+    """Return a way to open mailboxes in a real Cluster."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
@@ -267,7 +268,7 @@ def cluster(nodes: RedisCluster) -> OpenStore:
 
 
 def fakeredis() -> OpenStore:
-    """Yield a way to open mailboxes in a server that exists in this process only."""
+    """Return a way to open mailboxes in a server that exists in this process only."""
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:

@@ -35,18 +35,18 @@ async def store(redis_cluster: RedisCluster) -> AsyncIterator[RedisStore]:
         yield store
 
 
-def slot_of_lane(ordering_key: str) -> int:
-    """Return the slot of a lane."""
+def slot_of_key(ordering_key: str) -> int:
+    """Return the slot of a mailbox."""
     return SHARD_SLOTS[KEYS.get_shard(ordering_key.encode()).number]
 
 
-def lanes_of(node: int, count: int = 20) -> list[str]:
-    """Return lanes whose shards are on a node, as the slots were shared at first."""
+def keys_of(node: int, count: int = 20) -> list[str]:
+    """Return mailboxes whose shards are on a node when a Cluster starts."""
     ordering_keys = (str(number) for number in range(10_000))
     return [
         ordering_key
         for ordering_key in ordering_keys
-        if slot_of_lane(ordering_key) * 3 // 16384 == node
+        if slot_of_key(ordering_key) * 3 // 16384 == node
     ][:count]
 
 
@@ -60,7 +60,7 @@ async def serve(store: RedisStore, ordering_key: str, update_id: int) -> None:
 async def serve_all(
     store: RedisStore, ordering_keys: list[str], update_id: int = 1
 ) -> None:
-    """Put and commit one update of each lane."""
+    """Put and commit one update of each mailbox."""
     await asyncio.gather(
         *(serve(store, ordering_key, update_id) for ordering_key in ordering_keys)
     )
@@ -73,10 +73,10 @@ async def test_every_node_is_found_and_used(store: RedisStore) -> None:
     assert min(sizes) > 50
 
 
-async def test_a_node_that_fails_keeps_nobody_elses_lanes_waiting(
+async def test_a_node_that_fails_keeps_nobody_elses_mailboxes_waiting(
     own_cluster: RedisCluster,
 ) -> None:
-    """The lanes of the others are served, renewed and found; its own wait for it."""
+    """The mailboxes of the others are served, renewed and found; its own wait."""
     async with opened_cluster(own_cluster) as store:
         # For this the mailboxes wait for a node. In Redis the leases last as ever.
         store.mailboxes._lease_seconds = LEASE_SECONDS  # noqa: SLF001 - as in production
@@ -84,8 +84,8 @@ async def test_a_node_that_fails_keeps_nobody_elses_lanes_waiting(
 
 
 async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
-    """End a node and start it again, and look what becomes of all lanes."""
-    here, there = lanes_of(0), lanes_of(2)
+    """End a node and start it again, and look what becomes of all mailboxes."""
+    here, there = keys_of(0), keys_of(2)
     puts = [
         store.mailboxes.put(build_envelope(1, ordering_key))
         for ordering_key in (*here, *there)
@@ -100,7 +100,7 @@ async def fail_a_node(store: RedisStore, own_cluster: RedisCluster) -> None:
     renewed = {lease.ordering_key for lease in leases if lease.expires_at > now + 2.5}
     assert renewed == set(here[1:])
     assert list(await store.mailboxes.claimable(5)) == here[:1]
-    await serve_all(store, lanes_of(1))
+    await serve_all(store, keys_of(1))
     assert not waiting.done()
     own_cluster.nodes[2].start()
     assert await waiting is None
@@ -111,7 +111,7 @@ async def test_what_a_replica_missed_is_put_again(
 ) -> None:
     """It takes over from a node that had accepted more than it sent to the replica."""
     replica = own_cluster.add_replica(2)
-    here, there = lanes_of(0), lanes_of(2)
+    here, there = keys_of(0), keys_of(2)
     async with opened_cluster(own_cluster) as store:
         await serve_all(store, [*here, *there])
         await asyncio.to_thread(replica.wait_for, own_cluster.nodes[2])
@@ -147,11 +147,9 @@ async def test_a_replica_of_the_node_in_the_url_is_found(
         node.ask("CONFIG SET cluster-require-full-coverage yes")
     own_cluster.add_replica(0).ask("CONFIG SET cluster-require-full-coverage yes")
     async with opened_cluster(own_cluster) as store:
-        await serve_all(store, [*lanes_of(0), *lanes_of(1)])
+        await serve_all(store, [*keys_of(0), *keys_of(1)])
         own_cluster.nodes[0].kill()
-        put = asyncio.create_task(
-            store.mailboxes.put(build_envelope(2, lanes_of(0)[0]))
-        )
+        put = asyncio.create_task(store.mailboxes.put(build_envelope(2, keys_of(0)[0])))
         async with asyncio.timeout(LIMIT):
             while not put.done():
                 await store.mailboxes.claimable(1)  # the others' shards are asked, too
@@ -163,7 +161,7 @@ async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
     own_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then the URL's node stands for all others, and that one lost nothing."""
-    ordering_key = lanes_of(2)[0]
+    ordering_key = keys_of(2)[0]
     _, other, lost = own_cluster.nodes
     async with opened_cluster(own_cluster) as store:
         assert isinstance(
@@ -192,10 +190,10 @@ async def test_a_slot_moves_to_another_node_under_load(
 ) -> None:
     """Nothing is lost, nothing done twice, and nobody notices."""
     source, target, other = redis_cluster.nodes
-    slot = slot_of_lane(lanes_of(0)[0])
+    slot = slot_of_key(keys_of(0)[0])
     numbers = map(str, range(20_000))
     ordering_keys = [
-        ordering_key for ordering_key in numbers if slot_of_lane(ordering_key) == slot
+        ordering_key for ordering_key in numbers if slot_of_key(ordering_key) == slot
     ][:40]
     moving = True
     rounds = 0
@@ -229,5 +227,5 @@ async def test_a_slot_moves_to_another_node_under_load(
     moving = False
     await working
     assert "redis_failing" not in caplog.messages
-    assert await store.lanes() == 0
+    assert await store.count_mailboxes() == 0
     assert (await store.ask_nodes("DBSIZE"))[1] == len(ordering_keys)

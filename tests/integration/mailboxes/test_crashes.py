@@ -85,7 +85,7 @@ class TestEveryCall:
     async def test_a_connection_that_breaks(
         self, redis_server: RedisServer, way: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The worker goes on, and loses no claim by it."""
+        """The worker goes on, and loses no lease by it."""
         for fault in await faults(redis_server, way):
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
@@ -99,7 +99,7 @@ class TestEveryCall:
     async def test_a_worker_that_ends(
         self, redis_server: RedisServer, way: str
     ) -> None:
-        """Another one takes its lanes when the leases have run out."""
+        """Another one takes its mailboxes when the leases have run out."""
         for fault in await faults(redis_server, way):
             day = await live(redis_server, fault)
             assert day.workers[fault.worker].struck, fault
@@ -146,8 +146,8 @@ class Bench:
             lease_seconds=LEASE,
         )
 
-    async def claimed(self) -> MailboxLease:
-        """Put two updates into lane 7, which has a state; return the claim."""
+    async def acquired(self) -> MailboxLease:
+        """Put two updates into mailbox 7, which has a state; return the lease."""
         before = await self.mailboxes.put(build_envelope(1))
         assert isinstance(before, MailboxLease)
         await self.mailboxes.commit(before, 1, _state(1))
@@ -173,7 +173,7 @@ class Bench:
         assert list(await self.mailboxes.renew([lease])) == []
 
     async def serve(self) -> list[int]:
-        """Serve lane 7 from a sweep on, in no time; give what there was to do."""
+        """Serve mailbox 7 from a sweep on, in no time; give what there was to do."""
         assert list(await self.mailboxes.claimable(9)) == ["7"]
         lease = await self.mailboxes.acquire("7")
         assert isinstance(lease, MailboxLease)
@@ -181,7 +181,7 @@ class Bench:
         return await self.go_on(lease, lease.next_update.update_id)
 
     async def go_on(self, lease: MailboxLease, head: int) -> list[int]:
-        """Serve the rest of a lane under its claim."""
+        """Serve the rest of a mailbox under its lease."""
         served = []
         following: int | None = head
         while following is not None:
@@ -229,11 +229,11 @@ async def worker(day: Day) -> AsyncIterator[Worker]:
 class TestCancelledCallers:
     """Whoever waits for an answer may go away at any moment, and harms nobody."""
 
-    async def test_a_put_leaves_no_claim_behind(
+    async def test_a_put_leaves_no_lease_behind(
         self, bench: Bench, moment: str
     ) -> None:
         """What it stored waits for the next sweep, and saw no death."""
-        lease = await bench.claimed()
+        lease = await bench.acquired()
         assert await bench.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.sign_state(b"7", _state(1))
         await bench.store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), state)
@@ -243,17 +243,19 @@ class TestCancelledCallers:
         else:
             assert await bench.serve() == [4]
 
-    async def test_a_claim_gives_the_lane_back(self, bench: Bench, moment: str) -> None:
+    async def test_a_lease_gives_the_mailbox_back(
+        self, bench: Bench, moment: str
+    ) -> None:
         """At once, and no death is counted."""
-        await bench.mailboxes.release(await bench.claimed())
+        await bench.mailboxes.release(await bench.acquired())
         await bench.cancel(bench.mailboxes.acquire("7"), "acquire", moment)
         assert await bench.serve() == [2, 3]
 
     async def test_a_commit_takes_effect_whole_or_not_at_all(
         self, bench: Bench, moment: str
     ) -> None:
-        """The claim stays, and can be given back."""
-        lease = await bench.claimed()
+        """The lease stays, and can be given back."""
+        lease = await bench.acquired()
         await bench.cancel(
             bench.mailboxes.commit(lease, 2, _state(1)), "commit", moment
         )
@@ -263,15 +265,15 @@ class TestCancelledCallers:
         assert took_effect == (moment != "submitted")
 
     async def test_a_renewal_does_no_harm(self, bench: Bench, moment: str) -> None:
-        lease = await bench.claimed()
+        lease = await bench.acquired()
         await bench.cancel(bench.mailboxes.renew([lease]), "renew", moment)
         assert await bench.go_on(lease, 2) == [2, 3]
 
     async def test_a_release_takes_effect_or_the_lease_runs_out(
         self, bench: Bench, moment: str
     ) -> None:
-        """One way or the other the lane is free again."""
-        lease = await bench.claimed()
+        """One way or the other the mailbox is free again."""
+        lease = await bench.acquired()
         await bench.cancel(bench.mailboxes.release(lease), "release", moment)
         if moment == "submitted":
             assert await bench.go_on(lease, 2) == [2, 3]
@@ -280,7 +282,7 @@ class TestCancelledCallers:
                 await bench.mailboxes.commit(lease, 2, _state(2))
             assert await bench.serve() == [2, 3]
 
-    async def test_a_request_orphans_no_claim(
+    async def test_a_request_orphans_no_lease(
         self, worker: Worker, moment: str
     ) -> None:
         """Its update is served at once: a lease outlasts the limit of any waiting."""
@@ -295,15 +297,15 @@ class TestCancelledCallers:
 
 
 class TestRenewals:
-    """A commit that frees its lane, and a renewal of it, are under way at once."""
+    """A commit that frees its mailbox, and a renewal of it, are under way at once."""
 
     async def test_an_actor_whose_commit_took_effect_is_not_cut_short(
         self, worker: Worker, day: Day, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Redis does both, and their answers are lost.
 
-        The renewal is repeated first, and finds the lane free. The answer to the commit
-        comes after that.
+        The renewal is repeated first, and finds the mailbox free. The answer to the
+        commit comes after that.
         """
         worker.held[11] = asyncio.Event()
         batches = 0

@@ -148,7 +148,7 @@ async def test_a_replay_can_be_repeated(both: Opened) -> None:
 
 
 async def test_what_a_commit_buried_is_there_too(both: Opened) -> None:
-    """A crashed update, under the lane of its user."""
+    """A crashed update, under the mailbox of its user."""
     lease = await both.store.mailboxes.put(build_envelope(5, "70", body=b"text"))
     assert isinstance(lease, MailboxLease)
     await both.store.mailboxes.commit(lease, 5, b"state", dead_letter_reason="crashed")

@@ -59,20 +59,20 @@ async def looked_at(server: RedisServer) -> AsyncIterator[RedisStore]:
         yield RedisStore(transport, [transport], clock)
 
 
-async def ashore(worker: Worker) -> None:
+async def wait_for_failback(worker: Worker) -> None:
     """Wait until a worker has brought back all it has in memory."""
     mailboxes = worker.mailboxes
     await wait_until(lambda: mailboxes.mode == "redis" and not mailboxes.is_degraded)
 
 
 async def settled(worker: Worker) -> None:
-    """Wait until a worker has brought all back and may claim again."""
-    await ashore(worker)
+    """Wait until a worker has brought all back and may acquire again."""
+    await wait_for_failback(worker)
     worker.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
 
 
-async def claimed(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
-    """Put updates into a free lane; return the claim."""
+async def acquired(worker: Worker, *ids: int, ordering_key: str = "7") -> MailboxLease:
+    """Put updates into a free mailbox; return the lease."""
     first, *_ = [
         await worker.mailboxes.put(build_envelope(number, ordering_key))
         for number in ids
@@ -109,8 +109,8 @@ async def test_only_the_first_puts_wait(server: RedisServer) -> None:
 async def test_memory_serves_when_no_lease_can_last(
     server: RedisServer, here: Worker
 ) -> None:
-    """Whoever has the lane in Redis may act on it until then."""
-    await claimed(here, 1)
+    """Whoever has the mailbox in Redis may act on it until then."""
+    await acquired(here, 1)
     server.kill()
     await here.mailboxes.put(build_envelope(3))
     await here.mailboxes.put(build_envelope(2))
@@ -136,12 +136,12 @@ async def test_what_waits_in_memory_is_brought_to_redis(
     server: RedisServer, here: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It takes its place in the order, and nothing starts before it is there."""
-    first = await claimed(here, 1, 5)
+    first = await acquired(here, 1, 5)
     server.kill()
     for number in (6, 4):
         await here.mailboxes.put(build_envelope(number))
     server.start()
-    await ashore(here)
+    await wait_for_failback(here)
     assert here.mailboxes.in_memory == 0
     assert not here.mailboxes.is_degraded
     assert "failover_ended" in caplog.messages
@@ -161,7 +161,7 @@ async def test_all_workers_settle_after_an_outage(
 ) -> None:
     """Others may have to bring back what comes first."""
     async with worker(server.url) as there:
-        lease = await claimed(there, 1, 2)
+        lease = await acquired(there, 1, 2)
         if restart:
             server.kill()
         else:
@@ -174,11 +174,11 @@ async def test_all_workers_settle_after_an_outage(
             server.start()
         else:
             os.kill(server.pid, signal.SIGCONT)
-        await ashore(here)
+        await wait_for_failback(here)
         await wait_until(lambda: not there.transport.is_failing)
         assert await there.mailboxes.put(build_envelope(2, "8")) is PutResult.STORED
         assert await there.mailboxes.claimable(9) == []
-        # What runs keeps its lane, but waits as well; what follows is taken later.
+        # What runs keeps its mailbox, but waits as well; what follows is taken later.
         assert list(await renewal) == []
         assert lease.expires_at < there.clock.uptime()
         assert list(await there.mailboxes.renew([lease])) == []
@@ -194,7 +194,7 @@ async def test_all_workers_settle_after_an_outage(
 async def test_what_runs_from_memory_is_finished_first(
     server: RedisServer, here: Worker
 ) -> None:
-    """Then the lane goes back, with what came in meanwhile."""
+    """Then the mailbox goes back, with what came in meanwhile."""
     server.kill()
     await here.mailboxes.put(build_envelope(1))
     await here.go_away()
@@ -215,11 +215,11 @@ async def test_what_runs_from_memory_is_finished_first(
         assert await store.in_memory() == 2
 
 
-async def test_a_lane_is_not_served_from_both(
+async def test_a_mailbox_is_not_served_from_both(
     server: RedisServer, here: Worker
 ) -> None:
-    """An old claim in Redis is kept, but not acted on before memory is done."""
-    old = await claimed(here, 1)
+    """An old lease in Redis is kept, but not acted on before memory is done."""
+    old = await acquired(here, 1)
     server.kill()
     await here.mailboxes.put(build_envelope(2))
     await here.go_away()
@@ -231,7 +231,7 @@ async def test_a_lane_is_not_served_from_both(
     assert list(await here.mailboxes.renew([old, lease])) == []
     assert old.expires_at < here.clock.uptime() < lease.expires_at
     await here.mailboxes.commit(lease, 2, b"state")
-    await ashore(here)
+    await wait_for_failback(here)
     assert list(await here.mailboxes.renew([old])) == []
     assert old.expires_at > here.clock.uptime()
 
@@ -240,7 +240,7 @@ async def test_a_commit_does_not_go_on_beside_memory(
     server: RedisServer, here: Worker
 ) -> None:
     """An actor whose commit waited for Redis does not take the next update at once."""
-    old = await claimed(here, 1, 2)
+    old = await acquired(here, 1, 2)
     server.kill()
     commit = asyncio.create_task(here.mailboxes.commit(old, 1, b"state"))
     await here.mailboxes.put(build_envelope(3))
@@ -258,7 +258,7 @@ async def test_an_update_is_not_served_from_both(
     server: RedisServer, here: Worker
 ) -> None:
     """A stopped server does in the end what was given up before."""
-    await claimed(here, 9, ordering_key="9")
+    await acquired(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     await here.mailboxes.put(build_envelope(1))
     await here.go_away()
@@ -271,14 +271,14 @@ async def test_an_update_is_not_served_from_both(
         assert await store.in_memory() == 1
         await store.pass_time(LEASE + 1)
         assert await here.mailboxes.acquire("7") is None
-        assert await store.lanes() == 1
+        assert await store.count_mailboxes() == 1
 
 
-async def test_a_put_that_was_given_up_leaves_no_claim(
+async def test_a_put_that_was_given_up_leaves_no_lease(
     server: RedisServer, here: Worker
 ) -> None:
     """A stopped server makes it in the end; it is given back at once."""
-    await claimed(here, 9, ordering_key="9")
+    await acquired(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     put = asyncio.create_task(here.mailboxes.put(build_envelope(1)))
     await wait_until(lambda: here.transport.is_failing)
@@ -302,14 +302,14 @@ async def test_nothing_is_lost_if_redis_fails_again(
         server.kill()
         await here.mailboxes.put(build_envelope(99, "99"))
     server.start()
-    await ashore(here)
+    await wait_for_failback(here)
     async with looked_at(server) as store:
         assert await store.in_memory() == 21
 
 
 async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
     """Memory takes what Redis refuses; commits make room, and it goes back."""
-    lease = await claimed(here, 1, 2)
+    lease = await acquired(here, 1, 2)
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
         assert await here.mailboxes.put(build_envelope(3)) is PutResult.STORED
@@ -319,7 +319,7 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
         assert list(await here.mailboxes.renew([lease])) == []
         await store.ask("CONFIG", "SET", "maxmemory", "0")
         here.clock.move(FULL_RETRY_SECONDS)
-        await ashore(here)
+        await wait_for_failback(here)
         assert await store.in_memory() == 2
         assert lease.expires_at > here.clock.uptime()
 
@@ -327,8 +327,8 @@ async def test_a_full_redis_goes_on(server: RedisServer, here: Worker) -> None:
 async def test_a_full_redis_serves_what_it_has_first(
     server: RedisServer, here: Worker
 ) -> None:
-    """Its claims last: what came later waits in memory for their end."""
-    old = await claimed(here, 1, 2)
+    """Its leases last: what came later waits in memory for their end."""
+    old = await acquired(here, 1, 2)
     async with looked_at(server) as store:
         await store.ask("CONFIG", "SET", "maxmemory", "1")
         await here.mailboxes.put(build_envelope(3))
@@ -351,7 +351,7 @@ async def test_a_full_redis_serves_what_it_has_first(
 @pytest.mark.parametrize(
     "fault", [StoreUnavailable, StoreFull, StoreError, ZeroDivisionError]
 )
-async def test_mail_that_cannot_be_brought_back_is_served_here(
+async def test_updates_that_cannot_be_brought_back_is_served_here(
     server: RedisServer,
     here: Worker,
     fault: type[Exception],
@@ -362,7 +362,7 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
     async def refuse(*_: object, **__: object) -> None:
         raise fault
 
-    await claimed(here, 9, ordering_key="9")
+    await acquired(here, 9, ordering_key="9")
     os.kill(server.pid, signal.SIGSTOP)
     await here.mailboxes.put(build_envelope(1))
     with monkeypatch.context() as patch:
@@ -376,7 +376,7 @@ async def test_mail_that_cannot_be_brought_back_is_served_here(
         await wait_until(lambda: here.mailboxes._unavailable)  # noqa: SLF001 - as above
         assert here.mailboxes.in_memory == 1
     here.clock.move(FULL_RETRY_SECONDS)
-    await ashore(here)
+    await wait_for_failback(here)
     assert here.mailboxes.in_memory == 0
 
 
@@ -398,7 +398,7 @@ async def test_dead_letters_go_back_too(server: RedisServer, here: Worker) -> No
     await here.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
     assert here.mailboxes.dead_letter_count == 2
     server.start()
-    await ashore(here)
+    await wait_for_failback(here)
     await wait_until(lambda: not here.memory.dead_letters)
     async with looked_at(server) as store:
         bodies = [dead_letter.body for dead_letter in await store.dead_letters()]

@@ -84,7 +84,7 @@ async def lease_of(mailboxes: MailboxStore, update_id: int) -> MailboxLease:
     return lease
 
 
-async def test_mail_and_states_do_not_meet(
+async def test_updates_and_states_do_not_meet(
     both: tuple[OpenedMailboxes, OpenedMailboxes],
 ) -> None:
     """Each has the user's mailbox, with a limit, a lease and a state of its own."""

@@ -15,7 +15,7 @@ from tests.support.stores import OpenStore, memory
 
 
 class IgnoresTokens(MemoryMailboxStore):
-    """Takes every claim for the current one, which is what I3 forbids."""
+    """Takes every lease for the current one, which is what I3 forbids."""
 
     def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
         return self._leased.get(lease.ordering_key)
@@ -33,7 +33,7 @@ class CommitsUnderAnyToken(MemoryMailboxStore):
         dead_letter_reason: str | None = None,
         release: bool = False,
     ) -> Envelope | None:
-        """Commit under the current token, whatever the claim's is."""
+        """Commit under the current token, whatever the lease's is."""
         mailbox = self._leased.get(lease.ordering_key)
         token = mailbox.token if mailbox else lease.token
         current = MailboxLease(lease.ordering_key, token, None, lease.next_update, 0)
@@ -48,29 +48,29 @@ class CommitsUnderAnyToken(MemoryMailboxStore):
         return following
 
 
-class ClaimsHeldLanes(MemoryMailboxStore):
+class AcquiresHeldMailboxes(MemoryMailboxStore):
     """Lets a second worker in before the lease has ended, which I6 forbids."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a lane that anybody may hold."""
+        """Acquire a mailbox that anybody may hold."""
         mailbox = self._leased.get(ordering_key)
         if mailbox is not None:
             mailbox.claimable_at = 0
         return await super().acquire(ordering_key)
 
 
-class ClaimsWaitingLanesOnPut(MemoryMailboxStore):
-    """Lets a put pass by the lanes that wait longer."""
+class AcquiresWaitingMailboxesOnPut(MemoryMailboxStore):
+    """Lets a put pass by the mailboxes that wait longer."""
 
     async def put(
         self, envelope: Envelope, *, acquire: bool = True, enforce_limit: bool = True
     ) -> MailboxLease | PutResult:
-        """Claim the lane, also if it is waiting."""
+        """Acquire the mailbox, also if it is waiting."""
         placed = await super().put(
             envelope, acquire=acquire, enforce_limit=enforce_limit
         )
-        claimed = await self.acquire(envelope.ordering_key) if acquire else None
-        return claimed if isinstance(claimed, MailboxLease) else placed
+        acquired = await self.acquire(envelope.ordering_key) if acquire else None
+        return acquired if isinstance(acquired, MailboxLease) else placed
 
 
 class ServesInOrderOfArrival(MemoryMailboxStore):
@@ -139,7 +139,7 @@ class ForgetsTheState(MemoryMailboxStore):
         )
 
 
-class ReportsNoLostClaim(MemoryMailboxStore):
+class ReportsNoLostLease(MemoryMailboxStore):
     """Renews what can be renewed and is silent about the rest."""
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
@@ -149,10 +149,10 @@ class ReportsNoLostClaim(MemoryMailboxStore):
 
 
 class CountsReleasesAsDeaths(MemoryMailboxStore):
-    """Takes an owner that gave the lane back for one that vanished."""
+    """Takes an owner that gave the mailbox back for one that vanished."""
 
     async def release(self, lease: MailboxLease) -> None:
-        """Leave the lane as a dead owner does."""
+        """Leave the mailbox as a dead owner does."""
         mailbox = self._find_leased_mailbox(lease)
         if mailbox is not None:
             mailbox.record_owner_loss()
@@ -163,7 +163,7 @@ class ForgetsDeaths(MemoryMailboxStore):
     """Lets a poison update end one worker after the other."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim any lane, and count from the start."""
+        """Acquire any mailbox, and count from the start."""
         mailbox = self._leased.get(ordering_key)
         if mailbox is not None:
             mailbox.owner_losses = 0
@@ -182,7 +182,7 @@ class BlamesWhatHasNotBegun(MemoryMailboxStore):
     """Counts a death of a suspect whose actor had not begun with it."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a lane as if its actor waited for a service already."""
+        """Acquire a mailbox as if its actor waited for a service already."""
         lease = await super().acquire(ordering_key)
         if lease is not None:
             await self.record_step(lease, running=False)
@@ -193,7 +193,7 @@ class LetsNoSuspectPause(MemoryMailboxStore):
     """Gives a suspect to the next worker at once, however often that goes wrong."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
-        """Claim a lane that pauses."""
+        """Acquire a mailbox that pauses."""
         mailbox = self._leased.get(ordering_key)
         if mailbox is not None and not mailbox.token:
             mailbox.claimable_at = 0
@@ -201,10 +201,10 @@ class LetsNoSuspectPause(MemoryMailboxStore):
 
 
 class ForgetsWhatIsReleased(MemoryMailboxStore):
-    """Gives a lane back so that nobody finds it, which I8 forbids."""
+    """Gives a mailbox back so that nobody finds it, which I8 forbids."""
 
     async def claimable(self, limit: int) -> list[str]:
-        """List only the lanes that were never released."""
+        """List only the mailboxes that were never released."""
         return [
             ordering_key
             for ordering_key in await super().claimable(limit)
@@ -217,21 +217,21 @@ EXAMPLES = {
     "fakeredis": 3,
     "redis": 20,
     "cluster": 10,
-    "ashore": 10,
-    "adrift": 30,
+    "failed back": 10,
+    "failed over": 30,
 }
 """As many as a few seconds allow."""
 
 FAULTY = [
     IgnoresTokens,
     CommitsUnderAnyToken,
-    ClaimsHeldLanes,
-    ClaimsWaitingLanesOnPut,
+    AcquiresHeldMailboxes,
+    AcquiresWaitingMailboxesOnPut,
     ServesInOrderOfArrival,
     ReplacesWhatIsPutAgain,
     LosesMailOnRelease,
     ForgetsTheState,
-    ReportsNoLostClaim,
+    ReportsNoLostLease,
     ForgetsWhatIsReleased,
     CountsReleasesAsDeaths,
     ForgetsDeaths,

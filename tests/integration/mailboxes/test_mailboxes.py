@@ -17,10 +17,10 @@ from tests.factories import build_envelope
 from tests.support.stores import LEASE, LETTERS, LIMIT, PAUSES, Store
 
 
-async def claimed(
+async def acquired(
     mailboxes: MailboxStore, *ids: int, ordering_key: str = "7"
 ) -> MailboxLease:
-    """Put these updates into a free lane; return the lease."""
+    """Put these updates into a free mailbox; return the lease."""
     first, *others = [
         await mailboxes.put(build_envelope(number, ordering_key)) for number in ids
     ]
@@ -29,10 +29,10 @@ async def claimed(
     return first
 
 
-async def unclaimed(
+async def put_without_lease(
     mailboxes: MailboxStore, *ids: int, ordering_key: str = "7"
 ) -> None:
-    """Put these updates into a free lane without claiming it."""
+    """Put these updates into a free mailbox without acquiring it."""
     for number in ids:
         placed = await mailboxes.put(
             build_envelope(number, ordering_key), acquire=False
@@ -40,15 +40,17 @@ async def unclaimed(
         assert placed is PutResult.STORED
 
 
-async def claim_of(mailboxes: MailboxStore, ordering_key: str = "7") -> MailboxLease:
-    """Claim a lane that is waiting."""
+async def acquire_lease(
+    mailboxes: MailboxStore, ordering_key: str = "7"
+) -> MailboxLease:
+    """Acquire a mailbox that is waiting."""
     lease = await mailboxes.acquire(ordering_key)
     assert isinstance(lease, MailboxLease)
     return lease
 
 
 async def commit_all(mailboxes: MailboxStore, lease: MailboxLease) -> list[int]:
-    """Do all the work of a lane; return the ids in the order of the work."""
+    """Do all the work of a mailbox; return the ids in the order of the work."""
     done = [lease.next_update.update_id]
     while following := await mailboxes.commit(lease, done[-1], b"state"):
         done.append(following.update_id)
@@ -58,7 +60,7 @@ async def commit_all(mailboxes: MailboxStore, lease: MailboxLease) -> list[int]:
 class TestPut:
     """Appending an update."""
 
-    async def test_a_free_lane_is_claimed_by_the_put(self, store: Store) -> None:
+    async def test_a_free_mailbox_is_acquired_by_the_put(self, store: Store) -> None:
         """The worker where an update lands works on it, with one call of the store."""
         update = build_envelope(1)
         lease = await store.mailboxes.put(update)
@@ -70,19 +72,19 @@ class TestPut:
         assert lease.expires_at == store.clock.uptime() + LEASE
         assert list(await store.mailboxes.claimable(10)) == []
 
-    async def test_a_claim_brings_the_state_of_the_last_commit(
+    async def test_a_lease_brings_the_state_of_the_last_commit(
         self, mailboxes: MailboxStore
     ) -> None:
         """What was remembered of a user is there with the user's next update."""
-        lease = await claimed(mailboxes, 1)
+        lease = await acquired(mailboxes, 1)
         await mailboxes.commit(lease, 1, b"remembered")
-        assert (await claimed(mailboxes, 2)).state == b"remembered"
+        assert (await acquired(mailboxes, 2)).state == b"remembered"
 
     async def test_a_worker_that_is_full_only_stores(
         self, mailboxes: MailboxStore
     ) -> None:
-        """Without a claim the lane waits for anybody."""
-        await unclaimed(mailboxes, 1)
+        """Without a lease the mailbox waits for anybody."""
+        await put_without_lease(mailboxes, 1)
         assert list(await mailboxes.claimable(10)) == ["7"]
 
     async def test_an_update_that_is_there_is_not_stored_again(
@@ -90,64 +92,64 @@ class TestPut:
     ) -> None:
         """Telegram repeats updates; the first of them stays, also in a full mailbox."""
         await store.mailboxes.put(build_envelope(1, body=b"first"), acquire=False)
-        await unclaimed(store.mailboxes, *range(2, LIMIT + 1))
+        await put_without_lease(store.mailboxes, *range(2, LIMIT + 1))
         again = await store.mailboxes.put(
             build_envelope(1, body=b"again", arrived_at=9)
         )
         assert again is PutResult.DUPLICATE
         assert await store.in_memory() == LIMIT
-        assert (await claim_of(store.mailboxes)).next_update.body == b"first"
+        assert (await acquire_lease(store.mailboxes)).next_update.body == b"first"
 
-    async def test_putting_again_leaves_the_claim_alone(
+    async def test_putting_again_leaves_the_lease_alone(
         self, mailboxes: MailboxStore
     ) -> None:
-        """A repeated update neither ends a claim nor gives a second one."""
-        lease = await claimed(mailboxes, 1)
+        """A repeated update neither ends a lease nor gives a second one."""
+        lease = await acquired(mailboxes, 1)
         assert await mailboxes.put(build_envelope(1)) is PutResult.DUPLICATE
         assert list(await mailboxes.renew([lease])) == []
 
     async def test_a_full_mailbox_refuses(self, store: Store) -> None:
         """One user cannot fill the memory."""
-        await unclaimed(store.mailboxes, *range(1, LIMIT + 1))
+        await put_without_lease(store.mailboxes, *range(1, LIMIT + 1))
         refused = await store.mailboxes.put(build_envelope(LIMIT + 1))
         assert refused is PutResult.FULL
         assert await store.in_memory() == LIMIT
 
     async def test_a_payment_is_never_refused(self, store: Store) -> None:
         """What is put without the bound passes a full mailbox."""
-        await unclaimed(store.mailboxes, *range(1, LIMIT + 1))
+        await put_without_lease(store.mailboxes, *range(1, LIMIT + 1))
         stored = await store.mailboxes.put(
             build_envelope(LIMIT + 1), enforce_limit=False
         )
         assert stored is PutResult.STORED
         assert await store.in_memory() == LIMIT + 1
 
-    async def test_one_lane_that_is_full_refuses_nothing_of_another(
+    async def test_one_mailbox_that_is_full_refuses_nothing_of_another(
         self, mailboxes: MailboxStore
     ) -> None:
         """No user suffers from another."""
-        await claimed(mailboxes, *range(1, LIMIT + 1))
+        await acquired(mailboxes, *range(1, LIMIT + 1))
         assert await mailboxes.put(build_envelope(99)) is PutResult.FULL
-        await claimed(mailboxes, 100, ordering_key="8")
+        await acquired(mailboxes, 100, ordering_key="8")
 
-    async def test_a_put_never_claims_a_lane_that_waits_unclaimed(
+    async def test_a_put_never_acquires_a_mailbox_that_waits_without_a_lease(
         self, mailboxes: MailboxStore
     ) -> None:
         """A talkative user would else pass by all those who wait longer."""
-        await unclaimed(mailboxes, 1)
+        await put_without_lease(mailboxes, 1)
         assert await mailboxes.put(build_envelope(2)) is PutResult.STORED
         assert list(await mailboxes.claimable(10)) == ["7"]
 
-    async def test_a_put_never_claims_a_lane_whose_lease_ended(
+    async def test_a_put_never_acquires_a_mailbox_whose_lease_ended(
         self, store: Store
     ) -> None:
         """Only the sweep does, so that deaths are counted in one place."""
-        await claimed(store.mailboxes, 1)
+        await acquired(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
         assert list(await store.mailboxes.claimable(10)) == ["7"]
 
-    async def test_many_puts_at_once_give_one_claim(
+    async def test_many_puts_at_once_give_one_lease(
         self, mailboxes: MailboxStore
     ) -> None:
         """One user is never handled twice at once."""
@@ -164,43 +166,48 @@ class TestCommit:
     async def test_updates_are_done_in_the_order_of_their_ids(
         self, mailboxes: MailboxStore
     ) -> None:
-        await unclaimed(mailboxes, 3, 1, 4, 2)
-        assert await commit_all(mailboxes, await claim_of(mailboxes)) == [1, 2, 3, 4]
+        await put_without_lease(mailboxes, 3, 1, 4, 2)
+        assert await commit_all(mailboxes, await acquire_lease(mailboxes)) == [
+            1,
+            2,
+            3,
+            4,
+        ]
 
     async def test_a_late_update_with_a_lower_id_is_next(
         self, mailboxes: MailboxStore
     ) -> None:
         """Telegram sends messages and button presses over different connections."""
-        lease = await claimed(mailboxes, 5, 7)
+        lease = await acquired(mailboxes, 5, 7)
         await mailboxes.put(build_envelope(6))
         following = await mailboxes.commit(lease, 5, b"state")
         assert following is not None
         assert following.update_id == 6
 
-    async def test_nothing_but_the_state_is_left_of_a_free_lane(
+    async def test_nothing_but_the_state_is_left_of_a_free_mailbox(
         self, store: Store
     ) -> None:
-        """A user who is served leaves no mailbox and no claim behind."""
-        lease = await claimed(store.mailboxes, 1)
-        assert await store.lanes() == 1
+        """A user who is served leaves no mailbox and no lease behind."""
+        lease = await acquired(store.mailboxes, 1)
+        assert await store.count_mailboxes() == 1
         assert await store.mailboxes.commit(lease, 1, b"state") is None
-        assert await store.lanes() == 0
+        assert await store.count_mailboxes() == 0
         assert await store.in_memory() == 0
         assert list(await store.mailboxes.claimable(10)) == []
         assert await store.mailboxes.acquire("7") is None
 
-    async def test_every_claim_has_its_own_token(self, mailboxes: MailboxStore) -> None:
-        """The token of a finished claim opens nothing later."""
-        old = await claimed(mailboxes, 1)
+    async def test_every_lease_has_its_own_token(self, mailboxes: MailboxStore) -> None:
+        """The token of a finished lease opens nothing later."""
+        old = await acquired(mailboxes, 1)
         await mailboxes.commit(old, 1, b"state")
-        new = await claimed(mailboxes, 1)
+        new = await acquired(mailboxes, 1)
         assert old.token != new.token
         with pytest.raises(LeaseLost):
             await mailboxes.commit(old, 1, b"stale")
 
     async def test_a_commit_extends_the_lease(self, store: Store) -> None:
         """Who gets on needs no renewal."""
-        lease = await claimed(store.mailboxes, 1, 2)
+        lease = await acquired(store.mailboxes, 1, 2)
         await store.pass_time(0.6 * LEASE)
         await store.mailboxes.commit(lease, 1, b"state")
         assert lease.expires_at == store.clock.uptime() + LEASE
@@ -212,20 +219,20 @@ class TestCommit:
         self, store: Store
     ) -> None:
         """The work was done once and need not be done again."""
-        lease = await claimed(store.mailboxes, 1, 2)
+        lease = await acquired(store.mailboxes, 1, 2)
         await store.pass_time(LEASE + 1)
         following = await store.mailboxes.commit(lease, 1, b"state")
         assert following is not None
         assert following.update_id == 2
         assert list(await store.mailboxes.claimable(10)) == []
 
-    async def test_a_commit_under_a_lost_claim_changes_nothing(
+    async def test_a_commit_under_a_lost_lease_changes_nothing(
         self, store: Store
     ) -> None:
         """A worker that was paused cannot undo what its successor does."""
-        old = await claimed(store.mailboxes, 1, 2)
+        old = await acquired(store.mailboxes, 1, 2)
         await store.pass_time(LEASE + 1)
-        new = await claim_of(store.mailboxes)
+        new = await acquire_lease(store.mailboxes)
         until = old.expires_at
         with pytest.raises(LeaseLost):
             await store.mailboxes.commit(old, 1, b"stale", dead_letter_reason="crashed")
@@ -233,16 +240,16 @@ class TestCommit:
         assert await store.in_memory() == 2
         assert list(await store.dead_letters()) == []
         await store.mailboxes.release(new)
-        again = await claim_of(store.mailboxes)
+        again = await acquire_lease(store.mailboxes)
         assert (again.next_update.update_id, again.state) == (1, None)
 
     @pytest.mark.parametrize("token", ["", "made-up"])
-    async def test_a_token_that_was_never_given_opens_no_lane(
+    async def test_a_token_that_was_never_given_opens_no_mailbox(
         self, store: Store, token: str
     ) -> None:
-        """Neither a free one, nor one that waits, nor one that is claimed."""
-        await unclaimed(store.mailboxes, 1, ordering_key="waits")
-        await claimed(store.mailboxes, 1, ordering_key="claimed")
+        """Neither a free one, nor one that waits, nor one that is acquired."""
+        await put_without_lease(store.mailboxes, 1, ordering_key="waits")
+        await acquired(store.mailboxes, 1, ordering_key="claimed")
         for ordering_key in ("free", "waits", "claimed"):
             made_up = MailboxLease(
                 ordering_key, token, None, build_envelope(1, ordering_key), 0
@@ -254,11 +261,11 @@ class TestCommit:
         assert list(await store.mailboxes.claimable(10)) == ["waits"]
         assert await store.in_memory() == 2
 
-    async def test_the_token_of_one_lane_does_not_open_another(
+    async def test_the_token_of_one_mailbox_does_not_open_another(
         self, mailboxes: MailboxStore
     ) -> None:
-        lease = await claimed(mailboxes, 1, ordering_key="7")
-        await claimed(mailboxes, 1, ordering_key="8")
+        lease = await acquired(mailboxes, 1, ordering_key="7")
+        await acquired(mailboxes, 1, ordering_key="8")
         with pytest.raises(LeaseLost):
             await mailboxes.commit(
                 MailboxLease("8", lease.token, None, lease.next_update, 0), 1, b"stale"
@@ -268,7 +275,7 @@ class TestCommit:
         self, store: Store
     ) -> None:
         """After a lost answer a commit is repeated, and one dead letter is kept."""
-        lease = await claimed(store.mailboxes, 1, 2, 3)
+        lease = await acquired(store.mailboxes, 1, 2, 3)
         for _ in range(2):
             following = await store.mailboxes.commit(
                 lease, 1, b"s", dead_letter_reason="crashed"
@@ -278,18 +285,18 @@ class TestCommit:
         assert await store.in_memory() == 2
         assert len(await store.dead_letters()) == 1
 
-    async def test_a_commit_sent_again_after_the_last_update_has_lost_its_claim(
+    async def test_a_commit_sent_again_after_the_last_update_has_lost_its_lease(
         self, mailboxes: MailboxStore
     ) -> None:
-        """The lane is free then: drop the claim either way."""
-        lease = await claimed(mailboxes, 1)
+        """The mailbox is free then: drop the lease either way."""
+        lease = await acquired(mailboxes, 1)
         await mailboxes.commit(lease, 1, b"state")
         with pytest.raises(LeaseLost):
             await mailboxes.commit(lease, 1, b"state")
 
     async def test_the_finished_update_need_not_be_there(self, store: Store) -> None:
         """The state is saved, and the work goes on with what is there."""
-        lease = await claimed(store.mailboxes, 2)
+        lease = await acquired(store.mailboxes, 2)
         following = await store.mailboxes.commit(
             lease, 1, b"new", dead_letter_reason="crashed"
         )
@@ -297,57 +304,57 @@ class TestCommit:
         assert following.update_id == 2
         assert list(await store.dead_letters()) == []
         await store.mailboxes.release(lease)
-        assert (await claim_of(store.mailboxes)).state == b"new"
+        assert (await acquire_lease(store.mailboxes)).state == b"new"
 
-    async def test_a_lane_given_back_waits_with_its_mail(self, store: Store) -> None:
+    async def test_a_mailbox_given_back_waits_with_its_mail(self, store: Store) -> None:
         """A user who never stops lets the others pass."""
-        lease = await claimed(store.mailboxes, 1, 2)
+        lease = await acquired(store.mailboxes, 1, 2)
         await store.pass_time(0.1)
-        await unclaimed(store.mailboxes, 3, ordering_key="8")
+        await put_without_lease(store.mailboxes, 3, ordering_key="8")
         await store.pass_time(0.1)
         following = await store.mailboxes.commit(lease, 1, b"state", release=True)
         assert following is None
         assert list(await store.mailboxes.claimable(10)) == ["8", "7"]
         assert list(await store.mailboxes.renew([lease])) == [lease]
-        again = await claim_of(store.mailboxes)
+        again = await acquire_lease(store.mailboxes)
         assert (again.next_update.update_id, again.state) == (2, b"state")
 
-    async def test_a_lane_given_back_empty_is_free(self, store: Store) -> None:
-        lease = await claimed(store.mailboxes, 1)
+    async def test_a_mailbox_given_back_empty_is_free(self, store: Store) -> None:
+        lease = await acquired(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"state", release=True)
-        assert await store.lanes() == 0
-        assert (await claimed(store.mailboxes, 2)).state == b"state"
+        assert await store.count_mailboxes() == 0
+        assert (await acquired(store.mailboxes, 2)).state == b"state"
 
 
 class TestLeases:
-    """Keeping a lane, giving it back, and losing it."""
+    """Keeping a mailbox, giving it back, and losing it."""
 
-    async def test_a_renewed_claim_stays(self, store: Store) -> None:
-        lease = await claimed(store.mailboxes, 1)
+    async def test_a_renewed_lease_stays(self, store: Store) -> None:
+        lease = await acquired(store.mailboxes, 1)
         for _ in range(3):
             await store.pass_time(0.6 * LEASE)
             assert list(await store.mailboxes.renew([lease])) == []
             assert lease.expires_at == store.clock.uptime() + LEASE
             assert await store.mailboxes.acquire("7") is None
 
-    async def test_a_claim_that_nobody_took_is_renewed_after_its_lease(
+    async def test_a_lease_that_nobody_took_is_renewed_after_its_lease(
         self, store: Store
     ) -> None:
-        lease = await claimed(store.mailboxes, 1)
+        lease = await acquired(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         assert list(await store.mailboxes.renew([lease])) == []
         assert list(await store.mailboxes.claimable(10)) == []
 
-    async def test_renewing_reports_the_claims_that_were_lost(
+    async def test_renewing_reports_the_leases_that_were_lost(
         self, store: Store
     ) -> None:
         """Those that were kept are renewed all the same."""
-        taken = await claimed(store.mailboxes, 1, ordering_key="taken")
+        taken = await acquired(store.mailboxes, 1, ordering_key="taken")
         await store.pass_time(LEASE + 1)
-        await claim_of(store.mailboxes, "taken")
-        released = await claimed(store.mailboxes, 1, ordering_key="released")
+        await acquire_lease(store.mailboxes, "taken")
+        released = await acquired(store.mailboxes, 1, ordering_key="released")
         await store.mailboxes.release(released)
-        kept = await claimed(store.mailboxes, 1, ordering_key="kept")
+        kept = await acquired(store.mailboxes, 1, ordering_key="kept")
         await store.pass_time(0.6 * LEASE)
         lost = await store.mailboxes.renew([taken, kept, released])
         assert set(lost) == {taken, released}
@@ -359,36 +366,40 @@ class TestLeases:
         """An idle worker renews an empty list."""
         assert list(await mailboxes.renew([])) == []
 
-    async def test_a_released_lane_waits_behind_the_others(self, store: Store) -> None:
-        lease = await claimed(store.mailboxes, 1)
+    async def test_a_released_mailbox_waits_behind_the_others(
+        self, store: Store
+    ) -> None:
+        lease = await acquired(store.mailboxes, 1)
         await store.pass_time(0.1)
-        await unclaimed(store.mailboxes, 2, ordering_key="8")
+        await put_without_lease(store.mailboxes, 2, ordering_key="8")
         await store.pass_time(0.1)
         await store.mailboxes.release(lease)
         assert list(await store.mailboxes.claimable(10)) == ["8", "7"]
-        assert (await claim_of(store.mailboxes)).next_update.update_id == 1
+        assert (await acquire_lease(store.mailboxes)).next_update.update_id == 1
 
-    async def test_a_released_claim_is_over(self, mailboxes: MailboxStore) -> None:
+    async def test_a_released_lease_is_over(self, mailboxes: MailboxStore) -> None:
         """Its token opens nothing, and a second release does nothing."""
-        lease = await claimed(mailboxes, 1)
+        lease = await acquired(mailboxes, 1)
         await mailboxes.release(lease)
         with pytest.raises(LeaseLost):
             await mailboxes.commit(lease, 1, b"stale")
-        successor = await claim_of(mailboxes)
+        successor = await acquire_lease(mailboxes)
         await mailboxes.release(lease)
         assert list(await mailboxes.renew([successor])) == []
 
 
 class TestWaiting:
-    """Finding the lanes that nobody works on."""
+    """Finding the mailboxes that nobody works on."""
 
-    async def test_lanes_are_listed_longest_waiting_first(self, store: Store) -> None:
-        """A lane waits since its put, or since its lease ended."""
-        await claimed(store.mailboxes, 1, ordering_key="owner died")
+    async def test_mailboxes_are_listed_longest_waiting_first(
+        self, store: Store
+    ) -> None:
+        """A mailbox waits since its put, or since its lease ended."""
+        await acquired(store.mailboxes, 1, ordering_key="owner died")
         await store.pass_time(0.5)
-        await unclaimed(store.mailboxes, 2, ordering_key="put first")
+        await put_without_lease(store.mailboxes, 2, ordering_key="put first")
         await store.pass_time(LEASE)
-        await unclaimed(store.mailboxes, 3, ordering_key="put last")
+        await put_without_lease(store.mailboxes, 3, ordering_key="put last")
         await store.pass_time(0.5)
         assert list(await store.mailboxes.claimable(10)) == [
             "put first",
@@ -397,7 +408,7 @@ class TestWaiting:
         ]
         assert list(await store.mailboxes.claimable(2)) == ["put first", "owner died"]
 
-    async def test_more_mail_does_not_change_since_when_a_lane_waits(
+    async def test_more_updates_does_not_change_since_when_a_mailbox_waits(
         self, store: Store
     ) -> None:
         for number, ordering_key in enumerate(["7", "8", "7", "8", "7"]):
@@ -407,39 +418,39 @@ class TestWaiting:
             )
         assert list(await store.mailboxes.claimable(10)) == ["7", "8"]
 
-    async def test_a_claimed_lane_waits_when_its_lease_has_ended(
+    async def test_a_acquired_mailbox_waits_when_its_lease_has_ended(
         self, store: Store
     ) -> None:
         """And not before: a worker that died is noticed by its silence."""
-        await claimed(store.mailboxes, 1)
+        await acquired(store.mailboxes, 1)
         await store.pass_time(LEASE - 0.5)
         assert list(await store.mailboxes.claimable(10)) == []
         await store.pass_time(1)
         assert list(await store.mailboxes.claimable(10)) == ["7"]
 
-    async def test_of_two_workers_one_claims_a_waiting_lane(
+    async def test_of_two_workers_one_acquires_a_waiting_mailbox(
         self, mailboxes: MailboxStore
     ) -> None:
-        """The other comes too late, and a free lane cannot be claimed at all."""
-        await unclaimed(mailboxes, 1)
+        """The other comes too late, and a free mailbox cannot be acquired at all."""
+        await put_without_lease(mailboxes, 1)
         leases = await asyncio.gather(mailboxes.acquire("7"), mailboxes.acquire("7"))
         assert sum(lease is not None for lease in leases) == 1
         assert list(await mailboxes.claimable(10)) == []
         assert await mailboxes.acquire("never seen") is None
 
-    async def test_a_claim_of_a_waiting_lane_has_a_lease(self, store: Store) -> None:
-        await unclaimed(store.mailboxes, 1)
+    async def test_a_lease_of_a_waiting_mailbox_has_a_lease(self, store: Store) -> None:
+        await put_without_lease(store.mailboxes, 1)
         await store.pass_time(60)
-        lease = await claim_of(store.mailboxes)
+        lease = await acquire_lease(store.mailboxes)
         assert lease.expires_at == store.clock.uptime() + LEASE
         assert list(await store.mailboxes.claimable(10)) == []
 
     async def test_a_successor_goes_on_in_order(self, store: Store) -> None:
         """After a death nothing is lost and nothing is left out."""
-        dead = await claimed(store.mailboxes, 1, 2, 3)
+        dead = await acquired(store.mailboxes, 1, 2, 3)
         await store.mailboxes.commit(dead, 1, b"state")
         await store.pass_time(LEASE + 1)
-        successor = await claim_of(store.mailboxes)
+        successor = await acquire_lease(store.mailboxes)
         assert successor.state == b"state"
         assert await commit_all(store.mailboxes, successor) == [2, 3]
 
@@ -448,34 +459,34 @@ class TestDeaths:
     """Counting the owners that vanished with an update."""
 
     async def die(self, store: Store, times: int) -> None:
-        """Let so many owners vanish while the update of lane 7 waits for others."""
+        """Let so many owners vanish while the update of mailbox 7 waits for others."""
         for _ in range(times):
             lease = await store.mailboxes.acquire("7")
             if lease is None:  # it was counted, and pauses
                 await store.pass_time(PAUSES[-1] + 0.1)
-                lease = await claim_of(store.mailboxes)
+                lease = await acquire_lease(store.mailboxes)
             await store.mailboxes.record_step(lease, running=False)
             await store.pass_time(LEASE + 1)
 
-    async def claim_later(self, store: Store) -> MailboxLease:
-        """Claim lane 7, after its pause if there is one."""
+    async def acquire_later(self, store: Store) -> MailboxLease:
+        """Acquire mailbox 7, after its pause if there is one."""
         lease = await store.mailboxes.acquire("7")
         if lease is None:
             await store.pass_time(PAUSES[-1] + 0.1)
-            lease = await claim_of(store.mailboxes)
+            lease = await acquire_lease(store.mailboxes)
         return lease
 
-    async def test_a_claim_tells_how_many_owners_vanished(self, store: Store) -> None:
+    async def test_a_lease_tells_how_many_owners_vanished(self, store: Store) -> None:
         """The one that got the update by its put is counted too."""
-        await claimed(store.mailboxes, 1)
+        await acquired(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         await self.die(store, 1)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         assert (lease.owner_losses, lease.owner_crashes) == (2, 0)
 
     async def test_a_suspect_pauses_after_each_death(self, store: Store) -> None:
-        """Longer each time, up to a limit; meanwhile nobody finds or claims it."""
-        await unclaimed(store.mailboxes, 1)
+        """Longer each time, up to a limit; meanwhile nobody finds or acquires it."""
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, MAX_UNSUSPECTED_LOSSES)
         for pause in (*PAUSES, PAUSES[-1]):
             await self.die(store, 1)
@@ -489,107 +500,109 @@ class TestDeaths:
     async def test_an_update_that_comes_in_a_pause_waits_too(
         self, store: Store
     ) -> None:
-        await unclaimed(store.mailboxes, 1)
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
         assert await store.mailboxes.acquire("7") is None
         assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
         await store.pass_time(PAUSES[0] + 0.3)
-        lease = await claim_of(store.mailboxes)
+        lease = await acquire_lease(store.mailboxes)
         assert await commit_all(store.mailboxes, lease) == [1, 2]
 
     async def test_an_owner_that_vanishes_in_a_step_is_a_crash(
         self, store: Store
     ) -> None:
-        """The next claim knows, and there is no pause before it."""
-        await unclaimed(store.mailboxes, 1)
+        """The next lease knows, and there is no pause before it."""
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         for crashes in (1, 2):
             await store.mailboxes.record_step(lease, running=True)
             await store.pass_time(LEASE + 1)
-            lease = await claim_of(store.mailboxes)
+            lease = await acquire_lease(store.mailboxes)
             assert (lease.owner_losses, lease.owner_crashes) == (2 + crashes, crashes)
 
     async def test_an_owner_that_vanishes_behind_a_step_is_no_crash(
         self, store: Store
     ) -> None:
         """The update waited for a service, as hundreds do."""
-        await unclaimed(store.mailboxes, 1)
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         await store.mailboxes.record_step(lease, running=True)
         await store.mailboxes.record_step(lease, running=False)
         await store.pass_time(LEASE + 1)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         assert (lease.owner_losses, lease.owner_crashes) == (3, 0)
 
     async def test_a_suspect_that_was_not_begun_with_saw_no_death(
         self, store: Store
     ) -> None:
         """However often that happens, it does not even pause."""
-        await unclaimed(store.mailboxes, 1)
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         for _ in range(3):
             await store.pass_time(LEASE + 1)
-            lease = await claim_of(store.mailboxes)
+            lease = await acquire_lease(store.mailboxes)
             assert (lease.owner_losses, lease.owner_crashes) == (2, 0)
 
     async def test_steps_are_noted_for_suspects_alone(self, store: Store) -> None:
         """Of others a first crash is a death like any other."""
-        lease = await claimed(store.mailboxes, 1)
+        lease = await acquired(store.mailboxes, 1)
         for deaths in (1, 2):
             await store.mailboxes.record_step(lease, running=True)
             await store.pass_time(LEASE + 1)
-            lease = await self.claim_later(store)
+            lease = await self.acquire_later(store)
             assert (lease.owner_losses, lease.owner_crashes) == (deaths, 0)
 
-    async def test_a_step_under_a_lost_claim_is_not_noted(self, store: Store) -> None:
+    async def test_a_step_under_a_lost_lease_is_not_noted(self, store: Store) -> None:
         """A worker that stood still may come back at any time."""
-        await unclaimed(store.mailboxes, 1)
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
-        old = await self.claim_later(store)
+        old = await self.acquire_later(store)
         await store.pass_time(LEASE + 1)
-        await claim_of(store.mailboxes)
+        await acquire_lease(store.mailboxes)
         await store.mailboxes.record_step(old, running=True)
         await store.pass_time(LEASE + 1)
-        assert (await claim_of(store.mailboxes)).owner_crashes == 0
+        assert (await acquire_lease(store.mailboxes)).owner_crashes == 0
 
-    async def test_a_lane_that_was_given_back_saw_no_death(self, store: Store) -> None:
-        """Neither did one that nobody had claimed yet."""
-        await unclaimed(store.mailboxes, 1)
+    async def test_a_mailbox_that_was_given_back_saw_no_death(
+        self, store: Store
+    ) -> None:
+        """Neither did one that nobody had acquired yet."""
+        await put_without_lease(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
-        lease = await claim_of(store.mailboxes)
+        lease = await acquire_lease(store.mailboxes)
         assert lease.owner_losses == 0
         await store.mailboxes.release(lease)
         await store.pass_time(LEASE + 1)
-        assert (await claim_of(store.mailboxes)).owner_losses == 0
+        assert (await acquire_lease(store.mailboxes)).owner_losses == 0
 
     async def test_a_release_does_not_clear_a_suspect(self, store: Store) -> None:
         """A worker that stops has not proved that the update is harmless."""
-        await unclaimed(store.mailboxes, 1)
+        await put_without_lease(store.mailboxes, 1)
         await self.die(store, 2)
-        await store.mailboxes.release(await self.claim_later(store))
-        assert (await claim_of(store.mailboxes)).owner_losses == 2
+        await store.mailboxes.release(await self.acquire_later(store))
+        assert (await acquire_lease(store.mailboxes)).owner_losses == 2
 
-    async def test_a_commit_clears_the_lane(self, store: Store) -> None:
+    async def test_a_commit_clears_the_mailbox(self, store: Store) -> None:
         """The next update is innocent."""
-        await unclaimed(store.mailboxes, 1, 2, 3)
+        await put_without_lease(store.mailboxes, 1, 2, 3)
         await self.die(store, 2)
-        lease = await self.claim_later(store)
+        lease = await self.acquire_later(store)
         await store.mailboxes.record_step(lease, running=True)
         await store.mailboxes.commit(lease, 1, b"state")
         await store.pass_time(LEASE + 1)
-        lease = await claim_of(store.mailboxes)
+        lease = await acquire_lease(store.mailboxes)
         assert (lease.owner_losses, lease.owner_crashes) == (1, 0)
 
     async def test_deaths_are_counted_per_update(self, store: Store) -> None:
         """One with a lower id that came late has not seen them."""
-        await unclaimed(store.mailboxes, 2)
+        await put_without_lease(store.mailboxes, 2)
         await self.die(store, 2)
-        await store.mailboxes.release(await self.claim_later(store))
-        await unclaimed(store.mailboxes, 1)
-        assert (await claim_of(store.mailboxes)).owner_losses == 0
+        await store.mailboxes.release(await self.acquire_later(store))
+        await put_without_lease(store.mailboxes, 1)
+        assert (await acquire_lease(store.mailboxes)).owner_losses == 0
 
 
 class TestDeadLetters:
@@ -602,7 +615,7 @@ class TestDeadLetters:
         await store.mailboxes.put(
             build_envelope(1, body=b'{"update_id":1}'), acquire=False
         )
-        lease = await claim_of(store.mailboxes)
+        lease = await acquire_lease(store.mailboxes)
         await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         (dead_letter,) = await store.dead_letters()
         assert (dead_letter.update_id, dead_letter.ordering_key) == (1, "7")
@@ -611,7 +624,7 @@ class TestDeadLetters:
         assert await store.in_memory() == 0
 
     async def test_a_body_that_is_no_update_is_kept_too(self, store: Store) -> None:
-        """It never was in a mailbox and belongs to no lane."""
+        """It never was in a mailbox and belongs to no mailbox."""
         dead_letter = DeadLetter(
             update_id=None,
             ordering_key=None,
@@ -632,7 +645,7 @@ class TestDeadLetters:
         self, store: Store
     ) -> None:
         """Of those as many are kept as are allowed, the newest."""
-        lease = await claimed(store.mailboxes, 1)
+        lease = await acquired(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"", dead_letter_reason="crashed")
         flood = LETTERS.max_rejected + LETTERS.max_updates + 1
         for number in range(flood):
@@ -648,11 +661,11 @@ class TestDeadLetters:
 
     async def test_dead_letters_go_after_their_retention(self, store: Store) -> None:
         """Those of updates and those of malformed bodies; no later one goes along."""
-        lease = await claimed(store.mailboxes, 1)
+        lease = await acquired(store.mailboxes, 1)
         await store.mailboxes.commit(lease, 1, b"", dead_letter_reason="crashed")
         await store.mailboxes.add_dead_letter(a_letter("malformed", 1.0))
         await store.pass_time(LETTERS.retention_seconds / 2)
-        lease = await claimed(store.mailboxes, 2)
+        lease = await acquired(store.mailboxes, 2)
         await store.mailboxes.commit(lease, 2, b"", dead_letter_reason="crashed")
         await store.mailboxes.add_dead_letter(a_letter("malformed", 2.0))
         await store.mailboxes.claimable(1)
@@ -684,16 +697,16 @@ class TestState:
         self, store: Store
     ) -> None:
         """Telegram repeats an update for that long."""
-        await store.mailboxes.commit(await claimed(store.mailboxes, 1), 1, b"old")
+        await store.mailboxes.commit(await acquired(store.mailboxes, 1), 1, b"old")
         await store.pass_time(STATE_TTL - 60)
-        second = await claimed(store.mailboxes, 2)
+        second = await acquired(store.mailboxes, 2)
         assert second.state == b"old"
         await store.mailboxes.commit(second, 2, b"new")
         await store.pass_time(STATE_TTL - 60)
-        assert (await claimed(store.mailboxes, 3)).state == b"new"
+        assert (await acquired(store.mailboxes, 3)).state == b"new"
 
     async def test_a_state_is_forgotten_after_a_day(self, store: Store) -> None:
         """Nobody is remembered for longer than is needed."""
-        await store.mailboxes.commit(await claimed(store.mailboxes, 1), 1, b"old")
+        await store.mailboxes.commit(await acquired(store.mailboxes, 1), 1, b"old")
         await store.pass_time(STATE_TTL + 1)
-        assert (await claimed(store.mailboxes, 2)).state is None
+        assert (await acquired(store.mailboxes, 2)).state is None

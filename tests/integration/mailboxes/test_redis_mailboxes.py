@@ -87,10 +87,10 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-async def claimed(
+async def acquired(
     store: RedisStore, *ids: int, ordering_key: str = "7"
 ) -> MailboxLease:
-    """Put updates into a free lane; return the claim."""
+    """Put updates into a free mailbox; return the lease."""
     first, *_ = [
         await store.mailboxes.put(build_envelope(number, ordering_key))
         for number in ids
@@ -100,7 +100,7 @@ async def claimed(
 
 
 async def serve(store: RedisStore, ordering_keys: int, updates: int = 3) -> list[int]:
-    """Put and commit updates of many lanes at once; return the ids, one per commit."""
+    """Put and commit updates of many mailboxes at once; return the committed ids."""
     done: list[int] = []
 
     async def one(ordering_key: int) -> None:
@@ -122,18 +122,18 @@ class TestLostAnswers:
     """Every command is sent again under its token, and has its effect once."""
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_a_put_brings_its_claim(
+    async def test_a_put_brings_its_lease(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """Also if the answer that brought it first was lost."""
         proxy.faults.append(fault)
-        lease = await claimed(cut, 1)
+        lease = await acquired(cut, 1)
         assert proxy.cuts == 1
         assert await cut.in_memory() == 1
         assert list(await cut.mailboxes.renew([lease])) == []
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_a_put_without_a_claim_is_stored_once(
+    async def test_a_put_without_a_lease_is_stored_once(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """The second answer may be that it was there before."""
@@ -146,8 +146,8 @@ class TestLostAnswers:
     async def test_a_commit_gives_the_next_update(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
-        """The work goes on under the same claim."""
-        lease = await claimed(cut, 1, 2)
+        """The work goes on under the same lease."""
+        lease = await acquired(cut, 1, 2)
         proxy.faults.append(fault)
         following = await cut.mailboxes.commit(
             lease, 1, b"state", dead_letter_reason="crashed"
@@ -157,21 +157,21 @@ class TestLostAnswers:
         assert len(await cut.dead_letters()) == 1
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_a_commit_of_the_last_update_is_no_lost_claim(
+    async def test_a_commit_of_the_last_update_is_no_lost_lease(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """It took effect: the update was done, and is counted as done."""
-        lease = await claimed(cut, 1)
+        lease = await acquired(cut, 1)
         proxy.faults.append(fault)
         assert await cut.mailboxes.commit(lease, 1, b"state") is None
-        assert await cut.lanes() == 0
+        assert await cut.count_mailboxes() == 0
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_a_lost_claim_stays_lost(
+    async def test_a_lost_lease_stays_lost(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """Another worker did the update meanwhile; a repetition does not hide it."""
-        old = await claimed(cut, 1)
+        old = await acquired(cut, 1)
         await cut.pass_time(LEASE + 1)
         new = await cut.mailboxes.acquire("7")
         assert isinstance(new, MailboxLease)
@@ -182,14 +182,14 @@ class TestLostAnswers:
         assert proxy.cuts == 1
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_giving_up_under_a_lost_claim_is_not_taken_for_done(
+    async def test_giving_up_under_a_lost_lease_is_not_taken_for_done(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """What is stored is the state from before: the new owner is still at work."""
         state = UserState()
-        first = await claimed(cut, 1)
+        first = await acquired(cut, 1)
         await cut.mailboxes.commit(first, 1, encode_user_state(state))
-        old = await claimed(cut, 2)
+        old = await acquired(cut, 2)
         await cut.pass_time(LEASE + 1)
         assert isinstance(await cut.mailboxes.acquire("7"), MailboxLease)
         state.mark_dead_lettered()
@@ -202,7 +202,7 @@ class TestLostAnswers:
         assert not await cut.dead_letters()
 
     @pytest.mark.parametrize("fault", CUTS)
-    async def test_a_claim_of_a_waiting_lane_comes_through(
+    async def test_a_lease_of_a_waiting_mailbox_comes_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
         """And the first attempt is not counted as a death."""
@@ -216,7 +216,7 @@ class TestLostAnswers:
     async def test_renewals_and_releases_come_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
-        lease = await claimed(cut, 1)
+        lease = await acquired(cut, 1)
         proxy.faults.append(fault)
         assert list(await cut.mailboxes.renew([lease])) == []
         proxy.faults.append(fault)
@@ -226,19 +226,19 @@ class TestLostAnswers:
     async def test_a_thousand_updates_come_through_many_cuts(
         self, cut: RedisStore, proxy: Proxy
     ) -> None:
-        """Every update is done exactly once, and no lane is left behind."""
+        """Every update is done exactly once, and no mailbox is left behind."""
         choice = random.Random(7)
         proxy.fault = lambda: choice.choice(CUTS) if choice.random() < 0.3 else ""
         done = await serve(cut, 40, updates=25)
         proxy.fault = lambda: ""
         assert proxy.cuts > 10
         assert len(done) == len(set(done)) == 1000
-        assert await cut.lanes() == 0
+        assert await cut.count_mailboxes() == 0
 
     async def test_what_is_sent_again_keeps_its_order(
         self, cut: RedisStore, proxy: Proxy
     ) -> None:
-        """A release must not overtake the claim that it gives back."""
+        """A release must not overtake the lease that it gives back."""
         proxy.faults.append("cut before")
         words: list[tuple[str, ...]] = [("ECHO", "EVALSHA")]
         words += [("RPUSH", "order", str(number)) for number in range(5)]
@@ -264,10 +264,10 @@ class TestCancelledCallers:
     """Whoever waits for an answer may go away at any moment."""
 
     @pytest.mark.parametrize("turns", range(6))
-    async def test_a_cancelled_put_leaves_no_claim_behind(
+    async def test_a_cancelled_put_leaves_no_lease_behind(
         self, store: RedisStore, turns: int
     ) -> None:
-        """The lane is given back at once, without a death, or was never stored."""
+        """The mailbox is given back at once, without a death, or was never stored."""
         task = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -280,7 +280,7 @@ class TestCancelledCallers:
             lease = await store.mailboxes.acquire("7")
             assert isinstance(lease, MailboxLease)
 
-    async def test_a_cancelled_claim_gives_the_lane_back(
+    async def test_a_cancelled_lease_gives_the_mailbox_back(
         self, store: RedisStore
     ) -> None:
         """Also if the answer is there already, and only was not read."""
@@ -329,14 +329,14 @@ class TestFailingServer:
             await asyncio.sleep(0.003)
         assert flushes > 3
         assert len(await working) == 1000
-        assert await store.lanes() == 0
+        assert await store.count_mailboxes() == 0
 
     async def test_a_restart_loses_nothing_and_nobody_notices(
         self, own_server: RedisServer
     ) -> None:
         """Whoever asks meanwhile waits for the answer."""
         async with opened(make_connection_factory(own_server.url)) as store:
-            lease = await claimed(store, 1, 2)
+            lease = await acquired(store, 1, 2)
             own_server.kill()
             commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
             put = asyncio.create_task(store.mailboxes.put(build_envelope(3)))
@@ -452,7 +452,7 @@ class TestFailingServer:
         with pytest.raises(StoreError) as raised:
             await store.mailboxes.put(build_envelope(1))
         assert not raised.value.retry
-        await claimed(store, 1, ordering_key="8")
+        await acquired(store, 1, ordering_key="8")
 
     async def test_a_full_redis_refuses_puts_and_lets_all_others_pass(
         self, own_server: RedisServer
@@ -460,7 +460,7 @@ class TestFailingServer:
         """Else nothing would ever get less."""
         async with opened(make_connection_factory(own_server.url)) as store:
             leases = [
-                await claimed(store, 1, 2, ordering_key=str(n)) for n in range(50)
+                await acquired(store, 1, 2, ordering_key=str(n)) for n in range(50)
             ]
             await store.mailboxes.put(build_envelope(1, "waits"), acquire=False)
             await store.ask("CONFIG", "SET", "maxmemory", "100kb")
@@ -475,9 +475,9 @@ class TestFailingServer:
                     await store.mailboxes.commit(lease, 2, b"s", dead_letter_reason="x")
                     is None
                 )
-            assert await store.lanes() == 2
+            assert await store.count_mailboxes() == 2
             await store.ask("CONFIG", "SET", "maxmemory", "0")
-            await claimed(store, 3, ordering_key="0")
+            await acquired(store, 3, ordering_key="0")
 
     async def test_a_put_whose_answer_was_lost_passes_a_full_redis(
         self, own_server: RedisServer
@@ -495,7 +495,7 @@ class TestFailingServer:
             await store.mailboxes.claimable(1)
             proxy.faults.append("cut after")
             proxy.fault = fill
-            lease = await claimed(store, 1)
+            lease = await acquired(store, 1)
             assert proxy.cuts == 1
             with pytest.raises(StoreUnavailable):
                 await store.mailboxes.put(build_envelope(2))
@@ -507,7 +507,7 @@ class TestKeys:
 
     async def test_only_states_and_dead_letters_expire(self, store: RedisStore) -> None:
         """Accepted mail never expires; all but dead letters goes with it."""
-        lease = await claimed(store, 1, 2)
+        lease = await acquired(store, 1, 2)
         await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         lifetimes = {
             key.split(b":")[2]: await store.ask("TTL", key)
@@ -532,7 +532,7 @@ class TestKeys:
             state.mark_handled(900_000_000 + number, 1.79e9 + 60 * number)
         ordering_keys = [str(5_000_000_000 + number) for number in range(1000)]
         for ordering_key in ordering_keys:
-            lease = await claimed(store, 1, ordering_key=ordering_key)
+            lease = await acquired(store, 1, ordering_key=ordering_key)
             await store.mailboxes.commit(lease, 1, encode_user_state(state))
         keys = await store.ask("KEYS", "*")
         assert len(keys) == len(ordering_keys)
@@ -555,7 +555,7 @@ class TestGroupCommit:
     ) -> None:
         await tapped.mailboxes.claimable(1)
         before = len(tap.writes)
-        lease = await claimed(tapped, 1)
+        lease = await acquired(tapped, 1)
         await tapped.mailboxes.commit(lease, 1, b"state")
         assert len(tap.writes) == before + 2
 
@@ -591,10 +591,10 @@ class TestGroupCommit:
 
 
 class TestPlenty:
-    """Very many lanes wait at once."""
+    """Very many mailboxes wait at once."""
 
     async def test_all_of_them_are_found(self, store: RedisStore) -> None:
-        """In portions, each lane once, and claimed by the portion."""
+        """In portions, each mailbox once, and acquired by the portion."""
         total = 1500
         for start in range(0, total, 500):
             ordering_keys = range(start, start + 500)
@@ -633,11 +633,11 @@ class TestRecovery:
     async def test_what_a_restart_lost_is_put_again(
         self, own_server: RedisServer
     ) -> None:
-        """In order, and nothing is claimed until every worker has put its own."""
+        """In order, and nothing is acquired until every worker has put its own."""
         async with opened(make_connection_factory(own_server.url)) as store:
-            lease = await claimed(store, 1, ordering_key="done")
+            lease = await acquired(store, 1, ordering_key="done")
             await store.mailboxes.commit(lease, 1, b"state")
-            lost = await claimed(store, 2, 3)
+            lost = await acquired(store, 2, 3)
             own_server.ask("FLUSHALL")
             own_server.kill()
             put = asyncio.create_task(store.mailboxes.put(build_envelope(4)))
@@ -661,9 +661,9 @@ class TestRecovery:
     ) -> None:
         """All before is in the file."""
         async with opened(make_connection_factory(own_server.url)) as store:
-            await claimed(store, 1, ordering_key="old")
+            await acquired(store, 1, ordering_key="old")
             await store.pass_time(6)
-            await claimed(store, 2, ordering_key="new")
+            await acquired(store, 2, ordering_key="new")
             own_server.ask("FLUSHALL")
             own_server.kill()
             own_server.start()
@@ -675,7 +675,7 @@ class TestRecovery:
     ) -> None:
         """What came just before it is put again after any time."""
         async with opened(make_connection_factory(own_server.url)) as store:
-            await claimed(store, 1)
+            await acquired(store, 1)
             own_server.ask("FLUSHALL")
             own_server.kill()
             put = asyncio.create_task(store.mailboxes.put(build_envelope(2)))
@@ -688,9 +688,9 @@ class TestRecovery:
     async def test_an_owner_goes_on_when_all_have_put_again(
         self, own_server: RedisServer
     ) -> None:
-        """Its claim was not lost, but of what comes next some may be missing yet."""
+        """Its lease was not lost, but of what comes next some may be missing yet."""
         async with opened(make_connection_factory(own_server.url)) as store:
-            lease = await claimed(store, 1, 3)
+            lease = await acquired(store, 1, 3)
             own_server.kill()
             commit = asyncio.create_task(store.mailboxes.commit(lease, 1, b"state"))
             await wait_until(lambda: store.transport.is_failing)
@@ -709,7 +709,7 @@ class TestRecovery:
         self, own_server: RedisServer
     ) -> None:
         async with opened(make_connection_factory(own_server.url)) as store:
-            await claimed(store, 1)
+            await acquired(store, 1)
             for _ in range(2):
                 own_server.ask("FLUSHALL")
                 own_server.kill()
@@ -748,6 +748,6 @@ class TestRecovery:
     ) -> None:
         """The same server knows all that it knew."""
         proxy.faults.append("cut before")
-        await claimed(cut, 1)
+        await acquired(cut, 1)
         assert proxy.cuts == 1
         assert "replaying_updates" not in caplog.messages

@@ -118,7 +118,7 @@ async def open_store(server: ShippedRedis) -> AsyncIterator[Any]:
 
 
 async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
-    """Put, claim, renew, give back and commit."""
+    """Put, acquire, renew, give back and commit."""
     lease = await mailboxes.put(build_envelope(1))
     assert isinstance(lease, MailboxLease)
     assert [await mailboxes.put(build_envelope(n)) for n in (2, 2, 3, 4)] == [

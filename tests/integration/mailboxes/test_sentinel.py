@@ -26,7 +26,7 @@ from tests.support.stores import KEYS
 from tests.support.tasks import in_own_task
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
-LANES = [str(number) for number in range(20)]
+ORDERING_KEYS = [str(number) for number in range(20)]
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ async def opened(url: str) -> AsyncIterator[tuple[RedisStore, ClusterClient]]:
 
 
 async def put_all(store: RedisStore, update_id: int) -> list[MailboxLease]:
-    """Put an update into each lane. Gives what was claimed."""
+    """Put an update into each mailbox. Gives what was acquired."""
     puts = (
         store.mailboxes.put(build_envelope(update_id, ordering_key))
-        for ordering_key in LANES
+        for ordering_key in ORDERING_KEYS
     )
     return [
         placed
@@ -83,10 +83,10 @@ async def test_the_replica_takes_over_and_gets_what_it_missed(
         assert b"role:master" in watched.replica.ask("INFO replication")
         assert list(await store.mailboxes.claimable(100)) == []
         store.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
-        assert set(await store.mailboxes.claimable(100)) == {*LANES} - {
+        assert set(await store.mailboxes.claimable(100)) == {*ORDERING_KEYS} - {
             done.ordering_key
         }
-        again = await store.mailboxes.acquire(LANES[0])
+        again = await store.mailboxes.acquire(ORDERING_KEYS[0])
         assert isinstance(again, MailboxLease)
         assert (again.next_update.update_id, again.state) == (2, b"state")
 
@@ -109,7 +109,11 @@ async def test_a_master_is_left_before_it_knows_of_its_successor(
         assert watched.sentinels[0].ask("SENTINEL FAILOVER mail") == b"+OK\r\n"
         await asyncio.to_thread(watched.replica.wait_until, "role:master")
 
-        mail = KEYS.get_shard(LANES[0].encode()).mailbox_key(LANES[0].encode()).decode()
+        mail = (
+            KEYS.get_shard(ORDERING_KEYS[0].encode())
+            .mailbox_key(ORDERING_KEYS[0].encode())
+            .decode()
+        )
 
         async def brought() -> bool:
             await store.mailboxes.renew(leases)
@@ -127,7 +131,7 @@ async def test_one_sentinel_that_answers_is_enough(watched: WatchedRedis) -> Non
     watched.sentinels[0].kill()
     kill(watched.sentinels[1].pid, signal.SIGSTOP)
     async with opened(watched.url) as (store, _):
-        assert len(await put_all(store, 1)) == len(LANES)
+        assert len(await put_all(store, 1)) == len(ORDERING_KEYS)
     with pytest.raises(RedisError):
         await make_connection_factory(f"{watched.url}s")().connect()  # type: ignore[no-untyped-call]
 
@@ -136,7 +140,7 @@ async def test_a_sentinel_that_refuses_is_passed_over(watched: WatchedRedis) -> 
     """Such as one whose user may not ask it: the next one may know."""
     watched.sentinels[0].ask("ACL SETUSER default -sentinel")
     async with asyncio.timeout(LIMIT), opened(watched.url) as (store, _):
-        assert len(await put_all(store, 1)) == len(LANES)
+        assert len(await put_all(store, 1)) == len(ORDERING_KEYS)
 
 
 def test_all_of_a_url_is_read() -> None:

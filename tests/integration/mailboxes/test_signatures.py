@@ -57,8 +57,8 @@ def mail(ordering_key: bytes = b"7") -> bytes:
     return KEYS.get_shard(ordering_key).mailbox_key(ordering_key)
 
 
-async def claim_of(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
-    """Claim a mailbox that has mail."""
+async def acquire_lease(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
+    """Acquire a mailbox that has mail."""
     lease = await store.mailboxes.acquire(ordering_key)
     assert isinstance(lease, MailboxLease)
     return lease
@@ -126,7 +126,7 @@ class TestStates:
         async def act(store: RedisStore) -> None:
             await store.mailboxes.put(build_envelope(1), acquire=False)
             await store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), ADMIN)
-            assert (await claim_of(store)).state is None
+            assert (await acquire_lease(store)).state is None
 
         await with_store(redis_server.url, signatures, act)
 
@@ -149,7 +149,7 @@ class TestMail:
 
     @pytest.mark.parametrize("forged", FORGED_MAIL.values(), ids=FORGED_MAIL)
     @pytest.mark.parametrize("way", ["put", "claim", "commit"])
-    async def test_forged_mail_becomes_a_dead_letter_and_the_rest_is_served(
+    async def test_forged_updates_becomes_a_dead_letter_and_the_rest_is_served(
         self, redis_server: RedisServer, forged: bytes, way: str
     ) -> None:
         """Whichever call meets it; it is never given to an actor."""
@@ -166,7 +166,7 @@ class TestMail:
 
         await with_store(redis_server.url, signatures, act)
 
-    async def test_a_mailbox_of_nothing_but_forged_mail_is_free_again(
+    async def test_a_mailbox_of_nothing_but_forged_updates_is_free_again(
         self, redis_server: RedisServer, signatures: StoreSignatures
     ) -> None:
         """Nothing is left of it but the dead letters."""
@@ -175,7 +175,7 @@ class TestMail:
             await store.ask("ZADD", mail(), 1, "one", 2, "two")
             await store.ask("ZADD", KEYS.get_shard(b"7").pending, 0, "7")
             assert await store.mailboxes.acquire("7") is None
-            assert await store.lanes() == 0
+            assert await store.count_mailboxes() == 0
             assert [it.body for it in await store.dead_letters()] == [b"one", b"two"]
             assert isinstance(
                 await store.mailboxes.put(build_envelope(3)), MailboxLease
@@ -183,7 +183,7 @@ class TestMail:
 
         await with_store(redis_server.url, signatures, act)
 
-    async def test_genuine_mail_under_a_false_score_ends_after_one_turn(
+    async def test_genuine_updates_under_a_false_score_ends_after_one_turn(
         self, redis_server: RedisServer, signatures: StoreSignatures
     ) -> None:
         """No commit would ever remove it by its id."""
@@ -192,14 +192,14 @@ class TestMail:
             await store.mailboxes.put(build_envelope(1), acquire=False)
             (member,) = await store.ask("ZRANGE", mail(), 0, -1)
             await store.ask("ZADD", mail(), 5, member)
-            lease = await claim_of(store)
+            lease = await acquire_lease(store)
             assert await store.mailboxes.commit(lease, 1, b"") is None
-            assert await store.lanes() == 0
+            assert await store.count_mailboxes() == 0
             assert [it.reason for it in await store.dead_letters()] == ["forged"]
 
         await with_store(redis_server.url, signatures, act)
 
-    async def test_a_stolen_claim_ends_the_search_for_genuine_mail(
+    async def test_a_stolen_lease_ends_the_search_for_genuine_mail(
         self, redis_server: RedisServer, signatures: StoreSignatures
     ) -> None:
         """Only the owner of a mailbox removes anything from it."""
@@ -278,7 +278,7 @@ async def met_by(store: RedisStore, way: str, forged: bytes) -> Envelope | None:
     assert (
         await store.mailboxes.put(build_envelope(3), acquire=False) is PutResult.STORED
     )
-    return (await claim_of(store)).next_update
+    return (await acquire_lease(store)).next_update
 
 
 class TestDeadLetters:
@@ -347,7 +347,7 @@ class TestDeadLetters:
             assert got is not None
             back = build_envelope(5, body=got.body, arrived_at=None)
             await dead_letters.replay(summary.dead_letter_id, back)
-            assert (await claim_of(store)).next_update.body == b"text"
+            assert (await acquire_lease(store)).next_update.body == b"text"
 
 
 class TestSecrets:

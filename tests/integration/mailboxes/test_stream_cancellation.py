@@ -84,7 +84,7 @@ def test_a_stop_in_one_process_is_heard_at_once() -> None:
 
 
 async def test_a_stop_is_heard_by_all_workers(server: RedisServer) -> None:
-    """Here at once, elsewhere in a moment; lanes may have any name."""
+    """Here at once, elsewhere in a moment; mailboxes may have any name."""
     async with worker(server.url) as (one, own), worker(server.url) as (two, others):
         await one.subscribed.wait()
         await two.subscribed.wait()
@@ -119,7 +119,7 @@ async def test_a_forged_stop_is_not_heard(server: RedisServer) -> None:
 async def test_a_stop_is_heard_through_any_node_of_a_cluster(
     redis_cluster: RedisCluster,
 ) -> None:
-    """The lane's shard may be on another node than the one that is listened to."""
+    """The mailbox's shard may be on another node than the one that is listened to."""
     async with (
         worker(redis_cluster.url) as (one, _),
         worker(redis_cluster.url) as (two, others),

@@ -207,7 +207,7 @@ class TestUpdates:
     """Updates that Telegram posts."""
 
     async def test_an_update_is_accepted_and_answered_with_an_empty_200(self) -> None:
-        """With its body as it came, its lane and the time of its arrival."""
+        """With its body as it came, its mailbox and the time of its arrival."""
         gateway = Gateway()
         async with gateway.serving():
             answer = await gateway.post(UPDATE)

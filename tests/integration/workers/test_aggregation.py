@@ -53,7 +53,7 @@ def a_page(updates: int) -> bytes:
                 queue_seconds=0.2,
             )
         )
-    metrics.add_gauge("gateway_active_actors", 'Lanes "served".', lambda: updates)
+    metrics.add_gauge("gateway_active_actors", 'Mailboxes "served".', lambda: updates)
     return metrics.render()
 
 

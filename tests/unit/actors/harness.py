@@ -33,7 +33,7 @@ class Harness:
         self.stops = LocalCancellationBus()
         self.read_at: list[float] = []
         self.useful_seconds: float | None = None
-        self.claims: list[MailboxLease] = []
+        self.leases: list[MailboxLease] = []
         """Under which updates were served."""
         self.actor = UserActor(
             self.mailboxes,
@@ -53,12 +53,12 @@ class Harness:
         return build_message(int(body), "read again", ttl_seconds=useful)
 
     async def serve(self, *envelopes: Envelope) -> FakeLease:
-        """Put updates of one lane and serve them."""
+        """Put updates of one mailbox and serve them."""
         lease = await self.mailboxes.put(envelopes[0])
         assert isinstance(lease, MailboxLease)
         for envelope in envelopes[1:]:
             await self.mailboxes.put(envelope)
-        self.claims.append(lease)
+        self.leases.append(lease)
         held = FakeLease(lease)
         await self.actor.serve_mailbox(held, held.should_release)
         return held

@@ -66,7 +66,7 @@ class AskedMailboxes(MemoryMailboxStore):
 
 
 class LosingMailboxes(MemoryMailboxStore):
-    """Mailboxes in which every claim that is renewed turns out to be lost."""
+    """Mailboxes in which every lease that is renewed turns out to be lost."""
 
     lost = False
 
@@ -178,7 +178,7 @@ async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
 
 
 async def test_no_more_actors_run_than_there_are_places() -> None:
-    """Lanes beyond the bound wait and are served in the order of their waiting."""
+    """Mailboxes beyond the bound wait and are served in the order of their waiting."""
     house = House(max_active=3)
     house.system.start()
     for n in range(10):
@@ -194,7 +194,7 @@ async def test_no_more_actors_run_than_there_are_places() -> None:
 
 
 async def test_a_busy_user_gives_way_to_those_who_wait() -> None:
-    """After sixteen updates in a row the next waiting lane gets the place."""
+    """After sixteen updates in a row the next waiting mailbox gets the place."""
     house = House(max_active=1)
     house.system.start()
     for n in range(MAX_CONSECUTIVE_UPDATES + 4):
@@ -233,8 +233,8 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> Non
     assert house.turns.outcomes.count("refused") == 12
 
 
-async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
-    """Whatever became of its owner, a sweep finds the lane when its lease ended."""
+async def test_a_mailbox_without_an_owner_is_picked_up(house: House) -> None:
+    """Whatever became of its owner, a sweep finds the mailbox when its lease ended."""
     house.gate.set()
     lease = await house.mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
@@ -243,7 +243,7 @@ async def test_a_lane_without_an_owner_is_picked_up(house: House) -> None:
 
 
 async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
-    """A slow service costs nobody the lane."""
+    """A slow service costs nobody the mailbox."""
     await house.accept(1, user=1)
     await wait_until(lambda: house.order)
     for _ in range(3):
@@ -260,7 +260,7 @@ async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
     assert house.order == [("1", 1)]
 
 
-async def test_an_actor_that_lost_its_lane_is_stopped() -> None:
+async def test_an_actor_that_lost_its_mailbox_is_stopped() -> None:
     """Its call is cancelled; the new owner does the update."""
     clock = FakeClock()
     mailboxes = LosingMailboxes(clock, limit=64, max_sessions=10)
@@ -329,7 +329,7 @@ async def test_a_drain_serves_all_that_memory_holds() -> None:
     assert house.mailboxes.in_memory == 0
 
 
-async def test_a_drain_gives_durable_lanes_back() -> None:
+async def test_a_drain_gives_durable_mailboxes_back() -> None:
     """Running updates are finished, the rest of the mail waits for other workers."""
     clock = FakeClock()
     mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
@@ -348,7 +348,7 @@ async def test_a_drain_gives_durable_lanes_back() -> None:
 
 
 async def test_a_drain_is_bounded() -> None:
-    """What does not end in time is cut short, and its lane given back."""
+    """What does not end in time is cut short, and its mailbox given back."""
     house = House()
     house.system.start()
     await house.accept(1, user=1)
@@ -545,7 +545,7 @@ async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> N
 
 
 async def test_a_failed_sweep_is_tried_again() -> None:
-    """A fault of the store passes; the lanes that waited are found afterwards."""
+    """A fault of the store passes; the mailboxes that waited are found afterwards."""
     clock = FakeClock()
 
     class Failing(MemoryMailboxStore):
@@ -614,7 +614,7 @@ async def test_a_fault_of_the_store_ends_one_actor_only(
 
 
 async def die(house: House, ordering_keys: Iterable[int], deaths: int) -> None:
-    """Let so many workers vanish while they wait for a service of these lanes."""
+    """Let so many workers vanish while they wait for a service of these mailboxes."""
     for _ in range(deaths):
         for ordering_key in map(str, ordering_keys):
             lease = await house.mailboxes.acquire(ordering_key)
@@ -635,8 +635,8 @@ async def crash(house: House, ordering_key: int) -> None:
     house.clock.move(4)
 
 
-async def put_unclaimed(house: House, ordering_keys: Iterable[int]) -> None:
-    """Put one update into each of these lanes."""
+async def put_without_lease(house: House, ordering_keys: Iterable[int]) -> None:
+    """Put one update into each of these mailboxes."""
     for ordering_key in ordering_keys:
         await house.mailboxes.put(
             build_accepted(ordering_key, user=ordering_key), acquire=False
@@ -679,7 +679,7 @@ async def test_one_death_is_no_reason_to_wait() -> None:
     """Workers end for any reason, and all their users are served at once."""
     mailboxes = SlowNotes(FakeClock())
     house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_unclaimed(house, range(1, 41))
+    await put_without_lease(house, range(1, 41))
     await die(house, range(1, 41), 1)
     house.system.start()
     await wait_until(lambda: len(house.running) == 40)
@@ -694,10 +694,10 @@ async def test_suspects_take_steps_in_groups_and_wait_for_services_all_at_once()
     """Slow services do not keep a suspect from the next one's turn."""
     mailboxes = SlowNotes(FakeClock())
     house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_unclaimed(house, range(1, 41))
+    await put_without_lease(house, range(1, 41))
     await die(house, range(1, 41), 2)
     await pauses_over(house)
-    await put_unclaimed(house, range(101, 111))
+    await put_without_lease(house, range(101, 111))
     house.system.start()
     await wait_until(lambda: len(house.running) == 10)  # all that are not suspected
     await wait_until(lambda: mailboxes.most == MAX_CONCURRENT_SUSPECTS)
@@ -713,7 +713,7 @@ async def test_after_a_crash_a_suspect_takes_its_steps_alone() -> None:
     """Then the next crash tells which one it is."""
     mailboxes = SlowNotes(FakeClock())
     house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_unclaimed(house, range(1, 21))
+    await put_without_lease(house, range(1, 21))
     await die(house, range(1, 21), 2)
     await crash(house, 10)
     await pauses_over(house)
@@ -728,10 +728,10 @@ async def test_after_a_crash_a_suspect_takes_its_steps_alone() -> None:
 
 
 async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() -> None:
-    """Its lane is given back, and nobody waits for it."""
+    """Its mailbox is given back, and nobody waits for it."""
     mailboxes = SlowNotes(FakeClock())
     house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_unclaimed(house, range(1, 3))
+    await put_without_lease(house, range(1, 3))
     await die(house, range(1, 3), 2)
     await crash(house, 1)
     await crash(house, 2)
@@ -758,7 +758,7 @@ async def test_a_poison_update_is_given_up_and_the_user_served(
 ) -> None:
     """It is not even read; the user's next update goes on."""
     house = House()
-    await put_unclaimed(house, [1])
+    await put_without_lease(house, [1])
     await die(house, [1], deaths)
     for _ in range(crashes):
         await crash(house, 1)
@@ -781,7 +781,7 @@ async def test_an_update_that_may_be_harmless_is_tried_again(
 ) -> None:
     """Users lose nothing because workers were killed."""
     house = House()
-    await put_unclaimed(house, [1])
+    await put_without_lease(house, [1])
     await die(house, [1], deaths)
     for _ in range(crashes):
         await crash(house, 1)

@@ -360,7 +360,7 @@ async def test_a_cancelled_actor_cancels_the_call(harness: Harness) -> None:
 
 
 async def test_an_answer_that_begins_anew_can_be_stopped(harness: Harness) -> None:
-    """After a lost claim the old one may be here still, for a moment."""
+    """After a lost lease the old one may be here still, for a moment."""
     service = Service(harness)
     service.ends()
     held = await harness.serve(build_accepted(2, "hi"))
@@ -421,7 +421,7 @@ async def test_the_pace_is_that_of_what_is_shown_by_now(
 
 
 async def test_the_lease_is_held_before_every_text(harness: Harness) -> None:
-    """Whoever lost the lane must not write into the chat."""
+    """Whoever lost the mailbox must not write into the chat."""
     service = Service(harness)
     serving = asyncio.create_task(harness.serve(build_accepted(1, "hi")))
     await service.says("one ")

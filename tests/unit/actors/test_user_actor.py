@@ -56,7 +56,7 @@ def harness() -> Harness:
 
 
 async def test_a_message_gets_the_services_answer(harness: Harness) -> None:
-    """The text goes to its route, the reply to the user, the lane is free again."""
+    """The text goes to its route, the reply to the user, the mailbox is free again."""
     await harness.serve(build_accepted(1, "hi"))
     assert harness.messenger.texts == ["hi"]
     assert harness.turns.outcomes == ["done"]
@@ -559,7 +559,7 @@ async def test_the_lease_is_held_before_every_effect(harness: Harness) -> None:
     assert held.holds == 3
 
 
-async def test_a_lost_claim_ends_the_actor_without_a_trace(harness: Harness) -> None:
+async def test_a_lost_lease_ends_the_actor_without_a_trace(harness: Harness) -> None:
     """The new owner repeats the update; this one neither counts nor commits it."""
     lease = await harness.mailboxes.put(build_accepted(1))
     assert isinstance(lease, MailboxLease)
@@ -572,8 +572,8 @@ async def test_a_lost_claim_ends_the_actor_without_a_trace(harness: Harness) -> 
     assert harness.mailboxes.in_memory == 1
 
 
-async def test_a_lane_is_given_back_when_it_is_wanted(harness: Harness) -> None:
-    """The rest of the mail waits for whoever claims it next."""
+async def test_a_mailbox_is_given_back_when_it_is_wanted(harness: Harness) -> None:
+    """The rest of the mail waits for whoever acquires it next."""
     lease = await harness.mailboxes.put(build_accepted(1))
     assert isinstance(lease, MailboxLease)
     for n in (2, 3):
@@ -586,7 +586,7 @@ async def test_a_lane_is_given_back_when_it_is_wanted(harness: Harness) -> None:
 
 
 async def test_cancelling_an_actor_cancels_its_call(harness: Harness) -> None:
-    """Nothing runs on behind a lane that was taken away."""
+    """Nothing runs on behind a mailbox that was taken away."""
     cancelled = asyncio.Event()
     started = asyncio.Event()
 

@@ -101,7 +101,7 @@ async def test_a_slow_redis_is_waited_for_but_not_for_ever(seconds: float) -> No
                 assert await put == 1
 
 
-async def test_patience_ends_and_gives_back_what_may_have_been_claimed() -> None:
+async def test_patience_ends_and_gives_back_what_may_have_been_acquired() -> None:
     """A Redis that does not answer is given up."""
     transport = SlowTransport(5)
     command = RedisCommand(0, (b"PING",))

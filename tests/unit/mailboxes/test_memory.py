@@ -58,7 +58,7 @@ async def test_the_oldest_sessions_go_first(memory: MemoryMailboxStore) -> None:
 
 
 async def test_tokens_of_two_processes_never_meet(clock: FakeClock) -> None:
-    """A claim of a worker before a restart opens nothing after it."""
+    """A lease of a worker before a restart opens nothing after it."""
     processes = [MemoryMailboxStore(clock, limit=64, max_sessions=10) for _ in range(2)]
     tokens = {
         (await serve(memory, str(ordering_key))).token
@@ -106,8 +106,10 @@ async def test_dead_letters_are_bounded_by_their_size(
     assert memory.dead_letter_count == 100
 
 
-async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxStore) -> None:
-    """For the metrics; claimed lanes count as well."""
+async def test_queued_updates_and_mailboxes_are_counted(
+    memory: MemoryMailboxStore,
+) -> None:
+    """For the metrics; acquired mailboxes count as well."""
     lease = await memory.put(build_envelope(1, "7"))
     assert isinstance(lease, MailboxLease)
     await memory.put(build_envelope(2, "7"))
@@ -122,7 +124,7 @@ async def test_queued_updates_and_lanes_are_counted(memory: MemoryMailboxStore) 
 async def test_a_lease_ends_at_its_end(
     memory: MemoryMailboxStore, clock: FakeClock
 ) -> None:
-    """In the very moment at which it is listed as waiting it can be claimed."""
+    """In the very moment at which it is listed as waiting it can be acquired."""
     await memory.put(build_envelope(1, "7"))
     clock.move(LEASE_SECONDS)
     assert await memory.claimable(10) == ["7"]
@@ -132,7 +134,7 @@ async def test_a_lease_ends_at_its_end(
 async def test_the_longest_wait_is_known(
     memory: MemoryMailboxStore, clock: FakeClock
 ) -> None:
-    """Mail that nobody works on shows, be it unclaimed or its owner's lease over."""
+    """Updates that nobody works on show: without a lease, or with one that ended."""
     assert memory.longest_wait == 0
     lease = await memory.put(build_envelope(1, "7"))
     assert isinstance(lease, MailboxLease)
@@ -152,7 +154,7 @@ async def test_the_longest_wait_is_known(
 async def test_a_hundred_thousand_users_leave_nothing_but_their_sessions(
     memory: MemoryMailboxStore,
 ) -> None:
-    """No mailbox, no claim, no place in an order: the memory is as it was before."""
+    """No mailbox, no lease, no place in an order: the memory is as it was before."""
     for ordering_key in range(20):
         await serve(memory, str(ordering_key))
     tracemalloc.start()

@@ -17,7 +17,7 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
     metrics.observe_update(record)
     metrics.observe_update(record)
     metrics.observe_call("sendMessage", 0.04)
-    metrics.add_gauge("gateway_active_actors", "Lanes being served.", lambda: 3)
+    metrics.add_gauge("gateway_active_actors", "Mailboxes being served.", lambda: 3)
     page = metrics.render().decode()
     for line in (
         'gateway_updates_total{outcome="done",route="text",update_type="message"} 2.0',

@@ -75,7 +75,7 @@ class Row(NamedTuple):
     """What is to be read from a file."""
 
     kind: str
-    lane: int | str
+    ordering_key: int | str
     user: int
     chat: int
     attachment: str | None = None
@@ -155,7 +155,7 @@ class TestRealUpdates:
     def test_every_real_update_is_read(self, name: str) -> None:
         """Kind, order, user, chat, content and event are as the table says."""
         update = reader().parse(FILES[name], ARRIVED)
-        row = TABLE[name]._replace(lane=str(TABLE[name].lane))
+        row = TABLE[name]._replace(ordering_key=str(TABLE[name].ordering_key))
         assert row == (
             update.update_type,
             update.ordering_key,
@@ -395,7 +395,7 @@ class TestKinds:
             type(update),
         ) == (
             row.kind,
-            str(row.lane),
+            str(row.ordering_key),
             row.exempt,
             row.update_class(),
         )
