@@ -9,6 +9,22 @@ from botgateway.route.v1.event_pb2 import Event
 from google.protobuf.message import Message
 from msgspec import Raw, Struct
 
+MESSAGE_UPDATE_TYPES = (
+    "edited_message",
+    "channel_post",
+    "edited_channel_post",
+    "business_message",
+    "edited_business_message",
+    "guest_message",
+)
+"""The update types whose value is a message, besides "message" itself."""
+
+PAYMENT_CONTENTS = frozenset({"successful_payment", "refunded_payment"})
+"""The contents of a message that report a payment."""
+
+NAMED_ATTACHMENTS = (*PAYMENT_CONTENTS, "giveaway", "giveaway_winners")
+"""The attachments that a route may name; without one they go where texts go."""
+
 PayloadDecoder = Callable[[Raw], Message | None]
 """Converts the JSON of a payload to its type in chat/v1. Raises MalformedUpdate."""
 

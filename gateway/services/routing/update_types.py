@@ -7,7 +7,12 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.update_pb2 import CallbackQuery, PinnedMessage, RawUpdate
 from google.protobuf.message import Message
 
-from gateway.domain.update import ButtonPress, Update
+from gateway.domain.update import (
+    MESSAGE_UPDATE_TYPES,
+    NAMED_ATTACHMENTS,
+    ButtonPress,
+    Update,
+)
 
 _CHAT = "botgateway.chat.v1"
 
@@ -18,19 +23,6 @@ RAW_UPDATE = f"{_CHAT}.RawUpdate"
 
 TYPES_WITH_OWN_TRIGGERS = frozenset({"message", "callback_query"})
 """Update types that have the triggers command, text and callback."""
-
-_MESSAGE_UPDATE_TYPES = (
-    "edited_message",
-    "channel_post",
-    "edited_channel_post",
-    "business_message",
-    "edited_business_message",
-    "guest_message",
-    "successful_payment",
-    "refunded_payment",
-    "giveaway",
-    "giveaway_winners",
-)
 
 _PAYLOAD_TYPES = {
     "message_reaction": f"{_CHAT}.MessageReactionUpdate",
@@ -57,7 +49,7 @@ _PAYLOAD_TYPES = {
     "forum_topic_created": f"{_CHAT}.ForumTopicCreated",
     "proximity_alert_triggered": f"{_CHAT}.ProximityAlertTriggered",
     "boost_added": f"{_CHAT}.ChatBoostAdded",
-} | dict.fromkeys(_MESSAGE_UPDATE_TYPES, MESSAGE)
+} | dict.fromkeys((*MESSAGE_UPDATE_TYPES, *NAMED_ATTACHMENTS), MESSAGE)
 
 
 def list_unfillable_types(

@@ -14,8 +14,9 @@ from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
+from gateway.domain.update import PAYMENT_CONTENTS
 from gateway.telegram.inbound.content import File
-from gateway.telegram.inbound.payments import PAYMENT_FIELDS, Payment, convert_payment
+from gateway.telegram.inbound.payments import Payment, convert_payment
 from gateway.telegram.inbound.rich_text import extract_text
 from gateway.telegram.inbound.schema import Chat, Date, Int32, Int64
 
@@ -93,7 +94,7 @@ def decode_rare_attachment(name: str, json: Raw) -> dict[str, Any]:
         try:
             return {name: convert(decoder.decode(json))}
         except (MsgspecError, RecursionError):
-            if name in PAYMENT_FIELDS:
+            if name in PAYMENT_CONTENTS:
                 raise MalformedUpdate("a payment cannot be read") from None
     return {"other": contract.OtherAttachment(type=name)}
 

@@ -25,12 +25,12 @@ class ChatHeader(UpdateHeader):
 class ReactionCountHeader(ChatHeader):
     """A change of the anonymous reactions to a message."""
 
-    message_id: Int64 = 0
+    message_id: Int64 | None = None
 
     def get_origin(self) -> UpdateOrigin:
         """Return the chat, and the message with the reactions."""
         origin = super().get_origin()
-        origin.message_id = self.message_id or None
+        origin.message_id = self.message_id
         return origin
 
 
@@ -49,13 +49,13 @@ class ReactionHeader(ReactionCountHeader):
 class StoppedGenerationHeader(ChatHeader):
     """A reply that the user of a private chat stopped while it was being streamed."""
 
-    message_thread_id: Int64 = 0
+    message_thread_id: Int64 | None = None
     draft_id: Int64 | None = None
 
     def get_origin(self) -> UpdateOrigin:
         """Return the chat and the topic that the reply is streamed to."""
         origin = super().get_origin()
-        origin.topic_id = self.message_thread_id or None
+        origin.topic_id = self.message_thread_id
         return origin
 
 
@@ -120,7 +120,7 @@ class JoinRequestHeader(SenderHeader):
 
     chat: Chat
     query_id: str | None = None
-    user_chat_id: Int64 = 0
+    user_chat_id: Int64 | None = None
 
     @property
     def pending_query_id(self) -> str | None:
@@ -130,7 +130,7 @@ class JoinRequestHeader(SenderHeader):
     @property
     def reply_chat_id(self) -> int | None:
         """The id of the user's private chat, which the bot can use for 5 minutes."""
-        return self.user_chat_id or None
+        return self.user_chat_id
 
     @property
     def ttl_seconds(self) -> float | None:
@@ -141,12 +141,12 @@ class JoinRequestHeader(SenderHeader):
 class DeletedMessagesHeader(ChatHeader):
     """The deletion of messages in a chat of a business account."""
 
-    business_connection_id: str = ""
+    business_connection_id: str | None = None
 
     def get_origin(self) -> UpdateOrigin:
         """Return the chat and the business connection of its account."""
         origin = super().get_origin()
-        origin.connection_id = self.business_connection_id or None
+        origin.connection_id = self.business_connection_id
         return origin
 
 

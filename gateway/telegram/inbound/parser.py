@@ -14,6 +14,8 @@ from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
 from gateway.domain.update import (
+    NAMED_ATTACHMENTS,
+    PAYMENT_CONTENTS,
     BotEvent,
     ButtonPress,
     Command,
@@ -33,7 +35,6 @@ from gateway.telegram.inbound.headers import (
 from gateway.telegram.inbound.messages import convert_message
 from gateway.telegram.inbound.ordering import find_human_sender, find_ordering_key
 from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS
-from gateway.telegram.inbound.payments import PAYMENT_FIELDS
 from gateway.telegram.inbound.people import CHAT_TYPES, convert_chat
 from gateway.telegram.inbound.references import decode_user_or_none
 from gateway.telegram.inbound.schema import (
@@ -46,7 +47,6 @@ from gateway.telegram.inbound.schema import (
 )
 from gateway.telegram.inbound.service_contents import (
     GAME_FIELD,
-    ROUTABLE_ATTACHMENTS,
     find_service_content,
 )
 from gateway.telegram.inbound.update_types import UNKNOWN_TYPE, UPDATE_TYPES, UpdateType
@@ -187,7 +187,7 @@ class UpdateParser:
             return _parse_service_message(
                 message, value, update_id, ordering_key, context
             )
-        ephemeral_message_id = message.ephemeral_message_id or None
+        ephemeral_message_id = message.ephemeral_message_id
         command = None
         if message.text.startswith("/") and self._is_written_by_sender(message):
             command = parse_command(message.text)
@@ -225,7 +225,7 @@ class UpdateParser:
             payload=json,
             message_payload=value if name else None,
             ephemeral_message_id=ephemeral_message_id,
-            bypasses_limits=name in PAYMENT_FIELDS,
+            bypasses_limits=name in PAYMENT_CONTENTS,
             message=content,
         )
 
@@ -377,7 +377,7 @@ def _parse_service_message(
         payload=json,
         message_payload=value if name else None,
         payload_decoder=PAYLOAD_DECODERS.get(name) if name else None,
-        ephemeral_message_id=message.ephemeral_message_id or None,
+        ephemeral_message_id=message.ephemeral_message_id,
     )
 
 
@@ -386,7 +386,7 @@ def _find_routable_attachment(message: Message, value: Raw) -> tuple[str | None,
 
     Returns None and the JSON of the message if it has no such attachment.
     """
-    for name in ROUTABLE_ATTACHMENTS:
+    for name in NAMED_ATTACHMENTS:
         if json := getattr(message, name):
             return name, json
     return None, value
@@ -409,14 +409,12 @@ def _parse_callback_query(
         trigger_name=GAME_FIELD if query.game_short_name else None,
         payload=value,
         payload_decoder=PAYLOAD_DECODERS["callback_query"],
-        ephemeral_message_id=(message.ephemeral_message_id or None)
-        if message
-        else None,
+        ephemeral_message_id=message.ephemeral_message_id if message else None,
         ttl_seconds=UPDATE_TYPES["callback_query"].ttl_seconds,
         callback_query_id=query.id,
-        callback_data=query.data or None,
+        callback_data=query.data,
         message_id=(message.message_id or None) if message else None,
-        inline_message_id=query.inline_message_id or None,
+        inline_message_id=query.inline_message_id,
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import MsgspecError, Raw, Struct, field
 from msgspec.json import Decoder
 
 from gateway.domain.errors import MalformedUpdate
-from gateway.domain.update import PayloadDecoder
+from gateway.domain.update import MESSAGE_UPDATE_TYPES, PayloadDecoder
 from gateway.telegram.inbound.content import Location, Message
 from gateway.telegram.inbound.messages import (
     convert_location,
@@ -369,15 +369,6 @@ def _convert_chat_member_update(
     )
 
 
-_MESSAGE_TYPES = (
-    "edited_message",
-    "channel_post",
-    "edited_channel_post",
-    "business_message",
-    "edited_business_message",
-    "guest_message",
-)
-
 _MESSAGE_DECODER = (Decoder(_EditedMessage), _convert_edited_message)
 _CHAT_MEMBER_DECODER = (Decoder(_ChatMemberUpdate), _convert_chat_member_update)
 _MIGRATION_DECODER = (Decoder(Int64), _convert_migration)
@@ -414,7 +405,7 @@ _CONVERTERS: dict[str, _DecoderAndConverter] = {
         _convert_proximity_alert,
     ),
     "boost_added": (Decoder(_ChatBoostAdded), _convert_boost_added),
-    **dict.fromkeys(_MESSAGE_TYPES, _MESSAGE_DECODER),
+    **dict.fromkeys(MESSAGE_UPDATE_TYPES, _MESSAGE_DECODER),
 }
 
 

@@ -5,9 +5,6 @@ from msgspec import Struct
 
 from gateway.telegram.inbound.schema import Int64
 
-PAYMENT_FIELDS = frozenset({"successful_payment", "refunded_payment"})
-"""The fields of a message that report a payment."""
-
 
 class ShippingAddress(Struct):
     """A shipping address."""

@@ -118,12 +118,12 @@ class MessageHeader(UpdateHeader, kw_only=True):
     """A message or post, without its content."""
 
     message_id: Int64
-    ephemeral_message_id: Int64 = 0
+    ephemeral_message_id: Int64 | None = None
     user: User | None = field(name="from", default=None)
     chat: Chat
-    message_thread_id: Int64 = 0
+    message_thread_id: Int64 | None = None
     is_topic_message: bool = False
-    business_connection_id: str = ""
+    business_connection_id: str | None = None
     direct_messages_topic: DirectMessagesTopic | None = None
     sender_chat: Chat | None = None
     sender_business_bot: Raw = Raw()
@@ -140,10 +140,8 @@ class MessageHeader(UpdateHeader, kw_only=True):
             user=self.user,
             chat=self.chat,
             occurred_at=self.date or None,
-            topic_id=(self.message_thread_id or None)
-            if self.is_topic_message
-            else None,
-            connection_id=self.business_connection_id or None,
+            topic_id=self.message_thread_id if self.is_topic_message else None,
+            connection_id=self.business_connection_id,
             message_id=self.message_id or None,
             direct_messages_topic_id=topic.topic_id if topic else None,
             represented_chat=self.sender_chat,
@@ -154,7 +152,7 @@ class MessageHeader(UpdateHeader, kw_only=True):
 class EditedMessageHeader(MessageHeader):
     """A message or post that was edited, without its content."""
 
-    edit_date: Date = 0
+    edit_date: Date | None = None
 
     def get_origin(self) -> UpdateOrigin:
         """Return who wrote it and where, and when it was edited."""
@@ -180,9 +178,9 @@ class CallbackQuery(SenderHeader, kw_only=True):
 
     id: str
     message: MessageHeader | None = None
-    inline_message_id: str = ""
-    data: str = ""
-    game_short_name: str = ""
+    inline_message_id: str | None = None
+    data: str | None = None
+    game_short_name: str | None = None
 
     def get_origin(self) -> UpdateOrigin:
         """Return who pressed the button, and where its message is.

@@ -7,7 +7,6 @@ event. They are searched for only in messages without any other content.
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from gateway.telegram.inbound.payments import PAYMENT_FIELDS
 from gateway.telegram.inbound.references import decode_or_none
 
 _fields_decoder = Decoder(dict[str, Raw])
@@ -96,9 +95,6 @@ SERVICE_CONTENTS = frozenset(
 
 GAME_FIELD = "game_short_name"
 """The field of a callback query from a game's button, which has no data."""
-
-ROUTABLE_ATTACHMENTS = (*PAYMENT_FIELDS, "giveaway", "giveaway_winners")
-"""Attachments that a route may name; without such a route they go where texts go."""
 
 _NON_CONTENT_FIELDS = frozenset(
     {

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from gateway.domain.update import NAMED_ATTACHMENTS
 from gateway.telegram.inbound.content import Message
 from gateway.telegram.inbound.headers import (
     AccountHeader,
@@ -35,7 +36,6 @@ from gateway.telegram.inbound.schema import (
 )
 from gateway.telegram.inbound.service_contents import (
     GAME_FIELD,
-    ROUTABLE_ATTACHMENTS,
     SERVICE_CONTENTS,
 )
 
@@ -132,7 +132,5 @@ def list_allowed_updates(routed_types: Iterable[str]) -> list[str]:
     opted_in = OPT_IN_TYPES.intersection(routed_types)
     if not opted_in:
         return []
-    named = set(routed_types) - SERVICE_CONTENTS.union(
-        ROUTABLE_ATTACHMENTS, [GAME_FIELD]
-    )
+    named = set(routed_types) - SERVICE_CONTENTS.union(NAMED_ATTACHMENTS, [GAME_FIELD])
     return sorted((UPDATE_TYPES.keys() - OPT_IN_TYPES) | opted_in | named)
