@@ -1,7 +1,7 @@
 """What one text message passes in a warm gateway, from the webhook to the commit.
 
     python -m benchmarks.message_path [--store memory|redis] [--list]
-        [--checkout DIRECTORY]
+        [--checkout DIRECTORY] [--save]
 
 A user whose session is open sends "hi", a service answers with one text, and the Bot
 API takes it. Counted are the functions of the package `gateway` that are called, the
@@ -26,6 +26,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from benchmarks.children import ROOT, run, until
 from benchmarks.contest import entered
 from benchmarks.lineup import Command, Contender, gateway_contenders
@@ -33,6 +36,7 @@ from benchmarks.load import Connection, Messages, connected
 from benchmarks.processes import SECRET, StandIns, stand_ins
 from benchmarks.tables import print_table
 
+SAVED = ROOT / "benchmarks" / "results" / "message_path.json"
 RECORDER = ROOT / "benchmarks" / "call_recorder.py"
 STORES = ["memory", "redis"]
 USER = 3_000_000_000
@@ -61,6 +65,15 @@ class Function(NamedTuple):
 Recording = dict[Function, int]
 
 
+class Counts(Struct):
+    """How much a message passes."""
+
+    functions: int
+    calls: int
+    classes: int
+    modules: int
+
+
 class MessagePath(NamedTuple):
     """What a message passes.
 
@@ -78,10 +91,10 @@ class MessagePath(NamedTuple):
         return {each.owner for each in self.functions} - {""}
 
     @property
-    def counts(self) -> tuple[int, int, int, int]:
+    def counts(self) -> Counts:
         """The numbers of functions, calls, classes and modules."""
         functions, classes = len(self.functions), len(self.classes)
-        return functions, self.calls, classes, len(self.modules)
+        return Counts(functions, self.calls, classes, len(self.modules))
 
     @property
     def modules(self) -> set[str]:
@@ -190,6 +203,7 @@ def main() -> None:
     parser.add_argument("--store", choices=STORES, nargs="+", default=STORES)
     parser.add_argument("--list", action="store_true", help="print the functions, too")
     parser.add_argument("--checkout", type=Path, default=ROOT)
+    parser.add_argument("--save", action="store_true", help="keep the counts")
     asked = parser.parse_args()
     paths: dict[str, MessagePath] = {}
 
@@ -198,8 +212,13 @@ def main() -> None:
             paths[store] = await record(asked.checkout.resolve(), store)
 
     run(measure(), within=180)
-    heads = ["store", "functions", "calls", "classes", "modules"]
-    print_table(heads, [[store, *path.counts] for store, path in paths.items()])
+    counts = {store: path.counts for store, path in paths.items()}
+    print_table(
+        ["store", *Counts.__struct_fields__],
+        [[store, *msgspec.structs.astuple(it)] for store, it in counts.items()],
+    )
+    if asked.save:
+        SAVED.write_bytes(msgspec.json.format(msgspec.json.encode(counts), indent=1))
     if asked.list:
         for store, path in paths.items():
             print(f"\n{store}")

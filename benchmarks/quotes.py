@@ -2,22 +2,24 @@
 
     python -m benchmarks.quotes
 
-A page has a comment `<!-- comparison: NAME -->` before a quotation and `<!-- end -->`
-after it. What is between them comes from `results/comparison.json`.
+A page has a comment `<!-- measured: NAME -->` before a quotation and `<!-- end -->`
+after it. What is between them comes from the files in `results/`.
 """
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 from textwrap import fill
 
 import msgspec
 
 from benchmarks.children import ROOT
 from benchmarks.figures import Results
+from benchmarks.message_path import SAVED, Counts
 from benchmarks.report import (
     against_one_worker,
     against_redis,
     against_strictest,
+    format_table,
     headline,
 )
 
@@ -28,23 +30,13 @@ PAGES = (
     ROOT / "docs" / "explanation" / "performance.md",
 )
 README_LOAD = "300/s"
-_QUOTATION = re.compile(
-    r"(<!-- comparison: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
-)
+_QUOTATION = re.compile(r"(<!-- measured: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def read_results() -> Results:
-    """Read the figures of the last comparison."""
-    return msgspec.json.decode(FIGURES.read_bytes(), type=Results)
-
-
-def quote(page: str, results: Results) -> str:
-    """Replace the quotations of a page.
-
-    Raises:
-        KeyError: the page quotes something that does not exist.
-    """
-    quotations = {
+def read_quotations() -> dict[str, str]:
+    """Read the last figures, as the texts that pages quote."""
+    results = msgspec.json.decode(FIGURES.read_bytes(), type=Results)
+    return {
         "one-load": headline(results, [README_LOAD], workers=1),
         "all-loads": headline(results, list(results.loads), workers=1),
         "strictest-memory": against_strictest(results, "memory"),
@@ -52,13 +44,30 @@ def quote(page: str, results: Results) -> str:
         "frameworks-to-redis": against_redis(results),
         "workers": against_one_worker(results),
         "machine": _describe_machine(results),
+        "message-path": _describe_message_path(),
     }
+
+
+def quote(page: str, quotations: Mapping[str, str]) -> str:
+    """Replace the quotations of a page.
+
+    Raises:
+        KeyError: the page quotes something that does not exist.
+    """
 
     def replace(found: re.Match[str]) -> str:
         text = quotations[found[2]]
         return f"{found[1]}\n{text}\n\n{found[3]}" if text else found[1] + found[3]
 
     return _QUOTATION.sub(replace, page)
+
+
+def _describe_message_path() -> str:
+    counts = msgspec.json.decode(SAVED.read_bytes(), type=dict[str, Counts])
+    rows = [
+        [store, *map(str, msgspec.structs.astuple(it))] for store, it in counts.items()
+    ]
+    return format_table(["mailboxes in", *Counts.__struct_fields__], rows)
 
 
 def _describe_machine(results: Results) -> str:
@@ -87,13 +96,9 @@ def _list_versions(told: dict[str, str]) -> list[str]:
 
 def main() -> None:
     """Write the pages anew."""
-    results = read_results()
+    quotations = read_quotations()
     for page in PAGES:
-        _rewrite(page, results)
-
-
-def _rewrite(page: Path, results: Results) -> None:
-    page.write_text(quote(page.read_text(), results))
+        page.write_text(quote(page.read_text(), quotations))
 
 
 if __name__ == "__main__":

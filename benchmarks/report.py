@@ -42,7 +42,7 @@ def headline(results: Results, loads: list[str], workers: int | None = None) -> 
         for name in results.titles
         if name in results.loads[loads[0]] and workers in {None, workers_of(name)}
     ]
-    return _table(["", *loads], rows)
+    return format_table(["", *loads], rows)
 
 
 def against_strictest(results: Results, name: str) -> str:
@@ -55,7 +55,9 @@ def against_strictest(results: Results, name: str) -> str:
         + [_ratio(ratios(results, load, name, to=other)) for load in results.loads]
         for other in others
     ]
-    return _table([f"{results.titles[name]}, as a ratio to", *results.loads], rows)
+    return format_table(
+        [f"{results.titles[name]}, as a ratio to", *results.loads], rows
+    )
 
 
 def workers_of(name: str) -> int:
@@ -71,7 +73,7 @@ def against_redis(results: Results) -> str:
         for other in FRAMEWORKS
         if {other, "redis"} <= results.titles.keys()
     ]
-    return _table(["", *results.loads], rows) if rows else ""
+    return format_table(["", *results.loads], rows) if rows else ""
 
 
 def against_one_worker(results: Results) -> str:
@@ -83,7 +85,7 @@ def against_one_worker(results: Results) -> str:
         for name, one in pairs
         if one in results.titles
     ]
-    return _table(["", *results.loads], rows) if rows else ""
+    return format_table(["", *results.loads], rows) if rows else ""
 
 
 def _load(results: Results, load: str) -> str:
@@ -104,7 +106,7 @@ def _load(results: Results, load: str) -> str:
         cells = [_short(Spread.over([get(it) for it in rounds])) for get in columns]
         whole = f"{cpu.middle:,.0f} ({cpu.least:,.0f} to {cpu.most:,.0f})"
         rows.append([results.titles[name], whole, *cells])
-    return _table(heads, rows)
+    return format_table(heads, rows)
 
 
 def _others(results: Results) -> str:
@@ -124,7 +126,7 @@ def _others(results: Results) -> str:
         else:
             row += ["", "", ""]
         rows.append(row)
-    return _table(heads, rows)
+    return format_table(heads, rows)
 
 
 def _work(results: Results) -> str:
@@ -139,7 +141,7 @@ def _work(results: Results) -> str:
         ]
         for name, work in results.work.items()
     ]
-    return _table(heads, rows)
+    return format_table(heads, rows)
 
 
 def _per_100_000(added: float | None) -> str:
@@ -158,7 +160,7 @@ def _short(it: Spread) -> str:
     return f"{it.middle:,.0f}" if it.middle >= 100 else f"{it.middle:,.1f}"
 
 
-def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
+def format_table(heads: list[str], rows: Iterable[list[str]]) -> str:
     """Give a table that is aligned as text, too."""
     lines = [heads, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.message_path import Function, summarize
+from benchmarks.message_path import Counts, Function, summarize
 
 HANDLE = Function("gateway.webhook", "Webhook.handle", 10)
 SEND = Function("gateway.client", "Client.send", 20)
@@ -34,4 +34,4 @@ def test_a_function_of_few_recordings_does_not_count() -> None:
     ]
     path = summarize(recordings)
     assert path.functions == [HANDLE, SEND]
-    assert path.counts == (2, 4, 2, 2)
+    assert path.counts == Counts(functions=2, calls=4, classes=2, modules=2)
