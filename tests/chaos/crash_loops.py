@@ -18,6 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.background import cancel_and_wait
 from gateway.workers.supervisor import RestartBackoff
 from tests.chaos.history import History, Kind
 from tests.chaos.poison import POISON, POISON_ANSWER, POISON_CALL
@@ -171,9 +172,7 @@ async def poisoning(
             while not all(worker.gate.open for worker in made.workers):
                 await asyncio.sleep(0.1)
         finally:
-            for task in keeping:
-                task.cancel()
-            await asyncio.gather(*keeping, return_exceptions=True)
+            await cancel_and_wait(*keeping)
 
     setup.text = give_text
     setup.module = "tests.chaos.poison"

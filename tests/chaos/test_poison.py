@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from gateway.background import cancel_and_wait
 from tests.chaos.checker import check
 from tests.chaos.figures import table
 from tests.chaos.history import Kind
@@ -45,9 +46,7 @@ async def test_an_update_that_ends_its_workers_takes_no_other_along(
             await wait_until_found(lambda: _given_up(made))
             await wait_until(lambda: all(w.gate.open for w in made.workers))
         finally:
-            for task in keeping:
-                task.cancel()
-            await asyncio.gather(*keeping, return_exceptions=True)
+            await cancel_and_wait(*keeping)
 
     history = await play(tmp_path, setup, revive)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from gateway.background import cancel_and_wait
 from tests.chaos.history import History, Span
 from tests.chaos.sender import PER_USER, Sender
 from tests.chaos.standins import BotApi, Updates
@@ -230,8 +231,7 @@ async def _noting_lateness(history: History) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(task)
 
 
 async def _kill_all(workers: list[Worker]) -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from gateway.background import cancel_and_wait
 from tests.e2e.probes import gone, stopped, workers_of
 from tests.support.backend import gate
 from tests.support.ports import free_ports
@@ -324,9 +325,7 @@ async def _first_health(workers: Workers) -> str:
     """Ask over many connections: those that the hanging worker has are of no use."""
     asking = [asyncio.create_task(workers.page("/health")) for _ in range(16)]
     done, left = await asyncio.wait(asking, return_when="FIRST_COMPLETED")
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await cancel_and_wait(*left)
     return done.pop().result()[1]
 
 

@@ -22,6 +22,7 @@ from gateway.actors.replies.overflow import OverflowNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
+from gateway.background import cancel_and_wait
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import Envelope, Update
 from gateway.domain.user_state import decode_user_state
@@ -209,9 +210,7 @@ class Day:
         else:
             assert worker.died.is_set(), "it hangs"
             begun = asyncio.all_tasks() - others
-            for task in begun:
-                task.cancel()
-            await asyncio.gather(*begun, return_exceptions=True)
+            await cancel_and_wait(*begun)
         await self._audit()
         if not through:
             await self.store.pass_time(LEASE + 1)

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from gateway.background import cancel_and_wait
+
 
 class Proxy:
     """Passes requests on one by one; handshakes always come through.
@@ -42,9 +44,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        await cancel_and_wait(*self._serving)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -87,8 +87,7 @@ class Proxy:
                     return
                 requests.write(request)
         finally:
-            back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
+            await cancel_and_wait(back)
 
     async def _pass_back(
         self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter

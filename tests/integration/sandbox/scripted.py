@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gateway.background import cancel_and_wait
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.trace_model import UpdateTrace
 from tests.integration.sandbox.bot import Bot
@@ -25,8 +26,7 @@ async def answering(simulator: Simulator, bot: Bot) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(task)
 
 
 async def _run(simulator: Simulator, bot: Bot) -> None:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from gateway.background import cancel_and_wait
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state import event_stream
 from gateway.sandbox.tracing.tracer import KEY_HEADER
@@ -85,8 +86,7 @@ async def listening(
 
         task = asyncio.create_task(listen())
         yield snapshot, heard
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(task)
 
 
 def of(kind: str, heard: list[dict[str, Any]]) -> list[dict[str, Any]]:

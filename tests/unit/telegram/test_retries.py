@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.background import cancel_and_wait
 from gateway.telegram.bot_api import retries
 from gateway.telegram.bot_api.retries import Backoff, RetryQueue
 from tests.support.waiting import wait_until
@@ -31,9 +32,7 @@ class Crowd:
 
     async def end(self) -> None:
         """Let nobody wait any more."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await cancel_and_wait(*self.tasks)
 
 
 @pytest.fixture
