@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,15 @@ from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
 Heard = list[tuple[str, int]]
+PING_SECONDS = 0.1
+SILENCE = 1.5
+"""Seconds without an answer after which a connection is given up."""
+
+
+def count_pings(server: RedisServer) -> int:
+    """Count the pings that a server has received."""
+    found = re.search(rb"cmdstat_ping:calls=(\d+)", server.ask("INFO commandstats"))
+    return int(found[1]) if found else 0
 
 
 @pytest.fixture
@@ -46,7 +56,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look after connections more often than in real life."""
     monkeypatch.setattr(stops_module, "TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(stops_module, "RECONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(stops_module, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(stops_module, "PING_SECONDS", PING_SECONDS)
 
 
 @asynccontextmanager
@@ -177,14 +187,24 @@ async def test_without_a_right_to_the_channel_the_mailboxes_go_on(
 
 
 @pytest.mark.usefixtures("often")
-async def test_after_a_restart_stops_are_heard_again(server: RedisServer) -> None:
+async def test_after_a_restart_stops_are_heard_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those of meanwhile are not: answers go on to their end, and nothing breaks."""
+    submitted: list[RedisCommand] = []
+    submit = ClusterClient.submit
+
+    def record(self: ClusterClient, command: RedisCommand) -> None:
+        submitted.append(command)
+        submit(self, command)
+
+    monkeypatch.setattr(ClusterClient, "submit", record)
     async with worker(server.url) as (one, _), worker(server.url) as (two, others):
         await asyncio.gather(one.subscribed.wait(), two.subscribed.wait())
         server.kill()
         await wait_until(lambda: not two.subscribed.is_set())
         one.publish("7", 1)
-        await asyncio.sleep(0.4)  # longer than a stop is of use
+        await wait_until(submitted[-1].reply.cancelled)  # it is of no use any more
         server.start()
         await two.subscribed.wait()
 
@@ -202,10 +222,11 @@ async def test_a_connection_that_dies_without_a_word_is_made_again(
 ) -> None:
     """And one on which nothing happens for long is left alone."""
     # A Redis that is busy with something else answers within it.
-    monkeypatch.setattr(stops_module, "TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr(stops_module, "TIMEOUT_SECONDS", SILENCE - PING_SECONDS)
     async with worker(server.url) as (one, heard):
         await one.subscribed.wait()
-        await asyncio.sleep(2)  # longer than the silence that is put up with
+        # Longer than the silence after which the connection is given up.
+        await wait_until(lambda: count_pings(server) > 1.5 * SILENCE / PING_SECONDS)
         assert one.subscribed.is_set()
         os.kill(server.pid, signal.SIGSTOP)
         await wait_until(lambda: not one.subscribed.is_set())
