@@ -11,6 +11,7 @@ change. Other threads use counters of prometheus_client.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -85,6 +86,37 @@ class ProcessMetrics:
 
         self._registry.register(_ReadCollector(family))
 
+    def add_histogram(
+        self, name: str, description: str, label: str = ""
+    ) -> Callable[[str, float], None]:
+        """Add a histogram of seconds, with one series for each value of a label.
+
+        Without a label, its series exists from the start.
+
+        Args:
+            name: the name of the metric.
+            description: the help text.
+            label: the name of the label, or an empty string.
+
+        Returns:
+            A function that adds a duration to the series of a label value, which is an
+            empty string without a label.
+        """
+        series: dict[str, list[float]] = {} if label else {"": _new_series()}
+        """By value of the label: the count of each bucket, then the sum."""
+
+        def family() -> Metric:
+            histogram = HistogramMetricFamily(
+                name, description, labels=[label] if label else []
+            )
+            for value, (*counts, total) in series.items():
+                buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
+                histogram.add_metric([value], buckets, total)
+            return histogram
+
+        self._registry.register(_ReadCollector(family))
+        return partial(_observe, series)
+
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -97,25 +129,22 @@ class Metrics(ProcessMetrics):
         super().__init__()
         self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """Number of updates by update type, route and outcome."""
-        self._queue_wait = _Timings(
+        self._registry.register(_ReadCollector(self._build_updates_family))
+        self._observe_queue_wait = self.add_histogram(
             "gateway_queue_wait_seconds",
             "From the arrival of an update to the start of its processing.",
         )
-        self._service = _Timings(
+        self._observe_service = self.add_histogram(
             "gateway_service_seconds",
             "Time in service calls per update, including the session.",
             "route",
         )
-        bot_api = _Timings(
+        self.observe_call = self.add_histogram(
             "gateway_bot_api_seconds",
             "One call of the Bot API, including retries and their delays.",
             "method",
         )
-        self.observe_call = bot_api.observe
         """Record the duration of a Bot API call, after the call's method."""
-        self._registry.register(_ReadCollector(self._build_updates_family))
-        for timings in (self._queue_wait, self._service, bot_api):
-            self._registry.register(_ReadCollector(timings.build_family))
         self._rejected_parts = Counter(
             "gateway_rejected_reply_parts",
             "Parts of replies that were omitted because Telegram rejects them.",
@@ -127,9 +156,9 @@ class Metrics(ProcessMetrics):
         """Record the outcome and the times of an update."""
         self._updates[record.update_type, record.route, record.outcome] += 1
         if record.queue_seconds:
-            self._queue_wait.observe("", record.queue_seconds)
+            self._observe_queue_wait("", record.queue_seconds)
         if record.service_seconds:
-            self._service.observe(record.route, record.service_seconds)
+            self._observe_service(record.route, record.service_seconds)
 
     def count_rejected_part(self, reason: str) -> None:
         """Count an omitted part of a reply. Any thread may call this."""
@@ -146,36 +175,13 @@ class Metrics(ProcessMetrics):
         return family
 
 
-class _Timings:
-    """A histogram of seconds, with one series for each value of an optional label.
-
-    Without a label, the series exists from the start.
-    """
-
-    def __init__(self, name: str, description: str, label: str = "") -> None:
-        self._name = name
-        self._description = description
-        self._labels = [label] if label else []
-        self._series: dict[str, list[float]] = {} if label else {"": _new_series()}
-        """By value of the label: the count of each bucket, then the sum."""
-
-    def observe(self, value: str, seconds: float) -> None:
-        """Add a duration to the series of a label value, "" without a label."""
-        series = self._series.get(value)
-        if series is None:
-            series = self._series[value] = _new_series()
-        series[bisect_left(_BUCKETS, seconds)] += 1
-        series[-1] += seconds
-
-    def build_family(self) -> Metric:
-        """Return the histogram in the format of prometheus_client."""
-        family = HistogramMetricFamily(
-            self._name, self._description, labels=self._labels
-        )
-        for value, (*counts, total) in self._series.items():
-            buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
-            family.add_metric([value], buckets, total)
-        return family
+def _observe(series: dict[str, list[float]], value: str, seconds: float) -> None:
+    """Add a duration to the series of a label value."""
+    counts = series.get(value)
+    if counts is None:
+        counts = series[value] = _new_series()
+    counts[bisect_left(_BUCKETS, seconds)] += 1
+    counts[-1] += seconds
 
 
 def _new_series() -> list[float]:

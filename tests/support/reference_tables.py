@@ -217,7 +217,7 @@ _MAKERS = {
     "GaugeMetricFamily": "gauge",
     "Counter": "counter",
     "CounterMetricFamily": "counter",
-    "_Timings": "histogram",
+    "add_histogram": "histogram",
     "HistogramMetricFamily": "histogram",
 }
 
