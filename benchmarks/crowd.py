@@ -26,7 +26,7 @@ from typing import NamedTuple
 from benchmarks.children import ROOT, run, stolen_seconds, until
 from benchmarks.contest import FIRST_USER, Entrant, entered
 from benchmarks.figures import Figures, Spread, figures_of
-from benchmarks.lineup import LINEUP, TOKEN, Command, Contender
+from benchmarks.lineup import BOT_ID, LINEUP, TOKEN, Command, Contender
 from benchmarks.load import HOST
 from benchmarks.processes import StandIns, stand_ins
 from benchmarks.seeding import serve
@@ -120,7 +120,13 @@ async def _fill(server: RedisServer, users: int) -> None:
         mailboxes = RedisMailboxStore(
             transport, KEYS, scripts, clock, signatures, limit=64
         )
-        await serve(mailboxes, first_user=FIRST_USER, users=1, remembered=RECENT_IDS)
+        await serve(
+            mailboxes,
+            bot_id=BOT_ID,
+            first_user=FIRST_USER,
+            users=1,
+            remembered=RECENT_IDS,
+        )
     for first in range(1, users, _COPIES):
         _copy(server, range(first, min(first + _COPIES, users)), signatures)
     # Else it comes while something is measured: the file has grown.
@@ -157,7 +163,7 @@ def _copy(server: RedisServer, users: range, signatures: StoreSignatures) -> Non
 
 
 def _lane(user: int) -> bytes:
-    return b"%d" % (FIRST_USER + user)
+    return b"%d/%d" % (BOT_ID, FIRST_USER + user)
 
 
 def _state_key(ordering_key: bytes) -> bytes:

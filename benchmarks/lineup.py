@@ -17,7 +17,8 @@ from benchmarks.load import HOST
 from benchmarks.processes import SECRET, StandIns
 
 Settings = Mapping[str, str]
-TOKEN = "7:benchmark-token"
+BOT_ID = 7
+TOKEN = f"{BOT_ID}:benchmark-token"
 LIMIT = "1000"
 """Messages of a user per second, so that nobody of the load is ever refused."""
 

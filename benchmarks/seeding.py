@@ -12,12 +12,18 @@ _BODY = b"x" * 400
 
 
 async def serve(
-    mailboxes: MailboxStore, *, first_user: int, users: int, remembered: int
+    mailboxes: MailboxStore,
+    *,
+    bot_id: int = 1,
+    first_user: int,
+    users: int,
+    remembered: int,
 ) -> None:
     """Put an update of each user and commit it, with the state of one in a session.
 
     Args:
         mailboxes: where they are put.
+        bot_id: the id of the bot.
         first_user: the id of the first one.
         users: how many; their ids follow one another.
         remembered: how many ids of handled updates the states hold.
@@ -39,7 +45,7 @@ async def serve(
 
     async def work() -> None:
         for user in left:
-            ordering_key = str(first_user + user)
+            ordering_key = f"{bot_id}/{first_user + user}"
             envelope = Envelope(
                 update_id=user, ordering_key=ordering_key, arrived_at=now, body=_BODY
             )

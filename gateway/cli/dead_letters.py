@@ -167,7 +167,7 @@ def _format_summary(summary: DeadLetterSummary) -> str:
 
 def _make_printable(word: str) -> str:
     """Replace all special characters of a word, which may come from a forged entry."""
-    return re.sub(r"[^\w-]", "?", word, flags=re.ASCII)[:64] or "-"
+    return re.sub(r"[^\w/:-]", "?", word, flags=re.ASCII)[:64] or "-"
 
 
 def _run_with_dead_letters(

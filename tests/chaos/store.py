@@ -87,9 +87,9 @@ class Store:
                 pending, now = await self._pending()
                 # A look that took long tells nothing about when it was.
                 if time.monotonic() - began < EVERY:
-                    for ordering_key, due in pending:
+                    for user, due in pending:
                         if due < now:
-                            wait = Waiting(ordering_key, began, (now - due) / 1000)
+                            wait = Waiting(user, began, (now - due) / 1000)
                             history.waiting.append(wait)
             look(len(pending))
             await asyncio.sleep(EVERY)
@@ -110,8 +110,8 @@ class Store:
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
             for key, state in zip(some, await self._ask("MGET", *some), strict=True):
-                ordering_key = key.split(b":", 3)[3].decode()
-                left.states[ordering_key] = decode_user_state(
+                user = _find_user(key.split(b":", 3)[3])
+                left.states[user] = decode_user_state(
                     state[SIGNATURE_BYTES:]
                 ).recent_ids
         return left
@@ -123,12 +123,8 @@ class Store:
             for shard in KEYS.shards:
                 pipeline.zrange(shard.pending, 0, -1, withscores=True)
             (seconds, micros), *found = await pipeline.execute()
-        ordering_keys = [
-            (ordering_key.decode(), due)
-            for shard in found
-            for ordering_key, due in shard
-        ]
-        return ordering_keys, seconds * 1000 + micros / 1000
+        users = [(_find_user(key), due) for shard in found for key, due in shard]
+        return users, seconds * 1000 + micros / 1000
 
     async def _ask(self, *command: Any) -> Any:  # noqa: ANN401 - as Redis answers
         # XRANGE is asked for past redis-py, which makes a map of its fields.
@@ -153,3 +149,8 @@ async def watching(
         while not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=1)
+
+
+def _find_user(ordering_key: bytes) -> str:
+    """Return the user of an ordering key, which is `<bot>/<user>`."""
+    return ordering_key.decode().partition("/")[2]

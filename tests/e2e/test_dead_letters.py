@@ -26,6 +26,9 @@ from tests.support.world import SECRET, TOKEN, World, world
 
 CANARIES = ("canary", "Canary", "Ann", TOKEN, SECRET)
 
+USER_KEY = b"7400000001/7"
+"""The ordering key of user 7."""
+
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
@@ -112,7 +115,9 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
         (update_id,) = await crash(gateway, "canary text")
         code, (line,), _ = await dead("list", url=redis.url)
         assert code == 0
-        assert f"UTC  update={update_id} ordering_key=7 reason=crashed" in line
+        assert (
+            f"UTC  update={update_id} ordering_key=7400000001/7 reason=crashed" in line
+        )
         dead_letter = line.split()[0]
         assert await dead("replay", dead_letter, url=redis.url) == (
             *(0, ["replayed 1 of 1"], []),
@@ -175,7 +180,7 @@ async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> N
 
 async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     """Neither by a forged state nor by forged mail, nor when that is replayed."""
-    shard = KEYS.get_shard(b"7")
+    shard = KEYS.get_shard(USER_KEY)
     state = encode_user_state(
         UserState(internal_user_id="admin-0001", session_until=9e9)
     )
@@ -184,9 +189,9 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     body += b' "type": "private"}, "text": "canary"}}'
     async with world(redis_url=redis.url) as gateway:
         async with Redis.from_url(redis.url) as stranger:
-            await stranger.set(shard.state_key(b"7"), state)
-            await stranger.zadd(shard.mailbox_key(b"7"), {b"4 0.0 " + body: 4})
-            await stranger.zadd(shard.pending, {b"7": 1})
+            await stranger.set(shard.state_key(USER_KEY), state)
+            await stranger.zadd(shard.mailbox_key(USER_KEY), {b"4 0.0 " + body: 4})
+            await stranger.zadd(shard.pending, {USER_KEY: 1})
         await gateway.say("hello")
         await gateway.ended(1)
         (request,) = gateway.backend.asked("SendMessage")
@@ -196,7 +201,7 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
         for what in ("state", "update"):
             assert f'gateway_forged_entries_total{{entry="{what}"}} 1.0' in metrics
         _, (line,), _ = await dead("list", url=redis.url)
-        assert "ordering_key=7 reason=forged" in line
+        assert "ordering_key=7400000001/7 reason=forged" in line
         dead_letter = line.split()[0]
         assert await dead("replay", dead_letter, url=redis.url) == (
             *(

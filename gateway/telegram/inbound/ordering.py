@@ -19,7 +19,7 @@ def find_human_sender(origin: UpdateOrigin) -> User | None:
 def find_ordering_key(
     update_type: str, header: UpdateHeader, user: User | None, chat: Chat | None
 ) -> str:
-    """Return the ordering key of an update.
+    """Return the ordering key of an update, among the updates of one bot.
 
     All updates of one user have the same ordering key in all chats. A private chat has
     the id of its user, so updates of that chat without a user have the same key, too.

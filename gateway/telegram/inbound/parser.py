@@ -70,6 +70,7 @@ class UpdateParser:
 
     def __init__(self, bot_id: int, *, allow_bots: bool = False) -> None:
         self._bot_id = bot_id
+        self._ordering_prefix = f"{bot_id}/"
         self._allow_bots = allow_bots
         self.bot_username: str | None = None
 
@@ -92,7 +93,9 @@ class UpdateParser:
             raise MalformedUpdate("not a readable update") from None
         origin = header.get_origin()
         user = find_human_sender(origin)
-        ordering_key = find_ordering_key(update_type.name, header, user, origin.chat)
+        ordering_key = self._ordering_prefix + find_ordering_key(
+            update_type.name, header, user, origin.chat
+        )
         context = self._build_context(update_id, origin, user, arrived_at)
         update: Update
         match header:
@@ -153,6 +156,7 @@ class UpdateParser:
         """Build the context of an update: who acted, where and when."""
         context = RequestContext()
         context.request_id = f"{self._bot_id}-{update_id}"
+        context.bot.id = self._bot_id
         context.update_id = update_id
         context.send_time.seconds = origin.occurred_at or int(arrived_at)
         if origin.chat is not None:

@@ -28,10 +28,12 @@ PERSON = {"id": ANNA, "is_bot": False, "first_name": "Anna"}
 
 PRIVATE = {"id": ANNA, "type": "private"}
 
+BOT_ID = 7400000001
+
 
 def reader(username: str = "marmot_desk_bot") -> UpdateParser:
     """Make a reader that knows the bot's name."""
-    made = UpdateParser(bot_id=7400000001)
+    made = UpdateParser(BOT_ID)
     made.bot_username = username
     return made
 

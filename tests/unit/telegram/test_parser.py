@@ -49,6 +49,7 @@ from tests.unit.telegram.parsing import (
     ANNA,
     ARRIVED,
     BO,
+    BOT_ID,
     CARA,
     FANS,
     PERSON,
@@ -155,7 +156,7 @@ class TestRealUpdates:
     def test_every_real_update_is_read(self, name: str) -> None:
         """Kind, order, user, chat, content and event are as the table says."""
         update = reader().parse(FILES[name], ARRIVED)
-        row = TABLE[name]._replace(ordering_key=str(TABLE[name].ordering_key))
+        row = TABLE[name]._replace(ordering_key=f"{BOT_ID}/{TABLE[name].ordering_key}")
         assert row == (
             update.update_type,
             update.ordering_key,
@@ -168,7 +169,8 @@ class TestRealUpdates:
         )
         assert update.update_id == json.loads(FILES[name])["update_id"]
         assert update.context.update_id == update.update_id
-        assert update.context.request_id == f"7400000001-{update.update_id}"
+        assert update.context.bot.id == BOT_ID
+        assert update.context.request_id == f"{BOT_ID}-{update.update_id}"
         assert update.context.internal_user_id == ""
         assert type(update) is TABLE[name].update_class()
 
@@ -265,7 +267,7 @@ class TestContext:
         sender = {"id": stand_in, "first_name": "Group", "username": "Somebody"}
         sender |= {"is_bot": True}
         update = read_message(**{"from": sender, "chat": {"id": -5, "type": "group"}})
-        assert update.ordering_key == "-5"
+        assert update.ordering_key == f"{BOT_ID}/-5"
         assert update.context.telegram_user_id == 0
         assert not update.context.is_bot
         assert update.context.first_name == update.context.username == ""
@@ -275,7 +277,7 @@ class TestContext:
         """Its service learns whose it is, and nobody waits for another one's."""
         update = read(hologram_call={key: PERSON, "chat": CHAT, "date": 5})
         context = update.context
-        assert update.ordering_key == str(ANNA)
+        assert update.ordering_key == f"{BOT_ID}/{ANNA}"
         assert (context.telegram_user_id, context.chat_id) == (ANNA, FANS)
         assert context.send_time.ToSeconds() == 5
 
@@ -336,7 +338,7 @@ class TestContext:
         """Telegram's ids need more than 32 bits."""
         user = 2**52 - 1
         update = read_message(**{"from": {"id": user}, "chat": {"id": -(2**52)}})
-        assert update.ordering_key == str(user)
+        assert update.ordering_key == f"{BOT_ID}/{user}"
         assert update.context.telegram_user_id == user
         assert update.context.chat_id == -(2**52)
 
@@ -395,7 +397,7 @@ class TestKinds:
             type(update),
         ) == (
             row.kind,
-            str(row.ordering_key),
+            f"{BOT_ID}/{row.ordering_key}",
             row.exempt,
             row.update_class(),
         )
@@ -423,7 +425,7 @@ class TestKinds:
         content = content | {"from": {"id": 9, "is_bot": True, "first_name": "B"}}
         body = json.dumps({"update_id": 7, kind: content}).encode()
         assert reader().parse(body, ARRIVED).is_unwanted is unwanted
-        allowing = UpdateParser(bot_id=7400000001, allow_bots=True)
+        allowing = UpdateParser(BOT_ID, allow_bots=True)
         assert not allowing.parse(body, ARRIVED).is_unwanted
 
     @pytest.mark.parametrize(
@@ -457,7 +459,10 @@ class TestKinds:
     def test_an_unknown_kind_may_look_like_anything(self, strange: object) -> None:
         """Telegram's next invention is no error."""
         update = read(hologram_call=strange)
-        assert (update.update_type, update.ordering_key) == ("unknown", "kind:unknown")
+        assert (update.update_type, update.ordering_key) == (
+            "unknown",
+            f"{BOT_ID}/kind:unknown",
+        )
         assert update.trigger_name == "hologram_call"
         assert json.loads(bytes(update.payload)) == strange
 

@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -157,8 +157,30 @@ class Chat(_message.Message):
 Global___Chat: _TypeAlias = Chat  # noqa: Y015
 
 @_typing.final
+class Bot(_message.Message):
+    """A bot of the gateway."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Telegram's id of the bot. It stays the same when the bot's token is replaced."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bot: _TypeAlias = Bot  # noqa: Y015
+
+@_typing.final
 class RequestContext(_message.Message):
-    """The user and the chat of an update, and the idempotency key of a call."""
+    """The bot, the user and the chat of an update, and the idempotency key of a call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,6 +206,7 @@ class RequestContext(_message.Message):
     CHAT_IS_FORUM_FIELD_NUMBER: _builtins.int
     CHAT_IS_DIRECT_MESSAGES_FIELD_NUMBER: _builtins.int
     SENDER_CHAT_FIELD_NUMBER: _builtins.int
+    BOT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key of this update.
 
@@ -277,6 +300,10 @@ class RequestContext(_message.Message):
         channel. Unset if a user acted in person.
         """
 
+    @_builtins.property
+    def bot(self) -> Global___Bot:
+        """The bot that received the update. The reply is sent by this bot."""
+
     def __init__(
         self,
         *,
@@ -302,10 +329,11 @@ class RequestContext(_message.Message):
         chat_is_forum: _builtins.bool = ...,
         chat_is_direct_messages: _builtins.bool = ...,
         sender_chat: Global___Chat | None = ...,
+        bot: Global___Bot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__business_connection_id: _TypeAlias = _typing.Literal["business_connection_id"]  # noqa: Y015
     _WhichOneofArgType__business_connection_id: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id"]  # noqa: Y015
