@@ -113,11 +113,3 @@ class Message(MessageHeader, kw_only=True):
     live_photo: Raw = Raw()
     successful_payment: Raw = Raw()
     refunded_payment: Raw = Raw()
-
-    @property
-    def is_forwarded(self) -> bool:
-        """Whether the message was forwarded.
-
-        Bot API servers before 7.0 send only the date of the original, not its origin.
-        """
-        return bool(self.forward_origin or self.forward_date)

@@ -123,7 +123,8 @@ def _find_service_content_type(json: Raw) -> str | None:
 
 def _add_references(content: contract.IncomingMessage, message: Message) -> None:
     """Add the users, messages and quotes that the message refers to."""
-    if message.is_forwarded:
+    # Bot API servers before 7.0 send only the date of the original, not its origin.
+    if message.forward_origin or message.forward_date:
         content.forward_origin.CopyFrom(decode_message_origin(message.forward_origin))
     if message.quote and (quote := decode_text_quote(message.quote)):
         content.quote.CopyFrom(quote)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_UNSPECIFIED, RequestContext
+from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.route.v1.event_pb2 import (
     EVENT_USER_BLOCKED_BOT,
     EVENT_USER_UNBLOCKED_BOT,
@@ -193,7 +194,9 @@ class UpdateParser:
             )
         ephemeral_message_id = message.ephemeral_message_id
         command = None
-        if message.text.startswith("/") and self._is_written_by_sender(message):
+        if message.text.startswith("/") and self._is_written_by_sender(
+            message, content
+        ):
             command = parse_command(message.text)
         if command is not None:
             if not self._is_for_this_bot(command):
@@ -233,13 +236,13 @@ class UpdateParser:
             message=content,
         )
 
-    def _is_written_by_sender(self, message: Message) -> bool:
+    def _is_written_by_sender(self, message: Message, content: IncomingMessage) -> bool:
         """Return whether the sender wrote it, or this bot in inline mode.
 
         Otherwise the author of a forwarded message or another bot in inline mode could
         choose the command.
         """
-        if message.is_forwarded:
+        if content.HasField("forward_origin"):
             return False
         if not message.via_bot:
             return True
