@@ -1,4 +1,4 @@
-"""A control: the checker finds what a gateway without fencing does wrong."""
+"""A control: the checker finds that a gateway without fencing breaks I3."""
 
 from pathlib import Path
 

@@ -125,6 +125,7 @@ async def test_memory_serves_when_no_lease_can_last(
 
 
 async def test_memory_is_bounded_too(server: RedisServer, here: Worker) -> None:
+    """I7: not even without Redis does a user fill the memory."""
     server.kill()
     placed = [
         await here.mailboxes.put(build_envelope(number)) for number in range(LIMIT + 1)
@@ -156,10 +157,10 @@ async def test_what_waits_in_memory_is_brought_to_redis(
 
 
 @pytest.mark.parametrize("restart", [True, False])
-async def test_all_workers_settle_after_an_outage(
+async def test_all_workers_return_to_redis_after_an_outage(
     server: RedisServer, here: Worker, restart: bool
 ) -> None:
-    """Others may have to bring back what comes first."""
+    """I10, although another worker may have to bring back what comes first."""
     async with worker(server.url) as there:
         lease = await acquired(there, 1, 2)
         if restart:
@@ -351,7 +352,7 @@ async def test_a_full_redis_serves_what_it_has_first(
 @pytest.mark.parametrize(
     "fault", [StoreUnavailable, StoreFull, StoreError, ZeroDivisionError]
 )
-async def test_updates_that_cannot_be_brought_back_is_served_here(
+async def test_updates_that_cannot_be_brought_back_are_served_here(
     server: RedisServer,
     here: Worker,
     fault: type[Exception],

@@ -408,7 +408,7 @@ class TestWaiting:
         ]
         assert list(await store.mailboxes.claimable(2)) == ["put first", "owner died"]
 
-    async def test_more_updates_does_not_change_since_when_a_mailbox_waits(
+    async def test_more_updates_do_not_change_since_when_a_mailbox_waits(
         self, store: Store
     ) -> None:
         for number, ordering_key in enumerate(["7", "8", "7", "8", "7"]):

@@ -149,7 +149,7 @@ class TestMail:
 
     @pytest.mark.parametrize("forged", FORGED_MAIL.values(), ids=FORGED_MAIL)
     @pytest.mark.parametrize("way", ["put", "claim", "commit"])
-    async def test_forged_updates_becomes_a_dead_letter_and_the_rest_is_served(
+    async def test_a_forged_update_becomes_a_dead_letter_and_the_rest_is_served(
         self, redis_server: RedisServer, forged: bytes, way: str
     ) -> None:
         """Whichever call meets it; it is never given to an actor."""
@@ -183,7 +183,7 @@ class TestMail:
 
         await with_store(redis_server.url, signatures, act)
 
-    async def test_genuine_updates_under_a_false_score_ends_after_one_turn(
+    async def test_a_genuine_update_under_a_false_score_ends_after_one_turn(
         self, redis_server: RedisServer, signatures: StoreSignatures
     ) -> None:
         """No commit would ever remove it by its id."""

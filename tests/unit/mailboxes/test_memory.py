@@ -134,7 +134,7 @@ async def test_a_lease_ends_at_its_end(
 async def test_the_longest_wait_is_known(
     memory: MemoryMailboxStore, clock: FakeClock
 ) -> None:
-    """Updates that nobody works on show: without a lease, or with one that ended."""
+    """I11 is measured by it: it counts mailboxes without a lease or with an old one."""
     assert memory.longest_wait == 0
     lease = await memory.put(build_envelope(1, "7"))
     assert isinstance(lease, MailboxLease)
