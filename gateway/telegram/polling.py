@@ -50,6 +50,9 @@ _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
 """Limits of the pause after a failed call, which doubles each time."""
 
+WEBHOOK_CHECK_SECONDS = 10.0
+"""How long the start waits for the Bot API to say whether the bot has a webhook."""
+
 _CONFLICT_STATUS = 409
 """There is a webhook, or another program polls (telegram-bot-api, Client.cpp)."""
 
@@ -228,7 +231,8 @@ class UpdatePoller:
 async def free_from_webhook(api: BotApiClient, *, take_over: bool) -> None:
     """Make sure that the bot has no webhook, because that rules out polling.
 
-    If the Bot API does not answer, nothing is done: the poller reports a webhook later.
+    If the Bot API does not answer within `WEBHOOK_CHECK_SECONDS`, nothing is done: the
+    poller reports a webhook later.
 
     Args:
         api: the bot's client.
@@ -238,12 +242,13 @@ async def free_from_webhook(api: BotApiClient, *, take_over: bool) -> None:
         ConfigurationError: there is a webhook, and `take_over` is false.
     """
     try:
-        url = (await get_webhook_info(api)).url
-        if url and take_over:
-            await delete_webhook(api)
-            logger.info("webhook_deleted")
-            return
-    except BotApiError:
+        async with asyncio.timeout(WEBHOOK_CHECK_SECONDS):
+            url = (await get_webhook_info(api)).url
+            if url and take_over:
+                await delete_webhook(api)
+                logger.info("webhook_deleted")
+                return
+    except (BotApiError, TimeoutError):
         return
     if url:
         problem = f"UPDATES: is poll, but the webhook {url} is set"

@@ -17,8 +17,9 @@ from gateway.domain.errors import (
     RejectedPart,
     StoreUnavailable,
 )
+from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.bot_api.updates import FetchedUpdate
-from gateway.telegram.polling import UpdatePoller
+from gateway.telegram.polling import UpdatePoller, free_from_webhook
 from tests.support.virtual_time import virtual_time
 
 
@@ -304,6 +305,19 @@ async def test_close_without_an_answer_of_telegram_still_releases_the_lease() ->
     harness.telegram.failures = [BotApiUnavailable("down")]
     await harness.poller.close()
     assert harness.lease.was_released
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+async def test_the_start_does_not_wait_for_a_bot_api_that_is_silent(
+    take_over: bool,
+) -> None:
+    class SilentApi(BotApiClient):
+        async def call(self, *_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+    with virtual_time():
+        async with asyncio.timeout(60):
+            await free_from_webhook(SilentApi("1:a"), take_over=take_over)
 
 
 @given(
