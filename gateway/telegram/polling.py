@@ -115,8 +115,8 @@ class UpdatePoller:
         """The id after the latest received update, or None if no update was received
         since this worker has the lease."""
         self._fetched_ids: frozenset[int] = frozenset()
-        """The ids of the latest call's updates. The next call may return some of them
-        again, those that are not finished, but no other update that was received."""
+        """The ids of the received updates that are not confirmed. The next call may
+        return them again, but no other update that was received."""
         self._unfinished_pause = FIRST_UNFINISHED_PAUSE_SECONDS
         self.problem: str | None = None
         """The problem that an operator has to fix, or None."""
@@ -187,15 +187,17 @@ class UpdatePoller:
 
     async def _poll_once(self) -> None:
         """Make a call, and store its updates."""
+        offset = self._find_offset()
         fetched = await self._fetch(
-            offset=self._find_offset(), limit=self._limit, timeout_seconds=POLL_SECONDS
+            offset=offset, limit=self._limit, timeout_seconds=POLL_SECONDS
         )
         new = [it for it in fetched if it.update_id not in self._fetched_ids]
         # The calls start in this order, so that the store gets the updates in order.
         await asyncio.gather(*(self._receive(it.body) for it in new))
-        self._fetched_ids = frozenset(it.update_id for it in fetched)
+        known = [it for it in self._fetched_ids if offset is not None and it >= offset]
+        self._fetched_ids = frozenset([*known, *(it.update_id for it in fetched)])
         if fetched:
-            self._next_id = fetched[-1].update_id + 1
+            self._next_id = max(self._fetched_ids) + 1
         if fetched and not new and self._find_oldest_unfinished() is not None:
             # The next call would return the same updates at once.
             await self._pause(self._unfinished_pause)

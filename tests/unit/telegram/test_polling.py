@@ -256,6 +256,25 @@ async def test_updates_that_cannot_be_fetched_at_once_are_fetched_in_pieces() ->
         assert harness.received == list(range(1, 101))
 
 
+async def test_a_failure_does_not_make_known_updates_new_again() -> None:
+    """Although the next call asks for fewer of them."""
+    harness = Harness(*range(1, 101))
+    async with harness.polling():
+        await asyncio.sleep(1)
+        harness.unfinished -= set(range(60, 90))
+        harness.telegram.failures = [BotApiUnavailable("down") for _ in range(3)]
+        await asyncio.sleep(60)
+        assert harness.received == list(range(1, 101))
+        harness.telegram.failures = [BotApiUnavailable("down")]
+        await asyncio.sleep(1)
+        harness.unfinished.clear()
+        await asyncio.sleep(60)
+        harness.telegram.add(101)
+        await asyncio.sleep(60)
+    assert harness.received == list(range(1, 102))
+    assert harness.telegram.pending == [101]
+
+
 async def test_a_pause_lasts_as_long_as_telegram_asks() -> None:
     harness = Harness(5)
     harness.telegram.failures = [BotApiUnavailable("flood", retry_after=40)]
@@ -325,6 +344,7 @@ async def test_the_start_does_not_wait_for_a_bot_api_that_is_silent(
         st.one_of(
             st.tuples(st.just("add"), st.integers(1, 150)),
             st.tuples(st.just("finish"), st.integers(0, 200)),
+            st.tuples(st.just("fail"), st.integers(1, 4)),
             st.tuples(st.just("crash"), st.just(0)),
         ),
         max_size=12,
@@ -351,6 +371,10 @@ def test_no_crash_loses_an_update_whatever_is_finished_before(
                     update_id = ordered[number % len(ordered)]
                     harness.unfinished.discard(update_id)
                     finished.add(update_id)
+                elif step == "fail":
+                    harness.telegram.failures = [
+                        BotApiUnavailable("down") for _ in range(number)
+                    ]
                 await asyncio.sleep(1)
             received_since_crash += harness.received
             harness.received.clear()
