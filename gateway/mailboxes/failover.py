@@ -38,7 +38,7 @@ from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.keys import get_shard_number
-from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
+from gateway.mailboxes.redis.mailboxes import REDIS_LEASE_PREFIX, RedisMailboxStore
 from gateway.observability.logging import summarize_error
 
 logger = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class FailoverMailboxStore:
         release: bool = False,
     ) -> Envelope | None:
         """Remove a finished update and save the state. See `MailboxStore.commit`."""
-        if self._redis_store.has_granted(lease):
+        if _is_from_redis(lease):
             next_update = await self._redis_store.commit(
                 lease,
                 update_id,
@@ -234,21 +234,17 @@ class FailoverMailboxStore:
         """Extend these leases. Return those that were lost."""
         if self._is_all_in_redis and not self._client.is_down:
             return await self._redis_store.renew(leases)
-        from_memory = [
-            lease for lease in leases if not self._redis_store.has_granted(lease)
-        ]
+        from_memory = [lease for lease in leases if not _is_from_redis(lease)]
         lost = list(await self._memory_store.renew(from_memory))
         if not self._client.is_down:
-            from_redis = [
-                lease for lease in leases if self._redis_store.has_granted(lease)
-            ]
+            from_redis = [lease for lease in leases if _is_from_redis(lease)]
             lost += await self._redis_store.renew(from_redis)
             self._suspend_leases(from_redis)
         return lost
 
     async def release(self, lease: MailboxLease) -> None:
         """Release a mailbox with its updates. Has no effect if the lease was lost."""
-        if not self._redis_store.has_granted(lease):
+        if not _is_from_redis(lease):
             await self._memory_store.release(lease)
         elif not self._is_unavailable(lease.ordering_key):
             await self._redis_store.release(lease)
@@ -283,7 +279,7 @@ class FailoverMailboxStore:
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Record a step of a suspected update. See `MailboxStore.record_step`."""
-        if not self._redis_store.has_granted(lease):
+        if not _is_from_redis(lease):
             await self._memory_store.record_step(lease, running=running)
         elif not self._client.is_shard_failing(get_shard_number(lease.ordering_key)):
             await self._redis_store.record_step(lease, running=running)
@@ -461,6 +457,11 @@ class FailoverMailboxStore:
             if not self._is_unavailable(dead_letter.ordering_key or ""):
                 await self._redis_store.add_dead_letter(dead_letter)
                 self._memory_store.dead_letters.remove(dead_letter)
+
+
+def _is_from_redis(lease: MailboxLease) -> bool:
+    """Return whether Redis granted a lease, and not memory."""
+    return lease.token.startswith(REDIS_LEASE_PREFIX)
 
 
 async def _await_all(awaitables: Iterable[Awaitable[None]]) -> None:

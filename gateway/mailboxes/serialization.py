@@ -51,7 +51,9 @@ def encode_envelope(envelope: Envelope, signatures: StoreSignatures) -> bytes:
     """
     arrived_at = repr(envelope.arrived_at or 0.0)
     header = b"%d %b " % (envelope.update_id, arrived_at.encode())
-    return _sign_envelope(envelope.ordering_key, header, envelope.body, signatures)
+    ordering_key, body = envelope.ordering_key.encode(), envelope.body
+    signature = signatures.sign(Purpose.UPDATE, ordering_key, header + body)
+    return b"%b%b%b" % (header, signature, body)
 
 
 def decode_envelope(
@@ -91,13 +93,17 @@ def encode_dead_letter(
     dead_letter: DeadLetter, signatures: StoreSignatures
 ) -> tuple[bytes | str, ...]:
     """Return the fields and values of an entry in a dead-letter stream."""
-    ordering_key = dead_letter.ordering_key or ""
-    header = b"%d 0 " % (dead_letter.update_id or 0)
+    envelope = Envelope(
+        update_id=dead_letter.update_id or 0,
+        ordering_key=dead_letter.ordering_key or "",
+        arrived_at=None,
+        body=dead_letter.body,
+    )
     fields: dict[str, bytes | str] = {
-        "ordering_key": ordering_key,
+        "ordering_key": envelope.ordering_key,
         "reason": dead_letter.reason,
         "time": repr(dead_letter.dead_lettered_at),
-        "envelope": _sign_envelope(ordering_key, header, dead_letter.body, signatures),
+        "envelope": encode_envelope(envelope, signatures),
     }
     return tuple(chain.from_iterable(fields.items()))
 
@@ -136,13 +142,6 @@ def verify_dead_letter(fields: Sequence[bytes], signatures: StoreSignatures) -> 
     values = _pair_fields(fields)
     ordering_key = values.get(b"ordering_key", b"").decode(errors="replace")
     decode_envelope(values.get(b"envelope", b""), ordering_key, signatures)
-
-
-def _sign_envelope(
-    ordering_key: str, header: bytes, body: bytes, signatures: StoreSignatures
-) -> bytes:
-    signature = signatures.sign(Purpose.UPDATE, ordering_key.encode(), header + body)
-    return b"%b%b%b" % (header, signature, body)
 
 
 def _split_envelope(stored: bytes) -> tuple[bytes, bytes, bytes]:

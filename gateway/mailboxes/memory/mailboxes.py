@@ -25,7 +25,7 @@ from gateway.domain.ports import (
     PutResult,
 )
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.fencing_tokens import FencingTokenFactory
+from gateway.mailboxes.fencing_tokens import make_fencing_tokens
 from gateway.mailboxes.memory.dead_letters import (
     DEFAULT_MEMORY_LIMITS,
     MemoryDeadLetters,
@@ -68,7 +68,7 @@ class MemoryMailboxStore:
         """The dead letters of this process."""
         self.in_memory = 0
         """The number of updates in mailboxes."""
-        self._tokens = FencingTokenFactory()
+        self._tokens = make_fencing_tokens()
 
     @property
     def mailbox_count(self) -> int:
@@ -278,7 +278,7 @@ class MemoryMailboxStore:
         """Grant a new lease, which invalidates the previous one."""
         now = self._clock.uptime()
         mailbox.record_new_owner()
-        mailbox.token = self._tokens.issue()
+        mailbox.token = next(self._tokens)
         mailbox.claimable_at = now + self._lease_seconds
         self._leased[ordering_key] = mailbox
         state = self._states.get(ordering_key, now)

@@ -65,11 +65,11 @@ class CommandFactory:
     ) -> RedisCommand:
         """Append an update; with a token, acquire the lease of an empty mailbox."""
         key = envelope.ordering_key.encode()
-        shard = self._keys.get_shard(key)
+        shard, keys = self._keys.find_mailbox(key)
         return _call_script(
             self._scripts.put,
             shard,
-            shard.list_mailbox_keys(key),
+            keys,
             key,
             envelope.update_id,
             encode_envelope(envelope, self._signatures),
@@ -90,12 +90,14 @@ class CommandFactory:
     ) -> RedisCommand:
         """Remove a finished update and save the state."""
         key = lease.ordering_key.encode()
-        shard = self._keys.get_shard(key)
-        stream, max_entries = self._get_dead_letter_stream(shard, dead_letter_reason)
+        shard, keys = self._keys.find_mailbox(key)
+        stream, max_entries = shard.dead_letters, self._max_updates
+        if dead_letter_reason in REJECTED_REASONS:
+            stream, max_entries = shard.rejected_letters, self._max_rejected
         return _call_script(
             self._scripts.commit,
             shard,
-            (*shard.list_mailbox_keys(key), stream),
+            (*keys, stream),
             key,
             update_id,
             lease.token,
@@ -111,11 +113,11 @@ class CommandFactory:
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
         """Acquire the lease of a claimable mailbox."""
         key = ordering_key.encode()
-        shard = self._keys.get_shard(key)
+        shard, keys = self._keys.find_mailbox(key)
         return _call_script(
             self._scripts.acquire,
             shard,
-            shard.list_mailbox_keys(key),
+            keys,
             key,
             token,
             self._lease_ms,
@@ -190,7 +192,9 @@ class CommandFactory:
     def add_dead_letter(self, dead_letter: DeadLetter) -> RedisCommand:
         """Add a dead letter that never was in a mailbox."""
         shard = self._keys.get_shard((dead_letter.ordering_key or "").encode())
-        stream, max_entries = self._get_dead_letter_stream(shard, dead_letter.reason)
+        stream, max_entries = shard.dead_letters, self._max_updates
+        if dead_letter.reason in REJECTED_REASONS:
+            stream, max_entries = shard.rejected_letters, self._max_rejected
         return _call_script(
             self._scripts.add_dead_letter,
             shard,
@@ -248,14 +252,6 @@ class CommandFactory:
             shard.number,
             (b"ZREMRANGEBYSCORE", shard.mailbox_key(key), update_id, update_id),
         )
-
-    def _get_dead_letter_stream(
-        self, shard: ShardKeys, reason: str | None
-    ) -> tuple[bytes, bytes]:
-        """Return the stream for a reason, and the maximum number of its entries."""
-        if reason in REJECTED_REASONS:
-            return shard.rejected_letters, self._max_rejected
-        return shard.dead_letters, self._max_updates
 
 
 def _call_script(

@@ -34,8 +34,8 @@ class CommandExecutor:
         client: the connections to Redis.
         commands: builds the releases.
         clock: measures how long Redis has not answered.
-        timeout: for how many seconds without an answer of Redis `execute_with_timeout`
-            waits; None for no timeout.
+        timeout: for how many seconds without an answer of Redis a command with a
+            timeout waits; None if no command has one.
         lease_seconds: how long a lease lasts.
     """
 
@@ -58,7 +58,12 @@ class CommandExecutor:
         """The timers of commands that go on waiting after their first check."""
 
     async def execute(
-        self, command: RedisCommand, ordering_key: str = "", token: str = ""
+        self,
+        command: RedisCommand,
+        ordering_key: str = "",
+        token: str = "",
+        *,
+        has_timeout: bool = False,
     ) -> Any:  # noqa: ANN401 - any reply
         """Send a command and wait for its reply.
 
@@ -66,37 +71,28 @@ class CommandExecutor:
             command: the command.
             ordering_key: the mailbox whose lease it may acquire.
             token: the token of that lease; an empty string if it acquires none.
+            has_timeout: whether to give up after the timeout. A Redis that answers
+                other commands is overloaded, not down. Storing the update in memory
+                would then gain nothing over waiting a little longer.
 
         Raises:
             StoreUnavailable: Redis is full, or the command timed out.
         """
+        is_timed = has_timeout and self._timeout is not None
+        if is_timed:
+            self._unchecked.add(command)
         self._client.submit(command)
         try:
             return await command.reply
         except (asyncio.CancelledError, StoreUnavailable):
-            self.release_orphaned_lease(ordering_key, token)
+            if token:
+                self.release_orphaned_lease(ordering_key, token)
             raise
-
-    async def execute_with_timeout(
-        self, command: RedisCommand, ordering_key: str = "", token: str = ""
-    ) -> Any:  # noqa: ANN401 - any reply
-        """Send a command and wait for its reply until the timeout. See `execute`.
-
-        A Redis that answers other commands is overloaded, not down. Storing the update
-        in memory would then gain nothing over waiting a little longer.
-
-        Raises:
-            StoreUnavailable: the command timed out, or Redis is full.
-        """
-        if self._timeout is None:
-            return await self.execute(command, ordering_key, token)
-        self._unchecked.add(command)
-        try:
-            return await self.execute(command, ordering_key, token)
         finally:
-            self._unchecked.remove(command)
-            if (timer := self._timers.pop(command, None)) is not None:
-                timer.cancel()
+            if is_timed:
+                self._unchecked.remove(command)
+                if (timer := self._timers.pop(command, None)) is not None:
+                    timer.cancel()
 
     def fail_pending(self, shards: Collection[int]) -> None:
         """Fail all commands with a timeout that wait for one of these shards."""
@@ -106,8 +102,6 @@ class CommandExecutor:
 
     def release_orphaned_lease(self, ordering_key: str, token: str) -> None:
         """Release the lease that an abandoned command may have acquired."""
-        if not token:
-            return
         command = self._commands.release(ordering_key, token)
         command.reply.add_done_callback(consume_exception)
         # After that the lease has expired by itself.

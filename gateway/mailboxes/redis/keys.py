@@ -73,15 +73,6 @@ class ShardKeys(NamedTuple):
         """Return the key of a user's state."""
         return self.state_prefix + ordering_key
 
-    def list_mailbox_keys(self, ordering_key: bytes) -> tuple[bytes, ...]:
-        """Return all keys of a mailbox, in the order in which scripts expect them."""
-        return (
-            self.mailbox_prefix + ordering_key,
-            self.state_prefix + ordering_key,
-            self.pending,
-            self.leases,
-        )
-
 
 class RedisKeys:
     """The keys of all gateways with the same prefix.
@@ -105,6 +96,18 @@ class RedisKeys:
     def get_shard(self, ordering_key: bytes) -> ShardKeys:
         """Return the keys of the shard of an ordering key."""
         return self.shards[crc32(ordering_key) % SHARD_COUNT]
+
+    def find_mailbox(
+        self, ordering_key: bytes
+    ) -> tuple[ShardKeys, tuple[bytes, bytes, bytes, bytes]]:
+        """Return the shard of a mailbox, and the keys that its scripts expect first."""
+        shard = self.shards[crc32(ordering_key) % SHARD_COUNT]
+        return shard, (
+            shard.mailbox_prefix + ordering_key,
+            shard.state_prefix + ordering_key,
+            shard.pending,
+            shard.leases,
+        )
 
     def get_polling_lease(self, bot_id: int) -> tuple[int, bytes]:
         """Return the shard and the key of a bot's polling lease."""

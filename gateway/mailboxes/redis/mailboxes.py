@@ -20,7 +20,7 @@ from collections.abc import Collection, Sequence
 from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
 from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.fencing_tokens import FencingTokenFactory
+from gateway.mailboxes.fencing_tokens import make_fencing_tokens
 from gateway.mailboxes.redis.client.command import (
     RedisClient,
     RedisCommand,
@@ -45,6 +45,9 @@ from gateway.mailboxes.serialization import (
 from gateway.mailboxes.signatures import Purpose, StoreSignatures
 
 _PUT_RESULTS = (PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL)
+
+REDIS_LEASE_PREFIX = "redis-"
+"""The prefix of the fencing tokens of leases in Redis. No other token has it."""
 
 
 class RedisMailboxStore:
@@ -92,7 +95,7 @@ class RedisMailboxStore:
         self._scanner = MailboxScanner(
             client, self._commands, self._replay_buffer, clock, on_server_time
         )
-        self._tokens = FencingTokenFactory()
+        self._tokens = make_fencing_tokens(REDIS_LEASE_PREFIX)
 
     @property
     def in_memory(self) -> int:
@@ -124,13 +127,11 @@ class RedisMailboxStore:
     ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `MailboxStore.put`."""
         token = (
-            self._tokens.issue()
-            if acquire and not self._replay_buffer.is_paused
-            else ""
+            next(self._tokens) if acquire and not self._replay_buffer.is_paused else ""
         )
         command = self._commands.put(envelope, token, enforce_limit=enforce_limit)
-        reply = await self._executor.execute_with_timeout(
-            command, envelope.ordering_key, token
+        reply = await self._executor.execute(
+            command, envelope.ordering_key, token, has_timeout=True
         )
         if isinstance(reply, int):
             result = _PUT_RESULTS[reply]
@@ -176,7 +177,7 @@ class RedisMailboxStore:
             state,
             release=release,
             dead_letter_reason=dead_letter_reason,
-            now=self._clock.now(),
+            now=self._clock.now() if dead_letter_reason else 0.0,
         )
         reply = await self._executor.execute(command)
         # 2 means that this commit has already taken effect. That is possible only if
@@ -240,7 +241,7 @@ class RedisMailboxStore:
         """Acquire the lease of a claimable mailbox. See `MailboxStore.acquire`."""
         if self._replay_buffer.is_paused:
             return None
-        token = self._tokens.issue()
+        token = next(self._tokens)
         command = self._commands.acquire(ordering_key, token)
         try:
             async with asyncio.timeout(self._lease_seconds):
@@ -283,11 +284,7 @@ class RedisMailboxStore:
         If a reply is lost, the dead letter may be stored twice.
         """
         command = self._commands.add_dead_letter(dead_letter)
-        await self._executor.execute_with_timeout(command)
-
-    def has_granted(self, lease: MailboxLease) -> bool:
-        """Return whether this store granted the lease."""
-        return self._tokens.has_issued(lease.token)
+        await self._executor.execute(command, has_timeout=True)
 
     async def find_writable_shards(self, shards: Collection[int]) -> Collection[int]:
         """Return those of the given shards that accept updates."""
@@ -307,11 +304,8 @@ class RedisMailboxStore:
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        return bool(
-            await self._executor.execute_with_timeout(
-                self._commands.count_updates(ordering_key)
-            )
-        )
+        command = self._commands.count_updates(ordering_key)
+        return bool(await self._executor.execute(command, has_timeout=True))
 
     async def remove_update(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that was finished elsewhere.
@@ -319,9 +313,8 @@ class RedisMailboxStore:
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        await self._executor.execute_with_timeout(
-            self._commands.remove_update(ordering_key, update_id)
-        )
+        command = self._commands.remove_update(ordering_key, update_id)
+        await self._executor.execute(command, has_timeout=True)
 
     def fail_pending_puts(self, shards: Collection[int]) -> None:
         """Fail the unanswered puts into these shards."""

@@ -77,7 +77,7 @@ async def test_a_process_that_stood_still_hears_what_was_answered() -> None:
     transport = SlowTransport(0.01)
     command = RedisCommand(0, (b"PING",))
     put = asyncio.create_task(
-        asking(transport).execute_with_timeout(command, "1", "token")
+        asking(transport).execute(command, "1", "token", has_timeout=True)
     )
     await asyncio.sleep(0)
     time.sleep(PATIENCE + PROCESS_PAUSE_SECONDS + 0.1)
@@ -93,7 +93,9 @@ async def test_a_slow_redis_is_waited_for_but_not_for_ever(seconds: float) -> No
     limit = (MAX_TIMEOUT_FACTOR + 1) * PATIENCE
     with virtual_time():
         async with asyncio.timeout(limit):
-            put = asking(transport).execute_with_timeout(RedisCommand(0, (b"PING",)))
+            put = asking(transport).execute(
+                RedisCommand(0, (b"PING",)), has_timeout=True
+            )
             if seconds == 5:
                 with pytest.raises(StoreUnavailable):
                     await put
@@ -106,7 +108,7 @@ async def test_patience_ends_and_gives_back_what_may_have_been_acquired() -> Non
     transport = SlowTransport(5)
     command = RedisCommand(0, (b"PING",))
     with pytest.raises(StoreUnavailable):
-        await asking(transport).execute_with_timeout(command, "1", "token")
+        await asking(transport).execute(command, "1", "token", has_timeout=True)
     release = transport.submitted[-1]
     assert release is not command
     assert "token" in release.arguments
