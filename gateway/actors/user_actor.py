@@ -136,7 +136,7 @@ class UserActor:
                 )
             record.update_type = update.update_type
             record.request_id = update.context.request_id
-            record.telegram_user_id = update.context.telegram_user_id
+            record.telegram_user_id = update.context.telegram_user_id or None
             if envelope.arrived_at is not None:
                 record.queue_seconds = max(0.0, self._clock.now() - envelope.arrived_at)
             if update.is_unwanted:

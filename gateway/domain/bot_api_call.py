@@ -11,12 +11,12 @@ class Upload(Struct, frozen=True, kw_only=True):
     Attributes:
         content: the content of the file.
         file_name: the file name that the user sees.
-        mime_type: the MIME type; an empty string lets Telegram detect it.
+        mime_type: the MIME type; None lets Telegram detect it.
     """
 
     content: bytes
     file_name: str
-    mime_type: str = ""
+    mime_type: str | None = None
 
     def __repr__(self) -> str:
         """Show the size only: the content must not reach a log."""
@@ -49,6 +49,7 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
     files: dict[str, Upload] = {}
 
     @property
-    def chat_id(self) -> int:
-        """The id of the chat that the call writes to; 0 if there is none."""
-        return int(self.parameters.get("chat_id", 0))
+    def chat_id(self) -> int | None:
+        """The id of the chat that the call writes to; None if there is none."""
+        chat_id = self.parameters.get("chat_id")
+        return None if chat_id is None else int(chat_id)

@@ -45,12 +45,14 @@ class Outcome(StrEnum):
 class ProcessingRecord(Struct, kw_only=True, eq=False):
     """The record of one update. Contains ids and times, never a text."""
 
-    update_id: int = 0
+    update_id: int | None = None
+    """None if the body is not an update."""
     update_type: str = "unknown"
-    request_id: str = ""
-    telegram_user_id: int = 0
-    route: str = ""
-    """The route's name in the route table; an empty string if there is none."""
+    request_id: str | None = None
+    telegram_user_id: int | None = None
+    """The human user, or None if there is none."""
+    route: str | None = None
+    """The route's name in the route table, or None if no route was called."""
     outcome: Outcome = Outcome.DONE
     queue_seconds: float = 0
     """From the arrival to the start of processing."""
@@ -58,5 +60,5 @@ class ProcessingRecord(Struct, kw_only=True, eq=False):
     """Spent in calls to services, including the session service."""
     telegram_seconds: float = 0
     """Spent in calls to the Bot API."""
-    error: str = ""
+    error: str | None = None
     """A technical description of the error, such as an exception's class."""

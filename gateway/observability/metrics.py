@@ -154,11 +154,12 @@ class Metrics(ProcessMetrics):
 
     def observe_update(self, record: ProcessingRecord) -> None:
         """Record the outcome and the times of an update."""
-        self._updates[record.update_type, record.route, record.outcome] += 1
+        route = record.route or ""
+        self._updates[record.update_type, route, record.outcome] += 1
         if record.queue_seconds:
             self._observe_queue_wait("", record.queue_seconds)
         if record.service_seconds:
-            self._observe_service(record.route, record.service_seconds)
+            self._observe_service(route, record.service_seconds)
 
     def count_rejected_part(self, reason: str) -> None:
         """Count an omitted part of a reply. Any thread may call this."""

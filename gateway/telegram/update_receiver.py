@@ -87,7 +87,7 @@ class UpdateReceiver:
                 update_id=update.update_id,
                 update_type=update.update_type,
                 request_id=context.request_id,
-                telegram_user_id=context.telegram_user_id,
+                telegram_user_id=context.telegram_user_id or None,
                 outcome=Outcome.CRASHED,
                 error=type(error).__name__,
             )

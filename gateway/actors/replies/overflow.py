@@ -51,7 +51,7 @@ class OverflowNotifier:
         if update is not None:
             record.update_type = update.update_type
             record.request_id = update.context.request_id
-            record.telegram_user_id = update.context.telegram_user_id
+            record.telegram_user_id = update.context.telegram_user_id or None
             # Other updates may come from chats in which the bot cannot write.
             can_notify = isinstance(update, (UserMessage, ButtonPress))
             # Another bot might reply to the notice.

@@ -116,7 +116,7 @@ class ReplySender:
                 _record_failure(record, error)
                 # The next part may succeed although this one was rejected or may have
                 # been applied. Without a connection, trying it only delays the user.
-                if call.chat_id and isinstance(error, BotApiUnavailable):
+                if call.chat_id is not None and isinstance(error, BotApiUnavailable):
                     if in_doubt or not error.maybe_applied:
                         break
                     in_doubt = True

@@ -96,15 +96,15 @@ class Tracer:
 
         def observe_and_note(view: ProcessingRecord) -> None:
             observe(view)
-            if not view.update_id:
+            if view.update_id is None:
                 return
             record = self._record(view.update_id)
             if record.outcome:
                 return
-            record.kind, record.route = view.update_type, view.route
-            record.outcome, record.fault = view.outcome, view.error
-            record.request_id = view.request_id
-            record.telegram_user_id = view.telegram_user_id
+            record.kind, record.route = view.update_type, view.route or ""
+            record.outcome, record.fault = view.outcome, view.error or ""
+            record.request_id = view.request_id or ""
+            record.telegram_user_id = view.telegram_user_id or 0
             self._touch(view.update_id)
             if view.outcome is not Outcome.REFUSED:
                 now = time.time()

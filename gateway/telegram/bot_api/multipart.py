@@ -119,7 +119,9 @@ class _MultipartBody:
             self.parts += [_encode_value(value), b"\r\n"]
         for name, file in files.items():
             # The MIME type is from a service: a line break must not end the header.
-            mime_type = "".join(file.mime_type.split()) or "application/octet-stream"
+            mime_type = (
+                "".join((file.mime_type or "").split()) or "application/octet-stream"
+            )
             field = (
                 f'Content-Disposition: form-data; name="{name}"; '
                 f'filename="{file.file_name.translate(_ESCAPES)}"\r\n'

@@ -44,7 +44,7 @@ def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
 
 
 def _convert_edit_to_send(call: BotApiCall) -> BotApiCall | None:
-    if call.method not in TEXT_EDITS or not call.chat_id:
+    if call.method not in TEXT_EDITS or call.chat_id is None:
         return None
     parameters = call.parameters
     for name in ("message_id", "ephemeral_message_id", "receiver_user_id"):

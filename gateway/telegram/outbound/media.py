@@ -231,7 +231,7 @@ def _parse_upload(
         or _DEFAULT_FILE_NAMES.get(media_type)
         or _choose_file_name(upload.mime_type)
     )
-    file = Upload(content=content, file_name=name, mime_type=upload.mime_type)
+    file = Upload(content=content, file_name=name, mime_type=upload.mime_type or None)
     return MediaItem(media_type, file)
 
 

@@ -89,7 +89,7 @@ class Gateway:
         self.letters.append(dead_letter)
 
     @property
-    def outcomes(self) -> list[tuple[Outcome, str]]:
+    def outcomes(self) -> list[tuple[Outcome, str | None]]:
         """What was observed."""
         return [(record.outcome, record.error) for record in self.turns]
 
@@ -368,7 +368,7 @@ class TestSecret:
         assert without_date(wrong) == without_date(right)
         assert len(gateway.accepted) == 1
         assert gateway.letters == []
-        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, None)]
         assert logged(caplog) == [("WARNING", "webhook_secret_invalid")]
 
     async def test_who_knocks_often_writes_one_line(
@@ -401,7 +401,7 @@ class TestSecret:
             ]
         assert len(set(answers)) == 1  # nobody learns which one fits
         assert len(gateway.accepted) == 2
-        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, None)]
 
     @pytest.mark.parametrize("secrets", [[], [""], [SECRET, ""]])
     def test_an_empty_secret_is_refused(self, secrets: list[str]) -> None:
@@ -509,7 +509,7 @@ class TestBadBodies:
         assert (gateway.accepted, gateway.letters) == ([], [])
         [(outcome, fault)] = gateway.outcomes
         assert outcome == (Outcome.MALFORMED if secret == SECRET else Outcome.FORBIDDEN)
-        assert fault == ("body_timeout" if secret == SECRET else "")
+        assert fault == ("body_timeout" if secret == SECRET else None)
 
     async def test_a_stranger_has_less_time_than_telegram(self) -> None:
         """Strangers who send half a body would keep all connections for themselves."""
@@ -525,7 +525,7 @@ class TestBadBodies:
             assert (await stranger.answer()).startswith(OK)
             telegram.send(UPDATE[5:])
             assert (await telegram.answer()).startswith(OK)
-        assert gateway.outcomes == [(Outcome.FORBIDDEN, "")]
+        assert gateway.outcomes == [(Outcome.FORBIDDEN, None)]
         assert len(gateway.accepted) == 1
 
     async def test_a_sender_that_hangs_up_in_the_middle_is_only_noted(self) -> None:

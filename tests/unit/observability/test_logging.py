@@ -62,7 +62,7 @@ def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # n
         "queue_ms": 1.2,
         "service_ms": 250.0,
         "telegram_ms": 100.0,
-        "error": "",
+        "error": None,
     }
 
 

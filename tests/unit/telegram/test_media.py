@@ -182,17 +182,17 @@ def test_more_than_ten_make_several_albums(count: int, sizes: list[int]) -> None
 @pytest.mark.parametrize(
     ("kind", "mime_type", "name"),
     [
-        (MEDIA_TYPE_PHOTO, "", "photo.jpg"),
-        (MEDIA_TYPE_VOICE, "", "voice.ogg"),
-        (MEDIA_TYPE_UNSPECIFIED, "", "file"),
+        (MEDIA_TYPE_PHOTO, None, "photo.jpg"),
+        (MEDIA_TYPE_VOICE, None, "voice.ogg"),
+        (MEDIA_TYPE_UNSPECIFIED, None, "file"),
         (MEDIA_TYPE_DOCUMENT, "application/pdf", "file.pdf"),
     ],
 )
 def test_an_upload_has_a_name(
-    kind: "MediaType.ValueType", mime_type: str, name: str
+    kind: "MediaType.ValueType", mime_type: str | None, name: str
 ) -> None:
     """One that fits, if the service gave none."""
-    media = Media(type=kind, upload=Upload(content=b"abc", mime_type=mime_type))
+    media = Media(type=kind, upload=Upload(content=b"abc", mime_type=mime_type or ""))
     (call,), _ = sent(OutgoingMessage(text="Here", media=[media]))
     ((field, file),) = call.files.items()
     assert call.method.lower() == f"send{field}"
