@@ -214,7 +214,10 @@ class TestUpdates:
         assert answer.startswith(OK)
         assert b"Connection: close" not in answer
         [envelope] = gateway.accepted
-        assert (envelope.update_id, envelope.ordering_key) == (431500101, "5510000001")
+        assert (envelope.update_id, envelope.ordering_key) == (
+            431500101,
+            "7/5510000001",
+        )
         assert envelope.arrived_at == gateway.clock.now()
         assert envelope.body == UPDATE
         assert envelope.update is not None
@@ -324,7 +327,7 @@ class TestUpdates:
         [dead_letter] = gateway.letters
         assert (dead_letter.update_id, dead_letter.ordering_key) == (
             431500101,
-            "5510000001",
+            "7/5510000001",
         )
         assert (dead_letter.reason, dead_letter.body) == ("crashed", UPDATE)
         [record] = gateway.turns
