@@ -29,7 +29,8 @@ from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
 from tests.factories import build_message
 from tests.support.services.made_up import CONTEXT, MESSAGE, REPLY, TEXT, Rpc, a_service
-from tests.support.services.serving import NEVER, TABLE, TIMEOUTS, Context, serving
+from tests.support.services.samples import TABLE
+from tests.support.services.serving import NEVER, TIMEOUTS, Context, serving
 from tests.support.waiting import LIMIT, wait_until
 
 UPDATE = build_message(message=IncomingMessage(text="tell me"))

@@ -23,10 +23,11 @@ from gateway.observability.logging import JsonLinesHandler
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.instrumentation import TracingInstrumentation
 from gateway.sandbox.tracing.tracer import Tracer
-from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.services.routing.route_table import build_route_table
 from tests.factories import build_button_press_json, build_message_json
 from tests.support.backend import Backend, serving
 from tests.support.ports import free_ports
+from tests.support.services.samples import SAMPLE_SERVICES
 from tests.support.tasks import in_own_task
 from tests.support.waiting import wait_until
 
@@ -170,7 +171,7 @@ async def world(
                 "drain_timeout": 5,
             } | changes
             settings = Settings(_env_file=None, **chosen)
-            table = build_route_table([*discover_services(), *further])
+            table = build_route_table([*SAMPLE_SERVICES, *further])
             services = {
                 name: ServiceSettings(
                     _env_file=None,

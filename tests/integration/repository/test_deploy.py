@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Settings
-from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.services.routing.route_table import build_route_table
 from gateway.telegram.webhook import WEBHOOK_PATH
 from tests.support.deployment import DEPLOY, documents, manifests, pod
+from tests.support.services.samples import list_repository_services
 
 SPARE_SECONDS = 5
 """What the end of a gateway may take beyond `DRAIN_TIMEOUT`: its connections end."""
@@ -45,7 +46,7 @@ def test_every_manifest_is_in_the_plan() -> None:
 def test_only_settings_are_set_and_every_service_has_a_target() -> None:
     """A misspelt name would be silence."""
     settings = {name.upper() for name in Settings.model_fields}
-    services = build_route_table(discover_services()).service_names
+    services = build_route_table(list_repository_services()).service_names
     targets = {f"{name}_TARGET" for name in services}
     timeouts = {f"{name}_TIMEOUT" for name in services}
     for environment in environments():

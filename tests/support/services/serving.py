@@ -28,8 +28,8 @@ from grpc import aio
 from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
-from gateway.services.routing.route_table import build_route_table, discover_services
 from tests.support.ports import free_ports
+from tests.support.services.samples import SAMPLE_SERVICES, TABLE
 from tests.support.waiting import wait_until
 
 Context = aio.ServicerContext[Any, Any]
@@ -47,10 +47,9 @@ TIMEOUTS = {
 NEVER = 3600.0
 """A deadline that no test lives to see."""
 
-TABLE = build_route_table(discover_services())
 RESPONSES = {
     method.name: GetMessageClass(method.output_type)
-    for service in discover_services()
+    for service in SAMPLE_SERVICES
     for method in service.methods
 }
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway.services.routing.route_table import (
     RouteTable,
     build_route_table,
-    discover_services,
 )
+from tests.support.services import samples
 from tests.support.services.made_up import CONTEXT, Rpc, a_service
 
 FULL = "botgateway.matching.v1.MatchingService.Connect"
@@ -51,8 +51,7 @@ def render(method: str, table: RouteTable = TABLE, /, **parameters: str) -> str 
 
 @pytest.mark.parametrize("method", ["MatchingService.Connect", FULL])
 def test_an_rpc_is_named_with_its_service(method: str) -> None:
-    table = build_route_table(discover_services())
-    assert render(method, table, target_user_id="u-1") == "CONNECT:u-1"
+    assert render(method, samples.TABLE, target_user_id="u-1") == "CONNECT:u-1"
 
 
 def test_all_variables_are_put_into_the_template() -> None:
