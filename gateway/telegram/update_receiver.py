@@ -66,7 +66,7 @@ class UpdateReceiver:
         except Exception as error:  # noqa: BLE001 - a received update has to be stored
             await self._dead_letter_update(update, body, error)
 
-    def report_bad_body(self, reason: str, size: int, error: str = "") -> None:
+    def report_bad_body(self, reason: str, size: int, error: str | None = None) -> None:
         """Log and count a body that is not an update."""
         self._limited_log.log(
             logging.ERROR, "update_body_invalid", reason=reason, size=size, error=error

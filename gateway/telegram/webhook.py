@@ -107,7 +107,7 @@ class Webhook:
     async def _receive_slowly(self, request: web.BaseRequest) -> None:
         """Receive a body that has not arrived yet or cannot be processed."""
         received = await _receive_body(request, MAX_BODY_BYTES, self._body_timeout)
-        if received.problem:
+        if received.problem is not None:
             self._receiver.report_bad_body(received.problem, received.size)
         else:
             await self._receiver.receive(received.body)
@@ -169,12 +169,12 @@ class _ReceivedBody(Struct):
     Attributes:
         body: the body, complete if there is no problem.
         size: the number of bytes received, including those that were not kept.
-        problem: the code of the problem, or an empty string if there is none.
+        problem: the code of the problem, or None if there is none.
     """
 
     body: bytes
     size: int
-    problem: str
+    problem: str | None
 
 
 async def _receive_body(
@@ -188,7 +188,7 @@ async def _receive_body(
     content = request.content
     body: bytes | bytearray = b""
     size = 0
-    problem = ""
+    problem = None
     try:
         if content.is_eof():
             body = content.read_nowait()

@@ -107,12 +107,12 @@ def decode_referenced_message(json: Raw) -> contract.ReferencedMessage:
     )
 
 
-def _find_content_type(content: contract.IncomingMessage) -> str:
-    """Return Telegram's name of the content, or an empty string if it is unknown."""
+def _find_content_type(content: contract.IncomingMessage) -> str | None:
+    """Return Telegram's name of the content, or None if it is unknown."""
     attachment = content.WhichOneof("attachment")
     if attachment == "other":
         return content.other.type
-    return attachment or ("text" if content.text else "")
+    return attachment or ("text" if content.text else None)
 
 
 def _find_service_content_type(json: Raw) -> str | None:

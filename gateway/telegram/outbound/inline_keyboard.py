@@ -101,18 +101,18 @@ def build_style(
     return {"style": _STYLES[wanted]}
 
 
-def _find_problem(button: InlineKeyboardButton, context: RequestContext) -> str:
-    """Return the code of a button's problem, or an empty string if it is valid."""
+def _find_problem(button: InlineKeyboardButton, context: RequestContext) -> str | None:
+    """Return the code of a button's problem, or None if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
     match button.WhichOneof("action"):
         case "callback_data" if button.callback_data:
             # Longer data that the gateway can store has become a short key before.
             too_long = len(button.callback_data.encode()) > MAX_CALLBACK_DATA_BYTES
-            return "button_data_too_long" if too_long else ""
+            return "button_data_too_long" if too_long else None
         case "url" if button.url:
             valid = parse_url(button.url) is not None
-            return "" if valid else "button_url_invalid"
+            return None if valid else "button_url_invalid"
         case "web_app_url" if button.web_app_url:
             return find_web_app_problem(button.web_app_url, context)
         case "callback_target":
@@ -121,11 +121,11 @@ def _find_problem(button: InlineKeyboardButton, context: RequestContext) -> str:
     return "button_without_action"
 
 
-def find_web_app_problem(url: str, context: RequestContext) -> str:
-    """Return the code of a web app button's problem, or an empty string."""
+def find_web_app_problem(url: str, context: RequestContext) -> str | None:
+    """Return the code of a web app button's problem, or None if it is valid."""
     if not allows_web_apps(context):
         return "button_web_app_outside_private_chat"
-    return "" if is_complete_url(url, "https") else "button_url_invalid"
+    return None if is_complete_url(url, "https") else "button_url_invalid"
 
 
 def _build_button(

@@ -58,7 +58,7 @@ def answer_query(
     messages: Sequence[OutgoingMessage] = reply.messages
     if update.trigger_name == "guest_message":
         return _answer_guest_message(update, messages[:1], report_dropped), messages[1:]
-    answer = _ANSWER_BUILDERS.get(update.trigger_name or "")
+    answer = _ANSWER_BUILDERS.get(update.update_type)
     return answer(update, reply, report_dropped) if answer else [], messages
 
 

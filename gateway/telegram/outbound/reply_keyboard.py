@@ -83,8 +83,8 @@ def _build_input_options(
     return input_options
 
 
-def _find_problem(button: ReplyKeyboardButton, context: RequestContext) -> str:
-    """Return the code of a button's problem, or an empty string if it is valid."""
+def _find_problem(button: ReplyKeyboardButton, context: RequestContext) -> str | None:
+    """Return the code of a button's problem, or None if it is valid."""
     if is_blank(button.text):
         return "button_without_text"
     if button.WhichOneof("action") == "web_app_url":
@@ -92,7 +92,7 @@ def _find_problem(button: ReplyKeyboardButton, context: RequestContext) -> str:
     requests_data = button.request_contact or button.request_location
     if requests_data and context.chat_type != CHAT_TYPE_PRIVATE:
         return "button_request_outside_private_chat"
-    return ""
+    return None
 
 
 def _build_button(
