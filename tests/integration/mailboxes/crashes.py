@@ -48,7 +48,7 @@ ENDS = ("ends before", "ends after")
 SOON = LEASE / 2
 """Seconds within which a worker is through. No lease runs out in them."""
 
-ORDERING_KEYS = {"1": [11, 12, 13], "2": [21, 22, 23]}
+ORDERING_KEYS = {"7/1": [11, 12, 13], "7/2": [21, 22, 23]}
 IN_FLIGHT = {13, 22}
 """What the first worker is in the middle of when it is cut short."""
 
