@@ -3,7 +3,8 @@
 import asyncio
 import time
 
-from gateway.domain.ports import MailboxLease, MailboxStore
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import MailboxStore
 from gateway.domain.update import Envelope
 from gateway.domain.user_state import UserState, encode_user_state
 

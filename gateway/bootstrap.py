@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import Struct
 
 from gateway.actors.rate_limit import RateLimiter
-from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
@@ -61,7 +61,7 @@ from gateway.workers.aggregation import (
     get_supervisor_socket,
     get_worker_socket,
 )
-from gateway.workers.descriptors import (
+from gateway.workers.file_descriptors import (
     ConnectionLimits,
     divide_descriptors,
     raise_descriptor_limit,
@@ -286,7 +286,9 @@ class UpdatePipeline:
         self.scheduler = ActorScheduler(
             mailboxes,
             actor,
-            OverflowNotifier(reply_sender, clock=clock, observe_update=observe_update),
+            FullMailboxNotifier(
+                reply_sender, clock=clock, observe_update=observe_update
+            ),
             publish_cancellation=store.cancellation_bus.publish,
             clock=clock,
             max_active=settings.max_active_actors,

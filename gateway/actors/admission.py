@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Iterator
 
-from gateway.domain.ports import Clock, MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import Clock
 
 MAX_CONSECUTIVE_UPDATES = 16
 """After this number of updates a lease is released if other mailboxes are waiting."""

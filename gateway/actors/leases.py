@@ -11,14 +11,13 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from gateway.actors.admission import AdmissionControl
-from gateway.actors.poison import SuspectStepLimiter
-from gateway.domain.ports import (
+from gateway.actors.suspect_steps import SuspectStepLimiter
+from gateway.domain.mailbox_lease import (
     LEASE_SECONDS,
     MAX_UNSUSPECTED_LOSSES,
-    Clock,
     MailboxLease,
-    MailboxStore,
 )
+from gateway.domain.ports import Clock, MailboxStore
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ import anyio
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.leases import ActorLease, LeaseRenewer
-from gateway.actors.poison import SuspectStepLimiter
-from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
+from gateway.actors.suspect_steps import SuspectStepLimiter
 from gateway.actors.user_actor import UserActor
 from gateway.background import (
     FIRST_DELAY_SECONDS,
@@ -39,7 +39,8 @@ from gateway.background import (
     cancel_and_wait,
 )
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import Clock, MailboxLease, MailboxStore, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import Clock, MailboxStore, PutResult
 from gateway.domain.update import Envelope, StoppedReply
 from gateway.observability.logging import summarize_error
 
@@ -71,7 +72,7 @@ class ActorScheduler:
         self,
         mailboxes: MailboxStore,
         actor: UserActor,
-        overflow_notifier: OverflowNotifier,
+        full_mailbox_notifier: FullMailboxNotifier,
         *,
         publish_cancellation: Callable[[str, int], None],
         clock: Clock,
@@ -80,7 +81,7 @@ class ActorScheduler:
     ) -> None:
         self._mailboxes = mailboxes
         self._actor = actor
-        self._overflow_notifier = overflow_notifier
+        self._full_mailbox_notifier = full_mailbox_notifier
         self._publish_cancellation = publish_cancellation
         self._clock = clock
         self._background = background
@@ -137,7 +138,7 @@ class ActorScheduler:
             )
             admission.add_to_backlog()
         if result is PutResult.FULL:
-            self._overflow_notifier.report_refused(envelope)
+            self._full_mailbox_notifier.report_refused(envelope)
 
     async def drain(self, max_seconds: float) -> int:
         """Finish the work, and cancel the actors that do not finish in time.
@@ -164,7 +165,7 @@ class ActorScheduler:
         await cancel_and_wait(*self._loop_tasks)
         unfinished = list(self._actor_tasks.items())
         await cancel_and_wait(*(task for _, task in unfinished))
-        await self._overflow_notifier.close()
+        await self._full_mailbox_notifier.close()
         await asyncio.gather(
             *(self._mailboxes.release(lease) for lease, _ in unfinished)
         )

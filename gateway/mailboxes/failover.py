@@ -33,7 +33,8 @@ import anyio
 
 from gateway.background import BackgroundTask, BackgroundTasks, cancel_and_wait
 from gateway.domain.errors import StoreFull, StoreUnavailable
-from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.redis.client.cluster import ClusterClient

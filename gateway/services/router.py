@@ -190,7 +190,7 @@ class GrpcServiceRouter:
 class _HelpCall:
     """The reply to /help, which the gateway builds itself."""
 
-    route = f"/{HELP_COMMAND}"
+    route_name = f"/{HELP_COMMAND}"
     is_streaming = False
     shows_typing = False
 

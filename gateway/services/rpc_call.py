@@ -70,13 +70,13 @@ class RpcCall(Struct, eq=False):
         rpc: the rpc.
         update: the update.
         values: the fields of the request that the route has read from the update.
-        route: see `BoundCall`, like the following.
+        route_name: see `BoundCall`, like the following attributes.
     """
 
     rpc: Rpc
     update: Update
     values: Mapping[str, Any]
-    route: str
+    route_name: str
     is_streaming: bool
     shows_typing: bool
 
@@ -89,9 +89,9 @@ class RpcCall(Struct, eq=False):
         try:
             response = await self._start(self.rpc.start_unary, internal_user_id)
         except aio.AioRpcError as error:
-            raise to_service_error(error, self.route) from None
+            raise to_service_error(error, self.route_name) from None
         if response is None:  # the status was OK, but there was no response
-            raise ServiceFailed(f"{self.route}: OK without a response")
+            raise ServiceFailed(f"{self.route_name}: OK without a response")
         route = self.rpc.route
         if len(response) > MAX_BYTES_WITHOUT_FILES:
             _create_size_limiter(route).add(response)
@@ -120,7 +120,7 @@ class RpcCall(Struct, eq=False):
                 if message.HasField(route.result_field):
                     reply = getattr(message, route.result_field)
         except aio.AioRpcError as error:
-            raise to_service_error(error, self.route) from None
+            raise to_service_error(error, self.route_name) from None
         finally:
             call.cancel()  # no effect if it has ended
         return reply

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,7 +7,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat
 from tests.browser.desk import Desk, listens, process, running_sandbox
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

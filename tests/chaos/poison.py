@@ -49,7 +49,7 @@ def _prepare_or_end(reply: Any, update: Update, *rest: Any) -> None:  # noqa: AN
 
 async def _call_or_end(call: RpcCall, internal_user_id: str | None) -> Any:  # noqa: ANN401 - as above
     result = await _call(call, internal_user_id)
-    if call.route != "session":
+    if call.route_name != "session":
         _end_for(call.update, POISON_CALL)
     return result
 

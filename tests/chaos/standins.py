@@ -25,7 +25,7 @@ from botgateway.matching.v1 import matching_service_pb2 as matching
 from botgateway.profile.v1 import profile_service_pb2 as profile
 
 from tests.chaos.history import Effect, History, Kind
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

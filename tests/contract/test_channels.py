@@ -18,7 +18,6 @@ from botgateway.chat.v1.message_pb2 import IncomingMessage
 from gateway.domain.errors import ConfigurationError, ServiceUnavailable
 from gateway.services.channels import ServiceChannels, TlsFiles
 from tests.factories import build_command, build_message
-from tests.support.ports import free_ports
 from tests.support.services.serving import (
     NEVER,
     Context,
@@ -27,6 +26,7 @@ from tests.support.services.serving import (
     calling,
     serving,
 )
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 
 TEXT = build_message(message=IncomingMessage(text="hi"))

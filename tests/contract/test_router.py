@@ -108,7 +108,7 @@ async def test_every_rpc_gets_its_fields_deadline_and_headers(
     async with serving(services) as port, calling(port) as dispatch:
         match = dispatch.route(update)
         assert match
-        assert match.route == route
+        assert match.route_name == route
         asked = time.monotonic()
         reply = await match.call("user-7")
     assert [message.text for message in reply.messages] == [method]
@@ -186,7 +186,7 @@ async def test_an_event_around_an_update_is_reported_for_its_user() -> None:
         update = build_message(message=PHOTO)
         match = dispatch.route_event(update, event_pb2.EVENT_DELIVERY_FAILED)
         assert match
-        assert match.route == "event:delivery_failed"
+        assert match.route_name == "event:delivery_failed"
         await match.call("user-7")
     [seen] = services.seen
     assert seen.request.event == event_pb2.EVENT_DELIVERY_FAILED
@@ -198,7 +198,7 @@ async def test_help_is_made_from_the_routes_without_a_service() -> None:
     async with calling(1) as dispatch:
         match = dispatch.route(build_command("help"))
         assert match
-        assert match.route == "/help"
+        assert match.route_name == "/help"
         reply = await match.call(None)
     assert reply.messages[0].text.splitlines() == [
         "/help - Show what I can do",
@@ -287,7 +287,7 @@ async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     async with ServiceChannels(target) as channels:
         match = GrpcServiceRouter(table, channels, seconds, seconds).route(blocked)
     assert match
-    assert match.route == "update:my_chat_member"
+    assert match.route_name == "update:my_chat_member"
 
 
 async def test_details_are_read_for_routes_that_want_them_only() -> None:

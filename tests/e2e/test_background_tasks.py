@@ -16,9 +16,9 @@ from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.e2e.probes import get
 from tests.support.failing import FAILED, break_once
-from tests.support.ports import free_ports
 from tests.support.process import ROOT, serving_process
 from tests.support.redis_servers import RedisServer
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 from tests.support.world import world
 

@@ -14,9 +14,9 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from gateway.telegram.bot_api import health
 from tests.support.backend import Backend, serving
-from tests.support.ports import free_ports
 from tests.support.process import Process, program, settings_of
 from tests.support.redis_servers import RedisServer
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 from tests.support.world import TOKEN, World, world
 

@@ -17,10 +17,10 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.telegram.messenger import TelegramMessenger
-from tests.support.ports import free_ports
 from tests.support.process import run
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 from tests.support.world import SECRET, TOKEN, World, world
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.backend import gate
-from tests.support.ports import free_ports
 from tests.support.process import Process, run, serving_process, settings_of
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
 
 

@@ -18,7 +18,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.sandbox.samples.media import count_bytes, send_album
 from gateway.sandbox.simulator.validation.rules import Upload as SentFile
 from tests.factories import build_message_json
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.world import TOKEN, World, world
 
 CONTENT = b"canary-of-a-file" * 1000

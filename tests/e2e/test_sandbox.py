@@ -4,8 +4,8 @@ import asyncio
 import re
 import signal
 
-from tests.support.ports import free_ports
 from tests.support.process import ROOT, program
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT
 
 DEFAULT_PORTS = ("8000", "9000", "8081", "50051")

@@ -19,7 +19,7 @@ from gateway.sandbox.launcher.launch import run_sandbox
 from gateway.sandbox.launcher.service_targets import SAMPLES
 from gateway.sandbox.launcher.stack import Secrets
 from tests.support.backend import Backend, serving
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until
 
 PROGRAM = """

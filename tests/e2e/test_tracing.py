@@ -24,9 +24,9 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.tracing.tracer import KEY_HEADER, Tracer
 from tests.support.backend import Answer
-from tests.support.ports import free_ports
 from tests.support.process import serving_process
 from tests.support.redis_servers import RedisServer
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 from tests.support.world import SECRET, world
 

@@ -11,14 +11,8 @@ from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.ports import (
-    MAX_UNSUSPECTED_LOSSES,
-    CancellationBus,
-    Clock,
-    MailboxLease,
-    RetryPause,
-    await_pause,
-)
+from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, MailboxLease
+from gateway.domain.ports import CancellationBus, Clock, RetryPause, await_pause
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import (
     BotEvent,
@@ -59,7 +53,7 @@ class FakeMatch:
     """A route of `FakeServices` with the update it was found for."""
 
     def __init__(self, services: "FakeServices", update: Update, route: str) -> None:
-        self.route = route
+        self.route_name = route
         self.is_streaming = services.script is not None
         self.shows_typing = True
         self._services = services
@@ -67,14 +61,14 @@ class FakeMatch:
 
     async def call(self, internal_user_id: str | None) -> Reply:
         """Note the call and do what the test said."""
-        self._services.calls.append((self.route, self._update, internal_user_id))
+        self._services.calls.append((self.route_name, self._update, internal_user_id))
         return await self._services.answer(self._update)
 
     async def stream(
         self, internal_user_id: str | None, write: Callable[[str], None]
     ) -> Reply | None:
         """Note the call and write what the test said."""
-        self._services.calls.append((self.route, self._update, internal_user_id))
+        self._services.calls.append((self.route_name, self._update, internal_user_id))
         assert self._services.script is not None
         return await self._services.script(write)
 

@@ -14,7 +14,7 @@ import aiohttp
 from gateway.sandbox.server import Simulator
 from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
 from tests.support.world import SECRET, TOKEN
 

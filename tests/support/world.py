@@ -26,9 +26,9 @@ from gateway.sandbox.tracing.tracer import Tracer
 from gateway.services.routing.route_table import build_route_table
 from tests.factories import build_button_press_json, build_message_json
 from tests.support.backend import Backend, serving
-from tests.support.ports import free_ports
 from tests.support.services.samples import SAMPLE_SERVICES
 from tests.support.tasks import in_own_task
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 
 TOKEN = "7400000001:AAcanary-token-of-the-bot"

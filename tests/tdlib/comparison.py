@@ -19,7 +19,7 @@ from gateway.sandbox.simulator.validation.markup import MarkupError, Parsed
 from gateway.sandbox.simulator.validation.markup_html import parse_html
 from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
 from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
-from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.formatted_text_splitting import split_formatted_text
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
     is_blank,

@@ -67,7 +67,7 @@ class ServiceCaller:
         lease: ActorLease,
     ) -> ReplyWithPreview:
         """Call the service of a route, and return its reply."""
-        record.route = bound_call.route
+        record.route = bound_call.route_name
         user_id = None
         # Otherwise the state may belong to a user who did not cause the update: updates
         # in a private chat that no human caused are in the mailbox of the chat's user.

@@ -6,7 +6,8 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES, PutResult
+from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
+from gateway.domain.ports import PutResult
 from gateway.domain.update import Envelope
 
 _update_id = attrgetter("update_id")

@@ -17,13 +17,12 @@ from heapq import merge
 from itertools import chain, islice
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import (
+from gateway.domain.mailbox_lease import (
     LEASE_SECONDS,
     MAX_UNSUSPECTED_LOSSES,
-    Clock,
     MailboxLease,
-    PutResult,
 )
+from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import make_fencing_tokens
 from gateway.mailboxes.memory.dead_letters import (

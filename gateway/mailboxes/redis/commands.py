@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from gateway.domain.ports import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES, MailboxLease
+from gateway.domain.mailbox_lease import (
+    MAX_UNSUSPECTED_LOSSES,
+    SUSPECT_PAUSES,
+    MailboxLease,
+)
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ports import LEASE_SECONDS, Clock
+from gateway.domain.mailbox_lease import LEASE_SECONDS
+from gateway.domain.ports import Clock
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisClient, RedisCommand

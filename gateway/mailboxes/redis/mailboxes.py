@@ -18,7 +18,8 @@ import contextlib
 from collections.abc import Collection, Sequence
 
 from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
-from gateway.domain.ports import LEASE_SECONDS, Clock, MailboxLease, PutResult
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import make_fencing_tokens
 from gateway.mailboxes.redis.client.command import (

@@ -34,7 +34,7 @@ from gateway.telegram.inbound.references import (
     decode_text_quote,
     decode_user_or_none,
 )
-from gateway.telegram.inbound.service_contents import find_service_content
+from gateway.telegram.inbound.routable_contents import find_service_content
 
 _message_decoder = Decoder(Message)
 _message_id_decoder = Decoder(MessageId)

@@ -38,6 +38,10 @@ from gateway.telegram.inbound.ordering import find_human_sender, find_ordering_k
 from gateway.telegram.inbound.payloads import PAYLOAD_DECODERS
 from gateway.telegram.inbound.people import CHAT_TYPES, convert_chat
 from gateway.telegram.inbound.references import decode_user_or_none
+from gateway.telegram.inbound.routable_contents import (
+    GAME_FIELD,
+    find_service_content,
+)
 from gateway.telegram.inbound.schema import (
     CallbackQuery,
     Chat,
@@ -45,10 +49,6 @@ from gateway.telegram.inbound.schema import (
     UpdateId,
     UpdateOrigin,
     User,
-)
-from gateway.telegram.inbound.service_contents import (
-    GAME_FIELD,
-    find_service_content,
 )
 from gateway.telegram.inbound.update_types import UNKNOWN_TYPE, UPDATE_TYPES, UpdateType
 

@@ -26,6 +26,10 @@ from gateway.telegram.inbound.headers import (
     SubscriptionHeader,
     UnknownHeader,
 )
+from gateway.telegram.inbound.routable_contents import (
+    GAME_FIELD,
+    SERVICE_CONTENTS,
+)
 from gateway.telegram.inbound.schema import (
     CallbackQuery,
     EditedMessageHeader,
@@ -33,10 +37,6 @@ from gateway.telegram.inbound.schema import (
     MessageHeader,
     SenderHeader,
     UpdateHeader,
-)
-from gateway.telegram.inbound.service_contents import (
-    GAME_FIELD,
-    SERVICE_CONTENTS,
 )
 
 

@@ -22,7 +22,7 @@ from botgateway.chat.v1.reply_pb2 import (
 )
 
 from gateway.domain.reply_limits import MAX_RESULT_TEXT, MAX_TEXT_LENGTH
-from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.formatted_text_splitting import split_formatted_text
 from gateway.telegram.outbound.media import MAX_CAPTION_LENGTH, is_file_id
 from gateway.telegram.outbound.reply_markup import build_reply_markup
 from gateway.telegram.outbound.send_options import build_link_previews, build_parse_mode

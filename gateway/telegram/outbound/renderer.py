@@ -16,7 +16,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.bot_api_call import BotApiCall, Upload
 from gateway.domain.reply_limits import MAX_MESSAGES, MAX_TEXT, MAX_TEXT_LENGTH
 from gateway.domain.update import ButtonPress, OtherUpdate, Update, UserMessage
-from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.formatted_text_splitting import split_formatted_text
 from gateway.telegram.outbound.media import (
     MAX_CAPTION_LENGTH,
     build_media_calls,

@@ -20,9 +20,9 @@ from gateway.http.connections import ConnectionCounts
 from gateway.http.server import serve_http
 from gateway.workers import aggregation
 from gateway.workers.aggregation import AggregatedEndpoints
-from gateway.workers.descriptors import divide_descriptors
+from gateway.workers.file_descriptors import divide_descriptors
 from tests.support.floods import is_closed, silent_connections
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until
 
 HOST = "127.0.0.1"

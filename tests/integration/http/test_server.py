@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.domain.errors import ConfigurationError
 from gateway.http.server import HealthEndpoints, reserve_port, serve_http
-from tests.support.ports import free_ports
+from tests.support.tcp_ports import free_ports
 
 HOST = "127.0.0.1"
 IN_USE = "Address already in use"

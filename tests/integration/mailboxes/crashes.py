@@ -18,7 +18,7 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from msgspec import structs
 
 from gateway.actors.rate_limit import RateLimiter
-from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
@@ -116,7 +116,9 @@ class Worker:
                 parse_update=_read,
                 observe_update=self.turns.append,
             ),
-            OverflowNotifier(delivery, clock=clock, observe_update=self.turns.append),
+            FullMailboxNotifier(
+                delivery, clock=clock, observe_update=self.turns.append
+            ),
             publish_cancellation=LocalCancellationBus().publish,
             clock=clock,
             max_active=100,

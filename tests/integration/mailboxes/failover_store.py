@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from gateway.background import BackgroundTasks
-from gateway.domain.ports import LEASE_SECONDS
+from gateway.domain.mailbox_lease import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
@@ -19,7 +19,6 @@ from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.integration.mailboxes.redis_store import RedisStore, opened
 from tests.support.fakes import FakeClock
-from tests.support.ports import free_ports
 from tests.support.stores import (
     KEYS,
     LEASE,
@@ -30,6 +29,7 @@ from tests.support.stores import (
     Store,
 )
 from tests.support.tasks import in_own_task
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT as LIMIT_OF_WAITING
 from tests.support.waiting import wait_until
 

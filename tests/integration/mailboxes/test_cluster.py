@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import LEASE_SECONDS, MailboxLease, PutResult
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.mailboxes.redis.client.shards import SHARD_SLOTS
 from gateway.mailboxes.redis.replay_buffer import REPLAY_PAUSE_SECONDS
 from tests.factories import build_envelope

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.pipeline import CommandPipeline

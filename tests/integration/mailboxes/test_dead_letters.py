@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.dead_letters import (
@@ -21,10 +21,10 @@ from gateway.mailboxes.redis.dead_letters import (
 from tests.factories import build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened, opened_cluster
 from tests.support.fakes import FakeClock
-from tests.support.ports import free_ports
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS, PREFIX, SIGNATURES
 from tests.support.tasks import in_own_task
+from tests.support.tcp_ports import free_ports
 
 
 class Opened(Struct):

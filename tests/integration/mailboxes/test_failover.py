@@ -13,7 +13,8 @@ import pytest
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import StoreError, StoreFull, StoreUnavailable
-from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover import FULL_RETRY_SECONDS
 from gateway.mailboxes.redis.client.cluster import ClusterClient

@@ -11,7 +11,8 @@ from redis.crc import key_slot
 
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
-from gateway.domain.ports import MailboxLease, MailboxStore
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.failover import FailoverMailboxStore

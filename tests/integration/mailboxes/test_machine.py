@@ -6,7 +6,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.domain.update import Envelope
 from gateway.mailboxes.memory.mailbox import Mailbox
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore

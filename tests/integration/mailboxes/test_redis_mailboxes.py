@@ -12,7 +12,8 @@ import pytest
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import LeaseLost, StoreError, StoreUnavailable
-from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.domain.user_state import STATE_TTL, UserState, encode_user_state
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisCommand

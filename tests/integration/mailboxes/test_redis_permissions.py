@@ -13,7 +13,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
-from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.failover import FailoverMailboxStore

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from gateway.background import BackgroundTasks
 from gateway.domain.errors import LeaseLost
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.sentinel import DEFAULT_PORT, parse_sentinel_url

@@ -7,8 +7,8 @@ import pytest
 from gateway.domain.errors import StoreUnavailable
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory
 from gateway.mailboxes.redis.client.server_checks import check_durability
-from tests.support.ports import free_ports
 from tests.support.redis_servers import RedisServer
+from tests.support.tcp_ports import free_ports
 
 
 @pytest.mark.parametrize(

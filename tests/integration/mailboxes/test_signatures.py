@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.domain.errors import ForgedEntry
-from gateway.domain.ports import MailboxLease, PutResult
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import PutResult
 from gateway.domain.update import Envelope
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.mailboxes.redis.client.connection_factory import make_connection_factory

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.actors.rate_limit import RateLimiter
-from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.user_actor import UserActor
@@ -153,7 +153,7 @@ class Gateway:
                 parse_update=lambda body, arrived: read_update(int(body)),
                 observe_update=self.turns.append,
             ),
-            OverflowNotifier(
+            FullMailboxNotifier(
                 delivery, clock=self.clock, observe_update=self.turns.append
             ),
             publish_cancellation=store.cancellation_bus.publish,

@@ -28,8 +28,8 @@ from grpc import aio
 from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
-from tests.support.ports import free_ports
 from tests.support.services.samples import SAMPLE_SERVICES, TABLE
+from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
 
 Context = aio.ServicerContext[Any, Any]

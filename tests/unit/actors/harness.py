@@ -3,7 +3,7 @@
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.user_actor import UserActor
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus

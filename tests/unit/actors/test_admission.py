@@ -1,7 +1,7 @@
 """The slots for actors, and the mailboxes that wait for one."""
 
 from gateway.actors.admission import MAX_CONSECUTIVE_UPDATES, AdmissionControl
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from tests.factories import build_accepted
 from tests.support.fakes import FakeClock
 

@@ -9,23 +9,22 @@ from msgspec import structs
 
 from gateway.actors import scheduler
 from gateway.actors.admission import MAX_CONSECUTIVE_UPDATES
-from gateway.actors.poison import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.rate_limit import RateLimiter
-from gateway.actors.replies.overflow import OverflowNotifier
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT
 from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.suspect_steps import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.ports import (
+from gateway.domain.mailbox_lease import (
     LEASE_SECONDS,
     POISON_CRASHES,
     POISON_LOSSES,
     SUSPECT_PAUSES,
     MailboxLease,
-    RetryPause,
-    await_pause,
 )
+from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
@@ -108,7 +107,7 @@ class House:
                 parse_update=lambda body, arrived: pytest.fail("read again"),
                 observe_update=self.turns.append,
             ),
-            OverflowNotifier(
+            FullMailboxNotifier(
                 delivery, clock=self.clock, observe_update=self.turns.append
             ),
             publish_cancellation=LocalCancellationBus().publish,

@@ -30,7 +30,7 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.ports import POISON_LOSSES, MailboxLease
+from gateway.domain.mailbox_lease import POISON_LOSSES, MailboxLease
 from gateway.domain.update import (
     BotEvent,
     Envelope,

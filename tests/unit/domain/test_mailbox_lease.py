@@ -1,6 +1,6 @@
 """The lease of a mailbox."""
 
-from gateway.domain.ports import MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
 from tests.factories import build_accepted
 
 

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from gateway.domain.ports import LEASE_SECONDS, MailboxLease
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.memory.dead_letters import (
     DEFAULT_MEMORY_LIMITS,

@@ -44,7 +44,7 @@ from gateway.domain.update import (
     UserMessage,
 )
 from gateway.telegram.inbound.parser import UpdateParser
-from gateway.telegram.inbound.service_contents import SERVICE_CONTENTS
+from gateway.telegram.inbound.routable_contents import SERVICE_CONTENTS
 from tests.unit.telegram.parsing import (
     ANNA,
     ARRIVED,

@@ -7,7 +7,7 @@ from botgateway.chat.v1.reply_pb2 import TEXT_FORMAT_HTML, TEXT_FORMAT_MARKDOWN_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.formatted_text_splitting import split_formatted_text
 from gateway.telegram.outbound.text_splitting import (
     count_utf16_units,
     is_blank,

@@ -28,7 +28,7 @@ MAX_NOTIFIED_USERS = 10_000
 """Users whose last notice is remembered. More of them at once must be an attack."""
 
 
-class OverflowNotifier:
+class FullMailboxNotifier:
     """Counts refused updates, and sends their users a notice."""
 
     def __init__(
@@ -63,7 +63,7 @@ class OverflowNotifier:
                 and self._is_notice_due(envelope.ordering_key)
             ):
                 task = asyncio.create_task(
-                    self._send_notice(update), name="overflow notice"
+                    self._send_notice(update), name="full mailbox notice"
                 )
                 self._notice_tasks.add(task)
                 task.add_done_callback(self._notice_tasks.discard)

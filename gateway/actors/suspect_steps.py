@@ -12,7 +12,8 @@ ends, for any reason, `remove` has to be called.
 import asyncio
 from collections import deque
 
-from gateway.domain.ports import MailboxLease, MailboxStore
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import MailboxStore
 
 MAX_CONCURRENT_SUSPECTS = 16
 """The maximum number of suspects that take a step at the same time in a worker. If the

@@ -12,7 +12,7 @@ from botgateway.chat.v1.reply_pb2 import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.outbound.formatted_text import split_formatted_text
+from gateway.telegram.outbound.formatted_text_splitting import split_formatted_text
 from gateway.telegram.outbound.text_splitting import is_blank, split_text
 from tests import tdlib
 from tests.tdlib.comparison import AGREED, FORMATS, compare_parts
