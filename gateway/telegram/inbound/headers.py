@@ -1,7 +1,8 @@
 """Headers of updates that are neither messages nor callback queries.
 
 A header says who acted, and where. The other fields of such an update are decoded only
-for routes that use them: see `payloads.py`.
+for routes that use them: see `payloads.py`. An update that a route uses is therefore
+read twice, but a field of a wrong type does not keep it from its mailbox.
 """
 
 from msgspec import Struct, field
