@@ -452,6 +452,7 @@ def read_dropped_parts() -> set[str]:
 def _read_codes(
     value: ast.expr, tree: ast.AST, functions: dict[str, list[ast.FunctionDef]]
 ) -> Iterator[str]:
+    """Yield the codes that an expression may have; None stands for no dropped part."""
     if isinstance(value, ast.IfExp):
         yield from _read_codes(value.body, tree, functions)
         yield from _read_codes(value.orelse, tree, functions)
@@ -472,11 +473,10 @@ def _read_codes(
         assert sources, f"what is {value.id}?"
         for source in sources:
             yield from _read_codes(source, tree, functions)
-    else:
+    elif not (isinstance(value, ast.Constant) and value.value is None):
         text = _read_text(value)
-        assert text is not None, ast.dump(value)
-        if text:
-            yield text
+        assert text, ast.dump(value)
+        yield text
 
 
 def _targets(assignment: ast.NamedExpr | ast.Assign) -> list[ast.expr]:
