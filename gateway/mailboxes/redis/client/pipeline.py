@@ -240,7 +240,10 @@ class CommandPipeline(asyncio.Protocol):
         self._batch.clear()
         self._reply_count = 0
         self.is_idle = True
-        self._health.record_answers()
+        if self._health.is_failing:
+            self._health.record_answers()
+        else:  # nearly always, so without a call
+            self._health.last_answered_at = self._clock.uptime()
         if self._queue and self.is_idle:
             self.schedule_send()
 
