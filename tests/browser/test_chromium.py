@@ -1,4 +1,4 @@
-"""What the other tests of this room need."""
+"""What the other tests of this folder need."""
 
 from tests.browser.chromium import CHROMIUM
 

@@ -142,7 +142,7 @@ async def test_a_click_on_a_tab_leads_on_to_the_composer(chat: Chat) -> None:
 async def test_an_alert_gives_the_focus_back_to_the_pressed_button(
     chat: Chat, desk: Desk
 ) -> None:
-    """Although the button was drawn anew while the alert stood over it."""
+    """Although the button was drawn again while the alert stood over it."""
     rows = [[{"text": "Meet", "callback_data": "CONNECT:u-nobody"}]]
     markup = {"inline_keyboard": rows}
     await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)

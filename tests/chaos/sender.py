@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.load import Connection
 from tests.chaos.history import Answer, History, Posted
 from tests.factories import build_user_json
-from tests.support.world import SECRET
+from tests.support.gateway_harness import SECRET
 
 PER_USER = 60
 """Updates of a user: a state remembers 64 ids for sure."""

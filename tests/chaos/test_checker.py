@@ -122,7 +122,7 @@ def test_a_state_that_has_an_update_twice_is_found() -> None:
 
 
 def test_a_dead_letter_is_found() -> None:
-    """Faults of the machinery must bury nothing."""
+    """Faults of the machinery must dead-letter nothing."""
     history = good(1, 2)
     history.left.dead = [(2, "crashed")]
     assert broken(history) == {"dead letters"}

@@ -21,9 +21,9 @@ from tests.chaos.history import History, Span
 from tests.chaos.network import Network
 from tests.chaos.sender import Gate
 from tests.chaos.standins import BotApi, Services
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import ROOT, SERVICES
 from tests.support.tcp_ports import free_ports
-from tests.support.world import SECRET, TOKEN
 
 START_SECONDS = 40.0
 END_SECONDS = 25.0

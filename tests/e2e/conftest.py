@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.world import World, world
+from tests.support.gateway_harness import GatewayHarness, running_gateway
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[World]:
+async def gateway() -> AsyncIterator[GatewayHarness]:
     """Yield a running gateway without a rate limit to speak of."""
-    async with world() as running:
+    async with running_gateway() as running:
         yield running

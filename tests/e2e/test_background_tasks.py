@@ -16,11 +16,11 @@ from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.e2e.probes import get
 from tests.support.failing import FAILED, break_once
+from tests.support.gateway_harness import running_gateway
 from tests.support.process import ROOT, serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
-from tests.support.world import world
 
 
 async def test_every_task_of_a_gateway_survives_a_failure(
@@ -41,7 +41,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
     server = RedisServer(tmp_path, "")
     server.start()
     try:
-        async with world(redis_url=server.url) as gateway:
+        async with running_gateway(redis_url=server.url) as gateway:
             await wait_until(lambda: all(it.calls == 2 for it in broken.values()))
             lines = [it for it in gateway.log() if it["message"] == FAILED]
             assert sorted(it["task"] for it in lines) == sorted(broken)

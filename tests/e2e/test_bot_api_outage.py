@@ -14,11 +14,11 @@ from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.faults.persistent import FaultSettings
 from gateway.telegram.bot_api import health
 from tests.support.backend import Backend, serving
+from tests.support.gateway_harness import TOKEN, GatewayHarness, running_gateway
 from tests.support.process import Process, program, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until, wait_until_found
-from tests.support.world import TOKEN, World, world
 
 USERS = range(100, 120)
 ALL = FaultSettings(method="sendMessage")
@@ -26,7 +26,7 @@ ALL = FaultSettings(method="sendMessage")
 
 
 async def test_replies_wait_for_their_chats_and_delay_no_others(
-    gateway: World,
+    gateway: GatewayHarness,
 ) -> None:
     """Those that met a 500 arrive once and in order, after those of other users."""
     for user in USERS:
@@ -47,7 +47,7 @@ async def test_replies_wait_for_their_chats_and_delay_no_others(
 
 
 async def test_what_may_have_arrived_is_not_sent_again_while_others_wait(
-    gateway: World,
+    gateway: GatewayHarness,
 ) -> None:
     """The connection broke after the message was there; the next one follows it."""
     gateway.simulator.fail("sendMessage", 500, chat_id=7)
@@ -59,7 +59,7 @@ async def test_what_may_have_arrived_is_not_sent_again_while_others_wait(
     assert gateway.outcomes() == ["send_failed", "done", "done"]
 
 
-async def test_a_flood_of_429s_costs_no_reply(gateway: World) -> None:
+async def test_a_flood_of_429s_costs_no_reply(gateway: GatewayHarness) -> None:
     """However many follow each other, within the patience."""
     for user in USERS:
         gateway.simulator.fail("sendMessage", 429, chat_id=user, retry_after=1, times=2)
@@ -68,7 +68,7 @@ async def test_a_flood_of_429s_costs_no_reply(gateway: World) -> None:
     assert [gateway.texts(user) for user in USERS] == [["echo: hi"]] * len(USERS)
 
 
-async def test_a_press_is_answered_after_the_outage(gateway: World) -> None:
+async def test_a_press_is_answered_after_the_outage(gateway: GatewayHarness) -> None:
     """The answer to the button and the message that goes with it, once each."""
     gateway.simulator.fail("answerCallbackQuery", 500, times=2)
     gateway.simulator.fail("sendMessage", 500)
@@ -81,7 +81,7 @@ async def test_a_press_is_answered_after_the_outage(gateway: World) -> None:
 
 async def test_a_reply_is_given_up_after_the_patience() -> None:
     """With an error in the log; the user's next update goes on."""
-    async with world(reply_patience=1) as gateway:
+    async with running_gateway(reply_patience=1) as gateway:
         await gateway.simulator.user_actions.fault("server_error", ALL)
         await gateway.say("lost")
         await gateway.ended(1)
@@ -99,7 +99,7 @@ async def test_a_reply_is_given_up_after_the_patience() -> None:
 
 
 async def test_health_and_readiness_name_a_bot_api_that_fails(
-    gateway: World, monkeypatch: pytest.MonkeyPatch
+    gateway: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Updates are taken all the same, so the gateway stays ready; it heals alone."""
     monkeypatch.setattr(health, "FAILING_AFTER_SECONDS", 0.1)
@@ -215,7 +215,7 @@ async def test_the_end_of_a_gateway_in_an_outage_loses_no_reply(
 async def test_a_token_that_is_sent_in_clear_is_warned_of() -> None:
     """To a Bot API on another machine; one on this machine is nobody's business."""
     warning = "bot_token_sent_unencrypted"
-    async with world(telegram_api_url="http://bot-api.invalid:1") as gateway:
+    async with running_gateway(telegram_api_url="http://bot-api.invalid:1") as gateway:
         assert [it["message"] for it in gateway.log()].count(warning) == 1
-    async with world() as gateway:
+    async with running_gateway() as gateway:
         assert warning not in [it["message"] for it in gateway.log()]

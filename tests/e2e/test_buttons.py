@@ -19,14 +19,14 @@ from botgateway.chat.v1.reply_pb2 import (
 
 from gateway.actors.replies.user_notices import UNKNOWN_COMMAND_TEXT
 from tests.factories import build_button_press_json
+from tests.support.gateway_harness import GatewayHarness, running_gateway
 from tests.support.redis_servers import RedisServer
 from tests.support.services.every_kind import EveryKind, every_kind
-from tests.support.world import World, world
 
 LONG = "directory:people/" + "0123456789" * 12
 
 
-def proposing(gateway: World, button: InlineKeyboardButton) -> None:
+def proposing(gateway: GatewayHarness, button: InlineKeyboardButton) -> None:
     """Let every text be answered with a button."""
 
     async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
@@ -38,7 +38,7 @@ def proposing(gateway: World, button: InlineKeyboardButton) -> None:
     gateway.backend.answer = answer
 
 
-def data_of_newest(gateway: World, user: int = 7) -> str:
+def data_of_newest(gateway: GatewayHarness, user: int = 7) -> str:
     """Return the data of the newest button in a chat."""
     message = gateway.simulator.messages(user)[-1]
     return str(message["reply_markup"]["inline_keyboard"][0][0]["callback_data"])
@@ -50,7 +50,7 @@ async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
     server.start()
     settings: dict[str, Any] = {"redis_url": f"redis://127.0.0.1:{server.port}"}
     try:
-        async with world(**settings) as first:
+        async with running_gateway(**settings) as first:
             proposing(
                 first,
                 InlineKeyboardButton(text="Connect", callback_data=f"CONNECT:{LONG}"),
@@ -59,7 +59,7 @@ async def test_long_data_survives_a_restart(tmp_path: Path) -> None:
             await first.ended(1)
             key = data_of_newest(first)
             assert len(key.encode()) <= 64
-        async with world(**settings) as second:
+        async with running_gateway(**settings) as second:
             await second.update(_press(key, user=7), update_id=3000)
             await second.update(_press(key, user=8), update_id=3001)
             await second.ended(2)
@@ -81,7 +81,7 @@ def _press(data: str, user: int) -> dict[str, Any]:
 async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:
     """Not data that a client made up, nor that of a button of another chat."""
     service = EveryKind()
-    async with world(further={every_kind(): service}) as gateway:
+    async with running_gateway(further={every_kind(): service}) as gateway:
         long = "5" * 60
         for number, data in enumerate(("PAY:5", f"PAY:{long}", "LOOK:up"), 1):
             proposing(gateway, InlineKeyboardButton(text="Go", callback_data=data))
@@ -111,7 +111,7 @@ async def test_only_a_button_of_the_gateway_calls_a_signed_route() -> None:
         ]
 
 
-async def test_a_button_names_an_rpc(gateway: World) -> None:
+async def test_a_button_names_an_rpc(gateway: GatewayHarness) -> None:
     """The gateway puts its data together, and reads it back."""
     call = CallbackTarget(
         method="MatchingService.Accept", parameters={"target_user_id": "u-1"}
@@ -129,7 +129,7 @@ async def test_a_button_names_an_rpc(gateway: World) -> None:
     assert request.target_user_id == "u-1"
 
 
-async def test_keyboards_and_answers_reach_the_user(gateway: World) -> None:
+async def test_keyboards_and_answers_reach_the_user(gateway: GatewayHarness) -> None:
     """In the words of the Bot API; what cannot be shown is counted and logged."""
     rows = [
         ReplyKeyboardRow(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.server import Simulator
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import ROOT, run
-from tests.support.world import SECRET, TOKEN
 
 URL = "https://bot.example.com/webhook/telegram"
 

@@ -17,12 +17,12 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.update import Update
 from gateway.domain.user_state import UserState, encode_user_state
 from gateway.telegram.messenger import TelegramMessenger
+from tests.support.gateway_harness import SECRET, TOKEN, GatewayHarness, running_gateway
 from tests.support.process import run
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
-from tests.support.world import SECRET, TOKEN, World, world
 
 CANARIES = ("canary", "Canary", "Ann", TOKEN, SECRET)
 
@@ -87,7 +87,7 @@ def dead_here(
     return run_here
 
 
-async def crash(gateway: World, *texts: str, user: int = 7) -> list[int]:
+async def crash(gateway: GatewayHarness, *texts: str, user: int = 7) -> list[int]:
     """Let the gateway crash in the turn of each of these texts; return the ids."""
     compose = TelegramMessenger.render
 
@@ -111,7 +111,7 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
     redis: RedisServer,
 ) -> None:
     """Once the fault is mended; neither late nor too fast for its user."""
-    async with world(redis_url=redis.url, rate_limit_requests=1) as gateway:
+    async with running_gateway(redis_url=redis.url, rate_limit_requests=1) as gateway:
         (update_id,) = await crash(gateway, "canary text")
         code, (line,), _ = await dead("list", url=redis.url)
         assert code == 0
@@ -133,7 +133,7 @@ async def test_a_crashed_update_is_listed_replayed_and_served(
 
 async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
     """What cannot be read is told and stays; what fails again comes back once."""
-    async with world(redis_url=redis.url) as gateway:
+    async with running_gateway(redis_url=redis.url) as gateway:
         await gateway.post(b'{"update_id": 5, "message": "canary"}')
         await crash(gateway, "canary one", "canary two", user=8)
         code, lines, _ = await dead("list", url=redis.url)
@@ -158,7 +158,7 @@ async def test_many_are_replayed_by_their_reason(redis: RedisServer) -> None:
 
 async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> None:
     """By their ids, by their reason, or all of them; what is gone already is told."""
-    async with world(redis_url=redis.url) as gateway:
+    async with running_gateway(redis_url=redis.url) as gateway:
         await gateway.post(b'{"update_id": 5, "message": "canary"}')
         await crash(gateway, "canary one", "canary two")
         _, lines, _ = await dead("list", url=redis.url)
@@ -187,7 +187,7 @@ async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
     body = b'{"update_id": 4, "message": {"message_id": 1, "date": 1, "from": '
     body += b'{"id": 7, "is_bot": false, "first_name": "canary"}, "chat": {"id": 7,'
     body += b' "type": "private"}, "text": "canary"}}'
-    async with world(redis_url=redis.url) as gateway:
+    async with running_gateway(redis_url=redis.url) as gateway:
         async with Redis.from_url(redis.url) as stranger:
             await stranger.set(shard.state_key(USER_KEY), state)
             await stranger.zadd(shard.mailbox_key(USER_KEY), {b"4 0.0 " + body: 4})

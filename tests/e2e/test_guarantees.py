@@ -18,11 +18,11 @@ from gateway.domain.update import Update
 from gateway.telegram.outbound.renderer import render
 from tests.factories import build_button_press_json
 from tests.support.backend import gate
+from tests.support.gateway_harness import SECRET, GatewayHarness, running_gateway
 from tests.support.waiting import wait_until
-from tests.support.world import SECRET, World, world
 
 
-async def test_a_message_is_answered_by_its_service(gateway: World) -> None:
+async def test_a_message_is_answered_by_its_service(gateway: GatewayHarness) -> None:
     """The text reaches the conversation, its reply the chat."""
     await gateway.say("hi")
     await wait_until(lambda: gateway.texts() == ["echo: hi"])
@@ -35,7 +35,7 @@ async def test_a_message_is_answered_by_its_service(gateway: World) -> None:
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", "cänary"])
 async def test_a_wrong_secret_gets_200_and_nothing_else(
-    gateway: World, secret: str | None
+    gateway: GatewayHarness, secret: str | None
 ) -> None:
     """A warning in the log, and no call anywhere."""
     await gateway.post(b'{"update_id": 1, "message": {}}', secret=secret)
@@ -52,7 +52,9 @@ async def test_a_wrong_secret_gets_200_and_nothing_else(
 
 
 @pytest.mark.parametrize("secret", [SECRET, "wrong"])
-async def test_a_flood_of_strangers_is_few_lines(gateway: World, secret: str) -> None:
+async def test_a_flood_of_strangers_is_few_lines(
+    gateway: GatewayHarness, secret: str
+) -> None:
     """All are counted in the metrics; the log has the first one at once."""
     started = len(gateway.log())
     await asyncio.gather(*(gateway.post(b"{", secret=secret) for _ in range(300)))
@@ -64,7 +66,9 @@ async def test_a_flood_of_strangers_is_few_lines(gateway: World, secret: str) ->
     assert 1 <= len(gateway.log()) - started < 60
 
 
-async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
+async def test_malformed_json_gets_200_and_becomes_a_dead_letter(
+    gateway: GatewayHarness,
+) -> None:
     """An error in the log, and a dead letter."""
     await gateway.post(b'{"update_id": ')
     assert any(line["level"] == "error" for line in gateway.log())
@@ -80,7 +84,7 @@ async def test_malformed_json_gets_200_and_is_buried(gateway: World) -> None:
 async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
     """Any client can send it, and a Bot API server passes it on byte by byte."""
     query = build_button_press_json("odd: ?")
-    async with world(rate_limit_requests=1, rate_limit_window=60) as gateway:
+    async with running_gateway(rate_limit_requests=1, rate_limit_window=60) as gateway:
         for number in (1, 2, 3):
             body = json.dumps({"update_id": number, "callback_query": query}).encode()
             await gateway.post(body.replace(b"?", b"\xff\xc3("))
@@ -94,7 +98,7 @@ async def test_button_data_that_is_not_utf8_is_answered_and_limited() -> None:
 
 async def test_a_flood_is_told_once_to_slow_down() -> None:
     """Everything is acknowledged; the notice comes once per window."""
-    async with world(rate_limit_requests=1, rate_limit_window=60) as gateway:
+    async with running_gateway(rate_limit_requests=1, rate_limit_window=60) as gateway:
         for n in range(5):
             await gateway.say(str(n))
         await gateway.ended(5)
@@ -115,7 +119,7 @@ async def test_a_flood_is_told_once_to_slow_down() -> None:
     ],
 )
 async def test_a_failing_service_earns_an_apology(
-    gateway: World, status: grpc.StatusCode, outcome: str
+    gateway: GatewayHarness, status: grpc.StatusCode, outcome: str
 ) -> None:
     """The user reads it in the chat, or as the answer to the press."""
     gateway.backend.status = {"SendMessage": status, "Skip": status}
@@ -129,7 +133,7 @@ async def test_a_failing_service_earns_an_apology(
 
 async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
     """The deadline ends the call, and the user's next update goes on."""
-    async with world(service_seconds=2) as gateway:
+    async with running_gateway(service_seconds=2) as gateway:
         gate(gateway.backend, asyncio.Event(), {7})
         await gateway.say("slow")
         await wait_until(lambda: gateway.backend.asked("SendMessage"))
@@ -140,7 +144,7 @@ async def test_a_slow_service_earns_an_apology_at_its_deadline() -> None:
         assert gateway.texts() == [APOLOGY_TEXT, "echo: next"]
 
 
-async def test_a_failing_bot_api_delays_the_reply(gateway: World) -> None:
+async def test_a_failing_bot_api_delays_the_reply(gateway: GatewayHarness) -> None:
     """And the user's next one behind it; the service is asked once for each."""
     gateway.simulator.fail("sendMessage", 500, times=2)
     await gateway.say("late")
@@ -153,7 +157,9 @@ async def test_a_failing_bot_api_delays_the_reply(gateway: World) -> None:
     assert len(gateway.backend.asked("SendMessage")) == 2
 
 
-async def test_an_unknown_fate_of_a_message_costs_the_reply(gateway: World) -> None:
+async def test_an_unknown_fate_of_a_message_costs_the_reply(
+    gateway: GatewayHarness,
+) -> None:
     """An error in the log, no second message, and the update stays done."""
     gateway.simulator.fail("sendMessage", 502)
     await gateway.say("lost")
@@ -167,9 +173,9 @@ async def test_an_unknown_fate_of_a_message_costs_the_reply(gateway: World) -> N
 
 
 async def test_a_fault_of_our_own_is_apologised_for(
-    gateway: World, monkeypatch: pytest.MonkeyPatch
+    gateway: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is logged with its request id, buried, and the next update goes on."""
+    """It is logged with its request id, dead-lettered, and the next update goes on."""
 
     def crash_on_boom(
         update: Update, reply: Reply, report: Callable[[str], None], **how: bool
@@ -192,8 +198,8 @@ async def test_a_fault_of_our_own_is_apologised_for(
     assert "gateway_dead_letters 1.0" in page
 
 
-async def test_a_reply_ends_the_session(gateway: World) -> None:
-    """The user is resolved anew with the next update, not after a day."""
+async def test_a_reply_ends_the_session(gateway: GatewayHarness) -> None:
+    """The user is resolved again with the next update, not after a day."""
 
     async def answer(rpc: str, request: object) -> Reply:
         ends = rpc == "Start"
@@ -208,7 +214,9 @@ async def test_a_reply_ends_the_session(gateway: World) -> None:
     assert gateway.texts() == ["Bye"] * 3
 
 
-async def test_an_unknown_command_or_button_gets_a_hint(gateway: World) -> None:
+async def test_an_unknown_command_or_button_gets_a_hint(
+    gateway: GatewayHarness,
+) -> None:
     """A short pointer to /help; the spinner ends."""
     await gateway.say("/nope")
     await gateway.press("NOPE:1")
@@ -218,7 +226,7 @@ async def test_an_unknown_command_or_button_gets_a_hint(gateway: World) -> None:
     assert gateway.outcomes() == ["unknown", "unknown"]
 
 
-async def test_help_is_made_from_the_routes(gateway: World) -> None:
+async def test_help_is_made_from_the_routes(gateway: GatewayHarness) -> None:
     """It names the commands that have a description, as the menu does."""
     await gateway.say("/help")
     await gateway.ended(1)
@@ -233,7 +241,7 @@ async def test_help_is_made_from_the_routes(gateway: World) -> None:
     assert names == ["help", "notifications", "profile", "start"]
 
 
-async def test_a_blocked_bot_is_reported(gateway: World) -> None:
+async def test_a_blocked_bot_is_reported(gateway: GatewayHarness) -> None:
     """The notification service hears that the user cannot be reached."""
     gateway.simulator.blocked.add(7)
     await gateway.say("hi")
@@ -243,7 +251,7 @@ async def test_a_blocked_bot_is_reported(gateway: World) -> None:
     assert request.context.telegram_user_id == 7
 
 
-async def test_a_pressed_button_edits_its_message(gateway: World) -> None:
+async def test_a_pressed_button_edits_its_message(gateway: GatewayHarness) -> None:
     """The answer comes first, the edit lands in place."""
 
     async def offer(rpc: str, request: object) -> Reply:

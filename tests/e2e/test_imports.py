@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.process import ROOT, run, serving_process
-from tests.support.world import SECRET, TOKEN
 
 NOTE_MODULES = """
 import atexit, os, sys

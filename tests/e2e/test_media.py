@@ -18,22 +18,22 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.sandbox.samples.media import count_bytes, send_album
 from gateway.sandbox.simulator.validation.rules import Upload as SentFile
 from tests.factories import build_message_json
+from tests.support.gateway_harness import TOKEN, GatewayHarness, running_gateway
 from tests.support.tcp_ports import free_ports
-from tests.support.world import TOKEN, World, world
 
 CONTENT = b"canary-of-a-file" * 1000
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[World]:
+async def gateway() -> AsyncIterator[GatewayHarness]:
     """Yield a running gateway that hands files on."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    async with world(ops_port=port, files_url=url) as running:
+    async with running_gateway(ops_port=port, files_url=url) as running:
         yield running
 
 
-def answer_with(gateway: World, *messages: OutgoingMessage) -> None:
+def answer_with(gateway: GatewayHarness, *messages: OutgoingMessage) -> None:
     """Make the services answer with these messages."""
 
     async def answer(rpc: str, request: Any) -> Reply:  # noqa: ANN401 - any request
@@ -42,7 +42,7 @@ def answer_with(gateway: World, *messages: OutgoingMessage) -> None:
     gateway.backend.answer = answer
 
 
-async def test_a_file_of_a_service_reaches_the_user(gateway: World) -> None:
+async def test_a_file_of_a_service_reaches_the_user(gateway: GatewayHarness) -> None:
     """Of the largest size; it is in no log, and other answers follow."""
     content = CONTENT * 3125
     assert len(content) == 50_000_000
@@ -58,7 +58,7 @@ async def test_a_file_of_a_service_reaches_the_user(gateway: World) -> None:
     assert "canary-of-a-file" not in str(gateway.log())
 
 
-async def test_an_album_of_a_service_reaches_the_user(gateway: World) -> None:
+async def test_an_album_of_a_service_reaches_the_user(gateway: GatewayHarness) -> None:
     answer_with(gateway, *send_album().messages)
     await gateway.say("album")
     await gateway.ended(1)
@@ -72,7 +72,7 @@ async def test_an_album_of_a_service_reaches_the_user(gateway: World) -> None:
     assert len({each["media_group_id"] for each in shown}) == 1
 
 
-async def test_what_is_too_large_is_left_out(gateway: World) -> None:
+async def test_what_is_too_large_is_left_out(gateway: GatewayHarness) -> None:
     """The text is sent, and the log has a word for the rest."""
     file = Upload(content=bytes(10_000_001))
     media = [Media(type=MEDIA_TYPE_PHOTO, upload=file)]
@@ -83,7 +83,7 @@ async def test_what_is_too_large_is_left_out(gateway: World) -> None:
     assert "upload_too_large" in str(gateway.log())
 
 
-async def test_a_private_address_is_left_out(gateway: World) -> None:
+async def test_a_private_address_is_left_out(gateway: GatewayHarness) -> None:
     """The Bot API server of this gateway is not Telegram's own."""
     media = [Media(type=MEDIA_TYPE_PHOTO, url="http://169.254.169.254/latest.jpg")]
     answer_with(gateway, OutgoingMessage(text="Look", media=media))
@@ -99,7 +99,7 @@ def document(file_id: str) -> dict[str, Any]:
     return {"message": build_message_json(document=file)}
 
 
-async def test_a_file_of_a_user_reaches_the_service(gateway: World) -> None:
+async def test_a_file_of_a_user_reaches_the_service(gateway: GatewayHarness) -> None:
     """At an address that does not know the token, nor does anything about it."""
     gateway.simulator.files.store(CONTENT, "BQACAgAD-x_y")
     await gateway.update(document("BQACAgAD-x_y"))
@@ -122,7 +122,7 @@ async def test_a_file_of_a_user_reaches_the_service(gateway: World) -> None:
 
 
 async def test_without_the_setting_there_are_no_addresses() -> None:
-    async with world() as gateway:
+    async with running_gateway() as gateway:
         await gateway.update(document("BQACAgAD"))
         await gateway.ended(1)
         (request,) = gateway.backend.asked("SendMessage")

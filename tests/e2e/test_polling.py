@@ -12,11 +12,11 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from tests.support.backend import Backend, gate, serving
+from tests.support.gateway_harness import TOKEN
 from tests.support.process import program, run, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
-from tests.support.world import TOKEN
 
 USERS = range(1001, 1004)
 

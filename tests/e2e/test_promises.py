@@ -7,8 +7,14 @@ import grpc
 import pytest
 
 from tests.support.backend import gate
+from tests.support.gateway_harness import (
+    SECRET,
+    TOKEN,
+    UPDATES,
+    GatewayHarness,
+    running_gateway,
+)
 from tests.support.waiting import wait_until, wait_until_found
-from tests.support.world import SECRET, TOKEN, UPDATES, World, world
 
 ROUTED = {
     "message_text": "SendMessage",
@@ -36,7 +42,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("path", sorted(UPDATES.glob("*.json")), ids=lambda p: p.stem)
 async def test_every_kind_of_update_travels_through(
-    gateway: World, path: object
+    gateway: GatewayHarness, path: object
 ) -> None:
     """What has a route reaches its service; the rest is acknowledged and counted."""
     assert hasattr(path, "stem")
@@ -58,7 +64,9 @@ def test_there_are_33_updates() -> None:
     assert len(list(UPDATES.glob("*.json"))) == 33
 
 
-async def test_an_attachment_reaches_the_conversation_as_such(gateway: World) -> None:
+async def test_an_attachment_reaches_the_conversation_as_such(
+    gateway: GatewayHarness,
+) -> None:
     kinds = ("photo_caption", "voice", "document", "location", "contact", "sticker")
     for name in kinds:
         await gateway.post((UPDATES / f"message_{name}.json").read_bytes())
@@ -77,7 +85,7 @@ async def test_an_attachment_reaches_the_conversation_as_such(gateway: World) ->
     ]
 
 
-async def test_an_update_is_answered_once(gateway: World) -> None:
+async def test_an_update_is_answered_once(gateway: GatewayHarness) -> None:
     """A repetition is dropped, while the first waits and after it is done."""
     until = asyncio.Event()
     gate(gateway.backend, until, {7})
@@ -92,7 +100,7 @@ async def test_an_update_is_answered_once(gateway: World) -> None:
     assert gateway.texts() == ["echo: once"]
 
 
-async def test_one_users_updates_are_done_in_order(gateway: World) -> None:
+async def test_one_users_updates_are_done_in_order(gateway: GatewayHarness) -> None:
     """A burst that arrives upside down is served by update id, one at a time."""
     until = asyncio.Event()
     gate(gateway.backend, until, {7})
@@ -106,7 +114,7 @@ async def test_one_users_updates_are_done_in_order(gateway: World) -> None:
     assert gateway.texts() == [f"echo: {t}" for t in ("first", 2, 3, 4, 5, 6)]
 
 
-async def test_no_user_waits_for_another(gateway: World) -> None:
+async def test_no_user_waits_for_another(gateway: GatewayHarness) -> None:
     """With 1,000 users in a hanging call another one is answered all the same."""
     until = asyncio.Event()
     hanging = set(range(10_000, 11_000))
@@ -120,7 +128,9 @@ async def test_no_user_waits_for_another(gateway: World) -> None:
     await gateway.ended(1001)
 
 
-async def test_a_broken_connection_costs_one_reply_at_most(gateway: World) -> None:
+async def test_a_broken_connection_costs_one_reply_at_most(
+    gateway: GatewayHarness,
+) -> None:
     """It is not sent twice, and the next one goes out as if nothing had been."""
     gateway.simulator.fail("sendMessage", drop=True)
     await gateway.say("lost")
@@ -130,7 +140,7 @@ async def test_a_broken_connection_costs_one_reply_at_most(gateway: World) -> No
     assert gateway.texts() == ["echo: kept"]
 
 
-async def test_a_command_for_another_bot_is_ignored(gateway: World) -> None:
+async def test_a_command_for_another_bot_is_ignored(gateway: GatewayHarness) -> None:
     """The group of many bots is left in peace."""
     await wait_until(
         lambda: any(call.method == "setMyCommands" for call in gateway.simulator.sent)
@@ -145,7 +155,7 @@ async def test_a_command_for_another_bot_is_ignored(gateway: World) -> None:
 
 async def test_an_album_counts_once() -> None:
     """Ten photos that were sent together are ten updates and one of the limit."""
-    async with world(rate_limit_requests=1, rate_limit_window=60) as gateway:
+    async with running_gateway(rate_limit_requests=1, rate_limit_window=60) as gateway:
         album = json.loads((UPDATES / "message_album_item.json").read_bytes())
         for n in range(10):
             album["update_id"] = n + 1
@@ -154,7 +164,7 @@ async def test_an_album_counts_once() -> None:
         assert gateway.outcomes() == ["done"] * 10
 
 
-async def test_health_readiness_and_metrics_are_there(gateway: World) -> None:
+async def test_health_readiness_and_metrics_are_there(gateway: GatewayHarness) -> None:
     """Operators and their machines see what is going on."""
     await gateway.say("hi")
     await gateway.ended(1)
@@ -185,7 +195,7 @@ async def test_health_readiness_and_metrics_are_there(gateway: World) -> None:
     assert (await gateway.get("/metrics"))[0] == 404
 
 
-async def test_a_revoked_token_fails_readiness(gateway: World) -> None:
+async def test_a_revoked_token_fails_readiness(gateway: GatewayHarness) -> None:
     """The gateway is ready again by itself when the token is."""
     gateway.simulator.fail("sendMessage", 401)
     gateway.simulator.fail("getMe", 401)
@@ -200,7 +210,7 @@ async def test_a_revoked_token_fails_readiness(gateway: World) -> None:
     await wait_until_found(ready)
 
 
-async def test_nothing_private_leaves_by_a_side_door(gateway: World) -> None:
+async def test_nothing_private_leaves_by_a_side_door(gateway: GatewayHarness) -> None:
     """No text, name, token or secret in a log, a metric or a page, whatever fails."""
     canary = "hush"
     person = {

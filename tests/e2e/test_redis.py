@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from gateway.actors.scheduler import ActorScheduler
 from tests.support.backend import gate
+from tests.support.gateway_harness import GatewayHarness, running_gateway
 from tests.support.redis_servers import RedisServer
 from tests.support.waiting import wait_until, wait_until_found
-from tests.support.world import World, world
 
 PATIENCE = 1.0
 """STORE_PATIENCE in these tests."""
@@ -39,7 +39,7 @@ def address(server: RedisServer) -> dict[str, Any]:
     return {"redis_url": url, "store_patience": PATIENCE}
 
 
-async def health(gateway: World) -> dict[str, Any]:
+async def health(gateway: GatewayHarness) -> dict[str, Any]:
     """Return what `/health` says."""
     status, body = await gateway.get("/health", ops=True)
     assert status == 200
@@ -47,14 +47,14 @@ async def health(gateway: World) -> dict[str, Any]:
     return answer
 
 
-async def is_well(gateway: World) -> bool:
+async def is_well(gateway: GatewayHarness) -> bool:
     """Return whether the gateway runs on its Redis again."""
     return bool((await health(gateway))["status"] == "ok")
 
 
 async def test_users_are_served_and_remembered(server: RedisServer) -> None:
     """A session outlives the process that opened it."""
-    async with world(**address(server)) as first:
+    async with running_gateway(**address(server)) as first:
         await first.say("one")
         await first.ended(1)
         assert await health(first) | {"version": ""} == {
@@ -68,7 +68,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
             "problems": [],
         }
         assert len(first.backend.asked("ResolveUser")) == 1
-    async with world(**address(server)) as second:
+    async with running_gateway(**address(server)) as second:
         await second.say("two", update_id=2000)
         await second.say("one", update_id=1001)
         await second.ended(2)
@@ -78,7 +78,7 @@ async def test_users_are_served_and_remembered(server: RedisServer) -> None:
 
 async def test_an_outage_is_hardly_noticed(server: RedisServer) -> None:
     """Users get answers from memory, and limits; health says so; it heals alone."""
-    async with world(
+    async with running_gateway(
         **address(server), rate_limit_requests=1, rate_limit_window=3600
     ) as gateway:
         await gateway.say("before", user=1)
@@ -107,9 +107,9 @@ async def test_an_outage_is_hardly_noticed(server: RedisServer) -> None:
         assert "hush" not in log
 
 
-async def test_a_turn_in_an_outage_ends_once(server: RedisServer) -> None:
+async def test_a_update_in_an_outage_ends_once(server: RedisServer) -> None:
     """The service that answered is not called again, and what waits follows."""
-    async with world(**address(server)) as gateway:
+    async with running_gateway(**address(server)) as gateway:
         until = asyncio.Event()
         gate(gateway.backend, until, {7})
         for text in ("one", "two"):
@@ -127,7 +127,7 @@ async def test_a_turn_in_an_outage_ends_once(server: RedisServer) -> None:
 async def test_a_gateway_starts_without_its_redis(server: RedisServer) -> None:
     """It serves, says that it is degraded, and takes to Redis when it is there."""
     server.kill()
-    async with world(**address(server)) as gateway:
+    async with running_gateway(**address(server)) as gateway:
         await gateway.say("hello")
         await gateway.ended(1)
         assert gateway.texts() == ["echo: hello"]
@@ -141,7 +141,7 @@ async def test_a_weak_redis_is_warned_of(server: RedisServer) -> None:
     server.kill()
     server._options += ["--maxmemory-policy", "allkeys-lru"]  # noqa: SLF001 - as if configured
     server.start()
-    async with world(**address(server)) as gateway:
+    async with running_gateway(**address(server)) as gateway:
         reasons = [
             line["reason"]
             for line in gateway.log()
@@ -163,13 +163,13 @@ async def test_sigterm_gives_mailboxes_back(
         return await drain(system, seconds)
 
     monkeypatch.setattr(ActorScheduler, "drain", drain_while_one_is_served)
-    async with world(**address(server)) as first:
+    async with running_gateway(**address(server)) as first:
         gate(first.backend, until, {7})
         for text in ("one", "two", "three"):
             await first.say(text)
         await wait_until(lambda: first.backend.asked("SendMessage"))
     assert first.outcomes() == ["done"]
-    async with world(**address(server)) as second:
+    async with running_gateway(**address(server)) as second:
         await second.ended(2)
         assert second.texts() == ["echo: two", "echo: three"]
 
@@ -183,12 +183,12 @@ async def test_sigterm_gives_mailboxes_back(
         (":hush-pw@", "/99", "Redis has no database with the number in REDIS_URL"),
     ],
 )
-async def test_a_wrong_setting_of_redis_is_told_in_words(
+async def test_a_wrong_setting_of_redis_is_reported_in_words(
     server: RedisServer, login: str, database: str, advice: str
 ) -> None:
     """In the log and in health, and what to do; the password is in neither."""
     url = f"redis://{login}127.0.0.1:{server.port}{database}"
-    async with world(redis_url=url, store_patience=PATIENCE) as gateway:
+    async with running_gateway(redis_url=url, store_patience=PATIENCE) as gateway:
 
         async def is_told() -> bool:
             return any(advice in it for it in (await health(gateway))["problems"])
@@ -208,7 +208,7 @@ async def test_a_wrong_setting_of_redis_is_told_in_words(
 async def test_a_mended_password_is_noticed(server: RedisServer) -> None:
     """Nothing has to be started again, and nothing is left of the complaint."""
     url = f"redis://gateway:hush-pw@127.0.0.1:{server.port}"
-    async with world(redis_url=url, store_patience=PATIENCE) as gateway:
+    async with running_gateway(redis_url=url, store_patience=PATIENCE) as gateway:
 
         async def is_told() -> bool:
             return bool((await health(gateway))["problems"])
@@ -221,10 +221,12 @@ async def test_a_mended_password_is_noticed(server: RedisServer) -> None:
         assert (await health(gateway))["problems"] == []
 
 
-async def test_a_wrong_bot_token_is_told_in_words() -> None:
+async def test_a_wrong_bot_token_is_reported_in_words() -> None:
     """In the log and in health, until Telegram takes it again."""
     advice = "set TELEGRAM_BOT_TOKEN to the token from BotFather"
-    async with world(telegram_bot_token="7400000001:AAother-token") as gateway:
+    async with running_gateway(
+        telegram_bot_token="7400000001:AAother-token"
+    ) as gateway:
 
         async def is_told() -> bool:
             return any(advice in it for it in (await health(gateway))["problems"])

@@ -85,7 +85,7 @@ async def test_a_scenario_that_fails_says_why(tmp_path: Path) -> None:
     assert ET.parse(xml).findall(".//testcase/failure")
 
 
-async def test_a_bad_file_is_told_before_anything_starts(tmp_path: Path) -> None:
+async def test_a_bad_file_is_reported_before_anything_starts(tmp_path: Path) -> None:
     """Exit code 2; all faults of all files and options at once."""
     bad = tmp_path / "bad.yaml"
     bad.write_text("users: [ada]\nsteps:\n- ada shouts: hi\n- wait: long\n")
@@ -100,7 +100,7 @@ async def test_a_bad_file_is_told_before_anything_starts(tmp_path: Path) -> None
     assert junit.endswith("there is no such directory")
 
 
-async def test_a_report_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+async def test_a_report_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """Exit code 1: CI must not take it for a success."""
     good = tmp_path / "good.yaml"
     good.write_text("users: [ada]\nsteps: [wait: 0s]")

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from tests.support.backend import Backend, serving
+from tests.support.gateway_harness import TOKEN, GatewayHarness, running_gateway
 from tests.support.process import Process, program, settings_of
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until, wait_until_found
-from tests.support.world import TOKEN, World, world
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def drafts_of(simulator: Simulator) -> list[dict[str, Any]]:
     return [sent.parameters for sent in drafts]
 
 
-def drafts(gateway: World) -> list[str]:
+def drafts(gateway: GatewayHarness) -> list[str]:
     """Return the texts of the drafts that the Bot API saw."""
     return [str(draft["text"]) for draft in drafts_of(gateway.simulator)]
 
 
-async def stop(gateway: World, draft_id: int, *, user: int = 7) -> int:
+async def stop(gateway: GatewayHarness, draft_id: int, *, user: int = 7) -> int:
     """Post what Telegram posts when a user presses the stop button."""
     chat = {"id": user, "type": "private"}
     stopped = {"chat": chat, "draft_id": draft_id}
@@ -45,7 +45,7 @@ async def stop(gateway: World, draft_id: int, *, user: int = 7) -> int:
 
 async def test_a_user_sees_the_answer_grow_and_keeps_it() -> None:
     """A draft while it is written, a message when it is whole."""
-    async with world(streaming=True) as gateway:
+    async with running_gateway(streaming=True) as gateway:
         await gateway.say("tell me")
         gateway.backend.pieces.put_nowait("Once upon")
         await wait_until(lambda: drafts(gateway) == ["Once upon"])
@@ -60,7 +60,7 @@ async def test_a_user_sees_the_answer_grow_and_keeps_it() -> None:
 
 async def test_a_stop_cancels_the_call_and_keeps_the_text() -> None:
     """It overtakes the user's own next messages; the service sees it at once."""
-    async with world(3600, streaming=True) as gateway:
+    async with running_gateway(3600, streaming=True) as gateway:
         asked = await gateway.say("tell me")
         gateway.backend.pieces.put_nowait("Once upon")
         await wait_until(lambda: bool(drafts(gateway)))
@@ -76,8 +76,8 @@ async def test_a_stop_cancels_the_call_and_keeps_the_text() -> None:
 async def test_a_stop_reaches_the_worker_that_writes(server: RedisServer) -> None:
     """Wherever Telegram posts it."""
     async with (
-        world(3600, streaming=True, redis_url=server.url) as writer,
-        world(3600, streaming=True, redis_url=server.url) as other,
+        running_gateway(3600, streaming=True, redis_url=server.url) as writer,
+        running_gateway(3600, streaming=True, redis_url=server.url) as other,
     ):
         asked = await writer.say("tell me")
         writer.backend.pieces.put_nowait("Once upon")
@@ -93,7 +93,7 @@ async def test_a_stop_reaches_the_worker_that_writes(server: RedisServer) -> Non
         assert writer.texts() == ["Once upon"]
 
 
-async def test_after_a_crash_the_answer_begins_anew_in_the_same_draft(
+async def test_after_a_crash_the_answer_begins_again_in_the_same_draft(
     server: RedisServer,
 ) -> None:
     """Under the same request id; the user has one answer in the end, and all of it."""
@@ -135,7 +135,7 @@ async def test_after_a_crash_the_answer_begins_anew_in_the_same_draft(
 
 async def test_nothing_of_a_streamed_answer_is_logged() -> None:
     """Neither of what is kept nor of what is stopped."""
-    async with world(streaming=True) as gateway:
+    async with running_gateway(streaming=True) as gateway:
         asked = await gateway.say("hush question")
         gateway.backend.pieces.put_nowait("hush answer")
         await wait_until(lambda: bool(drafts(gateway)))

@@ -24,11 +24,11 @@ from botgateway.chat.v1.reply_pb2 import (
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.tracing.tracer import KEY_HEADER, Tracer
 from tests.support.backend import Answer
+from tests.support.gateway_harness import SECRET, running_gateway
 from tests.support.process import serving_process
 from tests.support.redis_servers import RedisServer
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until
-from tests.support.world import SECRET, world
 
 KEY = "key"
 HERE = "http://127.0.0.1:1"
@@ -71,7 +71,7 @@ async def receiving() -> AsyncIterator[tuple[Page, str]]:
         await runner.cleanup()
 
 
-async def test_of_a_file_its_size_is_told() -> None:
+async def test_of_a_file_its_size_is_reported() -> None:
     """The file itself would be megabytes of text."""
     file = Upload(content=b"canary" * 1000, file_name="a.txt")
     message = OutgoingMessage(text="Here", media=[Media(upload=file)])
@@ -81,7 +81,7 @@ async def test_of_a_file_its_size_is_told() -> None:
 
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.answer = answer
         update_id = await gateway.say("hi")
@@ -93,11 +93,11 @@ async def test_of_a_file_its_size_is_told() -> None:
     assert "canary" not in told
 
 
-async def test_every_step_is_told() -> None:
+async def test_every_step_is_reported() -> None:
     """In its order, with its time, and with what was asked and answered."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         update_id = await gateway.say("hello")
         await wait_until(lambda: page.turns.get(update_id, {}).get("outcome"))
@@ -119,11 +119,11 @@ async def test_every_step_is_told() -> None:
         assert record["route"]
 
 
-async def test_what_goes_wrong_is_told() -> None:
+async def test_what_goes_wrong_is_reported() -> None:
     """The status of the service, and what Telegram refused."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
         gateway.simulator.fail("sendMessage", 403)
@@ -148,11 +148,11 @@ def replying(message: OutgoingMessage) -> Answer:
     return answer
 
 
-async def test_the_words_of_telegram_and_of_the_service_are_told() -> None:
+async def test_the_words_of_telegram_and_of_the_service_are_reported() -> None:
     """Both stay out of the log and of the metrics, also in the sandbox."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.status["SendMessage"] = grpc.StatusCode.INTERNAL
         refused = "Bad Request: chat canary\nis closed"
@@ -173,11 +173,11 @@ async def test_the_words_of_telegram_and_of_the_service_are_told() -> None:
             assert "chat canary" not in text
 
 
-async def test_a_button_that_is_left_out_is_told() -> None:
+async def test_a_button_that_is_left_out_is_reported() -> None:
     """The turn is done, but the user does not see what the service wrote."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         bad = InlineKeyboardRow(
             buttons=[InlineKeyboardButton(text="Go", url="https://")]
@@ -195,11 +195,11 @@ async def test_a_button_that_is_left_out_is_told() -> None:
         assert "gateway_rejected_reply_parts_total{" in metrics  # it is still counted
 
 
-async def test_a_refused_format_is_told() -> None:
+async def test_a_refused_format_is_reported() -> None:
     """The text arrives plain; Telegram's words say why."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.backend.answer = replying(
             OutgoingMessage(text="<b>Here", format=TEXT_FORMAT_HTML)
@@ -217,7 +217,7 @@ async def test_what_nobody_misses_is_no_loss() -> None:
     """Such as a 429 that was waited for, an edit of nothing and a refused draft."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         gateway.simulator.fail("sendMessage", 429, retry_after=1)
         gateway.simulator.fail("sendMessageDraft", 400, description="Bad Request: no")
@@ -236,7 +236,7 @@ async def test_a_streamed_call_is_a_step() -> None:
     """From its start to its last response, with what was asked."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         update_id = await gateway.say("hello")
         await wait_until(lambda: gateway.backend.asked("StreamMessage"))
@@ -256,7 +256,7 @@ async def test_a_streamed_call_is_a_step() -> None:
 async def test_a_streamed_call_that_is_stopped_is_a_step() -> None:
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE), streaming=True) as gateway,
     ):
         update_id = await gateway.say("hello")
         gateway.backend.pieces.put_nowait("Hello ")
@@ -280,7 +280,7 @@ async def test_two_users_at_once_are_kept_apart() -> None:
     """Each step goes to the update that it belongs to."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         ids = [await gateway.say(f"text {n}", user=n) for n in range(1, 21)]
         await wait_until(lambda: len(page.turns) == 20)
@@ -297,17 +297,17 @@ async def test_two_users_at_once_are_kept_apart() -> None:
 async def test_a_page_that_is_gone_costs_nothing() -> None:
     (port,) = free_ports(1)
     recorder = Tracer(f"http://127.0.0.1:{port}/turns", KEY, HERE)
-    async with world(recorder=recorder) as gateway:
+    async with running_gateway(recorder=recorder) as gateway:
         await gateway.say("hello")
         await gateway.ended(1)
         assert gateway.texts() == ["echo: hello"]
 
 
-async def test_each_request_to_the_bot_api_is_told() -> None:
+async def test_each_request_to_the_bot_api_is_reported() -> None:
     """Also the one that was refused, before it was repeated."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         gateway.simulator.fail("sendMessage", 429, retry_after=1)
         update_id = await gateway.say("hello")
@@ -323,7 +323,7 @@ async def test_an_update_that_comes_again_keeps_what_became_of_it() -> None:
     """The repetition is dropped, and says nothing of the update."""
     async with (
         receiving() as (page, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
     ):
         update_id = await gateway.say("hello")
         await gateway.ended(1)
@@ -352,7 +352,7 @@ async def test_the_gateway_of_a_sandbox_answers_to_loopback_names(
     """A page elsewhere could let its own name point to this machine."""
     async with (
         receiving() as (_, url),
-        world(recorder=Tracer(url, KEY, HERE)) as gateway,
+        running_gateway(recorder=Tracer(url, KEY, HERE)) as gateway,
         aiohttp.ClientSession(headers={"Host": host}) as visitor,
     ):
         ports = gateway.settings.port, gateway.settings.ops_port
@@ -375,7 +375,7 @@ async def test_the_gateway_of_a_sandbox_answers_to_loopback_names(
 async def test_a_gateway_answers_to_every_name() -> None:
     """In production nobody knows beforehand what it is called."""
     async with (
-        world() as gateway,
+        running_gateway() as gateway,
         aiohttp.ClientSession(headers={"Host": "bot.example"}) as visitor,
     ):
         health = f"http://127.0.0.1:{gateway.settings.port}/health"

@@ -54,8 +54,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.sandbox.simulator.actions.sample_updates import MAKERS
 from gateway.telegram.inbound.update_types import UPDATE_TYPES
+from tests.support.gateway_harness import UPDATES, GatewayHarness, running_gateway
 from tests.support.services.every_kind import TYPES, EveryKind, every_kind, rpc_name
-from tests.support.world import UPDATES, World, world
 
 ANNA, BO, CARA, SHOPPER = 5510000001, 5510000002, 812345678, 5510000044
 FANS, NEWS, ELSEWHERE = -1002100000077, -1002100000088, -1002100000123
@@ -345,9 +345,9 @@ def service() -> EveryKind:
 
 
 @pytest.fixture
-async def gateway(service: EveryKind) -> AsyncIterator[World]:
+async def gateway(service: EveryKind) -> AsyncIterator[GatewayHarness]:
     """Yield a gateway that routes every kind."""
-    async with world(further={every_kind(): service}) as running:
+    async with running_gateway(further={every_kind(): service}) as running:
         yield running
 
 
@@ -364,7 +364,7 @@ def test_the_table_names_every_kind() -> None:
 
 
 async def test_every_kind_reaches_its_service_typed_and_as_json(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """Who, where, what it says, and the very bytes that Telegram sent."""
     for number, (kind, row) in enumerate(ROWS.items(), 1):
@@ -387,7 +387,7 @@ async def test_every_kind_reaches_its_service_typed_and_as_json(
 
 
 async def test_only_what_a_human_did_towards_the_bot_has_an_internal_user(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """Not what happened in a private chat, nor what a stranger's account passes on.
 
@@ -422,7 +422,7 @@ async def test_bots_are_served_only_where_the_settings_allow_it(
 ) -> None:
     """What is dropped is counted and logged under an outcome of its own."""
     bot = {"id": 9, "is_bot": True, "first_name": "B"}
-    async with world(allow_bots=allowed) as gateway:
+    async with running_gateway(allow_bots=allowed) as gateway:
         await gateway.update({"message": SAID | {"from": bot}})
         await gateway.ended(1)
         outcome = "done" if allowed else "from_bot"
@@ -435,7 +435,7 @@ async def test_bots_are_served_only_where_the_settings_allow_it(
 
 
 async def test_contents_of_messages_reach_their_service_typed_and_as_json(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """With the bytes of the content, and those of the message that it came in."""
     for number, (name, content) in enumerate(CONTENTS.items(), 1):
@@ -463,7 +463,7 @@ async def test_contents_of_messages_reach_their_service_typed_and_as_json(
 async def test_contents_without_a_route_are_ignored(name: str) -> None:
     """They are no texts of a user."""
     message = {"message_id": 5, "date": 1, "chat": GROUP, "from": PERSON}
-    async with world() as gateway:
+    async with running_gateway() as gateway:
         await gateway.update({"message": message | {name: CONTENTS[name].value}})
         await gateway.ended(1)
         assert gateway.outcomes() == ["unrouted"]
@@ -471,7 +471,7 @@ async def test_contents_without_a_route_are_ignored(name: str) -> None:
 
 
 async def test_a_failing_service_excuses_itself_only_to_who_spoke_to_the_bot(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """Whoever sent data of a web app waits; a group with a new member does not."""
     service.fails = True
@@ -487,7 +487,7 @@ async def test_data_of_web_apps_is_limited_and_news_of_a_group_are_not(
     service: EveryKind,
 ) -> None:
     """A client can send any amount of such data; nobody answers for who joins."""
-    async with world(
+    async with running_gateway(
         further={every_kind(): service}, rate_limit_requests=1, rate_limit_window=3600
     ) as gateway:
         for name in ("web_app_data", "web_app_data", "new_chat_members"):
@@ -498,7 +498,7 @@ async def test_data_of_web_apps_is_limited_and_news_of_a_group_are_not(
 
 
 async def test_a_button_and_a_command_may_take_all_that_telegram_sent(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """The message under which the button is, and either update as JSON."""
     pressed = {"id": "q", "from": PERSON, "data": "LOOK:up", "chat_instance": "-9"}
@@ -523,7 +523,7 @@ async def test_a_button_and_a_command_may_take_all_that_telegram_sent(
 
 
 async def test_a_button_under_an_inline_message_names_that_message(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """Telegram sends no chat and no message with it."""
     pressed = {"id": "q", "from": PERSON, "data": "LOOK:up", "chat_instance": "-9"}
@@ -539,7 +539,7 @@ async def test_a_button_under_an_inline_message_names_that_message(
 
 
 async def test_a_button_of_a_game_reaches_its_service(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """It has no data that the route of a button could fit."""
     pressed = {"id": "q", "from": PERSON, "game_short_name": "chess", "message": SAID}
@@ -554,7 +554,7 @@ async def test_a_button_of_a_game_reaches_its_service(
     ]
 
 
-async def test_a_forwarded_command_is_a_text(gateway: World) -> None:
+async def test_a_forwarded_command_is_a_text(gateway: GatewayHarness) -> None:
     """Whoever forwards "/start x" did not write it; the service sees who did."""
     bo = {"type": "user", "date": 9, "sender_user": BO_AS_JSON}
     said = SAID | {"from": PERSON, "chat": PRIVATE, "text": "/start x"}
@@ -571,7 +571,9 @@ async def test_a_forwarded_command_is_a_text(gateway: World) -> None:
     assert len(gateway.backend.asked("Start")) == 1
 
 
-async def test_metrics_name_routes_but_no_kind_from_outside(gateway: World) -> None:
+async def test_metrics_name_routes_but_no_kind_from_outside(
+    gateway: GatewayHarness,
+) -> None:
     """A label has few values, whatever somebody posts."""
     await gateway.update({"hologram_call": {"from": PERSON}})
     await gateway.update({"strangers_label": {"from": PERSON}})
@@ -582,8 +584,8 @@ async def test_metrics_name_routes_but_no_kind_from_outside(gateway: World) -> N
     assert "strangers_label" not in str(gateway.log())
 
 
-async def test_the_business_connection_is_told(
-    gateway: World, service: EveryKind
+async def test_the_business_connection_is_reported(
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """The service knows on whose behalf the bot speaks."""
     await gateway.update({"business_message": recorded("business_message")})
@@ -594,7 +596,7 @@ async def test_the_business_connection_is_told(
 
 @pytest.mark.parametrize("kind", ["successful_payment", "refunded_payment"])
 async def test_a_payment_goes_to_the_rpc_that_asks_for_it(
-    gateway: World, service: EveryKind, kind: str
+    gateway: GatewayHarness, service: EveryKind, kind: str
 ) -> None:
     """Typed, with its JSON, and not to the text route."""
     said = {"message_id": 5, "date": 1, "from": PERSON, "chat": PRIVATE, kind: PAID}
@@ -609,7 +611,7 @@ async def test_a_payment_goes_to_the_rpc_that_asks_for_it(
 
 async def test_a_payment_that_no_rpc_asks_for_goes_to_the_text_route() -> None:
     """It is a message, and nobody may lose it."""
-    async with world(rate_limit_requests=1) as gateway:
+    async with running_gateway(rate_limit_requests=1) as gateway:
         said = {"message_id": 5, "date": 1, "from": PERSON, "chat": PRIVATE}
         for _ in range(3):
             await gateway.update({"message": said | {"successful_payment": PAID}})
@@ -621,7 +623,7 @@ async def test_a_payment_that_no_rpc_asks_for_goes_to_the_text_route() -> None:
 
 
 async def test_an_event_goes_before_the_kind_that_tells_of_it(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """Who blocked the bot is reported as before; other changes go by their kind."""
     name = "my_chat_member_user_blocked_bot"
@@ -631,13 +633,13 @@ async def test_an_event_goes_before_the_kind_that_tells_of_it(
     assert service.asked == []
 
 
-def answered(gateway: World) -> list[tuple[str, dict[str, Any]]]:
+def answered(gateway: GatewayHarness) -> list[tuple[str, dict[str, Any]]]:
     """Return the answers to queries: method and parameters."""
     return gateway.simulator.queries.answers
 
 
 async def test_a_user_may_pay_if_the_service_says_so(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """From the webhook to answerPreCheckoutQuery; messages go to the private chat."""
     service.reply = Reply(
@@ -664,7 +666,7 @@ async def test_a_payment_is_declined_in_time_without_a_good_answer(
     if fault == "unreadable":
         query["total_amount"] = "much"
     seconds = 0.3 if fault == "hangs" else 30
-    async with world(seconds, further={every_kind(): service}) as gateway:
+    async with running_gateway(seconds, further={every_kind(): service}) as gateway:
         await gateway.update({"pre_checkout_query": query})
         await gateway.ended(1)
     [(method, parameters)] = answered(gateway)
@@ -687,7 +689,7 @@ async def test_a_payment_is_declined_in_time_without_a_good_answer(
 
 
 async def test_an_inline_query_gets_its_results(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """From the webhook to answerInlineQuery; there is no chat for messages."""
     result = InlineQueryResult(
@@ -721,7 +723,7 @@ async def test_an_inline_query_gets_its_results(
 
 
 async def test_an_inline_query_gets_no_results_from_a_failing_service(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """The user's app stops waiting, and the empty answer is not kept."""
     service.fails = True
@@ -732,7 +734,7 @@ async def test_an_inline_query_gets_no_results_from_a_failing_service(
 
 
 async def test_a_join_request_is_decided_and_its_user_written_to(
-    gateway: World, service: EveryKind
+    gateway: GatewayHarness, service: EveryKind
 ) -> None:
     """The decision is for the group, the message for the user."""
     service.reply = Reply(
@@ -745,7 +747,9 @@ async def test_a_join_request_is_decided_and_its_user_written_to(
     assert (gateway.texts(ANNA), gateway.texts(FANS)) == (["Hello"], [])
 
 
-async def test_a_guest_is_answered_once(gateway: World, service: EveryKind) -> None:
+async def test_a_guest_is_answered_once(
+    gateway: GatewayHarness, service: EveryKind
+) -> None:
     """The first message is the answer; the bot cannot say more in that chat."""
     texts = ("first", "second")
     service.reply = Reply(messages=[OutgoingMessage(text=text) for text in texts])
@@ -760,7 +764,7 @@ async def test_a_guest_is_answered_once(gateway: World, service: EveryKind) -> N
 
 @pytest.mark.parametrize("kind", ["edited_message", "message_reaction", "channel_post"])
 async def test_nobody_is_told_of_a_failure_who_did_not_speak_to_the_bot(
-    gateway: World, service: EveryKind, kind: str
+    gateway: GatewayHarness, service: EveryKind, kind: str
 ) -> None:
     """No apology in a channel, nor for a reaction."""
     service.fails = True

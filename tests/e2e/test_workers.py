@@ -295,7 +295,7 @@ async def test_no_worker_survives_the_process_above_it(mortal: Workers) -> None:
     assert not sockets.exists()
 
 
-async def test_a_worker_that_cannot_start_ends_the_whole(tmp_path: Path) -> None:
+async def test_a_worker_that_cannot_start_ends_the_gateway(tmp_path: Path) -> None:
     """Its reason is what is said, and the code is 2."""
     file = tmp_path / "ca.pem"
     settings = settings_of("127.0.0.1:1", "http://127.0.0.1:1", *free_ports(2))

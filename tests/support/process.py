@@ -14,9 +14,9 @@ import aiohttp
 from gateway.sandbox.server import Simulator
 from tests.factories import build_message_json
 from tests.support.backend import Backend, serving
+from tests.support.gateway_harness import SECRET, TOKEN
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import LIMIT, wait_until_found
-from tests.support.world import SECRET, TOKEN
 
 ROOT = Path(__file__).parents[2]
 

@@ -78,7 +78,12 @@ class Worker:
     """A whole actor system in front of Redis, with fakes on its other sides."""
 
     def __init__(
-        self, number: int, url: str, scripts: Scripts, day: "Day", fault: Fault | None
+        self,
+        number: int,
+        url: str,
+        scripts: Scripts,
+        harness: "CrashHarness",
+        fault: Fault | None,
     ) -> None:
         self.number = number
         self.struck = False
@@ -86,9 +91,9 @@ class Worker:
         self.held: dict[int, asyncio.Event] = {}
         self.turns: list[ProcessingRecord] = []
         self.started: list[int] = []
-        self._day = day
+        self._harness = harness
         self._way = fault.way if fault else ""
-        clock = day.store.clock
+        clock = harness.store.clock
         self.transport = WatchedTransport(
             url, scripts, clock, fault.call if fault else None, self._strike
         )
@@ -103,13 +108,15 @@ class Worker:
         )
         services = FakeServices()
         services.answer = self._serve
-        delivery = ReplySender(day.messenger, services, clock, patience=120)
+        delivery = ReplySender(harness.messenger, services, clock, patience=120)
         self.system = ActorScheduler(
             mailboxes,
             UserActor(
                 mailboxes,
                 services,
-                an_answering(services, day.messenger, clock, LocalCancellationBus()),
+                an_answering(
+                    services, harness.messenger, clock, LocalCancellationBus()
+                ),
                 delivery,
                 RateLimiter(1000, 1),
                 clock=clock,
@@ -131,17 +138,17 @@ class Worker:
         return set(self.started) - {record.update_id for record in self.turns}
 
     async def _serve(self, update: Update) -> Reply:
-        day, number = self._day, update.update_id
-        if update.ordering_key in day.running:
-            day.faults.append(f"{number} ran beside another update of its mailbox")
-        day.running.add(update.ordering_key)
+        harness, number = self._harness, update.update_id
+        if update.ordering_key in harness.running:
+            harness.faults.append(f"{number} ran beside another update of its mailbox")
+        harness.running.add(update.ordering_key)
         self.started.append(number)
-        day.effects.append(Effect(self.number, number, update.context.request_id))
+        harness.effects.append(Effect(self.number, number, update.context.request_id))
         try:
             if number in self.held:
                 await self.held[number].wait()
         finally:
-            day.running.discard(update.ordering_key)
+            harness.running.discard(update.ordering_key)
         return Reply(messages=[OutgoingMessage(text=str(number))])
 
     async def _strike(self, moment: str) -> None:
@@ -155,7 +162,7 @@ class Worker:
         await asyncio.Event().wait()  # for the end
 
 
-class Day:
+class CrashHarness:
     """The updates, and what became of them.
 
     Args:

@@ -270,7 +270,8 @@ class MailboxMachine(RuleBasedStateMachine):
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop of this machine.
 
-        `Runner.run` would handle SIGINT anew each time, which takes longer than a call.
+        `Runner.run` would handle SIGINT again each time, which takes longer than a
+        call.
         """
         return self.runner.get_loop().run_until_complete(coroutine)
 

@@ -158,7 +158,7 @@ async def test_a_replica_of_the_node_in_the_url_is_found(
         assert await put is PutResult.STORED
 
 
-async def test_a_node_that_was_started_anew_is_noticed_when_all_were_away(
+async def test_a_node_that_was_started_again_is_noticed_when_all_were_away(
     own_cluster: RedisCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then the URL's node stands for all others, and that one lost nothing."""

@@ -15,7 +15,14 @@ from gateway.mailboxes.redis.client.pipeline import CommandPipeline
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts, load_scripts
 from gateway.mailboxes.redis.mailboxes import RedisMailboxStore
 from tests.factories import build_envelope
-from tests.integration.mailboxes.crashes import CUTS, ENDS, Day, Fault, Worker, message
+from tests.integration.mailboxes.crashes import (
+    CUTS,
+    ENDS,
+    CrashHarness,
+    Fault,
+    Worker,
+    message,
+)
 from tests.integration.mailboxes.moments import (
     MOMENTS,
     Call,
@@ -41,12 +48,12 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def live(
     server: RedisServer, fault: Fault | None = None, scripts: Scripts = SCRIPTS
-) -> Day:
+) -> CrashHarness:
     """Live through a day in an empty Redis."""
     async with opened(make_connection_factory(server.url)) as store:
-        day = Day(store, server.url, scripts, fault)
-        await day.live()
-        return day
+        harness = CrashHarness(store, server.url, scripts, fault)
+        await harness.live()
+        return harness
 
 
 async def faults(server: RedisServer, way: str) -> list[Fault]:
@@ -54,8 +61,10 @@ async def faults(server: RedisServer, way: str) -> list[Fault]:
 
     Of the many calls that sweep, once at the first.
     """
-    day = await live(server)
-    assert {call.kind for worker in day.workers for call in worker.transport.calls} == {
+    harness = await live(server)
+    assert {
+        call.kind for worker in harness.workers for call in worker.transport.calls
+    } == {
         "put",
         "commit",
         "acquire",
@@ -65,7 +74,7 @@ async def faults(server: RedisServer, way: str) -> list[Fault]:
     }
     found = [
         Fault(worker.number, call, way)
-        for worker in day.workers[:2]
+        for worker in harness.workers[:2]
         for call in worker.transport.calls
         if call.kind != "list_claimable" or call.number == 0
     ]
@@ -73,9 +82,9 @@ async def faults(server: RedisServer, way: str) -> list[Fault]:
     return found
 
 
-def wires_of(day: Day) -> list[Wire]:
+def wires_of(harness: CrashHarness) -> list[Wire]:
     """List the connections of all workers, which production's class has to read."""
-    return [wire for worker in day.workers for wire in worker.transport.tap.wires]
+    return [wire for worker in harness.workers for wire in worker.transport.tap.wires]
 
 
 class TestEveryCall:
@@ -87,11 +96,11 @@ class TestEveryCall:
     ) -> None:
         """The worker goes on, and loses no lease by it."""
         for fault in await faults(redis_server, way):
-            day = await live(redis_server, fault)
-            assert day.workers[fault.worker].struck, fault
-            assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                CommandPipeline
-            }
+            harness = await live(redis_server, fault)
+            assert harness.workers[fault.worker].struck, fault
+            assert {
+                type(wire.protocol) for wire in wires_of(harness) if wire.protocol
+            } == {CommandPipeline}
         assert "lease_lost" not in caplog.messages
         assert "redis_recovered" in caplog.messages
 
@@ -101,12 +110,12 @@ class TestEveryCall:
     ) -> None:
         """Another one takes its mailboxes when the leases have run out."""
         for fault in await faults(redis_server, way):
-            day = await live(redis_server, fault)
-            assert day.workers[fault.worker].struck, fault
-            assert day.workers[fault.worker].died.is_set()
-            assert {type(wire.protocol) for wire in wires_of(day) if wire.protocol} == {
-                CommandPipeline
-            }
+            harness = await live(redis_server, fault)
+            assert harness.workers[fault.worker].struck, fault
+            assert harness.workers[fault.worker].died.is_set()
+            assert {
+                type(wire.protocol) for wire in wires_of(harness) if wire.protocol
+            } == {CommandPipeline}
 
     @pytest.mark.parametrize(
         ("script", "line", "half"),
@@ -130,7 +139,7 @@ def _script(source: bytes) -> Script:
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
-class Bench:
+class StoreHarness:
     """Mailboxes on a watched way to Redis, beside a store that looks on."""
 
     def __init__(self, store: RedisStore, transport: WatchedTransport) -> None:
@@ -196,7 +205,7 @@ def _state(number: int) -> bytes:
 
 
 @pytest.fixture
-async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
+async def store_harness(redis_server: RedisServer) -> AsyncIterator[StoreHarness]:
     """Yield mailboxes on a watched way to an empty Redis."""
     async with opened(make_connection_factory(redis_server.url)) as store:
         state = SIGNATURES.sign_state(b"neighbour", b"neighbour")
@@ -205,20 +214,20 @@ async def bench(redis_server: RedisServer) -> AsyncIterator[Bench]:
         )
         transport = WatchedTransport(redis_server.url, SCRIPTS, store.clock)
         async with transport:
-            yield Bench(store, transport)
+            yield StoreHarness(store, transport)
 
 
 @pytest.fixture
-async def day(redis_server: RedisServer) -> AsyncIterator[Day]:
+async def harness(redis_server: RedisServer) -> AsyncIterator[CrashHarness]:
     """Yield workers in front of an empty Redis, none of them at work."""
     async with opened(make_connection_factory(redis_server.url)) as store:
-        yield Day(store, redis_server.url, SCRIPTS)
+        yield CrashHarness(store, redis_server.url, SCRIPTS)
 
 
 @pytest.fixture
-async def worker(day: Day) -> AsyncIterator[Worker]:
+async def worker(harness: CrashHarness) -> AsyncIterator[Worker]:
     """Yield a worker at work."""
-    worker = day.workers[0]
+    worker = harness.workers[0]
     async with worker.transport:
         worker.system.start()
         yield worker
@@ -230,57 +239,69 @@ class TestCancelledCallers:
     """Whoever waits for an answer may go away at any moment, and harms nobody."""
 
     async def test_a_put_leaves_no_lease_behind(
-        self, bench: Bench, moment: str
+        self, store_harness: StoreHarness, moment: str
     ) -> None:
         """What it stored waits for the next sweep, and saw no death."""
-        lease = await bench.acquired()
-        assert await bench.go_on(lease, 2) == [2, 3]
+        lease = await store_harness.acquired()
+        assert await store_harness.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.sign_state(b"7", _state(1))
-        await bench.store.ask("SET", KEYS.get_shard(b"7").state_key(b"7"), state)
-        await bench.cancel(bench.mailboxes.put(build_envelope(4)), "put", moment)
-        if await bench.store.in_memory() == 1:  # the neighbour's
+        await store_harness.store.ask(
+            "SET", KEYS.get_shard(b"7").state_key(b"7"), state
+        )
+        await store_harness.cancel(
+            store_harness.mailboxes.put(build_envelope(4)), "put", moment
+        )
+        if await store_harness.store.in_memory() == 1:  # the neighbour's
             assert moment == "submitted"
         else:
-            assert await bench.serve() == [4]
+            assert await store_harness.serve() == [4]
 
     async def test_a_lease_gives_the_mailbox_back(
-        self, bench: Bench, moment: str
+        self, store_harness: StoreHarness, moment: str
     ) -> None:
         """At once, and no death is counted."""
-        await bench.mailboxes.release(await bench.acquired())
-        await bench.cancel(bench.mailboxes.acquire("7"), "acquire", moment)
-        assert await bench.serve() == [2, 3]
+        await store_harness.mailboxes.release(await store_harness.acquired())
+        await store_harness.cancel(
+            store_harness.mailboxes.acquire("7"), "acquire", moment
+        )
+        assert await store_harness.serve() == [2, 3]
 
     async def test_a_commit_takes_effect_whole_or_not_at_all(
-        self, bench: Bench, moment: str
+        self, store_harness: StoreHarness, moment: str
     ) -> None:
         """The lease stays, and can be given back."""
-        lease = await bench.acquired()
-        await bench.cancel(
-            bench.mailboxes.commit(lease, 2, _state(1)), "commit", moment
+        lease = await store_harness.acquired()
+        await store_harness.cancel(
+            store_harness.mailboxes.commit(lease, 2, _state(1)), "commit", moment
         )
-        assert list(await bench.mailboxes.renew([lease])) == []
-        await bench.mailboxes.release(lease)
-        took_effect = await bench.serve() == [3]
+        assert list(await store_harness.mailboxes.renew([lease])) == []
+        await store_harness.mailboxes.release(lease)
+        took_effect = await store_harness.serve() == [3]
         assert took_effect == (moment != "submitted")
 
-    async def test_a_renewal_does_no_harm(self, bench: Bench, moment: str) -> None:
-        lease = await bench.acquired()
-        await bench.cancel(bench.mailboxes.renew([lease]), "renew", moment)
-        assert await bench.go_on(lease, 2) == [2, 3]
+    async def test_a_renewal_does_no_harm(
+        self, store_harness: StoreHarness, moment: str
+    ) -> None:
+        lease = await store_harness.acquired()
+        await store_harness.cancel(
+            store_harness.mailboxes.renew([lease]), "renew", moment
+        )
+        assert await store_harness.go_on(lease, 2) == [2, 3]
 
     async def test_a_release_takes_effect_or_the_lease_runs_out(
-        self, bench: Bench, moment: str
+        self, store_harness: StoreHarness, moment: str
     ) -> None:
         """One way or the other the mailbox is free again."""
-        lease = await bench.acquired()
-        await bench.cancel(bench.mailboxes.release(lease), "release", moment)
+        lease = await store_harness.acquired()
+        await store_harness.cancel(
+            store_harness.mailboxes.release(lease), "release", moment
+        )
         if moment == "submitted":
-            assert await bench.go_on(lease, 2) == [2, 3]
+            assert await store_harness.go_on(lease, 2) == [2, 3]
         else:
             with pytest.raises(LeaseLost):
-                await bench.mailboxes.commit(lease, 2, _state(2))
-            assert await bench.serve() == [2, 3]
+                await store_harness.mailboxes.commit(lease, 2, _state(2))
+            assert await store_harness.serve() == [2, 3]
 
     async def test_a_request_orphans_no_lease(
         self, worker: Worker, moment: str
@@ -300,7 +321,7 @@ class TestRenewals:
     """A commit that frees its mailbox, and a renewal of it, are under way at once."""
 
     async def test_an_actor_whose_commit_took_effect_is_not_cut_short(
-        self, worker: Worker, day: Day, caplog: pytest.LogCaptureFixture
+        self, worker: Worker, harness: CrashHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Redis does both, and their answers are lost.
 
@@ -323,7 +344,7 @@ class TestRenewals:
         worker.transport.at = cut_then_delay
         await worker.system.enqueue(message(11))
         await wait_until(lambda: worker.started)
-        day.store.clock.move(1)
+        harness.store.clock.move(1)
         await wait_until(lambda: not worker.system.active_actors)
         assert worker.transport.calls.index(Call("commit", 0)) > 0
         assert batches >= 2

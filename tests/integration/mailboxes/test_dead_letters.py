@@ -147,7 +147,7 @@ async def test_a_replay_can_be_repeated(both: Opened) -> None:
     assert await both.store.in_memory() == 1
 
 
-async def test_what_a_commit_buried_is_there_too(both: Opened) -> None:
+async def test_what_a_commit_dead_lettered_is_there_too(both: Opened) -> None:
     """A crashed update, under the mailbox of its user."""
     lease = await both.store.mailboxes.put(build_envelope(5, "70", body=b"text"))
     assert isinstance(lease, MailboxLease)
@@ -181,7 +181,7 @@ async def test_a_full_redis_keeps_the_letter(tmp_path: Path) -> None:
         server.kill()
 
 
-async def test_a_redis_that_is_not_there_is_told(
+async def test_a_redis_that_is_not_there_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a moment, and not after many attempts."""

@@ -24,7 +24,7 @@ from tests.support.tcp_ports import free_ports
         ("--appendonly yes --replicaof 127.0.0.1 1", ["replica"]),
     ],
 )
-async def test_what_weakens_the_promise_is_told(
+async def test_what_weakens_the_promise_is_reported(
     tmp_path: Path, options: str, says: list[str]
 ) -> None:
     """One warning for each, which says what to set."""
@@ -38,7 +38,7 @@ async def test_what_weakens_the_promise_is_told(
     assert all(word in text for word, text in zip(says, warnings, strict=True))
 
 
-async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
+async def test_a_server_that_may_not_be_asked_is_reported(tmp_path: Path) -> None:
     """It answers, but nobody will notice when it is another process."""
     server = RedisServer(tmp_path)
     server.start()
@@ -50,7 +50,7 @@ async def test_a_server_that_may_not_be_asked_is_told(tmp_path: Path) -> None:
     assert "no INFO" in warning
 
 
-async def test_a_server_that_does_not_answer_is_told_apart() -> None:
+async def test_a_server_that_does_not_answer_is_distinguished() -> None:
     """It is no reason to warn of anything."""
     with pytest.raises(StoreUnavailable):
         await check_durability(

@@ -330,7 +330,7 @@ class TestDeadLetters:
         assert dead_letter.dead_lettered_at == 0
         assert datetime.fromtimestamp(dead_letter.dead_lettered_at, UTC).year == 1970
 
-    async def test_what_a_gateway_buried_can_be_replayed(
+    async def test_what_a_gateway_dead_lettered_can_be_replayed(
         self, redis_server: RedisServer
     ) -> None:
         """From a mailbox, with the signature that it had there."""

@@ -80,7 +80,7 @@ async def test_lines_are_written_in_their_order() -> None:
         writer.close(30)
 
 
-async def test_a_full_pipe_makes_nobody_wait_and_drops_are_told() -> None:
+async def test_a_full_pipe_makes_nobody_wait_and_drops_are_reported() -> None:
     """What the queue holds is kept; one line tells how many did not fit into it."""
     with pipe() as (source, target):
         writer = LogWriter(target, drops, max_lines=PIPE_LINES)

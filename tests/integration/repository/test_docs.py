@@ -18,6 +18,7 @@ from gateway.cli.main import cli
 from gateway.config.settings import Settings
 from gateway.domain.processing_record import Outcome
 from gateway.mailboxes.redis.keys import ShardKeys
+from tests.support.gateway_harness import running_gateway
 from tests.support.reference_tables import (
     ROOT,
     LogEvent,
@@ -30,7 +31,6 @@ from tests.support.reference_tables import (
     replace_blocks,
 )
 from tests.support.stores import KEYS
-from tests.support.world import world
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -120,7 +120,7 @@ def test_an_event_that_cannot_be_read_is_an_error() -> None:
 async def test_a_running_gateway_has_the_metrics_that_are_documented() -> None:
     """The table is read from the source; this is the page as Prometheus gets it."""
     documented = {it.name: (it.kind, it.meaning) for it in read_metrics()}
-    async with world() as gateway:
+    async with running_gateway() as gateway:
         _, page = await gateway.get("/metrics", ops=True)
     meanings = dict(re.findall(r"^# HELP (\S+) (.*)$", page, re.MULTILINE))
     kinds = dict(re.findall(r"^# TYPE (\S+) (.*)$", page, re.MULTILINE))

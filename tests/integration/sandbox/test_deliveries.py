@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 QUICK = DeliveryTiming(scale=0.0005)
 
 
-class Bench:
+class Harness:
     """Deliveries with a receiver behind them."""
 
     def __init__(self, receiver: Receiver, pace: DeliveryTiming = QUICK) -> None:
@@ -65,16 +65,16 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(pace: DeliveryTiming = QUICK) -> AsyncIterator[Bench]:
+async def harness(pace: DeliveryTiming = QUICK) -> AsyncIterator[Harness]:
     """Run deliveries, with a webhook set."""
     async with Receiver().serving() as receiver:
-        made = Bench(receiver, pace)
+        made = Harness(receiver, pace)
         async with made.deliveries.running():
             made.connect()
             yield made
 
 
-async def warm(made: Bench) -> None:
+async def warm(made: Harness) -> None:
     """Deliver one update, so that more than one connection is allowed."""
     made.say(1)
     await made.delivered()
@@ -147,7 +147,7 @@ def test_each_chat_gets_all_its_updates_in_order_one_at_a_time(
     """However the webhook answers: nothing is lost, overtaken, or sent too early."""
 
     async def play() -> None:
-        async with bench() as made:
+        async with harness() as made:
             made.connect(max_connections=connections)
             if warmed:
                 await warm(made)
@@ -172,7 +172,7 @@ def test_each_chat_gets_all_its_updates_in_order_one_at_a_time(
 
 async def test_the_request_is_telegrams() -> None:
     """Headers, secret, and a body of pure ASCII."""
-    async with bench() as made:
+    async with harness() as made:
         made.connect(secret_token="s3cret")
         update_id = made.say(7, "Grüße 🙂")
         await made.delivered()
@@ -186,7 +186,7 @@ async def test_the_request_is_telegrams() -> None:
 
 
 async def test_without_a_secret_there_is_no_header() -> None:
-    async with bench() as made:
+    async with harness() as made:
         made.say(7)
         await made.delivered()
     assert "X-Telegram-Bot-Api-Secret-Token" not in made.receiver.headers
@@ -194,7 +194,7 @@ async def test_without_a_secret_there_is_no_header() -> None:
 
 async def test_a_stuck_update_holds_back_its_own_queue_only() -> None:
     """Another chat, and a button press of the same user, go on."""
-    async with bench() as made:
+    async with harness() as made:
         await warm(made)
         stuck = made.say(7)
         made.receiver.answer = lambda update: web.Response(
@@ -215,7 +215,7 @@ async def test_a_stuck_update_holds_back_its_own_queue_only() -> None:
 async def test_pauses_grow_as_telegrams_do() -> None:
     """At once, then 2, 4, 8, 16, 32 s, then about a minute, then one to two."""
     pauses, pace = noted_pauses()
-    async with bench(pace) as made:
+    async with harness(pace) as made:
         made.receiver.answer = lambda _: web.Response(
             status=500 if len(made.receiver.arrived) < 12 else 200
         )
@@ -233,7 +233,7 @@ async def test_pauses_grow_as_telegrams_do() -> None:
 async def test_the_webhook_may_say_how_long_to_wait(given: str, pause: int) -> None:
     """In whole seconds, an hour at most; and it does not make later pauses longer."""
     pauses, pace = noted_pauses()
-    async with bench(pace) as made:
+    async with harness(pace) as made:
 
         def answer(_: dict[str, Any]) -> web.Response:
             match len(made.receiver.arrived):
@@ -252,7 +252,7 @@ async def test_the_webhook_may_say_how_long_to_wait(given: str, pause: int) -> N
 
 async def test_an_update_is_dropped_when_it_is_too_old() -> None:
     """An inline query lives 30 s: the pause of 32 s is too long for it."""
-    async with bench() as made:
+    async with harness() as made:
         made.receiver.answer = lambda _: web.Response(status=500)
         update_id = made.deliveries.add("inline_query", {"from": {"id": 7}})
         assert update_id
@@ -263,7 +263,7 @@ async def test_an_update_is_dropped_when_it_is_too_old() -> None:
 
 async def test_a_late_answer_is_none() -> None:
     """The connection is closed, and the update comes again."""
-    async with bench(DeliveryTiming(scale=0.0005, answer_seconds=0.1)) as made:
+    async with harness(DeliveryTiming(scale=0.0005, answer_seconds=0.1)) as made:
         made.receiver.hold.clear()
         made.say(7)
         await wait_until(lambda: len(made.receiver.arrived) > 1)
@@ -283,11 +283,11 @@ async def test_a_late_answer_is_none() -> None:
         (lambda _: None, "Connection closed"),
     ],
 )
-async def test_errors_are_told_as_telegram_tells_them(
+async def test_errors_are_reported_as_telegram_tells_them(
     answer: Answer, words: str
 ) -> None:
     """They stay after the recovery; another webhook clears them."""
-    async with bench() as made:
+    async with harness() as made:
         made.receiver.answer = answer
         made.say(7)
         await wait_until(lambda: "last_error_date" in made.webhook.info)
@@ -304,7 +304,7 @@ async def test_errors_are_told_as_telegram_tells_them(
 
 async def test_a_quiet_bot_has_one_connection_until_something_succeeds() -> None:
     """The first update after a pause is waited for by everybody."""
-    async with bench() as made:
+    async with harness() as made:
         made.receiver.hold.clear()
         for chat in range(2, 8):
             made.say(chat)
@@ -322,7 +322,7 @@ async def test_a_quiet_bot_has_one_connection_until_something_succeeds() -> None
 
 async def test_no_more_updates_are_on_their_way_than_was_asked_for() -> None:
     """However many chats have some; and there is no wait between them."""
-    async with bench() as made:
+    async with harness() as made:
         made.connect(max_connections=3)
         await warm(made)
         made.receiver.hold.clear()
@@ -338,7 +338,7 @@ async def test_no_more_updates_are_on_their_way_than_was_asked_for() -> None:
 
 async def test_chats_take_turns_at_the_connections() -> None:
     """One that has much to tell does not keep the others waiting."""
-    async with bench() as made:
+    async with harness() as made:
         made.connect(max_connections=2)
         with made.events.listen(lambda: None) as listener:
             first, second, *others = (made.say(chat) for chat in (1, 1, 2, 3, 4))
@@ -356,7 +356,7 @@ async def test_chats_take_turns_at_the_connections() -> None:
 
 async def test_too_many_stuck_chats_stop_the_bot() -> None:
     """Only twice as many queues as connections are loaded."""
-    async with bench() as made:
+    async with harness() as made:
         made.connect(max_connections=2)
         made.receiver.answer = lambda update: web.Response(
             status=500 if update["message"]["chat"]["id"] < 5 else 200
@@ -372,7 +372,7 @@ async def test_too_many_stuck_chats_stop_the_bot() -> None:
 
 async def test_another_webhook_gets_what_was_not_confirmed() -> None:
     """Also what was on its way; the old one is cut off."""
-    async with bench() as made, Receiver().serving() as other:
+    async with harness() as made, Receiver().serving() as other:
         made.receiver.hold.clear()
         sent = [made.say(7), made.say(7)]
         await wait_until(lambda: made.receiver.open)
@@ -384,7 +384,7 @@ async def test_another_webhook_gets_what_was_not_confirmed() -> None:
 
 async def test_the_same_webhook_again_changes_nothing() -> None:
     """No update is cut off or sent again."""
-    async with bench() as made:
+    async with harness() as made:
         made.receiver.hold.clear()
         sent = made.say(7)
         await wait_until(lambda: made.receiver.open)
@@ -395,7 +395,7 @@ async def test_the_same_webhook_again_changes_nothing() -> None:
 
 
 async def test_without_a_webhook_updates_wait() -> None:
-    async with bench() as made:
+    async with harness() as made:
         made.deliveries.delete_webhook({})
         kept = made.say(7)
         assert made.pending == 1
@@ -411,7 +411,7 @@ async def test_without_a_webhook_updates_wait() -> None:
 
 async def test_what_is_thrown_away_on_its_way_ends_as_dropped() -> None:
     """Its request is cut off, and that is no failure."""
-    async with bench() as made:
+    async with harness() as made:
         made.receiver.hold.clear()
         lost = made.say(7)
         await wait_until(lambda: made.receiver.open)
@@ -427,7 +427,7 @@ async def test_senders_that_have_ended_are_forgotten() -> None:
             name for task in tasks if (name := task.get_name()) == "end of a sender"
         ]
 
-    async with bench() as made:
+    async with harness() as made:
         for connections in range(1, 9):
             made.connect(max_connections=connections)
         assert ends()
@@ -435,7 +435,7 @@ async def test_senders_that_have_ended_are_forgotten() -> None:
 
 
 async def test_what_the_bot_does_not_want_is_not_created() -> None:
-    async with bench() as made:
+    async with harness() as made:
         reaction = {"chat": {"id": 7}, "user": {"id": 7}}
         assert made.deliveries.add("message_reaction", reaction) is None
         made.connect(allowed_updates=["message_reaction"])
@@ -447,7 +447,7 @@ async def test_what_the_bot_does_not_want_is_not_created() -> None:
 async def test_what_is_pending_outlives_an_outage_of_the_simulator() -> None:
     """The queue is kept; what was in flight is sent again."""
     async with Receiver().serving() as receiver:
-        made = Bench(receiver)
+        made = Harness(receiver)
         receiver.hold.clear()
         async with made.deliveries.running():
             made.connect()
@@ -461,7 +461,7 @@ async def test_what_is_pending_outlives_an_outage_of_the_simulator() -> None:
 
 
 async def test_pages_hear_how_the_webhook_does() -> None:
-    async with bench() as made:
+    async with harness() as made:
         with made.events.listen(lambda: None) as listener:
             for _ in range(50):
                 made.say(7)
@@ -474,7 +474,7 @@ async def test_pages_hear_how_the_webhook_does() -> None:
 
 async def test_numbers_grow_by_one_and_begin_anywhere() -> None:
     """Two simulators do not use the same ones."""
-    first, second = Bench(Receiver()), Bench(Receiver())
+    first, second = Harness(Receiver()), Harness(Receiver())
     one = first.say(7)
     assert first.say(8) == one + 1
     assert second.say(7) != one

@@ -227,7 +227,7 @@ async def test_the_end_does_not_wait_for_open_streams(simulator: Simulator) -> N
         stream.close()
 
 
-async def test_everything_on_the_desk_can_be_done(
+async def test_everything_on_the_page_can_be_done(
     simulator: Simulator, visitor: Visitor
 ) -> None:
     for what, fields, keys in (
@@ -261,7 +261,7 @@ async def test_everything_on_the_desk_can_be_done(
         ("fault", {"name": "earthquake", "on": True}),
     ],
 )
-async def test_bad_input_is_told_in_one_line(
+async def test_bad_input_is_reported_in_one_line(
     simulator: Simulator, visitor: Visitor, what: str, fields: dict[str, object]
 ) -> None:
     """With status 400, and nothing happens."""
@@ -309,7 +309,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
     assert (await visitor.get("/updates/5"))[0] == 404
 
 
-async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
+async def test_only_the_gateway_reports_updates(visitor: Visitor) -> None:
     record = {"update_id": 5}
     assert (await visitor.tell([record], headers={}))[0] == 403
     assert (await visitor.tell([record], {KEY_HEADER: "x"}))[0] == 403
@@ -319,7 +319,7 @@ async def test_only_the_gateway_tells_turns(visitor: Visitor) -> None:
     assert (await visitor.get("/updates/5"))[0] == 200
 
 
-async def test_without_a_key_nobody_tells_turns() -> None:
+async def test_without_a_key_nobody_reports_updates() -> None:
     async with Simulator(TOKEN).serve() as url, aiohttp.ClientSession() as session:
         visitor = Visitor(Bot(session, url))
         for headers in ({}, {KEY_HEADER: ""}):

@@ -207,7 +207,7 @@ def test_the_steps_above_are_all_there_are() -> None:
     assert missing == []
 
 
-async def test_what_a_reply_lost_is_told(simulator: Simulator) -> None:
+async def test_what_a_reply_lost_is_reported(simulator: Simulator) -> None:
     """It may be why a button is not there."""
 
     async def lose() -> None:
@@ -244,7 +244,7 @@ async def test_a_user_is_as_slow_as_people_are(simulator: Simulator, bot: Bot) -
     assert others.steps[1].seconds < 600
 
 
-async def test_a_gateway_that_takes_nothing_is_told(simulator: Simulator) -> None:
+async def test_a_gateway_that_takes_nothing_is_reported(simulator: Simulator) -> None:
     """A user who would have to wait for it does not wait for ever."""
     head = f"timeout: 50ms\n{HEAD.replace('0s', '10ms')}"
     report = await played(simulator, ["ada says: a", "ada says: b"], head)

@@ -59,7 +59,7 @@ async def test_every_form_of_parameters_is_read(simulator: Simulator, bot: Bot) 
         (f"/bot{TOKEN}/getMe", 200, None),
     ],
 )
-async def test_wrong_tokens_and_methods_are_told_apart(
+async def test_wrong_tokens_and_methods_are_distinguished(
     bot: Bot, path: str, status: int, description: str | None
 ) -> None:
     """A token that is wrong gives 401, a method that is wrong 404."""

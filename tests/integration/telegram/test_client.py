@@ -434,7 +434,7 @@ class TestRetries:
             await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.messages(1)) == 1
 
-    async def test_a_connection_that_breaks_is_made_anew_where_that_is_harmless(
+    async def test_a_connection_that_breaks_is_made_again_where_that_is_harmless(
         self, api: BotApiClient, simulator: Simulator, naps: Naps
     ) -> None:
         """The first request may have been carried out; twice is as good as once."""
@@ -701,7 +701,7 @@ async def test_a_group_is_followed_under_its_new_id(
 async def test_only_the_newest_moves_are_remembered(
     api: BotApiClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A group that moved long ago is followed anew."""
+    """A group that moved long ago is followed again."""
     monkeypatch.setattr("gateway.telegram.bot_api.client._MAX_MIGRATIONS", 2)
     action = {"action": "typing"}
     for group in (-1, -2, -3):

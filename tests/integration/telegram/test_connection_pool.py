@@ -622,7 +622,7 @@ class TestEnds:
     async def test_nobody_may_be_left_when_a_look_up_fails(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is looked up anew for the next one, and the loop hears nothing of it."""
+        """It is looked up again for the next one, and the loop hears nothing of it."""
         loop = asyncio.get_running_loop()
         begun: list[str] = []
         fails = asyncio.Event()

@@ -44,7 +44,7 @@ def press(message_id: int | None = None) -> ButtonPress:
     return build_button_press(user=CHAT, message_id=message_id)
 
 
-class Desk:
+class Harness:
     """A messenger with its Bot API, and what it observed."""
 
     def __init__(self, simulator: Simulator, api: BotApiClient) -> None:
@@ -70,7 +70,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def harness() -> AsyncIterator[Harness]:
     """Yield a messenger over real HTTP."""
     simulator = Simulator(TOKEN)
 
@@ -78,48 +78,50 @@ async def desk() -> AsyncIterator[Desk]:
         pass
 
     async with simulator.serve() as url, BotApiClient(TOKEN, url, sleep=sleep) as api:
-        yield Desk(simulator, api)
+        yield Harness(simulator, api)
 
 
-async def test_a_long_reply_arrives_in_order_and_whole(desk: Desk) -> None:
+async def test_a_long_reply_arrives_in_order_and_whole(harness: Harness) -> None:
     text = "".join(f"Paragraph {number}.\n\n" for number in range(1000))
-    await desk.reply(press(), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
-    parts = desk.texts()
+    await harness.reply(press(), OutgoingMessage(text=text, inline_keyboard=KEYBOARD))
+    parts = harness.texts()
     assert len(parts) > 3
     assert " ".join(parts).split() == text.split()
-    marks = ["reply_markup" in each for each in desk.simulator.messages(CHAT)]
+    marks = ["reply_markup" in each for each in harness.simulator.messages(CHAT)]
     assert marks == [False] * (len(parts) - 1) + [True]
 
 
-async def test_an_edit_replaces_the_pressed_message(desk: Desk) -> None:
+async def test_an_edit_replaces_the_pressed_message(harness: Harness) -> None:
     """The chat shows the new text in the place of the old one."""
-    await desk.reply(press(), OutgoingMessage(text="old", inline_keyboard=KEYBOARD))
-    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
-    assert desk.texts() == ["new"]
-    assert "reply_markup" not in desk.simulator.messages(CHAT)[0]
+    await harness.reply(press(), OutgoingMessage(text="old", inline_keyboard=KEYBOARD))
+    await harness.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert harness.texts() == ["new"]
+    assert "reply_markup" not in harness.simulator.messages(CHAT)[0]
     # Pressed twice: nothing changes, and that is no fault.
-    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
-    assert desk.texts() == ["new"]
+    await harness.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert harness.texts() == ["new"]
 
 
-async def test_what_cannot_be_edited_any_more_is_sent_anew(desk: Desk) -> None:
+async def test_what_cannot_be_edited_any_more_is_sent_again(harness: Harness) -> None:
     """The message may be gone."""
-    await desk.reply(press(1), OutgoingMessage(text="new", edit=True))
-    assert desk.texts() == ["new"]
+    await harness.reply(press(1), OutgoingMessage(text="new", edit=True))
+    assert harness.texts() == ["new"]
 
 
-async def test_a_text_that_cannot_be_parsed_is_sent_as_plain_text(desk: Desk) -> None:
+async def test_a_text_that_cannot_be_parsed_is_sent_as_plain_text(
+    harness: Harness,
+) -> None:
     message = OutgoingMessage(text="<b>1 < 2</i>", format=TEXT_FORMAT_HTML)
-    await desk.reply(press(), message)
-    assert desk.texts() == ["<b>1 < 2</i>"]
+    await harness.reply(press(), message)
+    assert harness.texts() == ["<b>1 < 2</i>"]
 
 
-async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
+async def test_a_long_html_text_is_shown_formatted(harness: Harness) -> None:
     """Telegram parses each of its parts."""
     text = "<pre>" + "line of code\n" * 1000 + "</pre>"
-    await desk.reply(press(), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
-    assert {call.error for call in desk.simulator.sent} == {""}
-    assert all("pre" not in text for text in desk.texts())
+    await harness.reply(press(), OutgoingMessage(text=text, format=TEXT_FORMAT_HTML))
+    assert {call.error for call in harness.simulator.sent} == {""}
+    assert all("pre" not in text for text in harness.texts())
 
 
 @pytest.mark.parametrize("album", [False, True])
@@ -127,11 +129,11 @@ async def test_a_long_html_text_is_shown_formatted(desk: Desk) -> None:
     "fault", ["failed to get HTTP URL content", "file is too big", "PHOTO_EXT_INVALID"]
 )
 async def test_the_text_arrives_where_its_media_is_refused(
-    desk: Desk, fault: str, *, album: bool
+    harness: Harness, fault: str, *, album: bool
 ) -> None:
     """In its format, with all that is said of how it is sent."""
     for method in ("sendPhoto", "sendMediaGroup"):
-        desk.simulator.fail(method, 400, description=f"Bad Request: {fault}")
+        harness.simulator.fail(method, 400, description=f"Bad Request: {fault}")
     photo = Media(type=MEDIA_TYPE_PHOTO, url="https://example.com/gone.jpg")
     message = OutgoingMessage(
         text="<b>Look</b>",
@@ -140,56 +142,58 @@ async def test_the_text_arrives_where_its_media_is_refused(
         album=album,
         disable_notification=True,
     )
-    await desk.reply(press(), message)
-    assert desk.texts() == ["Look"]
-    assert desk.simulator.sent[-1].parameters == {
+    await harness.reply(press(), message)
+    assert harness.texts() == ["Look"]
+    assert harness.simulator.sent[-1].parameters == {
         "chat_id": CHAT,
         "disable_notification": True,
         "text": "<b>Look</b>",
         "parse_mode": "HTML",
     }
     alone = OutgoingMessage(media=[photo])
-    desk.simulator.fail("sendPhoto", 400, description=f"Bad Request: {fault}")
+    harness.simulator.fail("sendPhoto", 400, description=f"Bad Request: {fault}")
     with pytest.raises(CallRejected):
-        await desk.reply(press(), alone)
+        await harness.reply(press(), alone)
 
 
-async def test_two_faults_of_one_call_are_amended(desk: Desk) -> None:
+async def test_two_faults_of_one_call_are_amended(harness: Harness) -> None:
     """The keyboard first, then the format; the text arrives."""
-    desk.simulator.fail("sendMessage", 400, description=BAD_KEYBOARD)
+    harness.simulator.fail("sendMessage", 400, description=BAD_KEYBOARD)
     message = OutgoingMessage(
         text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=KEYBOARD
     )
-    await desk.reply(press(), message)
-    assert desk.texts() == ["<b>"]
-    assert desk.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
+    await harness.reply(press(), message)
+    assert harness.texts() == ["<b>"]
+    assert harness.timed == ["answerCallbackQuery"] + ["sendMessage"] * 3
 
 
-async def test_a_third_fault_is_final(desk: Desk) -> None:
+async def test_a_third_fault_is_final(harness: Harness) -> None:
     """A call is not made for ever."""
-    desk.simulator.fail("editMessageText", 400, description=BAD_KEYBOARD)
+    harness.simulator.fail("editMessageText", 400, description=BAD_KEYBOARD)
     message = OutgoingMessage(
         text="<b>", format=TEXT_FORMAT_HTML, inline_keyboard=KEYBOARD, edit=True
     )
     with pytest.raises(CallRejected):
-        await desk.reply(press(1), message)
-    assert desk.timed == ["answerCallbackQuery"] + ["editMessageText"] * 3
+        await harness.reply(press(1), message)
+    assert harness.timed == ["answerCallbackQuery"] + ["editMessageText"] * 3
 
 
-async def test_a_fault_that_cannot_be_amended_is_final(desk: Desk) -> None:
-    desk.simulator.fail("sendMessage", 400, description="Bad Request: chat not found")
+async def test_a_fault_that_cannot_be_amended_is_final(harness: Harness) -> None:
+    harness.simulator.fail(
+        "sendMessage", 400, description="Bad Request: chat not found"
+    )
     with pytest.raises(CallRejected):
-        await desk.reply(press(), OutgoingMessage(text="Hello"))
-    assert desk.timed == ["answerCallbackQuery", "sendMessage"]
+        await harness.reply(press(), OutgoingMessage(text="Hello"))
+    assert harness.timed == ["answerCallbackQuery", "sendMessage"]
 
 
-async def test_a_late_answer_to_a_button_is_no_fault(desk: Desk) -> None:
+async def test_a_late_answer_to_a_button_is_no_fault(harness: Harness) -> None:
     """The spinner has ended by itself; the messages are still sent."""
-    desk.simulator.fail(
+    harness.simulator.fail(
         "answerCallbackQuery", 400, description="Bad Request: query is too old and ..."
     )
-    await desk.reply(press(), OutgoingMessage(text="Hello"))
-    assert desk.texts() == ["Hello"]
+    await harness.reply(press(), OutgoingMessage(text="Hello"))
+    assert harness.texts() == ["Hello"]
 
 
 @pytest.mark.parametrize(
@@ -201,49 +205,49 @@ async def test_a_late_answer_to_a_button_is_no_fault(desk: Desk) -> None:
     ],
 )
 async def test_an_answer_whose_fate_is_not_known_is_given_again(
-    desk: Desk, method: str, parameters: dict[str, object]
+    harness: Harness, method: str, parameters: dict[str, object]
 ) -> None:
     """That it was given already, as Telegram says then, is no fault."""
-    desk.simulator.fail(method, 200, drop=True)
-    await desk.messenger.send(BotApiCall(method=method, parameters=parameters), 120)
-    assert [call.status for call in desk.simulator.sent] == [0, 400]
-    assert len(desk.simulator.queries.answers) == 1
+    harness.simulator.fail(method, 200, drop=True)
+    await harness.messenger.send(BotApiCall(method=method, parameters=parameters), 120)
+    assert [call.status for call in harness.simulator.sent] == [0, 400]
+    assert len(harness.simulator.queries.answers) == 1
 
 
 async def test_a_text_arrives_without_the_media_that_telegram_refuses(
-    desk: Desk,
+    harness: Harness,
 ) -> None:
     """In words that the gateway does not know, too."""
     refused = "Bad Request: photo has unsupported extension"
-    desk.simulator.fail("sendPhoto", 400, description=refused)
+    harness.simulator.fail("sendPhoto", 400, description=refused)
     photo = Media(type=MEDIA_TYPE_PHOTO, file_id="a")
-    await desk.reply(press(), OutgoingMessage(text="Look", media=[photo]))
-    assert desk.texts() == ["Look"]
+    await harness.reply(press(), OutgoingMessage(text="Look", media=[photo]))
+    assert harness.texts() == ["Look"]
 
 
 async def test_a_text_arrives_without_the_preview_that_telegram_refuses(
-    desk: Desk,
+    harness: Harness,
 ) -> None:
     """What is previewed is not worth the text."""
     refused = "Bad Request: WEBPAGE_URL_INVALID"
-    desk.simulator.fail("sendMessage", 400, description=refused)
+    harness.simulator.fail("sendMessage", 400, description=refused)
     preview = LinkPreviewOptions(url="https://example.com")
-    await desk.reply(
+    await harness.reply(
         press(), OutgoingMessage(text="Look", link_preview_options=preview)
     )
-    assert desk.texts() == ["Look"]
-    assert "link_preview_options" not in desk.simulator.sent[-1].parameters
+    assert harness.texts() == ["Look"]
+    assert "link_preview_options" not in harness.simulator.sent[-1].parameters
 
 
-async def test_a_user_who_blocked_the_bot_is_told_apart(desk: Desk) -> None:
+async def test_a_user_who_blocked_the_bot_is_distinguished(harness: Harness) -> None:
     """The actor reports it to the service that keeps track."""
-    desk.simulator.blocked.add(CHAT)
+    harness.simulator.blocked.add(CHAT)
     with pytest.raises(RecipientBlocked):
-        await desk.reply(press(), OutgoingMessage(text="Hello"))
+        await harness.reply(press(), OutgoingMessage(text="Hello"))
 
 
 async def test_what_is_left_out_is_counted_and_logged_without_its_text(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the request id, so that the service's author finds it."""
     button = InlineKeyboardButton(
@@ -252,8 +256,8 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
     keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
     message = OutgoingMessage(text="private words", inline_keyboard=keyboard)
     with caplog.at_level(logging.DEBUG):
-        await desk.reply(press(), message)
-    assert desk.faults == ["button_data_too_long"]
+        await harness.reply(press(), message)
+    assert harness.faults == ["button_data_too_long"]
     record = next(each for each in caplog.records if each.levelname == "WARNING")
     assert record.__dict__["request_id"] == "1-1"
     assert record.__dict__["dropped_parts"] == {"button_data_too_long": 1}
@@ -261,36 +265,38 @@ async def test_what_is_left_out_is_counted_and_logged_without_its_text(
 
 
 async def test_telegrams_words_for_a_fault_are_not_logged(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They may quote the user."""
     message = OutgoingMessage(text="<private>", format=TEXT_FORMAT_HTML)
     with caplog.at_level(logging.DEBUG):
-        await desk.reply(press(), message)
-    assert "private" in desk.simulator.sent[1].error
+        await harness.reply(press(), message)
+    assert "private" in harness.simulator.sent[1].error
     assert "private" not in str([vars(each) for each in caplog.records])
 
 
-async def test_the_answer_to_a_button_is_shown(desk: Desk) -> None:
+async def test_the_answer_to_a_button_is_shown(harness: Harness) -> None:
     answer = CallbackAnswer(text="Connected", show_alert=True)
-    [call] = desk.messenger.render(press(), Reply(callback_answer=answer))
+    [call] = harness.messenger.render(press(), Reply(callback_answer=answer))
     assert isinstance(call, BotApiCall)
-    await desk.messenger.send(call)
-    assert desk.simulator.answers == [
+    await harness.messenger.send(call)
+    assert harness.simulator.answers == [
         {"callback_query_id": "77", "text": "Connected", "show_alert": True}
     ]
 
 
-async def test_typing_names_no_topic_of_direct_messages(desk: Desk) -> None:
+async def test_typing_names_no_topic_of_direct_messages(harness: Harness) -> None:
     """Bot API, sendChatAction: it has no such parameter."""
     update = press()
     update.context.direct_messages_topic_id = 77
-    await desk.messenger.show_typing(update)
-    (call,) = desk.simulator.sent
+    await harness.messenger.show_typing(update)
+    (call,) = harness.simulator.sent
     assert call.parameters == {"chat_id": CHAT, "action": "typing"}
 
 
-async def test_nobody_sees_typing_for_what_only_one_user_sees(desk: Desk) -> None:
+async def test_nobody_sees_typing_for_what_only_one_user_sees(harness: Harness) -> None:
     """The whole group would."""
-    await desk.messenger.show_typing(structs.replace(press(), ephemeral_message_id=8))
-    assert desk.simulator.sent == []
+    await harness.messenger.show_typing(
+        structs.replace(press(), ephemeral_message_id=8)
+    )
+    assert harness.simulator.sent == []

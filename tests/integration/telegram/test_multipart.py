@@ -213,7 +213,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
-async def test_nothing_of_an_upload_is_told(log: pytest.LogCaptureFixture) -> None:
+async def test_nothing_of_an_upload_is_reported(log: pytest.LogCaptureFixture) -> None:
     """Neither the token nor the file is in an error or in the log."""
     file = {"document": Upload(content=b"canary", file_name="canary.txt")}
     for url in ("http://127.0.0.1:1", "http://[", "http://a..b"):

@@ -532,7 +532,7 @@ class TestBadBodies:
         assert len(gateway.accepted) == 1
 
     async def test_a_sender_that_hangs_up_in_the_middle_is_only_noted(self) -> None:
-        """Telegram does so whenever its webhook is set anew."""
+        """Telegram does so whenever its webhook is set again."""
         gateway = Gateway()
         async with gateway.serving():
             async with gateway.connection() as connection:

@@ -66,7 +66,7 @@ def ops(name: str) -> HealthEndpoints:
     )
 
 
-def test_the_whole_is_ok_if_all_workers_are() -> None:
+def test_the_gateway_is_ok_if_all_workers_are() -> None:
     """What each of them works on is added up."""
     assert merge_health([a_health(n=1), a_health(n=2)]) == {
         "status": "ok",
@@ -83,7 +83,7 @@ def test_the_whole_is_ok_if_all_workers_are() -> None:
 
 
 @pytest.mark.parametrize("second", [None, a_health("degraded", "memory")])
-def test_one_bad_worker_degrades_the_whole(second: dict[str, Any] | None) -> None:
+def test_one_bad_worker_degrades_the_gateway(second: dict[str, Any] | None) -> None:
     """One that is missing, and one that says so itself."""
     health = merge_health([a_health(), second])
     assert health["status"] == "degraded"
@@ -169,7 +169,7 @@ async def test_all_are_asked_and_none_is_waited_for(tmp_path: Path) -> None:
     assert "gateway_workers 1.0" in metrics
 
 
-async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
+async def test_a_worker_tells_the_health_of_the_gateway(tmp_path: Path) -> None:
     """Its own where the process above it does not answer."""
     above, public = tmp_path / "supervisor", tmp_path / "public"
     health = SupervisorHealthProxy(above, ops("own").handle_status)
@@ -182,7 +182,7 @@ async def test_a_worker_tells_the_health_of_the_whole(tmp_path: Path) -> None:
         assert await _get(client, "/health") == (200, '{"status":"own"}')
 
 
-async def test_a_flood_of_questions_is_few_for_the_whole(tmp_path: Path) -> None:
+async def test_a_flood_of_questions_is_few_for_the_gateway(tmp_path: Path) -> None:
     """`/health` is open to strangers."""
     above, public = tmp_path / "supervisor", tmp_path / "public"
     asked = arrived = 0

@@ -109,7 +109,7 @@ def test_the_delay_doubles_up_to_a_limit() -> None:
     assert delays == [0.5, 1, 2, 4, 4, 4, 4, 4, 4]
 
 
-def test_the_delay_begins_anew_after_a_long_life() -> None:
+def test_the_delay_begins_again_after_a_long_life() -> None:
     """One death a day is not held against the next one."""
     backoff = RestartBackoff()
     assert [backoff.next_delay(lifetime=59.9) for _ in range(3)] == [0.5, 1, 2]

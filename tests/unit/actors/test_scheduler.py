@@ -75,7 +75,7 @@ class LosingMailboxes(MemoryMailboxStore):
         return leases
 
 
-class House:
+class Harness:
     """A whole actor system with fakes around it."""
 
     def __init__(
@@ -142,250 +142,250 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def harness() -> AsyncIterator[Harness]:
     """Yield a started system that is drained in the end."""
-    house = House()
-    house.system.start()
-    yield house
-    house.gate.set()
-    await house.system.drain(5)
+    harness = Harness()
+    harness.system.start()
+    yield harness
+    harness.gate.set()
+    await harness.system.drain(5)
 
 
-async def test_one_user_waits_for_itself_only(house: House) -> None:
+async def test_one_user_waits_for_itself_only(harness: Harness) -> None:
     """While a user hangs, the user's next update waits and others are served."""
-    await house.accept(1, user=1)
-    await house.accept(2, user=1)
-    await house.accept(3, user=2)
-    await wait_until(lambda: len(house.order) == 2)
-    assert house.order == [("1", 1), ("2", 3)]
-    house.gate.set()
-    await wait_until(lambda: len(house.turns) == 3)
-    assert house.order[-1] == ("1", 2)
+    await harness.accept(1, user=1)
+    await harness.accept(2, user=1)
+    await harness.accept(3, user=2)
+    await wait_until(lambda: len(harness.order) == 2)
+    assert harness.order == [("1", 1), ("2", 3)]
+    harness.gate.set()
+    await wait_until(lambda: len(harness.turns) == 3)
+    assert harness.order[-1] == ("1", 2)
 
 
-async def test_an_idle_user_leaves_no_task_behind(house: House) -> None:
+async def test_an_idle_user_leaves_no_task_behind(harness: Harness) -> None:
     """After the last update nothing of the actor is left."""
-    house.gate.set()
+    harness.gate.set()
     for n in range(500):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: len(house.turns) == 500)
-    await wait_until(lambda: house.system.active_actors == 0)
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: len(harness.turns) == 500)
+    await wait_until(lambda: harness.system.active_actors == 0)
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {"renew leases", "scan mailboxes"} <= names
     assert len(names) <= 4
-    assert house.mailboxes.in_memory == house.mailboxes.mailbox_count == 0
+    assert harness.mailboxes.in_memory == harness.mailboxes.mailbox_count == 0
 
 
 async def test_no_more_actors_run_than_there_are_places() -> None:
     """Mailboxes beyond the bound wait and are served in the order of their waiting."""
-    house = House(max_active=3)
-    house.system.start()
+    harness = Harness(max_active=3)
+    harness.system.start()
     for n in range(10):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: len(house.order) == 3)
-    house.gate.set()
-    await wait_until(lambda: len(house.turns) == 10)
-    assert house.most == 3
-    assert [ordering_key for ordering_key, _ in house.order] == [
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: len(harness.order) == 3)
+    harness.gate.set()
+    await wait_until(lambda: len(harness.turns) == 10)
+    assert harness.most == 3
+    assert [ordering_key for ordering_key, _ in harness.order] == [
         str(n) for n in range(10)
     ]
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
 async def test_a_busy_user_gives_way_to_those_who_wait() -> None:
     """After sixteen updates in a row the next waiting mailbox gets the place."""
-    house = House(max_active=1)
-    house.system.start()
+    harness = Harness(max_active=1)
+    harness.system.start()
     for n in range(MAX_CONSECUTIVE_UPDATES + 4):
-        await house.accept(n + 1, user=1)
-    await house.accept(100, user=2)
-    house.gate.set()
-    await wait_until(lambda: len(house.turns) == MAX_CONSECUTIVE_UPDATES + 5)
-    assert [ordering_key for ordering_key, _ in house.order].index(
+        await harness.accept(n + 1, user=1)
+    await harness.accept(100, user=2)
+    harness.gate.set()
+    await wait_until(lambda: len(harness.turns) == MAX_CONSECUTIVE_UPDATES + 5)
+    assert [ordering_key for ordering_key, _ in harness.order].index(
         "2"
     ) == MAX_CONSECUTIVE_UPDATES
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
-async def test_a_full_mailbox_tells_its_user_once(house: House) -> None:
+async def test_a_full_mailbox_tells_its_user_once(harness: Harness) -> None:
     """Refused updates are counted; payments are taken all the same."""
     for n in range(70):
-        await house.accept(n + 1, user=1)
-    await wait_until(lambda: len(house.messenger.sent) == 1)
-    assert house.messenger.texts == [RATE_LIMITED_TEXT]
-    assert house.turns.outcomes == ["refused"] * 6
-    await house.accept(100, user=1, exempt=True)
-    assert house.mailboxes.in_memory == 65
+        await harness.accept(n + 1, user=1)
+    await wait_until(lambda: len(harness.messenger.sent) == 1)
+    assert harness.messenger.texts == [RATE_LIMITED_TEXT]
+    assert harness.turns.outcomes == ["refused"] * 6
+    await harness.accept(100, user=1, exempt=True)
+    assert harness.mailboxes.in_memory == 65
 
 
-async def test_a_bot_that_fills_its_mailbox_is_told_nothing(house: House) -> None:
+async def test_a_bot_that_fills_its_mailbox_is_told_nothing(harness: Harness) -> None:
     """It might answer, and so go on for ever; a user beside it is told."""
     for n in range(70):
         envelope = build_accepted(n + 1, user=1)
         assert envelope.update is not None
         update = structs.replace(envelope.update, is_unwanted=True)
-        await house.system.enqueue(structs.replace(envelope, update=update))
+        await harness.system.enqueue(structs.replace(envelope, update=update))
     for n in range(70):
-        await house.accept(n + 101, user=2)
-    await wait_until(lambda: house.messenger.sent)
-    assert [call.chat_id for call in house.messenger.sent] == [2]
-    assert house.turns.outcomes.count("refused") == 12
+        await harness.accept(n + 101, user=2)
+    await wait_until(lambda: harness.messenger.sent)
+    assert [call.chat_id for call in harness.messenger.sent] == [2]
+    assert harness.turns.outcomes.count("refused") == 12
 
 
-async def test_a_mailbox_without_an_owner_is_picked_up(house: House) -> None:
+async def test_a_mailbox_without_an_owner_is_picked_up(harness: Harness) -> None:
     """Whatever became of its owner, a sweep finds the mailbox when its lease ended."""
-    house.gate.set()
-    lease = await house.mailboxes.put(build_accepted(1, user=5))
+    harness.gate.set()
+    lease = await harness.mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
-    house.clock.move(4)
-    await wait_until(lambda: house.turns.outcomes == ["done"])
+    harness.clock.move(4)
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
 
 
-async def test_leases_are_renewed_while_a_call_lasts(house: House) -> None:
+async def test_leases_are_renewed_while_a_call_lasts(harness: Harness) -> None:
     """A slow service costs nobody the mailbox."""
-    await house.accept(1, user=1)
-    await wait_until(lambda: house.order)
+    await harness.accept(1, user=1)
+    await wait_until(lambda: harness.order)
     for _ in range(3):
-        house.clock.move(2)
-        before = house.clock.uptime()
+        harness.clock.move(2)
+        before = harness.clock.uptime()
         await wait_until(
             lambda at=before: all(  # type: ignore[misc]  # bound at its definition
                 lease.expires_at > at + 2
-                for lease in house.system._actor_tasks  # noqa: SLF001 - the lease itself
+                for lease in harness.system._actor_tasks  # noqa: SLF001 - the lease itself
             ),
         )
-    house.gate.set()
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    assert house.order == [("1", 1)]
+    harness.gate.set()
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    assert harness.order == [("1", 1)]
 
 
 async def test_an_actor_that_lost_its_mailbox_is_stopped() -> None:
     """Its call is cancelled; the new owner does the update."""
     clock = FakeClock()
     mailboxes = LosingMailboxes(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    house.system.start()
-    await house.accept(1, user=1)
-    await wait_until(lambda: house.order)
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    harness.system.start()
+    await harness.accept(1, user=1)
+    await wait_until(lambda: harness.order)
     clock.move(2.5)
     await wait_until(lambda: mailboxes.lost)
-    await wait_until(lambda: house.system.active_actors == 0)
-    assert house.turns == []
-    house.gate.set()
+    await wait_until(lambda: harness.system.active_actors == 0)
+    assert harness.turns == []
+    harness.gate.set()
     clock.move(3)
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    assert house.order == [("1", 1), ("1", 1)]
-    await house.system.drain(5)
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    assert harness.order == [("1", 1), ("1", 1)]
+    await harness.system.drain(5)
 
 
 async def test_an_actor_that_is_cancelled_before_it_starts_leaves_its_place() -> None:
     """Its task runs no code at all, and a drain does not wait for it."""
     clock = FakeClock()
     mailboxes = LosingMailboxes(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    await house.accept(1, user=1)
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    await harness.accept(1, user=1)
     clock.move(LEASE_SECONDS + 1)
-    await house.system._renewer.renew_expired()  # noqa: SLF001 - before the actor's turn
+    await harness.system._renewer.renew_expired()  # noqa: SLF001 - before the actor's turn
     assert mailboxes.lost
-    await wait_until(lambda: house.system.active_actors == 0)
-    house.gate.set()
-    house.system.start()
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    assert await house.system.drain(5) == 0
+    await wait_until(lambda: harness.system.active_actors == 0)
+    harness.gate.set()
+    harness.system.start()
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    assert await harness.system.drain(5) == 0
 
 
-async def test_an_effect_waits_for_a_lease_that_ran_out(house: House) -> None:
+async def test_an_effect_waits_for_a_lease_that_ran_out(harness: Harness) -> None:
     """Past its own lease an actor calls nobody until the lease is renewed."""
-    house.gate.set()
+    harness.gate.set()
     release = asyncio.Event()
 
     async def slow_session(update: Update) -> str:
         await release.wait()
         return "u"
 
-    house.services.resolve_user = slow_session  # type: ignore[method-assign]  # a fake
-    await house.accept(1, user=1)
-    await wait_until(lambda: house.system.active_actors == 1)
-    house.clock.move(3.5)
+    harness.services.resolve_user = slow_session  # type: ignore[method-assign]  # a fake
+    await harness.accept(1, user=1)
+    await wait_until(lambda: harness.system.active_actors == 1)
+    harness.clock.move(3.5)
     release.set()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert house.order == []
-    await wait_until(lambda: house.turns.outcomes == ["done"])
+    assert harness.order == []
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
 
 
 async def test_a_drain_serves_all_that_memory_holds() -> None:
     """What would be lost with the process is done first, also what waits."""
-    house = House(max_active=2)
-    house.system.start()
+    harness = Harness(max_active=2)
+    harness.system.start()
     for n in range(12):
-        await house.accept(n + 1, user=n % 6)
-    drain = asyncio.create_task(house.system.drain(5))
+        await harness.accept(n + 1, user=n % 6)
+    drain = asyncio.create_task(harness.system.drain(5))
     await asyncio.sleep(0)
-    house.gate.set()
+    harness.gate.set()
     assert await drain == 0
-    assert house.turns.outcomes == ["done"] * 12
-    assert house.mailboxes.in_memory == 0
+    assert harness.turns.outcomes == ["done"] * 12
+    assert harness.mailboxes.in_memory == 0
 
 
 async def test_a_drain_gives_durable_mailboxes_back() -> None:
     """Running updates are finished, the rest of the mail waits for other workers."""
     clock = FakeClock()
     mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    house.system.start()
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    harness.system.start()
     for n in range(6):
-        await house.accept(n + 1, user=n % 2)
-    await wait_until(lambda: len(house.order) == 2)
-    drain = asyncio.create_task(house.system.drain(5))
+        await harness.accept(n + 1, user=n % 2)
+    await wait_until(lambda: len(harness.order) == 2)
+    drain = asyncio.create_task(harness.system.drain(5))
     await asyncio.sleep(0)
-    await house.accept(7, user=9)
-    house.gate.set()
+    await harness.accept(7, user=9)
+    harness.gate.set()
     assert await drain == 0
-    assert house.turns.outcomes == ["done", "done"]
+    assert harness.turns.outcomes == ["done", "done"]
     assert sorted(await mailboxes.claimable(5)) == ["0", "1", "9"]
 
 
 async def test_a_drain_is_bounded() -> None:
     """What does not end in time is cut short, and its mailbox given back."""
-    house = House()
-    house.system.start()
-    await house.accept(1, user=1)
-    await wait_until(lambda: house.order)
-    assert await house.system.drain(0.05) == 1
-    assert house.system.active_actors == 0
-    assert list(await house.mailboxes.claimable(5)) == ["1"]
+    harness = Harness()
+    harness.system.start()
+    await harness.accept(1, user=1)
+    await wait_until(lambda: harness.order)
+    assert await harness.system.drain(0.05) == 1
+    assert harness.system.active_actors == 0
+    assert list(await harness.mailboxes.claimable(5)) == ["1"]
 
 
 async def test_a_drain_that_is_cut_short_starts_nothing() -> None:
     """The places that the cut frees stay free: what waits is left where it is."""
-    house = House(max_active=2)
-    house.system.start()
+    harness = Harness(max_active=2)
+    harness.system.start()
     for n in range(10):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: len(house.order) == 2)
-    assert await house.system.drain(0.05) == 2
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: len(harness.order) == 2)
+    assert await harness.system.drain(0.05) == 2
     await asyncio.sleep(0)
-    assert house.system.active_actors == 0
-    assert len(house.order) == 2
-    assert house.mailboxes.in_memory == 10
+    assert harness.system.active_actors == 0
+    assert len(harness.order) == 2
+    assert harness.mailboxes.in_memory == 10
 
 
 class Outage:
     """A Bot API that takes no message until it works again.
 
     Args:
-        house: whose messenger meets it, and whose service answers at its gate.
+        harness: whose messenger meets it, and whose service answers at its gate.
         taken: so many messages are taken before.
     """
 
-    def __init__(self, house: House, taken: int = 0) -> None:
+    def __init__(self, harness: Harness, taken: int = 0) -> None:
         self.over = asyncio.Event()
         self.waits = 0
-        self._house = house
+        self._harness = harness
         self._taken = taken
-        house.messenger.outage = self._wait
-        house.services.answer = self._answer
+        harness.messenger.outage = self._wait
+        harness.services.answer = self._answer
 
     async def _wait(self) -> None:
         if self._taken:
@@ -395,51 +395,51 @@ class Outage:
         await self.over.wait()
 
     async def _answer(self, update: Update) -> Reply:
-        self._house.order.append((update.ordering_key, update.update_id))
-        await self._house.gate.wait()
+        self._harness.order.append((update.ordering_key, update.update_id))
+        await self._harness.gate.wait()
         texts = (text_of(update) or "").split()
         return Reply(messages=[OutgoingMessage(text=text) for text in texts])
 
 
 async def test_replies_that_wait_take_no_places_from_others() -> None:
     """A Bot API that fails for some chats delays nobody else."""
-    house = House(max_active=3)
-    house.system.start()
-    outage = Outage(house)
-    house.gate.set()
+    harness = Harness(max_active=3)
+    harness.system.start()
+    outage = Outage(harness)
+    harness.gate.set()
     for n in range(3):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: house.system.waiting_replies == 3)
-    house.messenger.outage = None
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: harness.system.waiting_replies == 3)
+    harness.messenger.outage = None
     for n in range(10, 20):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: len(house.turns) == 10)
-    assert house.messenger.texts == ["hello"] * 10
-    assert house.system.waiting_replies == 3
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: len(harness.turns) == 10)
+    assert harness.messenger.texts == ["hello"] * 10
+    assert harness.system.waiting_replies == 3
     outage.over.set()
-    await wait_until(lambda: len(house.turns) == 13)
-    assert house.turns.outcomes == ["done"] * 13
-    await house.system.drain(5)
+    await wait_until(lambda: len(harness.turns) == 13)
+    assert harness.turns.outcomes == ["done"] * 13
+    await harness.system.drain(5)
 
 
 async def test_replies_that_wait_are_bounded_and_what_comes_meanwhile_is_kept() -> None:
     """As many actors again as there are places; then all is served."""
-    house = House(max_active=3)
-    house.system.start()
-    outage = Outage(house)
-    house.gate.set()
+    harness = Harness(max_active=3)
+    harness.system.start()
+    outage = Outage(harness)
+    harness.gate.set()
     for n in range(20):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: house.system.waiting_replies == 6)
-    await house.system._scan_mailboxes()  # noqa: SLF001 - it would start what there is room for
-    assert house.system.active_actors == outage.waits == 6
-    assert house.mailboxes.in_memory == 20
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: harness.system.waiting_replies == 6)
+    await harness.system._scan_mailboxes()  # noqa: SLF001 - it would start what there is room for
+    assert harness.system.active_actors == outage.waits == 6
+    assert harness.mailboxes.in_memory == 20
     outage.over.set()
-    await wait_until(lambda: len(house.turns) == 20)
-    assert [ordering_key for ordering_key, _ in house.order] == [
+    await wait_until(lambda: len(harness.turns) == 20)
+    assert [ordering_key for ordering_key, _ in harness.order] == [
         str(n) for n in range(20)
     ]
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
 async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
@@ -449,10 +449,10 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
     monkeypatch.setattr(scheduler, "SCAN_SECONDS", 10**6)
     clock = FakeClock()
     mailboxes = AskedMailboxes(clock, limit=64, max_sessions=10)
-    house = House(max_active=1, mailboxes=mailboxes, clock=clock)
-    house.system.start()
-    house.gate.set()
-    Outage(house)
+    harness = Harness(max_active=1, mailboxes=mailboxes, clock=clock)
+    harness.system.start()
+    harness.gate.set()
+    Outage(harness)
     over = asyncio.Event()
     tries = 0
 
@@ -464,33 +464,33 @@ async def test_a_retry_that_frees_no_place_asks_for_no_waiting_mailbox(
             tries += 1
             await wait(asyncio.sleep(0))
 
-    monkeypatch.setattr(house.messenger, "send", try_until_over)
+    monkeypatch.setattr(harness.messenger, "send", try_until_over)
     for n in range(3):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: house.system.active_actors == 2)
-    await house.system._scan_mailboxes()  # noqa: SLF001 - from now on all places are known to be taken
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: harness.system.active_actors == 2)
+    await harness.system._scan_mailboxes()  # noqa: SLF001 - from now on all places are known to be taken
     asked, before = mailboxes.asked, tries
     await wait_until(lambda: tries > before + 100)
     assert mailboxes.asked == asked
     over.set()
-    await wait_until(lambda: len(house.turns) == 3)
+    await wait_until(lambda: len(harness.turns) == 3)
     assert mailboxes.asked > asked
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
 async def test_a_user_whose_reply_waited_gives_way_to_those_who_have_no_place() -> None:
     """Else twice as many users as there are places would be served for a while."""
-    house = House(max_active=1)
-    house.system.start()
-    outage = Outage(house)
-    house.gate.set()
+    harness = Harness(max_active=1)
+    harness.system.start()
+    outage = Outage(harness)
+    harness.gate.set()
     for update_id, user in ((1, 1), (2, 2), (3, 1), (4, 2), (5, 3)):
-        await house.accept(update_id, user=user)
-    await wait_until(lambda: house.system.waiting_replies == 2)
+        await harness.accept(update_id, user=user)
+    await wait_until(lambda: harness.system.waiting_replies == 2)
     outage.over.set()
-    await wait_until(lambda: len(house.turns) == 5)
-    assert house.order.index(("3", 5)) < 4
-    await house.system.drain(5)
+    await wait_until(lambda: len(harness.turns) == 5)
+    assert harness.order.index(("3", 5)) < 4
+    await harness.system.drain(5)
 
 
 @pytest.mark.parametrize("store", [MemoryMailboxStore, DurableMailboxes])
@@ -499,48 +499,48 @@ async def test_a_drain_waits_for_replies_that_are_tried_again(
 ) -> None:
     """Whoever did the update again would call its service again."""
     clock = FakeClock()
-    house = House(mailboxes=store(clock, limit=64, max_sessions=10), clock=clock)
-    house.system.start()
-    outage = Outage(house)
-    house.gate.set()
-    await house.accept(1, user=1)
+    harness = Harness(mailboxes=store(clock, limit=64, max_sessions=10), clock=clock)
+    harness.system.start()
+    outage = Outage(harness)
+    harness.gate.set()
+    await harness.accept(1, user=1)
     await wait_until(lambda: outage.waits)
-    drain = asyncio.create_task(house.system.drain(3600))
+    drain = asyncio.create_task(harness.system.drain(3600))
     await asyncio.sleep(0)
     outage.over.set()
     assert await drain == 0
-    assert house.messenger.texts == ["hello"]
-    assert house.turns.outcomes == ["done"]
+    assert harness.messenger.texts == ["hello"]
+    assert harness.turns.outcomes == ["done"]
 
 
 async def test_a_drain_gives_back_what_still_waits_at_its_end() -> None:
     """Another worker does the update, which counts as no death."""
     clock = FakeClock()
     mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    house.system.start()
-    outage = Outage(house)
-    house.gate.set()
-    await house.accept(1, user=1)
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    harness.system.start()
+    outage = Outage(harness)
+    harness.gate.set()
+    await harness.accept(1, user=1)
     await wait_until(lambda: outage.waits)
-    assert await house.system.drain(0.05) == 1
-    assert house.turns == []
+    assert await harness.system.drain(0.05) == 1
+    assert harness.turns == []
     assert list(await mailboxes.claimable(5)) == ["1"]
     lease = await mailboxes.acquire("1")
     assert isinstance(lease, MailboxLease)
     assert (lease.next_update.update_id, lease.owner_losses) == (1, 0)
 
 
-async def test_a_process_that_stood_still_does_not_rob_itself(house: House) -> None:
+async def test_a_process_that_stood_still_does_not_rob_itself(harness: Harness) -> None:
     """After a stall longer than a lease the running calls go on, once each."""
     for n in range(20):
-        await house.accept(n + 1, user=n)
-    await wait_until(lambda: len(house.order) == 20)
-    house.clock.move(4)
-    await house.system._scan_mailboxes()  # noqa: SLF001 - before the renewer gets its turn
-    house.gate.set()
-    await wait_until(lambda: len(house.turns) == 20)
-    assert len(house.order) == 20
+        await harness.accept(n + 1, user=n)
+    await wait_until(lambda: len(harness.order) == 20)
+    harness.clock.move(4)
+    await harness.system._scan_mailboxes()  # noqa: SLF001 - before the renewer gets its turn
+    harness.gate.set()
+    await wait_until(lambda: len(harness.turns) == 20)
+    assert len(harness.order) == 20
 
 
 async def test_a_failed_sweep_is_tried_again() -> None:
@@ -557,14 +557,14 @@ async def test_a_failed_sweep_is_tried_again() -> None:
             return list(await super().claimable(limit))
 
     mailboxes = Failing(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    house.gate.set()
-    house.system.start()
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    harness.gate.set()
+    harness.system.start()
     lease = await mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
     clock.move(4)
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    await house.system.drain(5)
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    await harness.system.drain(5)
 
 
 async def test_a_fault_of_the_store_ends_one_actor_only(
@@ -597,55 +597,57 @@ async def test_a_fault_of_the_store_ends_one_actor_only(
             )
 
     mailboxes = Failing(clock, limit=64, max_sessions=10)
-    house = House(mailboxes=mailboxes, clock=clock)
-    house.gate.set()
-    house.system.start()
-    await house.accept(1, user=5)
-    await wait_until(lambda: not mailboxes.failures and not house.system.active_actors)
-    assert house.turns == []
+    harness = Harness(mailboxes=mailboxes, clock=clock)
+    harness.gate.set()
+    harness.system.start()
+    await harness.accept(1, user=5)
+    await wait_until(
+        lambda: not mailboxes.failures and not harness.system.active_actors
+    )
+    assert harness.turns == []
     [record] = caplog.records
     assert (record.message, record.levelname) == ("actor_failed", "ERROR")
     assert record.__dict__["ordering_key"] == "5"
     assert record.__dict__["error"].startswith("OSError < ")
     clock.move(4)
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    await house.system.drain(5)
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    await harness.system.drain(5)
 
 
-async def die(house: House, ordering_keys: Iterable[int], deaths: int) -> None:
+async def die(harness: Harness, ordering_keys: Iterable[int], deaths: int) -> None:
     """Let so many workers vanish while they wait for a service of these mailboxes."""
     for _ in range(deaths):
         for ordering_key in map(str, ordering_keys):
-            lease = await house.mailboxes.acquire(ordering_key)
+            lease = await harness.mailboxes.acquire(ordering_key)
             while lease is None:  # it pauses
-                house.clock.move(1)
-                lease = await house.mailboxes.acquire(ordering_key)
-            await house.mailboxes.record_step(lease, running=False)
-        house.clock.move(4)
+                harness.clock.move(1)
+                lease = await harness.mailboxes.acquire(ordering_key)
+            await harness.mailboxes.record_step(lease, running=False)
+        harness.clock.move(4)
 
 
-async def crash(house: House, ordering_key: int) -> None:
+async def crash(harness: Harness, ordering_key: int) -> None:
     """Let a worker vanish in the middle of a step of a suspect."""
-    lease = await house.mailboxes.acquire(str(ordering_key))
+    lease = await harness.mailboxes.acquire(str(ordering_key))
     while lease is None:
-        house.clock.move(1)
-        lease = await house.mailboxes.acquire(str(ordering_key))
-    await MemoryMailboxStore.record_step(house.mailboxes, lease, running=True)
-    house.clock.move(4)
+        harness.clock.move(1)
+        lease = await harness.mailboxes.acquire(str(ordering_key))
+    await MemoryMailboxStore.record_step(harness.mailboxes, lease, running=True)
+    harness.clock.move(4)
 
 
-async def put_without_lease(house: House, ordering_keys: Iterable[int]) -> None:
+async def put_without_lease(harness: Harness, ordering_keys: Iterable[int]) -> None:
     """Put one update into each of these mailboxes."""
     for ordering_key in ordering_keys:
-        await house.mailboxes.put(
+        await harness.mailboxes.put(
             build_accepted(ordering_key, user=ordering_key), acquire=False
         )
 
 
-async def pauses_over(house: House) -> None:
+async def pauses_over(harness: Harness) -> None:
     """Let the deaths be counted, and the pauses that follow pass."""
-    await house.system._scan_mailboxes()  # noqa: SLF001 - what its task does
-    house.clock.move(SUSPECT_PAUSES[-1])
+    await harness.system._scan_mailboxes()  # noqa: SLF001 - what its task does
+    harness.clock.move(SUSPECT_PAUSES[-1])
 
 
 class SlowNotes(MemoryMailboxStore):
@@ -677,14 +679,14 @@ class SlowNotes(MemoryMailboxStore):
 async def test_one_death_is_no_reason_to_wait() -> None:
     """Workers end for any reason, and all their users are served at once."""
     mailboxes = SlowNotes(FakeClock())
-    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_without_lease(house, range(1, 41))
-    await die(house, range(1, 41), 1)
-    house.system.start()
-    await wait_until(lambda: len(house.running) == 40)
+    harness = Harness(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_without_lease(harness, range(1, 41))
+    await die(harness, range(1, 41), 1)
+    harness.system.start()
+    await wait_until(lambda: len(harness.running) == 40)
     assert mailboxes.most == 0
-    house.gate.set()
-    await house.system.drain(5)
+    harness.gate.set()
+    await harness.system.drain(5)
 
 
 async def test_suspects_take_steps_in_groups_and_wait_for_services_all_at_once() -> (
@@ -692,61 +694,61 @@ async def test_suspects_take_steps_in_groups_and_wait_for_services_all_at_once()
 ):
     """Slow services do not keep a suspect from the next one's turn."""
     mailboxes = SlowNotes(FakeClock())
-    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_without_lease(house, range(1, 41))
-    await die(house, range(1, 41), 2)
-    await pauses_over(house)
-    await put_without_lease(house, range(101, 111))
-    house.system.start()
-    await wait_until(lambda: len(house.running) == 10)  # all that are not suspected
+    harness = Harness(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_without_lease(harness, range(1, 41))
+    await die(harness, range(1, 41), 2)
+    await pauses_over(harness)
+    await put_without_lease(harness, range(101, 111))
+    harness.system.start()
+    await wait_until(lambda: len(harness.running) == 10)  # all that are not suspected
     await wait_until(lambda: mailboxes.most == MAX_CONCURRENT_SUSPECTS)
     mailboxes.go_on.set()
-    await wait_until(lambda: len(house.running) == 50)
+    await wait_until(lambda: len(harness.running) == 50)
     assert mailboxes.most == MAX_CONCURRENT_SUSPECTS
-    house.gate.set()
-    await wait_until(lambda: house.turns.outcomes == ["done"] * 50)
-    await house.system.drain(5)
+    harness.gate.set()
+    await wait_until(lambda: harness.turns.outcomes == ["done"] * 50)
+    await harness.system.drain(5)
 
 
 async def test_after_a_crash_a_suspect_takes_its_steps_alone() -> None:
     """Then the next crash tells which one it is."""
     mailboxes = SlowNotes(FakeClock())
-    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_without_lease(house, range(1, 21))
-    await die(house, range(1, 21), 2)
-    await crash(house, 10)
-    await pauses_over(house)
-    house.system.start()
-    await wait_until(lambda: house.system.active_actors == 20)
+    harness = Harness(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_without_lease(harness, range(1, 21))
+    await die(harness, range(1, 21), 2)
+    await crash(harness, 10)
+    await pauses_over(harness)
+    harness.system.start()
+    await wait_until(lambda: harness.system.active_actors == 20)
     mailboxes.go_on.set()
-    house.gate.set()
-    await wait_until(lambda: house.turns.outcomes == ["done"] * 20)
+    harness.gate.set()
+    await wait_until(lambda: harness.turns.outcomes == ["done"] * 20)
     assert mailboxes.beside["10"] == set()
     assert all("10" not in others for others in mailboxes.beside.values())
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
 async def test_an_actor_that_is_cancelled_in_a_step_lets_others_take_theirs() -> None:
     """Its mailbox is given back, and nobody waits for it."""
     mailboxes = SlowNotes(FakeClock())
-    house = House(mailboxes=mailboxes, clock=mailboxes.clock)
-    await put_without_lease(house, range(1, 3))
-    await die(house, range(1, 3), 2)
-    await crash(house, 1)
-    await crash(house, 2)
-    house.system.start()
-    await wait_until(lambda: house.system.active_actors == 2 and mailboxes.stepping)
+    harness = Harness(mailboxes=mailboxes, clock=mailboxes.clock)
+    await put_without_lease(harness, range(1, 3))
+    await die(harness, range(1, 3), 2)
+    await crash(harness, 1)
+    await crash(harness, 2)
+    harness.system.start()
+    await wait_until(lambda: harness.system.active_actors == 2 and mailboxes.stepping)
     (stepping,) = mailboxes.stepping
-    for lease, task in house.system._actor_tasks.items():  # noqa: SLF001 - as the renewer
+    for lease, task in harness.system._actor_tasks.items():  # noqa: SLF001 - as the renewer
         if lease.ordering_key == stepping:
             task.cancel()
     await wait_until(lambda: len(mailboxes.stepping) == 2)
     mailboxes.go_on.set()
-    house.gate.set()
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    house.clock.move(LEASE_SECONDS + 1)
-    await wait_until(lambda: house.turns.outcomes == ["done"] * 2)
-    await house.system.drain(5)
+    harness.gate.set()
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    harness.clock.move(LEASE_SECONDS + 1)
+    await wait_until(lambda: harness.turns.outcomes == ["done"] * 2)
+    await harness.system.drain(5)
 
 
 @pytest.mark.parametrize(
@@ -756,20 +758,20 @@ async def test_a_poison_update_is_given_up_and_the_user_served(
     deaths: int, crashes: int
 ) -> None:
     """It is not even read; the user's next update goes on."""
-    house = House()
-    await put_without_lease(house, [1])
-    await die(house, [1], deaths)
+    harness = Harness()
+    await put_without_lease(harness, [1])
+    await die(harness, [1], deaths)
     for _ in range(crashes):
-        await crash(house, 1)
-    await house.mailboxes.put(build_accepted(2, user=1))
-    house.gate.set()
-    await pauses_over(house)
-    house.system.start()
-    await wait_until(lambda: house.turns.outcomes == ["poison", "done"])
-    assert house.order == [("1", 2)]
-    (dead_letter,) = house.mailboxes.dead_letters.entries
+        await crash(harness, 1)
+    await harness.mailboxes.put(build_accepted(2, user=1))
+    harness.gate.set()
+    await pauses_over(harness)
+    harness.system.start()
+    await wait_until(lambda: harness.turns.outcomes == ["poison", "done"])
+    assert harness.order == [("1", 2)]
+    (dead_letter,) = harness.mailboxes.dead_letters.entries
     assert (dead_letter.update_id, dead_letter.reason) == (1, "poison")
-    await house.system.drain(5)
+    await harness.system.drain(5)
 
 
 @pytest.mark.parametrize(
@@ -779,16 +781,16 @@ async def test_an_update_that_may_be_harmless_is_tried_again(
     deaths: int, crashes: int
 ) -> None:
     """Users lose nothing because workers were killed."""
-    house = House()
-    await put_without_lease(house, [1])
-    await die(house, [1], deaths)
+    harness = Harness()
+    await put_without_lease(harness, [1])
+    await die(harness, [1], deaths)
     for _ in range(crashes):
-        await crash(house, 1)
-    house.gate.set()
-    await pauses_over(house)
-    house.system.start()
-    await wait_until(lambda: house.turns.outcomes == ["done"])
-    await house.system.drain(5)
+        await crash(harness, 1)
+    harness.gate.set()
+    await pauses_over(harness)
+    harness.system.start()
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
+    await harness.system.drain(5)
 
 
 class StuckMailboxes(MemoryMailboxStore):
@@ -825,15 +827,15 @@ async def test_actors_that_wait_for_the_store_take_no_place() -> None:
     """Else an outage would end with nobody being served."""
     clock = FakeClock()
     mailboxes = StuckMailboxes(clock, limit=64, max_sessions=10)
-    house = House(max_active=2, mailboxes=mailboxes, clock=clock)
-    house.gate.set()
+    harness = Harness(max_active=2, mailboxes=mailboxes, clock=clock)
+    harness.gate.set()
     for user in (1, 2):
-        await house.accept(user, user=user)
-    await wait_until(lambda: len(house.order) == 2)
-    await house.accept(3, user=3)
+        await harness.accept(user, user=user)
+    await wait_until(lambda: len(harness.order) == 2)
+    await harness.accept(3, user=3)
     clock.move(LEASE_SECONDS + 1)
-    await house.system._scan_mailboxes()  # noqa: SLF001 - what its task does
-    await wait_until(lambda: house.turns.outcomes == ["done"])
+    await harness.system._scan_mailboxes()  # noqa: SLF001 - what its task does
+    await wait_until(lambda: harness.turns.outcomes == ["done"])
     mailboxes.works.set()
-    await house.system.drain(5)
-    assert house.turns.outcomes == ["done"] * 3
+    await harness.system.drain(5)
+    assert harness.turns.outcomes == ["done"] * 3

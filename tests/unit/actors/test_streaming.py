@@ -133,7 +133,9 @@ async def test_a_slow_bot_api_skips_texts_and_has_one_call_at_a_time(
     assert harness.messenger.texts == [whole]
 
 
-async def test_the_whole_answer_waits_for_the_call_before_it(harness: Harness) -> None:
+async def test_the_complete_answer_waits_for_the_call_before_it(
+    harness: Harness,
+) -> None:
     """Else a draft would arrive behind the message and stay beside it."""
     gate = asyncio.Event()
 
@@ -150,7 +152,7 @@ async def test_the_whole_answer_waits_for_the_call_before_it(harness: Harness) -
     assert harness.messenger.texts == ["text"]
 
 
-async def test_the_whole_answer_does_not_wait_for_ever(
+async def test_the_complete_answer_does_not_wait_for_ever(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that hangs is given up."""
@@ -260,7 +262,7 @@ async def test_a_stop_before_anything_was_shown_leaves_nothing(
     assert harness.turns.outcomes == ["stopped"]
 
 
-async def test_a_stop_that_came_before_the_answer_was_begun_anew_counts(
+async def test_a_stop_that_came_before_the_answer_was_begun_again_counts(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker that wrote it had died: the service is not asked once more."""
@@ -359,7 +361,7 @@ async def test_a_cancelled_actor_cancels_the_call(harness: Harness) -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_an_answer_that_begins_anew_can_be_stopped(harness: Harness) -> None:
+async def test_an_answer_that_begins_again_can_be_stopped(harness: Harness) -> None:
     """After a lost lease the old one may be here still, for a moment."""
     service = Service(harness)
     service.ends()

@@ -34,7 +34,7 @@ async def _time() -> AsyncIterator[None]:
 
 
 @dataclass
-class Scene:
+class Harness:
     """A messenger, and what shows the typing."""
 
     messenger: FakeMessenger
@@ -53,57 +53,59 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
+def harness() -> Harness:
     messenger = FakeMessenger()
-    return Scene(messenger, TypingIndicator(messenger))
+    return Harness(messenger, TypingIndicator(messenger))
 
 
-async def test_a_quick_service_shows_nothing(scene: Scene) -> None:
+async def test_a_quick_service_shows_nothing(harness: Harness) -> None:
     update = build_message(1)
-    with scene.call(update):
+    with harness.call(update):
         await asyncio.sleep(DELAY_SECONDS - 0.1)
     await asyncio.sleep(LONG)
-    assert scene.messenger.typed == []
+    assert harness.messenger.typed == []
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_typing_is_shown_again_and_again_until_the_answer(scene: Scene) -> None:
+async def test_typing_is_shown_again_and_again_until_the_answer(
+    harness: Harness,
+) -> None:
     """Telegram forgets it after five seconds."""
     update = build_message(3, chat_type=CHAT_TYPE_SUPERGROUP)
-    with scene.call(update):
+    with harness.call(update):
         await asyncio.sleep(DELAY_SECONDS + 2 * REPEAT_INTERVAL_SECONDS + 0.1)
     await asyncio.sleep(LONG)
-    assert scene.messenger.typed == [3, 3, 3]
+    assert harness.messenger.typed == [3, 3, 3]
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_each_user_has_a_silence_of_its_own(scene: Scene) -> None:
+async def test_each_user_has_a_silence_of_its_own(harness: Harness) -> None:
     """Whoever came later is shown nothing earlier, and is not forgotten."""
     first, second, third = (build_message(it, user=it) for it in (1, 2, 3))
     half = DELAY_SECONDS / 2
-    with scene.call(first):
+    with harness.call(first):
         await asyncio.sleep(half)
         with (
-            scene.call(second),
-            scene.call(third) as wait,
+            harness.call(second),
+            harness.call(third) as wait,
         ):
             await asyncio.sleep(half + 0.1)
-            assert scene.messenger.typed == [1]
-            scene.typing.stop(wait)
+            assert harness.messenger.typed == [1]
+            harness.typing.stop(wait)
             await asyncio.sleep(half)
-            assert scene.messenger.typed == [1, 2]
+            assert harness.messenger.typed == [1, 2]
 
 
-async def test_a_refusal_ends_it_quietly(scene: Scene) -> None:
+async def test_a_refusal_ends_it_quietly(harness: Harness) -> None:
     """Nobody is told, and it is not tried again for this update."""
-    scene.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
+    harness.messenger.typing_failure = CallRejected("sendChatAction", 400, Fault.OTHER)
     update = build_message(1)
-    with scene.call(update):
+    with harness.call(update):
         await asyncio.sleep(DELAY_SECONDS + 0.1)
         assert len(asyncio.all_tasks()) == 1
-        scene.messenger.typing_failure = None
+        harness.messenger.typing_failure = None
         await asyncio.sleep(LONG)
-    assert scene.messenger.typed == []
+    assert harness.messenger.typed == []
 
 
 NOWHERE = {
@@ -115,16 +117,16 @@ NOWHERE = {
 
 @pytest.mark.parametrize("update", NOWHERE.values(), ids=NOWHERE)
 async def test_where_nobody_waits_nothing_is_shown(
-    scene: Scene, update: Update
+    harness: Harness, update: Update
 ) -> None:
     """Telegram would refuse it, or nobody would see it."""
-    with scene.call(update):
+    with harness.call(update):
         await asyncio.sleep(LONG)
-    assert scene.messenger.typed == []
+    assert harness.messenger.typed == []
 
 
-async def test_a_route_may_not_want_it(scene: Scene) -> None:
+async def test_a_route_may_not_want_it(harness: Harness) -> None:
     update = build_message(1)
-    with scene.call(update, shows=False):
+    with harness.call(update, shows=False):
         await asyncio.sleep(LONG)
-    assert scene.messenger.typed == []
+    assert harness.messenger.typed == []

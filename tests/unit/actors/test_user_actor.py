@@ -177,7 +177,7 @@ async def test_a_bot_that_is_allowed_has_no_session(harness: Harness) -> None:
 
 
 async def test_a_service_ends_a_session(harness: Harness) -> None:
-    """Whoever was unlinked or banned is resolved anew with the next update."""
+    """Whoever was unlinked or banned is resolved again with the next update."""
 
     async def unlink(update: Update) -> Reply:
         ends = text_of(update) == "unlink"
@@ -331,7 +331,7 @@ async def test_a_button_that_waited_too_long_is_dropped(harness: Harness) -> Non
 async def test_a_fault_of_our_own_stops_nobody(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Logged with its request id, apologised for, buried; the next update goes on."""
+    """Logged with its request id, apologised for and dead-lettered; then it goes on."""
 
     async def crash_once(update: Update) -> Reply:
         if update.update_id == 1:
@@ -351,7 +351,7 @@ async def test_a_fault_of_our_own_stops_nobody(
     assert "secret" not in str(vars(record))
 
 
-async def test_an_unreadable_envelope_is_buried(harness: Harness) -> None:
+async def test_an_unreadable_envelope_becomes_a_dead_letter(harness: Harness) -> None:
     """Without an update there is nobody to apologise to."""
     await harness.serve(build_envelope(3, body=b"x"))
     assert harness.turns.outcomes == ["crashed"]

@@ -64,7 +64,7 @@ def build(kind: str) -> Update:
     ],
     ids=lambda part: part.update_type if isinstance(part, UpdateBase) else "",
 )
-def test_only_who_spoke_to_the_bot_is_told(update: Update, reply: Reply) -> None:
+def test_only_who_spoke_to_the_bot_is_reported(update: Update, reply: Reply) -> None:
     """In the field of the reply that Telegram shows there."""
     assert build_notice(update, "sorry") == reply
 

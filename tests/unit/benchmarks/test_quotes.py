@@ -10,7 +10,7 @@ from benchmarks.quotes import PAGES, quote, read_quotations
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
 def test_a_page_quotes_what_was_measured(page: Path) -> None:
-    """If this fails, `python -m benchmarks.quotes` writes the figures anew."""
+    """If this fails, `python -m benchmarks.quotes` writes the figures again."""
     text = page.read_text()
     assert "<!-- measured: " in text
     assert quote(text, read_quotations()) == text

@@ -143,7 +143,7 @@ def test_all_faults_come_at_once_and_with_their_lines() -> None:
         ("? [a]\n: b", "1: needs a name before the colon"),
     ],
 )
-def test_a_fault_is_told(text: str, fault: str) -> None:
+def test_a_fault_is_reported(text: str, fault: str) -> None:
     """Among others, which there may be."""
     assert any(each.startswith(f"x.yaml:{fault}") for each in faults_of(text))
 
@@ -161,7 +161,7 @@ def test_an_asterisk_without_quotes_is_explained() -> None:
         ("[" * 5_000, "x.yaml: is nested too deeply"),
     ],
 )
-def test_what_is_no_yaml_at_all_is_told(text: str, fault: str) -> None:
+def test_what_is_no_yaml_at_all_is_reported(text: str, fault: str) -> None:
     assert faults_of(text) == [fault]
 
 

@@ -47,7 +47,7 @@ def test_the_environment_says_how_services_are_called(
     assert settings == {"CONVERSATION_STREAMING": "true", "BILLING_TIMEOUT": "7"}
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     given = ["chat=localhost:1", "profile=localhost", "profile", "matching=:1"]
     with pytest.raises(ConfigurationError) as caught:
         read_targets(given, SERVICES)

@@ -291,7 +291,7 @@ class TestContext:
             ("moon", CHAT_TYPE_UNSPECIFIED),
         ],
     )
-    def test_chat_types_are_told(
+    def test_chat_types_are_reported(
         self, name: str, meaning: "ChatType.ValueType"
     ) -> None:
         """A type that is not known yet is unspecified, not an error."""
@@ -525,7 +525,7 @@ class TestDetails:
             ("chat_join_request", {"chat": CHAT, "query_id": "q"}, "q", None, 10),
         ],
     )
-    def test_what_has_to_be_answered_is_told(
+    def test_what_has_to_be_answered_is_reported(
         self,
         kind: str,
         content: dict[str, Any],
@@ -549,7 +549,9 @@ class TestDetails:
             ("inline_query", ""),
         ],
     )
-    def test_the_business_connection_is_told(self, name: str, connection: str) -> None:
+    def test_the_business_connection_is_reported(
+        self, name: str, connection: str
+    ) -> None:
         """On whose behalf the bot speaks."""
         context = reader().parse(FILES[name], ARRIVED).context
         assert context.business_connection_id == connection
@@ -924,7 +926,7 @@ class TestContent:
         marked = units[bold.offset * 2 : (bold.offset + bold.length) * 2]
         assert marked.decode("utf-16-le") == "\N{MATHEMATICAL SCRIPT CAPITAL X}=bold"
 
-    def test_replies_and_albums_are_told(self) -> None:
+    def test_replies_and_albums_are_reported(self) -> None:
         """Which message is answered, and which album a photo is part of."""
         contact = content(reader().parse(FILES["message_contact"], ARRIVED))
         assert contact.reply_to_message_id == 1199
@@ -1064,7 +1066,7 @@ class TestReferences:
         assert message.reply_to_message.content.message_id == 4
         assert message.reply_to_message.content_type == (kind or "")
 
-    def test_a_quote_and_a_message_elsewhere_are_told(self) -> None:
+    def test_a_quote_and_a_message_elsewhere_are_reported(self) -> None:
         """An answer to a message of another chat names that chat."""
         bold = {"type": "bold", "offset": 0, "length": 2}
         quote = {"text": "hi", "entities": [bold], "position": 7, "is_manual": True}
@@ -1091,7 +1093,7 @@ class TestReferences:
             "animation",
         )
 
-    def test_bots_and_receivers_are_told(self) -> None:
+    def test_bots_and_receivers_are_reported(self) -> None:
         """Whose inline mode wrote it, and who alone can see it."""
         bot = {"id": 9, "is_bot": True, "first_name": "B", "username": "gif_bot"}
         fields = {"via_bot": bot, "ephemeral_message_id": 8, "receiver_user": PERSON}

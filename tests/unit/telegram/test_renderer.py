@@ -663,7 +663,7 @@ class TestAmend:
         assert amended == BotApiCall(method="sendPhoto", parameters=photo)
 
     @pytest.mark.parametrize("topic", [0, 5])
-    def test_what_cannot_be_edited_is_sent_anew(self, topic: int) -> None:
+    def test_what_cannot_be_edited_is_sent_again(self, topic: int) -> None:
         """With the same text, format and keyboard, into the same topic."""
         message = OutgoingMessage(
             text="<i>new</i>",
@@ -699,7 +699,7 @@ class TestAmend:
         message = OutgoingMessage(inline_keyboard=keyboard(OK_BUTTON), edit=True)
         assert degrade(self.sent(build_press(), message), fault) is None
 
-    def test_an_inline_message_cannot_be_sent_anew(self) -> None:
+    def test_an_inline_message_cannot_be_sent_again(self) -> None:
         """There is no chat to send it to."""
         message = OutgoingMessage(text="new", edit=True)
         assert (

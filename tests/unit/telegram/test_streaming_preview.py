@@ -320,7 +320,7 @@ async def test_a_spinner_that_ended_by_itself_does_not_keep_the_text_back(
     assert telegram.calls[-1][0] == "sendMessageDraft"
 
 
-async def test_the_whole_answer_waits_out_what_its_edits_earned(
+async def test_the_complete_answer_waits_out_what_its_edits_earned(
     telegram: Telegram,
 ) -> None:
     """Minutes, where another message would be given up."""

@@ -36,7 +36,7 @@ SECRET = "canary-webhook-secret"
 UPDATES = Path(__file__).parents[1] / "updates"
 
 
-class World:
+class GatewayHarness:
     """What a test may do and see."""
 
     def __init__(
@@ -134,14 +134,14 @@ def logged() -> Iterator[io.BytesIO]:
 
 
 @asynccontextmanager
-async def world(
+async def running_gateway(
     service_seconds: float = 30,
     recorder: Tracer | None = None,
     *,
     streaming: bool = False,
     further: Mapping[ServiceDescriptor, grpc.GenericRpcHandler] | None = None,
     **changes: Any,  # noqa: ANN401 - any setting
-) -> AsyncIterator[World]:
+) -> AsyncIterator[GatewayHarness]:
     """Start a gateway with everything around it; drain it in the end.
 
     Args:
@@ -195,5 +195,5 @@ async def world(
                     instrumentation,
                 ),
             ):
-                yield World(backend, simulator, session, settings, log)
+                yield GatewayHarness(backend, simulator, session, settings, log)
                 await asyncio.sleep(0)
