@@ -444,7 +444,7 @@ async def open_supervisor(
 def _create_file_urls(
     settings: Settings, now: Callable[[], float]
 ) -> SignedFileUrls | None:
-    """Create the signer of file URLs, or return `None` if FILES_URL is not set.
+    """Create the signer of file URLs, or return None if FILES_URL is not set.
 
     Args:
         settings: the gateway's settings.

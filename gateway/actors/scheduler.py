@@ -8,13 +8,13 @@ one event loop, and end in `drain`.
   valid lease. Mailboxes are processed in parallel, in no order.
 - An actor's task is started by the code that acquired the lease, without an await in
   between, so that a cancelled request cannot orphan a lease.
-- Tasks are stored by lease and not by ordering key, because the old lease of a mailbox
-  may end after the next one began. A done callback removes a task: a task that is
-  cancelled before it starts runs no code of its own.
-- The actor handles errors while it processes an update. An error outside, such as one
-  of the store, ends the actor. Its lease expires, and after a scan an actor continues
-  after the last commit.
-- Actors are only cancelled by `drain` and by the loss of their lease.
+- Tasks are stored by lease and not by ordering key, because a mailbox's old actor may
+  still be running when its next lease begins. A done callback removes the task, because
+  a task cancelled before it starts never reaches its own `finally`.
+- The actor handles errors that occur while it processes an update. An error outside,
+  such as one of the store, ends the actor. Its lease expires; a later scan finds the
+  mailbox, and a new actor continues from the last commit.
+- Only `drain` or the loss of its lease cancels an actor.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class ActorScheduler:
         return self._admission.paused_actors
 
     def start(self) -> None:
-        """Start to renew leases and to scan for mailboxes."""
+        """Start renewing leases and scanning for mailboxes."""
         self._loop_tasks = [
             self._background.start(
                 "renew leases", self._renewer.run, max_delay=FIRST_DELAY_SECONDS
@@ -114,7 +114,10 @@ class ActorScheduler:
         ]
 
     async def enqueue(self, envelope: Envelope) -> None:
-        """Put an update into its mailbox, and return when it is stored safely."""
+        """Store an update in its mailbox and start an actor if possible.
+
+        If the mailbox is full, refuse the update and notify its user.
+        """
         update = envelope.update
         if isinstance(update, StoppedReply):
             # The cancellation must not wait in the mailbox behind the update it stops.

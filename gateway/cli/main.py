@@ -242,7 +242,7 @@ def dead_letters_replay(ids: tuple[str, ...], every: bool, reason: str | None) -
 def dead_letters_delete(ids: tuple[str, ...], every: bool, reason: str | None) -> None:
     """Delete dead letters permanently.
 
-    The texts of users are deleted, too.
+    This also deletes the texts of users.
 
     Dead letters expire after DEAD_LETTER_RETENTION.
     """

@@ -30,8 +30,8 @@ def run_gateway(
     """Load the settings, run the gateway and return the exit code.
 
     Args:
-        workers: the number of processes; `None` to use the setting.
-        worker_socket: the value of `--worker`; `None` without that option.
+        workers: the number of processes; None to use the setting.
+        worker_socket: the value of `--worker`; None without that option.
         instrument: returns the instrumentation that wraps the components.
         program: the module that becomes a worker by `--worker`, and its arguments.
         take_over: delete a webhook of the bot if its updates are polled.

@@ -52,7 +52,7 @@ def choose_run_mode(
     Args:
         workers: the configured number of processes.
         worker_socket: the value of `--worker`, with which a supervisor starts its
-            workers; `None` without that option.
+            workers; None without that option.
         program: as in `Supervisor`.
     """
     if worker_socket is not None:

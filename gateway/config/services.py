@@ -39,7 +39,7 @@ def load_service_settings(name: str, env_file: str | None) -> ServiceSettings:
 
     Args:
         name: the service's name, such as "CONVERSATION".
-        env_file: a file with settings that the environment does not have, or `None`.
+        env_file: a file with settings that the environment does not have, or None.
 
     Raises:
         ValidationError: some settings are invalid.

@@ -233,7 +233,7 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str | None:
-        """The address of the Redis with the mailboxes; `None` if they are in memory."""
+        """The address of the Redis with the mailboxes; None if they are in memory."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         if self.redis_host is not None:
@@ -350,7 +350,7 @@ def load_settings_with_services(
 
 
 def _find_env_file() -> str | None:
-    """Return the name of the file with settings, or `None` if there is none.
+    """Return the name of the file with settings, or None if there is none.
 
     Raises:
         ConfigurationError: ENV_FILE names a missing file, or the file cannot be read.
@@ -368,7 +368,7 @@ def _find_env_file() -> str | None:
 
 
 def _find_secrets_dir() -> str | None:
-    """Return the directory with a file for each secret, or `None` if there is none.
+    """Return the directory with a file for each secret, or None if there is none.
 
     Raises:
         ConfigurationError: the directory, or a file in it, cannot be read.

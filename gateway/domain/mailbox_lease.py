@@ -2,10 +2,10 @@
 
 When a worker ends, for whatever reason, all updates that it was processing lose their
 owner. Most of them were waiting for a service and did not cause it. An owner loss is
-significant if it was a crash: the worker ended during a step of the update, while the
-update was parsed, routed or replied to, which takes milliseconds. Recording the start
-and the end of each step would cost round trips to the store, so they are recorded only
-for suspects.
+strong evidence against an update only if the worker ended during a step: parsing,
+routing or replying. Such a loss is a crash. Steps take milliseconds. Recording the
+start and the end of each step would cost round trips to the store, so they are recorded
+only for suspects.
 """
 
 from msgspec import Struct
@@ -46,11 +46,11 @@ class MailboxLease(Struct, eq=False):
         token: the fencing token, random for each lease; the store compares it.
         state: the stored user state of the mailbox, or None if there is none.
         next_update: the update with the lowest `update_id` in the mailbox.
-        expires_at: the end of the lease by `Clock.uptime`. It is counted from before
-            the request that extended the lease was sent, so the lease never expires
-            earlier in the store.
-        owner_losses: how many owners were lost while this update was the next one. It
-            may be the cause. 0 again after the update was committed.
+        expires_at: the end of the lease by `Clock.uptime`. It is counted from just
+            before the request was sent, so the owner sees the lease expire no later
+            than the store does.
+        owner_losses: how many owners were lost while this update was the next one. The
+            update may be the cause. Reset to 0 by a commit.
         owner_crashes: how many of these owners were lost during a step of the update.
         is_committing: whether the owner waits for a commit; the reply to it says
             whether the lease was lost.

@@ -1,4 +1,4 @@
-"""The ports: what the actors use of the store, the services, Telegram and the clock.
+"""The ports: the actors' interfaces to the store, services, Telegram and the clock.
 
 Implementations do not inherit from the protocols: mypy checks that they match in
 `bootstrap.py`, where they are passed to the actors.
@@ -119,14 +119,13 @@ class MailboxStore(Protocol):
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Acquire the lease of a claimable mailbox.
 
-        An owner whose lease expired without a release counts as an owner loss of the
-        next update, and also as a crash if a step of the update was recorded as
-        running. It does not count if the update was a suspect without any recorded
-        step. A commit resets the counts.
+        If the previous lease expired without a release, its owner was lost; that counts
+        against the next update. If a step was running, it is also a crash. It does not
+        count if the update was a suspect and the owner had begun no step. A commit
+        resets the counts.
 
-        If the loss makes the update a suspect, or it is one already, and there was no
-        crash so far, the lease is not acquired: the mailbox pauses, see
-        `SUSPECT_PAUSES`.
+        If the update is a suspect after such a loss and no crash was counted, the lease
+        is not granted: the mailbox pauses, see `SUSPECT_PAUSES`.
 
         Returns:
             The lease, or None if the mailbox is not claimable.
@@ -140,7 +139,7 @@ class MailboxStore(Protocol):
 
         Args:
             lease: the lease of the mailbox.
-            running: True if a step begins, False if it ended.
+            running: whether a step begins; otherwise it has ended.
         """
 
     async def add_dead_letter(self, dead_letter: DeadLetter) -> None:
@@ -179,7 +178,7 @@ class BoundCall(Protocol):
         """Call the service and return its reply.
 
         Raises:
-            ServiceError: the service did not reply.
+            ServiceError: the call failed.
         """
 
     async def stream(
@@ -195,7 +194,7 @@ class BoundCall(Protocol):
             The final reply, or None if it is the text of the chunks.
 
         Raises:
-            ServiceError: the service did not reply, or did not complete its reply.
+            ServiceError: the call failed, or the reply is incomplete.
         """
 
 
@@ -209,7 +208,10 @@ class ServiceRouter(Protocol):
         """Return the call of the route that serves an event of the user, or None."""
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the data of a button that calls an rpc, or None if no button can."""
+        """Return the callback data for a button that makes this call.
+
+        Returns None if no callback route accepts the call.
+        """
 
     def sign_callback_data(self, data: str, scope: str) -> str:
         """Return the data of a button, signed if its route requires that.
@@ -225,7 +227,7 @@ class ServiceRouter(Protocol):
         Returns None if no id is known.
 
         Raises:
-            ServiceError: the session service did not reply.
+            ServiceError: the call of the session service failed.
         """
 
 
@@ -234,7 +236,7 @@ RetryPause = Callable[[Awaitable[None]], Awaitable[None]]
 
 
 async def await_pause(pause: Awaitable[None]) -> None:
-    """Await a pause and do nothing else."""
+    """Only await a pause. This is the default `RetryPause`."""
     await pause
 
 
@@ -243,10 +245,10 @@ class StreamingPreview(Protocol):
 
     @property
     def min_interval(self) -> float:
-        """The seconds between calls of `show` that keep within Telegram's limits."""
+        """The minimum seconds between calls of `show`, given Telegram's limits."""
 
     async def show(self, text: str) -> None:
-        """Show the text so far, in place of the text before.
+        """Show the text so far, replacing the previous text.
 
         Calls must not overlap.
 

@@ -57,7 +57,7 @@ class UpdateBase(Struct, frozen=True, kw_only=True, eq=False):
     """Decodes the payload, or None if there is no type for it in chat/v1."""
     ephemeral_message_id: int | None = None
     """The id of a group message that only this user sees: the message of the update, or
-    the one with the pressed button. A reply to it must be ephemeral, too."""
+    the one with the pressed button. A reply to it must also be ephemeral."""
     is_unwanted: bool = False
     """Whether the update is from a bot and the settings do not allow bots."""
     bypasses_limits: bool = False

@@ -6,20 +6,20 @@ starts to serve them after one more probe of Redis has failed and every lease th
 granted has expired. If Redis is full, the shards become unavailable for puts at once,
 but commits still go to Redis.
 
-Failback: when a shard is available again, no new actor starts from memory, and running
-ones finish. The claimable updates are moved to Redis, whose mailboxes sort by
-`update_id`, while no worker acquires a lease (see `replay_buffer.py`). As long as a
-mailbox has updates in memory, its new updates are stored there, too. If memory serves a
-mailbox that has a lease from Redis as well, the Redis lease is renewed, but treated as
-expired, so that its actor does nothing.
+Failback: when a shard is available again, no new actor starts from memory, and each
+running actor releases its mailbox after its current update. The claimable updates are
+moved to Redis, whose mailboxes sort by `update_id`, while no worker acquires a lease
+(see `replay_buffer.py`). As long as a mailbox has updates in memory, its new updates
+are also stored there. A mailbox may have a lease from Redis and one from memory. The
+Redis lease is then kept alive but treated as expired, so its actor waits.
 
 Updates in memory are lost when this process ends, and so are the sessions there.
 
 Concurrency: all calls come from one event loop. One task, which waits while memory has
-no updates, probes Redis and moves the updates there; `__aexit__` ends it. It touches
-only claimable mailboxes of available shards: nothing else acquires a lease on those in
-memory. An update is removed from memory only after Redis has stored it. After an error
-the next attempt follows.
+no updates, probes Redis and moves the updates there; `__aexit__` ends it. It moves only
+claimable mailboxes of available shards. No actor can acquire those in memory meanwhile.
+An update is removed from memory only after Redis has stored it. After an error it tries
+again.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class FailoverMailboxStore:
     Args:
         redis_store: the mailboxes in Redis; its puts must have a timeout.
         memory_store: the mailboxes in memory.
-        client: the connections to Redis, which `redis_store` uses too.
+        client: the connections to Redis, which `redis_store` also uses.
         clock: measures leases.
         background: runs the failback task.
     """
@@ -120,7 +120,7 @@ class FailoverMailboxStore:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether Redis fails or memory still has updates."""
+        """Whether Redis is failing or full, or memory still has updates."""
         return self._client.is_failing or not self._is_all_in_redis
 
     @property
@@ -150,7 +150,7 @@ class FailoverMailboxStore:
 
     @property
     def session_count(self) -> int:
-        """The number of states in memory."""
+        """The number of user states in memory."""
         return self._memory_store.session_count
 
     @property

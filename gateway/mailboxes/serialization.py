@@ -122,7 +122,7 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     time = 0.0
     with contextlib.suppress(ValueError):
         time = float(values.get(b"time", b""))
-    if not 0 <= time < _MAX_TIME:  # NaN fails this check, too
+    if not 0 <= time < _MAX_TIME:  # NaN also fails this check
         time = 0.0
     return DeadLetter(
         update_id=update_id or None,

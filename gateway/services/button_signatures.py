@@ -37,7 +37,7 @@ class ButtonSigner:
         return f"{data}{self._compute_signature(data, scope)}"
 
     def verify(self, data: str, scope: str) -> str | None:
-        """Return the data without its signature; `None` if it has no valid one."""
+        """Return the data without its signature; None if it has no valid one."""
         if data[-_SIGNATURE_LENGTH : -_SIGNATURE_LENGTH + 1] != _SEPARATOR:
             return None
         signed, signature = data[:-_SIGNATURE_LENGTH], data[-_SIGNATURE_LENGTH:]

@@ -76,7 +76,7 @@ class TlsFiles(Struct, frozen=True, kw_only=True):
     """The paths of PEM files.
 
     Attributes:
-        ca_file: the authorities that sign the services' certificates; `None` for
+        ca_file: the authorities that sign the services' certificates; None for
             gRPC's defaults.
         certificate_file: the gateway's certificate chain, for mutual TLS.
         key_file: the private key of that certificate.
@@ -101,7 +101,7 @@ class ServiceChannels:
         Args:
             targets: each service's target, by the service's name in settings: a gRPC
                 name, such as "profile:50051" or "dns:///profile:50051".
-            tls: the TLS files for all targets; `None` for no encryption.
+            tls: the TLS files for all targets; None for no encryption.
             interceptors: wrap every call.
 
         Raises:

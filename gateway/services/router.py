@@ -28,7 +28,7 @@ from gateway.services.rpc_call import Rpc, RpcCall
 
 
 class GrpcServiceRouter:
-    """A router of updates to services over gRPC, by the route table."""
+    """Routes updates to gRPC services, using the route table."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class GrpcServiceRouter:
             timeouts: the deadline of each of these services in seconds, by its name in
                 settings. It covers both attempts.
             stream_timeouts: the same for streamed responses.
-            add_file_urls: adds the URLs of the files to a message; `None` if files have
+            add_file_urls: adds the URLs of the files to a message; None if files have
                 no URLs.
             now: returns the seconds since the epoch, by the clock that records the
                 arrival of updates.
             signer: signs and verifies the buttons of routes that require it. If it is
-                `None`, such buttons are not served.
+                None, such buttons are not served.
         """
         self._table = table
         self._signer = signer
@@ -80,10 +80,10 @@ class GrpcServiceRouter:
         event has priority over that of the update type that carries the event.
 
         Returns:
-            The bound call; `None` if no route matches.
+            The bound call; None if no route matches.
 
         Raises:
-            MalformedUpdate: the route needs data of the update that has a wrong type.
+            MalformedUpdate: a field that the route needs has the wrong type.
         """
         if isinstance(update, BotEvent):
             event_call = self.route_event(update, update.event)
@@ -102,7 +102,7 @@ class GrpcServiceRouter:
         return None
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:
-        """Bind an update to the route of an event; `None` if the event has no route."""
+        """Bind an update to the route of an event; None if the event has no route."""
         if not (route := self._table.by_event.get(event)):
             return None
         values = {route.event_field: event} if route.event_field else {}

@@ -174,7 +174,7 @@ def _build_metadata(request_id: str) -> aio.Metadata:
     """
     trace = blake2b(request_id.encode(), digest_size=16).hexdigest()
     span = random.getrandbits(64) or 1  # 0 is not allowed
-    # gRPC accepts a tuple, too, but converting it is slower.
+    # gRPC also accepts a tuple, but converting it is slower.
     return aio.Metadata(
         ("x-request-id", request_id),
         ("traceparent", f"00-{trace}-{span:016x}-00"),

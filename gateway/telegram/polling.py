@@ -3,14 +3,14 @@
 Telegram keeps an update until a later call confirms it, which is a call whose `offset`
 is higher than the update's id. The poller confirms an update only when a crash cannot
 lose it any more: with Redis, when Redis has stored it; while it is only in memory, when
-it is finished. So memory loses nothing either: after a crash Telegram sends the
-unfinished updates again. A call returns at most 100 updates from the offset on, which
-limits the unfinished updates in memory.
+it is finished. A crash therefore loses no update from memory: Telegram sends the
+unfinished ones again. Each call returns at most 100 updates from the offset on, so few
+unfinished updates are in memory.
 
-Concurrency: two background tasks, started by the server and cancelled at shutdown. One
-acquires and renews the polling lease, so that of all workers only one polls. The other
-one polls: one call at a time, and the next call only after all updates of the previous
-one are stored. If two workers poll nevertheless, for example after a pause of one of
+Concurrency: two background tasks, started by the server and cancelled at shutdown. The
+first acquires and renews the polling lease, so that only one worker polls. The second
+makes the calls, one at a time, and each only after all updates of the previous one are
+stored. If two workers poll nevertheless, for example after a pause of one of
 them, no update is lost: each confirms only what it has stored, and the mailbox store
 recognizes updates that it has already. A failure of either task is logged and counted,
 and the task is started again.
@@ -123,7 +123,7 @@ class UpdatePoller:
 
     @property
     def is_active(self) -> bool:
-        """Whether this worker, of all workers, is the one that polls."""
+        """Whether this is the worker that polls."""
         return self._lease_held.is_set()
 
     @property
@@ -172,8 +172,8 @@ class UpdatePoller:
     async def close(self) -> None:
         """Confirm the finished updates and release the lease.
 
-        To be called when no task polls any more and the actors have ended. Without this
-        the updates of the last call would be fetched and answered again.
+        Call this after polling has stopped and all actors have ended. Otherwise the
+        updates of the last call would be fetched and answered again.
         """
         if self._fetched_ids:
             try:
@@ -231,10 +231,10 @@ class UpdatePoller:
 
 
 async def free_from_webhook(api: BotApiClient, *, take_over: bool) -> None:
-    """Make sure that the bot has no webhook, because that rules out polling.
+    """Make sure that the bot has no webhook, because a bot with a webhook cannot poll.
 
-    If the Bot API does not answer within `WEBHOOK_CHECK_SECONDS`, nothing is done: the
-    poller reports a webhook later.
+    If the Bot API fails or does not answer within `WEBHOOK_CHECK_SECONDS`, return: the
+    poller will report a webhook later.
 
     Args:
         api: the bot's client.

@@ -1,7 +1,7 @@
 """The webhook: accepts every POST and always answers 200 with an empty body.
 
 Telegram repeats an update that got no 2xx and delays the updates after it, so an
-unusable body gets a 200 too.
+unusable body also gets a 200.
 
 Concurrency: aiohttp runs one task per connection, so requests run in parallel. The 200
 is sent after the update was accepted. A client that disconnects does not cancel
@@ -182,7 +182,7 @@ async def _receive_body(
 ) -> _ReceivedBody:
     """Read a body to its end, unless the timeout passes.
 
-    The bytes of a body that is larger than `max_bytes` are read, too: closing a
+    Even the bytes of a body that is larger than `max_bytes` are read: closing a
     connection with unread bytes may destroy the response before the client reads it.
     """
     content = request.content

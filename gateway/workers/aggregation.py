@@ -180,7 +180,7 @@ def merge_health(
     """Merge the health of the workers.
 
     Args:
-        answers: the response of each worker; `None` for one that did not respond.
+        answers: the response of each worker; None for one that did not respond.
         failing: the names of the supervisor's failing tasks.
     """
     healths = [health for health in answers if health]
@@ -209,7 +209,7 @@ def merge_ready(answers: Sequence[JsonObject | None]) -> JsonObject:
     """Merge the readiness of the workers: one ready worker is enough.
 
     Args:
-        answers: the response of each worker; `None` for one that did not respond.
+        answers: the response of each worker; None for one that did not respond.
     """
     known = [answer for answer in answers if answer]
     ready = any(answer["ready"] for answer in known)
@@ -226,7 +226,7 @@ def merge_metrics(
     detects that the counters of a restarted worker begin at 0.
 
     Args:
-        pages: the workers' pages by number; `None` for one that did not respond.
+        pages: the workers' pages by number; None for one that did not respond.
         restarts: the number of restarts of each worker.
         supervisor_page: the supervisor's page; its label is "supervisor".
     """
@@ -282,7 +282,7 @@ async def _fetch(path: Path, page: str, seconds: float) -> bytes | LocalFailure 
     """Fetch a page from a Unix socket, whatever its status.
 
     Returns:
-        The page; `None` if the other process did not respond in time; or a
+        The page; None if the other process did not respond in time; or a
         `LocalFailure` if this process caused the failure, so that nothing is known
         about the other one.
     """

@@ -15,7 +15,7 @@ _MIN_RECOMMENDED = 4096
 """Enough for connections to the Bot API and services, and from Telegram and others."""
 
 _MAX_DIVIDED = 65_536
-"""Descriptors above this number are not used: each connection needs memory, too."""
+"""Descriptors above this number are not used: each connection also needs memory."""
 
 
 class ConnectionLimits(NamedTuple):

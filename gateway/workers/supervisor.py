@@ -1,7 +1,7 @@
 """Starts worker processes and restarts those that exit.
 
 Concurrency: one event loop. A task per process starts it, waits for its exit and
-restarts it; another task kills unresponsive processes. `run` ends these tasks, and one
+restarts it; another task kills unresponsive processes. `run` ends these tasks. A task
 that fails is restarted. The first stop asks all workers to shut down, which they do
 concurrently; a second stop kills them. During shutdown no worker is restarted.
 
@@ -54,12 +54,12 @@ long it ran says nothing: on a busy machine the attempt takes many seconds."""
 def exit_with_parent(on_orphaned: Callable[[], None], shutdown_timeout: float) -> None:
     """Stop this worker if its supervisor exits.
 
-    A thread waits for that, so that a worker with a blocked event loop exits, too.
+    A thread watches for this, so even a worker whose event loop is blocked exits.
 
     Args:
         on_orphaned: called once, in the running event loop, after the supervisor has
             exited.
-        shutdown_timeout: seconds until this process is ended after that.
+        shutdown_timeout: seconds that the process then has to exit before it is killed.
     """
     loop = asyncio.get_running_loop()
 

@@ -1,9 +1,9 @@
-"""Sends replies, and reports users that cannot be reached.
+"""Sends replies, and tells a service when a user cannot be reached.
 
 Concurrency: a reply is sent, with all retries, in the task of its actor. The parts of a
-reply are sent one after the other. The next update of the user waits for all of them,
-and no other user does. A large reply is rendered in a thread, because this may take
-seconds, in which the event loop serves other users.
+reply are sent one after the other. The user's next update waits for all of them; other
+users are not delayed. Rendering a large reply may take seconds, so it runs in a thread
+and does not block the event loop.
 """
 
 import asyncio
@@ -77,8 +77,8 @@ class ReplySender:
             record: the record for the outcome and the duration.
             lease: has to be valid before each call. None if the update is not in a
                 mailbox; then nothing is retried.
-            state: has the user's internal id, for the report of a failed delivery.
-                None if the report needs no id.
+            state: the user's state; its internal id is used to report a failed
+                delivery. None if no id is needed.
             preview: the live preview that the reply replaces, or None.
         """
         render: Callable[[Reply], Sequence[BotApiCall]] = (

@@ -6,12 +6,12 @@ and puts them again after such a loss. During this replay pause no worker acquir
 lease: all workers have to put their updates before any update is processed, because the
 updates of a mailbox are processed in the order of their ids.
 
-There is the same pause after an outage in which workers stored updates in memory, so
-that each worker can move them to Redis first; see `failover.py`.
+There is the same pause after an outage long enough that workers may have stored updates
+in memory, so that each worker can move them to Redis first; see `failover.py`.
 
 Repeating the put of an update that was not lost has no effect. Updates that this worker
 has finished are not replayed: the commit is later than the put, so a Redis that lost
-the update has lost the commit, too.
+the update has also lost the commit.
 """
 
 import logging
@@ -56,8 +56,8 @@ class ReplayBuffer:
         client: the connections to Redis. The buffer sets their health callbacks.
         commands: builds the puts.
         clock: measures the replay window and the replay pause.
-        put_timeout: after how many seconds a put is stored in memory instead; None if
-            puts have no timeout.
+        put_timeout: seconds after which an update whose put has not succeeded goes to
+            memory; None if puts have no timeout.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class ReplayBuffer:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the replay pause lasts, in which no lease may be acquired."""
+        """Whether a replay pause, during which no lease may be acquired, is running."""
         return self._clock.uptime() < self._paused_until
 
     def add(self, envelope: Envelope, shard: int) -> None:
-        """Add an accepted update, and remove updates older than the replay window.
+        """Add an accepted update and drop up to two expired ones.
 
-        Removing them here is safe: an accepted update means that an outage of the shard
-        is over, and its replay has already been submitted.
+        Dropping them here is safe: if the shard accepts an update, any outage of it is
+        over and its replay has been submitted.
         """
         accepted = self._accepted[shard]
         now = self._clock.uptime()
@@ -107,7 +107,7 @@ class ReplayBuffer:
         self._accepted[shard].pop((ordering_key, update_id), None)
 
     def detect_data_loss(self, generations: Iterable[tuple[int, bytes]]) -> None:
-        """Replay if the generation of a shard has changed, because it was emptied."""
+        """Replay if a shard's generation has changed: the shard was emptied."""
         was_emptied = False
         for shard, generation in generations:
             was_emptied |= self._generations.get(shard, generation) != generation
@@ -129,7 +129,8 @@ class ReplayBuffer:
         """Put the recently accepted updates again, and start a replay pause.
 
         Args:
-            last_answer_time: the last answer before the loss, by `Clock.uptime`.
+            last_answer_time: when Redis last answered before the loss, by
+                `Clock.uptime`.
         """
         self._pause_leasing()
         oldest = last_answer_time - REPLAY_WINDOW_SECONDS

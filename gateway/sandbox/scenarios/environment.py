@@ -116,7 +116,7 @@ class Environment:
         """Wait until a user may act again: people are not as fast as programs.
 
         The pause begins when the gateway accepted the user's last update, because the
-        gateway's rate limit counts from there, too.
+        gateway's rate limit also counts from there.
 
         Raises:
             StepFailed: the gateway has not accepted it yet.

@@ -22,7 +22,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def get_converter(field: FieldDescriptor) -> Converter | None:
-    """Return the converter for a field; `None` if the field is not a scalar."""
+    """Return the converter for a field; None if the field is not a scalar."""
     if field.is_repeated:
         return None
     if field.enum_type:

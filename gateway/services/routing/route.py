@@ -60,7 +60,7 @@ class Route(Struct, frozen=True, kw_only=True, eq=False):
         return self.trigger.name
 
     def match_text(self, text: str) -> dict[str, Any] | None:
-        """Return the field values of a text; `None` if it does not match."""
+        """Return the field values of a text; None if it does not match."""
         template = self.trigger.template
         texts = template.parse(text) if template else ()
         if texts is None:

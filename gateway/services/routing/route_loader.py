@@ -110,7 +110,7 @@ class _RouteReader:
                 )
 
     def read_route(self, option: route_pb2.Route) -> Route | None:
-        """Read one route; return `None` if its trigger is invalid."""
+        """Read one route; return None if its trigger is invalid."""
         method, kind = self._method, option.WhichOneof("trigger")
         trigger = self._read_trigger(option)
         context_field = self._find_field(method.input_type, _CONTEXT_TYPE)

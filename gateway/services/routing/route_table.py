@@ -134,7 +134,7 @@ class RouteTable:
         return RouteTable(self.routes, services)
 
     def encode_callback_data(self, call: CallbackTarget) -> str | None:
-        """Return the callback data that calls an rpc, or `None` if no route matches.
+        """Return the callback data that calls an rpc, or None if no route matches.
 
         Parsing the returned data results in the same rpc and the same values, each of
         them valid for its field.
@@ -150,7 +150,7 @@ class RouteTable:
         return data if found and found[0] is route else None
 
     def match_callback_data(self, data: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the route and field values that match callback data, or `None`."""
+        """Return the route and field values that match callback data, or None."""
         for route in self.callback_routes:
             if (values := route.match_text(data)) is not None:
                 return route, values
@@ -208,7 +208,7 @@ def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
 def _index_callbacks_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
     """Return the callback route of each rpc, by full name and by short name.
 
-    The short name has the service and the rpc, without the package. The value is `None`
+    The short name has the service and the rpc, without the package. The value is None
     if several routes have the name.
     """
     found: dict[str, Route | None] = {}

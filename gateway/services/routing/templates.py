@@ -52,7 +52,7 @@ class CallbackTemplate(Struct, frozen=True):
     separators: tuple[str, ...]
 
     def parse(self, data: str) -> Sequence[str] | None:
-        """Return the texts of the variables; `None` if the data does not match."""
+        """Return the texts of the variables; None if the data does not match."""
         if not data.startswith(self.prefix):
             return None
         texts = []
@@ -69,7 +69,7 @@ class CallbackTemplate(Struct, frozen=True):
         """Return the data with these texts as its variables.
 
         Returns:
-            The data; `None` if `values` does not have exactly the template's variables,
+            The data; None if `values` does not have exactly the template's variables,
             or if a text contains the separator after it, so that parsing the data would
             split it elsewhere.
         """

@@ -28,7 +28,7 @@ class Trigger(Struct, frozen=True):
             only one trigger.
         name: the trigger without its variables, for logs and metrics.
         text: the trigger as in the contract.
-        template: the template; `None` for kinds without one.
+        template: the template; None for kinds without one.
     """
 
     kind: str

@@ -5,9 +5,8 @@ in the task that made it. Calls are not ordered: a caller that needs an order aw
 result of one call before it makes the next one. During the cool-down of a chat after a
 429 only the calls to this chat wait.
 
-The token is part of every URL, and errors of libraries may quote URLs. Such an error is
-never logged, and it is never the cause or the context of one of our own errors, which
-are therefore only raised where no other error is being handled.
+The token is part of every URL, and errors of libraries may quote URLs. So these errors
+are never logged or chained to our own: ours are raised outside `except` blocks.
 """
 
 import asyncio
@@ -56,12 +55,14 @@ _encoder = msgspec.json.Encoder()
 class BotApiClient:
     """The client of one bot. Calls are made inside `async with`.
 
+    A 429 starts a cool-down of the chat only if the call counts as a message.
+
     Args:
         token: the bot's token.
         url: the URL of the Bot API server, without a trailing slash.
-        request_timeout: seconds that one attempt may take. Telegram itself waits out
-            delays of up to 8 s, and abandoning a message that is being sent helps
-            nobody.
+        request_timeout: seconds that one attempt may take. More than 8 s: Telegram may
+            hold a request that long, and giving up early leaves it unknown whether the
+            message was sent.
         max_connections: the maximum number of open connections.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
@@ -101,12 +102,12 @@ class BotApiClient:
 
     @property
     def is_authorized(self) -> bool:
-        """False if Telegram rejected the token in its latest conclusive response."""
+        """Whether Telegram's latest conclusive response did not reject the token."""
         return self._is_authorized
 
     @property
     def is_failing(self) -> bool:
-        """True if all requests of the last seconds failed."""
+        """Whether requests have failed for some seconds, with no success since."""
         return self._health.is_failing
 
     async def __aenter__(self) -> Self:
@@ -134,16 +135,16 @@ class BotApiClient:
     ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Call a method and return its result.
 
-        The call is retried after a 429, and after a failure if it certainly did not
-        arrive or if it may be executed twice. An edit that changes nothing succeeds. If
-        a group became a supergroup, the call goes to its new ID.
+        A call is retried after a 429. After another temporary failure it is retried
+        only if it certainly took no effect or if executing it twice is harmless. An
+        edit that changes nothing succeeds. If a group became a supergroup, the call
+        goes to its new ID.
 
         Args:
             method: Telegram's name of the method.
             parameters: the parameters of the call.
             files: the files to upload; see `BotApiCall.files`.
-            patience: for how many seconds the call is retried, from the first failure
-                on.
+            patience: how many seconds to keep retrying, counted from the first failure.
             wait: awaits the pauses before the retries.
 
         Raises:
@@ -206,8 +207,6 @@ class BotApiClient:
 
     async def call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
         """Make a best-effort call without a retry.
-
-        A 429 starts a cool-down of the chat only if the call counts as a message.
 
         Raises:
             BotApiError: as in `call`.

@@ -72,7 +72,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_ready(self) -> bool:
-        """True if a request may be sent."""
+        """Whether a request may be sent."""
         return (
             self._exchange is None
             and self._is_reusable

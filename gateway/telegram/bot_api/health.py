@@ -34,7 +34,7 @@ class BotApiHealth:
 
     @property
     def is_failing(self) -> bool:
-        """True if requests have failed for some seconds and none has succeeded."""
+        """Whether requests have failed for some seconds, with no success since."""
         if (
             self.first_failure_at is None
             or self._last_failure_at - self.first_failure_at < FAILING_AFTER_SECONDS

@@ -153,12 +153,12 @@ class ApiResponse(Struct):
 
     @property
     def is_not_modified(self) -> bool:
-        """True if the message already has the content that the edit asks for."""
+        """Whether the message already has the content that the edit asks for."""
         return "message is not modified" in self.description.lower()
 
     @property
     def is_transient(self) -> bool:
-        """True if the same call may succeed a moment later."""
+        """Whether the same call may succeed a moment later."""
         if self.is_from_proxy and self.error_code in _PROXY_REJECTIONS:
             return True
         return self.error_code < 400 or self.error_code >= 500

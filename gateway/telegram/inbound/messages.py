@@ -47,7 +47,7 @@ def convert_message(
 
     Args:
         message: the message as Telegram sent it.
-        with_reply: whether to convert the message that it answers, too.
+        with_reply: whether to also convert the message that it answers.
 
     Returns:
         The content, or None for a service message, which has none.

@@ -22,7 +22,7 @@ def find_ordering_key(
     """Return the ordering key of an update, among the updates of one bot.
 
     All updates of one user have the same ordering key in all chats. A private chat has
-    the id of its user, so updates of that chat without a user have the same key, too.
+    the id of its user, so updates of that chat without a user also have this key.
     """
     if user is not None:
         return str(user.id)

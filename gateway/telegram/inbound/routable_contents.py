@@ -15,7 +15,7 @@ _fields_decoder = Decoder(dict[str, Raw])
 def find_service_content(json: Raw) -> tuple[str, Raw] | None:
     """Find the content of a message that has no text and no attachment.
 
-    A content that Telegram adds later is found, too: it is the first field with an
+    Even a content that Telegram adds later is found: it is the first field with an
     unknown name.
 
     Args:

@@ -37,7 +37,7 @@ class _MarkdownScanner:
         self._spans = SpanList()
         self._quote: Mark | None = None
         self._is_line_start = True
-        """True if a quote may begin at `_position`."""
+        """Whether a quote may begin at `_position`."""
 
     def scan(self) -> SpanList:
         while special := self._find_special():

@@ -41,7 +41,7 @@ class Span(NamedTuple):
         end: the position after the last one.
         innermost: the innermost mark that is open after the span.
         visible_text: the text that a user sees of it, or an empty string for a mark.
-        is_opening: True if it opens a mark.
+        is_opening: whether it opens a mark.
     """
 
     start: int

@@ -94,7 +94,7 @@ class TelegramPreview:
         """The text of that message."""
         self._edit_count = 0
         self._is_press_answered = False
-        """True if the callback query of a pressed button was answered already."""
+        """Whether the callback query of a pressed button was answered already."""
 
     @property
     def min_interval(self) -> float:

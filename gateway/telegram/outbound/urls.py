@@ -38,7 +38,7 @@ class ParsedUrl(Struct, frozen=True):
         scheme: "http", "https", "tg", "ton" or "tonsite". A URL without a scheme is
             read as "http".
         host: the name or the IP address; an IPv6 address has no brackets.
-        has_scheme: True if the text includes the scheme.
+        has_scheme: whether the text includes the scheme.
     """
 
     scheme: str

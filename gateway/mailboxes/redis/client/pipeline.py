@@ -4,10 +4,10 @@ Commands that are submitted in the same iteration of the event loop, or while an
 batch is in flight, are sent as one batch, in one write. At most one batch is in flight:
 under load the batches grow by themselves, and without load no command has to wait.
 
-redis-py opens the connection, with TLS, login and database. After that its asyncio
-transport gets this protocol, which delivers every reply in the same iteration of the
-event loop in which it was read. redis-py itself needs three coroutines, a stream and
-the wake-up of a task per reply, which is most of the cost of Redis in this process.
+redis-py opens the connection, with TLS, login and database. Then this protocol takes
+over the connection's asyncio transport, and delivers every reply in the same iteration
+of the event loop in which it was read. redis-py would need three coroutines, a stream
+and a task wake-up for each reply. That would be most of what Redis costs this process.
 
 Concurrency: everything happens in callbacks of the event loop. `wait_closed` only waits
 until the connection breaks.
@@ -113,11 +113,11 @@ class CommandPipeline(asyncio.Protocol):
     async def wait_closed(self) -> None:
         """Wait until the connection breaks or a batch takes too long.
 
-        An error while no batch is in flight is reported when the next one is sent: a
-        server that closes idle connections is not connected to again and again.
+        An error on an idle connection is reported only when the next batch is sent.
+        Otherwise a server that closes idle connections would cause endless reconnects.
 
         Raises:
-            Exception: the reason; always raised.
+            Exception: why the connection ended. This method never returns normally.
         """
         await self._closed
 

@@ -63,7 +63,7 @@ class MasterConnection(Connection):
         self._service = service
         self._sentinel_options = sentinel_options
         self.background: BackgroundTasks | None = None
-        """Runs the task that asks the Sentinels while the connection is open; `None` if
+        """Runs the task that asks the Sentinels while the connection is open; None if
         the connection is closed soon."""
         self._watch_task: BackgroundTask | None = None
 

@@ -7,7 +7,7 @@ Rules for every script:
   while a slot is being moved.
 - It takes the time from Redis only.
 - Sending it again with the same token has the same effect.
-- Its first write frees memory, because a full Redis then accepts its other writes, too.
+- Its first write frees memory, because a full Redis then also accepts its other writes.
   The put of a new update is the exception: a full Redis has to refuse it.
 """
 
