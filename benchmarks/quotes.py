@@ -65,7 +65,8 @@ def quote(page: str, quotations: Mapping[str, str]) -> str:
 def _describe_message_path() -> str:
     counts = msgspec.json.decode(SAVED.read_bytes(), type=dict[str, Counts])
     rows = [
-        [store, *map(str, msgspec.structs.astuple(it))] for store, it in counts.items()
+        [store.replace("redis", "Redis"), *map(str, msgspec.structs.astuple(it))]
+        for store, it in counts.items()
     ]
     return format_table(["mailboxes in", *Counts.__struct_fields__], rows)
 
