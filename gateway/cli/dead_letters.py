@@ -115,7 +115,7 @@ async def _apply_to_each(
 
 
 async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) -> bool:
-    """Delete a dead letter. If there is none, print that and return `False`."""
+    """Delete a dead letter. If there is none, print that and return False."""
     deleted = await dead_letters.delete(dead_letter_id)
     if not deleted:
         click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
@@ -125,7 +125,7 @@ async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) 
 async def _replay(
     dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId, parser: UpdateParser
 ) -> bool:
-    """Replay a dead letter. If that is impossible, print why and return `False`."""
+    """Replay a dead letter. If that is impossible, print why and return False."""
     try:
         dead_letter = await dead_letters.get(dead_letter_id)
     except ForgedEntry:

@@ -120,9 +120,9 @@ class MailboxStore(Protocol):
         """Acquire the lease of a claimable mailbox.
 
         If the previous lease expired without a release, its owner was lost; that counts
-        against the next update. If a step was running, it is also a crash. It does not
-        count if the update was a suspect and the owner had begun no step. A commit
-        resets the counts.
+        against the next update. If a step was running, the loss is also a crash. It
+        does not count if the update was a suspect and the owner had begun no step. A
+        commit resets the counts.
 
         If the update is a suspect after such a loss and no crash was counted, the lease
         is not granted: the mailbox pauses, see `SUSPECT_PAUSES`.

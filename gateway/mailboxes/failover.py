@@ -10,8 +10,8 @@ Failback: when a shard is available again, no new actor starts from memory, and 
 running actor releases its mailbox after its current update. The claimable updates are
 moved to Redis, whose mailboxes sort by `update_id`, while no worker acquires a lease
 (see `replay_buffer.py`). As long as a mailbox has updates in memory, its new updates
-are also stored there. A mailbox may have a lease from Redis and one from memory. The
-Redis lease is then kept alive but treated as expired, so its actor waits.
+still go to memory. A mailbox may have a lease from Redis and one from memory. The Redis
+lease is then kept alive but treated as expired, so its actor waits.
 
 Updates in memory are lost when this process ends, and so are the sessions there.
 

@@ -10,10 +10,10 @@ unfinished updates are in memory.
 Concurrency: two background tasks, started by the server and cancelled at shutdown. The
 first acquires and renews the polling lease, so that only one worker polls. The second
 makes the calls, one at a time, and each only after all updates of the previous one are
-stored. If two workers poll nevertheless, for example after a pause of one of
-them, no update is lost: each confirms only what it has stored, and the mailbox store
-recognizes updates that it has already. A failure of either task is logged and counted,
-and the task is started again.
+stored. If two workers poll nevertheless, for example after a pause of one of them, no
+update is lost: each confirms only what it has stored, and the mailbox store recognizes
+updates that it has already. A failure of either task is logged and counted, and the
+task is started again.
 """
 
 import asyncio
