@@ -16,7 +16,7 @@ from playwright.async_api import (
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import CHROMIUM
-from tests.browser.desk import Desk, running_sandbox
+from tests.browser.sandbox import Sandbox, running_sandbox
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 
@@ -31,7 +31,7 @@ expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def desk() -> AsyncIterator[Desk]:
+async def sandbox() -> AsyncIterator[Sandbox]:
     """Yield a running sandbox."""
     async with running_sandbox() as running:
         yield running
@@ -52,35 +52,35 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def window(browser: Browser, desk: Desk) -> AsyncIterator[BrowserContext]:
+async def window(browser: Browser, sandbox: Sandbox) -> AsyncIterator[BrowserContext]:
     """Yield a window in which each test opens a tab: the page keeps nothing beyond it.
 
     A first tab stays open, and with it the process of all tabs.
     """
     async with _window(browser) as opened:
         first = await opened.new_page()
-        await first.goto(f"{desk.url}/about")
+        await first.goto(f"{sandbox.url}/about")
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(window: BrowserContext, desk: Desk) -> AsyncIterator[Page]:
+async def page(window: BrowserContext, sandbox: Sandbox) -> AsyncIterator[Page]:
     """Yield an open page; it must not complain, nor ask anybody but the sandbox."""
-    async with _tab(window, desk) as opened:
+    async with _tab(window, sandbox) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def chat(page: Page, desk: Desk) -> Chat:
+async def chat(page: Page, sandbox: Sandbox) -> Chat:
     """Return the chat of a new user, whom no test limited before."""
-    return await _chat_of_a_new_user(page, desk)
+    return await _chat_of_a_new_user(page, sandbox)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def timed_chat(browser: Browser, desk: Desk) -> AsyncIterator[Chat]:
+async def timed_chat(browser: Browser, sandbox: Sandbox) -> AsyncIterator[Chat]:
     """Yield such a chat in a window of its own, for a clock belongs to a window."""
-    async with _window(browser) as window, _tab(window, desk) as opened:
-        yield await _chat_of_a_new_user(opened, desk)
+    async with _window(browser) as window, _tab(window, sandbox) as opened:
+        yield await _chat_of_a_new_user(opened, sandbox)
 
 
 @asynccontextmanager
@@ -91,24 +91,24 @@ async def _window(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 
 @asynccontextmanager
-async def _tab(window: BrowserContext, desk: Desk) -> AsyncIterator[Page]:
+async def _tab(window: BrowserContext, sandbox: Sandbox) -> AsyncIterator[Page]:
     opened = await window.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(error.message))
     opened.on("console", lambda said: complaints.append(said.text))
-    opened.on("request", lambda asked: complaints.extend(_strange(asked.url, desk)))
-    await opened.goto(desk.url)
+    opened.on("request", lambda asked: complaints.extend(_strange(asked.url, sandbox)))
+    await opened.goto(sandbox.url)
     await opened.get_by_text("Live", exact=True).wait_for()
     yield opened
     await opened.close()
     assert complaints == []
 
 
-async def _chat_of_a_new_user(page: Page, desk: Desk) -> Chat:
-    user = await desk.do("user", first_name="Test")
+async def _chat_of_a_new_user(page: Page, sandbox: Sandbox) -> Chat:
+    user = await sandbox.do("user", first_name="Test")
     await page.locator(f'[data-tab="{user["id"]}"]').first.click()
     return Chat(page, user["id"])
 
 
-def _strange(url: str, desk: Desk) -> list[str]:
-    return [] if urlsplit(url).netloc == urlsplit(desk.url).netloc else [url]
+def _strange(url: str, sandbox: Sandbox) -> list[str]:
+    return [] if urlsplit(url).netloc == urlsplit(sandbox.url).netloc else [url]

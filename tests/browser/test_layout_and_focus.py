@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.chat import Chat
-from tests.browser.desk import Desk
+from tests.browser.sandbox import Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -116,11 +116,11 @@ async def test_a_text_begun_right_after_a_click_on_a_tab_belongs_to_that_chat(
 
 
 async def test_whoever_opens_the_page_may_write_at_once(
-    window: BrowserContext, desk: Desk
+    window: BrowserContext, sandbox: Sandbox
 ) -> None:
     """The composer has the focus, and Tab leads to it first of all."""
     page = await window.new_page()
-    await page.goto(desk.url)
+    await page.goto(sandbox.url)
     composer = page.locator(".composer textarea")
     await expect(composer).to_be_focused()
     await page.locator("body").evaluate("() => document.activeElement.blur()")
@@ -140,12 +140,12 @@ async def test_a_click_on_a_tab_leads_on_to_the_composer(chat: Chat) -> None:
 
 
 async def test_an_alert_gives_the_focus_back_to_the_pressed_button(
-    chat: Chat, desk: Desk
+    chat: Chat, sandbox: Sandbox
 ) -> None:
     """Although the button was drawn again while the alert stood over it."""
     rows = [[{"text": "Meet", "callback_data": "CONNECT:u-nobody"}]]
     markup = {"inline_keyboard": rows}
-    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
     await chat.button("Meet").focus()
     await chat.page.keyboard.press("Enter")
     alert = chat.page.get_by_role("dialog", name="The bot says")
@@ -180,10 +180,12 @@ async def test_whoever_blocks_the_bot_stands_on_the_way_back(chat: Chat) -> None
     await expect(chat.input).to_be_focused()
 
 
-async def test_a_blocked_bot_has_no_keyboard_to_press(chat: Chat, desk: Desk) -> None:
+async def test_a_blocked_bot_has_no_keyboard_to_press(
+    chat: Chat, sandbox: Sandbox
+) -> None:
     """It comes back when the bot is unblocked."""
     markup = {"keyboard": [["Tea"]]}
-    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
     keyboard = chat.page.get_by_role("group", name="Keyboard of the bot")
     await expect(keyboard).to_be_visible()
     await chat.page.get_by_role("button", name="Block bot").click()
@@ -202,11 +204,11 @@ async def test_what_is_typed_into_a_form_replaces_what_stood_there(chat: Chat) -
 
 
 async def test_a_problem_covers_neither_keyboard_nor_composer(
-    chat: Chat, desk: Desk
+    chat: Chat, sandbox: Sandbox
 ) -> None:
     """The note stands at the top of the page."""
     markup = {"keyboard": [["Tea"], ["Coffee"], ["Water"]]}
-    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
     keyboard = chat.page.locator(".asked")
     await expect(keyboard).to_be_visible()
     show = "async () => (await import('/page/toast.js')).showProblem('It did not work')"
@@ -242,13 +244,13 @@ async def test_the_end_of_a_chat_stays_in_sight_when_it_becomes_narrower(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_borders_of_controls_can_be_told_from_what_is_behind_them(
-    chat: Chat, desk: Desk, scheme: str
+    chat: Chat, sandbox: Sandbox, scheme: str
 ) -> None:
     """Buttons, fields, keys and switches, in both colour schemes."""
     await chat.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     keys = [[{"text": "Key", "callback_data": "x"}]]
     markup = {"inline_keyboard": keys}
-    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="?", reply_markup=markup)
     await expect(chat.button("Key")).to_be_visible()
     await chat.page.get_by_role("button", name="Faults").click()
     await expect(chat.page.get_by_role("switch").first).to_be_visible()

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat import Chat
-from tests.browser.desk import Desk, listens, process, running_sandbox
+from tests.browser.sandbox import Sandbox, listens, process, running_sandbox
 from tests.support.tcp_ports import free_ports
 from tests.support.waiting import wait_until_found
 
@@ -40,7 +40,7 @@ async def test_formatted_text_shows_its_format(chat: Chat) -> None:
 
 
 async def test_spoilers_quotes_and_code_look_as_in_telegram(
-    chat: Chat, desk: Desk
+    chat: Chat, sandbox: Sandbox
 ) -> None:
     """A spoiler is covered until it is clicked; blocks and links are real ones."""
     text = (
@@ -48,7 +48,7 @@ async def test_spoilers_quotes_and_code_look_as_in_telegram(
         ' <a href="https://example.org/">a link</a>'
         "<blockquote>quoted</blockquote><pre>code()</pre>"
     )
-    await desk.call("sendMessage", chat_id=chat.user, text=text, parse_mode="HTML")
+    await sandbox.call("sendMessage", chat_id=chat.user, text=text, parse_mode="HTML")
     shown = chat.of_bot("bold and italic")
     await expect(shown.locator("strong em")).to_have_text("and italic")
     await expect(shown.locator("a")).to_have_attribute("href", "https://example.org/")
@@ -73,29 +73,29 @@ async def test_an_odd_message_does_not_hide_the_others(chat: Chat) -> None:
 
 
 async def test_what_the_bot_is_doing_shows_until_it_says_something(
-    chat: Chat, desk: Desk
+    chat: Chat, sandbox: Sandbox
 ) -> None:
     """Typing, then a message that grows, then the message."""
-    await desk.call("sendChatAction", chat_id=chat.user, action="typing")
+    await sandbox.call("sendChatAction", chat_id=chat.user, action="typing")
     await expect(chat.page.locator(".action")).to_have_text("typing …")
-    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
+    await sandbox.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
     await expect(chat.page.locator(".draft")).to_contain_text("A mess")
-    await desk.call("sendMessage", chat_id=chat.user, text="A message")
+    await sandbox.call("sendMessage", chat_id=chat.user, text="A message")
     await expect(chat.of_bot("A message")).to_be_visible()
     await expect(chat.page.locator(".draft, .action")).to_have_count(0)
 
 
 async def test_a_draft_that_never_becomes_a_message_ends(
-    timed_chat: Chat, desk: Desk
+    timed_chat: Chat, sandbox: Sandbox
 ) -> None:
     """Half a minute after its newest piece, as in Telegram."""
     chat = timed_chat
     await chat.page.clock.install()
-    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A me")
+    await sandbox.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A me")
     draft = chat.page.locator(".draft")
     await expect(draft).to_contain_text("A me")
     await chat.page.clock.run_for(20_000)
-    await desk.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
+    await sandbox.call("sendMessageDraft", chat_id=chat.user, draft_id=1, text="A mess")
     await expect(draft).to_contain_text("A mess")
     await chat.page.clock.run_for(20_000)
     await expect(draft).to_contain_text("A mess")
@@ -103,14 +103,14 @@ async def test_a_draft_that_never_becomes_a_message_ends(
     await expect(draft).to_have_count(0)
 
 
-async def test_a_draft_can_be_stopped(chat: Chat, desk: Desk) -> None:
+async def test_a_draft_can_be_stopped(chat: Chat, sandbox: Sandbox) -> None:
     """The button stays the same while the text grows, and says which draft it is."""
     draft = {"chat_id": chat.user, "draft_id": 77, "can_stop": True}
-    await desk.call("sendMessageDraft", **draft, text="A")
+    await sandbox.call("sendMessageDraft", **draft, text="A")
     stop = chat.page.get_by_role("button", name="Stop")
     await expect(stop).to_be_visible()
     button = await stop.element_handle()
-    await desk.call("sendMessageDraft", **draft, text="A mess")
+    await sandbox.call("sendMessageDraft", **draft, text="A mess")
     await expect(chat.page.locator(".draft")).to_contain_text("A mess")
     assert button is not None
     assert await button.is_visible()
@@ -155,25 +155,27 @@ async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     await expect(chat.page.locator(".message")).to_have_count(1)
 
 
-async def test_a_keyboard_of_the_bot_sends_its_texts(chat: Chat, desk: Desk) -> None:
+async def test_a_keyboard_of_the_bot_sends_its_texts(
+    chat: Chat, sandbox: Sandbox
+) -> None:
     """It stands above the place to write until the bot takes it away."""
     rows = {"keyboard": [["Tea", "Coffee"]], "input_field_placeholder": "Tea?"}
-    await desk.call("sendMessage", chat_id=chat.user, text="?", reply_markup=rows)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="?", reply_markup=rows)
     keyboard = chat.page.get_by_role("group", name="Keyboard of the bot")
     await expect(chat.page.get_by_placeholder("Tea?")).to_be_visible()
     await keyboard.get_by_role("button", name="Tea").click()
     await expect(chat.of_bot("You said: Tea")).to_be_visible()
     await expect(keyboard).to_be_visible()
     gone = {"remove_keyboard": True}
-    await desk.call("sendMessage", chat_id=chat.user, text="!", reply_markup=gone)
+    await sandbox.call("sendMessage", chat_id=chat.user, text="!", reply_markup=gone)
     await expect(keyboard).to_have_count(0)
     await expect(chat.input).to_be_visible()
 
 
-async def test_a_forced_reply_is_written_at_once(chat: Chat, desk: Desk) -> None:
+async def test_a_forced_reply_is_written_at_once(chat: Chat, sandbox: Sandbox) -> None:
     """The place to write has the focus, and the answer quotes what was asked."""
     force = {"force_reply": True, "input_field_placeholder": "A colour"}
-    await desk.call(
+    await sandbox.call(
         "sendMessage", chat_id=chat.user, text="Which one?", reply_markup=force
     )
     await expect(chat.page.locator(".asked .quote")).to_have_text(
@@ -188,11 +190,11 @@ async def test_a_forced_reply_is_written_at_once(chat: Chat, desk: Desk) -> None
     await expect(chat.page.locator(".asked")).to_have_count(0)
 
 
-async def test_buttons_show_their_style(chat: Chat, desk: Desk) -> None:
+async def test_buttons_show_their_style(chat: Chat, sandbox: Sandbox) -> None:
     """What cannot be undone does not look like the rest."""
     keys = [{"text": "Delete", "callback_data": "x", "style": "danger"}]
     keys.append({"text": "Keep", "callback_data": "y"})
-    await desk.call(
+    await sandbox.call(
         "sendMessage",
         chat_id=chat.user,
         text="Sure?",
@@ -203,11 +205,11 @@ async def test_buttons_show_their_style(chat: Chat, desk: Desk) -> None:
 
 
 async def test_a_pressed_button_turns_until_it_is_answered(
-    chat: Chat, desk: Desk
+    chat: Chat, sandbox: Sandbox
 ) -> None:
     """The spinner begins with the press and ends with its answer, here an alert."""
     buttons = [[{"text": "Meet", "callback_data": "CONNECT:u-nobody"}]]
-    await desk.call(
+    await sandbox.call(
         "sendMessage",
         chat_id=chat.user,
         text="Nobody might be someone for you.",
@@ -317,14 +319,14 @@ async def test_a_blocked_bot_is_said_and_undone(chat: Chat) -> None:
     await expect(chat.input).to_be_visible()
 
 
-async def test_faults_are_switched_on_and_off(chat: Chat, desk: Desk) -> None:
+async def test_faults_are_switched_on_and_off(chat: Chat, sandbox: Sandbox) -> None:
     """A reply that may not have arrived is a row that says so."""
     await chat.page.get_by_role("button", name="Faults").click()
     switch = chat.page.get_by_role("switch", name="Lost answer")
     await switch.click()
     await expect(switch).to_be_checked()
     try:
-        await desk.do("say", user=chat.user, text="not to be heard of")
+        await sandbox.do("say", user=chat.user, text="not to be heard of")
         row = chat.rows.filter(has_text="not to be heard of").first
         await expect(row.locator(".verdict")).to_have_text("send failed")
     finally:
@@ -332,7 +334,9 @@ async def test_faults_are_switched_on_and_off(chat: Chat, desk: Desk) -> None:
     await expect(switch).not_to_be_checked()
 
 
-async def test_menus_tabs_and_rows_follow_the_keys(chat: Chat, desk: Desk) -> None:
+async def test_menus_tabs_and_rows_follow_the_keys(
+    chat: Chat, sandbox: Sandbox
+) -> None:
     """What a mouse can do, a keyboard can: nothing has to be pointed at."""
     page = chat.page
     attach = page.get_by_role("button", name="Attach")
@@ -349,7 +353,7 @@ async def test_menus_tabs_and_rows_follow_the_keys(chat: Chat, desk: Desk) -> No
     grace = page.get_by_role("tab", name="Grace")
     await expect(grace).to_be_focused()
     await expect(grace).to_have_attribute("aria-selected", "true")
-    await desk.do("burst", user=chat.user, count=2, text="for the keys")
+    await sandbox.do("burst", user=chat.user, count=2, text="for the keys")
     heads = page.locator(".row-head").filter(has_text="for the keys")
     await expect(heads).to_have_count(2)
     await heads.nth(0).focus()
@@ -390,9 +394,9 @@ async def test_a_dead_service_means_an_apology(window: BrowserContext) -> None:
     async with own as samples:
         # Without it the first message would get the apology already.
         await wait_until_found(lambda: listens(port))
-        async with running_sandbox("--service", service) as desk:
+        async with running_sandbox("--service", service) as sandbox:
             page = await window.new_page()
-            await page.goto(desk.url)
+            await page.goto(sandbox.url)
             chat = Chat(page, 1001)
             await chat.say("are you there")
             await chat.of_bot("You said: are you there").wait_for()
@@ -409,12 +413,12 @@ async def test_a_dead_service_means_an_apology(window: BrowserContext) -> None:
 
 
 async def test_a_lost_stream_is_said_and_found_again(
-    window: BrowserContext, desk: Desk
+    window: BrowserContext, sandbox: Sandbox
 ) -> None:
     """The page says that it is cut off, and goes on as soon as it can."""
     page = await window.new_page()
     await page.route("**/events", lambda route: route.fulfill(status=503))
-    await page.goto(desk.url)
+    await page.goto(sandbox.url)
     connection = page.locator("#connection")
     await expect(connection).to_have_text("Disconnected, trying again")
     await page.unroute("**/events")
@@ -424,11 +428,11 @@ async def test_a_lost_stream_is_said_and_found_again(
 
 
 async def test_ten_thousand_updates_stay_usable(
-    chat: Chat, page: Page, desk: Desk
+    chat: Chat, page: Page, sandbox: Sandbox
 ) -> None:
     """The newest ones show, the others are counted, and the page still answers."""
-    before = (await desk.get("/updates?limit=1"))["total_updates"]
-    await desk.do("burst", user=chat.user, count=10_000, text="load")
+    before = (await sandbox.get("/updates?limit=1"))["total_updates"]
+    await sandbox.do("burst", user=chat.user, count=10_000, text="load")
     total = f"{before + 10_000:,} updates"
     await expect(page.locator(".total")).to_have_text(total, timeout=60_000)
     await expect(chat.rows).to_have_count(200)

@@ -19,8 +19,8 @@ import msgspec
 
 from tests.chaos.checker import check
 from tests.chaos.figures import table
+from tests.chaos.harness import Setup
 from tests.chaos.run import Plan, run
-from tests.chaos.world import Setup
 
 _LONG = ("redis_pause", "blackhole", "deaf", "redis_kill")
 

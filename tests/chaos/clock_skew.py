@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 from gateway.domain.processing_record import Outcome
+from tests.chaos.harness import ChaosHarness, Setup
 from tests.chaos.history import History
 from tests.chaos.run import play
-from tests.chaos.world import Setup, World
 from tests.support.ideal_bucket import IdealBucket
 
 SKEWS = (0.0, 30.0, -30.0, 3600.0, -3600.0)
@@ -48,7 +48,7 @@ async def refused(
         worker_settings={1: {"CLOCK_SKEW": str(skew)}},
     )
 
-    async def act(made: World) -> None:
+    async def act(made: ChaosHarness) -> None:
         while len(made.history.posted) < updates:
             await asyncio.sleep(0.1)
 

@@ -20,11 +20,11 @@ from msgspec import Struct
 
 from gateway.background import cancel_and_wait
 from gateway.workers.supervisor import RestartBackoff
+from tests.chaos.harness import ChaosHarness, Setup
 from tests.chaos.history import History, Kind
 from tests.chaos.poison import POISON, POISON_ANSWER, POISON_CALL
 from tests.chaos.run import play
 from tests.chaos.workers import Worker
-from tests.chaos.world import Setup, World
 
 CALL_SECONDS = (0.0, 5.5)
 """What services take to answer."""
@@ -95,7 +95,7 @@ class Storm(Struct):
 async def storm(directory: Path, setup: Setup, kills: int, every: float) -> Storm:
     """Kill workers under load, so many times, and let them be started again."""
 
-    async def act(made: World) -> None:
+    async def act(made: ChaosHarness) -> None:
         await asyncio.sleep(5)
         async with asyncio.TaskGroup() as group:
             done = 0
@@ -116,7 +116,7 @@ async def storm(directory: Path, setup: Setup, kills: int, every: float) -> Stor
     return Storm(history, last_kill, kills)
 
 
-async def _kill(made: World, worker: Worker, pause: float) -> None:
+async def _kill(made: ChaosHarness, worker: Worker, pause: float) -> None:
     """Kill a worker, and start it again as the supervisor does."""
     with made.fault("kill", worker):
         await worker.kill()
@@ -156,7 +156,7 @@ async def poisoning(
             marked.append(update_id)
         return text if update_id in marked else "hi"
 
-    async def act(made: World) -> None:
+    async def act(made: ChaosHarness) -> None:
         nonlocal wanted, found, seconds
         keeping = [asyncio.create_task(_keep_alive(made, it)) for it in made.workers]
         try:
@@ -181,7 +181,7 @@ async def poisoning(
     return Poisoning(history, marked[0], int(found), seconds, deaths)
 
 
-async def _keep_alive(made: World, worker: Worker) -> None:
+async def _keep_alive(made: ChaosHarness, worker: Worker) -> None:
     """Start a worker again whenever it ended, as the supervisor does."""
     backoff = RestartBackoff()
     while True:

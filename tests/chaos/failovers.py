@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 
-from tests.chaos.world import Break, World
+from tests.chaos.harness import Break, ChaosHarness
 from tests.support.redis_servers import WatchedRedis
 
 
 class Failovers:
     """Faults of a Redis that Sentinels watch."""
 
-    def __init__(self, world: World, redis: WatchedRedis) -> None:
-        self._world = world
+    def __init__(self, harness: ChaosHarness, redis: WatchedRedis) -> None:
+        self._harness = harness
         self._redis = redis
         self._breaking = asyncio.Lock()
         self._killed = False
@@ -28,12 +28,12 @@ class Failovers:
         async with self._breaking:
             if self._killed:
                 await asyncio.to_thread(self._redis.restore)
-                await self._world.pause(0, 2)
+                await self._harness.pause(0, 2)
             self._killed = True
-            lag = self._world.rng.uniform(0.1, 0.5)
+            lag = self._harness.rng.uniform(0.1, 0.5)
             # Turns are slow, so that mail waits that the replica did not get.
-            with self._world.fault("bot_slow"), self._world.fault("failover"):
-                self._world.bot_api.delay = 0.5
+            with self._harness.fault("bot_slow"), self._harness.fault("failover"):
+                self._harness.bot_api.delay = 0.5
                 await asyncio.to_thread(self._redis.fail_over, lag)
-            self._world.bot_api.delay = 0
+            self._harness.bot_api.delay = 0
         return True

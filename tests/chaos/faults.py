@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 
 from tests.chaos.failovers import Failovers
+from tests.chaos.harness import Break, ChaosHarness
 from tests.chaos.peer_faults import PeerFaults
 from tests.chaos.store_faults import StoreFaults
 from tests.chaos.worker_faults import WorkerFaults
-from tests.chaos.world import Break, World
 from tests.support.redis_servers import RedisServer
 
 
 def all_faults(
-    world: World, longest_cut: float, pauses: tuple[float, ...]
+    harness: ChaosHarness, longest_cut: float, pauses: tuple[float, ...]
 ) -> Mapping[str, Break]:
     """Return the faults by name. See `StoreFaults` for what the arguments mean."""
-    redis = world.redis
+    redis = harness.redis
     if isinstance(redis, RedisServer):
-        of_store = StoreFaults(world, redis, longest_cut, pauses).by_name
+        of_store = StoreFaults(harness, redis, longest_cut, pauses).by_name
     else:
-        of_store = Failovers(world, redis).by_name
-    return {**WorkerFaults(world).by_name, **of_store, **PeerFaults(world).by_name}
+        of_store = Failovers(harness, redis).by_name
+    return {
+        **WorkerFaults(harness).by_name,
+        **of_store,
+        **PeerFaults(harness).by_name,
+    }

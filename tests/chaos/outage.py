@@ -23,12 +23,12 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tests.chaos.figures import quantile
+from tests.chaos.harness import ChaosHarness, Setup, running_harness
 from tests.chaos.history import Effect, History, Kind, Posted
 from tests.chaos.order import order
 from tests.chaos.sender import Sender
 from tests.chaos.standins import RESET
 from tests.chaos.verdict import Verdict
-from tests.chaos.world import Setup, World, world
 
 WORKING = 5
 """One user out of so many is in a chat that works."""
@@ -99,7 +99,7 @@ class Seen(Struct, kw_only=True):
 class SteadySender(Sender):
     """Sends updates at a steady rate, each of a user of whom none is under way."""
 
-    def __init__(self, made: World, outage: Outage) -> None:
+    def __init__(self, made: ChaosHarness, outage: Outage) -> None:
         gates = [worker.gate for worker in made.workers]
         rng = random.Random(made.setup.seed + 1)
         super().__init__(made.history, gates, rng, users=outage.users, rate=outage.rate)
@@ -136,7 +136,7 @@ async def run(directory: Path, outage: Outage, seed: int = 1) -> Seen:
     settings = {"STORE_PATIENCE": "60"} if outage.redis else {"REDIS_URL": ""}
     workers = 2 if outage.redis else 1
     setup = Setup(seed=seed, workers=workers, settings=settings, users=10**6)
-    async with world(setup, directory) as made:
+    async with running_harness(setup, directory) as made:
         made.sender = SteadySender(made, outage)
         rng = random.Random(seed)
 
@@ -171,7 +171,7 @@ async def run(directory: Path, outage: Outage, seed: int = 1) -> Seen:
     return seen
 
 
-async def _sit_out(made: World, outage: Outage) -> float:
+async def _sit_out(made: ChaosHarness, outage: Outage) -> float:
     """Wait for the end of the outage; gives when the killed gateway ran again, or 0."""
     if not outage.redis:
         await asyncio.sleep(outage.seconds)

@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 
+from tests.chaos.harness import Break, ChaosHarness
 from tests.chaos.workers import Worker
-from tests.chaos.world import Break, World
 
 
 class PeerFaults:
     """Faults of those whom the gateway calls."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._rng = world.rng
+    def __init__(self, harness: ChaosHarness) -> None:
+        self._harness = harness
+        self._rng = harness.rng
 
     @property
     def by_name(self) -> Mapping[str, Break]:
@@ -30,53 +30,53 @@ class PeerFaults:
 
     async def service_hang(self) -> bool:
         """Let calls of a worker hang until their deadline."""
-        worker = self._world.any_worker()
-        with self._world.fault("service_hang", worker):
+        worker = self._harness.any_worker()
+        with self._harness.fault("service_hang", worker):
             worker.services.hanging = 10
-            await self._world.pause(0.3, 1)
+            await self._harness.pause(0.3, 1)
             worker.services.hanging = 0
         return True
 
     async def service_refuse(self) -> bool:
         """Refuse the calls of all workers."""
-        with self._world.fault("service_refuse"):
-            await self._refuse(self._world.workers, self._rng.uniform(0.3, 1.5))
+        with self._harness.fault("service_refuse"):
+            await self._refuse(self._harness.workers, self._rng.uniform(0.3, 1.5))
         return True
 
     async def service_flap(self) -> bool:
         """Refuse the calls of a worker every other moment."""
-        worker = self._world.any_worker()
-        with self._world.fault("service_flap", worker):
+        worker = self._harness.any_worker()
+        with self._harness.fault("service_flap", worker):
             for _ in range(4):
                 await self._refuse([worker], 0.15)
-                await self._world.pause(0.05, 0.2)
+                await self._harness.pause(0.05, 0.2)
         return True
 
     async def service_down(self) -> bool:
         """End the services of a worker, and start them again."""
-        with self._world.taken() as worker:
+        with self._harness.taken() as worker:
             if worker is None:
                 return False
-            with self._world.fault("service_down", worker):
+            with self._harness.fault("service_down", worker):
                 await worker.services.stop()
-                await self._world.pause(0.3, 1)
+                await self._harness.pause(0.3, 1)
                 await worker.services.start()
         return True
 
     async def bot_slow(self) -> bool:
         """Let the Bot API take its time."""
-        with self._world.fault("bot_slow"):
-            self._world.bot_api.delay = self._rng.uniform(0.2, 0.8)
-            await self._world.pause(0.5, 2)
-            self._world.bot_api.delay = 0
+        with self._harness.fault("bot_slow"):
+            self._harness.bot_api.delay = self._rng.uniform(0.2, 0.8)
+            await self._harness.pause(0.5, 2)
+            self._harness.bot_api.delay = 0
         return True
 
     async def _bot_refuses(self, kind: str, status: int) -> bool:
-        with self._world.fault(kind):
+        with self._harness.fault(kind):
             rng = self._rng
-            self._world.bot_api.fault = lambda _: status if rng.random() < 0.2 else 0
-            await self._world.pause(0.5, 2)
-            self._world.bot_api.fault = lambda _: 0
+            self._harness.bot_api.fault = lambda _: status if rng.random() < 0.2 else 0
+            await self._harness.pause(0.5, 2)
+            self._harness.bot_api.fault = lambda _: 0
         return True
 
     async def _refuse(self, workers: list[Worker], seconds: float) -> None:

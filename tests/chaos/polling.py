@@ -22,9 +22,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.workers.supervisor import RestartBackoff
+from tests.chaos.harness import ChaosHarness, Setup, running_harness
 from tests.chaos.history import History, Kind, Posted
 from tests.chaos.workers import Worker
-from tests.chaos.world import Setup, World, world
 
 ARRIVE_SECONDS = 90.0
 """How long the last replies may take after the last update."""
@@ -142,7 +142,7 @@ async def run(directory: Path, plan: Plan) -> Seen:
     setup = Setup(seed=plan.seed, workers=plan.gateways, settings=settings, users=10**6)
     queue = UpdateQueue()
     kills: list[float] = []
-    async with world(setup, directory, updates=queue) as made:
+    async with running_harness(setup, directory, updates=queue) as made:
         async with asyncio.TaskGroup() as group:
             killing = group.create_task(_keep_killing(made, queue, plan, kills))
             await _send(made.history, queue, plan)
@@ -181,7 +181,7 @@ def _write(update_id: int, user: int) -> bytes:
 
 
 async def _keep_killing(
-    made: World, queue: UpdateQueue, plan: Plan, kills: list[float]
+    made: ChaosHarness, queue: UpdateQueue, plan: Plan, kills: list[float]
 ) -> None:
     """Kill the gateway that polls, and start it again as the supervisor does."""
     backoffs = [RestartBackoff() for _ in made.workers]
@@ -199,7 +199,7 @@ async def _keep_killing(
                 group.create_task(_restart(made, worker, pause))
 
 
-async def _restart(made: World, worker: Worker, pause: float) -> None:
+async def _restart(made: ChaosHarness, worker: Worker, pause: float) -> None:
     await asyncio.sleep(pause)
     await made.start(worker)
     worker.busy = False

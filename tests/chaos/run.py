@@ -11,8 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from tests.chaos.faults import all_faults
+from tests.chaos.harness import Break, ChaosHarness, Setup, running_harness
 from tests.chaos.history import History
-from tests.chaos.world import Break, Setup, World, world
 
 SEED = int(os.environ.get("CHAOS_SEED", "2026"))
 """Of the short forms, which are tests."""
@@ -46,7 +46,7 @@ class Plan(Struct, kw_only=True):
 async def run(directory: Path, setup: Setup, plan: Plan) -> History:
     """Do a run with its files in a directory; gives what happened."""
 
-    async def act(made: World) -> None:
+    async def act(made: ChaosHarness) -> None:
         faults = all_faults(made, plan.longest_cut, plan.pauses)
         await _Director(made, faults, plan).run()
 
@@ -54,10 +54,10 @@ async def run(directory: Path, setup: Setup, plan: Plan) -> History:
 
 
 async def play(
-    directory: Path, setup: Setup, act: Callable[[World], Awaitable[None]]
+    directory: Path, setup: Setup, act: Callable[[ChaosHarness], Awaitable[None]]
 ) -> History:
     """Send updates while something is done, and until all of them are done."""
-    async with world(setup, directory) as made:
+    async with running_harness(setup, directory) as made:
         async with asyncio.TaskGroup() as group:
             group.create_task(made.sender.run())
             await act(made)
@@ -69,8 +69,10 @@ async def play(
 class _Director:
     """Breaks things until there was enough."""
 
-    def __init__(self, made: World, faults: Mapping[str, Break], plan: Plan) -> None:
-        self._world = made
+    def __init__(
+        self, made: ChaosHarness, faults: Mapping[str, Break], plan: Plan
+    ) -> None:
+        self._harness = made
         self._faults = faults
         self._plan = plan
         self._rng = random.Random(made.setup.seed + 2)
@@ -92,7 +94,7 @@ class _Director:
 
     @property
     def _sent(self) -> int:
-        return len(self._world.history.posted)
+        return len(self._harness.history.posted)
 
     async def _kill_alone(self) -> None:
         await asyncio.sleep(ALONE_BEFORE)

@@ -10,9 +10,9 @@ import signal
 from collections.abc import Mapping
 
 from tests.chaos.excuses import PATIENCE
+from tests.chaos.harness import Break, ChaosHarness
 from tests.chaos.network import Network
 from tests.chaos.workers import Worker
-from tests.chaos.world import Break, World
 from tests.support.redis_servers import RedisServer
 
 
@@ -20,7 +20,7 @@ class StoreFaults:
     """Faults of the store.
 
     Args:
-        world: what is broken.
+        harness: what is broken.
         redis: its Redis.
         longest_cut: how many seconds a worker may be without Redis. Below the patience
             of a put no two faults of Redis and of the ways there overlap, so that they
@@ -30,14 +30,14 @@ class StoreFaults:
 
     def __init__(
         self,
-        world: World,
+        harness: ChaosHarness,
         redis: RedisServer,
         longest_cut: float,
         pauses: tuple[float, ...],
     ) -> None:
-        self._world = world
+        self._harness = harness
         self._redis = redis
-        self._rng = world.rng
+        self._rng = harness.rng
         self._longest_cut = longest_cut
         self._pauses = pauses
         self._breaking = asyncio.Lock()
@@ -63,7 +63,7 @@ class StoreFaults:
         async with self._breaking:
             seconds = self._rng.choice(self._pauses or (0.3, 1.2))
             kind = "redis_pause" if seconds <= 2 else "redis_long_pause"
-            with self._world.fault(kind):
+            with self._harness.fault(kind):
                 os.kill(self._redis.pid, signal.SIGSTOP)
                 try:
                     await asyncio.sleep(seconds)
@@ -74,38 +74,38 @@ class StoreFaults:
 
     async def script_flush(self) -> bool:
         """Make Redis forget its scripts, again and again."""
-        with self._world.fault("script_flush"):
+        with self._harness.fault("script_flush"):
             for _ in range(5):
-                await self._world.store.flush_scripts()
-                await self._world.pause(0.05, 0.3)
+                await self._harness.store.flush_scripts()
+                await self._harness.pause(0.05, 0.3)
         return True
 
     async def reset(self) -> bool:
         """Break a worker's connections to Redis, again and again."""
         network, worker = self._network()
         async with self._ways:
-            with self._world.fault("reset", worker):
+            with self._harness.fault("reset", worker):
                 for _ in range(5):
                     network.refusing = True
                     network.reset()
-                    await self._world.pause(0.02, 0.1)
+                    await self._harness.pause(0.02, 0.1)
                     network.heal()
-                    await self._world.pause(0, 0.2)
+                    await self._harness.pause(0, 0.2)
         return True
 
     async def delay(self) -> bool:
         """Make a worker's way to Redis slow."""
         network, worker = self._network()
         async with self._ways:
-            with self._world.fault("delay", worker):
+            with self._harness.fault("delay", worker):
                 network.delay = self._rng.uniform(0.03, 0.3)
-                await self._world.pause(0.5, 2)
+                await self._harness.pause(0.5, 2)
                 network.heal()
         return True
 
     async def _restart_redis(self, kind: str, number: signal.Signals) -> bool:
         async with self._breaking:
-            with self._world.fault(kind):
+            with self._harness.fault(kind):
                 os.kill(self._redis.pid, number)
                 await asyncio.to_thread(self._redis.end)
                 await asyncio.to_thread(self._redis.start)
@@ -116,16 +116,16 @@ class StoreFaults:
         """Hold back what goes between a worker and Redis: both ways, or the answers."""
         network, worker = self._network()
         async with self._ways:
-            with self._world.fault(kind, worker):
+            with self._harness.fault(kind, worker):
                 network.holding_requests = requests
                 network.holding_answers = True
-                await self._world.pause(0.3, self._longest_cut)
+                await self._harness.pause(0.3, self._longest_cut)
                 network.heal()
             await self._rest()
         return True
 
     def _network(self) -> tuple[Network, Worker]:
-        worker = self._world.any_worker()
+        worker = self._harness.any_worker()
         return worker.network, worker
 
     async def _rest(self) -> None:

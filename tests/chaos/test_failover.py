@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.chaos.checker import check
 from tests.chaos.figures import table
+from tests.chaos.harness import Setup
 from tests.chaos.run import SEED, Plan, run
-from tests.chaos.world import Setup
 
 
 async def test_a_replica_takes_over_and_breaks_no_promise(tmp_path: Path) -> None:

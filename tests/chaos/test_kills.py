@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from tests.chaos.harness import ChaosHarness, Setup
 from tests.chaos.history import Kind
 from tests.chaos.run import SEED, play
-from tests.chaos.world import Setup, World
 from tests.support.waiting import wait_until_found
 
 
@@ -23,7 +23,7 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
     )
     kills = 2
 
-    async def kill_while_calls_hang(made: World) -> None:
+    async def kill_while_calls_hang(made: ChaosHarness) -> None:
         """Kill the worker each time it has called the service for every user."""
         (worker,) = made.workers
         worker.services.hanging = 100
@@ -48,11 +48,11 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
     assert max(map(len, calls.values())) > kills
 
 
-async def _busy(made: World, mailboxes: int) -> bool:
+async def _busy(made: ChaosHarness, mailboxes: int) -> bool:
     return await made.store.count_mailboxes() >= mailboxes
 
 
-async def _called(made: World, times: int) -> None:
+async def _called(made: ChaosHarness, times: int) -> None:
     """Wait until a service was called so often for the first update of each user."""
 
     async def called() -> bool:

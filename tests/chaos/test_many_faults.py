@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.chaos.checker import check
 from tests.chaos.figures import table
+from tests.chaos.harness import Setup
 from tests.chaos.run import SEED, Plan, run
-from tests.chaos.world import Setup
 
 
 async def test_nothing_is_lost_repeated_or_out_of_order_under_faults(

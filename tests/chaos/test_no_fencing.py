@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.chaos.checker import check
+from tests.chaos.harness import Setup
 from tests.chaos.run import SEED, Plan, run
-from tests.chaos.world import Setup
 
 
 async def test_without_the_comparison_of_tokens_the_checker_finds_faults(

@@ -6,10 +6,10 @@ from pathlib import Path
 from gateway.background import cancel_and_wait
 from tests.chaos.checker import check
 from tests.chaos.figures import table
+from tests.chaos.harness import ChaosHarness, Setup
 from tests.chaos.history import Kind
 from tests.chaos.poison import POISON
 from tests.chaos.run import SEED, play
-from tests.chaos.world import Setup, World
 from tests.support.waiting import wait_until, wait_until_found
 
 FIRST_ID = 500_000_001
@@ -38,7 +38,7 @@ async def test_an_update_that_ends_its_workers_takes_no_other_along(
         text=text,
     )
 
-    async def revive(made: World) -> None:
+    async def revive(made: ChaosHarness) -> None:
         """Start workers again until the poison is given up."""
         keeping = [asyncio.create_task(_keep_alive(made, n)) for n in range(2)]
         try:
@@ -58,11 +58,11 @@ async def test_an_update_that_ends_its_workers_takes_no_other_along(
     assert poison not in history.effects_of(Kind.CALL)
 
 
-async def _given_up(made: World) -> bool:
+async def _given_up(made: ChaosHarness) -> bool:
     return bool((await made.store.left()).dead)
 
 
-async def _keep_alive(made: World, number: int) -> None:
+async def _keep_alive(made: ChaosHarness, number: int) -> None:
     worker = made.workers[number]
     while True:
         await worker.ended()

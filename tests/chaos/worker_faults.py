@@ -7,8 +7,8 @@ does something to its process.
 import asyncio
 from collections.abc import Mapping
 
+from tests.chaos.harness import Break, ChaosHarness
 from tests.chaos.workers import Worker
-from tests.chaos.world import Break, World
 
 _COUNTS = (1, 2, 4, 2)
 """Through so many workers the number of them goes."""
@@ -17,9 +17,9 @@ _COUNTS = (1, 2, 4, 2)
 class WorkerFaults:
     """Faults of the processes."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._rng = world.rng
+    def __init__(self, harness: ChaosHarness) -> None:
+        self._harness = harness
+        self._rng = harness.rng
         self._scales = 0
 
     @property
@@ -34,33 +34,33 @@ class WorkerFaults:
 
     async def kill(self) -> bool:
         """End a worker at once, and start it again."""
-        if len([w for w in self._world.workers if w.gate.open]) < 2:
+        if len([w for w in self._harness.workers if w.gate.open]) < 2:
             return False
-        with self._world.taken() as worker:
+        with self._harness.taken() as worker:
             if worker is None:
                 return False
-            with self._world.fault("kill", worker):
+            with self._harness.fault("kill", worker):
                 await worker.kill()
-                await self._world.pause(0, 1)
-                await self._world.start(worker)
+                await self._harness.pause(0, 1)
+                await self._harness.start(worker)
         return True
 
     async def freeze(self) -> bool:
         """Stop a worker for longer than its leases last."""
-        with self._world.taken() as worker:
+        with self._harness.taken() as worker:
             if worker is None:
                 return False
-            with self._world.fault("freeze", worker):
+            with self._harness.fault("freeze", worker):
                 worker.freeze()
                 try:
-                    await self._world.pause(3.2, 6)
+                    await self._harness.pause(3.2, 6)
                 finally:
                     worker.thaw()
         return True
 
     async def term(self) -> bool:
         """Ask a worker to end, and start it again."""
-        with self._world.taken() as worker:
+        with self._harness.taken() as worker:
             if worker is None:
                 return False
             await self._renew(worker)
@@ -69,7 +69,7 @@ class WorkerFaults:
     async def rolling(self) -> bool:
         """Ask one worker after the other to end, and start it again."""
         done = False
-        for worker in self._world.workers:
+        for worker in self._harness.workers:
             if worker.running and not worker.busy:
                 worker.busy = True
                 try:
@@ -83,13 +83,13 @@ class WorkerFaults:
         """Change the number of workers."""
         wanted = _COUNTS[self._scales % len(_COUNTS)]
         self._scales += 1
-        idle = [worker for worker in self._world.workers if not worker.busy]
+        idle = [worker for worker in self._harness.workers if not worker.busy]
         running = [worker for worker in idle if worker.running]
         absent = [worker for worker in idle if not worker.running]
         chosen = running[wanted:] or absent[: max(0, wanted - len(running))]
         if not chosen:
             return False
-        with self._world.fault("scale", *chosen):
+        with self._harness.fault("scale", *chosen):
             for worker in chosen:
                 worker.busy = True
             try:
@@ -100,12 +100,12 @@ class WorkerFaults:
         return True
 
     async def _renew(self, worker: Worker) -> None:
-        with self._world.fault("term", worker):
-            self._world.history.exits.append(await worker.terminate())
-            await self._world.start(worker)
+        with self._harness.fault("term", worker):
+            self._harness.history.exits.append(await worker.terminate())
+            await self._harness.start(worker)
 
     async def _toggle(self, worker: Worker) -> None:
         if worker.running:
-            self._world.history.exits.append(await worker.terminate())
+            self._harness.history.exits.append(await worker.terminate())
         else:
-            await self._world.start(worker)
+            await self._harness.start(worker)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 TOKEN = "123456:token-of-a-bot-that-does-not-exist"
 
 
-class Desk:
+class Sandbox:
     """A running sandbox.
 
     Attributes:
@@ -48,7 +48,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def running_sandbox(*arguments: str) -> AsyncIterator[Desk]:
+async def running_sandbox(*arguments: str) -> AsyncIterator[Sandbox]:
     """Run `telegram-gateway sandbox` on free ports inside of the block.
 
     Args:
@@ -72,7 +72,7 @@ async def running_sandbox(*arguments: str) -> AsyncIterator[Desk]:
             return await _answers(client, f"http://127.0.0.1:{gateway}/health")
 
         await wait_until_found(is_up)
-        yield Desk(f"http://127.0.0.1:{simulator}", client)
+        yield Sandbox(f"http://127.0.0.1:{simulator}", client)
 
 
 @asynccontextmanager

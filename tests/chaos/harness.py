@@ -68,7 +68,7 @@ class Setup(Struct, kw_only=True):
     service_timeout: float = 60
 
 
-class World:
+class ChaosHarness:
     """A run."""
 
     def __init__(self, setup: Setup, directory: Path) -> None:
@@ -186,9 +186,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(
+async def running_harness(
     setup: Setup, directory: Path, updates: Updates | None = None
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ChaosHarness]:
     """Start everything; end all that was started, whatever happens.
 
     Args:
@@ -196,7 +196,7 @@ async def world(
         directory: for its files.
         updates: answers getUpdates. None: updates are sent to the webhook.
     """
-    made = World(setup, directory)
+    made = ChaosHarness(setup, directory)
     made.bot_api.updates = updates
     async with AsyncExitStack() as stack:
         stack.callback(made.redis.kill)
