@@ -14,10 +14,10 @@ from tests.chaos.history import Effect, History, Kind
 from tests.chaos.verdict import Verdict
 
 SWEEP = 0.6
-"""Seconds between two sweeps of a worker, at most."""
+"""Seconds between two scans of a worker, at most."""
 
 BUSY = 1.0
-"""Seconds more that a sweep may take on a machine with more processes than cores."""
+"""Seconds more that a scan may take on a machine with more processes than cores."""
 
 FAILOVER = 5.0
 """Seconds after which somebody else went on with the mailboxes of a killed worker."""

@@ -77,7 +77,7 @@ PATIENCE = 2.0
 """Seconds without Redis after which a worker takes updates into its memory."""
 
 SETTLING = 2.0
-"""Seconds in which the mail of a memory comes back to Redis."""
+"""Seconds in which the updates of a memory come back to Redis."""
 
 
 class Memories:

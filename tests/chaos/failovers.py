@@ -31,7 +31,7 @@ class Failovers:
                 await self._harness.pause(0, 2)
             self._killed = True
             lag = self._harness.rng.uniform(0.1, 0.5)
-            # Turns are slow, so that mail waits that the replica did not get.
+            # Turns are slow, so that updates wait that the replica did not get.
             with self._harness.fault("bot_slow"), self._harness.fault("failover"):
                 self._harness.bot_api.delay = 0.5
                 await asyncio.to_thread(self._redis.fail_over, lag)

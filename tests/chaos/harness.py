@@ -167,7 +167,7 @@ class ChaosHarness:
             for worker in self.workers
         )
         if able and self._nobody is not None:
-            # It sweeps only after it has connected.
+            # It scans only after it has connected.
             self._nobody.end = now + 1
             self._nobody = None
         elif not able and self._nobody is None:

@@ -60,7 +60,7 @@ class Store:
             await self._redis.script_flush()
 
     async def count_mailboxes(self) -> int:
-        """Count the mailboxes that have mail."""
+        """Count the mailboxes that have updates."""
         pending, _ = await self._pending()
         return len(pending)
 
@@ -78,7 +78,7 @@ class Store:
 
         Args:
             history: where it is noted.
-            look: is told every time how many mailboxes have mail.
+            look: is told every time how many mailboxes have updates.
         """
         while True:
             pending: list[tuple[str, float]] = []
@@ -117,7 +117,7 @@ class Store:
         return left
 
     async def _pending(self) -> tuple[list[tuple[str, float]], float]:
-        """Return the mailboxes with mail, when each is free, and the time."""
+        """Return the mailboxes with updates, when each is free, and the time."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for shard in KEYS.shards:

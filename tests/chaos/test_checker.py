@@ -199,7 +199,7 @@ def test_two_steps_of_a_mailbox_at_once_are_found() -> None:
 
 
 def test_what_is_left_is_found() -> None:
-    """A mailbox with mail and a lease without end would be there for ever."""
+    """A mailbox with updates and a lease without end would be there for ever."""
     history = good(1)
     history.left.pending, history.left.mailboxes = 1, 2
     assert broken(history) == {"pending entries left", "mailboxes left"}

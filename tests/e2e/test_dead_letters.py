@@ -179,7 +179,7 @@ async def test_letters_are_deleted_as_they_are_replayed(redis: RedisServer) -> N
 
 
 async def test_who_writes_to_redis_is_nobody_else(redis: RedisServer) -> None:
-    """Neither by a forged state nor by forged mail, nor when that is replayed."""
+    """Neither by a forged state nor by forged updates, nor when that is replayed."""
     shard = KEYS.get_shard(USER_KEY)
     state = encode_user_state(
         UserState(internal_user_id="admin-0001", session_until=9e9)

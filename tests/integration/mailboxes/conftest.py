@@ -48,7 +48,7 @@ def open_store(
 ) -> OpenStore:
     """Return the way to open an empty store of each implementation."""
     if request.param != "failed over":
-        # Else mail is not found in a Redis that a busy machine keeps waiting.
+        # Else updates are not found in a Redis that a busy machine keeps waiting.
         monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)

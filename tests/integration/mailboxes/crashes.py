@@ -229,7 +229,7 @@ class CrashHarness:
         worker.held = {number: asyncio.Event() for number in (11, 21, *IN_FLIGHT)}
         await self._post(worker)
         await wait_until(lambda: len(worker.started) == len(ORDERING_KEYS))
-        # The next sweep begins when the one before has ended.
+        # The next scan begins when the one before has ended.
         await wait_until(
             lambda: Call("list_claimable", SHARD_COUNT) in worker.transport.calls
         )

@@ -40,7 +40,7 @@ SCRIPTS = load_scripts()
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweep often; renew whatever is older than no time at all."""
+    """Scan often; renew whatever is older than no time at all."""
     monkeypatch.setattr("gateway.actors.scheduler.SCAN_SECONDS", 0.01)
     monkeypatch.setattr("gateway.actors.leases.RENEW_INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr("gateway.actors.leases.LEASE_SECONDS", LEASE)
@@ -59,7 +59,7 @@ async def live(
 async def faults(server: RedisServer, way: str) -> list[Fault]:
     """List what may go wrong in this way: once at each call of the first two workers.
 
-    Of the many calls that sweep, once at the first.
+    Of the many calls that scan, once at the first.
     """
     harness = await live(server)
     assert {
@@ -182,7 +182,7 @@ class StoreHarness:
         assert list(await self.mailboxes.renew([lease])) == []
 
     async def serve(self) -> list[int]:
-        """Serve mailbox 7 from a sweep on, in no time; give what there was to do."""
+        """Serve mailbox 7 from a scan on, in no time; give what there was to do."""
         assert list(await self.mailboxes.claimable(9)) == ["7"]
         lease = await self.mailboxes.acquire("7")
         assert isinstance(lease, MailboxLease)
@@ -241,7 +241,7 @@ class TestCancelledCallers:
     async def test_a_put_leaves_no_lease_behind(
         self, store_harness: StoreHarness, moment: str
     ) -> None:
-        """What it stored waits for the next sweep, and saw no death."""
+        """What it stored waits for the next scan, and saw no owner loss."""
         lease = await store_harness.acquired()
         assert await store_harness.go_on(lease, 2) == [2, 3]
         state = SIGNATURES.sign_state(b"7", _state(1))
@@ -259,7 +259,7 @@ class TestCancelledCallers:
     async def test_a_lease_gives_the_mailbox_back(
         self, store_harness: StoreHarness, moment: str
     ) -> None:
-        """At once, and no death is counted."""
+        """At once, and no owner loss is counted."""
         await store_harness.mailboxes.release(await store_harness.acquired())
         await store_harness.cancel(
             store_harness.mailboxes.acquire("7"), "acquire", moment

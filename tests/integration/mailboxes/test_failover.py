@@ -204,7 +204,7 @@ async def test_what_runs_from_memory_is_finished_first(
     assert isinstance(lease, MailboxLease)
     await here.mailboxes.put(build_envelope(3))
     server.start()
-    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - mail is left
+    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - updates are left
     assert await here.mailboxes.put(build_envelope(2)) is PutResult.STORED
     assert here.mailboxes.in_memory == 3
     assert list(await here.mailboxes.renew([lease])) == []
@@ -228,7 +228,7 @@ async def test_a_mailbox_is_not_served_from_both(
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
     server.start()
-    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - mail is left
+    await wait_until(lambda: not here.mailboxes._unavailable)  # noqa: SLF001 - updates are left
     here.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
     assert list(await here.mailboxes.renew([old, lease])) == []
     assert old.expires_at < here.clock.uptime() < lease.expires_at
@@ -419,7 +419,7 @@ async def test_a_short_outage_is_waited_for(server: RedisServer) -> None:
 
 
 async def test_the_end_brings_back_what_it_can(server: RedisServer) -> None:
-    """The process does not end with mail that Redis would take."""
+    """The process does not end with updates that Redis would take."""
     async with worker(server.url) as here:
         server.kill()
         await here.mailboxes.put(build_envelope(1))

@@ -180,7 +180,7 @@ class BlamesWhatWaits(MemoryMailboxStore):
 
 
 class BlamesWhatHasNotBegun(MemoryMailboxStore):
-    """Counts a death of a suspect whose actor had not begun with it."""
+    """Counts an owner loss of a suspect whose actor had not begun with it."""
 
     async def acquire(self, ordering_key: str) -> MailboxLease | None:
         """Acquire a mailbox as if its actor waited for a service already."""

@@ -139,7 +139,7 @@ class TestPut:
     async def test_a_put_never_acquires_a_mailbox_whose_lease_ended(
         self, store: Store
     ) -> None:
-        """Only the sweep does, so that deaths are counted in one place."""
+        """Only the scan does, so that owner losses are counted in one place."""
         await acquired(store.mailboxes, 1)
         await store.pass_time(LEASE + 1)
         assert await store.mailboxes.put(build_envelope(2)) is PutResult.STORED
@@ -442,7 +442,7 @@ class TestWaiting:
         assert list(await store.mailboxes.claimable(10)) == []
 
     async def test_a_successor_goes_on_in_order(self, store: Store) -> None:
-        """After a death nothing is lost and nothing is left out."""
+        """After an owner loss nothing is lost and nothing is left out."""
         dead = await acquired(store.mailboxes, 1, 2, 3)
         await store.mailboxes.commit(dead, 1, b"state")
         await store.pass_time(LEASE + 1)
@@ -451,7 +451,7 @@ class TestWaiting:
         assert await commit_all(store.mailboxes, successor) == [2, 3]
 
 
-class TestDeaths:
+class TestOwnerLosses:
     """Counting the owners that vanished with an update."""
 
     async def die(self, store: Store, times: int) -> None:
@@ -530,7 +530,7 @@ class TestDeaths:
         lease = await self.acquire_later(store)
         assert (lease.owner_losses, lease.owner_crashes) == (3, 0)
 
-    async def test_a_suspect_that_was_not_begun_with_saw_no_death(
+    async def test_a_suspect_that_was_not_begun_with_saw_no_owner_loss(
         self, store: Store
     ) -> None:
         """However often that happens, it does not even pause."""
@@ -543,7 +543,7 @@ class TestDeaths:
             assert (lease.owner_losses, lease.owner_crashes) == (2, 0)
 
     async def test_steps_are_noted_for_suspects_alone(self, store: Store) -> None:
-        """Of others a first crash is a death like any other."""
+        """Of others a first crash is an owner loss like any other."""
         lease = await acquired(store.mailboxes, 1)
         for deaths in (1, 2):
             await store.mailboxes.record_step(lease, running=True)
@@ -562,7 +562,7 @@ class TestDeaths:
         await store.pass_time(LEASE + 1)
         assert (await acquire_lease(store.mailboxes)).owner_crashes == 0
 
-    async def test_a_mailbox_that_was_given_back_saw_no_death(
+    async def test_a_mailbox_that_was_given_back_saw_no_owner_loss(
         self, store: Store
     ) -> None:
         """Neither did one that nobody had acquired yet."""
@@ -592,7 +592,7 @@ class TestDeaths:
         lease = await acquire_lease(store.mailboxes)
         assert (lease.owner_losses, lease.owner_crashes) == (1, 0)
 
-    async def test_deaths_are_counted_per_update(self, store: Store) -> None:
+    async def test_owner_losses_are_counted_per_update(self, store: Store) -> None:
         """One with a lower id that came late has not seen them."""
         await put_without_lease(store.mailboxes, 2)
         await self.die(store, 2)

@@ -206,7 +206,7 @@ class TestLostAnswers:
     async def test_a_lease_of_a_waiting_mailbox_comes_through(
         self, cut: RedisStore, proxy: Proxy, fault: str
     ) -> None:
-        """And the first attempt is not counted as a death."""
+        """And the first attempt is not counted as an owner loss."""
         await cut.mailboxes.put(build_envelope(1), acquire=False)
         proxy.faults.append(fault)
         lease = await cut.mailboxes.acquire("7")
@@ -268,7 +268,7 @@ class TestCancelledCallers:
     async def test_a_cancelled_put_leaves_no_lease_behind(
         self, store: RedisStore, turns: int
     ) -> None:
-        """The mailbox is given back at once, without a death, or was never stored."""
+        """The mailbox is released, without an owner loss, or was never stored."""
         task = asyncio.create_task(store.mailboxes.put(build_envelope(1)))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -507,7 +507,7 @@ class TestKeys:
     """What is in Redis, and for how long."""
 
     async def test_only_states_and_dead_letters_expire(self, store: RedisStore) -> None:
-        """Accepted mail never expires; all but dead letters goes with it."""
+        """Accepted updates never expire; all but dead letters go with them."""
         lease = await acquired(store, 1, 2)
         await store.mailboxes.commit(lease, 1, b"state", dead_letter_reason="crashed")
         lifetimes = {
@@ -571,7 +571,7 @@ class TestGroupCommit:
         await asyncio.gather(*puts)
         assert len(tap.writes) == before + 1
 
-    async def test_a_sweep_is_one_write(self, tapped: RedisStore, tap: Wiretap) -> None:
+    async def test_a_scan_is_one_write(self, tapped: RedisStore, tap: Wiretap) -> None:
         before = len(tap.writes)
         await tapped.mailboxes.claimable(10)
         assert len(tap.writes) == before + 1

@@ -59,7 +59,7 @@ def mail(ordering_key: bytes = b"7") -> bytes:
 
 
 async def acquire_lease(store: RedisStore, ordering_key: str = "7") -> MailboxLease:
-    """Acquire a mailbox that has mail."""
+    """Acquire a mailbox that has updates."""
     lease = await store.mailboxes.acquire(ordering_key)
     assert isinstance(lease, MailboxLease)
     return lease
@@ -122,7 +122,7 @@ class TestStates:
     async def test_a_waiting_mailbox_has_no_forged_state_either(
         self, redis_server: RedisServer, signatures: StoreSignatures
     ) -> None:
-        """A sweep reads the state as well."""
+        """A scan reads the state as well."""
 
         async def act(store: RedisStore) -> None:
             await store.mailboxes.put(build_envelope(1), acquire=False)
@@ -264,7 +264,7 @@ async def test_a_shard_that_cannot_be_read_hides_no_other(
 
 
 async def met_by(store: RedisStore, way: str, forged: bytes) -> Envelope | None:
-    """Put forged mail before a genuine update, and return the head that is served."""
+    """Put forged updates before a genuine one, and return the head that is served."""
     if way == "commit":
         lease = await store.mailboxes.put(build_envelope(0))
         assert isinstance(lease, MailboxLease)

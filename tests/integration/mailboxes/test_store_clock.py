@@ -112,7 +112,7 @@ async def store_at(url: str | None, skew: float) -> AsyncIterator[OpenedMailboxe
 async def test_gateways_with_any_clock_have_the_time_of_their_redis(
     redis_server: RedisServer,
 ) -> None:
-    """At once, and still after a sweep asked again."""
+    """At once, and still after a scan asked again."""
     url = redis_server.url
     async with store_at(url, HOUR) as ahead, store_at(url, -HOUR) as behind:
         for _ in range(2):

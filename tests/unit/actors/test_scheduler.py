@@ -233,7 +233,7 @@ async def test_a_bot_that_fills_its_mailbox_is_told_nothing(harness: Harness) ->
 
 
 async def test_a_mailbox_without_an_owner_is_picked_up(harness: Harness) -> None:
-    """Whatever became of its owner, a sweep finds the mailbox when its lease ended."""
+    """Whatever became of its owner, a scan finds the mailbox when its lease ended."""
     harness.gate.set()
     lease = await harness.mailboxes.put(build_accepted(1, user=5))
     assert isinstance(lease, MailboxLease)
@@ -329,7 +329,7 @@ async def test_a_drain_serves_all_that_memory_holds() -> None:
 
 
 async def test_a_drain_gives_durable_mailboxes_back() -> None:
-    """Running updates are finished, the rest of the mail waits for other workers."""
+    """Running updates are finished, the other updates wait for other workers."""
     clock = FakeClock()
     mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
     harness = Harness(mailboxes=mailboxes, clock=clock)
@@ -514,7 +514,7 @@ async def test_a_drain_waits_for_replies_that_are_tried_again(
 
 
 async def test_a_drain_gives_back_what_still_waits_at_its_end() -> None:
-    """Another worker does the update, which counts as no death."""
+    """Another worker does the update, which counts as no owner loss."""
     clock = FakeClock()
     mailboxes = DurableMailboxes(clock, limit=64, max_sessions=10)
     harness = Harness(mailboxes=mailboxes, clock=clock)
@@ -543,7 +543,7 @@ async def test_a_process_that_stood_still_does_not_rob_itself(harness: Harness) 
     assert len(harness.order) == 20
 
 
-async def test_a_failed_sweep_is_tried_again() -> None:
+async def test_a_failed_scan_is_tried_again() -> None:
     """A fault of the store passes; the mailboxes that waited are found afterwards."""
     clock = FakeClock()
 
@@ -570,7 +570,7 @@ async def test_a_failed_sweep_is_tried_again() -> None:
 async def test_a_fault_of_the_store_ends_one_actor_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged; the lease runs out and a sweep goes on from the last commit."""
+    """It is logged; the lease runs out and a scan goes on from the last commit."""
     clock = FakeClock()
 
     class Failing(MemoryMailboxStore):
@@ -645,7 +645,7 @@ async def put_without_lease(harness: Harness, ordering_keys: Iterable[int]) -> N
 
 
 async def pauses_over(harness: Harness) -> None:
-    """Let the deaths be counted, and the pauses that follow pass."""
+    """Let the owner losses be counted, and the pauses that follow pass."""
     await harness.system._scan_mailboxes()  # noqa: SLF001 - what its task does
     harness.clock.move(SUSPECT_PAUSES[-1])
 

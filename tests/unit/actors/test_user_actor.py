@@ -573,7 +573,7 @@ async def test_a_lost_lease_ends_the_actor_without_a_trace(harness: Harness) -> 
 
 
 async def test_a_mailbox_is_given_back_when_it_is_wanted(harness: Harness) -> None:
-    """The rest of the mail waits for whoever acquires it next."""
+    """The other updates wait for the next owner."""
     lease = await harness.mailboxes.put(build_accepted(1))
     assert isinstance(lease, MailboxLease)
     for n in (2, 3):
