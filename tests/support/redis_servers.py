@@ -322,7 +322,8 @@ class RedisCluster:
             f"--cluster-enabled yes --cluster-port {free_ports(1)[0]}"
             f" --cluster-node-timeout {self._node_timeout}"
             " --cluster-require-full-coverage no"
-            " --cluster-replica-validity-factor 0 --appendonly yes"
+            # A busy machine delays the writes of everysec, and a kill would lose them.
+            " --cluster-replica-validity-factor 0 --appendonly yes --appendfsync always"
             " --repl-diskless-sync-delay 0"
         )
         return own, options
