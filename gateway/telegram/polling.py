@@ -175,7 +175,7 @@ class UpdatePoller:
         Call this after polling has stopped and all actors have ended. Otherwise the
         updates of the last call would be fetched and answered again.
         """
-        if self._fetched_ids:
+        if self._fetched_ids and self.is_active:
             try:
                 await self._fetch(
                     offset=self._find_offset(), limit=1, timeout_seconds=0

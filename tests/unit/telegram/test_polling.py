@@ -317,6 +317,18 @@ async def test_close_confirms_finished_updates_and_releases_the_lease() -> None:
     assert harness.lease.was_released
 
 
+async def test_close_makes_no_call_beside_the_worker_that_has_the_lease_now() -> None:
+    harness = Harness(5)
+    async with harness.polling():
+        await asyncio.sleep(1)
+        harness.lease.is_free = False
+        await asyncio.sleep(60)
+    harness.unfinished.clear()
+    harness.telegram.offsets.clear()
+    await harness.poller.close()
+    assert harness.telegram.offsets == []
+
+
 async def test_close_without_an_answer_of_telegram_still_releases_the_lease() -> None:
     harness = Harness(5)
     async with harness.polling():
