@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from gateway.config.settings import check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
 from gateway.sandbox.launcher.service_targets import read_targets
@@ -82,6 +85,22 @@ def _require_yaml() -> None:
 
 
 def _build_secrets(token: str | None, secret: str | None) -> Secrets:
-    """Return the given secrets, and random ones in place of missing ones."""
+    """Return the given secrets, and random ones in place of missing ones.
+
+    Raises:
+        ConfigurationError: a given one is invalid.
+    """
+    problems = []
+    for option, value, check in (
+        ("--token", token, check_token),
+        ("--secret", secret, check_secret),
+    ):
+        try:
+            if value:
+                check(SecretStr(value))
+        except ValueError as error:
+            problems.append(f"{option}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
     generated = Secrets()
     return Secrets(token=token or generated.token, webhook=secret or generated.webhook)

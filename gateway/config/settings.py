@@ -41,7 +41,12 @@ _MAX_COUNT = 1_000_000
 _Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-def _check_token(value: SecretStr) -> SecretStr:
+def check_token(value: SecretStr) -> SecretStr:
+    """Return a bot token.
+
+    Raises:
+        ValueError: it is not a bot token.
+    """
     bot_id, colon, key = value.get_secret_value().partition(":")
     if not (re.fullmatch(r"[0-9]{1,19}", bot_id) and colon and key and key.isascii()):
         raise ValueError("is not a bot token: BotFather gives one like 123456:ABC...")
@@ -64,7 +69,12 @@ def _check_strength(value: SecretStr) -> SecretStr:
     return value
 
 
-def _check_secret(value: SecretStr) -> SecretStr:
+def check_secret(value: SecretStr) -> SecretStr:
+    """Return a webhook secret.
+
+    Raises:
+        ValueError: Telegram would reject it, or it is too weak.
+    """
     # Bot API, setWebhook: secret_token.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
         raise ValueError("needs 16 to 256 characters from A-Z a-z 0-9 _ -")
@@ -72,7 +82,7 @@ def _check_secret(value: SecretStr) -> SecretStr:
 
 
 def _check_optional_secret(value: SecretStr | None) -> SecretStr | None:
-    return None if value is None else _check_secret(value)
+    return None if value is None else check_secret(value)
 
 
 def _check_optional_strength(value: SecretStr | None) -> SecretStr | None:
@@ -142,7 +152,7 @@ class Settings(BaseSettings):
         extra="ignore", env_ignore_empty=True, validate_default=True
     )
 
-    telegram_bot_token: Annotated[SecretStr, AfterValidator(_check_token)]
+    telegram_bot_token: Annotated[SecretStr, AfterValidator(check_token)]
     updates: Literal["webhook", "poll"] = "webhook"
     telegram_webhook_secret: Annotated[
         SecretStr | None, AfterValidator(_check_optional_secret)

@@ -132,3 +132,13 @@ async def test_only_scenarios_need_yaml(tmp_path: Path) -> None:
     assert (code, output) == (2, "")
     assert "pip install 'telegram-gateway[sandbox]'" in errors
     assert "Traceback" not in errors
+
+
+async def test_invalid_secrets_of_a_sandbox_are_named_by_their_options() -> None:
+    code, output, errors = await run("sandbox", "--token", "hush", "--secret", "hush")
+    assert (code, output) == (2, "")
+    assert [line.split(" ")[1] for line in errors.splitlines()] == [
+        "--token:",
+        "--secret:",
+    ]
+    assert "hush" not in errors
