@@ -3,7 +3,8 @@
 Concurrency: one task, `LeaseRenewer.run`, started and cancelled by the scheduler. It
 renews the leases of all actors, and cancels the actors whose lease was lost. After a
 failure it is restarted at once. Actors wait in `ActorLease.ensure_valid` for the next
-renewal.
+renewal. A lease may also turn out to be lost at a commit; then the actor ends with
+`LeaseLost`.
 """
 
 import asyncio
@@ -12,11 +13,8 @@ from collections.abc import Awaitable, Mapping
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.suspect_steps import SuspectStepLimiter
-from gateway.domain.mailbox_lease import (
-    LEASE_SECONDS,
-    MAX_UNSUSPECTED_LOSSES,
-    MailboxLease,
-)
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import Clock, MailboxStore
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,7 @@
 """Limits how many suspected updates take a step at the same time.
 
+`domain/poison.py` decides which updates are suspected, and which one is poison.
+
 A step is processing by the gateway itself: parsing and routing an update, and rendering
 the reply. While an update waits for its service or for the Bot API it takes no step, so
 hundreds of suspects may wait at the same time. The store records each step.

@@ -27,6 +27,7 @@ from gateway.actors.replies.user_notices import (
     build_notice,
 )
 from gateway.domain.errors import APOLOGY_TEXT
+from gateway.domain.poison import is_poison
 from gateway.domain.ports import Clock, MailboxStore, ServiceRouter
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import (
@@ -88,7 +89,7 @@ class UserActor:
             record = ProcessingRecord(update_id=envelope.update_id)
             if not lease.is_suspected:
                 dead_letter_reason = await self._process(envelope, state, record, lease)
-            elif lease.mailbox_lease.is_poison:
+            elif is_poison(lease.mailbox_lease):
                 dead_letter_reason = _reject_poison(record)
             else:
                 await lease.begin_step()

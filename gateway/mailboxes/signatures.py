@@ -27,7 +27,7 @@ _LOGGED_CHARACTERS = 32
 
 
 class Purpose(StrEnum):
-    """The purpose of an entry: part of its signature, and a metric label."""
+    """What a signed entry in Redis is: part of its signature, and a metric label."""
 
     STATE = "state"
     UPDATE = "update"

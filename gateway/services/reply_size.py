@@ -56,10 +56,10 @@ class ReplySizeLimiter:
         self._file_bytes = 0
 
     def add(self, response: bytes) -> None:
-        """Add the size of a response.
+        """Add the size of the next response of a stream, or of the only response.
 
         Raises:
-            ServiceFailed: the limit is exceeded.
+            ServiceFailed: all responses together are larger than a limit.
         """
         self._bytes_without_files += len(response)
         if self._bytes_without_files <= MAX_BYTES_WITHOUT_FILES:

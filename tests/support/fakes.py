@@ -11,7 +11,8 @@ from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import CancellationBus, Clock, RetryPause, await_pause
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.domain.update import (

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.ports import PutResult
 from gateway.domain.update import Envelope
 

@@ -17,11 +17,8 @@ from heapq import merge
 from itertools import chain, islice
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.mailbox_lease import (
-    LEASE_SECONDS,
-    MAX_UNSUSPECTED_LOSSES,
-    MailboxLease,
-)
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import make_fencing_tokens

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from gateway.domain.mailbox_lease import (
-    MAX_UNSUSPECTED_LOSSES,
-    SUSPECT_PAUSES,
-    MailboxLease,
-)
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand

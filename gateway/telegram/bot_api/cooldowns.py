@@ -14,7 +14,7 @@ chat may get another 429."""
 
 
 class ChatCooldowns:
-    """The end of each chat's cool-down.
+    """For each chat with a recent 429, the time until which it must not be called.
 
     Args:
         uptime: returns the seconds of a monotonic clock.

@@ -1,5 +1,7 @@
 """Schedules the retries of failed calls.
 
+`client.py` decides which calls are retried, also after a 429.
+
 Concurrency: each retry waits in the task that makes the call. Retries leave a queue one
 at a time, in the order in which their pauses ended: one every `RETRY_INTERVAL_SECONDS`,
 and one more whenever a call succeeds. While the Bot API fails, thousands of waiting

@@ -132,7 +132,7 @@ class _FormattedTextSplitter:
         raise InvalidFormat
 
     def _move_before_spans(self, start: int, end: int) -> int:
-        """Move a split back if it is in a mark or just after an opening one."""
+        """Move a split back if it is in a mark, as `**`, or after an opening mark."""
         index = bisect_left(self._starts, end) - 1
         while index >= 0 and end > start:
             span = self._spans[index]

@@ -25,7 +25,8 @@ from hypothesis.stateful import (
 )
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL

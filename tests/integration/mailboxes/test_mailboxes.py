@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import LeaseLost
-from gateway.domain.mailbox_lease import MAX_UNSUSPECTED_LOSSES, MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import MailboxStore, PutResult
 from gateway.domain.update import DeadLetter
 from gateway.domain.user_state import STATE_TTL

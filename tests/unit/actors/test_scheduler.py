@@ -17,13 +17,8 @@ from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.suspect_steps import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
-from gateway.domain.mailbox_lease import (
-    LEASE_SECONDS,
-    POISON_CRASHES,
-    POISON_LOSSES,
-    SUSPECT_PAUSES,
-    MailboxLease,
-)
+from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
+from gateway.domain.poison import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Envelope, Update
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore

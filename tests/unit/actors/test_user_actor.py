@@ -30,7 +30,8 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
-from gateway.domain.mailbox_lease import POISON_LOSSES, MailboxLease
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import POISON_LOSSES
 from gateway.domain.update import (
     BotEvent,
     Envelope,
