@@ -129,7 +129,7 @@ docs: $(READY) ## Write the tables of docs/reference from the code, and build th
 
 check: lint test ## What CI runs
 
-lock: $(READY) ## Pin all packages anew, with hashes
+lock: $(READY) ## Pin all packages again, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra sandbox --group dev -o requirements-dev.lock
 

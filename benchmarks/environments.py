@@ -1,6 +1,6 @@
 """The contenders' environments: made once, with the versions and hashes of their locks.
 
-They lie in `.contenders/` and are made anew when a lock has changed.
+They are in `.contenders/`, and are made again when a lock has changed.
 """
 
 import shutil

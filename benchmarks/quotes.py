@@ -96,7 +96,7 @@ def _list_versions(told: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Write the pages anew."""
+    """Write the measured figures into the pages."""
     quotations = read_quotations()
     for page in PAGES:
         page.write_text(quote(page.read_text(), quotations))

@@ -52,7 +52,7 @@ async def serve(
             )
             claim = await mailboxes.put(envelope)
             if not isinstance(claim, MailboxLease):
-                raise TypeError("a lane that is not free")
+                raise TypeError("the mailbox of a new user is not free")
             # A copy of its own, as if it had been encoded for this user.
             await mailboxes.commit(claim, user, bytes(bytearray(stored)))
 

@@ -150,8 +150,8 @@ async def test_an_edit_of_what_is_not_shown_shows_nothing(chat: Chat) -> None:
     """It does not come in at the end, as if it were new."""
     await chat.hear("message", message=chat.message(-1, text="shown"))
     await chat.hear("edited", message=chat.message(-2, text="long gone"))
-    await chat.hear("edited", message=chat.message(-1, text="shown anew"))
-    await expect(chat.of_bot("shown anew")).to_be_visible()
+    await chat.hear("edited", message=chat.message(-1, text="shown again"))
+    await expect(chat.of_bot("shown again")).to_be_visible()
     await expect(chat.page.locator(".message")).to_have_count(1)
 
 

@@ -13,7 +13,7 @@ from tests.chaos.excuses import (
 from tests.chaos.history import Effect, History, Kind
 from tests.chaos.verdict import Verdict
 
-SWEEP = 0.6
+SCAN_SECONDS = 0.6
 """Seconds between two scans of a worker, at most."""
 
 BUSY = 1.0
@@ -37,7 +37,7 @@ def waiting(history: History, verdict: Verdict) -> None:
             for span in touch(store, since - TURN, seen.time)
             if span.kind in STORE or span.kind == "nobody"
         ]
-        if seen.seconds > SWEEP + 1 + BUSY and not excused:
+        if seen.seconds > SCAN_SECONDS + 1 + BUSY and not excused:
             where = near(history, seen.time)
             line = f"{seen.ordering_key}: {seen.seconds:.2f} s {where}"
             verdict.add("unowned too long", [line])

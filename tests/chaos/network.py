@@ -186,5 +186,5 @@ class _Outgoing(asyncio.Protocol):
         self._answers.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the way back behind what is under way."""
+        """End the connection to the client after what was received is forwarded."""
         self._answers.end()

@@ -1,4 +1,4 @@
-"""Every kind of update on its way to a service, and the answers on their way back."""
+"""Every type of update reaches a service, and its answer reaches Telegram."""
 
 import json
 from collections.abc import AsyncIterator

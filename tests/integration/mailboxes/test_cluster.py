@@ -178,8 +178,8 @@ async def test_a_node_that_was_started_again_is_noticed_when_all_were_away(
         for _ in range(3):
             await store.mailboxes.claimable(1)
         lost.start()
-        anew = "redis_restarted"
-        await wait_until(lambda: anew in caplog.messages)
+        restarted = "redis_restarted"
+        await wait_until(lambda: restarted in caplog.messages)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         assert await put is PutResult.STORED

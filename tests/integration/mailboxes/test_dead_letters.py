@@ -67,8 +67,8 @@ def letter(
     )
 
 
-async def bury(both: Opened, *dead_letters: DeadLetter) -> None:
-    """Bury them one after the other, each a millisecond after the one before."""
+async def add_dead_letters(both: Opened, *dead_letters: DeadLetter) -> None:
+    """Add them one after the other, each a millisecond after the one before."""
     for each in dead_letters:
         await both.store.mailboxes.add_dead_letter(each)
         await asyncio.sleep(0.002)  # the order of one shard to another is that of time
@@ -76,7 +76,8 @@ async def bury(both: Opened, *dead_letters: DeadLetter) -> None:
 
 async def test_letters_of_all_shards_are_listed_oldest_first(both: Opened) -> None:
     """With all that is known of them, but without their bodies."""
-    await bury(both, *(letter(n, ordering_key=str(n % 50)) for n in range(1, 101)))
+    letters = (letter(n, ordering_key=str(n % 50)) for n in range(1, 101))
+    await add_dead_letters(both, *letters)
     found = await both.letters.list_summaries()
     assert [summary.update_id for summary in found] == list(range(1, 101))
     assert len({summary.dead_letter_id.shard for summary in found}) > 20
@@ -108,7 +109,7 @@ async def test_a_long_stream_is_read_to_its_end(both: Opened) -> None:
 
 async def test_a_letter_is_found_again_by_what_is_shown_of_it(both: Opened) -> None:
     """Its place as a text leads to it, with its body."""
-    await bury(both, letter(1, body=b"one"), letter(2, body=b"two"))
+    await add_dead_letters(both, letter(1, body=b"one"), letter(2, body=b"two"))
     _, second = await both.letters.list_summaries()
     place = DeadLetterId.parse(str(second.dead_letter_id))
     assert place == second.dead_letter_id
@@ -122,7 +123,7 @@ async def test_a_replayed_update_waits_for_a_worker(both: Opened) -> None:
     """As one that arrived at the time for that, in a mailbox that is full already."""
     for n in range(2, 6):
         await both.store.mailboxes.put(build_envelope(n), acquire=False)
-    await bury(both, letter(1, body=b"body"), letter(9))
+    await add_dead_letters(both, letter(1, body=b"body"), letter(9))
     place, other = [
         found.dead_letter_id for found in await both.letters.list_summaries()
     ]
@@ -139,7 +140,7 @@ async def test_a_replayed_update_waits_for_a_worker(both: Opened) -> None:
 
 async def test_a_replay_can_be_repeated(both: Opened) -> None:
     """One that was cut short between its two steps leaves nothing twice behind."""
-    await bury(both, letter(1), letter(1))
+    await add_dead_letters(both, letter(1), letter(1))
     for found in await both.letters.list_summaries():
         await both.letters.replay(found.dead_letter_id, back(1))
         await both.letters.replay(found.dead_letter_id, back(1))

@@ -66,7 +66,7 @@ async def wait_for_failback(worker: Worker) -> None:
     await wait_until(lambda: mailboxes.mode == "redis" and not mailboxes.is_degraded)
 
 
-async def settled(worker: Worker) -> None:
+async def wait_until_acquirable(worker: Worker) -> None:
     """Wait until a worker has brought all back and may acquire again."""
     await wait_for_failback(worker)
     worker.clock.move(REPLAY_PAUSE_SECONDS + 0.1)
@@ -209,7 +209,7 @@ async def test_what_runs_from_memory_is_finished_first(
     assert here.mailboxes.in_memory == 3
     assert list(await here.mailboxes.renew([lease])) == []
     assert await here.mailboxes.commit(lease, 1, b"state") is None
-    await settled(here)
+    await wait_until_acquirable(here)
     following = await here.mailboxes.acquire("7")
     assert isinstance(following, MailboxLease)
     assert following.next_update.update_id == 2
@@ -249,7 +249,7 @@ async def test_a_commit_does_not_go_on_beside_memory(
     await here.go_away()
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
-    here.transport.set_health_callbacks(print, print)  # as if it had settled at once
+    here.transport.set_health_callbacks(print, print)  # as if no pause followed
     server.start()
     following = await commit
     assert following is not None
@@ -268,7 +268,7 @@ async def test_an_update_is_not_served_from_both(
     assert isinstance(lease, MailboxLease)
     await here.mailboxes.commit(lease, 1, b"state")
     os.kill(server.pid, signal.SIGCONT)
-    await settled(here)
+    await wait_until_acquirable(here)
     async with looked_at(server) as store:
         assert await store.in_memory() == 1
         await store.pass_time(LEASE + 1)
@@ -286,7 +286,7 @@ async def test_a_put_that_was_given_up_leaves_no_lease(
     await wait_until(lambda: here.transport.is_failing)
     await put
     os.kill(server.pid, signal.SIGCONT)
-    await settled(here)
+    await wait_until_acquirable(here)
     lease = await here.mailboxes.acquire("7")
     assert isinstance(lease, MailboxLease)
 

@@ -68,7 +68,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShippedRe
 
 
 async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) -> None:
-    """Everything that it ever asks: mailboxes, dead letters, stops, the way back."""
+    """For mailboxes, dead letters, cancellations and the failback."""
     stopped: list[tuple[str, int]] = []
     async with asyncio.timeout(LIMIT), open_store(server) as store:
         mailboxes = store.mailboxes
@@ -79,7 +79,7 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
         await serve_updates(mailboxes)
         await reject_forged(server, mailboxes)
         await keep_dead_letters(server, mailboxes)
-        durable = mailboxes._redis_store  # noqa: SLF001 - what the way back asks
+        durable = mailboxes._redis_store  # noqa: SLF001 - the failback calls it
         assert (
             len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
         )
@@ -152,7 +152,7 @@ async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -
 async def keep_dead_letters(
     server: ShippedRedis, mailboxes: FailoverMailboxStore
 ) -> None:
-    """Bury, list, replay and delete."""
+    """Add, list, replay and delete."""
     malformed = DeadLetter(
         update_id=None,
         ordering_key=None,

@@ -223,9 +223,9 @@ def test_a_reply_stays_in_its_topic_of_direct_messages() -> None:
         ("sendPhoto", 77),
         ("sendMediaGroup", 77),
     ]
-    anew = degrade(calls[2], RejectedPart.EDIT)
-    assert anew is not None
-    assert anew.parameters["direct_messages_topic_id"] == 77
+    degraded = degrade(calls[2], RejectedPart.EDIT)
+    assert degraded is not None
+    assert degraded.parameters["direct_messages_topic_id"] == 77
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,8 @@ class TestEphemeral:
             ("sendMessage", {**new, "text": "More"}),
         ]
         whole = render(self.asked(build_press()), Reply(messages=[edit]), pytest.fail)
-        anew = degrade(whole[1], RejectedPart.EDIT)
-        assert anew == BotApiCall(
+        degraded = degrade(whole[1], RejectedPart.EDIT)
+        assert degraded == BotApiCall(
             method="sendMessage", parameters={**new, "text": "New"}
         )
 

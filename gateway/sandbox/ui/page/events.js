@@ -82,7 +82,7 @@ function set(part, value) {
   changed(part);
 }
 
-/** Begin anew with what the server knows; it may have been started again. */
+/** Start again from the state of the server, which may have been restarted. */
 function snapshot(event) {
   const { bot, commands, faults, webhook } = event;
   Object.assign(state, { bot, commands, faults, webhook });

@@ -71,6 +71,6 @@ async function older(event) {
     showProblem(problem.message);
   }
   target.disabled = false;
-  // The button was drawn anew, or there are no older rows: the focus stays near.
+  // The button was replaced, or there are no older rows: keep the focus nearby.
   if (!target.isConnected) line.querySelector("button")?.focus();
 }

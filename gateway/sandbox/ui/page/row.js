@@ -7,7 +7,7 @@ import { onChange, state } from "./state.js";
 import { timeline, totalSeconds } from "./timeline.js";
 import { clockTime, duration, meaning, spaced, verdict } from "./words.js";
 
-/** Rows that are open, by update id: they stay open when the list is drawn anew. */
+/** The open rows, by update id: they stay open when the list is drawn again. */
 const open = new Set();
 
 /** Seconds in the mailbox from which on the list says it. */

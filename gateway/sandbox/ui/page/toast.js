@@ -47,7 +47,7 @@ function showAlert(text) {
   dialog.showModal();
 }
 
-/** The pressed button was drawn anew meanwhile, or is gone: its place, or the composer. */
+/** The pressed button was replaced or removed meanwhile: its successor, or the composer. */
 function giveFocusBack(focused, pane) {
   const successor = pane?.querySelector(`[data-place="${focused.dataset.place}"]`);
   const target = focused?.isConnected ? focused : (successor ?? pane?.querySelector("textarea"));

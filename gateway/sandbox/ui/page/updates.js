@@ -12,7 +12,7 @@ const PAGE = 100;
 const SLACK = 300;
 /** Rows over the limit before some are dropped, so that bursts cost little. */
 
-/** Begin anew with the newest rows. */
+/** Start again with the newest rows. */
 export function replaceRows(rows, total) {
   const { updates } = state;
   // After a short break of the stream, what was told of turns before still holds.
