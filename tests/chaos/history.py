@@ -139,6 +139,7 @@ class History(Struct):
         broken: attempts to post that got no answer.
         left: the end.
         memory: when workers took updates into their memory, as they logged it.
+        lost_leases: which workers logged that they lost the lease of which user.
         logged: how often workers logged something worse than information.
         exits: exit codes of workers that were asked to end.
     """
@@ -152,6 +153,7 @@ class History(Struct):
     broken: int = 0
     left: Left = field(default_factory=Left)
     memory: list[Span] = field(default_factory=list)
+    lost_leases: set[tuple[int, str]] = field(default_factory=set)
     logged: Counter[str] = field(default_factory=Counter)
     exits: list[int] = field(default_factory=list)
 

@@ -77,6 +77,8 @@ class Seen(Struct, kw_only=True):
         inverted: what was out of order.
         doubled: replies that arrived twice; not those that a kill excuses.
         in_flight: replies that arrived twice because of the kill.
+        overtaken: replies that arrived twice because a gateway stood still for longer
+            than a lease lasts, as on a busy machine, and another one took over.
     """
 
     history: History
@@ -89,6 +91,7 @@ class Seen(Struct, kw_only=True):
     inverted: list[str] = field(default_factory=list)
     doubled: list[int] = field(default_factory=list)
     in_flight: list[int] = field(default_factory=list)
+    overtaken: list[int] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -200,17 +203,22 @@ def _judge(seen: Seen) -> None:
     sent = seen.history.effects_of(Kind.SEND)
     seen.lost = sorted(seen.history.posted.keys() - sent.keys())
     for update, effects in sent.items():
-        if len(effects) > 1:
-            (seen.in_flight if _is_excused(seen, effects[0]) else seen.doubled).append(
-                update
-            )
+        if len(effects) < 2:
+            continue
+        first = effects[0]
+        if _was_killed(seen, first):
+            seen.in_flight.append(update)
+        elif (first.worker, first.ordering_key) in seen.history.lost_leases:
+            seen.overtaken.append(update)
+        else:
+            seen.doubled.append(update)
     verdict = Verdict()
     order(seen.history, verdict)
     seen.inverted = [line for lines in verdict.violations.values() for line in lines]
 
 
-def _is_excused(seen: Seen, first: Effect) -> bool:
-    """Return whether a gateway was killed between sending a reply and committing it.
+def _was_killed(seen: Seen, first: Effect) -> bool:
+    """Return whether a gateway was killed between sending a reply and its commit.
 
     Whoever commits an update logs its outcome, so one outcome is the second gateway's.
     """
@@ -239,6 +247,7 @@ def table(outage: Outage, seen: Seen) -> Iterator[str]:
         "resets after a message": str(seen.resets),
         "sent twice": str(len(seen.doubled)),
         "sent twice, in flight at kill": str(len(seen.in_flight)),
+        "sent twice, lease lost": str(len(seen.overtaken)),
         "update to reply, before": _times(_delays(calm, firsts)),
         "the same, chats that work": _times(_delays(others, firsts)),
         "the same, chats that wait": _times(_delays(waited, firsts)),

@@ -37,6 +37,7 @@ class _Line(msgspec.Struct):
     message: str = ""
     update_id: int = 0
     outcome: str = ""
+    ordering_key: str = ""
 
 
 class Worker:
@@ -194,6 +195,7 @@ def read_logs(logs: Path, history: History) -> None:
                 continue
             if line.outcome and line.message == "update":
                 history.outcomes.append((line.update_id, line.outcome))
+            _note_lost_lease(line, number, history)
             if line.message == _TO_MEMORY:
                 start = _monotonic(line.time)
                 taking = Span("memory", start, workers=frozenset({number}))
@@ -205,6 +207,12 @@ def read_logs(logs: Path, history: History) -> None:
     for path in sorted(logs.glob("worker-*.err")):
         if errors := path.read_text(errors="replace").strip():
             history.logged["stderr: " + errors.splitlines()[-1]] += 1
+
+
+def _note_lost_lease(line: _Line, worker: int, history: History) -> None:
+    if line.message == "lease_lost":
+        user = line.ordering_key.partition("/")[2]
+        history.lost_leases.add((worker, user))
 
 
 def _monotonic(utc: str) -> float:

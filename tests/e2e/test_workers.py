@@ -184,6 +184,8 @@ async def test_services_get_files_from_the_process_above(workers: Workers) -> No
 async def test_a_worker_that_hangs_hangs_no_page(workers: Workers) -> None:
     """The pages come without its answer, and tell that it is missing."""
     os.kill(workers.pids()[1], signal.SIGSTOP)
+    # Until then it may answer one more probe.
+    await wait_until(lambda: stopped(workers.pids()[1]))
     try:
         (_, metrics), (ready, _), (_, health), status = await asyncio.gather(
             workers.page("/metrics", ops=True),
