@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.chaos.harness import ChaosHarness, Setup
 from tests.chaos.history import Kind
 from tests.chaos.run import SEED, play
-from tests.support.waiting import wait_until_found
+from tests.support.waiting import wait_until, wait_until_found
 
 
 async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
@@ -29,6 +29,9 @@ async def test_slow_updates_wait_for_their_service_all_at_once_after_kills(
         worker.services.hanging = 100
         await wait_until_found(lambda: _busy(made, 18))
         made.sender.stop()
+        # An update that is accepted after a kill would be called less often.
+        posted = made.history.posted.values()
+        await wait_until(lambda: all(it.accepted is not None for it in posted))
         for number in range(1, kills + 1):
             await _called(made, number)
             with made.fault("kill", worker):
