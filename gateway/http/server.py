@@ -43,7 +43,7 @@ async def serve_http(
         reuse_port: share the port with other processes of this gateway; the kernel
             distributes the connections among them.
         max_connections: maximum number of open connections.
-        counts: the counters to increment.
+        counts: counts malformed requests, evicted connections and failed accepts.
 
     Raises:
         ConfigurationError: the port is not available.

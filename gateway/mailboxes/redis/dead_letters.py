@@ -166,7 +166,7 @@ class RedisDeadLetters:
         return summaries
 
     async def get(self, dead_letter_id: DeadLetterId) -> DeadLetter | None:
-        """Return a dead letter with its body, or None if there is none with this id.
+        """Return a dead letter with the update's JSON, or None if no such id exists.
 
         Raises:
             ForgedEntry: no gateway with our secrets wrote it.

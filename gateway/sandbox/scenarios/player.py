@@ -36,7 +36,7 @@ class Report(Struct, kw_only=True):
     """The results of a scenario.
 
     Attributes:
-        path: the path of the file.
+        path: the path of the file with the scenario.
         name: the title.
         seconds: the duration.
         steps: the result of each step.

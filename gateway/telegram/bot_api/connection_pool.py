@@ -39,8 +39,8 @@ class ConnectionPool:
     Args:
         url: the URL, with a trailing slash.
         max_requests: the maximum number of simultaneous requests.
-        request_timeout: seconds that a request may wait for a connection, and that it
-            may take once it has one.
+        request_timeout: the timeout in seconds for getting a connection, and once more
+            for the request on it: together up to twice as long.
         connect_timeout: seconds that opening a connection may take.
         idle_timeout: seconds after which an unused connection is closed.
     """
