@@ -63,6 +63,23 @@ _own = click.option(
 )
 
 
+@cli.command()
+@_own
+@click.option(
+    "--samples-port", default=50051, show_default=True, help="Port of the samples."
+)
+@click.option("--take-over", is_flag=True, help="Delete the bot's webhook.")
+def dev(own: tuple[str, ...], samples_port: int, *, take_over: bool) -> None:
+    """Answer a real bot from this machine, without a public address.
+
+    The bot's token is TELEGRAM_BOT_TOKEN, in the environment or a file .env; without
+    one Telegram is simulated. Services without an address are replaced by samples.
+    """
+    from gateway.cli.dev import run
+
+    sys.exit(run(own, samples_port, take_over=take_over))
+
+
 @cli.group(invoke_without_command=True)
 @click.option("--port", default=8000, show_default=True, help="Port of the gateway.")
 @click.option("--ops-port", default=9000, show_default=True, help="Port of metrics.")

@@ -59,7 +59,9 @@ def run_gateway(
     if take_over and settings.updates != "poll":
         raise ConfigurationError(["--take-over: UPDATES is not poll"])
     configure_logging(
-        settings.log_level, mode.socket.name if isinstance(mode, Worker) else ""
+        settings.log_level,
+        mode.socket.name if isinstance(mode, Worker) else "",
+        settings.log_format,
     )
     if settings.updates == "poll" and not isinstance(mode, Worker):
         asyncio.run(_free_from_webhook(settings, take_over=take_over))

@@ -191,6 +191,7 @@ class Settings(BaseSettings):
     services_tls_certificate_file: Path | None = None
     services_tls_key_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
     store_patience: float = Field(default=2, ge=0.1, le=3600)
     reply_patience: float = Field(default=120, ge=0, le=3600)
     drain_timeout: float = Field(default=20, ge=0, le=86400)
@@ -357,6 +358,30 @@ def load_settings_with_services(
     if problems or settings is None:
         raise ConfigurationError(problems)
     return settings, services
+
+
+def load_service_targets(names: Iterable[str]) -> dict[str, str]:
+    """Load the addresses of the services that have one, by name.
+
+    Args:
+        names: the services' names, such as "CONVERSATION" for CONVERSATION_TARGET.
+
+    Raises:
+        ConfigurationError: some settings of these services are invalid.
+    """
+    env_file = _find_env_file()
+    targets = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            targets[name] = load_service_settings(name, env_file).target
+        except ValidationError as error:
+            missing = f"{name}_TARGET: is not set"
+            found = _format_problems(error, prefix=f"{name}_")
+            problems += [problem for problem in found if problem != missing]
+    if problems:
+        raise ConfigurationError(problems)
+    return targets
 
 
 def _find_env_file() -> str | None:

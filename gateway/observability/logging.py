@@ -1,4 +1,6 @@
-"""Logs one JSON object per line to standard output, without any text of a user.
+"""Logs one line per event to standard output, without any text of a user.
+
+A line is a JSON object, or text for people.
 
 The gateway's loggers write constant messages and fields. Messages of other libraries
 may quote user data, so only the first line of the message template and the class of the
@@ -14,7 +16,8 @@ import os
 import sys
 import time
 import traceback
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +25,7 @@ import msgspec
 
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.observability.log_writer import MAX_WRITE_BYTES, LogWriter
+from gateway.observability.text_lines import format_text_line
 
 logger = logging.getLogger("gateway.update")
 
@@ -33,27 +37,35 @@ _HEAD_FIELDS = ("time", "level", "logger", "message", "worker")
 FLUSH_TIMEOUT_SECONDS = 1.0
 """How long the program waits at exit until the last lines are written."""
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+EncodeLine = Callable[[dict[str, Any]], bytes]
+"""Encodes the fields of a line, without the line break."""
+
+_encode_json: EncodeLine = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def configure_logging(level: str, worker: str = "") -> None:
+def configure_logging(level: str, worker: str = "", line_format: str = "json") -> None:
     """Send all logs to standard output.
 
     Args:
         level: "DEBUG", "INFO", "WARNING" or "ERROR", for the gateway's own loggers.
-            Records of libraries are kept from WARNING on.
+            Libraries log from WARNING on, whatever the level.
         worker: the number of this worker, added to every line; an empty string if
             there is only one process.
+        line_format: "json", or "text" for text, in color if the output is a terminal.
     """
+    encode = _encode_json
+    if line_format == "text":
+        in_color = sys.stdout is not None and sys.stdout.isatty()
+        encode = partial(format_text_line, in_color=in_color)
     # sys.stdout is None if the program was started with a closed standard output.
     output = sys.stdout.fileno() if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     writer = LogWriter(
-        output, lambda lines: _encode(_build_dropped_line(lines, worker)) + b"\n"
+        output, lambda lines: encode(_build_dropped_line(lines, worker)) + b"\n"
     )
     atexit.register(writer.close, FLUSH_TIMEOUT_SECONDS)
     # A record that cannot be logged must not fill standard error.
     logging.raiseExceptions = False
-    handler = JsonLinesHandler(writer, worker)
+    handler = LogLinesHandler(writer, worker, encode)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("gateway").setLevel(level)
 
@@ -61,7 +73,7 @@ def configure_logging(level: str, worker: str = "") -> None:
 def count_dropped_lines() -> int:
     """Return the number of lines dropped because the log could not be written."""
     return sum(
-        it.dropped for it in logging.root.handlers if isinstance(it, JsonLinesHandler)
+        it.dropped for it in logging.root.handlers if isinstance(it, LogLinesHandler)
     )
 
 
@@ -90,7 +102,7 @@ def log_update(record: ProcessingRecord) -> None:
         "error": record.error,
     }
     for handler in logging.root.handlers:
-        if isinstance(handler, JsonLinesHandler):
+        if isinstance(handler, LogLinesHandler):
             handler.write(line)
 
 
@@ -156,18 +168,22 @@ class LineOutput(Protocol):
         """Write a line."""
 
 
-class JsonLinesHandler(logging.Handler):
-    """A handler that writes each record as a line of JSON.
+class LogLinesHandler(logging.Handler):
+    """A handler that writes each record as a line.
 
     Args:
         output: the destination of the lines.
         worker: added to every line unless it is empty.
+        encode: encodes a line.
     """
 
-    def __init__(self, output: LineOutput, worker: str = "") -> None:
+    def __init__(
+        self, output: LineOutput, worker: str = "", encode: EncodeLine = _encode_json
+    ) -> None:
         super().__init__()
         self._output = output
         self._worker = worker
+        self._encode = encode
 
     @property
     def dropped(self) -> int:
@@ -188,9 +204,9 @@ class JsonLinesHandler(logging.Handler):
         if self._worker:
             line["worker"] = self._worker
         try:
-            data = _encode(line) + b"\n"
+            data = self._encode(line) + b"\n"
             if len(data) > MAX_WRITE_BYTES:
-                data = _encode(_truncate_line(line, len(data))) + b"\n"
+                data = self._encode(_truncate_line(line, len(data))) + b"\n"
             self._output.write(data)
         except Exception:  # noqa: BLE001, S110 - logging must not stop the work it reports
             pass

@@ -19,7 +19,7 @@ from gateway.config.run_mode import SingleProcess
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import NO_INSTRUMENTATION
-from gateway.observability.logging import JsonLinesHandler
+from gateway.observability.logging import LogLinesHandler
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.tracing.instrumentation import TracingInstrumentation
 from gateway.sandbox.tracing.tracer import Tracer
@@ -122,7 +122,7 @@ class GatewayHarness:
 def logged() -> Iterator[io.BytesIO]:
     """Collect the log as it would be written."""
     output = io.BytesIO()
-    handler = JsonLinesHandler(output)
+    handler = LogLinesHandler(output)
     logger = logging.getLogger("gateway")
     logging.getLogger().addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -60,6 +60,15 @@ class Ports(Struct, frozen=True, kw_only=True):
         return f"http://{LOOPBACK}:{self.gateway}"
 
 
+async def samples_answer(port: int) -> bool:
+    """Return whether the sample services accept connections on a port."""
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.close()
+        return True
+    return False
+
+
 @asynccontextmanager
 async def run_stack(
     children: Subprocesses,
@@ -85,13 +94,6 @@ async def run_stack(
         StopRequested: a signal came before all of them had started.
     """
 
-    async def samples_answer() -> bool:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(LOOPBACK, ports.samples)
-            writer.close()
-            return True
-        return False
-
     async def gateway_answers() -> bool:
         with contextlib.suppress(aiohttp.ClientError):
             async with (
@@ -115,7 +117,9 @@ async def run_stack(
         )
         samples = ("gateway.sandbox.samples", "--port", str(ports.samples))
         await stack.enter_async_context(
-            children.running("sample services", samples, kept, samples_answer)
+            children.running(
+                "sample services", samples, kept, lambda: samples_answer(ports.samples)
+            )
         )
         environment = {
             **kept,

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Settings, load_settings, load_settings_with_services
+from gateway.config.settings import (
+    Settings,
+    load_service_targets,
+    load_settings,
+    load_settings_with_services,
+)
 from gateway.domain.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
@@ -530,3 +535,16 @@ def test_an_unknown_way_to_receive_updates_is_refused(
     monkeypatch.setenv("UPDATES", "pigeon")
     with pytest.raises(ConfigurationError, match=r"UPDATES: .*'webhook' or 'poll'"):
         load_settings()
+
+
+def test_the_targets_that_are_set_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROFILE_TARGET", "localhost:50053")
+    assert load_service_targets(SERVICES) == {"PROFILE": "localhost:50053"}
+
+
+def test_a_wrong_setting_of_a_service_without_a_target_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROFILE_TIMEOUT", "soon")
+    with pytest.raises(ConfigurationError, match=r"^PROFILE_TIMEOUT: "):
+        load_service_targets(SERVICES)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.logging import (
-    JsonLinesHandler,
+    LogLinesHandler,
     RateLimitedLogger,
     log_update,
     summarize_error,
@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 def lines() -> Any:  # noqa: ANN401 - a callable that gives parsed JSON
     """Collect what is logged, as parsed lines."""
     output = io.BytesIO()
-    handler = JsonLinesHandler(output)
+    handler = LogLinesHandler(output)
     root = logging.getLogger()
     gateway = logging.getLogger("gateway")
     level = gateway.level
@@ -108,7 +108,7 @@ def test_updates_are_left_out_where_only_warnings_are_wanted(lines: Any) -> None
 def test_a_time_is_told_to_the_millisecond() -> None:
     """Also where the second of the line before was another one."""
     output = io.BytesIO()
-    handler = JsonLinesHandler(output)
+    handler = LogLinesHandler(output)
     for created in (1_790_000_000.25, 1_790_000_000.9996, 1_790_000_001.0):
         fields = {"name": "gateway.x", "msg": "odd", "created": created}
         handler.handle(logging.makeLogRecord(fields))
@@ -124,7 +124,7 @@ def test_a_line_tells_which_of_several_workers_wrote_it() -> None:
     lines = []
     for worker in ("1", ""):
         output = io.BytesIO()
-        handler = JsonLinesHandler(output, worker)
+        handler = LogLinesHandler(output, worker)
         handler.handle(logging.makeLogRecord({"name": "gateway.x", "msg": "odd"}))
         lines.append(json.loads(output.getvalue()))
     assert lines[0]["worker"] == "1"
@@ -160,7 +160,7 @@ class _Gone(io.BytesIO):
 def test_a_line_that_is_too_long_keeps_its_head() -> None:
     """A pipe would not take it in one piece, and memory has to stay bounded."""
     output = io.BytesIO()
-    handler = JsonLinesHandler(output, "1")
+    handler = LogLinesHandler(output, "1")
     fields = {"name": "gateway.x", "msg": "odd", "levelname": "ERROR"}
     fields["error"] = "e" * 1_000_000
     handler.handle(logging.makeLogRecord(fields))
@@ -177,7 +177,7 @@ def test_a_line_that_is_too_long_keeps_its_head() -> None:
 
 def test_an_output_that_fails_stops_nothing() -> None:
     """What cannot be written is lost, and no error comes of it."""
-    handler = JsonLinesHandler(_Gone())
+    handler = LogLinesHandler(_Gone())
     root = logging.getLogger()
     root.addHandler(handler)
     level = root.level

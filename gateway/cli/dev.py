@@ -1,0 +1,69 @@
+"""`telegram-gateway dev`: a real bot, answered by a gateway on this machine."""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+
+from gateway.cli.sandbox import run_sandbox
+from gateway.config.settings import Settings, load_service_targets, load_settings
+from gateway.domain.errors import ConfigurationError
+from gateway.sandbox.launcher.dev import run_dev
+from gateway.sandbox.launcher.service_targets import LOOPBACK, read_targets
+from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.telegram.bot_api.bot_settings import get_me
+from gateway.telegram.bot_api.client import BotApiClient
+
+_TOKEN_MISSING = "TELEGRAM_BOT_TOKEN: is not set"  # noqa: S105 - a message
+
+
+def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
+    """Run a gateway for the bot, or the sandbox if there is no token.
+
+    Args:
+        own: addresses of running services, such as "conversation=localhost:50051".
+        samples_port: the port of the sample services.
+        take_over: delete the bot's webhook.
+
+    Raises:
+        ConfigurationError: a setting or an address is invalid.
+        BotApiError: the token is invalid, or Telegram does not answer.
+    """
+    names = build_route_table(discover_services()).service_names
+    targets = load_service_targets(names) | read_targets(own, names)
+    try:
+        settings = load_settings({"updates": "poll"})
+    except ConfigurationError as error:
+        if error.problems != (_TOKEN_MISSING,):
+            raise
+        click.echo("There is no TELEGRAM_BOT_TOKEN: Telegram is simulated.")
+        return run_sandbox(
+            8000,
+            ops_port=9000,
+            simulator_port=8081,
+            samples_port=samples_port,
+            host=LOOPBACK,
+            own=own,
+            token=None,
+            secret=None,
+        )
+    needs_samples = len(targets) < len(names)
+    for name in names:
+        targets.setdefault(name, f"{LOOPBACK}:{samples_port}")
+    username = asyncio.run(_find_username(settings))
+    return asyncio.run(
+        run_dev(
+            username,
+            targets,
+            samples_port=samples_port if needs_samples else None,
+            operations_url=f"http://{settings.operations_host}:{settings.ops_port}",
+            arguments=["--take-over"] if take_over else [],
+        )
+    )
+
+
+async def _find_username(settings: Settings) -> str:
+    token = settings.telegram_bot_token.get_secret_value()
+    async with BotApiClient(token, settings.api_url) as api:
+        _, username = await get_me(api)
+    return username

@@ -1,0 +1,121 @@
+"""Runs a gateway for a real bot on a developer's machine.
+
+The gateway polls, so that the machine needs no public address. Services that do not run
+yet are replaced by samples. The settings are those of `telegram-gateway serve`, from
+the environment and a file `.env`.
+
+Concurrency: one task. It starts the sample services and the gateway and stops them in
+reverse; see `subprocesses.py` for how a process ends. The first signal stops them, the
+second one kills them.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from gateway.background import BackgroundTasks
+from gateway.sandbox.launcher.service_targets import LOOPBACK, port_problem
+from gateway.sandbox.launcher.stack import samples_answer
+from gateway.sandbox.launcher.subprocesses import (
+    ProcessExited,
+    StopRequested,
+    Subprocesses,
+)
+from gateway.stop_signals import receive_stop_signals
+
+
+async def run_dev(
+    username: str,
+    targets: Mapping[str, str],
+    *,
+    samples_port: int | None,
+    operations_url: str,
+    arguments: Sequence[str] = (),
+) -> int:
+    """Run the gateway until SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        username: the bot's username without the at sign.
+        targets: the address of each service, by name.
+        samples_port: the port of the sample services; None if none is needed.
+        operations_url: where the gateway's health is, without the path.
+        arguments: further arguments of `telegram-gateway serve`.
+
+    Returns:
+        The exit code: 0 after a signal, 1 if a process ended by itself or did not
+        start, 2 if the port of the sample services cannot be used.
+    """
+    if samples_port is not None and (problem := port_problem(samples_port)):
+        sys.stderr.write(f"--samples-port {samples_port} cannot be used: {problem}\n")
+        return 2
+
+    async def is_ready() -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{operations_url}/ready") as response,
+            ):
+                return response.status == 200
+        return False
+
+    children = Subprocesses()
+    environment = os.environ | {
+        "UPDATES": "poll",
+        "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),
+        **{f"{name}_TARGET": target for name, target in targets.items()},
+    }
+    async with (
+        BackgroundTasks() as background,
+        receive_stop_signals(background, lambda _: children.stop()),
+        AsyncExitStack() as stack,
+    ):
+        try:
+            if samples_port is not None:
+                samples = ("gateway.sandbox.samples", "--port", str(samples_port))
+                await stack.enter_async_context(
+                    children.running(
+                        "sample services",
+                        samples,
+                        environment,
+                        lambda: samples_answer(samples_port),
+                    )
+                )
+            gateway = ("gateway", "serve", *arguments)
+            await stack.enter_async_context(
+                children.running("gateway", gateway, environment, is_ready)
+            )
+            sys.stdout.write(_describe(username, targets, samples_port, operations_url))
+            sys.stdout.flush()
+            await children.watch()
+        except StopRequested:
+            pass
+        except ProcessExited as ended:
+            sys.stderr.write(f"stopped: {ended}\n")
+            return 1
+    return 0
+
+
+def _describe(
+    username: str,
+    targets: Mapping[str, str],
+    samples_port: int | None,
+    operations_url: str,
+) -> str:
+    samples = f"{LOOPBACK}:{samples_port}"
+    services = "\n".join(
+        f"  {name.lower():18} {target}{' (sample)' if target == samples else ''}"
+        for name, target in sorted(targets.items())
+    )
+    return f"""
+@{username} is answered here. Ctrl-C stops it. Write to it in Telegram:
+
+  https://t.me/{username}
+
+{services}
+  health             {operations_url}/health
+
+"""

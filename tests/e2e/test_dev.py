@@ -1,0 +1,82 @@
+"""`telegram-gateway dev`: a real bot, answered by a gateway on this machine."""
+
+import signal
+import socket
+
+from gateway.sandbox.server import Simulator
+from tests.support.backend import Backend, serving
+from tests.support.gateway_harness import TOKEN
+from tests.support.process import program, run
+from tests.support.tcp_ports import free_ports
+from tests.support.waiting import wait_until
+
+USER = 1001
+
+
+async def test_a_bot_is_answered_by_samples_and_by_own_services() -> None:
+    simulator, backend = Simulator(TOKEN), Backend()
+    port, ops_port, samples_port = free_ports(3)
+
+    def has_reply(text: str) -> bool:
+        return any(text in message["text"] for message in simulator.messages(USER))
+
+    async with serving(backend) as target, simulator.serve() as api_url:
+        settings = {
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_API_URL": api_url,
+            "PORT": str(port),
+            "OPS_PORT": str(ops_port),
+            "PROFILE_TARGET": target,
+            "RATE_LIMIT_REQUESTS": "1000",
+        }
+        options = ("--service", f"matching={target}", "--samples-port")
+        async with program(
+            "dev", *options, str(samples_port), settings=settings
+        ) as process:
+            await simulator.user_actions.say(USER, "hello")
+            await wait_until(lambda: has_reply("You said: hello"))
+            await simulator.user_actions.say(USER, "/start")
+            await wait_until(lambda: has_reply("echo: Start"))
+            process.send_signal(signal.SIGINT)
+            output, errors = await process.communicate()
+        assert (process.returncode, errors) == (0, b"")
+    text = output.decode()
+    assert "https://t.me/sandbox_bot" in text
+    assert f"conversation       127.0.0.1:{samples_port} (sample)" in text
+    assert f"matching           {target}\n" in text
+    assert " INFO     polling_started" in text
+    assert TOKEN not in text
+    assert "hello" not in text
+
+
+async def test_without_a_token_telegram_is_simulated() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        samples_port = str(occupied.getsockname()[1])
+        code, output, errors = await run("dev", "--samples-port", samples_port)
+    # Another program may have the other ports, too: then one of them is named.
+    assert (code, output) == (
+        2,
+        "There is no TELEGRAM_BOT_TOKEN: Telegram is simulated.\n",
+    )
+    assert "cannot be used" in errors
+
+
+async def test_an_unusable_port_of_the_samples_is_one_clear_line() -> None:
+    simulator = Simulator(TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        samples_port = str(occupied.getsockname()[1])
+        async with simulator.serve() as api_url:
+            settings = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_API_URL": api_url}
+            code, _, errors = await run(
+                "dev", "--samples-port", samples_port, settings=settings
+            )
+    assert code == 2
+    assert errors.startswith(f"--samples-port {samples_port} cannot be used: ")
+    assert len(errors.splitlines()) == 1
+
+
+async def test_a_wrong_setting_is_one_clear_line() -> None:
+    settings = {"TELEGRAM_BOT_TOKEN": TOKEN, "PORT": "0"}
+    code, output, errors = await run("dev", settings=settings)
+    assert (code, output) == (2, "")
+    assert errors.startswith("telegram-gateway: PORT: ")
