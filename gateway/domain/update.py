@@ -70,20 +70,6 @@ class UpdateBase(Struct, frozen=True, kw_only=True, eq=False):
     query. The service has to reply earlier. None if there is no deadline."""
 
     @property
-    def has_session(self) -> bool:
-        """Whether the update has the session of a human user of this bot.
-
-        Updates of a business connection have none: the customer wrote to the owner of
-        the account, who may be anybody and can read the reply.
-        """
-        context = self.context
-        return bool(
-            context.telegram_user_id
-            and not context.is_bot
-            and not context.business_connection_id
-        )
-
-    @property
     def expects_reply(self) -> bool:
         """Whether it is a user's input to the bot, so that the user expects a reply."""
         return False
@@ -234,3 +220,17 @@ class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
     dead_lettered_at: float
     """Seconds since the epoch when it became a dead letter."""
     body: bytes
+
+
+def has_session(update: Update) -> bool:
+    """Return whether an update has the session of a human user of this bot.
+
+    Updates of a business connection have none: the customer wrote to the owner of the
+    account, who may be anybody and can read the reply.
+    """
+    context = update.context
+    return bool(
+        context.telegram_user_id
+        and not context.is_bot
+        and not context.business_connection_id
+    )

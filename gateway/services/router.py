@@ -17,6 +17,7 @@ from gateway.domain.update import (
     Command,
     Update,
     UserMessage,
+    has_session,
 )
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels
@@ -125,7 +126,7 @@ class GrpcServiceRouter:
             ServiceError: the session service failed.
         """
         route = self._table.session_route
-        if not route or not update.has_session:
+        if not route or not has_session(update):
             return None
         return str(await self._bind(route, update, {}).call(None)) or None
 

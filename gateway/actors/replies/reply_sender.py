@@ -27,7 +27,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.ports import Clock, Messenger, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import Update
+from gateway.domain.update import Update, has_session
 from gateway.domain.user_state import UserState
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class ReplySender:
         bound_call = self._services.route_event(failed_update, EVENT_DELIVERY_FAILED)
         if bound_call is None:
             return
-        user_id = state.internal_user_id if state and update.has_session else None
+        user_id = state.internal_user_id if state and has_session(update) else None
         start = self._clock.uptime()
         try:
             await bound_call.call(user_id)

@@ -16,7 +16,7 @@ from gateway.actors.replies.user_notices import build_error_reply
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import BoundCall, Clock, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
-from gateway.domain.update import BotEvent, Update
+from gateway.domain.update import BotEvent, Update, has_session
 from gateway.domain.user_state import UserState
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class ServiceCaller:
         user_id = None
         # Otherwise the state may belong to a user who did not cause the update: updates
         # in a private chat that no human caused are in the mailbox of the chat's user.
-        if update.has_session:
+        if has_session(update):
             now = self._clock.now()
             if now >= state.session_until:
                 await lease.ensure_valid()
@@ -99,7 +99,7 @@ class ServiceCaller:
             return build_error_reply(update, error), None
         finally:
             record.service_seconds += self._clock.uptime() - start
-        if reply.end_session and update.has_session:
+        if reply.end_session and has_session(update):
             state.internal_user_id = None
             state.session_until = 0  # the next update resolves the user again
         if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:

@@ -8,7 +8,7 @@ from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, SUSPECT_PAUSES
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.redis.client.command import Argument, RedisCommand
-from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys
+from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys, compute_shard_number
 from gateway.mailboxes.redis.lua.scripts import Script, Scripts
 from gateway.mailboxes.serialization import (
     FORGED_REASON,
@@ -66,7 +66,7 @@ class CommandFactory:
     ) -> RedisCommand:
         """Append an update; with a token, acquire the lease of an empty mailbox."""
         key = envelope.ordering_key.encode()
-        shard, keys = self._keys.find_mailbox(key)
+        shard, keys = self._find_mailbox(key)
         return _call_script(
             self._scripts.put,
             shard,
@@ -91,7 +91,7 @@ class CommandFactory:
     ) -> RedisCommand:
         """Remove a finished update and save the state."""
         key = lease.ordering_key.encode()
-        shard, keys = self._keys.find_mailbox(key)
+        shard, keys = self._find_mailbox(key)
         stream, max_entries = shard.dead_letters, self._max_updates
         if dead_letter_reason in REJECTED_REASONS:
             stream, max_entries = shard.rejected_letters, self._max_rejected
@@ -114,7 +114,7 @@ class CommandFactory:
     def acquire(self, ordering_key: str, token: str) -> RedisCommand:
         """Acquire the lease of a claimable mailbox."""
         key = ordering_key.encode()
-        shard, keys = self._keys.find_mailbox(key)
+        shard, keys = self._find_mailbox(key)
         return _call_script(
             self._scripts.acquire,
             shard,
@@ -252,6 +252,18 @@ class CommandFactory:
         return RedisCommand(
             shard.number,
             (b"ZREMRANGEBYSCORE", shard.mailbox_key(key), update_id, update_id),
+        )
+
+    def _find_mailbox(
+        self, ordering_key: bytes
+    ) -> tuple[ShardKeys, tuple[bytes, bytes, bytes, bytes]]:
+        """Return the shard of a mailbox, and the keys that its scripts expect first."""
+        shard = self._keys.shards[compute_shard_number(ordering_key)]
+        return shard, (
+            shard.mailbox_prefix + ordering_key,
+            shard.state_prefix + ordering_key,
+            shard.pending,
+            shard.leases,
         )
 
 

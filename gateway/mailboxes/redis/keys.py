@@ -95,19 +95,7 @@ class RedisKeys:
 
     def get_shard(self, ordering_key: bytes) -> ShardKeys:
         """Return the keys of the shard of an ordering key."""
-        return self.shards[crc32(ordering_key) % SHARD_COUNT]
-
-    def find_mailbox(
-        self, ordering_key: bytes
-    ) -> tuple[ShardKeys, tuple[bytes, bytes, bytes, bytes]]:
-        """Return the shard of a mailbox, and the keys that its scripts expect first."""
-        shard = self.shards[crc32(ordering_key) % SHARD_COUNT]
-        return shard, (
-            shard.mailbox_prefix + ordering_key,
-            shard.state_prefix + ordering_key,
-            shard.pending,
-            shard.leases,
-        )
+        return self.shards[compute_shard_number(ordering_key)]
 
     def get_polling_lease(self, bot_id: int) -> tuple[int, bytes]:
         """Return the shard and the key of a bot's polling lease."""
@@ -118,7 +106,12 @@ class RedisKeys:
 
 def get_shard_number(ordering_key: str) -> int:
     """Return the number of the shard of an ordering key."""
-    return crc32(ordering_key.encode()) % SHARD_COUNT
+    return compute_shard_number(ordering_key.encode())
+
+
+def compute_shard_number(ordering_key: bytes) -> int:
+    """Return the number of the shard of an encoded ordering key."""
+    return crc32(ordering_key) % SHARD_COUNT
 
 
 def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
