@@ -55,16 +55,20 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 class Reader:
-    """Reads a pipe to its end in a thread."""
+    """Reads a pipe to its end in a thread.
+
+    It has a descriptor of its own: a test closes its one while the thread still reads.
+    """
 
     def __init__(self, end: int) -> None:
         self.data = b""
-        self._end = end
+        self._end = os.dup(end)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         while data := os.read(self._end, 65536):
             self.data += data
+        os.close(self._end)
 
 
 async def test_lines_are_written_in_their_order() -> None:
