@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import click
 
+from gateway.cli.bot_api import run_with_api
 from gateway.cli.sandbox import run_sandbox
-from gateway.config.settings import Settings, load_service_targets, load_settings
+from gateway.config.settings import load_service_targets, load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher.dev import run_dev
 from gateway.sandbox.launcher.service_targets import LOOPBACK, read_targets
 from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api.bot_settings import get_me
-from gateway.telegram.bot_api.client import BotApiClient
 
 _TOKEN_MISSING = "TELEGRAM_BOT_TOKEN: is not set"  # noqa: S105 - a message
 
@@ -50,7 +50,7 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
     needs_samples = len(targets) < len(names)
     for name in names:
         targets.setdefault(name, f"{LOOPBACK}:{samples_port}")
-    username = asyncio.run(_find_username(settings))
+    _, username = run_with_api(settings, get_me)
     return asyncio.run(
         run_dev(
             username,
@@ -60,10 +60,3 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
             arguments=["--take-over"] if take_over else [],
         )
     )
-
-
-async def _find_username(settings: Settings) -> str:
-    token = settings.telegram_bot_token.get_secret_value()
-    async with BotApiClient(token, settings.api_url) as api:
-        _, username = await get_me(api)
-    return username

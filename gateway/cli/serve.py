@@ -1,17 +1,17 @@
 """`telegram-gateway serve`: runs the gateway."""
 
-import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway import server
+from gateway.cli.bot_api import run_with_api
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
 from gateway.services.routing.route_table import build_route_table, discover_services
-from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.polling import free_from_webhook
 
 
@@ -64,11 +64,5 @@ def run_gateway(
         settings.log_format,
     )
     if settings.updates == "poll" and not isinstance(mode, Worker):
-        asyncio.run(_free_from_webhook(settings, take_over=take_over))
+        run_with_api(settings, partial(free_from_webhook, take_over=take_over))
     return server.run(settings, services, table, mode, instrument(settings))
-
-
-async def _free_from_webhook(settings: Settings, *, take_over: bool) -> None:
-    token = settings.telegram_bot_token.get_secret_value()
-    async with BotApiClient(token, settings.api_url) as api:
-        await free_from_webhook(api, take_over=take_over)

@@ -1,12 +1,11 @@
 """`telegram-gateway webhook`: set, show or delete the webhook at Telegram."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import click
 
-from gateway.config.settings import Settings, load_settings
+from gateway.cli.bot_api import run_with_api
+from gateway.config.settings import load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api import bot_settings
@@ -45,7 +44,7 @@ def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
         if update_types:
             click.echo(f"update types: {', '.join(update_types)}")
 
-    _run_with_api(settings, change)
+    run_with_api(settings, change)
 
 
 def print_webhook() -> None:
@@ -64,7 +63,7 @@ def print_webhook() -> None:
             click.echo(f"last error:           {at:%Y-%m-%d %H:%M:%S} UTC")
             click.echo(f"                      {info.last_error_message}")
 
-    _run_with_api(load_settings(), show)
+    run_with_api(load_settings(), show)
 
 
 def delete_webhook(*, drop_pending_updates: bool) -> None:
@@ -76,15 +75,4 @@ def delete_webhook(*, drop_pending_updates: bool) -> None:
         )
         click.echo("webhook deleted")
 
-    _run_with_api(load_settings(), change)
-
-
-def _run_with_api(
-    settings: Settings, act: Callable[[BotApiClient], Awaitable[None]]
-) -> None:
-    async def run() -> None:
-        token = settings.telegram_bot_token.get_secret_value()
-        async with BotApiClient(token, settings.api_url) as api:
-            await act(api)
-
-    asyncio.run(run())
+    run_with_api(load_settings(), change)

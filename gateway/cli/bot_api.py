@@ -1,0 +1,28 @@
+"""Runs a command's calls of the Bot API."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from gateway.config.settings import Settings
+from gateway.telegram.bot_api.client import BotApiClient
+
+_T = TypeVar("_T")
+
+
+def run_with_api(
+    settings: Settings, act: Callable[[BotApiClient], Awaitable[_T]]
+) -> _T:
+    """Call a function with a client of the bot, and return its result.
+
+    Args:
+        settings: the gateway's settings.
+        act: makes the calls. The client is open until it returns.
+    """
+
+    async def run() -> _T:
+        token = settings.telegram_bot_token.get_secret_value()
+        async with BotApiClient(token, settings.api_url) as api:
+            return await act(api)
+
+    return asyncio.run(run())
