@@ -6,6 +6,7 @@
       StoreError            the mailbox store refused a request
         StoreUnavailable    try again: the store does not answer
           StoreFull         try again: the store has no space
+        IdempotencyKeyReused  a delivery: its key belongs to another request
         ForgedEntry         written by a third party: never processed
       ServiceError          a service did not reply: the user gets an apology
         ServiceTimeout
@@ -64,6 +65,10 @@ class StoreUnavailable(StoreError):
 
 class StoreFull(StoreUnavailable):
     """The store answers, but has no space left."""
+
+
+class IdempotencyKeyReused(StoreError):
+    """The idempotency key of a delivery was used before with another request."""
 
 
 class ForgedEntry(StoreError):

@@ -1,0 +1,126 @@
+"""Deliveries: messages that a service sends to a user or a chat on its own initiative.
+
+A delivery is mail in the mailbox of its recipient, behind everything that was accepted
+before it. Its record, which outlives the mail, has its state.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+RECORD_SECONDS = 24 * 3600
+"""How long a record and its idempotency key are kept after the end of the delivery."""
+
+
+class DeliveryState(StrEnum):
+    """The state of a delivery: see `botgateway.delivery.v1.DeliveryState`."""
+
+    ACCEPTED = "accepted"
+    SCHEDULED = "scheduled"
+    SENDING = "sending"
+    SENT = "sent"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DOUBTFUL = "doubtful"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the delivery has ended."""
+        return self not in _OPEN_STATES
+
+
+_OPEN_STATES = frozenset(
+    {DeliveryState.ACCEPTED, DeliveryState.SCHEDULED, DeliveryState.SENDING}
+)
+
+
+class DeliveryKind(StrEnum):
+    """The request that a delivery carries out."""
+
+    SEND = "send"
+    AMEND = "amend"
+    CALL = "call"
+
+
+class ReportPolicy(StrEnum):
+    """Which ends of a delivery are reported to the rpc with the trigger `report`."""
+
+    NONE = "none"
+    FAILURES = "failures"
+    ALL = "all"
+
+
+class Delivery(Struct, frozen=True, kw_only=True, eq=False):
+    """A delivery as it is stored in a mailbox.
+
+    Times are seconds since the epoch.
+    """
+
+    delivery_id: str
+    """16 URL-safe characters, derived from the bot, the caller and the idempotency key,
+    so that a repeated request has the same id."""
+    ordering_key: str
+    """The key of the recipient's mailbox."""
+    bot_id: int
+    caller: str
+    """The name of the service that asked for the delivery."""
+    idempotency_key: str
+    fingerprint: bytes
+    """A digest of the request: a repeated request has the same one."""
+    kind: DeliveryKind
+    request: bytes
+    """The serialized SendRequest, AmendRequest or CallRequest."""
+    chat_id: int
+    """Telegram's id of the chat that gets the messages."""
+    accepted_at: float
+    not_before: float | None = None
+    expires_at: float
+    is_bulk: bool = False
+    collapse_key: str = ""
+    repeat_if_doubtful: bool = True
+    report: ReportPolicy = ReportPolicy.NONE
+
+
+class SentPart(Struct, frozen=True, array_like=True):
+    """A message of a delivery that Telegram accepted."""
+
+    chat_id: int
+    message_id: int
+
+
+class DeliveryRecord(Struct, kw_only=True, eq=False):
+    """What the store knows about a delivery."""
+
+    delivery_id: str
+    ordering_key: str
+    caller: str
+    idempotency_key: str
+    state: DeliveryState
+    sequence_number: int
+    """Grows with each change of the state."""
+    reason: str = ""
+    """The reason of a final state other than SENT: a word, never a user's text."""
+    description: str = ""
+    """Telegram's description of a refusal. It may quote a user: never logged."""
+    next_part: int = 0
+    """The number of the Bot API call that is next. If `is_part_begun`, the effect of
+    that call is unknown until its owner records the result."""
+    is_part_begun: bool = False
+    sent_parts: Sequence[SentPart] = ()
+    maybe_repeated: bool = False
+    """Whether a call was made again although it may have had its effect."""
+    accepted_at: float
+    updated_at: float
+
+
+class DeliveryResult(Struct, frozen=True, kw_only=True):
+    """The end of a delivery, as its actor commits it."""
+
+    state: DeliveryState
+    reason: str = ""
+    description: str = ""
+    sent_parts: Sequence[SentPart] = ()
+    maybe_repeated: bool = False

@@ -1,0 +1,152 @@
+"""The port of the store of deliveries, which is part of the mailbox store."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryRecord,
+    DeliveryResult,
+    SentPart,
+)
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.update import Envelope
+
+
+class DeliveryPutResult(StrEnum):
+    """The result of putting a delivery that did not acquire a lease."""
+
+    STORED = "stored"
+    """It is in the mailbox."""
+    SCHEDULED = "scheduled"
+    """It waits for its time outside of the mailbox."""
+    REPEATED = "repeated"
+    """The idempotency key was used before with the same request."""
+    FULL = "full"
+    """The mailbox is full; nothing was stored."""
+
+
+class DeliveryStore(Protocol):
+    """Stores deliveries in the mailboxes of their recipients, and their records.
+
+    Every method may be repeated with the same arguments after a lost reply. While the
+    store does not answer, deliveries are refused, because a repeated idempotency key
+    cannot be recognized without it.
+    """
+
+    async def put_delivery(
+        self, delivery: Delivery, *, acquire: bool = True
+    ) -> MailboxLease | DeliveryPutResult:
+        """Store a delivery behind everything that its mailbox contains.
+
+        A delivery with a later `not_before` is stored outside of the mailbox. If it has
+        a collapse key, earlier deliveries with that key in the mailbox or outside of it
+        that nobody has begun are cancelled in the same step.
+
+        Args:
+            delivery: the delivery.
+            acquire: whether to acquire the lease if the mailbox is free.
+
+        Returns:
+            The lease if it was acquired, otherwise the result of the put.
+
+        Raises:
+            IdempotencyKeyReused: the key was used with another request.
+            StoreUnavailable: the store does not answer or is full.
+        """
+
+    async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Return the record of a delivery, or None if there is none.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
+    async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Cancel a delivery that nobody has begun, and return its record.
+
+        The record shows the present state if the delivery could not be cancelled. None
+        if there is no such delivery.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
+    async def begin_part(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        *,
+        resolves_doubt: bool = False,
+    ) -> DeliveryRecord:
+        """Record, before a Bot API call, that it begins.
+
+        Returns the record as it was before. If it has ended already, because it was
+        cancelled, nothing may be sent. If `is_part_begun`, an earlier owner began
+        `next_part` and was lost: the effect of that call is unknown. In both cases
+        nothing was changed, unless `resolves_doubt`.
+
+        Args:
+            lease: the lease of the mailbox.
+            delivery_id: the id of the delivery at the head of the mailbox.
+            part: the number of the call, from 0.
+            sent_parts: the messages that were sent by the previous calls.
+            resolves_doubt: whether to begin this part although an earlier owner began
+                one: it is either repeated or skipped.
+
+        Raises:
+            LeaseLost: the lease's token is not the current one; nothing was changed.
+        """
+
+    async def commit_delivery(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        state: bytes,
+        result: DeliveryResult,
+        *,
+        dead_letter_reason: str | None = None,
+        release: bool = False,
+    ) -> Envelope | None:
+        """Remove a delivery that ended, save its record, and return the next mail.
+
+        As `MailboxStore.commit`, and in the same step: the record gets its final state,
+        and a report is stored if the delivery asked for one.
+
+        Raises:
+            LeaseLost: the lease's token is not the current one; nothing was changed.
+        """
+
+    async def enter_due_deliveries(self, limit: int) -> int:
+        """Put scheduled deliveries whose time has come into their mailboxes.
+
+        Returns the number of deliveries that entered, at most `limit`.
+        """
+
+    async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
+        """Return the oldest reports that nobody has confirmed.
+
+        Several workers may get the same report.
+        """
+
+    async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
+        """Remove reports that a service has received."""
+
+
+class RecipientIndex(Protocol):
+    """Finds the Telegram user that belongs to an internal user id of a bot."""
+
+    async def record_recipient(
+        self, bot_id: int, internal_user_id: str, telegram_user_id: int
+    ) -> None:
+        """Record the Telegram user of a new session. Replaces an earlier one."""
+
+    async def find_recipient(self, bot_id: int, internal_user_id: str) -> int | None:
+        """Return Telegram's id of a user, or None if no session was recorded.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
