@@ -23,7 +23,7 @@ from botgateway.chat.v1.reply_pb2 import (
     ReplyKeyboardButton,
     ReplyKeyboardRow,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.update import ButtonPress, Update, UserMessage
@@ -198,7 +198,35 @@ CONTEXTS = st.sampled_from(
 )
 
 
+# Python strips U+0085, but Telegram does not.
+LABEL = "\x85"
+
+
 @given(CONTEXTS, st.booleans(), st.lists(messages(), max_size=3))
+@example(
+    {"chat_id": USER, "chat_type": CHAT_TYPE_PRIVATE},
+    False,
+    [
+        OutgoingMessage(
+            text="a",
+            inline_keyboard=InlineKeyboard(
+                rows=[
+                    InlineKeyboardRow(
+                        buttons=[
+                            InlineKeyboardButton(text=LABEL, url="https://example.com")
+                        ]
+                    )
+                ]
+            ),
+        ),
+        OutgoingMessage(
+            text="a",
+            reply_keyboard=ReplyKeyboard(
+                rows=[ReplyKeyboardRow(buttons=[ReplyKeyboardButton(text=LABEL)])]
+            ),
+        ),
+    ],
+)
 def test_no_call_is_refused_whatever_a_service_replies(
     place: dict[str, Any], pressed: bool, sent: list[OutgoingMessage]
 ) -> None:

@@ -6,6 +6,7 @@ from gateway.sandbox.simulator.validation.rules import (
     bad_request,
     json_value,
     number,
+    strip_spaces,
 )
 
 CALLBACK_DATA_BYTES = 64
@@ -99,7 +100,7 @@ def _check_button(button: object, *, private: bool) -> None:
         raise bad_request(f"{problem}Text buttons are unallowed in the inline keyboard")
     if len(actions) > 1:
         raise bad_request(f"{problem}Exactly one action must be specified")
-    if not button["text"].strip():
+    if not strip_spaces(button["text"]):
         raise bad_request("Inline keyboard button text must be non-empty")
     check_looks(button)
     _check_action(actions[0], button[actions[0]], private=private)

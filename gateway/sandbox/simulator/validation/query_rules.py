@@ -17,6 +17,7 @@ from gateway.sandbox.simulator.validation.rules import (
     is_true,
     is_url,
     json_value,
+    strip_spaces,
 )
 
 RESULTS_LIMIT = 50
@@ -263,11 +264,11 @@ def _check_values(given: Parameters, *, content: bool) -> None:
             ("phone_number", "contain a valid phone number"),
             ("first_name", "be non-empty"),
         ):
-            if not str(given[name]).strip():
+            if not strip_spaces(str(given[name])):
                 raise bad_request(f'Field "{name}" must {words}')
     if kind == "sticker" and "." in str(given["sticker_file_id"]):
         raise bad_request("Wrong sticker_file_id specified")
-    if kind in _TITLED and "title" in given and not str(given["title"]).strip():
+    if kind in _TITLED and "title" in given and not strip_spaces(str(given["title"])):
         raise bad_request(_TITLED[kind])
     if (
         kind == "video"

@@ -15,6 +15,7 @@ from gateway.sandbox.simulator.validation.rules import (
     is_true,
     json_value,
     number,
+    strip_spaces,
 )
 
 PLACEHOLDER_LIMIT = 64
@@ -61,7 +62,7 @@ def _check_keyboard(rows: object, *, in_private_chat: bool) -> None:
     for button in buttons:
         if not isinstance(button, str):
             _check_button(button, in_private_chat=in_private_chat)
-        elif not button.strip():
+        elif not strip_spaces(button):
             raise bad_request("Keyboard button text must be non-empty")
 
 
@@ -71,7 +72,7 @@ def _check_button(button: object, *, in_private_chat: bool) -> None:
         raise bad_request(f"{problem}KeyboardButton must be a String or an Object")
     if not isinstance(button.get("text"), str):
         raise bad_request(f'{problem}Can\'t find field "text"')
-    if not button["text"].strip():
+    if not strip_spaces(button["text"]):
         raise bad_request("Keyboard button text must be non-empty")
     check_looks(button)
     requests = [name for name in _REQUESTS if is_true(button.get(name))]

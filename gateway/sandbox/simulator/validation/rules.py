@@ -72,6 +72,17 @@ def bad_request(reason: str) -> ApiError:
     return refused
 
 
+SPACES = "".join(map(chr, range(0x21)))
+"""The characters that Telegram strips from a text (TDLib, misc.cpp: clean_input_string,
+and MessageEntity.cpp: fix_formatted_text). `str.strip` would also strip others, such as
+U+0085."""
+
+
+def strip_spaces(text: str) -> str:
+    """Return a text without the white space around it that Telegram removes."""
+    return text.strip(SPACES)
+
+
 def number(value: object) -> int:
     """Return a value, which may be a text, as an integer, or 0 if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, int | str):

@@ -9,6 +9,7 @@ from gateway.sandbox.simulator.validation.rules import (
     bad_request,
     json_value,
     number,
+    strip_spaces,
 )
 
 _PORTS = (443, 80, 88, 8443)
@@ -110,8 +111,8 @@ def _command(given: object) -> Parameters:
     for field in ("command", "description"):
         if not isinstance(given.get(field), str):
             raise bad_request(f'{problem}Can\'t find field "{field}"')
-    name = given["command"].strip().removeprefix("/")
-    description = given["description"].strip()
+    name = strip_spaces(given["command"]).removeprefix("/")
+    description = strip_spaces(given["description"])
     if not name:
         raise bad_request("Command must be non-empty")
     if len(name) > 32:

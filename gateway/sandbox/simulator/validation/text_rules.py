@@ -13,17 +13,16 @@ from gateway.sandbox.simulator.validation.markup_html import parse_html
 from gateway.sandbox.simulator.validation.markup_markdown import parse_markdown_v2
 from gateway.sandbox.simulator.validation.markup_markdown_legacy import parse_markdown
 from gateway.sandbox.simulator.validation.rules import (
+    SPACES,
     Parameters,
     bad_request,
     json_value,
+    strip_spaces,
 )
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 RAW_TEXT_BYTES = 32_768
-_SPACES = "".join(map(chr, range(0x21)))
-"""The characters that Telegram strips from a text (TDLib, misc.cpp: clean_input_string,
-and MessageEntity.cpp: fix_formatted_text)."""
 
 
 def text(parameters: Parameters) -> Parameters:
@@ -73,7 +72,7 @@ def _formatted(parameters: Parameters, name: str, marks: str) -> Parsed:
 
 def _finished(text: str, entities: list[Entity]) -> Parsed:
     """Strip the white space around a text, and add the detected entities."""
-    visible = text.strip(_SPACES)
+    visible = strip_spaces(text)
     return visible, add_found(visible, _clipped(entities, text))
 
 
@@ -121,8 +120,8 @@ def _integer(entity: Entity, name: str) -> int:
 
 def _clipped(entities: list[Entity], visible: str) -> list[Entity]:
     """Adjust entities to the text without its surrounding white space."""
-    cut = utf16_length(visible) - utf16_length(visible.lstrip(_SPACES))
-    length = utf16_length(visible.strip(_SPACES))
+    cut = utf16_length(visible) - utf16_length(visible.lstrip(SPACES))
+    length = utf16_length(visible.strip(SPACES))
     clipped = []
     for entity in entities:
         start = max(entity["offset"] - cut, 0)
