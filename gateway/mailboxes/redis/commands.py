@@ -242,8 +242,9 @@ class CommandFactory:
         return RedisCommand(shard.number, (b"ZCARD", shard.mailbox_key(key)))
 
     def remove_update(self, ordering_key: str, update_id: int) -> RedisCommand:
-        """Remove an update that was finished elsewhere.
+        """Remove an update that was processed from memory while Redis failed.
 
+        It needs no lease, because no owner of the mailbox may process the update again.
         If the mailbox is empty after that, the next `acquire` removes its entry among
         the pending ones.
         """

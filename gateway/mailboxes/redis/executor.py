@@ -71,9 +71,9 @@ class CommandExecutor:
             command: the command.
             ordering_key: the mailbox whose lease it may acquire.
             token: the token of that lease; an empty string if it acquires none.
-            has_timeout: whether to give up after the timeout. A Redis that answers
-                other commands is overloaded, not down. Storing the update in memory
-                would then gain nothing over waiting a little longer.
+            has_timeout: whether to give up after the timeout if Redis answers no
+                command at all. While it answers others, it is only slow, and the wait
+                is longer: at most `MAX_TIMEOUT_FACTOR` times the timeout.
 
         Raises:
             StoreUnavailable: Redis is full, or the command timed out.

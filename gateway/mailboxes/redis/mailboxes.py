@@ -309,7 +309,9 @@ class RedisMailboxStore:
         return bool(await self._executor.execute(command, has_timeout=True))
 
     async def remove_update(self, ordering_key: str, update_id: int) -> None:
-        """Remove an update that was finished elsewhere.
+        """Remove an update that was processed from memory while Redis failed.
+
+        It needs no lease, because no owner of the mailbox may process the update again.
 
         Raises:
             StoreUnavailable: Redis does not answer.
