@@ -7,7 +7,7 @@ import click
 
 from gateway.cli.bot_api import run_with_api
 from gateway.cli.sandbox import run_sandbox
-from gateway.config.settings import load_service_targets, load_settings
+from gateway.config.settings import Settings, load_service_targets, load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher.dev import run_dev
 from gateway.sandbox.launcher.service_targets import LOOPBACK, read_targets
@@ -15,6 +15,7 @@ from gateway.services.routing.route_table import build_route_table, discover_ser
 from gateway.telegram.bot_api.bot_settings import get_me
 
 _TOKEN_MISSING = "TELEGRAM_BOT_TOKEN: is not set"  # noqa: S105 - a message
+_LOOPBACK_OF = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - not listened on
 
 
 def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
@@ -56,7 +57,14 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
             username,
             targets,
             samples_port=samples_port if needs_samples else None,
-            operations_url=f"http://{settings.operations_host}:{settings.ops_port}",
+            operations_url=_find_operations(settings),
             arguments=["--take-over"] if take_over else [],
         )
     )
+
+
+def _find_operations(settings: Settings) -> str:
+    """Return where this machine reaches the gateway's health."""
+    host = settings.operations_host
+    host = _LOOPBACK_OF.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ops_port}"

@@ -7,14 +7,21 @@ to start.
 Each error is printed as one line; invalid settings end with exit code 2.
 """
 
+import errno
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 from click.core import ParameterSource
 
 from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
+
+_UNWRITABLE = frozenset({errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC})
+"""The errors of an output that cannot be written, such as a file on a full disk."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +40,7 @@ def cli() -> None:
 )
 def serve(workers: int | None, worker: Path | None, take_over: bool) -> None:
     """Run the gateway."""
+    _end_on_signals()
     from gateway.cli.serve import run_gateway
 
     sys.exit(run_gateway(workers, worker, take_over=take_over))
@@ -75,6 +83,7 @@ def dev(own: tuple[str, ...], samples_port: int, *, take_over: bool) -> None:
     The bot's token is TELEGRAM_BOT_TOKEN, in the environment or a file .env; without
     one Telegram is simulated. Services without an address are replaced by samples.
     """
+    _end_on_signals()
     from gateway.cli.dev import run
 
     sys.exit(run(own, samples_port, take_over=take_over))
@@ -115,6 +124,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     if context.invoked_subcommand:
         _refuse_options(context)
         return
+    _end_on_signals()
     from gateway.cli.sandbox import run_sandbox
 
     sys.exit(
@@ -268,6 +278,19 @@ def dead_letters_delete(ids: tuple[str, ...], every: bool, reason: str | None) -
     delete_letters(ids, every, reason)
 
 
+def _end_on_signals() -> None:
+    """End with code 0 at a signal until the command has its own handlers.
+
+    Importing the components takes about a second. SIGINT raises KeyboardInterrupt.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
+
+
+def _exit(_: int, __: FrameType | None) -> None:
+    sys.exit(0)
+
+
 def main() -> None:
     """Run the command line."""
     run(cli)
@@ -289,3 +312,10 @@ def run(command: click.Command) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        click.echo(f"telegram-gateway: cannot write: {error.strerror}", err=True)
+        # Python writes what is left of the output at exit, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

@@ -1,6 +1,7 @@
 """Formats log lines as text, for people in front of a terminal."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 _COLORS = {"debug": 90, "info": 36, "warning": 33, "error": 31, "critical": 31}
@@ -11,6 +12,8 @@ _HEAD = frozenset({"time", "level", "logger", "message"})
 
 def format_text_line(line: Mapping[str, Any], *, in_color: bool = False) -> bytes:
     """Return a log line as text: time, level, event, and the fields that have a value.
+
+    The time is the local one, as people read it on their clocks.
 
     Args:
         line: the fields of the line, as they are logged in JSON.
@@ -25,8 +28,8 @@ def format_text_line(line: Mapping[str, Any], *, in_color: bool = False) -> byte
         for name, value in line.items()
         if name not in _HEAD and value is not None and value != ""
     )
-    # The time is in UTC: 2026-11-30T21:04:05.678Z.
-    time = str(line["time"])[11:23]
+    local = datetime.fromisoformat(str(line["time"])).astimezone()
+    time = local.time().isoformat("milliseconds")
     return " ".join([time, shown_level, str(line["message"]), *fields]).encode()
 
 

@@ -1,6 +1,8 @@
 """The command line, as a process."""
 
+import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 
 from gateway.sandbox.server import Simulator
 from tests.support.gateway_harness import SECRET, TOKEN
-from tests.support.process import ROOT, run
+from tests.support.process import ROOT, program, run
+from tests.support.waiting import LIMIT
 
 URL = "https://bot.example.com/webhook/telegram"
 
@@ -115,6 +118,36 @@ async def test_an_unknown_command_is_one_clear_message() -> None:
     code, _, errors = await run("nonsense")
     assert code == 2
     assert "No such command" in errors
+
+
+@pytest.mark.parametrize("command", ["serve", "dev", "sandbox"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
+)
+async def test_a_signal_while_a_command_is_loaded_ends_it_cleanly(
+    command: str, number: signal.Signals, code: int
+) -> None:
+    verbose = {"PYTHONVERBOSE": "1"}  # each module is a line when its import begins
+    async with program(command, settings=verbose) as process:
+        assert process.stderr is not None
+        async with asyncio.timeout(LIMIT):
+            while f"cli/{command}.py".encode() not in await process.stderr.readline():
+                assert not process.stderr.at_eof()
+        process.send_signal(number)
+        _, errors = await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == code
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", [("routes",), ("--help",), ("routes", "--lock")])
+async def test_an_output_that_cannot_be_written_is_one_clear_line(
+    command: tuple[str, ...],
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        async with program(*command, output=full.fileno()) as process:
+            _, errors = await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == 1
+    assert errors == b"telegram-gateway: cannot write: No space left on device\n"
 
 
 async def test_only_scenarios_need_yaml(tmp_path: Path) -> None:

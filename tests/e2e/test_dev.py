@@ -24,6 +24,7 @@ async def test_a_bot_is_answered_by_samples_and_by_own_services() -> None:
         settings = {
             "TELEGRAM_BOT_TOKEN": TOKEN,
             "TELEGRAM_API_URL": api_url,
+            "HOST": "0.0.0.0",  # the machine reaches itself at loopback
             "PORT": str(port),
             "OPS_PORT": str(ops_port),
             "PROFILE_TARGET": target,
@@ -44,6 +45,7 @@ async def test_a_bot_is_answered_by_samples_and_by_own_services() -> None:
     assert "https://t.me/sandbox_bot" in text
     assert f"conversation       127.0.0.1:{samples_port} (sample)" in text
     assert f"matching           {target}\n" in text
+    assert f"http://127.0.0.1:{ops_port}/health" in text
     assert " INFO     polling_started" in text
     assert TOKEN not in text
     assert "hello" not in text

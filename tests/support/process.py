@@ -28,6 +28,7 @@ async def program(
     settings: Mapping[str, str] | None = None,
     descriptors: int = 0,
     directory: Path = ROOT,
+    output: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `telegram-gateway` with these arguments; it is killed if it is left.
 
@@ -39,6 +40,7 @@ async def program(
         descriptors: how many files it may have open, once it has raised its limit from
             half of that; 0: as many as the tests.
         directory: where it runs.
+        output: the file descriptor of its standard output.
     """
     limit = 'ulimit -S -n $(($0 / 2)) && ulimit -H -n "$0" && exec "$@"'
     limited = ["sh", "-c", limit, str(descriptors)]
@@ -56,7 +58,7 @@ async def program(
         *("-P", "-m", module),  # the installed script has no other path either
         *arguments,
         env=environment | dict(settings or {}),
-        stdout=asyncio.subprocess.PIPE,
+        stdout=output,
         stderr=asyncio.subprocess.PIPE,
         cwd=directory,
     )

@@ -1,5 +1,10 @@
 """Log lines as text."""
 
+import time
+from collections.abc import Iterator
+
+import pytest
+
 from gateway.observability.text_lines import format_text_line
 
 LINE = {
@@ -14,16 +19,26 @@ LINE = {
 }
 
 
-def test_a_line_has_time_level_event_and_the_fields_with_a_value() -> None:
+@pytest.fixture(autouse=True)
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be half an hour from a whole hour, as in India."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "IST-5:30")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_a_line_has_local_time_level_event_and_the_fields_with_a_value() -> None:
     assert format_text_line(LINE) == (
-        b"21:04:05.678 WARNING  polling_failed"
+        b"02:34:05.678 WARNING  polling_failed"
         b" error='getUpdates failed with 502' attempts=0"
     )
 
 
 def test_a_line_for_a_terminal_has_a_colored_level() -> None:
     assert format_text_line(LINE | {"error": "", "attempts": 2}, in_color=True) == (
-        b"21:04:05.678 \x1b[33mWARNING \x1b[0m polling_failed attempts=2"
+        b"02:34:05.678 \x1b[33mWARNING \x1b[0m polling_failed attempts=2"
     )
 
 
