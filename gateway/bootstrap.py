@@ -44,7 +44,8 @@ from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
 from gateway.status import GatewayStatus, add_gauges, add_process_counters
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
+from gateway.telegram.bot_api.connections import BotApiConnections
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from gateway.telegram.bot_api.updates import get_updates
 from gateway.telegram.files.proxy import FileProxy
@@ -138,12 +139,9 @@ async def open_gateway(
         ServiceChannels(
             targets, _get_tls_files(settings), instrumentation.interceptors()
         ) as channels,
-        BotApiClient(
-            token,
-            settings.api_url,
-            max_connections=limits.bot_api,
-            observe_request=instrumentation.request_observer(),
-        ) as api,
+        BotApiConnections(
+            settings.api_url, max_connections=limits.bot_api
+        ) as connections,
         open_mailboxes(
             settings.store_url,
             SystemClock(),
@@ -157,6 +155,9 @@ async def open_gateway(
         ) as store,
         AsyncExitStack() as stack,
     ):
+        api = BotApiClient(
+            token, connections, observe_request=instrumentation.request_observer()
+        )
         files: Endpoints = {}
         # The supervisor, which serves the files for workers, has no store clock.
         file_clock = time.time
@@ -404,7 +405,7 @@ async def open_supervisor(
     limits = divide_descriptors(raise_descriptor_limit())
     with create_socket_directory() as directory:
         async with (
-            BotApiClient(token, settings.api_url) as api,
+            open_bot_api(token, settings.api_url) as api,
             _open_file_endpoints(settings, api, time.time) as files,
         ):
             sockets = [get_worker_socket(directory, it) for it in range(mode.workers)]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.config.settings import Settings
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 
 _T = TypeVar("_T")
 
@@ -22,7 +22,7 @@ def run_with_api(
 
     async def run() -> _T:
         token = settings.telegram_bot_token.get_secret_value()
-        async with BotApiClient(token, settings.api_url) as api:
+        async with open_bot_api(token, settings.api_url) as api:
             return await act(api)
 
     return asyncio.run(run())

@@ -11,8 +11,9 @@ are never logged or chained to our own: ours are raised outside `except` blocks.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -20,10 +21,9 @@ from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, InvalidBotToken
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.telegram.bot_api.connection import ResponseLost
-from gateway.telegram.bot_api.connection_pool import ConnectionPool, RequestNotSent
+from gateway.telegram.bot_api.connection_pool import RequestNotSent
+from gateway.telegram.bot_api.connections import BotApiConnections
 from gateway.telegram.bot_api.cooldowns import ChatCooldowns
-from gateway.telegram.bot_api.health import BotApiHealth
-from gateway.telegram.bot_api.multipart import MultipartClient
 from gateway.telegram.bot_api.responses import (
     ApiResponse,
     build_cooldown_response,
@@ -32,10 +32,6 @@ from gateway.telegram.bot_api.responses import (
 )
 from gateway.telegram.bot_api.retries import Backoff, RetryQueue
 
-# telegram-bot-api (Client::send) allows a bot 1000 open requests.
-_MAX_CONNECTIONS = 1000
-_KEEPALIVE_SECONDS = 30.0
-_CONNECT_SECONDS = 5.0
 _PATIENCE_SECONDS = 2.0
 """How long a call that is not part of a reply, such as getFile, is retried."""
 
@@ -53,17 +49,13 @@ _encoder = msgspec.json.Encoder()
 
 
 class BotApiClient:
-    """The client of one bot. Calls are made inside `async with`.
+    """The client of one bot.
 
     A 429 starts a cool-down of the chat only if the call counts as a message.
 
     Args:
         token: the bot's token.
-        url: the URL of the Bot API server, without a trailing slash.
-        request_timeout: seconds that one attempt may take. More than 8 s: Telegram may
-            hold a request that long, and giving up early leaves it unknown whether the
-            message was sent.
-        max_connections: the maximum number of open connections.
+        connections: the open connections to the Bot API server.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
         observe_request: called after each request with the method, the status of the
@@ -72,33 +64,29 @@ class BotApiClient:
             sandbox uses this.
     """
 
-    _pool: ConnectionPool
-
     def __init__(
         self,
         token: str,
-        url: str = "https://api.telegram.org",
+        connections: BotApiConnections,
         *,
-        request_timeout: float = 30.0,
-        max_connections: int = _MAX_CONNECTIONS,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
-        self._base_url = f"{url}/bot{token}/"
-        self._request_timeout = request_timeout
-        self._max_connections = max_connections
-        self._multipart_client = MultipartClient(
-            self._base_url, idle_timeout=request_timeout
-        )
+        self._path = f"bot{token}/"
+        self._connections = connections
+        self._post = connections.pool.post
+        self._health = connections.health
         self._uptime = uptime
         self._cooldowns = ChatCooldowns(uptime)
         self._retry_queue = RetryQueue(sleep)
-        self._waiting_bytes = 0
-        self._health = BotApiHealth(uptime)
         self._migrations: dict[int, int] = {}
         self._is_authorized = True
         self._observe_request = observe_request
+
+    def set_token(self, token: str) -> None:
+        """Make all further requests with another token of the same bot."""
+        self._path = f"bot{token}/"
 
     @property
     def is_authorized(self) -> bool:
@@ -109,20 +97,6 @@ class BotApiClient:
     def is_failing(self) -> bool:
         """Whether requests have failed for some seconds, with no success since."""
         return self._health.is_failing
-
-    async def __aenter__(self) -> Self:
-        self._pool = ConnectionPool(
-            self._base_url,
-            max_requests=self._max_connections,
-            request_timeout=self._request_timeout,
-            connect_timeout=_CONNECT_SECONDS,
-            idle_timeout=_KEEPALIVE_SECONDS,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
-        await self._multipart_client.close()
 
     async def call(
         self,
@@ -196,13 +170,13 @@ class BotApiClient:
         if seconds is None:
             return False
         size = sum(len(file.content) for file in files.values()) if files else 0
-        if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+        if self._connections.waiting_bytes + size > _MAX_WAITING_BYTES:
             return False
-        self._waiting_bytes += size
+        self._connections.waiting_bytes += size
         try:
             await wait(self._retry_queue.wait_turn(seconds, backoff.deadline - now))
         finally:
-            self._waiting_bytes -= size
+            self._connections.waiting_bytes -= size
         return True
 
     async def call_once(self, method: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
@@ -236,10 +210,12 @@ class BotApiClient:
         start = time.perf_counter()
         try:
             if files:
-                response = await self._multipart_client.post(method, parameters, files)
+                response = await self._connections.multipart.post(
+                    self._path + method, parameters, files
+                )
             else:
                 body = _encoder.encode(parameters)
-                response = parse_response(*await self._pool.post(method, body))
+                response = parse_response(*await self._post(self._path + method, body))
         except RequestNotSent:
             response = ApiResponse()
         except ResponseLost:
@@ -258,3 +234,27 @@ class BotApiClient:
         elif succeeded and self._retry_queue.waiters:
             self._retry_queue.release_next()
         return response
+
+
+@asynccontextmanager
+async def open_bot_api(
+    token: str,
+    url: str = "https://api.telegram.org",
+    *,
+    request_timeout: float = 30.0,
+    uptime: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[BotApiClient]:
+    """Open the client of one bot, with connections of its own.
+
+    Args:
+        token: the bot's token.
+        url: the URL of the Bot API server, without a trailing slash.
+        request_timeout: see `BotApiConnections`.
+        uptime: returns the seconds of a monotonic clock.
+        sleep: waits for a number of seconds.
+    """
+    async with BotApiConnections(
+        url, request_timeout=request_timeout, uptime=uptime
+    ) as connections:
+        yield BotApiClient(token, connections, uptime=uptime, sleep=sleep)

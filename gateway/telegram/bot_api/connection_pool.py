@@ -25,13 +25,17 @@ _NEXT_ADDRESS_DELAY_SECONDS = 0.25
 
 _BUFFER_BYTES = 64 * 1024
 
+_MAX_HEADS = 20_000
+"""Maximum number of kept heads. Each bot has one for each method that it calls, and
+heads with replaced tokens are never used again."""
+
 
 class RequestNotSent(Exception):
     """No part of the request was sent."""
 
 
 class ConnectionPool:
-    """A pool that posts JSON to the methods under one URL.
+    """A pool that posts JSON to the paths under one URL.
 
     Redirects are not followed. With an invalid URL all requests fail with
     RequestNotSent.
@@ -80,7 +84,7 @@ class ConnectionPool:
         if parts.scheme not in {"http", "https"}:
             return
         credentials, _, host = parts.netloc.rpartition("@")
-        self._path = quote(parts.path, safe="/:%!$&'()*+,;=@~").encode()
+        self._path = _quote(parts.path)
         self._header_fields = (
             b" HTTP/1.1\r\nHost: " + host.encode("idna") + b"\r\n"
             b"Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
@@ -96,15 +100,19 @@ class ConnectionPool:
         self._port = parts.port or (443 if self._tls else 80)
         self._host = parts.hostname
 
-    async def post(self, method: str, body: bytes) -> Response:
+    async def post(self, path: str, body: bytes) -> Response:
         """Post JSON and return the response, whatever its status.
+
+        Args:
+            path: the path under the URL: a token and a method.
+            body: the JSON.
 
         Raises:
             RequestNotSent: no part of the request was sent.
             ResponseLost: a part of the request may have been sent, but no complete
                 response arrived.
         """
-        head = self._request_heads.get(method) or self._build_head(method)
+        head = self._request_heads.get(path) or self._build_head(path)
         request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         deadline = self._loop.time() + self._request_timeout
         # This needs no timeout: requests in progress started and will end earlier.
@@ -140,13 +148,15 @@ class ConnectionPool:
         if self._connections:
             await self._all_closed.wait()
 
-    def _build_head(self, method: str) -> bytes:
-        """Build and keep the head of the requests of a method, up to their length."""
+    def _build_head(self, path: str) -> bytes:
+        """Build and keep the head of the requests to a path, up to their length."""
         if self._host is None:
             raise RequestNotSent
-        line = b"POST " + self._path + method.encode()
+        line = b"POST " + self._path + _quote(path)
         head = line + self._header_fields + b"Content-Length: "
-        self._request_heads[method] = head
+        if len(self._request_heads) >= _MAX_HEADS:
+            self._request_heads.clear()
+        self._request_heads[path] = head
         return head
 
     def _schedule_close_idle(self) -> None:
@@ -216,3 +226,7 @@ class ConnectionPool:
         self._idle.pop(connection, None)
         if self._closed and not self._connections:
             self._all_closed.set()
+
+
+def _quote(path: str) -> bytes:
+    return quote(path, safe="/:%!$&'()*+,;=@~").encode()

@@ -31,7 +31,7 @@ class MultipartClient:
     """A client that posts multipart forms.
 
     Args:
-        base_url: the URL of the methods, with a trailing slash.
+        base_url: the URL of the server, with a trailing slash.
         idle_timeout: seconds without progress, or without a response after the last
             chunk, after which a request is aborted. The total timeout is this plus the
             size divided by 100 kB/s.
@@ -48,9 +48,15 @@ class MultipartClient:
             await self._session.close()
 
     async def post(
-        self, method: str, parameters: Mapping[str, Any], files: Mapping[str, Upload]
+        self, path: str, parameters: Mapping[str, Any], files: Mapping[str, Upload]
     ) -> ApiResponse:
-        """Call a method once, without a retry."""
+        """Make a call once, without a retry.
+
+        Args:
+            path: the path under the URL: a token and a method.
+            parameters: the parameters of the call.
+            files: the files to upload.
+        """
         body = _MultipartBody(parameters, files)
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -58,7 +64,7 @@ class MultipartClient:
             async with (
                 asyncio.timeout(self._idle_timeout) as idle_timeout,
                 self._session.post(
-                    self._base_url + method,
+                    self._base_url + path,
                     data=self._iterate_chunks(body, idle_timeout),
                     headers=body.headers,
                     allow_redirects=False,

@@ -13,7 +13,7 @@ from gateway.telegram.bot_api.bot_settings import (
     set_my_commands,
     set_webhook,
 )
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 
 TOKEN = "4711:account-token"
 
@@ -27,7 +27,7 @@ def simulator() -> Simulator:
 @pytest.fixture
 async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
     """Yield a client of it."""
-    async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
+    async with simulator.serve() as url, open_bot_api(TOKEN, url) as api:
         yield api
 
 

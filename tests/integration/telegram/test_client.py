@@ -19,7 +19,7 @@ from gateway.domain.errors import (
     RejectedPart,
 )
 from gateway.sandbox.server import Simulator
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 from gateway.telegram.bot_api.responses import ApiResponse, build_error, parse_response
 from tests.support.fakes import FakeClock
 from tests.support.waiting import LIMIT, wait_until
@@ -73,7 +73,7 @@ async def naps(clock: FakeClock) -> Naps:
 @pytest.fixture
 async def api(url: str, clock: FakeClock, naps: Naps) -> AsyncIterator[BotApiClient]:
     """Yield a client of the simulator."""
-    async with BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
+    async with open_bot_api(TOKEN, url, uptime=clock.uptime, sleep=naps) as api:
         yield api
 
 
@@ -474,7 +474,7 @@ class TestRetries:
                 await back.wait()
 
         serving: list[asyncio.Task[None]] = []
-        async with BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
+        async with open_bot_api(TOKEN, url, uptime=clock.uptime, sleep=sleep) as api:
             await api.call("sendMessage", HELLO, patience=120)
         done.set()
         await asyncio.gather(*serving)
@@ -486,7 +486,7 @@ class TestRetries:
     ) -> None:
         """It may be on its way, and nobody wants to read it twice."""
         simulator.fail(status=200, delay=30, times=2)
-        async with BotApiClient(TOKEN, url, request_timeout=1, sleep=naps) as api:
+        async with open_bot_api(TOKEN, url, request_timeout=1, sleep=naps) as api:
             with pytest.raises(BotApiUnavailable):
                 await api.call("sendMessage", HELLO, patience=120)
         assert len(simulator.sent) == 1
@@ -507,7 +507,7 @@ class TestRetries:
         simulator.sent.clear()
         for method in calls:
             simulator.fail(method, 200, delay=30)
-        async with BotApiClient(TOKEN, url, request_timeout=2, sleep=naps) as hasty:
+        async with open_bot_api(TOKEN, url, request_timeout=2, sleep=naps) as hasty:
             await asyncio.gather(*(hasty.call(*call) for call in calls.items()))
         sent = [call.method for call in simulator.sent]
         assert sorted(sent) == sorted([*calls, *calls])
@@ -516,12 +516,14 @@ class TestRetries:
         self, clock: FakeClock, naps: Naps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing was written, so that nothing can happen twice."""
-        monkeypatch.setattr("gateway.telegram.bot_api.client._CONNECT_SECONDS", 0.05)
+        monkeypatch.setattr(
+            "gateway.telegram.bot_api.connections._CONNECT_SECONDS", 0.05
+        )
         requests: list[bytes] = []
         # The server waits for an HTTP request, the client for a TLS handshake.
         async with raw_server(b"", requests) as url:
             address = url.replace("http:", "https:")
-            async with BotApiClient(
+            async with open_bot_api(
                 TOKEN, address, uptime=clock.uptime, sleep=naps
             ) as api:
                 with pytest.raises(BotApiUnavailable):
@@ -536,7 +538,7 @@ class TestRetries:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"
         async with (
             raw_server(head + b'{"ok":true', requests) as url,
-            BotApiClient(TOKEN, url, uptime=clock.uptime, sleep=naps) as api,
+            open_bot_api(TOKEN, url, uptime=clock.uptime, sleep=naps) as api,
         ):
             with pytest.raises(BotApiUnavailable):
                 await api.call("sendMessage", HELLO, patience=120)
@@ -747,7 +749,7 @@ async def errors_of(url: str, seconds: float = 5) -> BotApiError:
     async def sleep(_: float) -> None:
         pass
 
-    async with BotApiClient(TOKEN, url, request_timeout=seconds, sleep=sleep) as api:
+    async with open_bot_api(TOKEN, url, request_timeout=seconds, sleep=sleep) as api:
         assert SECRET not in repr(api)
         with pytest.raises(BotApiError) as caught:
             await api.call("getMe", {}, patience=0)

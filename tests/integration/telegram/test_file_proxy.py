@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sandbox.server import Simulator
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import open_bot_api
 from gateway.telegram.files import proxy as module
 from gateway.telegram.files.proxy import (
     MAX_DOWNLOADS,
@@ -73,7 +73,7 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
         pauses.move(seconds)
 
     async with (
-        BotApiClient(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
+        open_bot_api(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
         aiohttp.ClientSession() as client,
     ):
         addresses = SignedFileUrls(TOKEN, "", clock.now)

@@ -22,7 +22,7 @@ from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.errors import CallRejected, RecipientBlocked
 from gateway.domain.update import ButtonPress, Update
 from gateway.sandbox.server import Simulator
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 from gateway.telegram.messenger import TelegramMessenger
 from tests.factories import build_button_press
 
@@ -77,7 +77,7 @@ async def harness() -> AsyncIterator[Harness]:
     async def sleep(_: float) -> None:
         pass
 
-    async with simulator.serve() as url, BotApiClient(TOKEN, url, sleep=sleep) as api:
+    async with simulator.serve() as url, open_bot_api(TOKEN, url, sleep=sleep) as api:
         yield Harness(simulator, api)
 
 

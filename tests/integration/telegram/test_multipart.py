@@ -11,7 +11,7 @@ import pytest
 from gateway.domain.bot_api_call import Upload
 from gateway.domain.errors import BotApiUnavailable, CallRejected
 from gateway.sandbox.server import Simulator
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 from gateway.telegram.bot_api.multipart import MultipartClient
 from tests.support.waiting import LIMIT
 
@@ -36,7 +36,7 @@ async def api(simulator: Simulator) -> AsyncIterator[BotApiClient]:
     """Yield a client of the simulator."""
     async with (
         simulator.serve() as url,
-        BotApiClient(TOKEN, url, sleep=no_sleep) as api,
+        open_bot_api(TOKEN, url, sleep=no_sleep) as api,
     ):
         yield api
 
@@ -66,7 +66,7 @@ async def test_a_file_arrives_as_it_is(
 
 def api_url(api: BotApiClient) -> str:
     """Return the address that a client was made with."""
-    return api._base_url.partition("/bot")[0]  # noqa: SLF001 - only the simulator's port
+    return api._connections._url.rstrip("/")  # noqa: SLF001 - only the simulator's port
 
 
 async def test_an_album_of_uploads_arrives(
@@ -217,7 +217,7 @@ async def test_nothing_of_an_upload_is_reported(log: pytest.LogCaptureFixture) -
     """Neither the token nor the file is in an error or in the log."""
     file = {"document": Upload(content=b"canary", file_name="canary.txt")}
     for url in ("http://127.0.0.1:1", "http://[", "http://a..b"):
-        async with BotApiClient(TOKEN, url, sleep=no_sleep) as api:
+        async with open_bot_api(TOKEN, url, sleep=no_sleep) as api:
             with pytest.raises(BotApiUnavailable) as caught:
                 await api.call("sendDocument", {"chat_id": 7}, file, patience=0)
         error: BaseException | None = caught.value

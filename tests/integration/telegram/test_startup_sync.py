@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.sandbox.server import Simulator
-from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.client import open_bot_api
 from gateway.telegram.bot_api.startup_sync import sync_bot_profile
 from tests.support.waiting import wait_until
 
@@ -15,7 +15,7 @@ async def test_a_new_name_is_learned_while_the_gateway_runs() -> None:
     """And the menu is not published again for it."""
     simulator = Simulator(TOKEN)
     names: list[str] = []
-    async with simulator.serve() as url, BotApiClient(TOKEN, url) as api:
+    async with simulator.serve() as url, open_bot_api(TOKEN, url) as api:
         task = asyncio.create_task(
             sync_bot_profile(api, [("start", "Go")], names.append, username_ttl=0)
         )
