@@ -16,7 +16,7 @@ from gateway.background import cancel_and_wait
 from gateway.sandbox.server import Simulator
 from gateway.sandbox.simulator.state import event_stream
 from gateway.sandbox.tracing.tracer import KEY_HEADER
-from gateway.sandbox.ui import endpoints, pages
+from gateway.sandbox.ui import pages, update_endpoints
 from tests.integration.sandbox.bot import TOKEN, Bot
 from tests.integration.sandbox.receiver import Receiver
 from tests.support.waiting import LIMIT, wait_until
@@ -184,7 +184,7 @@ async def test_a_quiet_stream_shows_that_it_is_there(
     monkeypatch: pytest.MonkeyPatch, bot: Bot
 ) -> None:
     """By comments, which browsers ignore."""
-    monkeypatch.setattr(endpoints, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(update_endpoints, "HEARTBEAT_SECONDS", 0.01)
     async with bot.session.get(f"{bot.url}/events") as response:
         read = b""
         while read.count(b":\n\n") < 2:
