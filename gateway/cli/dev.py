@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import click
 
 from gateway.cli.bot_api import run_with_api
+from gateway.cli.routes import load_route_table
 from gateway.cli.sandbox import run_sandbox
 from gateway.config.settings import Settings, load_service_targets, load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher.dev import run_dev
 from gateway.sandbox.launcher.service_targets import LOOPBACK, read_targets
-from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api.bot_settings import get_me
 
 _TOKEN_MISSING = "TELEGRAM_BOT_TOKEN: is not set"  # noqa: S105 - a message
@@ -30,7 +30,7 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
         ConfigurationError: a setting or an address is invalid.
         BotApiError: the token is invalid, or Telegram does not answer.
     """
-    names = build_route_table(discover_services()).service_names
+    names = load_route_table().service_names
     targets = load_service_targets(names) | read_targets(own, names)
     try:
         settings = load_settings({"updates": "poll"})

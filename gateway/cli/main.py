@@ -49,17 +49,10 @@ def serve(workers: int | None, worker: Path | None, take_over: bool) -> None:
 @cli.command()
 @click.option("--lock", is_flag=True, help="Print the contents for routes.lock.")
 def routes(lock: bool) -> None:
-    """Print the route table."""
-    from gateway.services.routing.route_table import (
-        build_route_table,
-        discover_services,
-    )
+    """Print the route table of CONTRACTS."""
+    from gateway.cli.routes import print_routes
 
-    table = build_route_table(discover_services())
-    click.echo(
-        table.format_lock_file() if lock else "\n".join(table.format_lines()),
-        nl=not lock,
-    )
+    print_routes(lock=lock)
 
 
 _own = click.option(

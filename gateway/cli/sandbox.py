@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from gateway.cli.routes import load_route_table
+from gateway.config.contracts import load_contract_settings
 from gateway.config.settings import check_secret, check_token
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
 from gateway.sandbox.launcher.service_targets import read_targets
 from gateway.sandbox.launcher.stack import Secrets
-from gateway.services.routing.route_table import build_route_table, discover_services
 
 
 def run_sandbox(
@@ -27,7 +28,7 @@ def run_sandbox(
     secret: str | None,
 ) -> int:
     """Run the sandbox and return the exit code."""
-    services = build_route_table(discover_services()).service_names
+    services = load_route_table().service_names
     run = launch.run_sandbox(
         services,
         port,
@@ -37,6 +38,7 @@ def run_sandbox(
         host=host,
         targets=read_targets(own, services),
         secrets=_build_secrets(token, secret),
+        settings=_get_contract_settings(),
     )
     return asyncio.run(run)
 
@@ -52,7 +54,7 @@ def play_scenarios(
     problems: list[str] = []
     scenarios = []
     targets: dict[str, str] = {}
-    services = build_route_table(discover_services()).service_names
+    services = load_route_table().service_names
     try:
         scenarios = read_scenarios(files)
     except ConfigurationError as error:
@@ -66,8 +68,20 @@ def play_scenarios(
             problems.append(f"{option} {path}: there is no such directory")
     if problems:
         raise ConfigurationError(problems)
-    played = run_scenarios(scenarios, services, targets, json=json, junit=junit)
+    played = run_scenarios(
+        scenarios,
+        services,
+        targets,
+        settings=_get_contract_settings(),
+        json=json,
+        junit=junit,
+    )
     return asyncio.run(played)
+
+
+def _get_contract_settings() -> dict[str, str]:
+    """Return the setting for the contracts, which the gateway does not inherit."""
+    return {"CONTRACTS": load_contract_settings().contracts}
 
 
 def _require_yaml() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from gateway import server
 from gateway.cli.bot_api import run_with_api
+from gateway.cli.routes import load_route_table
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
-from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.polling import free_from_webhook
 
 
@@ -45,7 +45,7 @@ def run_gateway(
     table = None
     names: tuple[str, ...] = ()
     try:
-        table = build_route_table(discover_services())
+        table = load_route_table()
         names = table.service_names
     except ConfigurationError as error:
         problems += error.problems

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import click
 
 from gateway.cli.bot_api import run_with_api
+from gateway.cli.routes import load_route_table
 from gateway.config.settings import load_settings
 from gateway.domain.errors import ConfigurationError
-from gateway.services.routing.route_table import build_route_table, discover_services
 from gateway.telegram.bot_api import bot_settings
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.update_types import list_allowed_updates
@@ -16,9 +16,7 @@ from gateway.telegram.inbound.update_types import list_allowed_updates
 def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
     """Send updates of all types that have a route to WEBHOOK_URL."""
     settings = load_settings()
-    update_types = list_allowed_updates(
-        build_route_table(discover_services()).update_types
-    )
+    update_types = list_allowed_updates(load_route_table().update_types)
     if settings.updates == "poll" or settings.telegram_webhook_secret is None:
         problem = "UPDATES: is poll; a webhook would end the polling"
         raise ConfigurationError([problem])

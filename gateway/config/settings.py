@@ -22,8 +22,9 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.config.contracts import ContractSettings
+from gateway.config.env_file import find_env_file
 from gateway.config.services import ServiceSettings, load_service_settings
 from gateway.domain.errors import ConfigurationError
 
@@ -145,12 +146,8 @@ def _check_base_url(value: HttpUrl) -> HttpUrl:
 _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
-class Settings(BaseSettings):
+class Settings(ContractSettings):
     """The settings of the gateway. All durations are in seconds."""
-
-    model_config = SettingsConfigDict(
-        extra="ignore", env_ignore_empty=True, validate_default=True
-    )
 
     telegram_bot_token: Annotated[SecretStr, AfterValidator(check_token)]
     updates: Literal["webhook", "poll"] = "webhook"
@@ -339,7 +336,7 @@ def load_settings_with_services(
     Raises:
         ConfigurationError: some settings are invalid; it has all problems.
     """
-    env_file = _find_env_file()
+    env_file = find_env_file()
     secrets_dir = _find_secrets_dir()
     problems: list[str] = []
     settings: Settings | None = None
@@ -369,7 +366,7 @@ def load_service_targets(names: Iterable[str]) -> dict[str, str]:
     Raises:
         ConfigurationError: some settings of these services are invalid.
     """
-    env_file = _find_env_file()
+    env_file = find_env_file()
     targets = {}
     problems: list[str] = []
     for name in names:
@@ -382,24 +379,6 @@ def load_service_targets(names: Iterable[str]) -> dict[str, str]:
     if problems:
         raise ConfigurationError(problems)
     return targets
-
-
-def _find_env_file() -> str | None:
-    """Return the name of the file with settings, or None if there is none.
-
-    Raises:
-        ConfigurationError: ENV_FILE names a missing file, or the file cannot be read.
-    """
-    name = os.environ.get("ENV_FILE", ".env")
-    if not name or (name == ".env" and not Path(name).exists()):
-        return None
-    try:
-        Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError([f"ENV_FILE {name}: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError([f"ENV_FILE {name}: is not UTF-8"]) from None
-    return name
 
 
 def _find_secrets_dir() -> str | None:

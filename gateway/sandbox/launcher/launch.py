@@ -29,7 +29,7 @@ from gateway.stop_signals import receive_stop_signals
 USER = 1001
 
 
-async def run_sandbox(
+async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     services: Collection[str],
     port: int = 8000,
     *,
@@ -39,6 +39,7 @@ async def run_sandbox(
     host: str = LOOPBACK,
     targets: Mapping[str, str] | None = None,
     secrets: Secrets | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -53,6 +54,7 @@ async def run_sandbox(
         host: the address to listen on, which must be loopback.
         targets: addresses of services that replace samples.
         secrets: the shared secrets, or None for random ones.
+        settings: further settings of the gateway.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
@@ -80,7 +82,9 @@ async def run_sandbox(
     ):
         try:
             service_targets = resolve_targets(services, samples_port, targets)
-            async with run_stack(children, ports, service_targets, secrets=secrets):
+            async with run_stack(
+                children, ports, service_targets, secrets=secrets, settings=settings
+            ):
                 sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()
                 await children.watch()

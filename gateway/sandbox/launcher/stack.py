@@ -115,12 +115,16 @@ async def run_stack(
         api_url = await stack.enter_async_context(
             simulator.serve(LOOPBACK, ports.simulator)
         )
-        samples = ("gateway.sandbox.samples", "--port", str(ports.samples))
-        await stack.enter_async_context(
-            children.running(
-                "sample services", samples, kept, lambda: samples_answer(ports.samples)
+        if f"{LOOPBACK}:{ports.samples}" in service_targets.values():
+            samples = ("gateway.sandbox.samples", "--port", str(ports.samples))
+            await stack.enter_async_context(
+                children.running(
+                    "sample services",
+                    samples,
+                    kept,
+                    lambda: samples_answer(ports.samples),
+                )
             )
-        )
         environment = {
             **kept,
             "ENV_FILE": "",  # a file .env may contain the token of a real bot

@@ -34,6 +34,7 @@ async def run_scenarios(
     services: Collection[str],
     targets: Mapping[str, str],
     *,
+    settings: Mapping[str, str] | None = None,
     json: Path | None = None,
     junit: Path | None = None,
 ) -> int:
@@ -43,6 +44,7 @@ async def run_scenarios(
         scenarios: the scenarios to play.
         services: the names of all routed services, as in their settings.
         targets: addresses of services that replace samples.
+        settings: further settings of the gateway.
         json: the path of the JSON report, or None.
         junit: the path of the JUnit report, or None.
 
@@ -64,7 +66,7 @@ async def run_scenarios(
                 children,
                 ports,
                 resolve_targets(services, samples, targets),
-                settings={"LOG_LEVEL": "ERROR"},
+                settings={"LOG_LEVEL": "ERROR", **(settings or {})},
                 max_users=_MAX_USERS,
             ) as environment:
                 reports = await children.run_during(_play_all(scenarios, environment))

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from botgateway.route.v1 import route_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
-from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from gateway.services.contracts.projections import get_message_class
 from gateway.services.routing import update_types
 from gateway.services.routing.converters import Converter, get_converter
 from gateway.services.routing.route import Route
@@ -146,21 +146,35 @@ class _RouteReader:
             )
         if trigger is None:
             return None
+        variables = self._read_variables(trigger.template)
+        piece_field = self._find_piece_field() if method.server_streaming else ""
         return Route(
             trigger=trigger,
-            variables=self._read_variables(trigger.template),
+            variables=variables,
             description=option.description,
             method=method.full_name,
             path=f"/{method.containing_service.full_name}/{method.name}",
             service=self._service,
-            request_type=GetMessageClass(method.input_type),
-            response_type=GetMessageClass(method.output_type),
+            request_type=get_message_class(
+                method.input_type,
+                {
+                    context_field,
+                    message_field,
+                    event_field,
+                    payload_field,
+                    json_field,
+                    *(name for name, _ in variables),
+                },
+            ),
+            response_type=get_message_class(
+                method.output_type, {result_field, piece_field}
+            ),
             context_field=context_field,
             message_field=message_field,
             event_field=event_field,
             result_field=result_field,
             is_streaming=method.server_streaming,
-            piece_field=self._find_piece_field() if method.server_streaming else "",
+            piece_field=piece_field,
             shows_typing=not option.disable_typing_indicator,
             payload_field=payload_field,
             json_field=json_field,
@@ -235,7 +249,13 @@ class _RouteReader:
 
 def _has_type(field: FieldDescriptor, type_name: str) -> bool:
     kind = field.message_type or field.enum_type
-    return kind is not None and kind.full_name == type_name and not field.is_repeated
+    return (
+        kind is not None
+        and kind.full_name == type_name
+        and not field.is_repeated
+        # A group has another wire format than other messages.
+        and field.type != FieldDescriptor.TYPE_GROUP
+    )
 
 
 def _is_string_field(field: FieldDescriptor) -> bool:

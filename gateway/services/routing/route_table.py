@@ -5,57 +5,22 @@ name; a button by the template with the longest literal prefix that matches; the
 most one route for text, for sessions, for each event and for each update type.
 """
 
-import importlib
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import botgateway
 from botgateway.chat.v1.reply_pb2 import CallbackTarget
-from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
-from google.protobuf.runtime_version import VersionError
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, ServiceDescriptorProto
 
 from gateway.domain.errors import ConfigurationError
+from gateway.services.contracts.contract_set import ContractSet
 from gateway.services.routing.converters import to_upper_snake
 from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP_COMMAND, load_routes
 from gateway.services.routing.templates import CallbackTemplate
 
-_STUB_PATTERN = "*_service_pb2.py"
 _MAX_MENU_LENGTH = 100  # Bot API: setMyCommands, at most 100 commands
 _HELP_DESCRIPTION = "Show what I can do"
-
-
-def discover_services() -> list[ServiceDescriptor]:
-    """Return the services of all stubs installed under the package `botgateway`.
-
-    It is a namespace package, which may be spread over several directories without an
-    `__init__.py`.
-
-    Raises:
-        ConfigurationError: a module cannot be imported.
-    """
-    problems = []
-    services: list[ServiceDescriptor] = []
-    for module in sorted(set(_find_stub_modules())):
-        try:
-            file: FileDescriptor = importlib.import_module(module).DESCRIPTOR
-        except (ImportError, TypeError, VersionError) as error:
-            # Protobuf raises TypeError for names and numbers that are in use. The
-            # messages of all these errors quote only code.
-            problems.append(f"{module} cannot be imported: {error}")
-        else:
-            services += file.services_by_name.values()
-    if problems:
-        raise ConfigurationError(problems)
-    return services
-
-
-def _find_stub_modules() -> Iterable[str]:
-    for root in botgateway.__path__:
-        for path in Path(root).rglob(_STUB_PATTERN):
-            parts = path.relative_to(root).with_suffix("").parts
-            yield ".".join((botgateway.__name__, *parts))
 
 
 def get_service_name(service: ServiceDescriptor) -> str:
@@ -186,13 +151,31 @@ def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
     Raises:
         ConfigurationError: some routes are invalid; it has all problems.
     """
+    return combine_contracts([ContractSet("", tuple(services))])
+
+
+def combine_contracts(contracts: Iterable[ContractSet]) -> RouteTable:
+    """Build the table of all routes of these contracts.
+
+    Args:
+        contracts: the contracts. If two of them do not fit together, it is a problem of
+            the later one.
+
+    Raises:
+        ConfigurationError: some routes are invalid; it has all problems.
+    """
     problems: list[str] = []
     routes: list[Route] = []
-    services = sorted(services, key=lambda service: service.full_name)
-    for service in services:
+    sources: dict[str, str] = {}
+    services = list(_list_services(contracts, problems))
+    for contract, service in services:
         for method in service.methods:
-            routes += load_routes(method, get_service_name(service), problems)
-    problems += [*_find_shared_triggers(routes), *_find_shared_settings(routes)]
+            found: list[str] = []
+            routes += load_routes(method, get_service_name(service), found)
+            problems += map(contract.describe_problem, found)
+            sources[method.full_name] = contract.source
+    problems += _find_shared_triggers(routes, sources)
+    problems += _find_shared_settings(routes, sources)
     if len(_build_menu(routes)) > _MAX_MENU_LENGTH:
         problems.append(f"over {_MAX_MENU_LENGTH} commands have a description")
     if not routes and not problems:
@@ -203,6 +186,35 @@ def build_route_table(services: Iterable[ServiceDescriptor]) -> RouteTable:
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return RouteTable(routes)
+
+
+def _list_services(
+    contracts: Iterable[ContractSet], problems: list[str]
+) -> Iterable[tuple[ContractSet, ServiceDescriptor]]:
+    """Yield each service once, with the first of the contracts that has it."""
+    found: dict[str, tuple[ContractSet, ServiceDescriptor]] = {}
+    for contract in contracts:
+        for service in sorted(contract.services, key=lambda it: str(it.full_name)):
+            first, other = found.setdefault(service.full_name, (contract, service))
+            if other is service:
+                yield contract, service
+            elif _describe_service(other) != _describe_service(service):
+                where = f" in {first.source}" if first.source else ""
+                problem = f"{service.full_name} differs from the one{where}"
+                problems.append(contract.describe_problem(problem))
+
+
+def _describe_service(service: ServiceDescriptor) -> Sequence[bytes]:
+    """Return what of a service matters to the gateway, for a comparison."""
+    proto = ServiceDescriptorProto()
+    service.CopyToProto(proto)
+    parts = [proto.SerializeToString(deterministic=True)]
+    for method in service.methods:
+        for message in (method.input_type, method.output_type):
+            copy = DescriptorProto()
+            message.CopyToProto(copy)
+            parts.append(copy.SerializeToString(deterministic=True))
+    return parts
 
 
 def _index_callbacks_by_rpc(routes: Iterable[Route]) -> dict[str, Route | None]:
@@ -227,16 +239,24 @@ def _build_menu(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted([*described, (HELP_COMMAND, _HELP_DESCRIPTION)]))
 
 
-def _find_shared_triggers(routes: Sequence[Route]) -> Iterable[str]:
-    """Report routes that match the same updates."""
+def _find_shared_triggers(
+    routes: Sequence[Route], sources: Mapping[str, str]
+) -> Iterable[str]:
+    """Report routes that match the same updates.
+
+    Args:
+        routes: the routes, those of older contracts first.
+        sources: the file of each rpc; "" if its contract is installed.
+    """
     first: dict[tuple[str, str | int], list[Route]] = {}
     for route in routes:
         key = route.trigger.kind, route.trigger.key
         others = first.setdefault(key, [])
         others.append(route)
         if len(others) > 1 and not _are_alternatives(others):
-            other = others[0]
-            yield f"{route.method}: {route.name} is already routed to {other.method}"
+            other, source = others[0].method, sources[others[0].method]
+            problem = f"{route.method}: {route.name} is already routed to {other}"
+            yield _place(problem, sources[route.method], source)
 
 
 def _are_alternatives(routes: Sequence[Route]) -> bool:
@@ -246,11 +266,22 @@ def _are_alternatives(routes: Sequence[Route]) -> bool:
     return len(routes) == len(modes) and len(services) == 1
 
 
-def _find_shared_settings(routes: Sequence[Route]) -> Iterable[str]:
-    """Report services that would share the same target."""
-    first: dict[str, str] = {}
+def _find_shared_settings(
+    routes: Sequence[Route], sources: Mapping[str, str]
+) -> Iterable[str]:
+    """Report services that would share the same target; see `_find_shared_triggers`."""
+    first: dict[str, Route] = {}
     for route in routes:
         full_name = route.method.rpartition(".")[0]
-        other = first.setdefault(route.service, full_name)
+        other_route = first.setdefault(route.service, route)
+        other = other_route.method.rpartition(".")[0]
         if other != full_name:
-            yield f"{full_name}: {route.service}_TARGET is already that of {other}"
+            problem = f"{full_name}: {route.service}_TARGET is already that of {other}"
+            yield _place(problem, sources[route.method], sources[other_route.method])
+
+
+def _place(problem: str, source: str, other_source: str) -> str:
+    """Add the files of the two contracts that a problem is about."""
+    before = f"{source}: " if source else ""
+    after = f" ({other_source})" if other_source and other_source != source else ""
+    return f"{before}{problem}{after}"

@@ -8,7 +8,8 @@ from botgateway.notification.v1 import notification_service_pb2
 from botgateway.profile.v1 import profile_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.services.contracts.installed_stubs import discover_services
+from gateway.services.routing.route_table import build_route_table
 
 PROTOS = Path(__file__).parents[3] / "proto"
 

@@ -9,10 +9,10 @@ from botgateway.route.v1.event_pb2 import EVENT_DELIVERY_FAILED
 from botgateway.route.v1.route_pb2 import Route
 
 from gateway.domain.errors import ConfigurationError
+from gateway.services.contracts.installed_stubs import discover_services
 from gateway.services.routing.route_table import (
     RouteTable,
     build_route_table,
-    discover_services,
     get_service_name,
 )
 from tests.support.services.made_up import CONTEXT, MESSAGE, Rpc, a_service

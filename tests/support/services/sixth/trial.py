@@ -9,8 +9,9 @@ import sys
 
 from gateway.domain.update import Update
 from gateway.services.channels import ServiceChannels
+from gateway.services.contracts.installed_stubs import discover_services
 from gateway.services.router import GrpcServiceRouter
-from gateway.services.routing.route_table import build_route_table, discover_services
+from gateway.services.routing.route_table import build_route_table
 from tests.factories import build_button_press, build_command
 
 UPDATES: dict[str, Update] = {

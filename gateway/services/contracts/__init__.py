@@ -1,0 +1,1 @@
+"""Contracts from any repository, and message classes for their rpcs."""

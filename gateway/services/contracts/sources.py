@@ -1,0 +1,73 @@
+"""Loads the contracts that the setting CONTRACTS names."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gateway.domain.errors import ConfigurationError
+from gateway.services.contracts.contract_set import BUILTIN, ContractSet
+from gateway.services.contracts.descriptor_sets import read_descriptor_set
+from gateway.services.contracts.installed_stubs import discover_services
+
+SUFFIXES = (".binpb", ".binpb.gz")
+"""The suffixes of the descriptor sets in a folder. A file that is named by itself may
+have any."""
+
+
+def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
+    """Load the contracts of all sources, in their order.
+
+    Args:
+        sources: "builtin" for the installed contracts, and descriptor sets or folders
+            of them.
+
+    Raises:
+        ConfigurationError: some contracts cannot be read; it has all problems.
+    """
+    contracts: list[ContractSet] = []
+    problems: list[str] = []
+    for source in dict.fromkeys(sources):
+        try:
+            contracts += _load_source(source)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return contracts
+
+
+def _load_source(source: str) -> list[ContractSet]:
+    if source == BUILTIN:
+        return [ContractSet("", tuple(discover_services()))]
+    contracts = []
+    problems: list[str] = []
+    for path in list_files(source):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            problems.append(f"{path}: cannot be read: {error.strerror}")
+            continue
+        try:
+            contracts.append(read_descriptor_set(str(path), content))
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return contracts
+
+
+def list_files(source: str) -> Sequence[Path]:
+    """Return the descriptor sets of a source: the file itself, or those in the folder.
+
+    Raises:
+        ConfigurationError: the folder cannot be read, or it has none.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return [path]
+    try:
+        paths = sorted(it for it in path.iterdir() if it.name.endswith(SUFFIXES))
+    except OSError as error:
+        raise ConfigurationError([f"{path}: {error.strerror}"]) from None
+    if not paths:
+        raise ConfigurationError([f"{path}: has no files *{' or *'.join(SUFFIXES)}"])
+    return paths
