@@ -27,6 +27,30 @@ TEXT_EDITS = frozenset({"editMessageText", "editEphemeralMessageText"})
 """The methods that edit the text of a message."""
 
 
+_IDEMPOTENT_PREFIXES = (
+    "answer",
+    "approve",
+    "decline",
+    "delete",
+    "edit",
+    "get",
+    "pin",
+    "sendChatAction",
+    "set",
+    "unpin",
+)
+"""Prefixes of the methods that may be executed twice.
+
+Telegram accepts only the first answer to a query. The methods that send are missing:
+the Bot API has no idempotency key, so the user would get a message twice.
+"""
+
+
+def is_idempotent(method: str) -> bool:
+    """Return whether a method may be executed twice without a visible effect."""
+    return method.startswith(_IDEMPOTENT_PREFIXES)
+
+
 class BotApiCall(Struct, frozen=True, kw_only=True):
     """A method with its parameters.
 

@@ -115,7 +115,16 @@ class ServiceFailed(ServiceError):
 
 
 class BotApiError(GatewayError):
-    """The Bot API did not accept a call."""
+    """The Bot API did not accept a call.
+
+    Attributes:
+        reason: a word for programs, such as "chat_not_found".
+        description: Telegram's description of the error. It may quote a user: never
+            logged.
+    """
+
+    reason: str = ""
+    description: str = ""
 
 
 class BotApiUnavailable(BotApiError):

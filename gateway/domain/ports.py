@@ -6,7 +6,7 @@ Implementations do not inherit from the protocols: mypy checks that they match i
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, Reply
 from botgateway.route.v1.event_pb2 import Event
@@ -302,13 +302,17 @@ class Messenger(Protocol):
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
-    ) -> None:
+    ) -> Any:  # noqa: ANN401 - each method has a result of its own
         """Make a call, and retry it while it certainly did not take effect.
 
         Args:
             call: the call.
             patience: how many seconds to retry, counted from the first failure.
             wait: awaits the pauses between the attempts.
+
+        Returns:
+            The result of the method, such as the message that was sent. None if the
+            call was of no use any more.
 
         Raises:
             RecipientBlocked: this user cannot be reached.

@@ -96,7 +96,7 @@ class TelegramMessenger:
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
-    ) -> None:
+    ) -> Any:  # noqa: ANN401 - each method has its own result type
         """Make one call, and retry it as long as it certainly was not applied.
 
         The parts of a call that Telegram rejects are changed or removed, and the call
@@ -107,15 +107,19 @@ class TelegramMessenger:
             patience: how long to retry, in seconds from the first failure.
             wait: awaits the pauses between the attempts.
 
+        Returns:
+            The result of the method. None if the call answers a query that has expired.
+
         Raises:
             RecipientBlocked: the user cannot be reached.
             BotApiError: the Bot API did not accept the call, or it is unknown whether
                 it did.
         """
-        for degradations in range(_MAX_DEGRADATIONS + 1):
+        degradations = 0
+        while True:
             start = time.perf_counter()
             try:
-                await self._api.call(
+                return await self._api.call(
                     call.method,
                     call.parameters,
                     call.files,
@@ -127,15 +131,14 @@ class TelegramMessenger:
                     raise
                 _log_rejection(call, rejected)
                 if _is_too_late(call, rejected):
-                    return
+                    return None
                 degraded = degrade(call, rejected.part)
                 if degraded is None:
                     raise
-            else:
-                return
             finally:
                 self._observe_call(call.method, time.perf_counter() - start)
             call = degraded
+            degradations += 1
 
     def preview(self, update: Update) -> TelegramPreview:
         """Create the live preview of a streamed reply to an update."""

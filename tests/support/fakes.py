@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import Event
@@ -146,6 +147,8 @@ class FakeMessenger:
         self.pause: asyncio.Event | None = None
         self.patiences: list[float] = []
         """With what patience each call was made."""
+        self.results: list[Any] = []
+        """What the next calls return; then None."""
         self.outage: Callable[[], Awaitable[None]] | None = None
         """Set: each call fails at first, and waits for this to be made again."""
 
@@ -179,7 +182,7 @@ class FakeMessenger:
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
-    ) -> None:
+    ) -> Any:  # noqa: ANN401 - as Telegram's results
         """Keep the call, or fail as told."""
         self.patiences.append(patience)
         if self.outage is not None:
@@ -189,6 +192,7 @@ class FakeMessenger:
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append(call)
+        return self.results.pop(0) if self.results else None
 
 
 async def _at_once(_: str) -> None:

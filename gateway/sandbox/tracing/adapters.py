@@ -78,10 +78,10 @@ class TracedMessenger:
 
     async def send(
         self, call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
-    ) -> None:
+    ) -> Any:  # noqa: ANN401 - as in `Messenger`
         """Make one call; the request observer traces its requests."""
         with self._tracer.sending():
-            await self._messenger.send(call, patience, wait)
+            return await self._messenger.send(call, patience, wait)
 
 
 class TracedPreview:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.bot_api_call import Upload
-from gateway.domain.errors import BotApiUnavailable, InvalidBotToken
+from gateway.domain.errors import BotApiError, BotApiUnavailable, InvalidBotToken
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.telegram.bot_api.connection import ResponseLost
 from gateway.telegram.bot_api.connection_pool import RequestNotSent
@@ -73,6 +73,7 @@ class BotApiClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
+        self._token = token
         self._path = f"bot{token}/"
         self._connections = connections
         self._post = connections.pool.post
@@ -146,7 +147,7 @@ class BotApiClient:
                 has_migrated = True
                 self._store_migration(chat_id, new_id)
                 continue
-            error = build_error(method, response)
+            error = self._build_error(method, response)
             if not isinstance(error, BotApiUnavailable):
                 self._is_authorized = not isinstance(error, InvalidBotToken)
                 raise error
@@ -188,7 +189,13 @@ class BotApiClient:
         response = await self._send_request(method, parameters)
         if response.ok or response.is_not_modified:
             return response.result
-        raise build_error(method, response)
+        raise self._build_error(method, response)
+
+    def _build_error(self, method: str, response: ApiResponse) -> BotApiError:
+        """Return the error for a response that is not ok, without the bot's token."""
+        if self._token in response.description:  # a proxy may quote the URL
+            response.description = ""
+        return build_error(method, response)
 
     def _store_migration(self, chat_id: int, new_id: int) -> None:
         """Remember the new ID of a group that became a supergroup."""

@@ -1,8 +1,8 @@
 """Parses the responses of the Bot API and translates them into errors of the gateway.
 
 Error descriptions are searched for known phrases, regardless of case: Telegram promises
-neither their wording nor the meaning of the codes. They may quote the user, so no error
-contains one.
+neither their wording nor the meaning of the codes. They may quote the user, so no
+message of an error contains one.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.domain.bot_api_call import is_idempotent
 from gateway.domain.errors import (
     BotApiError,
     BotApiUnavailable,
@@ -19,22 +20,7 @@ from gateway.domain.errors import (
     RecipientBlocked,
     RejectedPart,
 )
-
-_IDEMPOTENT_PREFIXES = (
-    "answer",
-    "approve",
-    "decline",
-    "delete",
-    "edit",
-    "get",
-    "sendChatAction",
-    "set",
-)
-"""Prefixes of the methods that may be executed twice.
-
-Telegram accepts only the first answer to a query. The methods that send are missing:
-the Bot API has no idempotency key, so the user would get a message twice.
-"""
+from gateway.telegram.bot_api.refusal_reasons import find_reason
 
 _UPSTREAM_ERRORS = frozenset({502, 504, 520, 524})
 """Statuses of a proxy that got no valid response from its upstream (RFC 9110), or none
@@ -227,14 +213,20 @@ def _may_be_applied(status: int, response: ApiResponse, body: bytes) -> bool:
 
 def build_error(method: str, response: ApiResponse) -> BotApiError:
     """Return the error for a response that is not ok."""
+    error = _classify_error(method, response)
+    error.description = response.description
+    error.reason = find_reason(error, response.description)
+    return error
+
+
+def _classify_error(method: str, response: ApiResponse) -> BotApiError:
     code = response.error_code
     description = response.description.lower()
     if code == 429 or response.is_transient:
         return BotApiUnavailable(
             f"{method} failed with {code or 'no response'}",
             response.parameters.retry_after or None,
-            maybe_applied=response.maybe_applied
-            and not method.startswith(_IDEMPOTENT_PREFIXES),
+            maybe_applied=response.maybe_applied and not is_idempotent(method),
         )
     # A malformed token causes a 404, and so does an unknown method.
     if code == 401 or (code == 404 and "method not found" not in description):

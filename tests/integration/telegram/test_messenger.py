@@ -300,3 +300,14 @@ async def test_nobody_sees_typing_for_what_only_one_user_sees(harness: Harness) 
         structs.replace(press(), ephemeral_message_id=8)
     )
     assert harness.simulator.sent == []
+
+
+async def test_the_sender_learns_which_message_was_sent(harness: Harness) -> None:
+    """The result of the call, also of one that was changed and made again."""
+    [call] = harness.messenger.render(
+        press(), Reply(messages=[OutgoingMessage(text="<b", format=TEXT_FORMAT_HTML)])
+    )[1:]
+    sent = await harness.messenger.send(call)
+    [shown] = harness.simulator.messages(CHAT)
+    assert sent["message_id"] == shown["message_id"]
+    assert sent["chat"]["id"] == CHAT
