@@ -15,24 +15,16 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway.sandbox.origin_guard import reject_foreign_requests
-from gateway.sandbox.simulator.actions.manual_updates import ManualUpdates
-from gateway.sandbox.simulator.actions.user_actions import UserActions
-from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.bots import Bots, SharedState, SimulatedBot
 from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
 from gateway.sandbox.simulator.dispatcher import ApiCall, ApiDispatcher
+from gateway.sandbox.simulator.downloads import Downloads
 from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
 from gateway.sandbox.simulator.faults.persistent import PersistentFaults
-from gateway.sandbox.simulator.methods import BotApiMethods
-from gateway.sandbox.simulator.state import users
-from gateway.sandbox.simulator.state.callback_queries import CallbackQueries
-from gateway.sandbox.simulator.state.chats import Chats
 from gateway.sandbox.simulator.state.event_stream import EventStream
-from gateway.sandbox.simulator.state.files import FileStore
-from gateway.sandbox.simulator.state.queries import OpenQueries
 from gateway.sandbox.simulator.state.update_log import UpdateLog
-from gateway.sandbox.simulator.state.users import Users
-from gateway.sandbox.simulator.state.webhook import Webhook
-from gateway.sandbox.simulator.validation.rules import Parameters, number
+from gateway.sandbox.simulator.state.users import MAX_USERS, Accounts
+from gateway.sandbox.simulator.validation.rules import Parameters
 from gateway.sandbox.ui.endpoints import Endpoints
 from gateway.sandbox.ui.pages import Pages
 
@@ -43,21 +35,25 @@ _LARGEST_BODY = 50 * 2**20
 
 
 class Simulator:
-    """A Bot API with a single bot.
+    """A Bot API with one or more bots.
+
+    The attributes of a single bot are those of the first one.
 
     Args:
+        token: the token of the first bot.
+        username: the username of the first bot.
         strict: also reject calls to a chat without a known user, answers to unknown
             callback queries, and a second setWebhook within a second. Without it tests
             may use any ids.
 
     Attributes:
-        token: the bot's token; calls with another one get 401.
-        user_actions: acts as the bot's users.
-        manual_updates: creates updates of all other types.
-        queries: the open queries, and the bot's answers.
+        bots: the bots.
+        user_actions: acts as the users of the first bot.
+        manual_updates: creates updates of all other types for the first bot.
+        queries: the open queries of the first bot, and its answers.
         events: the stream of all events.
-        update_log: the updates, with their delivery and processing state.
-        files: the files on Telegram's servers.
+        update_log: the updates of all bots, with their delivery and processing state.
+        files: the files of the first bot on Telegram's servers.
     """
 
     def __init__(
@@ -67,61 +63,32 @@ class Simulator:
         username: str = "sandbox_bot",
         turns_key: str = "",
         delivery_timing: DeliveryTiming | None = None,
-        max_users: int = users.MAX_USERS,
+        max_users: int = MAX_USERS,
         strict: bool = False,
     ) -> None:
-        self.token = token
         self.events = EventStream()
         self.update_log = UpdateLog(self.events)
-        self._bot: Parameters = {
-            "id": number(token.partition(":")[0]),
-            "is_bot": True,
-            "first_name": "Sandbox",
-            "username": username,
-        }
-        self._users = Users(self.events, max_users)
-        self._chats = Chats(self._users, self.events)
-        self._callback_queries = CallbackQueries(self.events, strict=strict)
-        self.queries = OpenQueries(strict=strict)
-        self._webhook = Webhook()
-        self._deliveries = UpdateDelivery(
-            self._webhook,
-            self.update_log,
-            self.events,
-            delivery_timing or DeliveryTiming(),
-            self._answer_webhook,
-        )
-        self._methods = BotApiMethods(
-            self._bot,
-            users=self._users,
-            chats=self._chats,
-            callback_queries=self._callback_queries,
-            webhook=self._webhook,
-            deliveries=self._deliveries,
-            events=self.events,
-            strict=strict,
-        )
-        self.files = FileStore(token, self._chats)
-        self._methods.add({**self.queries.methods, "getFile": self.files.get_file})
         self._one_shot_faults = OneShotFaults()
         self._persistent_faults = PersistentFaults()
+        self.bots = Bots(
+            SharedState(
+                accounts=Accounts(max_users),
+                update_log=self.update_log,
+                events=self.events,
+                faults=self._persistent_faults,
+                delivery_timing=delivery_timing or DeliveryTiming(),
+                strict=strict,
+            ),
+            self._answer_webhook,
+        )
+        self._first = self.bots.add(token, "Sandbox", username)
+        self.user_actions = self._first.user_actions
+        self.manual_updates = self._first.manual_updates
+        self.queries = self._first.queries
+        self.files = self._first.files
         self._dispatcher = ApiDispatcher(
-            token,
-            self._methods,
-            self._one_shot_faults,
-            self._persistent_faults,
-            self.files,
+            self.bots, self._one_shot_faults, self._persistent_faults
         )
-        self.user_actions = UserActions(
-            self._bot,
-            users=self._users,
-            chats=self._chats,
-            callback_queries=self._callback_queries,
-            deliveries=self._deliveries,
-            faults=self._persistent_faults,
-            events=self.events,
-        )
-        self.manual_updates = ManualUpdates(self._users, self._deliveries, self.queries)
         self._turns_key = turns_key
 
     @property
@@ -132,26 +99,26 @@ class Simulator:
     @property
     def blocked(self) -> set[int]:
         """The ids of users who blocked the bot; tests may change the set."""
-        return self._users.blocked
+        return self._first.users.blocked
 
     @property
     def answers(self) -> list[Parameters]:
         """The newest answers to pressed buttons, oldest first."""
-        return self._callback_queries.answers
+        return self._first.callback_queries.answers
 
     @property
     def webhook(self) -> Parameters:
         """The result of getWebhookInfo; tests may change it to simulate a delivery."""
-        return self._webhook.info
+        return self._first.webhook.info
 
     @property
     def secret_token(self) -> str:
         """The secret token of setWebhook, or an empty string if there is none."""
-        return self._webhook.secret_token
+        return self._first.webhook.secret_token
 
     def set_webhook(self, url: str, secret_token: str = "") -> None:
         """Deliver updates to a URL, as if the bot had called setWebhook."""
-        self._deliveries.set_webhook({"url": url, "secret_token": secret_token})
+        self._first.deliveries.set_webhook({"url": url, "secret_token": secret_token})
 
     def messages(self, chat_id: int) -> list[Parameters]:
         """Return the messages of a chat as Telegram's Message objects, oldest first.
@@ -159,20 +126,18 @@ class Simulator:
         Edited messages keep their place. Only the newest 10,000 messages of all chats
         are kept.
         """
-        return self._chats.messages(chat_id)
+        return self._first.chats.messages(chat_id)
 
     def snapshot(self) -> Parameters:
         """Return the initial state for a chat page."""
+        first, *others = self.bots
         return {
-            "bot": self._bot,
-            "users": self._users.views(),
-            "messages": self._chats.newest(_SHOWN),
-            "asked": self._chats.asked,
+            **first.view(_SHOWN),
+            "other_bots": [bot.view(_SHOWN) for bot in others],
+            "users": first.users.views(),
             "updates": self.update_log.rows(_SHOWN),
             "total_updates": self.update_log.total,
-            "commands": self._methods.menu,
             "faults": self._persistent_faults.views(),
-            "webhook": self._webhook.info,
         }
 
     def fail(  # noqa: PLR0913 - one keyword for each thing that can go wrong
@@ -223,8 +188,10 @@ class Simulator:
         """Remove the queued faults that no call has consumed yet."""
         self._one_shot_faults.clear()
 
-    def _answer_webhook(self, content_type: str, body: bytes) -> None:
-        self._dispatcher.answer_webhook(content_type, body)
+    def _answer_webhook(
+        self, bot: SimulatedBot, content_type: str, body: bytes
+    ) -> None:
+        self._dispatcher.answer_webhook(bot, content_type, body)
 
     @property
     def app(self) -> web.Application:
@@ -232,16 +199,15 @@ class Simulator:
         app = web.Application(
             client_max_size=_LARGEST_BODY, middlewares=[reject_foreign_requests]
         )
-        Pages(lambda: self.sent, self.messages).add_to(app)
+        Pages(lambda: self.sent, self.bots).add_to(app)
         Endpoints(
-            self.user_actions,
-            self.manual_updates,
+            self.bots,
             self.update_log,
             self.events,
             snapshot=self.snapshot,
             turns_key=self._turns_key,
         ).add_to(app)
-        self.files.add_to(app)
+        Downloads(self.bots).add_to(app)
         self._dispatcher.add_to(app)
         return app
 
@@ -260,7 +226,7 @@ class Simulator:
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
-            async with self._deliveries.running():
+            async with self.bots.running():
                 yield f"http://{host}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from aiohttp import web
 from msgspec import Struct
 
+from gateway.sandbox.simulator.bots import Bots, SimulatedBot
 from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
 from gateway.sandbox.simulator.faults.persistent import PersistentFaults
 from gateway.sandbox.simulator.http_params import (
@@ -15,8 +16,6 @@ from gateway.sandbox.simulator.http_params import (
     read_parameters,
     response,
 )
-from gateway.sandbox.simulator.methods import BotApiMethods
-from gateway.sandbox.simulator.state.files import FileStore
 from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 MAX_CALLS = 10_000
@@ -35,6 +34,7 @@ class ApiCall(Struct, frozen=True, kw_only=True):
         status: the HTTP status of the response, or 0 if the connection was closed.
         error: the description of the error, or an empty string on success.
         time: seconds since the epoch at which the call was read.
+        bot_id: the id of the bot, or 0 if the token is unknown.
     """
 
     method: str
@@ -42,6 +42,7 @@ class ApiCall(Struct, frozen=True, kw_only=True):
     status: int
     error: str
     time: float
+    bot_id: int
 
 
 class ApiDispatcher:
@@ -53,94 +54,103 @@ class ApiDispatcher:
 
     def __init__(
         self,
-        token: str,
-        methods: BotApiMethods,
+        bots: Bots,
         one_shot_faults: OneShotFaults,
         persistent_faults: PersistentFaults,
-        files: FileStore,
     ) -> None:
         self.sent: list[ApiCall] = []
-        self._token = token
-        self._methods = methods
+        self._bots = bots
         self._one_shot_faults = one_shot_faults
         self._persistent_faults = persistent_faults
-        self._files = files
 
     def add_to(self, app: web.Application) -> None:
         """Add the route."""
         app.router.add_route("*", "/bot{token}/{method}", self._answer)
 
     async def _answer(self, request: web.Request) -> web.Response:
-        method = request.match_info["method"]
-        method = self._methods.find(method) or method
+        token = request.match_info["token"]
+        bot = self._bots.with_token(token)
+        method = self._spell(request.match_info["method"])
         parameters: Parameters = {}
         fault = None
         try:
-            parameters = await read_parameters(request, self._files.store)
-            self._check(request.match_info["token"], method)
-            fault = self._one_shot_faults.take_matching(method, parameters)
-            fault = fault or self._persistent_faults.find(method, parameters)
-            answer = await self._carry_out(method, parameters, fault)
+            keep = bot.files.store if bot else _discard
+            parameters = await read_parameters(request, keep)
+            # Only now, because the token may have been replaced meanwhile.
+            bot = self._authorize(token)
+            fault = self._find_fault(bot, method, parameters)
+            answer = await _carry_out(bot, method, parameters, fault)
         except ApiError as refused:
             answer = error_body(refused)
         status = 0 if fault and fault.drop else answer.get("error_code", 200)
-        self._note(method, parameters, status, answer)
+        self._note(bot, method, parameters, status, answer)
         if fault and fault.delay:
             await asyncio.sleep(fault.delay)
         if fault and fault.drop and request.transport:
             request.transport.close()
         return response(answer, fault.body if fault else None)
 
-    def answer_webhook(self, content_type: str, body: bytes) -> None:
+    def answer_webhook(self, bot: SimulatedBot, content_type: str, body: bytes) -> None:
         """Execute the method call in a webhook response, if there is one.
 
         The bot gets neither its result nor its error, and nothing is retried. Faults
         that only delay a response have no effect.
 
         Args:
+            bot: the bot whose webhook responded.
             content_type: the content type of the webhook response.
             body: the body of the webhook response.
         """
         try:
-            parameters = read_body(content_type, body, self._files.store)
+            parameters = read_body(content_type, body, bot.files.store)
         except ApiError:
             return  # the real server only logs it
         method = str(parameters.pop("method", ""))
         small = method.lower()
         if not method or small.startswith("get") or small in _NOT_IN_ANSWERS:
             return
-        method = self._methods.find(method) or method
+        method = self._spell(method)
         try:
-            self._check(self._token, method)
-            fault = self._one_shot_faults.take_matching(method, parameters)
-            fault = fault or self._persistent_faults.find(method, parameters)
+            fault = self._find_fault(bot, method, parameters)
             if fault and fault.is_error:
                 raise fault.to_error()
-            self._methods.call(method, parameters)
+            bot.methods.call(method, parameters)
         except ApiError as refused:
             answer = error_body(refused)
         else:
             answer = {}
-        self._note(method, parameters, answer.get("error_code", 200), answer)
+        self._note(bot, method, parameters, answer.get("error_code", 200), answer)
 
-    def _check(self, token: str, method: str) -> None:
-        if token != self._token:
+    def _authorize(self, token: str) -> SimulatedBot:
+        bot = self._bots.with_token(token)
+        if not bot:
             raise ApiError("Unauthorized", 401)
-        if not self._methods.find(method):
-            raise ApiError("Not Found: method not found", 404)
+        return bot
 
-    async def _carry_out(
-        self, method: str, parameters: Parameters, fault: Fault | None
-    ) -> Parameters:
-        if fault and fault.is_error:
-            raise fault.to_error()
-        result = self._methods.call(method, parameters)
-        if isinstance(result, Awaitable):
-            result = await result
-        return {"ok": True, "result": result}
+    def _spell(self, method: str) -> str:
+        """Return a method's name as Telegram spells it, or as it is if unknown."""
+        return self._bots.first.methods.find(method) or method
+
+    def _find_fault(
+        self, bot: SimulatedBot, method: str, parameters: Parameters
+    ) -> Fault | None:
+        """Return the fault that applies to a call.
+
+        Raises:
+            ApiError: there is no such method.
+        """
+        if not bot.methods.find(method):
+            raise ApiError("Not Found: method not found", 404)
+        fault = self._one_shot_faults.take_matching(method, parameters)
+        return fault or self._persistent_faults.find(method, parameters)
 
     def _note(
-        self, method: str, parameters: Parameters, status: int, answer: Parameters
+        self,
+        bot: SimulatedBot | None,
+        method: str,
+        parameters: Parameters,
+        status: int,
+        answer: Parameters,
     ) -> None:
         self.sent.append(
             ApiCall(
@@ -149,6 +159,23 @@ class ApiDispatcher:
                 status=status,
                 error=answer.get("description", ""),
                 time=time.time(),
+                bot_id=bot.id if bot else 0,
             )
         )
         del self.sent[:-MAX_CALLS]
+
+
+async def _carry_out(
+    bot: SimulatedBot, method: str, parameters: Parameters, fault: Fault | None
+) -> Parameters:
+    if fault and fault.is_error:
+        raise fault.to_error()
+    result = bot.methods.call(method, parameters)
+    if isinstance(result, Awaitable):
+        result = await result
+    return {"ok": True, "result": result}
+
+
+def _discard(_: bytes) -> str:
+    """Return the id of a file that is not stored, because the token is unknown."""
+    return ""

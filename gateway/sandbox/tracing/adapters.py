@@ -32,7 +32,7 @@ class TracedServices:
 
     def route(self, update: Update) -> BoundCall | None:
         """Return the route of an update, or None."""
-        self._tracer.begin(update.update_id)
+        self._tracer.begin(update.update_id, update.context.bot.id)
         return self._services.route(update)
 
     def route_event(self, update: Update, event: "Event.ValueType") -> BoundCall | None:

@@ -26,6 +26,7 @@ class UpdateTrace(Struct, kw_only=True):
 
     Attributes:
         update_id: the id of the update.
+        bot_id: the id of the bot, or 0 while it is unknown.
         kind: the update type.
         route: the route, or an empty string if there is none.
         outcome: the outcome, or an empty string while the update is processed.
@@ -51,3 +52,4 @@ class UpdateTrace(Struct, kw_only=True):
     request: str = ""
     reply: str = ""
     losses: tuple[str, ...] = ()
+    bot_id: int = 0

@@ -113,9 +113,10 @@ class Tracer:
 
         return observe_and_note
 
-    def begin(self, update_id: int) -> None:
+    def begin(self, update_id: int, bot_id: int) -> None:
         """Set the update that this task processes."""
         record = self._record(update_id)
+        record.bot_id = bot_id
         self._current.set(0 if record.outcome else update_id)
         if record.outcome:  # delivered again: not a part of the trace
             return

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from gateway.sandbox.simulator.bots import Bots
 from gateway.sandbox.simulator.dispatcher import ApiCall
 from gateway.sandbox.simulator.validation.rules import Parameters, number
 
@@ -31,13 +32,15 @@ A stand-in for Telegram's Bot API. It keeps what the bot sends; nothing leaves t
 machine, and everything is forgotten when it ends.
 
   GET  /                       the chat page, for a browser
-  GET  /chats/{chat_id}        what a chat shows
-  GET  /sent                   the newest calls as JSON (?chat_id=, ?after=time)
+  GET  /chats/{chat_id}        what a chat shows (?bot=id)
+  GET  /sent                   the newest calls as JSON (?chat_id=, ?bot=, ?after=time)
   GET  /events                 all that happens, as a stream of events
   GET  /updates                the newest updates as JSON (?before=update_id, ?limit=)
   GET  /updates/{update_id}    an update, and what the gateway did with it
   POST /do/say                 {"user": 1001, "text": "hello"}
   POST /do/...                 press, attach, album, burst, block, user, fault
+  POST /do/bot                 {"name": "Support"}; adds a bot and returns its token
+  POST /do/token               {"bot": 123457}; replaces its token, and returns it
   GET  /files/{file_id}        a file that was sent
   POST /bot{token}/{method}    the Bot API
 """
@@ -48,16 +51,16 @@ class Pages:
 
     Args:
         sent: returns the calls of the Bot API.
-        messages: returns the messages of a chat.
+        bots: the bots.
     """
 
     def __init__(
         self,
         sent: Callable[[], Iterable[ApiCall]],
-        messages: Callable[[int], Iterable[Parameters]],
+        bots: Bots,
     ) -> None:
         self._sent = sent
-        self._messages = messages
+        self._bots = bots
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -78,7 +81,10 @@ class Pages:
 
     async def _show_chat(self, request: web.Request) -> web.Response:
         chat = number(request.match_info["chat_id"])
-        return web.Response(text=chat_page(chat, self._messages(chat)))
+        bot = self._bots.with_id(number(request.query.get("bot")) or None)
+        if not bot:
+            raise web.HTTPNotFound(text="bot: there is no such bot\n")
+        return web.Response(text=chat_page(chat, bot.chats.messages(chat)))
 
     async def _show_sent(self, request: web.Request) -> web.Response:
         try:
@@ -86,10 +92,13 @@ class Pages:
         except ValueError:
             raise web.HTTPBadRequest(text="after: not a number\n") from None
         chat = number(request.query.get("chat_id"))
+        bot_id = number(request.query.get("bot"))
         calls = [
             call
             for call in self._sent()
-            if call.time > after and chat in {0, number(call.parameters.get("chat_id"))}
+            if call.time > after
+            and chat in {0, number(call.parameters.get("chat_id"))}
+            and bot_id in {0, call.bot_id}
         ]
         page = msgspec.json.format(msgspec.json.encode(calls[-_LISTED:]), indent=2)
         return web.Response(body=page + b"\n", content_type="application/json")

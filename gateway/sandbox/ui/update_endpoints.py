@@ -12,7 +12,7 @@ from gateway.sandbox.simulator.state.event_stream import (
     encode,
 )
 from gateway.sandbox.simulator.state.update_log import UpdateLog
-from gateway.sandbox.simulator.validation.rules import Parameters
+from gateway.sandbox.simulator.validation.rules import Parameters, number
 from gateway.sandbox.tracing.trace_model import UpdateTrace
 from gateway.sandbox.tracing.tracer import KEY_HEADER
 from gateway.sandbox.ui.responses import json_error, json_response
@@ -71,16 +71,17 @@ class UpdateEndpoints:
         try:
             limit = int(request.query.get("limit", 100))
             before = int(request.query["before"]) if "before" in request.query else None
+            bot_id = int(request.query.get("bot", 0))
         except ValueError:
-            return json_error("before and limit: numbers")
+            return json_error("before, bot and limit: numbers")
         if not 1 <= limit <= ROWS_LIMIT:
             return json_error(f"limit: 1 to {ROWS_LIMIT}")
-        rows = self._update_log.rows(limit, before)
+        rows = self._update_log.rows(limit, before, bot_id)
         return json_response({"updates": rows, "total_updates": self._update_log.total})
 
     async def _show(self, request: web.Request) -> web.Response:
         update_id = int(request.match_info["update_id"])
-        entry = self._update_log.find(update_id)
+        entry = self._update_log.find(update_id, number(request.query.get("bot")))
         if not entry:
             return json_error(f"nothing is known of update {update_id}", 404)
         return json_response(entry)

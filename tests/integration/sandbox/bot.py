@@ -10,13 +10,16 @@ TOKEN = "123456:test-token"
 class Bot:
     """Calls the Bot API as any bot does."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, token: str = TOKEN
+    ) -> None:
         self.session = session
         self.url = url
+        self.token = token
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Make a call with a JSON body; return the answer."""
-        address = f"{self.url}/bot{TOKEN}/{method}"
+        address = f"{self.url}/bot{self.token}/{method}"
         async with self.session.post(address, json=parameters) as response:
             answer: dict[str, Any] = await response.json()
         assert response.status == answer.get("error_code", 200)

@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery
+from gateway.sandbox.simulator.delivery.deliveries import UpdateDelivery, open_session
 from gateway.sandbox.simulator.delivery.webhook_sender import DeliveryTiming
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog, UpdateRow
@@ -59,6 +59,14 @@ class Harness:
         """How many updates were not confirmed yet."""
         return int(self.webhook.info["pending_update_count"])
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver inside of the block."""
+        async with open_session() as session:
+            self.deliveries.start(session)
+            yield
+            await self.deliveries.stop()
+
     async def delivered(self) -> None:
         """Wait until nothing is pending."""
         await wait_until(lambda: not self.pending)
@@ -69,7 +77,7 @@ async def harness(pace: DeliveryTiming = QUICK) -> AsyncIterator[Harness]:
     """Run deliveries, with a webhook set."""
     async with Receiver().serving() as receiver:
         made = Harness(receiver, pace)
-        async with made.deliveries.running():
+        async with made.running():
             made.connect()
             yield made
 
@@ -449,13 +457,13 @@ async def test_what_is_pending_outlives_an_outage_of_the_simulator() -> None:
     async with Receiver().serving() as receiver:
         made = Harness(receiver)
         receiver.hold.clear()
-        async with made.deliveries.running():
+        async with made.running():
             made.connect()
             sent = made.say(7)
             await wait_until(lambda: receiver.open)
         assert made.pending == 1
         receiver.hold.set()
-        async with made.deliveries.running():
+        async with made.running():
             await made.delivered()
         assert receiver.arrived == [sent, sent]
 

@@ -160,12 +160,19 @@ async def test_what_happens_is_heard_in_order(
     assert [row["state"] for row in rows] == ["waiting", "in_flight", "accepted"]
     assert of("action", heard)[0]["action"] == "typing"
     assert of("draft", heard) == [
-        {"type": "draft", "chat_id": 1001, "text": "I th", "stop_id": 0}
+        {
+            "type": "draft",
+            "bot_id": 123456,
+            "chat_id": 1001,
+            "text": "I th",
+            "stop_id": 0,
+        }
     ]
     assert of("edited", heard)[0]["message"]["text"] == "No"
     assert of("answer", heard) == [
         {
             "type": "answer",
+            "bot_id": 123456,
             "callback_query_id": query_id,
             "user_id": 1001,
             "chat_id": 1001,
@@ -295,13 +302,14 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
         "request": "message { }",
         "reply": "messages { }",
         "losses": ["Left out of the reply: button url."],
+        "bot_id": 123456,
     }
     async with listening(visitor) as (_, heard):
         assert await visitor.tell([record]) == (200, {})
         await wait_until(lambda: of("turn", heard))
     short = {**record, "request": "", "reply": ""}  # what is long is asked for
     assert of("turn", heard) == [
-        {"type": "turn", "update_id": update_id, "turn": short}
+        {"type": "turn", "update_id": update_id, "bot_id": 123456, "turn": short}
     ]
     _, shown = await visitor.get(f"/updates/{update_id}")
     assert shown["turn"] == record

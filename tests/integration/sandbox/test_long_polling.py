@@ -72,6 +72,20 @@ async def test_two_at_a_time_are_a_conflict() -> None:
         await newer
 
 
+async def test_a_revoked_token_ends_the_call_that_waits() -> None:
+    """Calls with the new token are not ended."""
+    polling = LongPolling(
+        Webhook(), UpdateLog(EventStream()), UpdateQueue(lambda: None)
+    )
+    waiting = asyncio.create_task(polling.get_updates({"timeout": 50}))
+    await asyncio.sleep(0)
+    polling.revoke()
+    with pytest.raises(ApiError, match="Unauthorized") as it:
+        await waiting
+    assert it.value.status == 401
+    assert await polling.get_updates({}) == []
+
+
 async def test_what_is_too_old_is_not_given() -> None:
     """It is dropped, and newer ones come in its place."""
     update_log, queue = UpdateLog(EventStream()), UpdateQueue(lambda: None)

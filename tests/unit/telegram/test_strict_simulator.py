@@ -37,7 +37,7 @@ from gateway.sandbox.simulator.state.callback_queries import (
 from gateway.sandbox.simulator.state.chats import Chats
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog
-from gateway.sandbox.simulator.state.users import Users
+from gateway.sandbox.simulator.state.users import Accounts, Users
 from gateway.sandbox.simulator.state.webhook import Webhook
 from gateway.sandbox.simulator.validation.rules import ApiError
 from gateway.telegram.bot_api.responses import build_error, parse_response
@@ -56,7 +56,7 @@ class Telegram:
 
     def __init__(self) -> None:
         events = EventStream()
-        people = Users(events, 10)
+        people = Users(events, Accounts(10))
         people.add("Ann", "en", USER)
         chats = Chats(people, events)
         chats.groups.add(GROUP)

@@ -1,16 +1,14 @@
 """Delivers updates to the bot, by its webhook or by getUpdates.
 
 Concurrency: one event loop. Adding an update and changing the webhook never wait. The
-senders' tasks run within `running` and end with it; see `webhook_sender.py` for
-their rules. The tasks of a replaced webhook may still be ending; it gets nothing.
+senders' tasks run from `start` to `stop`; see `webhook_sender.py` for their rules. The
+tasks of a replaced webhook may still be ending; it gets nothing.
 """
 
 import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import count
 
 import aiohttp
@@ -35,11 +33,21 @@ _IDLE_SECONDS = 60.0
 """How long Telegram keeps a connection open without use."""
 
 
+def open_session() -> aiohttp.ClientSession:
+    """Return a client that sends requests to webhooks as Telegram does."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+        headers={"Accept-Encoding": "gzip, deflate"},
+        skip_auto_headers=("User-Agent", "Accept"),
+    )
+
+
 class UpdateDelivery:
-    """Creates updates and delivers them until they are confirmed.
+    """Creates the updates of a bot and delivers them until they are confirmed.
 
     Args:
         carry_out: executes the method call in a response of the webhook.
+        bot_id: the id of the bot, for the log.
     """
 
     def __init__(
@@ -49,8 +57,10 @@ class UpdateDelivery:
         events: EventStream,
         timing: DeliveryTiming,
         carry_out: ExecuteReply = lambda _, __: None,
+        bot_id: int = 0,
     ) -> None:
         self._carry_out = carry_out
+        self._bot_id = bot_id
         self._webhook = webhook
         self._update_log = update_log
         self._events = events
@@ -86,9 +96,11 @@ class UpdateDelivery:
             # ASCII only, as Telegram encodes it.
             json.dumps({"update_id": update_id, kind: content}).encode(),
             now + update_types.lifetime(kind),
+            self._bot_id,
         )
         row = UpdateRow(
             update_id=update_id,
+            bot_id=self._bot_id,
             kind=kind,
             user_id=update_types.user_id(content),
             chat_id=update_types.chat_id(content),
@@ -119,30 +131,36 @@ class UpdateDelivery:
         """Execute getUpdates.
 
         Raises:
-            ApiError: there is a webhook, or another getUpdates call.
+            ApiError: there is a webhook, another getUpdates call, or the token was
+                revoked.
         """
         return await self._polling.get_updates(parameters)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Deliver within the block. Unconfirmed updates stay queued after it."""
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
-            headers={"Accept-Encoding": "gzip, deflate"},
-            skip_auto_headers=("User-Agent", "Accept"),
-        ) as session:
-            self._session = session
-            self._start()
-            try:
-                yield
-            finally:
-                self._stop()
-                self._session = None
-                if self._timer:
-                    self._timer.cancel()
-                    self._timer = None
-                await asyncio.gather(*self._ends)
-                self._ends.clear()
+    def revoke_token(self) -> None:
+        """Delete the webhook and end getUpdates, but keep the unconfirmed updates."""
+        self._stop()
+        self._webhook.reset()
+        self._polling.revoke()
+        self._schedule_publish()
+
+    def start(self, session: aiohttp.ClientSession) -> None:
+        """Deliver to the webhook, now and whenever there is one.
+
+        Args:
+            session: from `open_session`.
+        """
+        self._session = session
+        self._start()
+
+    async def stop(self) -> None:
+        """Stop delivering. Unconfirmed updates stay queued."""
+        self._stop()
+        self._session = None
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        await asyncio.gather(*self._ends)
+        self._ends.clear()
 
     def _restart(self, parameters: Parameters, *, changed: bool) -> None:
         dropped = drops_pending(parameters)
@@ -150,7 +168,7 @@ class UpdateDelivery:
             self._stop()
         if dropped:
             for pending in self._queue.clear():
-                self._update_log.drop(pending.update_id)
+                self._update_log.drop(pending.update_id, pending.bot_id)
         if changed or dropped:
             self._start()
         self._polling.wake()
@@ -177,7 +195,7 @@ class UpdateDelivery:
             self._sender = None
 
     def _ended(self, end: asyncio.Task[None]) -> None:
-        # Keep a task that failed, so that `running` raises its exception.
+        # Keep a task that failed, so that `stop` raises its exception.
         if end.cancelled() or not end.exception():
             self._ends.discard(end)
 

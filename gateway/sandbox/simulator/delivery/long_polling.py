@@ -28,6 +28,7 @@ class LongPolling:
         self._update_log = update_log
         self._queue = queue
         self._calls = 0
+        self._revoked = 0
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -35,11 +36,17 @@ class LongPolling:
         self._news.set()
         self._news = asyncio.Event()
 
+    def revoke(self) -> None:
+        """End the waiting calls, because their token was revoked."""
+        self._revoked = self._calls
+        self.wake()
+
     async def get_updates(self, parameters: Parameters) -> list[msgspec.Raw]:
         """Confirm the updates below `offset`, and return the oldest of the others.
 
         Raises:
-            ApiError: there is a webhook, or another call replaced this one.
+            ApiError: there is a webhook, another call replaced this one, or the token
+                was revoked.
         """
         if self._webhook.url:
             raise _conflict(
@@ -63,7 +70,7 @@ class LongPolling:
                     await self._news.wait()
             self._check(this_call)
         for pending in oldest:
-            self._update_log.start_attempt(pending.update_id)
+            self._update_log.start_attempt(pending.update_id, pending.bot_id)
         return [msgspec.Raw(pending.body) for pending in oldest]
 
     def _oldest(self, limit: int) -> list[PendingUpdate]:
@@ -73,11 +80,13 @@ class LongPolling:
         while expired := [each for each in oldest if each.expires_at < now]:
             for pending in expired:
                 self._queue.remove(pending)
-                self._update_log.drop(pending.update_id)
+                self._update_log.drop(pending.update_id, pending.bot_id)
             oldest = self._queue.oldest(limit)
         return oldest
 
     def _check(self, this_call: int) -> None:
+        if this_call <= self._revoked:
+            raise ApiError("Unauthorized", 401)
         if self._webhook.url:
             raise _conflict("terminated by setWebhook request")
         if this_call != self._calls:
@@ -95,7 +104,9 @@ class LongPolling:
             confirmed = self._queue.oldest(max(len(self._queue) + offset, 0))
         for pending in confirmed:
             self._queue.remove(pending)
-            self._update_log.end_attempt(pending.update_id, 200, accepted=True)
+            self._update_log.end_attempt(
+                pending.update_id, 200, accepted=True, bot_id=pending.bot_id
+            )
 
 
 def _conflict(reason: str) -> ApiError:

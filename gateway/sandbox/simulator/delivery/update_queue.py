@@ -18,12 +18,14 @@ class PendingUpdate(Struct, frozen=True):
         key: the key of its queue; see `update_types`.
         body: the update as JSON.
         expires_at: when it is dropped, in seconds since the epoch.
+        bot_id: the id of its bot.
     """
 
     update_id: int
     key: int
     body: bytes
     expires_at: float
+    bot_id: int = 0
 
 
 class UpdateQueue:

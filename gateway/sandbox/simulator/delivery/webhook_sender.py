@@ -145,17 +145,20 @@ class WebhookSender:
                 longest = MAX_PAUSE_SECONDS * random.uniform(1, 2)  # noqa: S311 - jitter
                 pause = delay = min(2 * delay, longest)
             failed = True
-        self._update_log.drop(pending.update_id)
+        self._update_log.drop(pending.update_id, pending.bot_id)
 
     async def _attempt(self, pending: PendingUpdate) -> _Response:
         async with self._connection():
-            self._update_log.start_attempt(pending.update_id)
+            self._update_log.start_attempt(pending.update_id, pending.bot_id)
             answer = _Response(0, "")
             try:
                 answer = await self._post(pending)
             finally:
                 self._update_log.end_attempt(
-                    pending.update_id, answer.status, accepted=answer.is_accepted
+                    pending.update_id,
+                    answer.status,
+                    accepted=answer.is_accepted,
+                    bot_id=pending.bot_id,
                 )
             if answer.is_accepted:
                 self._last_success = time.monotonic()

@@ -7,7 +7,7 @@ reconnects by itself and gets a new snapshot.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
@@ -65,10 +65,24 @@ class Listener:
 
 
 class EventStream:
-    """Publishes each event to all listeners."""
+    """Publishes each event to all listeners.
 
-    def __init__(self) -> None:
-        self._listeners: set[Listener] = set()
+    Args:
+        listeners: the listeners of another stream to publish to, or None for own ones.
+        fields: further fields of each event.
+    """
+
+    def __init__(
+        self,
+        listeners: set[Listener] | None = None,
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
+        self._listeners = set() if listeners is None else listeners
+        self._fields = fields or {}
+
+    def of_bot(self, bot_id: int) -> "EventStream":
+        """Return a stream to the same listeners whose events name a bot."""
+        return EventStream(self._listeners, {"bot_id": bot_id})
 
     @property
     def has_listeners(self) -> bool:
@@ -83,7 +97,7 @@ class EventStream:
             fields: what else is in it.
         """
         if self._listeners:
-            event = encode(kind, **fields)
+            event = encode(kind, **self._fields, **fields)
             for listener in tuple(self._listeners):
                 listener.put(event)
 

@@ -1,4 +1,4 @@
-"""The files on Telegram's servers: uploads of the bot and attachments of users.
+"""The files of a bot on Telegram's servers: its uploads and attachments of users.
 
 Uploads are kept, up to a limit. Attachments of users only have a size; their content is
 generated.
@@ -9,8 +9,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from aiohttp import web
-
 from gateway.sandbox.simulator.state.chats import Chats
 from gateway.sandbox.simulator.validation.rules import Parameters, bad_request
 
@@ -19,24 +17,16 @@ MAX_STORED_BYTES = 256 * 2**20
 MAX_DOWNLOAD_BYTES = 20_000_000
 """Bot API, getFile: 20 MB."""
 _FILLING = b"marmot "
-_HEADERS = {
-    # A file that a bot sends must not run as a page of the sandbox.
-    "Content-Disposition": "attachment",
-    "Content-Security-Policy": "sandbox",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class FileStore:
-    """Stores and serves files.
+    """Stores files.
 
     Args:
-        token: the bot's token, which is part of the URLs.
         chats: the chats with the attachments.
     """
 
-    def __init__(self, token: str, chats: Chats) -> None:
-        self._token = token
+    def __init__(self, chats: Chats) -> None:
         self._chats = chats
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
@@ -77,38 +67,16 @@ class FileStore:
         path = {"file_path": f"files/{file_id}{ending}"}
         return {name: file[name] for name in _FILE if name in file} | path
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes for bots and for the page."""
-        app.router.add_get("/file/bot{token}/files/{name}", self._give_to_bot)
-        app.router.add_get("/files/{name}", self._give)
-
-    async def _give_to_bot(self, request: web.Request) -> web.StreamResponse:
-        if request.match_info["token"] != self._token:
-            return web.Response(status=401)
-        return await self._give(request)
-
-    async def _give(self, request: web.Request) -> web.StreamResponse:
-        file_id = request.match_info["name"].partition(".")[0]
+    def read(self, file_id: str) -> bytes | None:
+        """Return the content of a file, or None if the id is unknown."""
         file = self._find(file_id)
         if file is None:
-            return web.Response(status=404)
+            return None
         size = file["file_size"]
         content = self._kept.get(file_id)
         if content is None:
             content = (_FILLING * (size // len(_FILLING) + 1))[:size]
-        response = web.Response(body=content, headers=_HEADERS)
-        try:
-            part = request.http_range
-        except ValueError:
-            part = slice(None, None, 1)
-        if "Range" in request.headers and part.start is not None:
-            start, end, _ = part.indices(size)
-            if start >= size:
-                return web.Response(status=416)
-            response.set_status(206)
-            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-            response.body = content[start:end]
-        return response
+        return content
 
     def _find(self, file_id: str) -> Parameters | None:
         """Return the object of a file, or None if the id is unknown."""

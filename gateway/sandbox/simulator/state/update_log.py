@@ -18,7 +18,8 @@ class UpdateRow(Struct, kw_only=True):
     """The summary of an update and its delivery.
 
     Attributes:
-        update_id: the id of the update.
+        update_id: the id of the update, which is unique for its bot.
+        bot_id: the id of the bot, or 0 if it is unknown.
         kind: the update type, such as message or callback_query.
         user_id: the user who caused it, or 0 if unknown.
         chat_id: the chat, or 0 if there is none.
@@ -47,6 +48,7 @@ class UpdateRow(Struct, kw_only=True):
     outcome: str = ""
     seconds: float | None = None
     losses: int = 0
+    bot_id: int = 0
 
 
 class LogEntry(Struct):
@@ -64,7 +66,7 @@ class LogEntry(Struct):
 
 
 class UpdateLog:
-    """The newest updates.
+    """The newest updates of all bots.
 
     Attributes:
         total: the number of all updates, including those that were dropped here.
@@ -73,32 +75,36 @@ class UpdateLog:
     def __init__(self, events: EventStream) -> None:
         self.total = 0
         self._events = events
-        self._entries: OrderedDict[int, LogEntry] = OrderedDict()
-        self._newest_id = 0
+        self._entries: OrderedDict[tuple[int, int], LogEntry] = OrderedDict()
+        # For updates of unknown bots: the bot that had an update with this id last.
+        self._bot_ids: dict[int, int] = {}
+        self._newest_ids: dict[int, int] = {}
 
     def record(self, row: UpdateRow, body: bytes) -> None:
-        """Add an update that was created here. Ids must be ascending."""
-        self._newest_id = row.update_id
+        """Add an update that was created here. The ids of a bot must be ascending."""
+        self._newest_ids[row.bot_id] = row.update_id
         self._add(LogEntry(row, msgspec.Raw(body)))
 
-    def start_attempt(self, update_id: int) -> None:
+    def start_attempt(self, update_id: int, bot_id: int = 0) -> None:
         """Record the start of a delivery attempt."""
-        if entry := self._entries.get(update_id):
+        if entry := self._entries.get((bot_id, update_id)):
             entry.row.attempts += 1
             self._change(entry.row, "in_flight")
 
-    def end_attempt(self, update_id: int, status: int, *, accepted: bool) -> None:
+    def end_attempt(
+        self, update_id: int, status: int, *, accepted: bool, bot_id: int = 0
+    ) -> None:
         """Record the end of a delivery attempt, unless the update was dropped."""
-        entry = self._entries.get(update_id)
+        entry = self._entries.get((bot_id, update_id))
         if entry and entry.row.state != "dropped":
             entry.row.status = status
             if accepted:
                 entry.row.accepted_after = time.time() - entry.row.sent_at
             self._change(entry.row, "accepted" if accepted else "failing")
 
-    def drop(self, update_id: int) -> None:
+    def drop(self, update_id: int, bot_id: int = 0) -> None:
         """Record that an update will not be delivered."""
-        if entry := self._entries.get(update_id):
+        if entry := self._entries.get((bot_id, update_id)):
             self._change(entry.row, "dropped")
 
     def add_trace(self, record: UpdateTrace) -> None:
@@ -107,12 +113,13 @@ class UpdateLog:
         An update that reached the gateway in another way, such as by curl, gets a row
         of its own. Traces of updates that this log has dropped are ignored.
         """
-        entry = self._entries.get(record.update_id)
+        entry = self.find(record.update_id, record.bot_id)
         if not entry:
-            if self._was_forgotten(record.update_id):
+            if self._was_forgotten(record):
                 return
             entry = _of_others(record)
             self._add(entry)
+        record.bot_id = entry.row.bot_id
         entry.turn = record
         if not entry.update:
             entry.row.kind = record.kind
@@ -123,35 +130,58 @@ class UpdateLog:
         if self._events.has_listeners:
             # Request and reply can be long; the page loads them with the update.
             short = structs.replace(record, request="", reply="")
-            self._events.publish("turn", update_id=record.update_id, turn=short)
+            self._events.publish(
+                "turn",
+                update_id=record.update_id,
+                bot_id=entry.row.bot_id,
+                turn=short,
+            )
 
-    def find(self, update_id: int) -> LogEntry | None:
-        """Return the entry of an update, or None if it is unknown."""
-        return self._entries.get(update_id)
+    def find(self, update_id: int, bot_id: int = 0) -> LogEntry | None:
+        """Return the entry of an update, or None if it is unknown.
 
-    def rows(self, limit: int, before: int | None = None) -> list[UpdateRow]:
+        Args:
+            update_id: the id of the update.
+            bot_id: the bot, or 0 for the one that had an update with this id last.
+        """
+        bot_id = bot_id or self._bot_ids.get(update_id, 0)
+        entry = self._entries.get((bot_id, update_id))
+        return entry or self._entries.get((0, update_id))
+
+    def rows(
+        self, limit: int, before: int | None = None, bot_id: int = 0
+    ) -> list[UpdateRow]:
         """Return the newest updates, oldest first.
 
         Args:
             limit: the maximum number of updates.
             before: only return updates older than this one.
+            bot_id: the bot of `before`, as in `find`.
         """
         newest_first = iter(reversed(self._entries))
         if before is not None:
-            for update_id in newest_first:
-                if update_id == before:
+            first = (bot_id or self._bot_ids.get(before, 0), before)
+            for key in newest_first:
+                if key == first:
                     break
         older = [self._entries[each].row for each in islice(newest_first, limit)]
         return older[::-1]
 
-    def _was_forgotten(self, update_id: int) -> bool:
-        return len(self._entries) < self.total and update_id <= self._newest_id
+    def _was_forgotten(self, record: UpdateTrace) -> bool:
+        newest_id = self._newest_ids.get(
+            record.bot_id, max(self._newest_ids.values(), default=0)
+        )
+        return len(self._entries) < self.total and record.update_id <= newest_id
 
     def _add(self, entry: LogEntry) -> None:
         self.total += 1
-        self._entries[entry.row.update_id] = entry
+        key = (entry.row.bot_id, entry.row.update_id)
+        self._entries[key] = entry
+        self._bot_ids[entry.row.update_id] = entry.row.bot_id
         if len(self._entries) > MAX_ENTRIES:
-            self._entries.popitem(last=False)
+            (bot_id, update_id), _ = self._entries.popitem(last=False)
+            if self._bot_ids[update_id] == bot_id:
+                del self._bot_ids[update_id]
         self._events.publish("update", row=entry.row)
 
     def _change(self, row: UpdateRow, state: str) -> None:
@@ -170,6 +200,7 @@ def _of_others(record: UpdateTrace) -> LogEntry:
     start = min((step.start for step in record.steps), default=time.time())
     row = UpdateRow(
         update_id=record.update_id,
+        bot_id=record.bot_id,
         kind=record.kind,
         user_id=record.telegram_user_id,
         chat_id=0,

@@ -1,4 +1,4 @@
-"""The users who talk to the bot, and their chats."""
+"""The users who talk to the bots, and their chats."""
 
 from msgspec import Struct
 
@@ -21,21 +21,22 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     language_code: str
 
 
-class Users:
-    """The users by their ids.
+class Accounts:
+    """The users of Telegram, whom all bots share.
 
     Args:
         limit: the maximum number of users.
 
     Attributes:
-        blocked: the ids of users who blocked the bot, which need not be known users.
+        limit: the same.
+        users: the users by their ids.
+        blocked_sets: for each bot, the ids of users who blocked it.
     """
 
-    def __init__(self, events: EventStream, limit: int = MAX_USERS) -> None:
-        self.blocked: set[int] = set()
-        self._events = events
-        self._limit = limit
-        self._users: dict[int, User] = {}
+    def __init__(self, limit: int = MAX_USERS) -> None:
+        self.limit = limit
+        self.users: dict[int, User] = {}
+        self.blocked_sets: list[set[int]] = []
         for user in (
             User(
                 id=1001,
@@ -53,7 +54,26 @@ class Users:
             ),
             User(id=1003, first_name="Linus", language_code="fi"),
         ):
-            self._users[user.id] = user
+            self.users[user.id] = user
+
+
+class Users:
+    """The users, and which of them blocked one bot.
+
+    Args:
+        events: the events of the bot.
+        accounts: the users.
+
+    Attributes:
+        blocked: the ids of users who blocked the bot, which need not be known users.
+    """
+
+    def __init__(self, events: EventStream, accounts: Accounts) -> None:
+        self.blocked: set[int] = set()
+        accounts.blocked_sets.append(self.blocked)
+        self._events = events
+        self._accounts = accounts
+        self._users = accounts.users
 
     def find(self, user_id: int) -> User | None:
         """Return a user, or None if the id is unknown."""
@@ -70,7 +90,7 @@ class Users:
     def add(
         self, first_name: str, language_code: str, user_id: int | None = None
     ) -> User:
-        """Add a user, who has not blocked the bot.
+        """Add a user, who has blocked no bot.
 
         Args:
             first_name: the name.
@@ -83,11 +103,12 @@ class Users:
         """
         if user_id is None:
             user_id = max(self._users) + 1
-        if user_id not in self._users and len(self._users) >= self._limit:
+        if user_id not in self._users and len(self._users) >= self._accounts.limit:
             raise OverflowError
         user = User(id=user_id, first_name=first_name, language_code=language_code)
         self._users[user.id] = user
-        self.blocked.discard(user.id)
+        for blocked in self._accounts.blocked_sets:
+            blocked.discard(user.id)
         self._events.publish("user", user=self.view(user))
         return user
 

@@ -15,7 +15,14 @@ class Webhook:
     """
 
     def __init__(self) -> None:
-        self.info: Parameters = {
+        self.info: Parameters = {}
+        self.secret_token = ""
+        self._next_set_at = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all settings, as Telegram does with those of a revoked token."""
+        self.info = {
             "url": "",
             "has_custom_certificate": False,
             "pending_update_count": 0,
