@@ -20,6 +20,7 @@ from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
@@ -276,12 +277,15 @@ class UpdatePipeline:
         )
         actor = UserActor(
             mailboxes,
-            services,
-            service_caller,
-            reply_sender,
-            RateLimiter(settings.rate_limit_requests, settings.rate_limit_window),
+            UpdateProcessor(
+                services,
+                service_caller,
+                reply_sender,
+                RateLimiter(settings.rate_limit_requests, settings.rate_limit_window),
+                clock=clock,
+                parse_update=parser.parse,
+            ),
             clock=clock,
-            parse_update=parser.parse,
             observe_update=observe_update,
         )
         self.scheduler = ActorScheduler(

@@ -6,7 +6,7 @@ python -m tests.chaos.poison serve
 import os
 from typing import Any
 
-from gateway.actors import user_actor
+from gateway.actors import update_processor
 from gateway.actors.replies.callback_data import prepare_callback_data
 from gateway.cli import main
 from gateway.domain.ports import BoundCall
@@ -56,6 +56,6 @@ async def _call_or_end(call: RpcCall, internal_user_id: str | None) -> Any:  # n
 
 if __name__ == "__main__":
     GrpcServiceRouter.route = _find_or_end  # type: ignore[method-assign, assignment]  # that is the point
-    vars(user_actor)["prepare_callback_data"] = _prepare_or_end
+    vars(update_processor)["prepare_callback_data"] = _prepare_or_end
     RpcCall.call = _call_or_end  # type: ignore[method-assign, assignment]  # as above
     main.main()

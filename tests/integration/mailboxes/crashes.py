@@ -21,6 +21,7 @@ from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.background import cancel_and_wait
 from gateway.domain.processing_record import ProcessingRecord
@@ -113,14 +114,17 @@ class Worker:
             mailboxes,
             UserActor(
                 mailboxes,
-                services,
-                an_answering(
-                    services, harness.messenger, clock, LocalCancellationBus()
+                UpdateProcessor(
+                    services,
+                    an_answering(
+                        services, harness.messenger, clock, LocalCancellationBus()
+                    ),
+                    delivery,
+                    RateLimiter(1000, 1),
+                    clock=clock,
+                    parse_update=_read,
                 ),
-                delivery,
-                RateLimiter(1000, 1),
                 clock=clock,
-                parse_update=_read,
                 observe_update=self.turns.append,
             ),
             FullMailboxNotifier(

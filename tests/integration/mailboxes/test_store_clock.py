@@ -9,6 +9,7 @@ from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.scheduler import ActorScheduler
+from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
@@ -143,14 +144,17 @@ class Gateway:
             store.mailboxes,
             UserActor(
                 store.mailboxes,
-                self.services,
-                an_answering(
-                    self.services, messenger, self.clock, store.cancellation_bus
+                UpdateProcessor(
+                    self.services,
+                    an_answering(
+                        self.services, messenger, self.clock, store.cancellation_bus
+                    ),
+                    delivery,
+                    RateLimiter(2, HOUR),
+                    clock=self.clock,
+                    parse_update=lambda body, arrived: read_update(int(body)),
                 ),
-                delivery,
-                RateLimiter(2, HOUR),
                 clock=self.clock,
-                parse_update=lambda body, arrived: read_update(int(body)),
                 observe_update=self.turns.append,
             ),
             FullMailboxNotifier(

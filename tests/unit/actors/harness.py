@@ -2,6 +2,7 @@
 
 from gateway.actors.rate_limit import RateLimiter
 from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import Envelope, Update
@@ -35,14 +36,20 @@ class Harness:
         self.useful_seconds: float | None = None
         self.leases: list[MailboxLease] = []
         """Under which updates were served."""
+        self.reply_sender = ReplySender(
+            self.messenger, self.services, self.clock, patience=PATIENCE
+        )
         self.actor = UserActor(
             self.mailboxes,
-            self.services,
-            an_answering(self.services, self.messenger, self.clock, self.stops),
-            ReplySender(self.messenger, self.services, self.clock, patience=PATIENCE),
-            RateLimiter(requests, 1),
+            UpdateProcessor(
+                self.services,
+                an_answering(self.services, self.messenger, self.clock, self.stops),
+                self.reply_sender,
+                RateLimiter(requests, 1),
+                clock=self.clock,
+                parse_update=self.read,
+            ),
             clock=self.clock,
-            parse_update=self.read,
             observe_update=self.turns.append,
         )
 

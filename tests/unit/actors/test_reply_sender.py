@@ -66,7 +66,7 @@ async def test_what_was_sent_is_let_go_of() -> None:
     """Of a reply nothing is left but the calls that are still to be made."""
     harness = Harness()
     messenger = Watching()
-    harness.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
+    harness.reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
 
     async def answer(update: Update) -> Reply:
         return cast("Reply", WatchedReply())
@@ -95,7 +95,7 @@ async def test_others_go_on_while_a_large_reply_is_composed() -> None:
     """Its markup may take seconds to read."""
     harness = Harness()
     messenger = Composing()
-    harness.actor._reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
+    harness.reply_sender._messenger = messenger  # noqa: SLF001 - in place of its fake
     text = "*" * (LARGE_REPLY_BYTES + 1)
 
     async def answer(update: Update) -> Reply:

@@ -15,6 +15,7 @@ from gateway.actors.replies.reply_sender import ReplySender
 from gateway.actors.replies.user_notices import RATE_LIMITED_TEXT
 from gateway.actors.scheduler import ActorScheduler
 from gateway.actors.suspect_steps import MAX_CONCURRENT_SUSPECTS
+from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
@@ -92,14 +93,20 @@ class Harness:
             self.mailboxes,
             UserActor(
                 self.mailboxes,
-                self.services,
-                an_answering(
-                    self.services, self.messenger, self.clock, LocalCancellationBus()
+                UpdateProcessor(
+                    self.services,
+                    an_answering(
+                        self.services,
+                        self.messenger,
+                        self.clock,
+                        LocalCancellationBus(),
+                    ),
+                    delivery,
+                    RateLimiter(1000, 1),
+                    clock=self.clock,
+                    parse_update=lambda body, arrived: pytest.fail("read again"),
                 ),
-                delivery,
-                RateLimiter(1000, 1),
                 clock=self.clock,
-                parse_update=lambda body, arrived: pytest.fail("read again"),
                 observe_update=self.turns.append,
             ),
             FullMailboxNotifier(
