@@ -18,6 +18,7 @@ from types import FrameType
 import click
 from click.core import ParameterSource
 
+from gateway.cli.contract_commands import contracts
 from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
 
 _UNWRITABLE = frozenset({errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC})
@@ -282,6 +283,9 @@ def _end_on_signals() -> None:
 
 def _exit(_: int, __: FrameType | None) -> None:
     sys.exit(0)
+
+
+cli.add_command(contracts)
 
 
 def main() -> None:

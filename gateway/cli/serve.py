@@ -1,18 +1,22 @@
 """`telegram-gateway serve`: runs the gateway."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from gateway import server
 from gateway.cli.bot_api import run_with_api
-from gateway.cli.routes import load_route_table
+from gateway.cli.routes import load_contracts_of_settings
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
+from gateway.config.unknown_settings import find_misspelled_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from gateway.observability.logging import configure_logging
 from gateway.telegram.polling import free_from_webhook
+
+logger = logging.getLogger(__name__)
 
 
 def _use_no_instrumentation(_: Settings) -> Instrumentation:
@@ -42,18 +46,19 @@ def run_gateway(
     """
     overrides = {} if workers is None else {"workers": workers}
     problems: list[str] = []
-    table = None
+    contracts = None
     names: tuple[str, ...] = ()
     try:
-        table = load_route_table()
-        names = table.service_names
+        contracts = load_contracts_of_settings()
+        names = contracts.table.service_names
     except ConfigurationError as error:
         problems += error.problems
     try:
         settings, services = load_settings_with_services(names, overrides)
     except ConfigurationError as error:
-        raise ConfigurationError([*problems, *error.problems]) from None
-    if table is None:
+        problems += [*error.problems, *find_misspelled_settings(names)]
+        raise ConfigurationError(problems) from None
+    if contracts is None:
         raise ConfigurationError(problems)
     mode = choose_run_mode(settings.workers, worker_socket, program)
     if take_over and settings.updates != "poll":
@@ -63,6 +68,17 @@ def run_gateway(
         mode.socket.name if isinstance(mode, Worker) else "",
         settings.log_format,
     )
+    if not isinstance(mode, Worker):
+        _log_warnings(contracts.warnings, find_misspelled_settings(names))
     if settings.updates == "poll" and not isinstance(mode, Worker):
         run_with_api(settings, partial(free_from_webhook, take_over=take_over))
-    return server.run(settings, services, table, mode, instrument(settings))
+    return server.run(settings, services, contracts.table, mode, instrument(settings))
+
+
+def _log_warnings(
+    contract_warnings: Iterable[str], misspelled_settings: Iterable[str]
+) -> None:
+    for problem in contract_warnings:
+        logger.warning("contract_suspicious", extra={"problem": problem})
+    for problem in misspelled_settings:
+        logger.warning("setting_unknown", extra={"problem": problem})

@@ -112,3 +112,61 @@ async def test_contracts_of_several_teams_are_checked_together(tmp_path: Path) -
     ]
     assert "which is not in the set: build it with imports" in lines[0]
     assert "is not a descriptor set" in lines[4]
+
+
+async def test_contracts_are_checked_without_a_gateway(tmp_path: Path) -> None:
+    """As in the CI of a team: routes, warnings, and exit codes for each."""
+    path = compile_descriptor_set(tmp_path)
+    code, output, errors = await run("contracts", "check", str(path))
+    assert (code, errors) == (0, "")
+    assert "/invoice {number}" in output
+    silent = tmp_path / "silent.proto"
+    silent.write_text(
+        'syntax = "proto3";\nmessage A {}\nservice S { rpc X(A) returns (A); }'
+    )
+    other = compile_descriptor_set(tmp_path, silent.name, root=tmp_path)
+    command = (
+        "contracts",
+        "check",
+        str(other),
+        "--with",
+        "builtin",
+        "--with",
+        str(path),
+    )
+    code, output, errors = await run(*command)
+    assert code == 0
+    assert "/start {payload}" in output
+    assert f"telegram-gateway: warning: {other}: S has no route" in errors
+    assert (await run(*command, "--strict"))[0] == 1
+    code, output, errors = await run("contracts", "check", str(silent))
+    assert (code, output) == (2, "")
+    assert "is not a descriptor set" in errors
+
+
+async def test_two_sets_are_compared(tmp_path: Path) -> None:
+    path = compile_descriptor_set(tmp_path)
+    code, output, _ = await run("contracts", "diff", str(path), str(path))
+    assert (code, output) == (0, "the routes are the same\n")
+    code, output, _ = await run("contracts", "diff", str(path), "builtin")
+    assert code == 1
+    assert "removed     /invoice {number} -> acme.billing.v1" in output
+    assert "added       /start {payload} -> botgateway.profile.v1" in output
+
+
+async def test_a_contract_can_be_compiled_against_exported_protos(
+    tmp_path: Path,
+) -> None:
+    code, output, _ = await run("contracts", "export", str(tmp_path / "protos"))
+    assert code == 0
+    assert str(tmp_path / "protos" / "botgateway/route/v1/route.proto") in output
+    assert "conversation" not in output
+    path = compile_descriptor_set(tmp_path, protos=tmp_path / "protos")
+    assert (await run("contracts", "check", str(path)))[0] == 0
+
+
+async def test_a_misspelled_setting_is_named_with_the_missing_one() -> None:
+    path = {"CONTRACTS": "builtin", "PROFIL_TARGET": "localhost:50051"}
+    _, _, errors = await run("serve", settings=ENOUGH | path)
+    assert "PROFILE_TARGET: is not set" in errors
+    assert "PROFIL_TARGET: is no setting; did you mean PROFILE_TARGET?" in errors

@@ -6,7 +6,7 @@ the same file. No message class is made in it: such a class would never be freed
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -17,10 +17,13 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gateway.domain.errors import ConfigurationError
 from gateway.services.contracts.contract_set import ContractSet
-
-HOW_TO_BUILD = (
-    "`buf build -o FILE.binpb`, or"
-    " `protoc --include_imports --descriptor_set_out=FILE.binpb`"
+from gateway.services.contracts.set_checks import (
+    HOW_TO_BUILD,
+    Files,
+    find_changed_types,
+    find_missing_imports,
+    find_other_options,
+    find_shared_symbols,
 )
 
 _MAX_BYTES = 64 * 2**20
@@ -49,16 +52,20 @@ def read_descriptor_set(source: str, content: bytes) -> ContractSet:
     problems: list[str] = []
     files = _parse_files(content, problems)
     if not problems:
-        problems += [*_find_missing_imports(files), *_find_shared_symbols(files)]
+        for find_problems in (
+            find_missing_imports,
+            find_shared_symbols,
+            find_other_options,
+            find_changed_types,
+        ):
+            problems += find_problems(files)
     services = [] if problems else _load_services(files, problems)
     if problems:
         raise ConfigurationError([f"{source}: {problem}" for problem in problems])
     return ContractSet(source, tuple(services))
 
 
-def _parse_files(
-    content: bytes, problems: list[str]
-) -> Mapping[str, FileDescriptorProto]:
+def _parse_files(content: bytes, problems: list[str]) -> Files:
     """Return the files by name."""
     try:
         files = FileDescriptorSet.FromString(_unpack(content)).file
@@ -86,42 +93,7 @@ def _unpack(content: bytes) -> bytes:
     return unpacked
 
 
-def _find_missing_imports(files: Mapping[str, FileDescriptorProto]) -> Iterator[str]:
-    importers: dict[str, str] = {}
-    for file in files.values():
-        for name in file.dependency:
-            if name not in files:
-                importers.setdefault(name, file.name)
-    for name, importer in sorted(importers.items()):
-        yield (
-            f"{importer} imports {name}, which is not in the set: build it with"
-            f" imports, by {HOW_TO_BUILD}"
-        )
-
-
-def _find_shared_symbols(files: Mapping[str, FileDescriptorProto]) -> Iterator[str]:
-    """Report names that two files define, such as copies under another path."""
-    owners: dict[str, str] = {}
-    shared: dict[tuple[str, str], str] = {}
-    for file in files.values():
-        for symbol in _list_symbols(file):
-            owner = owners.setdefault(symbol, file.name)
-            if owner != file.name:
-                shared.setdefault((owner, file.name), symbol)
-    for (owner, other), symbol in shared.items():
-        yield f"{symbol} is defined by {owner} and by {other}: keep one of the files"
-
-
-def _list_symbols(file: FileDescriptorProto) -> Iterator[str]:
-    prefix = f"{file.package}." if file.package else ""
-    for parts in (file.message_type, file.enum_type, file.service, file.extension):
-        for part in parts:
-            yield prefix + part.name
-
-
-def _load_services(
-    files: Mapping[str, FileDescriptorProto], problems: list[str]
-) -> Sequence[ServiceDescriptor]:
+def _load_services(files: Files, problems: list[str]) -> Sequence[ServiceDescriptor]:
     """Return the services of the files, except for those of other modules."""
     pool = DescriptorPool()
     for name in _sort_by_dependency(files):
@@ -138,7 +110,7 @@ def _load_services(
     ]
 
 
-def _sort_by_dependency(files: Mapping[str, FileDescriptorProto]) -> Sequence[str]:
+def _sort_by_dependency(files: Files) -> Sequence[str]:
     """Return the names of the files, each after those that it imports."""
     names: dict[str, None] = {}
     started = set()

@@ -12,6 +12,9 @@ SUFFIXES = (".binpb", ".binpb.gz")
 """The suffixes of the descriptor sets in a folder. A file that is named by itself may
 have any."""
 
+REMOVAL_SUFFIX = ".allow-removal"
+"""The suffix of a file beside a set that permits the removal of its triggers."""
+
 
 def load_contracts(sources: Iterable[str]) -> list[ContractSet]:
     """Load the contracts of all sources, in their order.
@@ -71,3 +74,21 @@ def list_files(source: str) -> Sequence[Path]:
     if not paths:
         raise ConfigurationError([f"{path}: has no files *{' or *'.join(SUFFIXES)}"])
     return paths
+
+
+def list_ignored_files(source: str) -> Sequence[Path]:
+    """Return the files in the folder of a source that are not read as sets.
+
+    Hidden files and files without a suffix are not reported.
+    """
+    path = Path(source)
+    if source == BUILTIN or not path.is_dir():
+        return ()
+    return sorted(
+        it
+        for it in path.iterdir()
+        if it.is_file()
+        and it.suffix
+        and not it.name.startswith(".")
+        and not it.name.endswith((*SUFFIXES, REMOVAL_SUFFIX))
+    )

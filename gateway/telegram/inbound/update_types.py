@@ -118,6 +118,12 @@ UPDATE_TYPES = {
 }
 
 
+ROUTABLE_NAMES = frozenset(
+    UPDATE_TYPES.keys() | SERVICE_CONTENTS | set(NAMED_ATTACHMENTS) | {GAME_FIELD}
+)
+"""The names of update types and of contents that routes can have today."""
+
+
 def list_allowed_updates(routed_types: Iterable[str]) -> list[str]:
     """Return the types that setWebhook must list so that every route gets its updates.
 

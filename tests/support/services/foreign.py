@@ -37,6 +37,7 @@ def compile_descriptor_set(
     contract: str = CONTRACT,
     *,
     root: Path = HERE,
+    protos: Path = PROTOS,
     imports: bool = True,
 ) -> Path:
     """Compile a contract as a team does in its own repository.
@@ -45,12 +46,13 @@ def compile_descriptor_set(
         into: a folder.
         contract: the file.
         root: the folder that the file's name begins in.
+        protos: the gateway's contracts.
         imports: whether the set has the files that are imported.
     """
     path = into / f"{Path(contract).stem}.binpb"
     subprocess.run(
         [
-            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{PROTOS}"),
+            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{protos}"),
             *(["--include_imports"] if imports else []),
             f"--descriptor_set_out={path}",
             contract,

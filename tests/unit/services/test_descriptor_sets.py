@@ -1,7 +1,6 @@
 """Descriptor sets of other repositories, and the message classes made for them."""
 
 import gzip
-from collections.abc import Callable
 
 import pytest
 from botgateway.chat.v1.context_pb2 import RequestContext
@@ -9,49 +8,16 @@ from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.route.v1.route_pb2 import Route
 from google.protobuf.descriptor_pb2 import (
     FieldDescriptorProto,
-    FileDescriptorProto,
     FileDescriptorSet,
 )
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.domain.errors import ConfigurationError
-from gateway.services.contracts.contract_set import ContractSet
 from gateway.services.contracts.descriptor_sets import read_descriptor_set
 from gateway.services.contracts.projections import get_message_class
 from gateway.services.routing.route_table import build_route_table, combine_contracts
 from tests.support.services.made_up import CONTEXT, Rpc, a_service
-
-SOURCE = "billing.binpb"
-COMMAND = (Route(command="/order {size}"),)
-ORDER = Rpc(COMMAND, {"context": CONTEXT, "size": "int32"})
-
-
-def a_set(package: str = "acme.order.v1", *rpcs: Rpc) -> FileDescriptorSet:
-    """Make the set of one service with all its imports."""
-    files: dict[str, FileDescriptorProto] = {}
-
-    def add(file: object) -> None:
-        proto = FileDescriptorProto()
-        file.CopyToProto(proto)  # type: ignore[attr-defined]
-        for dependency in file.dependencies:  # type: ignore[attr-defined]
-            add(dependency)
-        files[proto.name] = proto
-
-    add(a_service(*(rpcs or (ORDER,)), package=package).file)
-    return FileDescriptorSet(file=files.values())
-
-
-def read(files: FileDescriptorSet, source: str = SOURCE) -> ContractSet:
-    """Read a set."""
-    return read_descriptor_set(source, files.SerializeToString())
-
-
-def problems_of(call: Callable[[], object]) -> list[str]:
-    """Return what is wrong."""
-    with pytest.raises(ConfigurationError) as caught:
-        call()
-    return list(caught.value.problems)
+from tests.support.services.sets import ORDER, SOURCE, a_set, problems_of, read
 
 
 def test_the_services_of_a_set_are_read_in_any_order_of_its_files() -> None:

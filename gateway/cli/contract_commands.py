@@ -1,0 +1,57 @@
+"""The commands and options of `telegram-gateway contracts`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def contracts() -> None:
+    """Check, compare, export or import contracts.
+
+    These commands need neither a gateway nor its settings.
+    """
+
+
+@contracts.command("check")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="FILE",
+    help="Contracts that are served beside them: a set, a folder or builtin.",
+)
+@click.option("--strict", is_flag=True, help="End with 1 if there are warnings.")
+def check(files: tuple[str, ...], others: tuple[str, ...], *, strict: bool) -> None:
+    """Check descriptor sets as the gateway does, and print their routes.
+
+    The exit code is 2 if the gateway would not start with them.
+    """
+    from gateway.cli.contracts import check_contracts
+
+    sys.exit(check_contracts(files, others, strict=strict))
+
+
+@contracts.command("diff")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+def diff(old: str, new: str) -> None:
+    """Print what NEW adds to the routes of OLD, removes and changes.
+
+    OLD and NEW are sets, folders or builtin. The exit code is 1 if triggers are gone or
+    fields have other numbers, because old buttons or running servers rely on them.
+    """
+    from gateway.cli.contracts import print_diff
+
+    sys.exit(print_diff(old, new))
+
+
+@contracts.command("export")
+@click.argument("directory", metavar="DIR", type=Path)
+def export(directory: Path) -> None:
+    """Write the protos that contracts import into a directory."""
+    from gateway.cli.contracts import export_protos
+
+    export_protos(directory)

@@ -1,0 +1,71 @@
+"""`telegram-gateway contracts`: checks, compares and exports contracts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gateway.cli.routes import find_contract_warnings
+from gateway.domain.errors import ConfigurationError
+from gateway.services.contracts.exported_protos import read_protos
+from gateway.services.contracts.sources import load_contracts
+from gateway.services.routing.route_table import RouteTable, combine_contracts
+from gateway.services.routing.table_diff import compare_tables
+
+
+def check_contracts(
+    files: Sequence[str], others: Sequence[str], *, strict: bool
+) -> int:
+    """Check descriptor sets, print their routes and return the exit code.
+
+    Args:
+        files: the sets, or folders with sets.
+        others: sources of contracts that are served beside them.
+        strict: whether warnings are failures.
+
+    Raises:
+        ConfigurationError: the gateway would not start with these contracts.
+    """
+    contracts = load_contracts([*others, *files])
+    table = combine_contracts(contracts)
+    click.echo("\n".join(table.format_lines()))
+    warnings = find_contract_warnings(contracts, table, files)
+    for warning in warnings:
+        click.echo(f"telegram-gateway: warning: {warning}", err=True)
+    return 1 if warnings and strict else 0
+
+
+def print_diff(old: str, new: str) -> int:
+    """Print the differences of the routes of two sources; return the exit code.
+
+    Raises:
+        ConfigurationError: one of the sources is invalid.
+    """
+    tables: list[RouteTable] = []
+    problems: list[str] = []
+    for source in (old, new):
+        try:
+            tables.append(combine_contracts(load_contracts([source])))
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    differences = compare_tables(*tables)
+    click.echo("\n".join(differences.format_lines() or ["the routes are the same"]))
+    return 1 if differences.is_breaking else 0
+
+
+def export_protos(directory: Path) -> None:
+    """Write the protos that contracts import into a directory.
+
+    Raises:
+        ConfigurationError: a file cannot be written.
+    """
+    for name, content in read_protos().items():
+        path = directory / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise ConfigurationError([f"{path}: {error.strerror}"]) from None
+        click.echo(path)

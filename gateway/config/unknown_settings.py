@@ -1,0 +1,45 @@
+"""Finds settings that the gateway does not know but whose names are like known ones."""
+
+import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from gateway.config.env_file import find_env_file
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
+
+_OTHER_NAMES = ("ENV_FILE", "SECRETS_DIR")
+_MIN_LENGTH = 6
+"""Short names are like too many others."""
+
+_SIMILARITY = 0.85
+
+
+def find_misspelled_settings(services: Iterable[str]) -> list[str]:
+    """Return a line for each setting that is probably a misspelled one.
+
+    Args:
+        services: the names of the services that have a route.
+    """
+    known = {*(name.upper() for name in Settings.model_fields), *_OTHER_NAMES}
+    known |= {
+        f"{service}_{name}".upper()
+        for service in services
+        for name in ServiceSettings.model_fields
+    }
+    given = {*os.environ, *_read_names(find_env_file())}
+    unused = known - {name.upper() for name in given}
+    lines = []
+    for name in sorted(given):
+        if name.upper() in known or len(name) < _MIN_LENGTH:
+            continue
+        similar = get_close_matches(name.upper(), unused, n=1, cutoff=_SIMILARITY)
+        lines += [f"{name}: is no setting; did you mean {it}?" for it in similar]
+    return lines
+
+
+def _read_names(env_file: str | None) -> list[str]:
+    text = Path(env_file).read_text(encoding="utf-8") if env_file else ""
+    return re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
