@@ -42,6 +42,7 @@ from gateway.observability.logging import log_update
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
 from gateway.status import GatewayStatus, add_gauges, add_process_counters
@@ -97,7 +98,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
         public_server: serves Telegram's updates and the public health.
         sync_bot_profile: sets the bot's menu and learns its name.
         bot_username_known: set once the bot's name is known.
-        instrumentation_tasks: the background tasks of the instrumentation, by name.
+        tasks: further background tasks, by name.
     """
 
     status: GatewayStatus
@@ -107,7 +108,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     public_server: HttpServer
     sync_bot_profile: BackgroundFunction
     bot_username_known: asyncio.Event
-    instrumentation_tasks: Mapping[str, BackgroundFunction]
+    tasks: Mapping[str, BackgroundFunction]
 
 
 @contextlib.asynccontextmanager
@@ -168,6 +169,7 @@ async def open_gateway(
                 _open_file_endpoints(settings, api, file_clock)
             )
         file_urls = _create_file_urls(settings, file_clock)
+        monitor = ServiceMonitor(channels, list_rpc_services(table), time.monotonic)
         router = GrpcServiceRouter(
             table.with_streaming(
                 [name for name, it in services.items() if it.streaming]
@@ -178,6 +180,7 @@ async def open_gateway(
             file_urls.add_urls if file_urls else None,
             now=store.clock.now,
             signer=ButtonSigner(token),
+            record_failure=monitor.record_failure,
         )
         pipeline = UpdatePipeline(
             settings, router, api, store, background, instrumentation
@@ -193,11 +196,12 @@ async def open_gateway(
             store.mailboxes,
             pipeline.scheduler,
             signatures.forged_counts,
+            monitor,
         )
         counts = ConnectionCounts()
         add_process_counters(pipeline.metrics, counts, background)
         status = GatewayStatus(
-            api, store.mailboxes, pipeline.scheduler, background, poller
+            api, store.mailboxes, pipeline.scheduler, background, poller, monitor
         )
         health = HealthEndpoints(
             health=status.get_health,
@@ -227,7 +231,7 @@ async def open_gateway(
                 sync_bot_profile, api, table.menu_commands, pipeline.set_bot_username
             ),
             bot_username_known=pipeline.bot_username_known,
-            instrumentation_tasks=instrumentation.tasks(),
+            tasks={"watch services": monitor.run, **instrumentation.tasks()},
         )
 
 

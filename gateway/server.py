@@ -137,7 +137,7 @@ async def run_gateway(
         ) as gateway,
         AsyncExitStack() as stack,
     ):
-        for name, work in gateway.instrumentation_tasks.items():
+        for name, work in gateway.tasks.items():
             await stack.enter_async_context(background.running(name, work))
         await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()

@@ -10,6 +10,7 @@ from gateway.http.connections import ConnectionCounts
 from gateway.mailboxes.factory import WorkerMailboxes
 from gateway.observability.logging import count_dropped_lines
 from gateway.observability.metrics import Metrics, ProcessMetrics
+from gateway.services.diagnosis.monitor import ServiceMonitor
 from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.polling import UpdatePoller
 
@@ -27,6 +28,7 @@ class GatewayStatus:
         scheduler: runs the actors.
         background: the background tasks of the process.
         poller: fetches the updates; None if Telegram sends them to the webhook.
+        services: watches the services.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class GatewayStatus:
         scheduler: ActorScheduler,
         background: BackgroundTasks,
         poller: UpdatePoller | None,
+        services: ServiceMonitor,
     ) -> None:
         self._api = api
         self._mailboxes = mailboxes
         self._scheduler = scheduler
         self._background = background
         self._poller = poller
+        self._services = services
         self._version = version("telegram-gateway")
         self._not_ready_reason = "starting"
 
@@ -91,7 +95,8 @@ class GatewayStatus:
         """Describe the problems that an operator has to fix."""
         token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
         polling = self._poller.problem if self._poller is not None else None
-        return [it for it in (token, self._mailboxes.problem, polling) if it]
+        own = [it for it in (token, self._mailboxes.problem, polling) if it]
+        return own + self._services.problems
 
 
 def add_gauges(
@@ -100,6 +105,7 @@ def add_gauges(
     mailboxes: WorkerMailboxes,
     scheduler: ActorScheduler,
     forged: Mapping[str, int],
+    services: ServiceMonitor,
 ) -> None:
     """Add the metrics of the components.
 
@@ -109,6 +115,7 @@ def add_gauges(
         mailboxes: the mailbox store.
         scheduler: runs the actors.
         forged: the numbers of forged entries in the store, by kind of entry.
+        services: watches the services.
     """
     for name, description, read in (
         (
@@ -168,6 +175,12 @@ def add_gauges(
         "Entries in Redis that no gateway with our secrets wrote.",
         "entry",
         lambda: forged,
+    )
+    metrics.add_labelled_gauge(
+        "gateway_service_up",
+        "0 if the service cannot be called: /health says why.",
+        "service",
+        lambda: services.up,
     )
 
 

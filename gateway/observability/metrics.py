@@ -17,6 +17,7 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import (
     CounterMetricFamily,
+    GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
@@ -53,6 +54,30 @@ class ProcessMetrics:
     def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Add a gauge that calls `read` for its value."""
         Gauge(name, description, registry=self._registry).set_function(read)
+
+    def add_labelled_gauge(
+        self,
+        name: str,
+        description: str,
+        label: str,
+        read: Callable[[], Mapping[str, float]],
+    ) -> None:
+        """Add a gauge with one series for each value of a label.
+
+        Args:
+            name: the name of the metric.
+            description: the help text.
+            label: the name of the label.
+            read: returns the number for each value of the label.
+        """
+
+        def family() -> Metric:
+            gauge = GaugeMetricFamily(name, description, labels=[label])
+            for value, number in read().items():
+                gauge.add_metric([value], number)
+            return gauge
+
+        self._registry.register(_ReadCollector(family))
 
     def add_counter(
         self, name: str, description: str, read: Callable[[], float]

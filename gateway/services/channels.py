@@ -126,6 +126,16 @@ class ServiceChannels:
         )
         await asyncio.gather(*closing)
 
+    @property
+    def targets(self) -> Mapping[str, str]:
+        """Each service's target."""
+        return self._targets
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """The TLS credentials of all channels; None without TLS."""
+        return self._credentials
+
     def __getitem__(self, service: str) -> aio.Channel:
         """Return the channel of a service."""
         return self._channels[self._targets[service]]

@@ -12,6 +12,7 @@ from gateway.domain.errors import (
     ServiceTimeout,
     ServiceUnavailable,
 )
+from gateway.services.diagnosis.problems import ServiceProblem
 
 _DETAILS_KEY = "grpc-status-details-bin"
 """The trailer in which a service sends a google.rpc.Status (AIP-193)."""
@@ -23,19 +24,35 @@ _ERROR_CLASSES = {
     grpc.StatusCode.CANCELLED: ServiceUnavailable,
 }
 
+_SAME_AS_STATUS = {
+    ServiceProblem.UNIMPLEMENTED,
+    ServiceProblem.DEADLINE_EXCEEDED,
+    ServiceProblem.SAYS_UNAVAILABLE,
+}
+"""Problems that say no more than the status of the call."""
 
-def to_service_error(error: aio.AioRpcError, route: str) -> ServiceError:
+
+def to_service_error(
+    error: aio.AioRpcError, route: str, problem: ServiceProblem | None = None
+) -> ServiceError:
     """Convert a gRPC error to a `ServiceError`.
 
     The details may quote the user, so they are omitted, except for the text that is
     intended for the user.
+
+    Args:
+        error: the error.
+        route: the name of the route.
+        problem: what `recognize_problem` returned for the error.
     """
     code = error.code()
     error_class = _ERROR_CLASSES.get(code, ServiceFailed)
     user_message, retry_after = _read_details(error)
     if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
         retry_after = None
-    return error_class(f"{route}: {code.name}", user_message, retry_after)
+    says_more = problem is not None and problem not in _SAME_AS_STATUS
+    reason = f"{code.name} ({problem})" if says_more else code.name
+    return error_class(f"{route}: {reason}", user_message, retry_after)
 
 
 def _read_details(error: aio.AioRpcError) -> tuple[str | None, float | None]:

@@ -32,6 +32,10 @@ _MAX_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
 """Maximum number of fields to inspect; no valid reply with files has more."""
 
 
+class ReplyTooLarge(ServiceFailed):
+    """The responses of one call are larger than a limit."""
+
+
 class ReplySizeLimiter:
     """A limiter for the total size of the responses of one call.
 
@@ -59,7 +63,7 @@ class ReplySizeLimiter:
         """Add the size of the next response of a stream, or of the only response.
 
         Raises:
-            ServiceFailed: all responses together are larger than a limit.
+            ReplyTooLarge: all responses together are larger than a limit.
         """
         self._bytes_without_files += len(response)
         if self._bytes_without_files <= MAX_BYTES_WITHOUT_FILES:
@@ -71,7 +75,7 @@ class ReplySizeLimiter:
             self._bytes_without_files > MAX_BYTES_WITHOUT_FILES
             or self._file_bytes > MAX_REPLY_BYTES
         ):
-            raise ServiceFailed(
+            raise ReplyTooLarge(
                 f"{self._route_name}: larger than {MAX_BYTES_WITHOUT_FILES} bytes"
                 " without its files, "
                 f"or than {MAX_REPLY_BYTES} bytes with them"

@@ -21,11 +21,16 @@ from gateway.domain.update import (
 )
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels
+from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP_COMMAND
 from gateway.services.routing.route_table import RouteTable
 from gateway.services.routing.update_types import build_payload_fields
 from gateway.services.rpc_call import Rpc, RpcCall
+
+
+def _ignore_failure(service: str, route_name: str, problem: ServiceProblem) -> None:
+    """Record nothing."""
 
 
 class GrpcServiceRouter:
@@ -41,6 +46,7 @@ class GrpcServiceRouter:
         *,
         now: Callable[[], float] = time.time,
         signer: ButtonSigner | None = None,
+        record_failure: Callable[[str, str, ServiceProblem], None] = _ignore_failure,
     ) -> None:
         """Prepare the rpc of every route.
 
@@ -56,6 +62,8 @@ class GrpcServiceRouter:
                 arrival of updates.
             signer: signs and verifies the buttons of routes that require it. If it is
                 None, such buttons are not served.
+            record_failure: records that a call failed: the service, the route's name
+                and the problem.
         """
         self._table = table
         self._signer = signer
@@ -71,6 +79,7 @@ class GrpcServiceRouter:
                 seconds[route.service],
                 add_file_urls,
                 now,
+                record_failure,
             )
         self._help_call = _HelpCall(table)
 

@@ -19,11 +19,17 @@ from google.protobuf.message import DecodeError, Message
 from grpc import aio
 from msgspec import Struct
 
-from gateway.domain.errors import ServiceFailed
+from gateway.domain.errors import ServiceError, ServiceFailed
 from gateway.domain.reply_limits import cut_reply
 from gateway.domain.update import Update, UserMessage
+from gateway.services.diagnosis.grpc_errors import recognize_problem
+from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.error_mapping import to_service_error
-from gateway.services.reply_size import MAX_BYTES_WITHOUT_FILES, ReplySizeLimiter
+from gateway.services.reply_size import (
+    MAX_BYTES_WITHOUT_FILES,
+    ReplySizeLimiter,
+    ReplyTooLarge,
+)
 from gateway.services.routing.route import Route
 from gateway.services.routing.update_types import iter_messages
 
@@ -52,6 +58,8 @@ class Rpc(Struct, frozen=True, eq=False):
         timeout: the deadline of a call in seconds.
         add_file_urls: adds the URLs of the files to a message; None if they have none.
         now: returns the seconds since the epoch.
+        record_failure: records that a call failed: the service, the route's name and
+            the problem.
     """
 
     route: Route
@@ -61,6 +69,7 @@ class Rpc(Struct, frozen=True, eq=False):
     timeout: float
     add_file_urls: Callable[[IncomingMessage], None] | None
     now: Callable[[], float]
+    record_failure: Callable[[str, str, ServiceProblem], None]
 
 
 class RpcCall(Struct, eq=False):
@@ -89,12 +98,12 @@ class RpcCall(Struct, eq=False):
         try:
             response = await self._start(self.rpc.start_unary, internal_user_id)
         except aio.AioRpcError as error:
-            raise to_service_error(error, self.route_name) from None
+            raise self._convert(error) from None
         if response is None:  # the status was OK, but there was no response
             raise ServiceFailed(f"{self.route_name}: OK without a response")
         route = self.rpc.route
         if len(response) > MAX_BYTES_WITHOUT_FILES:
-            _create_size_limiter(route).add(response)
+            self._limit(_create_size_limiter(route), response)
         message = _decode_response(response, route)
         if len(response) > _LARGE_RESPONSE_BYTES:
             # The event loop keeps a reference to the bytes until this task yields.
@@ -113,14 +122,14 @@ class RpcCall(Struct, eq=False):
         call = self._start(self.rpc.start_stream, internal_user_id)
         try:
             async for response in call:
-                size_limiter.add(response)
+                self._limit(size_limiter, response)
                 message = _decode_response(response, route)
                 if route.piece_field and (piece := getattr(message, route.piece_field)):
                     write(piece)
                 if message.HasField(route.result_field):
                     reply = getattr(message, route.result_field)
         except aio.AioRpcError as error:
-            raise to_service_error(error, self.route_name) from None
+            raise self._convert(error) from None
         finally:
             call.cancel()  # no effect if it has ended
         return reply
@@ -148,6 +157,35 @@ class RpcCall(Struct, eq=False):
             timeout=timeout,
             metadata=_build_metadata(context.request_id),
         )
+
+    def _convert(self, error: aio.AioRpcError) -> ServiceError:
+        """Record the failure of a call, and convert its error."""
+        problem = recognize_problem(error)
+        if problem is not None and not self._was_late(problem):
+            self._record_failure(problem)
+        return to_service_error(error, self.route_name, problem)
+
+    def _was_late(self, problem: ServiceProblem) -> bool:
+        """Return whether the update, and not the service, used up the time."""
+        return (
+            problem is ServiceProblem.DEADLINE_EXCEEDED
+            and self.update.answer_deadline is not None
+        )
+
+    def _limit(self, size_limiter: ReplySizeLimiter, response: bytes) -> None:
+        """Add the size of a response.
+
+        Raises:
+            ReplyTooLarge: all responses together are larger than a limit.
+        """
+        try:
+            size_limiter.add(response)
+        except ReplyTooLarge:
+            self._record_failure(ServiceProblem.REPLY_TOO_LARGE)
+            raise
+
+    def _record_failure(self, problem: ServiceProblem) -> None:
+        self.rpc.record_failure(self.rpc.route.service, self.route_name, problem)
 
 
 def _create_size_limiter(route: Route) -> ReplySizeLimiter:

@@ -3,21 +3,19 @@
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.errors import ConfigurationError, ServiceUnavailable
 from gateway.services.channels import ServiceChannels, TlsFiles
 from tests.factories import build_command, build_message
+from tests.support.services.health import NOT_SERVING, SERVING, Health
 from tests.support.services.serving import (
     NEVER,
     Context,
@@ -26,19 +24,14 @@ from tests.support.services.serving import (
     calling,
     serving,
 )
-from tests.support.tcp_ports import free_ports
+from tests.support.services.tls import CA, CERTIFICATES, server_credentials
+from tests.support.tcp_ports import free_ports, reserved_port
 from tests.support.waiting import wait_until
 
 TEXT = build_message(message=IncomingMessage(text="hi"))
 PROFILE = build_command("profile")
 
 ROOT = Path(__file__).parents[2]
-CERTIFICATES = ROOT / "tests" / "support" / "certificates"
-"""Made for these tests only: an authority, and a server and a client signed by it.
-
-Valid from 2020 to 2120, for localhost and 127.0.0.1.
-"""
-CA = CERTIFICATES / "ca.pem"
 CLIENT = TlsFiles(
     ca_file=CA,
     certificate_file=CERTIFICATES / "client.pem",
@@ -46,21 +39,15 @@ CLIENT = TlsFiles(
 )
 
 
-@contextlib.contextmanager
-def reserved_port() -> Iterator[int]:
-    """Keep a port that nothing listens on, and that nobody else gets."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
-
-
 async def test_a_service_that_is_down_is_reported_at_once() -> None:
     """The user gets the apology after the repetition, not after the deadline."""
     with reserved_port() as port:
         async with calling(port, timeout=NEVER) as dispatch:
             for _ in range(2):
-                with pytest.raises(ServiceUnavailable, match=r"^text: UNAVAILABLE$"):
+                with pytest.raises(
+                    ServiceUnavailable,
+                    match=r"^text: UNAVAILABLE \(connection_refused\)$",
+                ):
                     await call(dispatch, TEXT)
 
 
@@ -149,34 +136,10 @@ async def test_slow_calls_beyond_a_servers_limit_do_not_hold_up_others() -> None
         assert {task.result() for task in hanging} == {"SendMessage"}
 
 
-class Health(grpc.GenericRpcHandler):
-    """The standard health rpc, as far as the gateway's channels use it."""
-
-    def __init__(self, status: bytes) -> None:
-        self._status = status
-        self._handler: grpc.RpcMethodHandler[Any, Any] = (
-            grpc.unary_stream_rpc_method_handler(self._watch)
-        )
-
-    async def _watch(self, _: bytes, __: Context) -> AsyncIterator[bytes]:
-        yield b"\x08" + self._status  # grpc.health.v1.HealthCheckResponse.status
-        await asyncio.Event().wait()
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Serve Watch only."""
-        is_watch = handler_call_details.method == "/grpc.health.v1.Health/Watch"
-        return self._handler if is_watch else None
-
-
-SERVING, NOT_SERVING = b"\x01", b"\x02"
-
-
 async def test_a_service_that_says_it_is_not_serving_gets_no_call() -> None:
     """An instance that is starting or draining is left alone."""
     services = Services()
-    health = Health(NOT_SERVING)
+    health = Health({"": NOT_SERVING})
     async with serving(services, health) as port, calling(port) as dispatch:
         with pytest.raises(ServiceUnavailable):
             await call(dispatch, TEXT)
@@ -185,17 +148,11 @@ async def test_a_service_that_says_it_is_not_serving_gets_no_call() -> None:
 
 async def test_a_service_that_says_it_is_serving_is_called() -> None:
     """The health check is no hindrance to a healthy service."""
-    async with serving(Services(), Health(SERVING)) as port, calling(port) as dispatch:
+    async with (
+        serving(Services(), Health({"": SERVING})) as port,
+        calling(port) as dispatch,
+    ):
         assert await call(dispatch, TEXT) == "SendMessage"
-
-
-def server_credentials(*, mutual: bool) -> grpc.ServerCredentials:
-    """Make a server's side of TLS."""
-    key = (CERTIFICATES / "server.key").read_bytes()
-    chain = (CERTIFICATES / "server.pem").read_bytes()
-    return grpc.ssl_server_credentials(
-        [(key, chain)], CA.read_bytes() if mutual else None, mutual
-    )
 
 
 @pytest.mark.parametrize(

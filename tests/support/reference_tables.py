@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from gateway.cli.main import cli
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
+from gateway.services.diagnosis.problems import ServiceProblem
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
@@ -58,6 +59,7 @@ def build_pages() -> dict[Path, str]:
         "command-line": build_command_line,
         "metrics": build_metrics,
         "log-events": build_log_events,
+        "service-problems": build_service_problems,
     }
     return {
         path: replace_blocks(path.read_text(), {name: build()})
@@ -213,6 +215,7 @@ _MAKERS = {
     "add_gauge": "gauge",
     "add_counter": "counter",
     "add_labelled_counter": "counter",
+    "add_labelled_gauge": "gauge",
     "Gauge": "gauge",
     "GaugeMetricFamily": "gauge",
     "Counter": "counter",
@@ -428,6 +431,15 @@ def _texts_passed(call: ast.Call, position: int, name: str) -> Iterator[str]:
     passed = [it.value for it in call.keywords if it.arg == name]
     passed += call.args[position : position + 1]
     yield from (text for it in passed if (text := _read_text(it)))
+
+
+def build_service_problems() -> str:
+    """Build the table of the problems of services."""
+    rows = ["| Problem | What is wrong | What to do |", "| --- | --- | --- |"]
+    for problem in ServiceProblem:
+        wrong, _, remedy = problem.explanation.partition(": ")
+        rows.append(f"| `{problem}` | {wrong} | {remedy} |")
+    return "\n".join(rows)
 
 
 # The parts of replies that are left out: what `report_dropped` is called with.

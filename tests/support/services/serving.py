@@ -124,6 +124,7 @@ async def serving(
     port: int = 0,
     credentials: grpc.ServerCredentials | None = None,
     options: tuple[tuple[str, Any], ...] = (),
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[int]:
     """Run a server on loopback; gives its port."""
     server = aio.server(options=(("grpc.so_reuseport", 0), *options))
@@ -133,7 +134,7 @@ async def serving(
         else:
             server.add_generic_rpc_handlers((part,))
     # gRPC remembers an address that failed a moment ago, such as that of another test.
-    address = f"127.0.0.1:{port or free_ports(1)[0]}"
+    address = f"{host}:{port or free_ports(1)[0]}"
     if credentials:
         port = server.add_secure_port(address, credentials)
     else:

@@ -1,0 +1,1 @@
+"""Finds out why calls of a service fail, and explains it to people."""
