@@ -1,8 +1,9 @@
-"""The gateway of the sandbox, which reports how each update is processed.
+"""A gateway that reports how each update is processed.
 
 python -m gateway.traced_gateway
 
-The sandbox starts it instead of `telegram-gateway serve`, which has no tracing.
+`telegram-gateway sandbox` and `dev` start it instead of `telegram-gateway serve`, which
+has no tracing.
 """
 
 import sys
@@ -21,13 +22,24 @@ from gateway.sandbox.tracing.tracer import Tracer
 @click.option("--worker", type=Path, hidden=True)
 @click.option("--turns-url", envvar="SANDBOX_TURNS_URL", required=True)
 @click.option("--turns-key", envvar="SANDBOX_TURNS_KEY", required=True)
-def traced(worker: Path | None, turns_url: str, turns_key: str) -> None:
+@click.option("--real-bot", envvar="SANDBOX_REAL_BOT", is_flag=True)
+@click.option("--take-over", is_flag=True)
+def traced(
+    worker: Path | None,
+    turns_url: str,
+    turns_key: str,
+    *,
+    real_bot: bool,
+    take_over: bool,
+) -> None:
     """Run the gateway and report the processing of each update to an address."""
 
     def trace(settings: Settings) -> TracingInstrumentation:
-        return TracingInstrumentation(Tracer(turns_url, turns_key, settings.api_url))
+        tracer = Tracer(turns_url, turns_key, settings.api_url, of_real_bot=real_bot)
+        return TracingInstrumentation(tracer, loopback_only=not real_bot)
 
-    sys.exit(run_gateway(None, worker, trace, program=("gateway.traced_gateway",)))
+    program = ("gateway.traced_gateway",)
+    sys.exit(run_gateway(None, worker, trace, program, take_over=take_over))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ _TOKEN_MISSING = "TELEGRAM_BOT_TOKEN: is not set"  # noqa: S105 - a message
 _LOOPBACK_OF = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - not listened on
 
 
-def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
+def run(
+    own: Sequence[str], *, page_port: int, samples_port: int, take_over: bool
+) -> int:
     """Run a gateway for the bot, or the sandbox if there is no token.
 
     Args:
         own: addresses of running services, such as "conversation=localhost:50051".
+        page_port: the port of the page, or of the simulated Bot API with its page.
         samples_port: the port of the sample services.
         take_over: delete the bot's webhook.
 
@@ -33,7 +36,7 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
     names = load_route_table().service_names
     targets = load_service_targets(names) | read_targets(own, names)
     try:
-        settings = load_settings({"updates": "poll"})
+        settings = load_settings({"updates": "poll", "workers": 1})
     except ConfigurationError as error:
         if error.problems != (_TOKEN_MISSING,):
             raise
@@ -41,7 +44,7 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
         return run_sandbox(
             8000,
             ops_port=9000,
-            simulator_port=8081,
+            simulator_port=page_port,
             samples_port=samples_port,
             host=LOOPBACK,
             own=own,
@@ -56,6 +59,7 @@ def run(own: Sequence[str], samples_port: int, *, take_over: bool) -> int:
         run_dev(
             username,
             targets,
+            page_port=page_port,
             samples_port=samples_port if needs_samples else None,
             operations_url=_find_operations(settings),
             arguments=["--take-over"] if take_over else [],

@@ -70,17 +70,28 @@ _own = click.option(
 @click.option(
     "--samples-port", default=50051, show_default=True, help="Port of the samples."
 )
+@click.option("--page-port", default=8081, show_default=True, help="Port of the page.")
 @click.option("--take-over", is_flag=True, help="Delete the bot's webhook.")
-def dev(own: tuple[str, ...], samples_port: int, *, take_over: bool) -> None:
+def dev(
+    own: tuple[str, ...], samples_port: int, page_port: int, *, take_over: bool
+) -> None:
     """Answer a real bot from this machine, without a public address.
 
     The bot's token is TELEGRAM_BOT_TOKEN, in the environment or a file .env; without
-    one Telegram is simulated. Services without an address are replaced by samples.
+    one Telegram is simulated. Services without an address are replaced by samples. A
+    page shows what happens to each update; it can only be reached from this machine.
     """
     _end_on_signals()
     from gateway.cli.dev import run
 
-    sys.exit(run(own, samples_port, take_over=take_over))
+    sys.exit(
+        run(
+            own,
+            page_port=page_port,
+            samples_port=samples_port,
+            take_over=take_over,
+        )
+    )
 
 
 @cli.group(invoke_without_command=True)

@@ -384,17 +384,21 @@ async def test_a_gateway_answers_to_every_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "key", "api_url"),
+    ("url", "key", "api_url", "of_real_bot"),
     [
-        ("http://collector.example/turns", KEY, HERE),
-        (HERE, "", HERE),
-        (HERE, KEY, "https://api.telegram.org"),
+        ("http://collector.example/turns", KEY, HERE, False),
+        ("http://collector.example/turns", KEY, HERE, True),
+        (HERE, "", HERE, False),
+        (HERE, "", HERE, True),
+        (HERE, KEY, "https://api.telegram.org", False),
     ],
 )
-def test_texts_of_users_stay_on_this_machine(url: str, key: str, api_url: str) -> None:
-    """Nobody else can be told, and a real bot's users never are."""
+def test_texts_of_users_stay_on_this_machine(
+    url: str, key: str, api_url: str, *, of_real_bot: bool
+) -> None:
+    """Nobody elsewhere can be told, and of a real bot only on request."""
     with pytest.raises(ConfigurationError):
-        Tracer(url, key, api_url)
+        Tracer(url, key, api_url, of_real_bot=of_real_bot)
 
 
 async def test_a_worker_tells_as_a_single_process_does(tmp_path: Path) -> None:

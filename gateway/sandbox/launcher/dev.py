@@ -2,11 +2,12 @@
 
 The gateway polls, so that the machine needs no public address. Services that do not run
 yet are replaced by samples. The settings are those of `telegram-gateway serve`, from
-the environment and a file `.env`.
+the environment and a file `.env`. A page on loopback shows what happens to each update;
+it runs in this process.
 
-Concurrency: one task. It starts the sample services and the gateway and stops them in
-reverse; see `subprocesses.py` for how a process ends. The first signal stops them, the
-second one kills them.
+Concurrency: one task. It starts the page, the sample services and the gateway and stops
+them in reverse; see `subprocesses.py` for how a process ends. The first signal stops
+them, the second one kills them.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from secrets import token_urlsafe
 
 import aiohttp
 
@@ -25,6 +27,7 @@ from gateway.sandbox.launcher.subprocesses import (
     StopRequested,
     Subprocesses,
 )
+from gateway.sandbox.ui.traffic_page import TrafficPage
 from gateway.stop_signals import receive_stop_signals
 
 
@@ -32,6 +35,7 @@ async def run_dev(
     username: str,
     targets: Mapping[str, str],
     *,
+    page_port: int,
     samples_port: int | None,
     operations_url: str,
     arguments: Sequence[str] = (),
@@ -41,16 +45,17 @@ async def run_dev(
     Args:
         username: the bot's username without the at sign.
         targets: the address of each service, by name.
+        page_port: the port of the page.
         samples_port: the port of the sample services; None if none is needed.
         operations_url: where the gateway's health is, without the path.
-        arguments: further arguments of `telegram-gateway serve`.
+        arguments: further arguments of the gateway.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
-        start, 2 if the port of the sample services cannot be used.
+        start, 2 if a port cannot be used.
     """
-    if samples_port is not None and (problem := port_problem(samples_port)):
-        sys.stderr.write(f"--samples-port {samples_port} cannot be used: {problem}\n")
+    if problem := _find_port_problem(page_port, samples_port):
+        sys.stderr.write(f"{problem}\n")
         return 2
 
     async def is_ready() -> bool:
@@ -63,32 +68,42 @@ async def run_dev(
         return False
 
     children = Subprocesses()
-    environment = os.environ | {
-        "UPDATES": "poll",
-        "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),
-        **{f"{name}_TARGET": target for name, target in targets.items()},
-    }
+    turns_key = token_urlsafe()
+    page = TrafficPage(username, turns_key)
     async with (
         BackgroundTasks() as background,
         receive_stop_signals(background, lambda _: children.stop()),
         AsyncExitStack() as stack,
     ):
         try:
+            page_url = await stack.enter_async_context(page.serve(LOOPBACK, page_port))
             if samples_port is not None:
                 samples = ("gateway.sandbox.samples", "--port", str(samples_port))
                 await stack.enter_async_context(
                     children.running(
                         "sample services",
                         samples,
-                        environment,
+                        os.environ,
                         lambda: samples_answer(samples_port),
                     )
                 )
-            gateway = ("gateway", "serve", *arguments)
+            gateway = ("gateway.traced_gateway", *arguments)
+            environment = {
+                **os.environ,
+                "UPDATES": "poll",
+                "WORKERS": "1",  # each worker would report only its part of an update
+                "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),
+                "SANDBOX_TURNS_URL": f"{page_url}/turns",
+                "SANDBOX_TURNS_KEY": turns_key,
+                "SANDBOX_REAL_BOT": "1",
+                **{f"{name}_TARGET": target for name, target in targets.items()},
+            }
             await stack.enter_async_context(
                 children.running("gateway", gateway, environment, is_ready)
             )
-            sys.stdout.write(_describe(username, targets, samples_port, operations_url))
+            sys.stdout.write(
+                _describe(username, targets, samples_port, page_url, operations_url)
+            )
             sys.stdout.flush()
             await children.watch()
         except StopRequested:
@@ -99,10 +114,19 @@ async def run_dev(
     return 0
 
 
+def _find_port_problem(page_port: int, samples_port: int | None) -> str:
+    """Return which port cannot be used and why, or "" if both can."""
+    if samples_port is not None and (problem := port_problem(samples_port)):
+        return f"--samples-port {samples_port} cannot be used: {problem}"
+    problem = port_problem(page_port)
+    return problem and f"--page-port {page_port} cannot be used: {problem}"
+
+
 def _describe(
     username: str,
     targets: Mapping[str, str],
     samples_port: int | None,
+    page_url: str,
     operations_url: str,
 ) -> str:
     samples = f"{LOOPBACK}:{samples_port}"
@@ -114,6 +138,10 @@ def _describe(
 @{username} is answered here. Ctrl-C stops it. Write to it in Telegram:
 
   https://t.me/{username}
+
+What happens to each update:
+
+  {page_url}/
 
 {services}
   health             {operations_url}/health

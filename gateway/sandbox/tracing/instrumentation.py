@@ -20,10 +20,16 @@ from gateway.sandbox.tracing.tracer import Tracer
 
 
 class TracingInstrumentation(Instrumentation):
-    """Traces the processing of updates, and rejects foreign hosts."""
+    """Traces the processing of updates, and rejects foreign hosts.
 
-    def __init__(self, tracer: Tracer) -> None:
+    Args:
+        tracer: records the steps.
+        loopback_only: whether the gateway rejects requests to non-loopback hosts.
+    """
+
+    def __init__(self, tracer: Tracer, *, loopback_only: bool = True) -> None:
         self._tracer = tracer
+        self._loopback_only = loopback_only
 
     def around_accept(
         self, accept: Callable[[Envelope], Awaitable[None]]
@@ -55,7 +61,7 @@ class TracingInstrumentation(Instrumentation):
         self, pages: Mapping[tuple[str, str], Any]
     ) -> Mapping[tuple[str, str], Any]:
         """Reject requests to non-loopback hosts."""
-        return reject_other_hosts(pages)
+        return reject_other_hosts(pages) if self._loopback_only else pages
 
     def interceptors(self) -> Sequence[aio.ClientInterceptor]:
         """Trace the service calls."""

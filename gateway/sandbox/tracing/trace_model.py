@@ -1,6 +1,8 @@
 """The trace of an update that the gateway processed."""
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+
+NO_UPDATE = Raw(b"null")
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -39,6 +41,8 @@ class UpdateTrace(Struct, kw_only=True):
         reply: the reply of the service in text format, or an empty string likewise.
         losses: one sentence for each part of the reply that was dropped or that
             Telegram rejected.
+        update: the JSON of the update of a real bot; null in the sandbox, which has
+            created the update.
     """
 
     update_id: int
@@ -53,3 +57,4 @@ class UpdateTrace(Struct, kw_only=True):
     reply: str = ""
     losses: tuple[str, ...] = ()
     bot_id: int = 0
+    update: Raw = NO_UPDATE

@@ -1,8 +1,7 @@
-"""Traces the processing of each update and reports it to the chat page.
+"""Traces the processing of each update and reports it to the page.
 
 The gateway's components do not know the tracer. Traces contain texts of users, so the
-tracer only works with a simulated Bot API on this machine, and only posts to this
-machine.
+tracer only posts to this machine, and only `telegram-gateway dev` traces a real bot.
 
 Concurrency: steps are recorded in the task of the actor, request or call that takes
 them. A context variable contains the update that a task processes; the actor's task
@@ -55,15 +54,20 @@ class Tracer:
         url: the URL to post to.
         key: authenticates the gateway.
         api_url: the Bot API that the gateway uses.
+        of_real_bot: allow a Bot API elsewhere, and report the updates themselves, which
+            the page does not know.
 
     Raises:
         ConfigurationError: a URL is not on this machine, or the key is empty.
     """
 
-    def __init__(self, url: str, key: str, api_url: str) -> None:
-        if not (_is_here(url) and _is_here(api_url) and key):
+    def __init__(
+        self, url: str, key: str, api_url: str, *, of_real_bot: bool = False
+    ) -> None:
+        if not (_is_here(url) and (of_real_bot or _is_here(api_url)) and key):
             raise ConfigurationError(["SANDBOX_TURNS_URL: is for the sandbox alone"])
         logger.warning("sandbox_tracing_enabled")
+        self._of_real_bot = of_real_bot
         self._url = url
         self._key = key
         self._records: OrderedDict[int, UpdateTrace] = OrderedDict()
@@ -81,6 +85,8 @@ class Tracer:
             if self._record(envelope.update_id).outcome:  # delivered again
                 await accept(envelope)
                 return
+            if self._of_real_bot:
+                self._record(envelope.update_id).update = msgspec.Raw(envelope.body)
             start = time.time()
             arrived_at = start if envelope.arrived_at is None else envelope.arrived_at
             self.note("received", arrived_at, start, of=envelope.update_id)

@@ -64,17 +64,10 @@ class Pages:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_get("/", self._show_page)
-        app.router.add_get(r"/page/{file:[\w.-]+}", self._show_file)
+        add_page(app, "index.html")
         app.router.add_get("/about", self._show_about)
         app.router.add_get("/sent", self._show_sent)
         app.router.add_get(r"/chats/{chat_id:-?\d+}", self._show_chat)
-
-    async def _show_page(self, _: web.Request) -> web.StreamResponse:
-        return _file("index.html") or web.Response(text=ABOUT)
-
-    async def _show_file(self, request: web.Request) -> web.StreamResponse:
-        return _file(request.match_info["file"]) or web.Response(status=404)
 
     async def _show_about(self, _: web.Request) -> web.Response:
         return web.Response(text=ABOUT)
@@ -102,6 +95,24 @@ class Pages:
         ]
         page = msgspec.json.format(msgspec.json.encode(calls[-_LISTED:]), indent=2)
         return web.Response(body=page + b"\n", content_type="application/json")
+
+
+def add_page(app: web.Application, document: str) -> None:
+    """Add a page, and the files that it loads.
+
+    Args:
+        app: the application.
+        document: the HTML file of the page.
+    """
+
+    async def show_page(_: web.Request) -> web.StreamResponse:
+        return _file(document) or web.Response(text=ABOUT)
+
+    async def show_file(request: web.Request) -> web.StreamResponse:
+        return _file(request.match_info["file"]) or web.Response(status=404)
+
+    app.router.add_get("/", show_page)
+    app.router.add_get(r"/page/{file:[\w.-]+}", show_file)
 
 
 def _file(name: str) -> web.FileResponse | None:

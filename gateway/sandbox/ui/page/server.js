@@ -29,9 +29,9 @@ async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The sandbox does not answer.");
+    throw new Error("The program of this page does not answer.");
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  throw new Error(answer.error ?? `The sandbox answered with ${response.status}.`);
+  throw new Error(answer.error ?? `The answer was ${response.status}.`);
 }

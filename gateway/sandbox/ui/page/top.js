@@ -30,7 +30,8 @@ function drawWebhook(node) {
   else node.textContent = pending ? `${counted(pending, "update")} pending` : "";
 }
 
-function drawConnection(node) {
+/** Say whether the page is live. */
+export function drawConnection(node) {
   node.classList.toggle("live", state.connected);
   node.textContent = state.connected ? "Live" : "Disconnected, trying again";
 }
