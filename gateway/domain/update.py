@@ -9,6 +9,8 @@ from botgateway.route.v1.event_pb2 import Event
 from google.protobuf.message import Message
 from msgspec import Raw, Struct
 
+from gateway.domain.delivery import Delivery
+
 MESSAGE_UPDATE_TYPES = (
     "edited_message",
     "channel_post",
@@ -190,12 +192,13 @@ Update = (
 
 
 class Envelope(Struct, frozen=True, kw_only=True, eq=False):
-    """An update as stored in a mailbox, which orders it without parsing the body.
+    """An update or a delivery as stored in a mailbox, which orders it without parsing.
 
     Two envelopes with the same `update_id` are the same update.
     """
 
     update_id: int
+    """0 if it is a delivery."""
     ordering_key: str
     arrived_at: float | None
     """Seconds since the epoch when the gateway received the update.
@@ -203,9 +206,11 @@ class Envelope(Struct, frozen=True, kw_only=True, eq=False):
     None if a person replayed it: it is never limited, refused or expired.
     """
     body: bytes
-    """The JSON object that Telegram sent."""
+    """The JSON object that Telegram sent; empty if it is a delivery."""
     update: Update | None = None
     """The body as parsed by the worker that accepted it, or None after a restart."""
+    delivery: Delivery | None = None
+    """The delivery, or None if it is an update."""
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):

@@ -23,11 +23,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.domain.delivery import Delivery, DeliveryResult
 from gateway.domain.processing_record import ProcessingRecord
 from gateway.observability.log_writer import MAX_WRITE_BYTES, LogWriter
 from gateway.observability.text_lines import format_text_line
 
 logger = logging.getLogger("gateway.update")
+_delivery_logger = logging.getLogger("gateway.delivery")
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _MAX_FRAMES = 6
@@ -101,6 +103,37 @@ def log_update(record: ProcessingRecord) -> None:
         "telegram_ms": round(record.telegram_seconds * 1000, 1),
         "error": record.error,
     }
+    _write_line(line)
+
+
+def log_delivery(delivery: Delivery, result: DeliveryResult, seconds: float) -> None:
+    """Log the end of a delivery, as `log_update` logs an update.
+
+    Args:
+        delivery: the delivery.
+        result: how it ended.
+        seconds: the time from its acceptance, or from its earliest time.
+    """
+    if not _delivery_logger.isEnabledFor(logging.INFO):
+        return
+    line = {
+        "time": _format_utc(time.time()),
+        "level": "info",
+        "logger": _delivery_logger.name,
+        "message": "delivery",
+        "delivery_id": delivery.delivery_id,
+        "caller": delivery.caller,
+        "kind": delivery.kind,
+        "state": result.state,
+        "reason": result.reason or None,
+        "sent_messages": len(result.sent_parts),
+        "maybe_repeated": result.maybe_repeated,
+        "delivery_ms": round(seconds * 1000, 1),
+    }
+    _write_line(line)
+
+
+def _write_line(line: dict[str, Any]) -> None:
     for handler in logging.root.handlers:
         if isinstance(handler, LogLinesHandler):
             handler.write(line)

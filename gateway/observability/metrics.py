@@ -24,6 +24,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.domain.delivery import Delivery, DeliveryResult
 from gateway.domain.processing_record import ProcessingRecord
 
 _BUCKETS = (
@@ -170,6 +171,14 @@ class Metrics(ProcessMetrics):
             "method",
         )
         """Record the duration of a Bot API call, after the call's method."""
+        self._deliveries: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """Number of ended deliveries by caller, kind and state."""
+        self._registry.register(_ReadCollector(self._build_deliveries_family))
+        self._observe_delivery_wait = self.add_histogram(
+            "gateway_delivery_seconds",
+            "From the acceptance or earliest time of a delivery to its end.",
+            "state",
+        )
         self._rejected_parts = Counter(
             "gateway_rejected_reply_parts",
             "Parts of replies that were omitted because Telegram rejects them.",
@@ -186,6 +195,13 @@ class Metrics(ProcessMetrics):
         if record.service_seconds:
             self._observe_service(route, record.service_seconds)
 
+    def observe_delivery(
+        self, delivery: Delivery, result: DeliveryResult, seconds: float
+    ) -> None:
+        """Record the end of a delivery and the seconds until then."""
+        self._deliveries[delivery.caller, delivery.kind, result.state] += 1
+        self._observe_delivery_wait(result.state, seconds)
+
     def count_rejected_part(self, reason: str) -> None:
         """Count an omitted part of a reply. Any thread may call this."""
         self._rejected_parts.labels(reason).inc()
@@ -197,6 +213,16 @@ class Metrics(ProcessMetrics):
             labels=["update_type", "route", "outcome"],
         )
         for values, count in self._updates.items():
+            family.add_metric(values, count)
+        return family
+
+    def _build_deliveries_family(self) -> Metric:
+        family = CounterMetricFamily(
+            "gateway_deliveries",
+            "Ended deliveries by caller, kind and state.",
+            labels=["caller", "kind", "state"],
+        )
+        for values, count in self._deliveries.items():
             family.add_metric(values, count)
         return family
 

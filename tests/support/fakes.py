@@ -137,7 +137,8 @@ class FakeMessenger:
 
     def __init__(self) -> None:
         self.sent: list[BotApiCall] = []
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException | None] = []
+        """What the next calls raise; None succeeds."""
         self.shown: list[str] = []
         """What previews showed."""
         self.show: Callable[[str], Awaitable[None]] = _at_once
@@ -189,8 +190,8 @@ class FakeMessenger:
             await wait(self.outage())
         if self.pause is not None:
             await self.pause.wait()
-        if self.failures:
-            raise self.failures.pop(0)
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
         self.sent.append(call)
         return self.results.pop(0) if self.results else None
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.delivery import DeliveryResult, DeliveryState, SentPart
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.logging import (
     LogLinesHandler,
     RateLimitedLogger,
+    log_delivery,
     log_update,
     summarize_error,
 )
+from tests.support.deliveries import build_delivery
 from tests.support.waiting import wait_until
 
 
@@ -63,6 +66,33 @@ def test_an_update_has_one_line_with_its_ids_and_times(lines: Any) -> None:  # n
         "service_ms": 250.0,
         "telegram_ms": 100.0,
         "error": None,
+    }
+
+
+def test_a_delivery_has_one_line_without_its_texts(lines: Any) -> None:  # noqa: ANN401 - as above
+    """Telegram's description may quote the message."""
+    result = DeliveryResult(
+        state=DeliveryState.FAILED,
+        reason="chat_not_found",
+        description="Bad Request: hello",
+        sent_parts=(SentPart(7, 31),),
+        maybe_repeated=True,
+    )
+    log_delivery(build_delivery("hello"), result, 1.5)
+    (line,) = lines()
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "gateway.delivery",
+        "message": "delivery",
+        "delivery_id": "delivery-0000001",
+        "caller": "matching",
+        "kind": "send",
+        "state": "failed",
+        "reason": "chat_not_found",
+        "sent_messages": 1,
+        "maybe_repeated": True,
+        "delivery_ms": 1500.0,
     }
 
 

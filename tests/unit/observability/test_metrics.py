@@ -1,7 +1,9 @@
 """Metrics: counted, timed, and bounded in their labels."""
 
+from gateway.domain.delivery import DeliveryResult, DeliveryState
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.metrics import Metrics
+from tests.support.deliveries import build_delivery
 
 
 def test_updates_are_counted_by_kind_route_and_outcome() -> None:
@@ -27,6 +29,22 @@ def test_updates_are_counted_by_kind_route_and_outcome() -> None:
         "gateway_active_actors 3.0",
     ):
         assert line in page
+
+
+def test_deliveries_are_counted_by_caller_and_end() -> None:
+    """Each has one end, and the time until then."""
+    metrics = Metrics()
+    sent = DeliveryResult(state=DeliveryState.SENT)
+    metrics.observe_delivery(build_delivery("hello", number=1), sent, 0.2)
+    metrics.observe_delivery(build_delivery("hello", number=2), sent, 0.4)
+    page = metrics.render().decode()
+    for line in (
+        'gateway_deliveries_total{caller="matching",kind="send",state="sent"} 2.0',
+        'gateway_delivery_seconds_bucket{le="0.25",state="sent"} 1.0',
+        'gateway_delivery_seconds_count{state="sent"} 2.0',
+    ):
+        assert line in page
+    assert "delivery-" not in page  # an id would be a new series each time
 
 
 def test_no_label_names_a_user() -> None:

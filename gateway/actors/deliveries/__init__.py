@@ -1,0 +1,1 @@
+"""The steps from a delivery in a mailbox to its committed end."""

@@ -1,0 +1,129 @@
+"""Processes the delivery at the head of a mailbox, and commits its end.
+
+Its counterpart for updates is `update_processor.py`. Rate limits and the recognition of
+repeated updates do not apply: the store recognizes a repeated delivery by its
+idempotency key. An internal error affects one delivery only: it has failed, its mail
+goes to the dead letters, and the actor continues.
+"""
+
+import logging
+from collections.abc import Callable
+
+from gateway.actors.deliveries.delivery_progress import DeliveryProgress
+from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
+from gateway.actors.deliveries.delivery_sender import DeliverySender
+from gateway.actors.leases import ActorLease
+from gateway.domain.delivery import Delivery, DeliveryResult, DeliveryState
+from gateway.domain.delivery_store import DeliveryStore
+from gateway.domain.errors import LeaseLost, StoreError
+from gateway.domain.poison import is_poison
+from gateway.domain.ports import Clock
+from gateway.domain.processing_record import Outcome
+from gateway.domain.update import Envelope
+from gateway.domain.user_state import UserState, encode_user_state
+from gateway.observability.logging import summarize_error
+
+logger = logging.getLogger(__name__)
+
+_DEAD_LETTER_REASONS = frozenset({Outcome.CRASHED, Outcome.POISON})
+"""The reasons of a failure that make the mail a dead letter."""
+
+ObserveDelivery = Callable[[Delivery, DeliveryResult, float], None]
+"""Called with each delivery that ended, its result, and the seconds from its acceptance
+or its earliest time to its end."""
+
+
+class DeliveryProcessor:
+    """Processes deliveries. It has no state, so one object serves all mailboxes."""
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        renderer: DeliveryRenderer,
+        sender: DeliverySender,
+        *,
+        clock: Clock,
+        observe_delivery: ObserveDelivery,
+    ) -> None:
+        self._store = store
+        self._renderer = renderer
+        self._sender = sender
+        self._clock = clock
+        self._observe_delivery = observe_delivery
+
+    async def process(
+        self,
+        delivery: Delivery,
+        state: UserState,
+        lease: ActorLease,
+        should_release: Callable[[], bool],
+    ) -> Envelope | None:
+        """Process a delivery and commit its end.
+
+        Args:
+            delivery: the delivery at the head of the mailbox.
+            state: the state of the mailbox.
+            lease: the lease of the mailbox.
+            should_release: returns whether to release the lease after this delivery.
+
+        Returns:
+            The next mail, as `MailboxStore.commit` does.
+
+        Raises:
+            LeaseLost: another worker has the lease; it continues after the last call.
+        """
+        mailbox_lease = lease.mailbox_lease
+        if not lease.is_suspected:
+            result = await self._carry_out(delivery, state, lease)
+        elif is_poison(mailbox_lease):
+            result = await self._reject_poison(delivery)
+        else:
+            await lease.begin_step()
+            result = await self._carry_out(delivery, state, lease)
+            await lease.end_step()
+        is_dead_letter = result.reason in _DEAD_LETTER_REASONS
+        mailbox_lease.is_committing = True
+        next_mail = await self._store.commit_delivery(
+            mailbox_lease,
+            delivery.delivery_id,
+            encode_user_state(state),
+            result,
+            dead_letter_reason=result.reason if is_dead_letter else None,
+            release=should_release(),
+        )
+        mailbox_lease.is_committing = False
+        if mailbox_lease.owner_losses:
+            lease.clear_suspicion()
+        start = max(delivery.accepted_at, delivery.not_before or 0)
+        self._observe_delivery(delivery, result, max(0.0, self._clock.now() - start))
+        return next_mail
+
+    async def _carry_out(
+        self, delivery: Delivery, state: UserState, lease: ActorLease
+    ) -> DeliveryResult:
+        """Carry out a delivery, and return its result."""
+        progress = DeliveryProgress()
+        try:
+            calls = await self._renderer.render(delivery, state)
+            return await self._sender.send(delivery, calls, progress, lease)
+        except (LeaseLost, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001 - must not stop the user's updates
+            logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
+                "delivery_crashed",
+                extra={
+                    "delivery_id": delivery.delivery_id,
+                    "error": summarize_error(error),
+                },
+            )
+            return progress.end(DeliveryState.FAILED, Outcome.CRASHED)
+
+    async def _reject_poison(self, delivery: Delivery) -> DeliveryResult:
+        """Return the result of a delivery that ends the workers that process it."""
+        logger.error("poison_delivery", extra={"delivery_id": delivery.delivery_id})
+        record = await self._store.get_delivery(delivery.delivery_id)
+        return DeliveryResult(
+            state=DeliveryState.FAILED,
+            reason=Outcome.POISON,
+            sent_parts=record.sent_parts if record else (),
+        )

@@ -1,0 +1,208 @@
+"""Makes the Bot API calls of a delivery, and finds out how the delivery ended.
+
+The store learns of each call before it is made. If the owner of the mailbox is lost
+between a call and the next one, it is unknown whether the call took effect: it is *in
+doubt*. So is a call whose response was lost. Telegram has no idempotency keys, so a
+call in doubt that sends a message is either repeated or skipped, as the caller chose.
+A call that may be executed twice is always repeated.
+
+Concurrency: the calls of a delivery are made one after the other in the task of its
+actor, as those of a reply are.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from gateway.actors.deliveries.delivery_progress import DeliveryProgress
+from gateway.actors.leases import ActorLease
+from gateway.domain.bot_api_call import BotApiCall, is_idempotent
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryRecord,
+    DeliveryResult,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.delivery_store import DeliveryStore
+from gateway.domain.errors import BotApiError, BotApiUnavailable, RecipientBlocked
+from gateway.domain.ports import Clock, Messenger
+
+REPEAT_PAUSE_SECONDS = 1.0
+"""The pause before a call in doubt is repeated. A proxy that lost the connection to the
+Bot API gets time to recover."""
+
+
+class DeliverySender:
+    """Sends deliveries.
+
+    Args:
+        messenger: makes the calls.
+        store: records each call.
+        clock: the time.
+        patience: how many seconds to retry a call that certainly did not take effect.
+    """
+
+    def __init__(
+        self,
+        messenger: Messenger,
+        store: DeliveryStore,
+        clock: Clock,
+        *,
+        patience: float,
+    ) -> None:
+        self._messenger = messenger
+        self._store = store
+        self._clock = clock
+        self._patience = patience
+
+    async def send(
+        self,
+        delivery: Delivery,
+        calls: deque[BotApiCall],
+        progress: DeliveryProgress,
+        lease: ActorLease,
+    ) -> DeliveryResult:
+        """Make the calls that nobody has made yet, and return how it ended.
+
+        Nothing is sent after the first failure: the caller learns which messages were
+        sent.
+
+        Args:
+            delivery: the delivery.
+            calls: its calls. They are removed when they have been made.
+            progress: a new object, which is changed.
+            lease: the lease of the mailbox.
+
+        Raises:
+            LeaseLost: another worker has the mailbox.
+        """
+        record = await self._begin_part(delivery, progress, lease)
+        if record.state.is_final:
+            return _get_result(record)
+        if not calls:
+            return progress.end(DeliveryState.FAILED, "nothing_to_send")
+        is_begun = not record.is_part_begun
+        if record.is_part_begun:
+            self._resume(delivery, calls, record, progress)
+        while calls:
+            if self._clock.now() >= delivery.expires_at:
+                return progress.end_expired()
+            if not is_begun:
+                await self._begin_part(
+                    delivery, progress, lease, resolves_doubt=record.is_part_begun
+                )
+            if result := await self._make_call(delivery, calls[0], progress, lease):
+                return result
+            calls.popleft()  # frees its files
+            is_begun = False
+        return progress.end_sent()
+
+    async def _begin_part(
+        self,
+        delivery: Delivery,
+        progress: DeliveryProgress,
+        lease: ActorLease,
+        *,
+        resolves_doubt: bool = False,
+    ) -> DeliveryRecord:
+        """Record that the next call begins, and return the record as it was before."""
+        return await self._store.begin_part(
+            lease.mailbox_lease,
+            delivery.delivery_id,
+            progress.part,
+            progress.sent_parts,
+            resolves_doubt=resolves_doubt,
+        )
+
+    def _resume(
+        self,
+        delivery: Delivery,
+        calls: deque[BotApiCall],
+        record: DeliveryRecord,
+        progress: DeliveryProgress,
+    ) -> None:
+        """Continue after an owner that was lost: repeat or skip the call in doubt."""
+        progress.part = record.next_part
+        progress.sent_parts = tuple(record.sent_parts)
+        for _ in range(min(record.next_part, len(calls))):
+            calls.popleft()
+        if calls and is_idempotent(calls[0].method):
+            return
+        is_expired = self._clock.now() >= delivery.expires_at
+        if calls and delivery.repeat_if_doubtful and not is_expired:
+            progress.maybe_repeated = True
+            return
+        progress.skip()
+        if calls:
+            calls.popleft()
+
+    async def _make_call(
+        self,
+        delivery: Delivery,
+        call: BotApiCall,
+        progress: DeliveryProgress,
+        lease: ActorLease,
+    ) -> DeliveryResult | None:
+        """Make one call; return the result of the delivery if it ends with it."""
+        may_repeat = delivery.repeat_if_doubtful
+        while True:
+            await lease.ensure_valid()
+            seconds_left = delivery.expires_at - self._clock.now()
+            patience = min(self._patience, max(0.0, seconds_left))
+            try:
+                result = await self._messenger.send(call, patience, lease.await_pause)
+            except BotApiError as error:
+                if not isinstance(error, BotApiUnavailable) or not error.maybe_applied:
+                    is_expired = patience < self._patience
+                    return _end_after_error(error, progress, is_expired=is_expired)
+                if not may_repeat:
+                    # As with replies: the next message may be sent, but if its response
+                    # is lost as well, more calls would only delay the user.
+                    if progress.is_in_doubt:
+                        return progress.end(DeliveryState.DOUBTFUL, "response_lost")
+                    progress.skip()
+                    return None
+                may_repeat = False
+                progress.maybe_repeated = True
+                await lease.await_pause(asyncio.sleep(REPEAT_PAUSE_SECONDS))
+            else:
+                progress.sent_parts += _find_sent_parts(result)
+                progress.part += 1
+                progress.is_in_doubt = False
+                return None
+
+
+def _end_after_error(
+    error: BotApiError, progress: DeliveryProgress, *, is_expired: bool
+) -> DeliveryResult:
+    """Return the result of a delivery after a call that certainly took no effect."""
+    if isinstance(error, RecipientBlocked):
+        return progress.end(DeliveryState.BLOCKED, error.reason, error.description)
+    if isinstance(error, BotApiUnavailable) and is_expired:
+        return progress.end_expired()
+    return progress.end(DeliveryState.FAILED, error.reason, error.description)
+
+
+def _get_result(record: DeliveryRecord) -> DeliveryResult:
+    """Return the result of a delivery that ended before its mail was processed."""
+    return DeliveryResult(
+        state=record.state,
+        reason=record.reason,
+        description=record.description,
+        sent_parts=record.sent_parts,
+        maybe_repeated=record.maybe_repeated,
+    )
+
+
+def _find_sent_parts(result: Any) -> tuple[SentPart, ...]:  # noqa: ANN401 - each method has a result of its own
+    """Return the messages in the result of a call: one, those of an album, or none."""
+    messages = result if isinstance(result, list) else [result]
+    return tuple(
+        SentPart(chat["id"], message["message_id"])
+        for message in messages
+        if isinstance(message, dict)
+        and isinstance(message.get("message_id"), int)
+        and isinstance(chat := message.get("chat"), dict)
+        and isinstance(chat.get("id"), int)
+    )

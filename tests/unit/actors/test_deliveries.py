@@ -1,0 +1,442 @@
+"""Deliveries: what is sent, and how each of them ends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
+from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.delivery.v1.delivery_service_pb2 import Recipient
+
+from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
+from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
+from gateway.actors.deliveries.delivery_sender import DeliverySender
+from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryRecord,
+    DeliveryResult,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.errors import (
+    BotApiUnavailable,
+    CallRejected,
+    InvalidBotToken,
+    LeaseLost,
+    RecipientBlocked,
+    RejectedPart,
+)
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, POISON_LOSSES
+from gateway.domain.ports import RetryPause, await_pause
+from gateway.domain.update import Update
+from gateway.domain.user_state import decode_user_state
+from tests.factories import TIME, USER
+from tests.support.deliveries import build_delivery
+from tests.support.fake_deliveries import FakeDeliveryStore
+from tests.support.fakes import FakeClock, FakeLease, FakeMessenger, FakeServices
+from tests.support.virtual_time import virtual_time
+
+PATIENCE = 120
+
+
+class Crash(BaseException):
+    """The end of the process."""
+
+
+class Harness:
+    """A mailbox with deliveries, and what processes them."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.clock.epoch = float(TIME)
+        self.store = FakeDeliveryStore()
+        self.messenger = FakeMessenger()
+        self.services = FakeServices()
+        self.ended: list[tuple[str, str, float]] = []
+        self.lease: FakeLease | None = None
+        self.processor = DeliveryProcessor(
+            self.store,
+            DeliveryRenderer(self.messenger, self.services),
+            DeliverySender(self.messenger, self.store, self.clock, patience=PATIENCE),
+            clock=self.clock,
+            observe_delivery=self._observe,
+        )
+
+    def _observe(
+        self, delivery: Delivery, result: DeliveryResult, seconds: float
+    ) -> None:
+        self.ended.append((delivery.caller, result.state, seconds))
+
+    async def put(self, *deliveries: Delivery) -> None:
+        """Store deliveries without an owner of the mailbox."""
+        for delivery in deliveries:
+            await self.store.put_delivery(delivery, acquire=False)
+
+    async def serve(self, **losses: int) -> None:
+        """Process the mailbox as a new owner."""
+        lease = self.store.acquire(**losses)
+        self.lease = FakeLease(lease)
+        mail: Any = lease.next_update
+        state = decode_user_state(lease.state)
+        while mail is not None:
+            mail = await self.processor.process(
+                mail.delivery, state, self.lease, lambda: False
+            )
+
+    async def crash(self, call: int = 1) -> None:
+        """Let an owner process the mailbox, and end it in the middle of a call."""
+        self.messenger.failures = [None] * (call - 1) + [Crash()]
+        with pytest.raises(Crash):
+            await self.serve()
+
+    def record(self, number: int = 1) -> DeliveryRecord:
+        """Return the record of a delivery."""
+        return self.store.records[f"delivery-{number:07}"]
+
+    @property
+    def chats(self) -> list[Any]:
+        """The chats of the calls."""
+        return [call.parameters["chat_id"] for call in self.messenger.sent]
+
+
+def message(message_id: int, chat_id: int = USER) -> dict[str, Any]:
+    """Build the result of a call, as Telegram returns it."""
+    return {"message_id": message_id, "chat": {"id": chat_id}, "text": "hello"}
+
+
+def lost_response() -> BotApiUnavailable:
+    """Return the error of a call that may have had its effect."""
+    return BotApiUnavailable("no response", maybe_applied=True)
+
+
+@pytest.fixture
+def harness() -> Harness:
+    """Return an empty mailbox."""
+    return Harness()
+
+
+class TestSending:
+    """A delivery that nothing disturbs."""
+
+    async def test_the_messages_are_sent_in_order(self, harness: Harness) -> None:
+        harness.messenger.results = [message(31), message(32)]
+        await harness.put(build_delivery("one", "two"))
+        await harness.serve()
+        assert harness.messenger.texts == ["one", "two"]
+        assert harness.chats == [USER, USER]
+        record = harness.record()
+        assert record.state is DeliveryState.SENT
+        assert record.sent_parts == (SentPart(USER, 31), SentPart(USER, 32))
+        assert not record.maybe_repeated
+
+    async def test_each_call_is_recorded_before_it_is_made(
+        self, harness: Harness
+    ) -> None:
+        seen: list[tuple[int, bool]] = []
+        send = harness.messenger.send
+
+        async def watch(
+            call: BotApiCall, patience: float = 0, wait: RetryPause = await_pause
+        ) -> Any:  # noqa: ANN401 - as `send`
+            record = harness.record()
+            seen.append((record.next_part, record.is_part_begun))
+            assert record.state is DeliveryState.SENDING
+            return await send(call, patience, wait)
+
+        harness.messenger.send = watch  # type: ignore[method-assign]
+        await harness.put(build_delivery("one", "two", "three"))
+        await harness.serve()
+        assert seen == [(0, True), (1, True), (2, True)]
+        assert harness.store.begun == [0, 1, 2]
+
+    async def test_the_next_delivery_follows(self, harness: Harness) -> None:
+        await harness.put(
+            build_delivery("one", number=1), build_delivery("two", number=2)
+        )
+        await harness.serve()
+        assert harness.messenger.texts == ["one", "two"]
+        assert [state for _, state, _ in harness.ended] == ["sent", "sent"]
+
+    async def test_the_end_is_observed_with_its_time(self, harness: Harness) -> None:
+        """From the acceptance, or from the earliest time if that is later."""
+        await harness.put(
+            build_delivery("one", number=1),
+            build_delivery("two", number=2, not_before=TIME + 4.0),
+        )
+        harness.clock.move(5)
+        await harness.serve()
+        assert harness.ended == [("matching", "sent", 5.0), ("matching", "sent", 1.0)]
+
+    async def test_an_album_has_several_messages(self, harness: Harness) -> None:
+        harness.messenger.results = [[message(5), message(6)]]
+        await harness.put(build_delivery("one"))
+        await harness.serve()
+        assert harness.record().sent_parts == (SentPart(USER, 5), SentPart(USER, 6))
+
+    async def test_the_target_is_the_chat_with_its_topic(
+        self, harness: Harness
+    ) -> None:
+        targets: list[Update] = []
+        render = harness.messenger.render
+
+        def watch(update: Update, reply: Reply) -> Any:  # noqa: ANN401 - as `render`
+            targets.append(update)
+            return render(update, reply)
+
+        harness.messenger.render = watch  # type: ignore[method-assign]
+        recipient = Recipient(chat_id=-100, message_thread_id=8)
+        await harness.put(
+            build_delivery("one", chat_id=-100, recipient=recipient, number=1),
+            build_delivery("two", number=2),
+        )
+        await harness.serve()
+        group, private = (each.context for each in targets)
+        assert (group.chat_id, group.message_thread_id) == (-100, 8)
+        assert group.chat_type != CHAT_TYPE_PRIVATE
+        assert (private.chat_id, private.chat_type) == (USER, CHAT_TYPE_PRIVATE)
+        assert not private.HasField("message_thread_id")
+        assert private.request_id == "delivery-0000002"
+
+    async def test_a_retry_is_as_patient_as_that_of_a_reply(
+        self, harness: Harness
+    ) -> None:
+        """But no call is made after the delivery expired."""
+        await harness.put(
+            build_delivery("one", number=1),
+            build_delivery("two", number=2, expires_at=TIME + 7.0),
+        )
+        await harness.serve()
+        assert harness.messenger.patiences == [PATIENCE, 7.0]
+
+
+class TestEnds:
+    """Every delivery has exactly one end, and the next one goes on."""
+
+    @pytest.mark.parametrize(
+        ("error", "state", "reason"),
+        [
+            (RecipientBlocked("blocked"), DeliveryState.BLOCKED, "the reason"),
+            (
+                CallRejected("sendMessage", 400, RejectedPart.OTHER),
+                DeliveryState.FAILED,
+                "the reason",
+            ),
+            (InvalidBotToken("token"), DeliveryState.FAILED, "the reason"),
+            (BotApiUnavailable("429", 9999.0), DeliveryState.FAILED, "the reason"),
+            (RuntimeError("a bug"), DeliveryState.FAILED, "crashed"),
+        ],
+    )
+    async def test_a_failed_call_ends_the_delivery(
+        self, harness: Harness, error: Exception, state: DeliveryState, reason: str
+    ) -> None:
+        """The caller learns what was sent before, and nothing is sent after it."""
+        error.reason, error.description = "the reason", "said by Telegram"  # type: ignore[attr-defined]
+        harness.messenger.results = [message(31)]
+        harness.messenger.failures = [None, error]
+        await harness.put(
+            build_delivery("one", "two", "three"), build_delivery("four", number=2)
+        )
+        await harness.serve()
+        record = harness.record()
+        assert (record.state, record.reason) == (state, reason)
+        assert record.sent_parts == (SentPart(USER, 31),)
+        said = "" if reason == "crashed" else "said by Telegram"
+        assert record.description == said
+        assert harness.messenger.texts == ["one", "four"]
+        assert harness.record(2).state is DeliveryState.SENT
+        letters = ["crashed"] if reason == "crashed" else []
+        assert harness.store.dead_letters == letters
+
+    async def test_an_expired_delivery_is_not_sent(self, harness: Harness) -> None:
+        await harness.put(build_delivery("one", expires_at=TIME + 10.0))
+        harness.clock.move(10)
+        await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is DeliveryState.EXPIRED
+
+    async def test_the_rest_of_an_expired_delivery_is_not_sent(
+        self, harness: Harness
+    ) -> None:
+        async def outlast() -> None:
+            harness.clock.move(11)
+
+        harness.messenger.results = [message(31)]
+        harness.messenger.outage = outlast
+        await harness.put(build_delivery("one", "two", expires_at=TIME + 10.0))
+        await harness.serve()
+        assert harness.messenger.texts == ["one"]
+        assert harness.record().state is DeliveryState.EXPIRED
+        assert harness.record().sent_parts == (SentPart(USER, 31),)
+
+    async def test_an_outage_until_its_end_lets_a_delivery_expire(
+        self, harness: Harness
+    ) -> None:
+        harness.messenger.failures = [BotApiUnavailable("502")]
+        await harness.put(build_delivery("one", expires_at=TIME + PATIENCE - 1.0))
+        await harness.serve()
+        assert harness.record().state is DeliveryState.EXPIRED
+
+    async def test_a_cancelled_delivery_is_not_sent(self, harness: Harness) -> None:
+        await harness.put(build_delivery("one"), build_delivery("two", number=2))
+        await harness.store.cancel_delivery("delivery-0000001")
+        await harness.serve()
+        assert harness.messenger.texts == ["two"]
+        assert harness.record().state is DeliveryState.CANCELLED
+        assert harness.ended[0][1] == "cancelled"
+
+    async def test_messages_of_which_nothing_is_left_fail(
+        self, harness: Harness
+    ) -> None:
+        """The renderer drops empty ones."""
+        await harness.put(build_delivery())
+        await harness.serve()
+        record = harness.record()
+        assert (record.state, record.reason) == (
+            DeliveryState.FAILED,
+            "nothing_to_send",
+        )
+
+
+class TestLostResponses:
+    """Telegram may have carried out a call although its response was lost."""
+
+    async def test_a_repeated_call_is_reported(self, harness: Harness) -> None:
+        harness.messenger.failures = [lost_response()]
+        await harness.put(build_delivery("one"))
+        with virtual_time():
+            await harness.serve()
+        assert harness.messenger.texts == ["one"]
+        assert harness.record().state is DeliveryState.SENT
+        assert harness.record().maybe_repeated
+
+    async def test_a_call_is_repeated_only_once(self, harness: Harness) -> None:
+        """The user might get the message any number of times."""
+        harness.messenger.failures = [lost_response(), lost_response()]
+        await harness.put(build_delivery("one", "two"))
+        with virtual_time():
+            await harness.serve()
+        assert harness.messenger.texts == ["two"]
+        assert harness.record().state is DeliveryState.DOUBTFUL
+        assert harness.record().maybe_repeated
+
+    async def test_a_call_that_must_not_be_repeated_is_skipped(
+        self, harness: Harness
+    ) -> None:
+        harness.messenger.failures = [lost_response()]
+        harness.messenger.results = [message(32)]
+        await harness.put(build_delivery("one", "two", repeat_if_doubtful=False))
+        await harness.serve()
+        assert harness.messenger.texts == ["two"]
+        record = harness.record()
+        assert (record.state, record.reason) == (
+            DeliveryState.DOUBTFUL,
+            "response_lost",
+        )
+        assert record.sent_parts == (SentPart(USER, 32),)
+        assert not record.maybe_repeated
+
+    async def test_two_lost_responses_end_the_delivery(self, harness: Harness) -> None:
+        harness.messenger.failures = [lost_response(), lost_response()]
+        await harness.put(
+            build_delivery("one", "two", "three", repeat_if_doubtful=False)
+        )
+        await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is DeliveryState.DOUBTFUL
+
+
+class TestLostOwners:
+    """A new owner continues where the lost one stopped."""
+
+    async def test_the_call_of_the_lost_owner_is_repeated(
+        self, harness: Harness
+    ) -> None:
+        harness.messenger.results = [message(31), message(32), message(33)]
+        await harness.put(build_delivery("one", "two", "three"))
+        await harness.crash(call=2)
+        await harness.serve()
+        assert harness.messenger.texts == ["one", "two", "three"]
+        record = harness.record()
+        assert record.state is DeliveryState.SENT
+        assert record.maybe_repeated
+        assert [part.message_id for part in record.sent_parts] == [31, 32, 33]
+
+    async def test_it_is_skipped_if_the_caller_wants_that(
+        self, harness: Harness
+    ) -> None:
+        await harness.put(
+            build_delivery("one", "two", "three", repeat_if_doubtful=False)
+        )
+        await harness.crash(call=2)
+        await harness.serve()
+        assert harness.messenger.texts == ["one", "three"]
+        assert harness.record().state is DeliveryState.DOUBTFUL
+        assert not harness.record().maybe_repeated
+
+    async def test_the_last_call_is_skipped_as_well(self, harness: Harness) -> None:
+        await harness.put(build_delivery("one", repeat_if_doubtful=False))
+        await harness.crash()
+        await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is DeliveryState.DOUBTFUL
+
+    async def test_a_call_in_doubt_is_not_repeated_after_its_end(
+        self, harness: Harness
+    ) -> None:
+        """The delivery has not expired: it may have been sent."""
+        await harness.put(build_delivery("one", expires_at=TIME + 10.0))
+        await harness.crash()
+        harness.clock.move(10)
+        await harness.serve()
+        assert harness.messenger.sent == []
+        assert harness.record().state is DeliveryState.DOUBTFUL
+
+    async def test_a_lost_owner_sends_nothing_more(self, harness: Harness) -> None:
+        """Its next call is refused by the store, and it commits nothing."""
+        await harness.put(build_delivery("one", "two"))
+        paused = harness.messenger.pause = asyncio.Event()
+        serving = asyncio.create_task(harness.serve())
+        while not harness.messenger.patiences:
+            await asyncio.sleep(0)
+        harness.store.acquire()
+        paused.set()
+        with pytest.raises(LeaseLost):
+            await serving
+        assert harness.messenger.texts == ["one"]
+        assert harness.record().state is DeliveryState.SENDING
+
+    async def test_a_suspect_takes_its_steps_alone(self, harness: Harness) -> None:
+        await harness.put(build_delivery("one"))
+        await harness.serve(owner_losses=MAX_UNSUSPECTED_LOSSES + 1)
+        assert harness.messenger.texts == ["one"]
+        assert harness.lease is not None
+        assert not harness.lease.is_suspected  # the next mail is another one
+
+    async def test_a_poison_delivery_is_not_sent(self, harness: Harness) -> None:
+        harness.messenger.results = [message(31)]
+        await harness.put(build_delivery("one", "two"), build_delivery("3", number=2))
+        await harness.crash(call=2)
+        await harness.serve(owner_losses=POISON_LOSSES)
+        record = harness.record()
+        assert (record.state, record.reason) == (DeliveryState.FAILED, "poison")
+        assert record.sent_parts == (SentPart(USER, 31),)
+        assert harness.store.dead_letters == ["poison"]
+        assert harness.messenger.texts == ["one", "3"]
+
+
+async def test_a_lease_is_released_after_a_delivery_if_wanted(
+    harness: Harness,
+) -> None:
+    await harness.put(build_delivery("one"), build_delivery("two", number=2))
+    lease = harness.store.acquire()
+    assert isinstance(lease, MailboxLease)
+    delivery = lease.next_update.delivery
+    assert delivery is not None
+    state = decode_user_state(None)
+    mail = await harness.processor.process(
+        delivery, state, FakeLease(lease), lambda: True
+    )
+    assert mail is None
+    assert harness.messenger.texts == ["one"]
