@@ -109,6 +109,7 @@ def dev(
 @_own
 @click.option("--token", help="Bot token, for your own calls.  [default: random]")
 @click.option("--secret", help="Webhook secret.  [default: random]")
+@click.option("--limits", is_flag=True, help="Enforce Telegram's limits of messages.")
 @click.pass_context
 def sandbox(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
@@ -121,6 +122,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
     own: tuple[str, ...],
     token: str | None,
     secret: str | None,
+    limits: bool,
 ) -> None:
     """Run the gateway in a sandbox.
 
@@ -142,6 +144,7 @@ def sandbox(  # noqa: PLR0913 - one parameter per option
             own=own,
             token=token,
             secret=secret,
+            limits=limits,
         )
     )
 

@@ -14,9 +14,10 @@ from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher import launch
 from gateway.sandbox.launcher.service_targets import read_targets
 from gateway.sandbox.launcher.stack import Secrets
+from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
 
 
-def run_sandbox(
+def run_sandbox(  # noqa: PLR0913 - one parameter per option
     port: int,
     *,
     ops_port: int,
@@ -26,6 +27,7 @@ def run_sandbox(
     own: Sequence[str],
     token: str | None,
     secret: str | None,
+    limits: bool = False,
 ) -> int:
     """Run the sandbox and return the exit code."""
     services = load_route_table().service_names
@@ -39,6 +41,7 @@ def run_sandbox(
         targets=read_targets(own, services),
         secrets=_build_secrets(token, secret),
         settings=_get_contract_settings(),
+        limits=LimitSettings() if limits else None,
     )
     return asyncio.run(run)
 

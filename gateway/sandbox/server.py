@@ -21,6 +21,7 @@ from gateway.sandbox.simulator.dispatcher import ApiCall, ApiDispatcher
 from gateway.sandbox.simulator.downloads import Downloads
 from gateway.sandbox.simulator.faults.one_shot import Fault, OneShotFaults
 from gateway.sandbox.simulator.faults.persistent import PersistentFaults
+from gateway.sandbox.simulator.limits.flood_limits import FloodLimits, LimitSettings
 from gateway.sandbox.simulator.state.event_stream import EventStream
 from gateway.sandbox.simulator.state.update_log import UpdateLog
 from gateway.sandbox.simulator.state.users import MAX_USERS, Accounts
@@ -45,9 +46,11 @@ class Simulator:
         strict: also reject calls to a chat without a known user, answers to unknown
             callback queries, and a second setWebhook within a second. Without it tests
             may use any ids.
+        limits: Telegram's limits of how often a bot may send, or None to enforce none.
 
     Attributes:
         bots: the bots.
+        limits: enforces and counts Telegram's limits.
         user_actions: acts as the users of the first bot.
         manual_updates: creates updates of all other types for the first bot.
         queries: the open queries of the first bot, and its answers.
@@ -65,6 +68,7 @@ class Simulator:
         delivery_timing: DeliveryTiming | None = None,
         max_users: int = MAX_USERS,
         strict: bool = False,
+        limits: LimitSettings | None = None,
     ) -> None:
         self.events = EventStream()
         self.update_log = UpdateLog(self.events)
@@ -86,8 +90,9 @@ class Simulator:
         self.manual_updates = self._first.manual_updates
         self.queries = self._first.queries
         self.files = self._first.files
+        self.limits = FloodLimits(limits)
         self._dispatcher = ApiDispatcher(
-            self.bots, self._one_shot_faults, self._persistent_faults
+            self.bots, self._one_shot_faults, self._persistent_faults, self.limits
         )
         self._turns_key = turns_key
 
@@ -202,6 +207,7 @@ class Simulator:
         Pages(lambda: self.sent, self.bots).add_to(app)
         Endpoints(
             self.bots,
+            self.limits,
             self.update_log,
             self.events,
             snapshot=self.snapshot,

@@ -1,12 +1,16 @@
 """`make run`: a whole Telegram on this machine, as the tutorial promises it."""
 
 import asyncio
+import contextlib
 import re
 import signal
 
+import aiohttp
+import pytest
+
 from tests.support.process import ROOT, program
 from tests.support.tcp_ports import free_ports
-from tests.support.waiting import LIMIT
+from tests.support.waiting import LIMIT, wait_until_found
 
 DEFAULT_PORTS = ("8000", "9000", "8081", "50051")
 
@@ -34,6 +38,33 @@ async def test_the_curl_of_the_tutorial_is_answered() -> None:
             reply = await asyncio.wait_for(_shell("curl -sS" + show), LIMIT)
         sandbox.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(sandbox.wait(), LIMIT) == 0
+
+
+@pytest.mark.parametrize("option", [(), ("--limits",)])
+async def test_the_limits_of_telegram_are_enforced_on_request(
+    option: tuple[str, ...],
+) -> None:
+    ports = [str(port) for port in free_ports(4)]
+    options = ("--port", "--ops-port", "--simulator-port", "--samples-port")
+    arguments = [word for pair in zip(options, ports, strict=True) for word in pair]
+    url = f"http://127.0.0.1:{ports[2]}/limits"
+    async with (
+        program("sandbox", *arguments, *option) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        shown: list[dict[str, object]] = []
+
+        async def is_shown() -> bool:
+            assert sandbox.returncode is None, "the sandbox ended"
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(url) as response:
+                    shown.append(await response.json())
+            return bool(shown)
+
+        await wait_until_found(is_shown)
+        sandbox.send_signal(signal.SIGINT)
+        await asyncio.wait_for(sandbox.wait(), LIMIT)
+    assert bool(shown[0]["settings"]) == bool(option)
 
 
 async def test_a_port_in_use_is_one_clear_line() -> None:

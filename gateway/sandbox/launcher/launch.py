@@ -24,6 +24,7 @@ from gateway.sandbox.launcher.subprocesses import (
     StopRequested,
     Subprocesses,
 )
+from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
 from gateway.stop_signals import receive_stop_signals
 
 USER = 1001
@@ -40,6 +41,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
     targets: Mapping[str, str] | None = None,
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
+    limits: LimitSettings | None = None,
 ) -> int:
     """Run the sandbox until SIGINT, SIGTERM or SIGHUP.
 
@@ -55,6 +57,7 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
         targets: addresses of services that replace samples.
         secrets: the shared secrets, or None for random ones.
         settings: further settings of the gateway.
+        limits: Telegram's limits of messages, or None to enforce none.
 
     Returns:
         The exit code: 0 after a signal, 1 if a process ended by itself or did not
@@ -83,7 +86,12 @@ async def run_sandbox(  # noqa: PLR0913 - one parameter per option
         try:
             service_targets = resolve_targets(services, samples_port, targets)
             async with run_stack(
-                children, ports, service_targets, secrets=secrets, settings=settings
+                children,
+                ports,
+                service_targets,
+                secrets=secrets,
+                settings=settings,
+                limits=limits,
             ):
                 sys.stdout.write(_welcome(ports, secrets))
                 sys.stdout.flush()

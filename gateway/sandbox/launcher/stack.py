@@ -19,6 +19,7 @@ from msgspec import Struct, field
 from gateway.sandbox.launcher.service_targets import LOOPBACK, call_settings
 from gateway.sandbox.launcher.subprocesses import Subprocesses
 from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
 from gateway.sandbox.simulator.state.users import MAX_USERS
 
 _INHERITED_VARIABLES = ("HOME", "LANG", "LC_ALL", "LOG_LEVEL", "PATH", "TMPDIR", "TZ")
@@ -78,6 +79,7 @@ async def run_stack(
     secrets: Secrets | None = None,
     settings: Mapping[str, str] | None = None,
     max_users: int = MAX_USERS,
+    limits: LimitSettings | None = None,
 ) -> AsyncIterator[Simulator]:
     """Run the sandbox within the block; its processes stop in reverse order.
 
@@ -88,6 +90,7 @@ async def run_stack(
         secrets: the shared secrets, or None for random ones.
         settings: default settings of the gateway; the environment overrides them.
         max_users: the maximum number of users.
+        limits: Telegram's limits of messages, or None to enforce none.
 
     Raises:
         ProcessExited: a process did not start.
@@ -109,7 +112,11 @@ async def run_stack(
     kept = {**(settings or {}), **kept}
     secrets = secrets or Secrets()
     simulator = Simulator(
-        secrets.token, turns_key=secrets.turns, max_users=max_users, strict=True
+        secrets.token,
+        turns_key=secrets.turns,
+        max_users=max_users,
+        strict=True,
+        limits=limits,
     )
     async with AsyncExitStack() as stack:
         api_url = await stack.enter_async_context(

@@ -16,6 +16,7 @@ from gateway.sandbox.simulator.http_params import (
     read_parameters,
     response,
 )
+from gateway.sandbox.simulator.limits.flood_limits import FloodLimits
 from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
 
 MAX_CALLS = 10_000
@@ -57,11 +58,13 @@ class ApiDispatcher:
         bots: Bots,
         one_shot_faults: OneShotFaults,
         persistent_faults: PersistentFaults,
+        limits: FloodLimits,
     ) -> None:
         self.sent: list[ApiCall] = []
         self._bots = bots
         self._one_shot_faults = one_shot_faults
         self._persistent_faults = persistent_faults
+        self._limits = limits
 
     def add_to(self, app: web.Application) -> None:
         """Add the route."""
@@ -78,7 +81,7 @@ class ApiDispatcher:
             parameters = await read_parameters(request, keep)
             # Only now, because the token may have been replaced meanwhile.
             bot = self._authorize(token)
-            fault = self._find_fault(bot, method, parameters)
+            fault = self._admit(bot, method, parameters)
             answer = await _carry_out(bot, method, parameters, fault)
         except ApiError as refused:
             answer = error_body(refused)
@@ -111,7 +114,7 @@ class ApiDispatcher:
             return
         method = self._spell(method)
         try:
-            fault = self._find_fault(bot, method, parameters)
+            fault = self._admit(bot, method, parameters)
             if fault and fault.is_error:
                 raise fault.to_error()
             bot.methods.call(method, parameters)
@@ -131,16 +134,17 @@ class ApiDispatcher:
         """Return a method's name as Telegram spells it, or as it is if unknown."""
         return self._bots.first.methods.find(method) or method
 
-    def _find_fault(
+    def _admit(
         self, bot: SimulatedBot, method: str, parameters: Parameters
     ) -> Fault | None:
-        """Return the fault that applies to a call.
+        """Check whether a call is carried out; return the fault that applies to it.
 
         Raises:
-            ApiError: there is no such method.
+            ApiError: there is no such method, or the call exceeds a limit.
         """
         if not bot.methods.find(method):
             raise ApiError("Not Found: method not found", 404)
+        self._limits.check(bot.id, method, parameters)
         fault = self._one_shot_faults.take_matching(method, parameters)
         return fault or self._persistent_faults.find(method, parameters)
 

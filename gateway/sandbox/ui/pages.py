@@ -41,6 +41,9 @@ machine, and everything is forgotten when it ends.
   POST /do/...                 press, attach, album, burst, block, user, fault
   POST /do/bot                 {"name": "Support"}; adds a bot and returns its token
   POST /do/token               {"bot": 123457}; replaces its token, and returns it
+  POST /do/limits              {"on": true}; enforces Telegram's limits
+  POST /do/hold                {"chat": 1001, "seconds": 37}; retry_after for a chat
+  GET  /limits                 the limits, and how often calls exceeded them
   GET  /files/{file_id}        a file that was sent
   POST /bot{token}/{method}    the Bot API
 """

@@ -1,8 +1,15 @@
-"""JSON responses of the page's endpoints; browsers must not keep them."""
+"""JSON over HTTP: posted forms, and responses, which browsers must not keep."""
+
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct, structs
 
+from gateway.sandbox.simulator.actions.message_builder import InvalidInput
+
+Action = Callable[..., Awaitable[object]]
+"""Takes the fields of a form as keywords and returns the content of the response."""
 _HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -23,3 +30,23 @@ def json_error(reason: str, status: int = 400) -> web.Response:
         status: the HTTP status.
     """
     return web.json_response({"error": reason}, status=status, headers=_HEADERS)
+
+
+def json_handler(
+    form: type[Struct], act: Action
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler that decodes a posted form and acts.
+
+    Args:
+        form: the type of the form.
+        act: called with its fields; may raise InvalidInput.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            given = msgspec.json.decode(await request.read() or b"{}", type=form)
+            return json_response(await act(**structs.asdict(given)))
+        except (InvalidInput, msgspec.DecodeError) as error:
+            return json_error(str(error))
+
+    return handle

@@ -3,7 +3,7 @@
 import time
 
 from gateway.sandbox.simulator.validation import rules, setup_rules
-from gateway.sandbox.simulator.validation.rules import ApiError, Parameters
+from gateway.sandbox.simulator.validation.rules import Parameters
 
 
 class Webhook:
@@ -69,8 +69,7 @@ class Webhook:
         if not parameters.get("url"):
             return
         if now < self._next_set_at:
-            words = "Too Many Requests: retry after 1"
-            raise ApiError(words, 429, {"retry_after": 1})
+            raise rules.too_many_requests(1)
         self._next_set_at = now + 1
 
     def delete(self) -> bool:

@@ -179,6 +179,15 @@ def chat_action(parameters: Parameters) -> None:
         raise bad_request("Wrong parameter action in request")
 
 
+def too_many_requests(retry_after: int) -> ApiError:
+    """Return the error for a call that has to wait some seconds."""
+    return ApiError(
+        f"Too Many Requests: retry after {retry_after}",
+        429,
+        {"retry_after": retry_after},
+    )
+
+
 def too_old() -> ApiError:
     """Return the error for a query that is unknown, or was answered before."""
     return bad_request(

@@ -1,0 +1,1 @@
+"""Telegram's limits of how often a bot may send."""
