@@ -303,6 +303,7 @@ async def test_an_update_opens_with_all_that_is_known(visitor: Visitor) -> None:
         "reply": "messages { }",
         "losses": ["Left out of the reply: button url."],
         "bot_id": 123456,
+        "update": None,
     }
     async with listening(visitor) as (_, heard):
         assert await visitor.tell([record]) == (200, {})
