@@ -6,6 +6,7 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE, RequestContext
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 from msgspec import structs
 
+from gateway.domain.delivery import Delivery, DeliveryKind
 from gateway.domain.update import (
     BotEvent,
     ButtonPress,
@@ -134,6 +135,27 @@ def build_accepted(
     update = build_private_update(found, update_id=update_id, **fields)
     envelope = build_envelope(update_id, update.ordering_key, arrived_at=arrived_at)
     return structs.replace(envelope, update=update)
+
+
+def build_delivery(
+    number: int = 1,
+    ordering_key: str = str(USER),
+    **fields: Any,  # noqa: ANN401 - as above
+) -> Delivery:
+    """Build a delivery to the user with this ordering key, and with this number."""
+    defaults: dict[str, Any] = {
+        "delivery_id": f"{number:016}",
+        "bot_id": 1,
+        "caller": "orders",
+        "idempotency_key": f"order-{number}",
+        "fingerprint": b"request-%d" % number,
+        "kind": DeliveryKind.SEND,
+        "request": b"request-%d" % number,
+        "chat_id": USER,
+        "accepted_at": float(TIME),
+        "expires_at": TIME + 86400.0,
+    }
+    return Delivery(ordering_key=ordering_key, **defaults | fields)
 
 
 def build_envelope(

@@ -53,10 +53,11 @@ class ReportPolicy(StrEnum):
     ALL = "all"
 
 
-class Delivery(Struct, frozen=True, kw_only=True, eq=False):
+class Delivery(Struct, frozen=True, kw_only=True, eq=False, array_like=True):
     """A delivery as it is stored in a mailbox.
 
-    Times are seconds since the epoch.
+    Add fields only at the end: stored deliveries have to stay readable. Times are
+    seconds since the epoch.
     """
 
     delivery_id: str

@@ -9,11 +9,14 @@ from typing import NamedTuple
 from msgspec import structs
 
 from gateway.background import BackgroundTasks
+from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ports import CancellationBus, Clock
 from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.memory.dead_letters import DEFAULT_MEMORY_LIMITS
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
 from gateway.mailboxes.polling_lease import LocalPollingLease, RedisPollingLease
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.connection_factory import (
@@ -46,12 +49,16 @@ class OpenedMailboxes(NamedTuple):
         make_polling_lease: makes this worker's lease for fetching the updates of the
             bot with this user id.
         clock: the clock that all gateways with this store share.
+        deliveries: the deliveries in the mailboxes.
+        recipients: the users to whom deliveries may go.
     """
 
     mailboxes: WorkerMailboxes
     cancellation_bus: CancellationBus
     make_polling_lease: Callable[[int], LocalPollingLease | RedisPollingLease]
     clock: Clock
+    deliveries: DeliveryStore
+    recipients: RecipientIndex
 
 
 @asynccontextmanager
@@ -109,6 +116,8 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                 LocalCancellationBus(),
                 lambda _: LocalPollingLease(),
                 clock,
+                MemoryDeliveryStore(memory_store, clock, limit=limit),
+                MemoryRecipientIndex(max_sessions),
             )
         else:
             await _log_durability_warnings(url)
@@ -154,6 +163,8 @@ async def open_mailboxes(  # noqa: PLR0913 - most by name
                     cancellation_bus,
                     partial(RedisPollingLease, client, keys, scripts.hold_lease),
                     store_clock,
+                    redis_store.deliveries,
+                    redis_store.recipients,
                 )
     finally:
         if memory_store.in_memory:

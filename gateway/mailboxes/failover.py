@@ -98,6 +98,9 @@ class FailoverMailboxStore:
         """The uncertain updates that were finished from memory."""
         self._retry_at = 0.0
         """The time of the next attempt at a failback, by `Clock.uptime`."""
+        redis_store.deliveries.set_failover_callbacks(
+            self._check_delivery, lambda lease: self._suspend_leases((lease,))
+        )
 
     async def __aenter__(self) -> Self:
         """Start the failback task, which waits for the first failure."""
@@ -293,6 +296,16 @@ class FailoverMailboxStore:
                 return
         await self._memory_store.add_dead_letter(dead_letter)
         self._request_failback()
+
+    def _check_delivery(self, ordering_key: str) -> None:
+        """Raise StoreUnavailable if a delivery must not be stored in Redis now.
+
+        It is never stored in memory, and it must not overtake the updates there.
+        """
+        if self._is_unavailable(ordering_key) or self._memory_store.has_updates(
+            ordering_key
+        ):
+            raise StoreUnavailable("Redis does not store this mailbox now")
 
     @property
     def _is_all_in_redis(self) -> bool:

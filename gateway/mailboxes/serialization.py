@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gateway.domain.errors import ForgedEntry
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.delivery_serialization import DELIVERY_MARK, decode_delivery
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 
 FORGED_REASON = "forged"
@@ -64,6 +65,8 @@ def decode_envelope(
     Raises:
         ForgedEntry: no gateway with our secrets wrote them for this ordering key.
     """
+    if stored.startswith(DELIVERY_MARK):
+        return decode_delivery(stored, ordering_key, signatures)
     header, signature, body = _split_envelope(stored)
     if not signatures.verify(
         Purpose.UPDATE, ordering_key.encode(), signature, header + body
@@ -79,9 +82,9 @@ def decode_envelope(
 
 
 def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
-    """Return a dead letter for an update."""
+    """Return a dead letter for an update or a delivery."""
     return DeadLetter(
-        update_id=envelope.update_id,
+        update_id=envelope.update_id or None,
         ordering_key=envelope.ordering_key,
         reason=reason,
         dead_lettered_at=now,

@@ -33,6 +33,10 @@ class Purpose(StrEnum):
     UPDATE = "update"
     """Updates in mailboxes, and in dead letters, where Redis copies them unchanged."""
     CANCELLATION = "cancellation"
+    DELIVERY = "delivery"
+    """Deliveries in mailboxes, and in dead letters."""
+    DELIVERY_RECORD = "record"
+    RECIPIENT = "recipient"
 
 
 class StoreSignatures:

@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.ports import MailboxStore
 from gateway.domain.update import DeadLetter
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
 from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.serialization import DeadLetterLimits
 from gateway.mailboxes.signatures import StoreSignatures
@@ -48,11 +51,22 @@ class Store(Protocol):
         """Empty mailboxes with `LIMIT`, `LEASE` and `clock`."""
 
     @property
+    def deliveries(self) -> DeliveryStore:
+        """The deliveries in these mailboxes."""
+
+    @property
+    def recipients(self) -> RecipientIndex:
+        """No user is recorded."""
+
+    @property
     def clock(self) -> FakeClock:
         """The worker's clock. Only `pass_time` may move it."""
 
     async def pass_time(self, seconds: float) -> None:
         """Move the worker's clock and the store's own time, by 1 ms at least."""
+
+    async def tell_time(self) -> float:
+        """Return the store's own time, in seconds since the epoch."""
 
     async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
@@ -70,7 +84,9 @@ OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 class MemoryStore:
     """Mailboxes in memory."""
 
-    def __init__(self, kind: type[MemoryMailboxStore]) -> None:
+    def __init__(
+        self, kind: type[MemoryMailboxStore], deliveries: type[MemoryDeliveryStore]
+    ) -> None:
         self.clock = FakeClock()
         self.mailboxes = kind(
             self.clock,
@@ -79,10 +95,16 @@ class MemoryStore:
             lease_seconds=LEASE,
             dead_letters=LETTERS,
         )
+        self.deliveries = deliveries(self.mailboxes, self.clock, limit=LIMIT)
+        self.recipients = MemoryRecipientIndex(1000)
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
+
+    async def tell_time(self) -> float:
+        """Return the time of the clock."""
+        return self.clock.now()
 
     async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""
@@ -97,16 +119,20 @@ class MemoryStore:
         return self.mailboxes.dead_letters.entries
 
 
-def memory(kind: type[MemoryMailboxStore] = MemoryMailboxStore) -> OpenStore:
+def memory(
+    kind: type[MemoryMailboxStore] = MemoryMailboxStore,
+    deliveries: type[MemoryDeliveryStore] = MemoryDeliveryStore,
+) -> OpenStore:
     """Return a way to open mailboxes in memory.
 
     Args:
         kind: the class, or a faulty version of it.
+        deliveries: the class of the deliveries, or a faulty version of it.
     """
 
     @asynccontextmanager
     async def open_store() -> AsyncIterator[Store]:
-        yield MemoryStore(kind)
+        yield MemoryStore(kind, deliveries)
 
     return open_store
 

@@ -80,7 +80,8 @@ class MemoryMailboxStore:
     def oldest_update_id(self) -> int | None:
         """The lowest id of the updates in mailboxes, or None if there are none."""
         mailboxes = chain(self._leased.values(), self._unleased.values())
-        return min((it.updates[0].update_id for it in mailboxes), default=None)
+        lowest = (it.lowest_update_id for it in mailboxes)
+        return min((it for it in lowest if it is not None), default=None)
 
     @property
     def longest_wait(self) -> float:
@@ -123,17 +124,18 @@ class MemoryMailboxStore:
     ) -> MailboxLease | PutResult:
         """Append an update to its mailbox. See `MailboxStore.put`."""
         ordering_key = envelope.ordering_key
-        mailbox = self._find_mailbox(ordering_key)
+        mailbox = self.find_mailbox(ordering_key)
         if mailbox is not None:
             result = mailbox.add(envelope, self._limit if enforce_limit else None)
             if result is PutResult.STORED:
                 self.in_memory += 1
             return result
-        mailbox = Mailbox([envelope], suspect_id=envelope.update_id)
+        update_id = envelope.update_id
+        mailbox = Mailbox([envelope], [update_id], suspect=update_id)
         self.in_memory += 1
         if acquire:
-            return self._grant_lease(ordering_key, mailbox)
-        self._make_claimable(ordering_key, mailbox)
+            return self.grant_lease(ordering_key, mailbox)
+        self.make_claimable(ordering_key, mailbox)
         return PutResult.STORED
 
     async def commit(
@@ -149,10 +151,34 @@ class MemoryMailboxStore:
 
         The lease may have expired, as long as no other owner has acquired it.
         """
-        mailbox = self._find_leased_mailbox(lease)
+        mailbox = self.find_leased_mailbox(lease)
         if mailbox is None:
             raise LeaseLost("the lease's token is not the mailbox's current one")
         finished = mailbox.remove(update_id)
+        return self.finish(
+            lease, mailbox, finished, state, dead_letter_reason, release=release
+        )
+
+    def finish(
+        self,
+        lease: MailboxLease,
+        mailbox: Mailbox,
+        finished: Envelope | None,
+        state: bytes,
+        dead_letter_reason: str | None,
+        *,
+        release: bool,
+    ) -> Envelope | None:
+        """Save the state after mail was removed, and return the next mail.
+
+        Args:
+            lease: the current lease of the mailbox.
+            mailbox: the mailbox.
+            finished: the mail that was removed, or None if it was not in the mailbox.
+            state: the new user state.
+            dead_letter_reason: see `MailboxStore.commit`.
+            release: see `MailboxStore.commit`.
+        """
         if finished is not None:
             self.in_memory -= 1
             if dead_letter_reason is not None:
@@ -164,12 +190,12 @@ class MemoryMailboxStore:
         self._states.save(lease.ordering_key, state, now)
         if mailbox.owner_losses:
             mailbox.clear_suspicion()
-        if mailbox.updates and not release:
+        if mailbox.mail and not release:
             lease.expires_at = mailbox.claimable_at = now + self._lease_seconds
-            return mailbox.updates[0]
+            return mailbox.mail[0]
         del self._leased[lease.ordering_key]
-        if mailbox.updates:
-            self._make_claimable(lease.ordering_key, mailbox)
+        if mailbox.mail:
+            self.make_claimable(lease.ordering_key, mailbox)
         return None
 
     async def renew(self, leases: Collection[MailboxLease]) -> Collection[MailboxLease]:
@@ -177,7 +203,7 @@ class MemoryMailboxStore:
         expires_at = self._clock.uptime() + self._lease_seconds
         lost = []
         for lease in leases:
-            mailbox = self._find_leased_mailbox(lease)
+            mailbox = self.find_leased_mailbox(lease)
             if mailbox is None:
                 lost.append(lease)
             else:
@@ -186,10 +212,11 @@ class MemoryMailboxStore:
 
     async def release(self, lease: MailboxLease) -> None:
         """Release a mailbox with its updates. Has no effect if the lease was lost."""
-        mailbox = self._find_leased_mailbox(lease)
+        mailbox = self.find_leased_mailbox(lease)
         if mailbox is not None:
             del self._leased[lease.ordering_key]
-            self._make_claimable(lease.ordering_key, mailbox)
+            if mailbox.mail:
+                self.make_claimable(lease.ordering_key, mailbox)
 
     async def claimable(self, limit: int) -> Sequence[str]:
         """List the ordering keys of claimable mailboxes, longest waiting first."""
@@ -216,15 +243,18 @@ class MemoryMailboxStore:
             mailbox = self._leased.get(ordering_key)
             if mailbox is None or mailbox.claimable_at > self._clock.uptime():
                 return None
+            if not mailbox.mail:  # its last delivery was cancelled
+                del self._leased[ordering_key]
+                return None
             if mailbox.token and (pause := mailbox.record_owner_loss()):
                 mailbox.token = ""
                 mailbox.claimable_at = self._clock.uptime() + pause
                 return None
-        return self._grant_lease(ordering_key, mailbox)
+        return self.grant_lease(ordering_key, mailbox)
 
     async def record_step(self, lease: MailboxLease, *, running: bool) -> None:
         """Record a step of a suspected update. See `MailboxStore.record_step`."""
-        mailbox = self._find_leased_mailbox(lease)
+        mailbox = self.find_leased_mailbox(lease)
         if mailbox is not None and mailbox.owner_losses > MAX_UNSUSPECTED_LOSSES:
             mailbox.stage = SuspectStage.RUNNING if running else SuspectStage.WAITING
 
@@ -238,7 +268,7 @@ class MemoryMailboxStore:
 
     def has_updates(self, ordering_key: str) -> bool:
         """Return whether the mailbox has updates in memory."""
-        return self._find_mailbox(ordering_key) is not None
+        return self.find_mailbox(ordering_key) is not None
 
     def is_leased(self, ordering_key: str) -> bool:
         """Return whether the mailbox has an owner in this process."""
@@ -247,30 +277,34 @@ class MemoryMailboxStore:
 
     def list_updates(self, ordering_key: str) -> Sequence[Envelope]:
         """Return the updates of a mailbox, lowest `update_id` first."""
-        mailbox = self._find_mailbox(ordering_key)
-        return tuple(mailbox.updates) if mailbox is not None else ()
+        mailbox = self.find_mailbox(ordering_key)
+        return tuple(mailbox.mail) if mailbox is not None else ()
 
     def remove_update(self, ordering_key: str, update_id: int) -> None:
         """Remove an update that is stored elsewhere now, from a claimable mailbox."""
-        mailbox = self._find_mailbox(ordering_key)
-        if mailbox is None or mailbox.remove(update_id) is None:
-            return
-        self.in_memory -= 1
-        if not mailbox.updates:
+        mailbox = self.find_mailbox(ordering_key)
+        if mailbox is not None and mailbox.remove(update_id) is not None:
+            self.in_memory -= 1
+            self.drop_if_empty(ordering_key, mailbox)
+
+    def drop_if_empty(self, ordering_key: str, mailbox: Mailbox) -> None:
+        """Drop a claimable mailbox without mail."""
+        if not mailbox.mail:
             self._leased.pop(ordering_key, None)
             self._unleased.pop(ordering_key, None)
 
-    def _find_mailbox(self, ordering_key: str) -> Mailbox | None:
+    def find_mailbox(self, ordering_key: str) -> Mailbox | None:
+        """Return a mailbox, or None if it has no mail and no owner."""
         return self._leased.get(ordering_key) or self._unleased.get(ordering_key)
 
-    def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
+    def find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
         """Return the lease's mailbox, or None if the lease's token is not current."""
         mailbox = self._leased.get(lease.ordering_key)
         if mailbox is None or not mailbox.token:
             return None
         return mailbox if mailbox.token == lease.token else None
 
-    def _grant_lease(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
+    def grant_lease(self, ordering_key: str, mailbox: Mailbox) -> MailboxLease:
         """Grant a new lease, which invalidates the previous one."""
         now = self._clock.uptime()
         mailbox.record_new_owner()
@@ -282,13 +316,13 @@ class MemoryMailboxStore:
             ordering_key,
             mailbox.token,
             state,
-            mailbox.updates[0],
+            mailbox.mail[0],
             mailbox.claimable_at,
             owner_losses=mailbox.owner_losses,
             owner_crashes=mailbox.owner_crashes,
         )
 
-    def _make_claimable(self, ordering_key: str, mailbox: Mailbox) -> None:
+    def make_claimable(self, ordering_key: str, mailbox: Mailbox) -> None:
         """Make a mailbox claimable, behind all others."""
         mailbox.claimable_at = self._clock.uptime()
         self._unleased[ordering_key] = mailbox

@@ -24,7 +24,7 @@ _STATE_TTL = b"%d" % STATE_TTL
 _SUSPECT_PAUSES_MS = tuple(round(seconds * 1000) for seconds in SUSPECT_PAUSES)
 
 # Encoded once, because encoding a number costs half a microsecond.
-_KEY_COUNTS = tuple(b"%d" % count for count in range(6))
+_KEY_COUNTS = tuple(b"%d" % count for count in range(10))
 
 PROBE_TTL_MS = 1000
 """How long the key of a write probe exists. Nothing reads it."""
@@ -67,7 +67,7 @@ class CommandFactory:
         """Append an update; with a token, acquire the lease of an empty mailbox."""
         key = envelope.ordering_key.encode()
         shard, keys = self._find_mailbox(key)
-        return _call_script(
+        return call_script(
             self._scripts.put,
             shard,
             keys,
@@ -95,7 +95,7 @@ class CommandFactory:
         stream, max_entries = shard.dead_letters, self._max_updates
         if dead_letter_reason in REJECTED_REASONS:
             stream, max_entries = shard.rejected_letters, self._max_rejected
-        return _call_script(
+        return call_script(
             self._scripts.commit,
             shard,
             (*keys, stream),
@@ -115,7 +115,7 @@ class CommandFactory:
         """Acquire the lease of a claimable mailbox."""
         key = ordering_key.encode()
         shard, keys = self._find_mailbox(key)
-        return _call_script(
+        return call_script(
             self._scripts.acquire,
             shard,
             keys,
@@ -130,7 +130,7 @@ class CommandFactory:
         """Record that a step of a suspected update begins or ends."""
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
-        return _call_script(
+        return call_script(
             self._scripts.record_step,
             shard,
             (shard.pending, shard.leases),
@@ -144,7 +144,7 @@ class CommandFactory:
         """Extend leases of the shard with this number."""
         shard = self._keys.shards[number]
         pairs = ((lease.ordering_key, lease.token) for lease in leases)
-        return _call_script(
+        return call_script(
             self._scripts.renew,
             shard,
             (shard.pending, shard.leases),
@@ -155,7 +155,7 @@ class CommandFactory:
     def release(self, ordering_key: str, token: str) -> RedisCommand:
         """Release a lease."""
         shard = self._keys.get_shard(ordering_key.encode())
-        return _call_script(
+        return call_script(
             self._scripts.renew,
             shard,
             (shard.pending, shard.leases),
@@ -176,7 +176,7 @@ class CommandFactory:
             trim: also remove the dead letters whose retention time is over.
         """
         shard = self._keys.shards[number]
-        return _call_script(
+        return call_script(
             self._scripts.list_claimable,
             shard,
             (
@@ -184,6 +184,8 @@ class CommandFactory:
                 shard.generation,
                 shard.dead_letters,
                 shard.rejected_letters,
+                shard.scheduled,
+                shard.reports,
             ),
             limit,
             new_generation,
@@ -196,7 +198,7 @@ class CommandFactory:
         stream, max_entries = shard.dead_letters, self._max_updates
         if dead_letter.reason in REJECTED_REASONS:
             stream, max_entries = shard.rejected_letters, self._max_rejected
-        return _call_script(
+        return call_script(
             self._scripts.add_dead_letter,
             shard,
             (stream,),
@@ -211,7 +213,7 @@ class CommandFactory:
         """Move a forged update to the rejected letters, and return the next update."""
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
-        return _call_script(
+        return call_script(
             self._scripts.reject_forged,
             shard,
             (
@@ -268,8 +270,9 @@ class CommandFactory:
         )
 
 
-def _call_script(
+def call_script(
     script: Script, shard: ShardKeys, keys: tuple[bytes, ...], *arguments: Argument
 ) -> RedisCommand:
+    """Return the command that calls a script with these keys of a shard."""
     call = (b"EVALSHA", script.sha, _KEY_COUNTS[len(keys)], *keys, *arguments)
     return RedisCommand(shard.number, call)

@@ -8,8 +8,9 @@ once per user are letters, because Redis keeps a key of every idle user.
 
     m:key             sorted set  mailbox: the score is the `update_id`, the member is
                                   the envelope, which starts with the id, so that no two
-                                  members are equal. No expiry, as these are accepted
-                                  updates; removed with the last update.
+                                  members are equal. The score of a delivery is a little
+                                  higher than that of the mail before it. No expiry, as
+                                  this is accepted mail; removed with the last of it.
     s:key             string      state of the user. Expires.
     pending           sorted set  the ordering key of each mailbox with updates, with
                                   the Redis time in ms from which any worker may acquire
@@ -37,6 +38,22 @@ once per user are letters, because Redis keeps a key of every idle user.
                                   Expires within a second.
     polling_lease:bot string      the token of the worker that fetches the updates of
                                   the bot with this id. Expires unless it is renewed.
+    d:id              string      record of the delivery with this id, in the shard of
+                                  its ordering key; see `lua/delivery_record.lua`.
+                                  Expires some time after the end of the delivery.
+    i:id              string      fingerprint and ordering key of the delivery with this
+                                  id, in the shard of the id. Expires after the record.
+    c:digest          string      the id of the last delivery with this ordering key,
+                                  caller and collapse key. Expires with the delivery.
+    scheduled         sorted set  id and ordering key of each delivery that waits for
+                                  its time, with that time in ms. No expiry; the mail is
+                                  in the record.
+    reports           sorted set  id and ordering key of each delivery whose end is to
+                                  be reported, with the time of its end in ms. Expires
+                                  with the records.
+    recipients:bot:n  hash        internal user ids of a bot, with the signed Telegram
+                                  ids of the users. There are many such hashes, because
+                                  Redis stores small ones compactly. No expiry.
 
 An ordering key is in "pending" if and only if its mailbox has updates, with one
 exception: if the last update is removed by `remove_update`, the entry stays until the
@@ -49,6 +66,10 @@ from typing import NamedTuple
 from zlib import crc32
 
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
+
+RECIPIENT_PARTS = 256
+"""The number of hashes with the recipients of a bot in each shard. With a million users
+each has about 60 entries; Redis stores up to 128 compactly."""
 
 
 class ShardKeys(NamedTuple):
@@ -64,6 +85,12 @@ class ShardKeys(NamedTuple):
     mailbox_prefix: bytes
     state_prefix: bytes
     polling_lease_prefix: bytes
+    record_prefix: bytes
+    idempotency_prefix: bytes
+    collapse_prefix: bytes
+    scheduled: bytes
+    reports: bytes
+    recipients_prefix: bytes
 
     def mailbox_key(self, ordering_key: bytes) -> bytes:
         """Return the key of a mailbox."""
@@ -97,6 +124,13 @@ class RedisKeys:
         """Return the keys of the shard of an ordering key."""
         return self.shards[compute_shard_number(ordering_key)]
 
+    def get_recipients(self, bot_id: int, internal_user_id: str) -> tuple[int, bytes]:
+        """Return the shard and the key of the hash with a user of a bot."""
+        checksum = crc32(f"{bot_id}:{internal_user_id}".encode())
+        shard = self.shards[checksum % SHARD_COUNT]
+        part = checksum // SHARD_COUNT % RECIPIENT_PARTS
+        return shard.number, b"%b%d:%d" % (shard.recipients_prefix, bot_id, part)
+
     def get_polling_lease(self, bot_id: int) -> tuple[int, bytes]:
         """Return the shard and the key of a bot's polling lease."""
         bot = b"%d" % bot_id
@@ -129,4 +163,10 @@ def _make_shard_keys(prefix: str, number: int) -> ShardKeys:
         mailbox_prefix=make_key("m:"),
         state_prefix=make_key("s:"),
         polling_lease_prefix=make_key("polling_lease:"),
+        record_prefix=make_key("d:"),
+        idempotency_prefix=make_key("i:"),
+        collapse_prefix=make_key("c:"),
+        scheduled=make_key("scheduled"),
+        reports=make_key("reports"),
+        recipients_prefix=make_key("recipients:"),
     )

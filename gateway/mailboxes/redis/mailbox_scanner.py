@@ -64,6 +64,10 @@ class MailboxScanner:
         self._counts: dict[int, tuple[int, int, int]] = {}
         """The numbers of mailboxes with updates, dead letters and rejected letters, by
         shard, at its last scan."""
+        self.shards_with_due_deliveries: set[int] = set()
+        """The shards that had due scheduled deliveries at their last scan."""
+        self.shards_with_reports: set[int] = set()
+        """The shards that had reports at their last scan."""
 
     @property
     def mailbox_count(self) -> int:
@@ -123,10 +127,12 @@ class MailboxScanner:
         found = []
         generations = []
         for command in self._select_readable(commands):
-            generation, count, dead_letters, rejected, now, ordering_keys = (
-                command.reply.result()
-            )
+            reply = command.reply.result()
+            generation, count, dead_letters, rejected, now, ordering_keys = reply[:6]
+            due_deliveries, reports = reply[6:]
             self._counts[command.shard] = count, dead_letters, rejected
+            _mark(self.shards_with_due_deliveries, command.shard, due_deliveries)
+            _mark(self.shards_with_reports, command.shard, reports)
             generations.append((command.shard, generation))
             for ordering_key, claimable_at in zip(
                 ordering_keys[::2], ordering_keys[1::2], strict=True
@@ -170,7 +176,15 @@ class MailboxScanner:
     ) -> None:
         if reply.cancelled() or reply.exception() is not None:
             return
-        _, _, _, _, milliseconds, _ = reply.result()
+        milliseconds = reply.result()[4]
         # The script truncates its time to milliseconds.
         server_time = (milliseconds + 0.5) / 1000
         self._on_server_time(server_time, command.sent_at, self._clock.uptime())
+
+
+def _mark(shards: set[int], shard: int, count: int) -> None:
+    """Add a shard if the count is not 0, otherwise remove it."""
+    if count:
+        shards.add(shard)
+    else:
+        shards.discard(shard)

@@ -17,14 +17,13 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from gateway.domain.errors import ForgedEntry, LeaseLost, StoreError
+from gateway.domain.errors import LeaseLost, StoreError
 from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
 from gateway.domain.ports import Clock, PutResult
 from gateway.domain.update import DeadLetter, Envelope
 from gateway.mailboxes.fencing_tokens import make_fencing_tokens
 from gateway.mailboxes.redis.client.command import (
     RedisClient,
-    RedisCommand,
     consume_exception,
     execute_all,
 )
@@ -33,17 +32,20 @@ from gateway.mailboxes.redis.client.connection import (
     ignore_server_time,
 )
 from gateway.mailboxes.redis.commands import CommandFactory
+from gateway.mailboxes.redis.deliveries import RedisDeliveryStore
+from gateway.mailboxes.redis.delivery_commands import DeliveryCommandFactory
 from gateway.mailboxes.redis.executor import CommandExecutor
 from gateway.mailboxes.redis.keys import RedisKeys, get_shard_number
+from gateway.mailboxes.redis.lease_reader import LeaseReader
 from gateway.mailboxes.redis.lua.scripts import Scripts
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
+from gateway.mailboxes.redis.recipients import RedisRecipientIndex
 from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
 from gateway.mailboxes.serialization import (
     DEFAULT_SHARD_LIMITS,
     DeadLetterLimits,
-    decode_envelope,
 )
-from gateway.mailboxes.signatures import Purpose, StoreSignatures
+from gateway.mailboxes.signatures import StoreSignatures
 
 _PUT_RESULTS = (PutResult.DUPLICATE, PutResult.STORED, PutResult.FULL)
 
@@ -96,7 +98,31 @@ class RedisMailboxStore:
         self._scanner = MailboxScanner(
             client, self._commands, self._replay_buffer, clock, on_server_time
         )
+        self._leases = LeaseReader(
+            self._executor,
+            self._commands,
+            self._replay_buffer,
+            clock,
+            signatures,
+            lease_seconds,
+        )
         self._tokens = make_fencing_tokens(REDIS_LEASE_PREFIX)
+        self.deliveries = RedisDeliveryStore(
+            client,
+            self._executor,
+            DeliveryCommandFactory(
+                keys, scripts, limit, lease_seconds, signatures, dead_letters
+            ),
+            self._leases,
+            scanner=self._scanner,
+            replay_buffer=self._replay_buffer,
+            clock=clock,
+            signatures=signatures,
+            tokens=self._tokens,
+        )
+        """The deliveries in these mailboxes."""
+        self.recipients = RedisRecipientIndex(client, self._executor, keys, signatures)
+        """The users to whom deliveries may go."""
 
     @property
     def in_memory(self) -> int:
@@ -143,21 +169,8 @@ class RedisMailboxStore:
                 self._replay_buffer.add(envelope, command.shard)
             return result
         self._replay_buffer.add(envelope, command.shard)
-        if self._replay_buffer.is_paused:  # it began after the command was sent
-            self._executor.release_orphaned_lease(envelope.ordering_key, token)
-            return PutResult.STORED
-        head = envelope
-        if len(reply) > 1:
-            lowest = await self._read_genuine_update(
-                envelope.ordering_key, token, reply[1]
-            )
-            if lowest is None:
-                return PutResult.STORED
-            head = envelope if lowest.update_id == envelope.update_id else lowest
-        state = self._signatures.verify_state(envelope.ordering_key.encode(), reply[0])
-        return MailboxLease(
-            envelope.ordering_key, token, state, head, self._compute_lease_end(command)
-        )
+        lease = await self._leases.read_put_lease(command, token, envelope, reply)
+        return lease or PutResult.STORED
 
     async def commit(
         self,
@@ -191,8 +204,8 @@ class RedisMailboxStore:
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
             self._executor.release_orphaned_lease(lease.ordering_key, lease.token)
             return None
-        lease.expires_at = self._compute_lease_end(command)
-        return await self._read_genuine_update(
+        lease.expires_at = self._leases.compute_lease_end(command)
+        return await self._leases.read_genuine_mail(
             lease.ordering_key, lease.token, reply, update_id
         )
 
@@ -215,7 +228,7 @@ class RedisMailboxStore:
             if command.reply.cancelled():  # unanswered: neither renewed nor lost
                 continue
             lost_indexes = set(command.reply.result())
-            expires_at = self._compute_lease_end(command)
+            expires_at = self._leases.compute_lease_end(command)
             for index, lease in enumerate(of_shard):
                 if index in lost_indexes:
                     lost.append(lease)
@@ -255,12 +268,12 @@ class RedisMailboxStore:
             self._executor.release_orphaned_lease(ordering_key, token)
             return None
         state, stored, losses, crashes = reply
-        head = await self._read_genuine_update(ordering_key, token, stored)
+        head = await self._leases.read_genuine_mail(ordering_key, token, stored)
         if head is None:
             return None
-        if not stored.startswith(b"%d " % head.update_id):
+        if not _is_stored_form(stored, head):
             losses = crashes = 0  # they belong to an update that was rejected
-        expires_at = self._compute_lease_end(command)
+        expires_at = self._leases.compute_lease_end(command)
         state = self._signatures.verify_state(ordering_key.encode(), state)
         return MailboxLease(
             ordering_key,
@@ -323,52 +336,9 @@ class RedisMailboxStore:
         """Fail the unanswered puts into these shards."""
         self._executor.fail_pending(shards)
 
-    async def _read_genuine_update(
-        self,
-        ordering_key: str,
-        token: str,
-        stored: bytes,
-        removed_id: int | None = None,
-    ) -> Envelope | None:
-        """Decode the head of a mailbox that we have leased; reject forged ones before.
 
-        Args:
-            ordering_key: the ordering key of the mailbox.
-            token: the token of our lease.
-            stored: the head as it is stored in Redis.
-            removed_id: the id of an update that was just removed, if any. A head with
-                the same id is forged: it has another score, so that no commit would
-                remove it.
-
-        Returns:
-            The first genuine update, or None if there is none or the lease was lost.
-        """
-        while True:
-            try:
-                envelope = decode_envelope(stored, ordering_key, self._signatures)
-            except ForgedEntry:
-                pass
-            else:
-                if envelope.update_id != removed_id:
-                    return envelope
-            self._signatures.record_forgery(Purpose.UPDATE, ordering_key.encode())
-            command = self._commands.reject_forged(
-                ordering_key, token, stored, self._clock.now()
-            )
-            try:
-                async with asyncio.timeout(self._lease_seconds):
-                    reply = await self._executor.execute(command, ordering_key, token)
-            except TimeoutError:
-                return None
-            if not isinstance(reply, bytes):
-                return None
-            stored = reply
-
-    def _compute_lease_end(self, command: RedisCommand) -> float:
-        """Return the end of the lease, counted from before the command was sent.
-
-        During the replay pause report the lease as expired, so that the actor waits.
-        """
-        if self._replay_buffer.is_paused:
-            return 0.0
-        return command.sent_at + self._lease_seconds
+def _is_stored_form(stored: bytes, envelope: Envelope) -> bool:
+    """Return whether these bytes begin with the id of an update or delivery."""
+    if envelope.delivery is None:
+        return stored.startswith(b"%d " % envelope.update_id)
+    return stored.startswith(b"d%b " % envelope.delivery.delivery_id.encode())

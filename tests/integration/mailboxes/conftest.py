@@ -7,6 +7,7 @@ import pytest
 from gateway.domain.ports import MailboxStore
 from gateway.mailboxes.memory import mailbox
 from gateway.mailboxes.redis import commands, mailbox_scanner
+from gateway.mailboxes.redis import deliveries as redis_deliveries
 from tests.integration.mailboxes.failover_store import failed_back, failed_over
 from tests.integration.mailboxes.redis_store import cluster, fakeredis, redis
 from tests.support.redis_servers import RedisCluster, RedisServer
@@ -47,9 +48,16 @@ def open_store(
     long_pauses: None,
 ) -> OpenStore:
     """Return the way to open an empty store of each implementation."""
+    return _choose_store(request, monkeypatch)
+
+
+def _choose_store(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> OpenStore:
     if request.param != "failed over":
         # Else updates are not found in a Redis that a busy machine keeps waiting.
-        monkeypatch.setattr(mailbox_scanner, "REPLY_TIMEOUT_SECONDS", LIMIT)
+        for module in (mailbox_scanner, redis_deliveries):
+            monkeypatch.setattr(module, "REPLY_TIMEOUT_SECONDS", LIMIT)
     if request.param == "redis":
         return redis(request.getfixturevalue("redis_server").url)
     if request.param == "cluster":
@@ -59,6 +67,21 @@ def open_store(
     return {"memory": memory, "fakeredis": fakeredis, "failed over": failed_over}[
         request.param
     ]()
+
+
+@pytest.fixture(params=[name for name in STORES if name != "failed over"])
+def open_delivery_store(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, long_pauses: None
+) -> OpenStore:
+    """Return the way to open an empty store that stores deliveries."""
+    return _choose_store(request, monkeypatch)
+
+
+@pytest.fixture
+async def delivery_store(open_delivery_store: OpenStore) -> AsyncIterator[Store]:
+    """Open an empty store that stores deliveries."""
+    async with open_delivery_store() as opened:
+        yield opened
 
 
 @pytest.fixture

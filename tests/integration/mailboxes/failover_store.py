@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from gateway.background import BackgroundTasks
+from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.mailbox_lease import LEASE_SECONDS
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.failover import FailoverMailboxStore
@@ -99,7 +100,10 @@ class FailedBackStore:
     def __init__(self, worker: Worker, store: RedisStore) -> None:
         self.clock = store.clock
         self.mailboxes = worker.mailboxes
+        self.deliveries: DeliveryStore = worker.durable.deliveries
+        self.recipients: RecipientIndex = worker.durable.recipients
         self.pass_time = store.pass_time
+        self.tell_time = store.tell_time
         self.in_memory = store.in_memory
         self.count_mailboxes = store.count_mailboxes
         self.dead_letters = store.dead_letters
@@ -125,7 +129,13 @@ class FailedOverStore:
     def __init__(self, worker: Worker) -> None:
         self.clock = worker.clock
         self.mailboxes = worker.mailboxes
+        self.deliveries: DeliveryStore = worker.durable.deliveries
+        self.recipients: RecipientIndex = worker.durable.recipients
         self._memory = worker.memory
+
+    async def tell_time(self) -> float:
+        """Return the time of the clock."""
+        return self.clock.now()
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock."""

@@ -13,6 +13,7 @@ import pytest
 from fakeredis import FakeServer
 
 from gateway.background import BackgroundTasks
+from gateway.domain.delivery_store import DeliveryStore, RecipientIndex
 from gateway.domain.update import DeadLetter
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisCommand
@@ -43,9 +44,17 @@ for _, key in ipairs(redis.call('KEYS', '*:pending')) do
   local all = redis.call('ZRANGE', key, 0, -1)
   for _, mailbox in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], mailbox) end
 end
-for _, key in ipairs(redis.call('KEYS', '*:s:*')) do
-  local left = redis.call('PTTL', key) - ARGV[1]
-  if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+for _, pattern in ipairs({'*:s:*', '*:d:*', '*:i:*', '*:c:*', '*:reports'}) do
+  for _, key in ipairs(redis.call('KEYS', pattern)) do
+    local ttl = redis.call('PTTL', key)
+    local left = ttl - ARGV[1]
+    if left > 0 then redis.call('PEXPIRE', key, left) end
+    if ttl >= 0 and left <= 0 then redis.call('DEL', key) end
+  end
+end
+for _, key in ipairs(redis.call('KEYS', '*:scheduled')) do
+  local all = redis.call('ZRANGE', key, 0, -1)
+  for _, delivery in ipairs(all) do redis.call('ZINCRBY', key, -ARGV[1], delivery) end
 end
 for _, pattern in ipairs({'*:dead_letters', '*:rejected_letters'}) do
   for _, key in ipairs(redis.call('KEYS', pattern)) do
@@ -124,6 +133,8 @@ class RedisStore:
             lease_seconds=LEASE,
             dead_letters=LETTERS,
         )
+        self.deliveries: DeliveryStore = self.mailboxes.deliveries
+        self.recipients: RecipientIndex = self.mailboxes.recipients
         self.start = time.monotonic()
         """From when on the clocks of the worker and of Redis are held together."""
         self._passed = 0.0
@@ -153,6 +164,11 @@ class RedisStore:
             shift = min(seconds, self._passed - self._shifted - real)
         self._shifted += shift
         await self.ask_nodes("EVAL", PASS, 0, round(shift * 1000))
+
+    async def tell_time(self) -> float:
+        """Return the time of Redis."""
+        seconds, microseconds = await self.ask("TIME")
+        return int(seconds) + int(microseconds) / 1e6
 
     async def in_memory(self) -> int:
         """Count the updates in all mailboxes."""

@@ -18,7 +18,7 @@ from tests.support.stores import OpenStore, memory
 class IgnoresTokens(MemoryMailboxStore):
     """Takes every lease for the current one, which is what I3 forbids."""
 
-    def _find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
+    def find_leased_mailbox(self, lease: MailboxLease) -> Mailbox | None:
         return self._leased.get(lease.ordering_key)
 
 
@@ -88,7 +88,8 @@ class ServesInOrderOfArrival(MemoryMailboxStore):
             self._leased.get(envelope.ordering_key)
             or self._unleased[envelope.ordering_key]
         )
-        mailbox.updates.sort(key=lambda update: int(update.body))
+        mailbox.mail.sort(key=lambda update: int(update.body))
+        mailbox.positions[:] = [update.update_id for update in mailbox.mail]
         return placed
 
 
@@ -114,7 +115,7 @@ class LosesMailOnRelease(MemoryMailboxStore):
 
     async def release(self, lease: MailboxLease) -> None:
         """Drop the update that was being worked on."""
-        if self._find_leased_mailbox(lease) is not None:
+        if self.find_leased_mailbox(lease) is not None:
             await self.commit(lease, lease.next_update.update_id, b"", release=True)
 
 
@@ -154,7 +155,7 @@ class CountsReleasesAsDeaths(MemoryMailboxStore):
 
     async def release(self, lease: MailboxLease) -> None:
         """Leave the mailbox as a dead owner does."""
-        mailbox = self._find_leased_mailbox(lease)
+        mailbox = self.find_leased_mailbox(lease)
         if mailbox is not None:
             mailbox.record_owner_loss()
         await super().release(lease)

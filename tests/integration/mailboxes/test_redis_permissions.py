@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from gateway.background import BackgroundTasks
 from gateway.clock import SystemClock
+from gateway.domain.delivery import DeliveryResult, DeliveryState, ReportPolicy
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import PutResult
 from gateway.domain.update import DeadLetter
@@ -21,7 +23,7 @@ from gateway.mailboxes.failover import FailoverMailboxStore
 from gateway.mailboxes.redis.client.connection_factory import is_unprotected
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.dead_letters import open_dead_letters
-from tests.factories import build_envelope
+from tests.factories import build_delivery, build_envelope
 from tests.support.deployment import documents, pod
 from tests.support.redis_servers import RedisServer
 from tests.support.stores import KEYS, PREFIX, SIGNATURES
@@ -79,6 +81,7 @@ async def test_a_gateway_has_all_the_rights_that_it_needs(server: ShippedRedis) 
         await serve_updates(mailboxes)
         await reject_forged(server, mailboxes)
         await keep_dead_letters(server, mailboxes)
+        await send_deliveries(store)
         durable = mailboxes._redis_store  # noqa: SLF001 - the failback calls it
         assert (
             len(await durable.find_writable_shards(range(SHARD_COUNT))) == SHARD_COUNT
@@ -137,6 +140,38 @@ async def serve_updates(mailboxes: FailoverMailboxStore) -> None:
     assert again.state == b"state"
     assert await mailboxes.commit(again, 2, b"state") is not None
     assert await mailboxes.commit(again, 3, b"state") is None
+
+
+async def send_deliveries(store: OpenedMailboxes) -> None:
+    """Put, replace, enter, begin, commit, cancel and report; find a recipient."""
+    deliveries, mailboxes = store.deliveries, store.mailboxes
+    soon = time.time() + 0.2
+    reported: dict[str, Any] = {"report": ReportPolicy.ALL, "expires_at": soon + 3600}
+    lease = await deliveries.put_delivery(build_delivery(1, **reported))
+    assert isinstance(lease, MailboxLease)
+    await deliveries.begin_part(lease, build_delivery(1).delivery_id, 0, [])
+    result = DeliveryResult(state=DeliveryState.SENT)
+    await deliveries.commit_delivery(
+        lease, build_delivery(1).delivery_id, b"state", result, dead_letter_reason="x"
+    )
+    scheduled = reported | {"not_before": soon, "collapse_key": "state"}
+    for number in (2, 3):
+        await deliveries.put_delivery(build_delivery(number, **scheduled))
+
+    async def has_entered() -> bool:
+        await mailboxes.claimable(9)
+        return await deliveries.enter_due_deliveries(9) == 1
+
+    while not await has_entered():
+        await asyncio.sleep(0.02)
+    await deliveries.cancel_delivery(build_delivery(3).delivery_id)
+    await mailboxes.claimable(9)
+    reports = await deliveries.take_reports(9)
+    assert len(reports) == 3
+    await deliveries.confirm_reports(reports)
+    assert list(await deliveries.take_reports(9)) == []
+    await store.recipients.record_recipient(1, "ada", 7)
+    assert await store.recipients.find_recipient(1, "ada") == 7
 
 
 async def reject_forged(server: ShippedRedis, mailboxes: FailoverMailboxStore) -> None:

@@ -170,6 +170,10 @@ def test_the_redis_keys_are_all_documented() -> None:
         "mailbox_prefix": "<ordering key>",
         "state_prefix": "<ordering key>",
         "polling_lease_prefix": "<bot id>",
+        "record_prefix": "<delivery id>",
+        "idempotency_prefix": "<delivery id>",
+        "collapse_prefix": "<digest>",
+        "recipients_prefix": "<bot id>:<n>",
     }
     expected = [key + suffixes.get(name, "") for name, key in keys.items()]
     assert sorted(read_first_column("reference/redis-keys.md")) == sorted(expected)

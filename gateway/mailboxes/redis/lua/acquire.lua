@@ -21,7 +21,7 @@ end
 -- The first write frees memory, so that a full Redis accepts the others.
 redis.call('HDEL', KEYS[4], ARGV[1])
 local suspicion = redis.call('HGET', KEYS[4], '!' .. ARGV[1]) or ''
-local id, losses, crashes, stage, noted_token = string.match(suspicion, '^(%d+) (%d+) (%d+) ?([-+]?)(.*)$')
+local id, losses, crashes, stage, noted_token = string.match(suspicion, '^(%S+) (%d+) (%d+) ?([-+]?)(.*)$')
 if id == head[2] then
   losses, crashes = tonumber(losses), tonumber(crashes)
 else

@@ -7,7 +7,7 @@
 if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
 -- Removes nothing. If a full Redis accepts a script's first write, it accepts all.
 redis.call('ZREM', KEYS[1], '')
-local suspicion, losses = string.match(redis.call('HGET', KEYS[2], '!' .. ARGV[1]) or '', '^(%d+ (%d+) %d+)')
+local suspicion, losses = string.match(redis.call('HGET', KEYS[2], '!' .. ARGV[1]) or '', '^(%S+ (%d+) %d+)')
 if suspicion and tonumber(losses) > tonumber(ARGV[4]) then
   if ARGV[3] == '+' then suspicion = suspicion .. ' +' .. ARGV[2] end
   redis.call('HSET', KEYS[2], '!' .. ARGV[1], suspicion)

@@ -16,6 +16,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
+_DELIVERY_SCRIPTS = frozenset(
+    {
+        "put_delivery",
+        "begin_part",
+        "commit_delivery",
+        "cancel_delivery",
+        "enter_delivery",
+    }
+)
+"""The scripts that `delivery_record.lua` precedes."""
+
 
 class Script(Struct, frozen=True):
     """A Lua script, and the hash by which Redis calls it."""
@@ -36,6 +47,12 @@ class Scripts(Struct, frozen=True):
     reject_forged: Script
     record_step: Script
     hold_lease: Script
+    put_delivery: Script
+    begin_part: Script
+    commit_delivery: Script
+    cancel_delivery: Script
+    enter_delivery: Script
+    list_due: Script
 
     @property
     def sources(self) -> list[bytes]:
@@ -49,6 +66,12 @@ def load_scripts() -> Scripts:
 
 
 def _load_script(name: str) -> Script:
-    source = Path(__file__).with_name(f"{name}.lua").read_bytes()
+    source = _read_file(name)
+    if name in _DELIVERY_SCRIPTS:
+        source = _read_file("delivery_record") + source
     # Redis identifies scripts by their SHA-1, which need not be secure here.
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+def _read_file(name: str) -> bytes:
+    return Path(__file__).with_name(f"{name}.lua").read_bytes()

@@ -1,0 +1,211 @@
+"""The stored form of deliveries and their records in Redis, with signatures.
+
+A delivery in a mailbox is "d", its id, a space, the signature and the delivery itself.
+The stored form of a record is described in `redis/lua/delivery_record.lua`. Scripts
+change its words and numbers. The rest is written by gateways and signed, because
+services rely on it: the facts, which never change, and the result so far.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import DecodeError, Struct, ValidationError, msgpack
+
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryRecord,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.errors import ForgedEntry
+from gateway.domain.update import Envelope
+from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
+
+DELIVERY_MARK = b"d"
+"""The first byte of a delivery in a mailbox. That of an update is a digit."""
+
+DELIVERY_ID_LENGTH = 16
+
+_HEADER_LENGTH = len(DELIVERY_MARK) + DELIVERY_ID_LENGTH + 1
+
+NO_OWNER = "-"
+"""The owner of a record of which no part was begun."""
+
+_encode = msgpack.Encoder().encode
+_delivery_decoder = msgpack.Decoder(Delivery)
+
+
+class IdempotencyEntry(Struct, frozen=True, array_like=True):
+    """What is stored under a delivery id outside of the recipient's shard."""
+
+    fingerprint: bytes
+    ordering_key: str
+
+
+encode_idempotency_entry = msgpack.Encoder().encode
+decode_idempotency_entry = msgpack.Decoder(IdempotencyEntry).decode
+
+
+class _Facts(Struct, frozen=True, array_like=True):
+    """The part of a record that never changes."""
+
+    caller: str
+    idempotency_key: str
+    accepted_at: float
+
+
+class _Result(Struct, frozen=True, array_like=True):
+    """The part of a record that its owner writes."""
+
+    reason: str = ""
+    description: str = ""
+    sent_parts: tuple[SentPart, ...] = ()
+    maybe_repeated: bool = False
+
+
+_facts_decoder = msgpack.Decoder(_Facts)
+_result_decoder = msgpack.Decoder(_Result)
+
+
+class StoredRecord(NamedTuple):
+    """A record, and what the domain does not need to know of it."""
+
+    record: DeliveryRecord
+    owner: str
+    """The token of the lease under which a part was begun; see `NO_OWNER`."""
+
+
+def wrap_delivery(delivery: Delivery) -> Envelope:
+    """Return the mail that carries a delivery."""
+    return Envelope(
+        update_id=0,
+        ordering_key=delivery.ordering_key,
+        arrived_at=delivery.accepted_at,
+        body=b"",
+        delivery=delivery,
+    )
+
+
+def encode_delivery(delivery: Delivery, signatures: StoreSignatures) -> bytes:
+    """Return the bytes to store in the mailbox."""
+    header = b"%b%b " % (DELIVERY_MARK, delivery.delivery_id.encode())
+    content = _encode(delivery)
+    signature = signatures.sign(
+        Purpose.DELIVERY, delivery.ordering_key.encode(), header + content
+    )
+    return b"%b%b%b" % (header, signature, content)
+
+
+def decode_delivery(
+    stored: bytes, ordering_key: str, signatures: StoreSignatures
+) -> Envelope:
+    """Verify and decode the stored bytes of a delivery.
+
+    Raises:
+        ForgedEntry: no gateway with our secrets wrote them for this ordering key.
+    """
+    header, rest = stored[:_HEADER_LENGTH], stored[_HEADER_LENGTH:]
+    signature, content = rest[:SIGNATURE_BYTES], rest[SIGNATURE_BYTES:]
+    if not signatures.verify(
+        Purpose.DELIVERY, ordering_key.encode(), signature, header + content
+    ):
+        raise ForgedEntry("a delivery has a wrong signature")
+    return wrap_delivery(_delivery_decoder.decode(content))
+
+
+def encode_facts(delivery: Delivery, signatures: StoreSignatures) -> bytes:
+    """Return the signed part of a record that never changes."""
+    facts = _Facts(delivery.caller, delivery.idempotency_key, delivery.accepted_at)
+    return _sign(
+        _encode(facts), delivery.delivery_id, delivery.ordering_key, "", signatures
+    )
+
+
+def encode_result(
+    delivery_id: str,
+    ordering_key: str,
+    state: DeliveryState,
+    signatures: StoreSignatures,
+    *,
+    reason: str = "",
+    description: str = "",
+    sent_parts: Sequence[SentPart] = (),
+    maybe_repeated: bool = False,
+) -> bytes:
+    """Return the signed part of a record that its owner writes with a state."""
+    result = _Result(reason, description, tuple(sent_parts), maybe_repeated)
+    return _sign(_encode(result), delivery_id, ordering_key, state, signatures)
+
+
+def decode_record(
+    stored: bytes, delivery_id: str, ordering_key: str, signatures: StoreSignatures
+) -> StoredRecord:
+    """Verify and decode a record.
+
+    Raises:
+        ForgedEntry: no gateway with our secrets wrote it for this delivery.
+    """
+    try:
+        words = stored.split(b" ", 9)
+        state = DeliveryState(words[0].decode())
+        facts_length, result_length = int(words[7]), int(words[8])
+        facts_bytes = words[9][:facts_length]
+        result_bytes = words[9][facts_length : facts_length + result_length]
+        identity = delivery_id, ordering_key
+        facts = _facts_decoder.decode(_verify(facts_bytes, *identity, "", signatures))
+        result = _Result()
+        if result_bytes or state not in {
+            DeliveryState.ACCEPTED,
+            DeliveryState.SCHEDULED,
+        }:
+            result = _result_decoder.decode(
+                _verify(result_bytes, *identity, state, signatures)
+            )
+        owner = words[3].decode()
+        record = DeliveryRecord(
+            delivery_id=delivery_id,
+            ordering_key=ordering_key,
+            caller=facts.caller,
+            idempotency_key=facts.idempotency_key,
+            state=state,
+            sequence_number=int(words[1]),
+            reason=result.reason,
+            description=result.description,
+            next_part=int(words[2]),
+            is_part_begun=owner != NO_OWNER and not state.is_final,
+            sent_parts=result.sent_parts,
+            maybe_repeated=result.maybe_repeated,
+            accepted_at=facts.accepted_at,
+            updated_at=int(words[4]) / 1000,
+        )
+    except (ValueError, IndexError, DecodeError, ValidationError):
+        raise ForgedEntry("the record of a delivery is not readable") from None
+    return StoredRecord(record, owner)
+
+
+def _sign(
+    content: bytes,
+    delivery_id: str,
+    ordering_key: str,
+    state: str,
+    signatures: StoreSignatures,
+) -> bytes:
+    signed = f"{delivery_id} {state} ".encode() + content
+    key = ordering_key.encode()
+    return signatures.sign(Purpose.DELIVERY_RECORD, key, signed) + content
+
+
+def _verify(
+    stored: bytes,
+    delivery_id: str,
+    ordering_key: str,
+    state: str,
+    signatures: StoreSignatures,
+) -> bytes:
+    signature, content = stored[:SIGNATURE_BYTES], stored[SIGNATURE_BYTES:]
+    signed = f"{delivery_id} {state} ".encode() + content
+    if not signatures.verify(
+        Purpose.DELIVERY_RECORD, ordering_key.encode(), signature, signed
+    ):
+        raise ForgedEntry("the record of a delivery has a wrong signature")
+    return content

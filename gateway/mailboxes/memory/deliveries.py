@@ -1,0 +1,301 @@
+"""Deliveries in memory, which are lost when the process ends.
+
+Concurrency: all calls come from one event loop, and no method awaits anything. That
+makes every method atomic.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import islice
+from math import inf
+
+from msgspec import Struct, structs
+
+from gateway.domain.delivery import (
+    RECORD_SECONDS,
+    Delivery,
+    DeliveryRecord,
+    DeliveryResult,
+    DeliveryState,
+    ReportPolicy,
+    SentPart,
+)
+from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.errors import IdempotencyKeyReused, LeaseLost
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import Clock
+from gateway.domain.update import Envelope
+from gateway.mailboxes.delivery_serialization import wrap_delivery
+from gateway.mailboxes.memory.mailbox import Mailbox
+from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+
+FULL_RETRY_SECONDS = 1.0
+"""The delay before a scheduled delivery tries again to enter a full mailbox."""
+
+
+class _Entry(Struct, eq=False):
+    """A delivery and its record."""
+
+    delivery: Delivery
+    record: DeliveryRecord
+    owner: str = ""
+    """The token under which a part was begun or the end was committed."""
+
+
+class MemoryDeliveryStore:
+    """The `DeliveryStore` of one process, in its memory.
+
+    Args:
+        mailboxes: the mailboxes of the recipients.
+        clock: the clock of the mailboxes.
+        limit: the maximum number of updates and deliveries in a mailbox.
+    """
+
+    def __init__(
+        self, mailboxes: MemoryMailboxStore, clock: Clock, *, limit: int
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._clock = clock
+        self._limit = limit
+        self._entries: dict[str, _Entry] = {}
+        self._ended: OrderedDict[str, float] = OrderedDict()
+        """The ended deliveries with the times at which their records expire."""
+        self._scheduled: list[tuple[float, str]] = []
+        """A heap of the times and ids of deliveries that wait for their time."""
+        self._last_collapsible: dict[tuple[str, str, str], str] = {}
+        """The id of the last delivery with an ordering key, caller and collapse key."""
+        self._reports: dict[str, DeliveryRecord] = {}
+
+    async def put_delivery(
+        self, delivery: Delivery, *, acquire: bool = True
+    ) -> MailboxLease | DeliveryPutResult:
+        """Store a delivery. See `DeliveryStore.put_delivery`."""
+        self._remove_expired(delivery.delivery_id)
+        entry = self._entries.get(delivery.delivery_id)
+        if entry is not None:
+            if entry.delivery.fingerprint != delivery.fingerprint:
+                raise IdempotencyKeyReused("the key was used with another request")
+            return DeliveryPutResult.REPEATED
+        replaced = self._find_replaced(delivery)
+        is_scheduled = (
+            delivery.not_before is not None and delivery.not_before > self._clock.now()
+        )
+        mailbox = self._mailboxes.find_mailbox(delivery.ordering_key)
+        if mailbox is not None and not is_scheduled:
+            replaces_mail = (
+                replaced is not None and replaced.record.state is DeliveryState.ACCEPTED
+            )
+            if len(mailbox.mail) - replaces_mail >= self._limit:
+                return DeliveryPutResult.FULL
+        if replaced is not None:
+            self._cancel(replaced, "collapsed")
+        if delivery.collapse_key:
+            self._last_collapsible[_get_collapse_key(delivery)] = delivery.delivery_id
+        entry = _Entry(delivery, _make_record(delivery, self._clock.now()))
+        self._entries[delivery.delivery_id] = entry
+        if is_scheduled:
+            entry.record.state = DeliveryState.SCHEDULED
+            due = delivery.not_before or 0.0
+            heappush(self._scheduled, (due, delivery.delivery_id))
+            return DeliveryPutResult.SCHEDULED
+        return self._append(delivery, acquire=acquire)
+
+    async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Return the record of a delivery. See `DeliveryStore.get_delivery`."""
+        self._remove_expired(delivery_id)
+        entry = self._entries.get(delivery_id)
+        return None if entry is None else structs.replace(entry.record)
+
+    async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """Cancel a delivery. See `DeliveryStore.cancel_delivery`."""
+        self._remove_expired(delivery_id)
+        entry = self._entries.get(delivery_id)
+        if entry is None:
+            return None
+        if _is_waiting(entry.record):
+            self._cancel(entry, "cancelled")
+        return structs.replace(entry.record)
+
+    async def begin_part(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        *,
+        resolves_doubt: bool = False,
+    ) -> DeliveryRecord:
+        """Record that a Bot API call begins. See `DeliveryStore.begin_part`."""
+        if self._mailboxes.find_leased_mailbox(lease) is None:
+            raise LeaseLost("the lease's token is not the mailbox's current one")
+        entry = self._entries[delivery_id]
+        record = entry.record
+        before = structs.replace(record)
+        if record.state.is_final:
+            return before
+        if entry.owner == lease.token:
+            before.is_part_begun = False
+        if before.is_part_begun and not resolves_doubt:
+            return before
+        if record.state is not DeliveryState.SENDING:
+            record.sequence_number += 1
+        record.state = DeliveryState.SENDING
+        record.next_part, record.is_part_begun = part, True
+        record.sent_parts = tuple(sent_parts)
+        record.updated_at = self._clock.now()
+        entry.owner = lease.token
+        return before
+
+    async def commit_delivery(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        state: bytes,
+        result: DeliveryResult,
+        *,
+        dead_letter_reason: str | None = None,
+        release: bool = False,
+    ) -> Envelope | None:
+        """Remove a delivery that ended. See `DeliveryStore.commit_delivery`."""
+        entry = self._entries.get(delivery_id)
+        mailbox = self._mailboxes.find_leased_mailbox(lease)
+        if mailbox is None:
+            if (
+                entry is not None
+                and entry.record.state.is_final
+                and entry.owner == lease.token
+            ):
+                return None  # this commit took effect earlier
+            raise LeaseLost("the lease's token is not the mailbox's current one")
+        if entry is not None and not entry.record.state.is_final:
+            entry.owner = lease.token
+            self._end(entry, result)
+        return self._mailboxes.finish(
+            lease,
+            mailbox,
+            mailbox.remove_delivery(delivery_id),
+            state,
+            dead_letter_reason,
+            release=release,
+        )
+
+    async def enter_due_deliveries(self, limit: int) -> int:
+        """Put scheduled deliveries whose time has come into their mailboxes."""
+        now = self._clock.now()
+        entered = 0
+        while self._scheduled and self._scheduled[0][0] <= now and entered < limit:
+            _, delivery_id = heappop(self._scheduled)
+            entry = self._entries.get(delivery_id)
+            if entry is None or entry.record.state is not DeliveryState.SCHEDULED:
+                continue
+            mailbox = self._mailboxes.find_mailbox(entry.delivery.ordering_key)
+            if mailbox is not None and len(mailbox.mail) >= self._limit:
+                heappush(self._scheduled, (now + FULL_RETRY_SECONDS, delivery_id))
+                continue
+            entry.record.state = DeliveryState.ACCEPTED
+            entry.record.sequence_number += 1
+            entry.record.updated_at = now
+            self._append(entry.delivery, acquire=False)
+            entered += 1
+        return entered
+
+    async def take_reports(self, limit: int) -> Sequence[DeliveryRecord]:
+        """Return the oldest reports that nobody has confirmed."""
+        oldest = tuple(islice(self._reports, limit))
+        self._remove_expired(*oldest)
+        return [self._reports[each] for each in oldest if each in self._reports]
+
+    async def confirm_reports(self, reports: Sequence[DeliveryRecord]) -> None:
+        """Remove reports that a service has received."""
+        for report in reports:
+            self._reports.pop(report.delivery_id, None)
+
+    def _append(
+        self, delivery: Delivery, *, acquire: bool
+    ) -> MailboxLease | DeliveryPutResult:
+        """Append a delivery to its mailbox."""
+        ordering_key = delivery.ordering_key
+        envelope = wrap_delivery(delivery)
+        mailbox = self._mailboxes.find_mailbox(ordering_key)
+        self._mailboxes.in_memory += 1
+        if mailbox is not None:
+            mailbox.append_delivery(envelope)
+            return DeliveryPutResult.STORED
+        mailbox = Mailbox()
+        mailbox.append_delivery(envelope)
+        if acquire:
+            return self._mailboxes.grant_lease(ordering_key, mailbox)
+        self._mailboxes.make_claimable(ordering_key, mailbox)
+        return DeliveryPutResult.STORED
+
+    def _find_replaced(self, delivery: Delivery) -> _Entry | None:
+        """Return the delivery that this one replaces, or None if there is none."""
+        if not delivery.collapse_key:
+            return None
+        earlier = self._last_collapsible.get(_get_collapse_key(delivery))
+        entry = self._entries.get(earlier or "")
+        return entry if entry is not None and _is_waiting(entry.record) else None
+
+    def _cancel(self, entry: _Entry, reason: str) -> None:
+        """End a delivery that nobody has begun."""
+        ordering_key = entry.delivery.ordering_key
+        mailbox = self._mailboxes.find_mailbox(ordering_key)
+        if mailbox is not None and mailbox.remove_delivery(entry.delivery.delivery_id):
+            self._mailboxes.in_memory -= 1
+            if not self._mailboxes.is_leased(ordering_key):
+                self._mailboxes.drop_if_empty(ordering_key, mailbox)
+        self._end(entry, DeliveryResult(state=DeliveryState.CANCELLED, reason=reason))
+
+    def _end(self, entry: _Entry, result: DeliveryResult) -> None:
+        """Save the end of a delivery, and its report if it asked for one."""
+        record, delivery = entry.record, entry.delivery
+        record.state = result.state
+        record.reason, record.description = result.reason, result.description
+        record.sent_parts = tuple(result.sent_parts)
+        record.maybe_repeated = result.maybe_repeated
+        record.is_part_begun = False
+        record.sequence_number += 1
+        record.updated_at = self._clock.now()
+        self._ended[delivery.delivery_id] = self._clock.uptime() + RECORD_SECONDS
+        collapse_key = _get_collapse_key(delivery)
+        if self._last_collapsible.get(collapse_key) == delivery.delivery_id:
+            del self._last_collapsible[collapse_key]
+        if delivery.report is ReportPolicy.ALL or (
+            delivery.report is ReportPolicy.FAILURES
+            and result.state is not DeliveryState.SENT
+        ):
+            self._reports[delivery.delivery_id] = structs.replace(record)
+
+    def _remove_expired(self, *delivery_ids: str) -> None:
+        """Remove these records and up to two others, if they have expired.
+
+        Not more, so that no call pays for many.
+        """
+        now = self._clock.uptime()
+        for delivery_id in (*delivery_ids, *islice(self._ended, 2)):
+            if self._ended.get(delivery_id, inf) <= now:
+                del self._ended[delivery_id], self._entries[delivery_id]
+                self._reports.pop(delivery_id, None)
+
+
+def _make_record(delivery: Delivery, now: float) -> DeliveryRecord:
+    return DeliveryRecord(
+        delivery_id=delivery.delivery_id,
+        ordering_key=delivery.ordering_key,
+        caller=delivery.caller,
+        idempotency_key=delivery.idempotency_key,
+        state=DeliveryState.ACCEPTED,
+        sequence_number=1,
+        accepted_at=delivery.accepted_at,
+        updated_at=now,
+    )
+
+
+def _is_waiting(record: DeliveryRecord) -> bool:
+    """Return whether nobody has begun to send the delivery."""
+    return record.state in {DeliveryState.ACCEPTED, DeliveryState.SCHEDULED}
+
+
+def _get_collapse_key(delivery: Delivery) -> tuple[str, str, str]:
+    return delivery.ordering_key, delivery.caller, delivery.collapse_key

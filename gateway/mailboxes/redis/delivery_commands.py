@@ -1,0 +1,351 @@
+"""The commands sent to Redis for deliveries."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from gateway.domain.delivery import (
+    RECORD_SECONDS,
+    Delivery,
+    DeliveryResult,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.user_state import STATE_TTL
+from gateway.mailboxes.delivery_serialization import (
+    IdempotencyEntry,
+    encode_delivery,
+    encode_facts,
+    encode_idempotency_entry,
+    encode_result,
+)
+from gateway.mailboxes.redis.client.command import Argument, RedisCommand
+from gateway.mailboxes.redis.commands import call_script
+from gateway.mailboxes.redis.keys import RedisKeys, ShardKeys
+from gateway.mailboxes.redis.lua.scripts import Scripts
+from gateway.mailboxes.serialization import DeadLetterLimits
+from gateway.mailboxes.signatures import StoreSignatures
+
+_STATE_TTL = b"%d" % STATE_TTL
+_RECORD_MS = b"%d" % (RECORD_SECONDS * 1000)
+
+ENTRY_MARGIN_SECONDS = 24 * 3600
+"""How much longer than the record of a delivery that ends in time the idempotency entry
+is kept: the delivery may end later, because its worker or Redis was down."""
+
+
+FULL_RETRY_MS = 1000
+"""The delay before a scheduled delivery tries again to enter a full mailbox."""
+
+
+class DeliveryCommandFactory:
+    """Builds commands.
+
+    Args:
+        keys: the keys in Redis.
+        scripts: the Lua scripts.
+        limit: the maximum number of updates and deliveries in a mailbox.
+        lease_seconds: how long a lease lasts without renewal.
+        signatures: signs stored entries.
+        dead_letters: limits on the number and age of dead letters.
+    """
+
+    def __init__(
+        self,
+        keys: RedisKeys,
+        scripts: Scripts,
+        limit: int,
+        lease_seconds: float,
+        signatures: StoreSignatures,
+        dead_letters: DeadLetterLimits,
+    ) -> None:
+        self._keys = keys
+        self._scripts = scripts
+        self._signatures = signatures
+        self._limit = b"%d" % limit
+        self._lease_ms = b"%d" % int(lease_seconds * 1000)
+        self._max_updates = b"%d" % dead_letters.max_updates
+        self._retention_ms = b"%d" % dead_letters.retention_ms
+
+    def claim_key(self, delivery: Delivery, now: float) -> RedisCommand:
+        """Store the idempotency entry, unless there is one."""
+        return self._set_entry(delivery, now, b"NX")
+
+    def replace_key(self, delivery: Delivery, now: float) -> RedisCommand:
+        """Store the idempotency entry in place of another one."""
+        return self._set_entry(delivery, now)
+
+    def read_key(self, delivery_id: str) -> RedisCommand:
+        """Read an idempotency entry."""
+        shard, key = self._find_entry(delivery_id)
+        return RedisCommand(shard.number, (b"GET", key))
+
+    def expire_key(self, delivery_id: str) -> RedisCommand:
+        """Let an idempotency entry expire shortly after the record of an end now."""
+        shard, key = self._find_entry(delivery_id)
+        lifetime = (RECORD_SECONDS + 60) * 1000
+        return RedisCommand(shard.number, (b"PEXPIRE", key, lifetime))
+
+    def put_delivery(
+        self,
+        delivery: Delivery,
+        token: str,
+        now: float,
+        *,
+        replaced_id: str = "",
+        enforce_limit: bool = True,
+    ) -> RedisCommand:
+        """Store a delivery; with a token, acquire the lease of an empty mailbox.
+
+        Args:
+            delivery: the delivery.
+            token: the token of the lease; an empty string to acquire none.
+            now: seconds since the epoch.
+            replaced_id: the id in the collapse entry.
+            enforce_limit: whether to refuse the delivery if the mailbox is full.
+        """
+        ordering_key = delivery.ordering_key.encode()
+        shard = self._keys.get_shard(ordering_key)
+        keys: tuple[bytes, ...] = (
+            shard.mailbox_prefix + ordering_key,
+            shard.state_prefix + ordering_key,
+            shard.pending,
+            shard.leases,
+            shard.record_prefix + delivery.delivery_id.encode(),
+            shard.scheduled,
+            shard.reports,
+        )
+        replacement: tuple[Argument, ...] = ()
+        if delivery.collapse_key:
+            keys = (*keys, _make_collapse_key(shard, delivery))
+            if replaced_id:
+                keys = (*keys, shard.record_prefix + replaced_id.encode())
+            replacement = self._make_replacement(delivery, replaced_id, now)
+        return call_script(
+            self._scripts.put_delivery,
+            shard,
+            keys,
+            ordering_key,
+            delivery.delivery_id,
+            encode_delivery(delivery, self._signatures),
+            token,
+            self._lease_ms,
+            self._limit if enforce_limit else b"0",
+            delivery.report.value,
+            encode_facts(delivery, self._signatures),
+            b""
+            if delivery.not_before is None
+            else b"%d" % round(delivery.not_before * 1000),
+            _RECORD_MS,
+            *replacement,
+        )
+
+    def read_record(self, ordering_key: str, delivery_id: str) -> RedisCommand:
+        """Read the record of a delivery."""
+        shard = self._keys.get_shard(ordering_key.encode())
+        key = shard.record_prefix + delivery_id.encode()
+        return RedisCommand(shard.number, (b"GET", key))
+
+    def cancel_delivery(self, ordering_key: str, delivery_id: str) -> RedisCommand:
+        """Cancel a delivery that nobody has begun, and return its record."""
+        key = ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        result = encode_result(
+            delivery_id,
+            ordering_key,
+            DeliveryState.CANCELLED,
+            self._signatures,
+            reason="cancelled",
+        )
+        return call_script(
+            self._scripts.cancel_delivery,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.pending,
+                shard.leases,
+                shard.record_prefix + delivery_id.encode(),
+                shard.scheduled,
+                shard.reports,
+            ),
+            key,
+            delivery_id,
+            result,
+            _RECORD_MS,
+        )
+
+    def begin_part(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        part: int,
+        sent_parts: Sequence[SentPart],
+        *,
+        resolves_doubt: bool,
+        missing: Delivery | None = None,
+    ) -> RedisCommand:
+        """Record that a Bot API call begins.
+
+        Args:
+            lease: see `DeliveryStore.begin_part`.
+            delivery_id: see there.
+            part: see there.
+            sent_parts: see there.
+            resolves_doubt: see there.
+            missing: the delivery of which to make a record; None if it has one.
+        """
+        key = lease.ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        result = encode_result(
+            delivery_id,
+            lease.ordering_key,
+            DeliveryState.SENDING,
+            self._signatures,
+            sent_parts=sent_parts,
+        )
+        return call_script(
+            self._scripts.begin_part,
+            shard,
+            (shard.pending, shard.leases, shard.record_prefix + delivery_id.encode()),
+            key,
+            lease.token,
+            part,
+            result,
+            b"1" if resolves_doubt else b"",
+            b"" if missing is None else encode_facts(missing, self._signatures),
+            b"" if missing is None else missing.report.value,
+        )
+
+    def commit_delivery(
+        self,
+        lease: MailboxLease,
+        delivery_id: str,
+        state: bytes,
+        result: DeliveryResult,
+        *,
+        release: bool,
+        dead_letter_reason: str | None,
+        now: float,
+    ) -> RedisCommand:
+        """Remove a delivery that ended, save its record and the state."""
+        key = lease.ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        stored_result = encode_result(
+            delivery_id,
+            lease.ordering_key,
+            result.state,
+            self._signatures,
+            reason=result.reason,
+            description=result.description,
+            sent_parts=result.sent_parts,
+            maybe_repeated=result.maybe_repeated,
+        )
+        return call_script(
+            self._scripts.commit_delivery,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.state_prefix + key,
+                shard.pending,
+                shard.leases,
+                shard.dead_letters,
+                shard.record_prefix + delivery_id.encode(),
+                shard.reports,
+            ),
+            key,
+            delivery_id,
+            lease.token,
+            self._signatures.sign_state(key, state),
+            _STATE_TTL,
+            b"0" if release else self._lease_ms,
+            b"" if dead_letter_reason is None else dead_letter_reason,
+            b"" if dead_letter_reason is None else repr(now),
+            self._max_updates,
+            self._retention_ms,
+            result.state.value,
+            stored_result,
+            _RECORD_MS,
+        )
+
+    def list_due(self, number: int, limit: int) -> RedisCommand:
+        """List scheduled deliveries of the shard with this number that are due."""
+        shard = self._keys.shards[number]
+        return call_script(self._scripts.list_due, shard, (shard.scheduled,), limit)
+
+    def enter_delivery(self, ordering_key: str, delivery_id: str) -> RedisCommand:
+        """Put a scheduled delivery into its mailbox."""
+        key = ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        return call_script(
+            self._scripts.enter_delivery,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.pending,
+                shard.record_prefix + delivery_id.encode(),
+                shard.scheduled,
+            ),
+            key,
+            delivery_id,
+            self._limit,
+            FULL_RETRY_MS,
+        )
+
+    def list_reports(self, number: int, limit: int) -> RedisCommand:
+        """List the oldest reports of the shard with this number."""
+        shard = self._keys.shards[number]
+        return RedisCommand(number, (b"ZRANGE", shard.reports, 0, limit - 1))
+
+    def remove_report(self, ordering_key: str, delivery_id: str) -> RedisCommand:
+        """Remove a report."""
+        shard = self._keys.get_shard(ordering_key.encode())
+        member = f"{delivery_id} {ordering_key}".encode()
+        return RedisCommand(shard.number, (b"ZREM", shard.reports, member))
+
+    def read_head(self, ordering_key: str) -> RedisCommand:
+        """Read the first mail of a mailbox."""
+        key = ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        return RedisCommand(shard.number, (b"ZRANGE", shard.mailbox_key(key), 0, 0))
+
+    def _find_entry(self, delivery_id: str) -> tuple[ShardKeys, bytes]:
+        """Return the shard and the key of an idempotency entry."""
+        key = delivery_id.encode()
+        shard = self._keys.get_shard(key)
+        return shard, shard.idempotency_prefix + key
+
+    def _set_entry(
+        self, delivery: Delivery, now: float, *options: bytes
+    ) -> RedisCommand:
+        shard, key = self._find_entry(delivery.delivery_id)
+        entry = IdempotencyEntry(delivery.fingerprint, delivery.ordering_key)
+        seconds = max(0, int(delivery.expires_at - now))
+        lifetime = seconds + RECORD_SECONDS + ENTRY_MARGIN_SECONDS
+        return RedisCommand(
+            shard.number,
+            (b"SET", key, encode_idempotency_entry(entry), b"EX", lifetime, *options),
+        )
+
+    def _make_replacement(
+        self, delivery: Delivery, replaced_id: str, now: float
+    ) -> tuple[Argument, ...]:
+        """Return the arguments of a put that replaces the delivery with this id."""
+        result = b""
+        if replaced_id:
+            result = encode_result(
+                replaced_id,
+                delivery.ordering_key,
+                DeliveryState.CANCELLED,
+                self._signatures,
+                reason="collapsed",
+            )
+        lifetime = max(1, round((delivery.expires_at - now) * 1000))
+        return lifetime, replaced_id, result
+
+
+def _make_collapse_key(shard: ShardKeys, delivery: Delivery) -> bytes:
+    """Return the key of the collapse entry: callers do not replace each other's."""
+    content = f"{delivery.ordering_key}\n{delivery.caller}\n{delivery.collapse_key}"
+    digest = blake2b(content.encode(), digest_size=12).digest()
+    return shard.collapse_prefix + urlsafe_b64encode(digest)

@@ -1,0 +1,136 @@
+"""Reads granted leases and the mail at the head of mailboxes from replies of Redis."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.domain.errors import ForgedEntry
+from gateway.domain.mailbox_lease import MailboxLease
+from gateway.domain.ports import Clock
+from gateway.domain.update import Envelope
+from gateway.mailboxes.delivery_serialization import DELIVERY_MARK
+from gateway.mailboxes.redis.client.command import RedisCommand
+from gateway.mailboxes.redis.commands import CommandFactory
+from gateway.mailboxes.redis.executor import CommandExecutor
+from gateway.mailboxes.redis.replay_buffer import ReplayBuffer
+from gateway.mailboxes.serialization import decode_envelope
+from gateway.mailboxes.signatures import Purpose, StoreSignatures
+
+
+class LeaseReader:
+    """Reads replies that grant or extend a lease.
+
+    Args:
+        executor: rejects forged mail.
+        commands: builds the rejections.
+        replay_buffer: says whether leases may be used.
+        clock: tells when mail was rejected.
+        signatures: verifies mail and states.
+        lease_seconds: how long a lease lasts.
+    """
+
+    def __init__(
+        self,
+        executor: CommandExecutor,
+        commands: CommandFactory,
+        replay_buffer: ReplayBuffer,
+        clock: Clock,
+        signatures: StoreSignatures,
+        lease_seconds: float,
+    ) -> None:
+        self._executor = executor
+        self._commands = commands
+        self._replay_buffer = replay_buffer
+        self._clock = clock
+        self._signatures = signatures
+        self._lease_seconds = lease_seconds
+
+    async def read_put_lease(
+        self,
+        command: RedisCommand,
+        token: str,
+        envelope: Envelope,
+        reply: Sequence[Any],
+    ) -> MailboxLease | None:
+        """Return the lease that a put acquired, or None if it was lost or released.
+
+        Args:
+            command: the put.
+            token: the token of the lease.
+            envelope: the mail that was put.
+            reply: the state, and the head unless the mailbox was empty.
+        """
+        ordering_key = envelope.ordering_key
+        if self._replay_buffer.is_paused:  # it began after the command was sent
+            self._executor.release_orphaned_lease(ordering_key, token)
+            return None
+        head = envelope
+        if len(reply) > 1:
+            first = await self.read_genuine_mail(ordering_key, token, reply[1])
+            if first is None:
+                return None
+            head = envelope if is_same_mail(first, envelope) else first
+        state = self._signatures.verify_state(ordering_key.encode(), reply[0])
+        return MailboxLease(
+            ordering_key, token, state, head, self.compute_lease_end(command)
+        )
+
+    async def read_genuine_mail(
+        self,
+        ordering_key: str,
+        token: str,
+        stored: bytes,
+        removed_id: int | None = None,
+    ) -> Envelope | None:
+        """Decode the head of a mailbox that we have leased; reject forged ones before.
+
+        Args:
+            ordering_key: the ordering key of the mailbox.
+            token: the token of our lease.
+            stored: the head as it is stored in Redis.
+            removed_id: the id of an update that was just removed, if any. A head with
+                the same id is forged: it has another score, so that no commit would
+                remove it.
+
+        Returns:
+            The first genuine mail, or None if there is none or the lease was lost.
+        """
+        while True:
+            try:
+                envelope = decode_envelope(stored, ordering_key, self._signatures)
+            except ForgedEntry:
+                pass
+            else:
+                if envelope.update_id != removed_id:
+                    return envelope
+            purpose = Purpose.UPDATE
+            if stored.startswith(DELIVERY_MARK):
+                purpose = Purpose.DELIVERY
+            self._signatures.record_forgery(purpose, ordering_key.encode())
+            command = self._commands.reject_forged(
+                ordering_key, token, stored, self._clock.now()
+            )
+            try:
+                async with asyncio.timeout(self._lease_seconds):
+                    reply = await self._executor.execute(command, ordering_key, token)
+            except TimeoutError:
+                return None
+            if not isinstance(reply, bytes):
+                return None
+            stored = reply
+
+    def compute_lease_end(self, command: RedisCommand) -> float:
+        """Return the end of the lease, counted from before the command was sent.
+
+        During the replay pause report the lease as expired, so that the actor waits.
+        """
+        if self._replay_buffer.is_paused:
+            return 0.0
+        return command.sent_at + self._lease_seconds
+
+
+def is_same_mail(first: Envelope, second: Envelope) -> bool:
+    """Return whether two envelopes are the same update or the same delivery."""
+    if first.delivery is not None and second.delivery is not None:
+        return first.delivery.delivery_id == second.delivery.delivery_id
+    return first.update_id == second.update_id

@@ -1,0 +1,65 @@
+-- Appends a delivery to its mailbox, or stores it until its time, unless it has a record;
+-- acquires the lease of a mailbox that is not pending.
+-- KEYS  1 mailbox  2 state  3 pending  4 leases  5 record  6 scheduled  7 reports
+--       8 collapse entry (only with a collapse key)
+--       9 record of the delivery that it replaces (only if there may be one)
+-- ARGV  1 ordering key  2 delivery id  3 mail  4 token ('': acquire no lease)
+--       5 lease in ms  6 maximum number of mail in the mailbox (0: no limit)
+--       7 report policy  8 facts  9 not before, in ms ('': at once)
+--       10 lifetime of ended records in ms
+--       11 lifetime of the collapse entry in ms
+--       12 id of the delivery that it replaces ('': none)  13 result of that one
+-- Returns {state, head (omitted if the mailbox was empty)} if the lease was acquired;
+--       otherwise 0 if there is a record, 1 if it was stored, 2 if the mailbox is full,
+--       3 if it waits for its time; the id in the collapse entry, if that is not the one
+--       in ARGV, and nothing was changed
+local record = read_record(KEYS[5])
+if record then
+  if ARGV[4] == '' or redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[4] then return 0 end
+  -- This token has the lease already: the first reply was lost. Start the lease again.
+  -- The ZREM removes nothing. If a full Redis accepts a script's first write, it accepts
+  -- all.
+  redis.call('ZREM', KEYS[3], '')
+  redis.call('ZADD', KEYS[3], 'XX', get_now() + ARGV[5], ARGV[1])
+  return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}
+end
+local earlier
+if KEYS[8] then
+  local id = redis.call('GET', KEYS[8]) or ''
+  if id ~= ARGV[12] then return id end
+  earlier = KEYS[9] and read_record(KEYS[9])
+  if earlier and not is_waiting(earlier) then earlier = nil end
+end
+local now = get_now()
+local is_scheduled = ARGV[9] ~= '' and tonumber(ARGV[9]) > now
+if not is_scheduled and ARGV[6] ~= '0' then
+  local count = redis.call('ZCARD', KEYS[1])
+  if earlier and earlier.state == 'accepted' then count = count - 1 end
+  if count >= tonumber(ARGV[6]) then return 2 end
+end
+if not is_scheduled and not find_position(KEYS[1]) then return 2 end
+if earlier then
+  cancel(KEYS[9], KEYS[1], KEYS[6], KEYS[7], earlier, ARGV[12], ARGV[1], ARGV[13], now, ARGV[10])
+end
+record = {state = 'accepted', sequence = 1, part = '0', owner = '-', position = '-', report = ARGV[7],
+  facts = ARGV[8], result = '', mail = ''}
+if is_scheduled then
+  record.state, record.mail = 'scheduled', ARGV[3]
+  redis.call('ZADD', KEYS[6], ARGV[9], ARGV[2] .. ' ' .. ARGV[1])
+else
+  record.position = find_position(KEYS[1])
+  redis.call('ZADD', KEYS[1], record.position, ARGV[3])
+end
+redis.call('SET', KEYS[5], write_record(record, now))
+if KEYS[8] then redis.call('SET', KEYS[8], ARGV[2], 'PX', ARGV[11]) end
+if is_scheduled then
+  if earlier then forget_if_empty(KEYS[1], KEYS[3], KEYS[4], ARGV[1]) end
+  return 3
+end
+local claimable_at = now
+if ARGV[4] ~= '' then claimable_at = now + ARGV[5] end
+-- A pending mailbox has an owner or waits for a scan: do not acquire its lease here.
+if redis.call('ZADD', KEYS[3], 'NX', claimable_at, ARGV[1]) == 0 or ARGV[4] == '' then return 1 end
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[4])
+if redis.call('ZCARD', KEYS[1]) == 1 then return {redis.call('GET', KEYS[2])} end
+return {redis.call('GET', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0)[1]}
