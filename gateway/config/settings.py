@@ -4,11 +4,9 @@ All problems are found before the start and reported together. A report never co
 values: they may be secrets.
 """
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from gateway.config.addresses import is_loopback
 from gateway.config.contracts import ContractSettings
 from gateway.config.env_file import find_env_file
 from gateway.config.services import ServiceSettings, load_service_settings
@@ -400,15 +399,6 @@ def _find_secrets_dir() -> str | None:
     except UnicodeDecodeError:
         raise ConfigurationError([f"SECRETS_DIR {name}: a file is not UTF-8"]) from None
     return name
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address refers to this machine."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ip_address(host.strip("[]")).is_loopback
-    return False
 
 
 def _format_problems(error: ValidationError, prefix: str = "") -> list[str]:

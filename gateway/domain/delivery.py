@@ -4,8 +4,10 @@ A delivery is mail in the mailbox of its recipient, behind everything that was a
 before it. Its record, which outlives the mail, has its state.
 """
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from enum import StrEnum
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -125,3 +127,21 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
     description: str = ""
     sent_parts: Sequence[SentPart] = ()
     maybe_repeated: bool = False
+
+
+def compute_delivery_id(bot_id: int, caller: str, idempotency_key: str) -> str:
+    """Return the id of a delivery, which is the same for a repeated request."""
+    # A caller's name and a key are printable.
+    content = f"{bot_id}\0{caller}\0{idempotency_key}".encode()
+    digest = blake2b(content, digest_size=12, person=b"delivery id").digest()
+    return urlsafe_b64encode(digest).decode()
+
+
+def compute_fingerprint(kind: DeliveryKind, request: bytes) -> bytes:
+    """Return the digest by which a repeated request is recognized.
+
+    Args:
+        kind: the request's kind.
+        request: the request as bytes that do not depend on who serialized it.
+    """
+    return blake2b(request, digest_size=16, person=kind.encode()).digest()

@@ -1,1 +1,1 @@
-"""The only package that uses gRPC. It imports only the domain."""
+"""The only package that calls the services. It imports only the domain."""

@@ -17,7 +17,7 @@ from grpc import aio
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
-from gateway.services.reply_size import MAX_REPLY_BYTES
+from gateway.domain.upload_size import MAX_BYTES_WITH_FILES
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -62,7 +62,7 @@ _CHANNEL_OPTIONS = (
     # Also the TCP user timeout: a host that disappeared is abandoned after 5 s without
     # an acknowledgement. With the default of 20 s, every second call fails until then.
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+    ("grpc.max_receive_message_length", MAX_BYTES_WITH_FILES),
     # Services are internal; a proxy from the environment leads to the internet.
     ("grpc.enable_http_proxy", 0),
 )

@@ -1,35 +1,18 @@
-"""Limits the size of a service's reply before it is decoded.
+"""Limits the size of a service's reply before it is decoded: see `upload_size.py`."""
 
-Only files need many megabytes. Decoding four million bytes of messages and buttons
-blocks the event loop, and so all users, for hundreds of milliseconds. The sizes of a
-reply's files are read from the wire format, in a few steps whatever their sizes.
-"""
-
-from collections.abc import Iterator, Sequence
-
-from botgateway.chat.v1.reply_pb2 import Media, OutgoingMessage, Reply, Upload
+from botgateway.chat.v1.reply_pb2 import Reply
 from google.protobuf.message import Message
 
 from gateway.domain.errors import ServiceFailed
-from gateway.domain.reply_limits import MAX_MEDIA, MAX_MESSAGES
-
-MAX_REPLY_BYTES = 51 * 2**20
-"""Per response: the largest file that Telegram accepts, 50 MB, and some overhead."""
-
-MAX_BYTES_WITHOUT_FILES = 4 * 2**20
-"""Limit for a response, or the sum of all responses of a stream, without files. It is
-gRPC's default limit for a message."""
-
-_UPLOAD_PATH = (
-    Reply.DESCRIPTOR.fields_by_name["messages"].number,
-    OutgoingMessage.DESCRIPTOR.fields_by_name["media"].number,
-    Media.DESCRIPTOR.fields_by_name["upload"].number,
-    Upload.DESCRIPTOR.fields_by_name["content"].number,
+from gateway.domain.upload_size import (
+    MAX_BYTES_WITH_FILES,
+    MAX_BYTES_WITHOUT_FILES,
+    UPLOAD_PATH,
+    count_file_bytes,
 )
-"""The path from a reply to the contents of its files, as field numbers."""
 
-_MAX_FIELDS = 10 * (MAX_MESSAGES + MAX_MEDIA)
-"""Maximum number of fields to inspect; no valid reply with files has more."""
+_UPLOAD_PATH = (Reply.DESCRIPTOR.fields_by_name["messages"].number, *UPLOAD_PATH)
+"""The path from a reply to the contents of its files, as field numbers."""
 
 
 class ReplyTooLarge(ServiceFailed):
@@ -68,75 +51,15 @@ class ReplySizeLimiter:
         self._bytes_without_files += len(response)
         if self._bytes_without_files <= MAX_BYTES_WITHOUT_FILES:
             return
-        file_bytes = _count_file_bytes(response, self._upload_path)
+        file_bytes = count_file_bytes(response, self._upload_path)
         self._bytes_without_files -= file_bytes
         self._file_bytes += file_bytes
         if (
             self._bytes_without_files > MAX_BYTES_WITHOUT_FILES
-            or self._file_bytes > MAX_REPLY_BYTES
+            or self._file_bytes > MAX_BYTES_WITH_FILES
         ):
             raise ReplyTooLarge(
                 f"{self._route_name}: larger than {MAX_BYTES_WITHOUT_FILES} bytes"
                 " without its files, "
-                f"or than {MAX_REPLY_BYTES} bytes with them"
+                f"or than {MAX_BYTES_WITH_FILES} bytes with them"
             )
-
-
-def _count_file_bytes(response: bytes, path: Sequence[int]) -> int:
-    """Return the bytes of file contents in a response, within `_MAX_FIELDS` fields."""
-    total = 0
-    fields = 0
-    messages = [(0, len(response), 0)] if path else []
-    while messages:
-        start, end, depth = messages.pop()
-        for number, content_start, content_end in _iter_fields(response, start, end):
-            fields += 1
-            if fields > _MAX_FIELDS:
-                return total
-            if number != path[depth]:
-                continue
-            if depth == len(path) - 1:
-                total += content_end - content_start
-            else:
-                messages.append((content_start, content_end, depth + 1))
-    return total
-
-
-def _iter_fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field with a length; zeros for other fields.
-
-    Stop at bytes that are not a message; decoding reports them.
-    """
-    position = start
-    while position < end:
-        tag, position = _read_varint(data, position, end)
-        field = (0, 0, 0)
-        match tag & 7:
-            case 0:
-                _, position = _read_varint(data, position, end)
-            case 1:
-                position += 8
-            case 2:
-                length, position = _read_varint(data, position, end)
-                if position + length > end:
-                    return
-                field = (tag >> 3, position, position + length)
-                position += length
-            case 5:
-                position += 4
-            case _:
-                return
-        yield field
-
-
-def _read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Read a varint; return it and the position after it."""
-    value = shift = 0
-    while position < end and shift < 70:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    return value, end

@@ -22,14 +22,11 @@ from msgspec import Struct
 from gateway.domain.errors import ServiceError, ServiceFailed
 from gateway.domain.reply_limits import cut_reply
 from gateway.domain.update import Update, UserMessage
+from gateway.domain.upload_size import MAX_BYTES_WITHOUT_FILES
 from gateway.services.diagnosis.grpc_errors import recognize_problem
 from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.error_mapping import to_service_error
-from gateway.services.reply_size import (
-    MAX_BYTES_WITHOUT_FILES,
-    ReplySizeLimiter,
-    ReplyTooLarge,
-)
+from gateway.services.reply_size import ReplySizeLimiter, ReplyTooLarge
 from gateway.services.routing.route import Route
 from gateway.services.routing.update_types import iter_messages
 

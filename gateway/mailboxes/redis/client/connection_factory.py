@@ -8,7 +8,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.config.settings import is_loopback
+from gateway.config.addresses import is_loopback
 from gateway.domain.errors import ConfigurationError
 from gateway.mailboxes.redis.client.sentinel import SENTINEL_SCHEMES, parse_sentinel_url
 

@@ -1,0 +1,1 @@
+"""The Delivery service: the gRPC server through which services speak first."""

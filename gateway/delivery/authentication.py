@@ -1,0 +1,144 @@
+"""Finds out which service calls, by its token or its certificate.
+
+Concurrency: one background task looks for changes of the callers' file.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from gateway.config.delivery_callers import Caller, Callers, hash_token
+from gateway.delivery.failures import RpcFailure
+from gateway.domain.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 1.0
+"""The interval between looks at the files."""
+
+_LOCAL_CALLER = Caller(name="local")
+"""Everybody who can connect, where callers need not identify themselves."""
+
+_MAX_NAME_LENGTH = 128
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AnonymousAccess:
+    """Lets everybody in. The server listens on a loopback address then."""
+
+    def authenticate(self, context: Context) -> Caller:
+        """Return the caller of an rpc, who has this machine."""
+        return _LOCAL_CALLER
+
+
+class CertificateAccess:
+    """Lets everybody in who has a certificate that the client authority signed."""
+
+    def authenticate(self, context: Context) -> Caller:
+        """Return the caller of an rpc, named by its certificate.
+
+        Raises:
+            RpcFailure: the certificate has no name.
+        """
+        for name in _read_certificate_names(context):
+            if len(name) <= _MAX_NAME_LENGTH and name.isascii() and name.isprintable():
+                return Caller(name=name)
+        raise RpcFailure(
+            grpc.StatusCode.UNAUTHENTICATED, "the certificate has no usable name"
+        )
+
+
+class ListedAccess:
+    """Lets those in who are in the callers' file.
+
+    Args:
+        load: loads the file.
+
+    Raises:
+        ConfigurationError: the file is invalid.
+    """
+
+    def __init__(self, load: Callable[[], Callers]) -> None:
+        self._load = load
+        self._callers = load()
+        self._versions = _read_versions(self._callers.files)
+
+    def authenticate(self, context: Context) -> Caller:
+        """Return the caller of an rpc.
+
+        Raises:
+            RpcFailure: neither its certificate nor its token is in the file.
+        """
+        if self._callers.by_certificate:
+            for name in _read_certificate_names(context):
+                caller = self._callers.by_certificate.get(name)
+                if caller is not None:
+                    return caller
+        token = _read_token(context)
+        caller = self._callers.by_token.get(hash_token(token)) if token else None
+        if caller is None:
+            problem = "the token is unknown" if token else "there is no bearer token"
+            raise RpcFailure(grpc.StatusCode.UNAUTHENTICATED, problem)
+        return caller
+
+    async def watch(self) -> None:
+        """Load the file again whenever it, or a token's file, has changed."""
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            self.reload_if_changed()
+
+    def reload_if_changed(self) -> None:
+        """Load the file again if it has changed. An invalid one changes nothing."""
+        versions = _read_versions(self._callers.files)
+        if versions == self._versions:
+            return
+        self._versions = versions
+        try:
+            self._callers = self._load()
+        except ConfigurationError as error:
+            logger.error(  # noqa: TRY400 - the problems say all
+                "delivery_callers_rejected", extra={"problems": list(error.problems)}
+            )
+        else:
+            self._versions = _read_versions(self._callers.files)
+            logger.info("delivery_callers_loaded")
+
+
+Access = AnonymousAccess | CertificateAccess | ListedAccess
+
+
+def _read_token(context: Context) -> str | None:
+    """Return the bearer token of an rpc, or None if it has none."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            scheme, _, token = value.partition(" ")
+            return token.strip() if scheme.lower() == "bearer" else None
+    return None
+
+
+def _read_certificate_names(context: Context) -> list[str]:
+    """Return the names in the caller's certificate: the alternative ones first."""
+    properties = context.auth_context()
+    return [
+        name.decode(errors="replace")
+        for key in ("x509_subject_alternative_name", "x509_common_name")
+        for name in properties.get(key, ())
+    ]
+
+
+def _read_versions(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:
+    """Return what tells the versions of files apart; None for a missing file."""
+    versions: list[tuple[int, int, int] | None] = []
+    for path in files:
+        try:
+            found = path.stat()
+        except OSError:
+            versions.append(None)
+        else:
+            versions.append((found.st_mtime_ns, found.st_size, found.st_ino))
+    return versions

@@ -1,0 +1,239 @@
+"""The rpcs of the Delivery service.
+
+Concurrency: each rpc is a task of gRPC, which cancels it if its client gives up. A
+delivery is therefore stored in a task of its own: a put that was cancelled could leave
+a lease without an actor. `drain` waits for these tasks.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import grpc
+from botgateway.delivery.v1.delivery_service_pb2 import (
+    CancelRequest,
+    CancelResponse,
+    GetRequest,
+    GetResponse,
+    Recipient,
+    SendRequest,
+    SendResponse,
+)
+
+from gateway.config.delivery_callers import Caller
+from gateway.delivery.bots import DeliveryBot, find_bot
+from gateway.delivery.failures import (
+    RpcFailure,
+    Violation,
+    build_invalid_argument,
+    build_resource_exhausted,
+)
+from gateway.delivery.message_checks import check_messages
+from gateway.delivery.quotas import CallerQuotas
+from gateway.delivery.records import build_status
+from gateway.delivery.request_checks import (
+    check_idempotency_key,
+    check_options,
+    check_recipient,
+    read_options,
+)
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryKind,
+    DeliveryRecord,
+    DeliveryState,
+    compute_delivery_id,
+    compute_fingerprint,
+)
+from gateway.domain.delivery_store import DeliveryPutResult
+from gateway.domain.errors import IdempotencyKeyReused
+from gateway.domain.message_handles import MessageHandles
+
+FULL_MAILBOX_RETRY_SECONDS = 5.0
+"""When a caller may try again if the recipient's mailbox is full."""
+
+Enqueue = Callable[[Delivery], Awaitable[DeliveryPutResult]]
+"""Stores a delivery, and starts an actor for its mailbox if possible."""
+
+
+FindRecipient = Callable[[int, str], Awaitable[int | None]]
+"""Finds the Telegram user of a bot by the internal id: see `RecipientIndex`."""
+
+
+class DeliveryRecords(Protocol):
+    """The part of `DeliveryStore` that the rpcs use."""
+
+    async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """See `DeliveryStore`."""
+
+    async def cancel_delivery(self, delivery_id: str) -> DeliveryRecord | None:
+        """See `DeliveryStore`."""
+
+
+class DeliveryRpcs:
+    """The rpcs, for callers whose identity is known.
+
+    Args:
+        enqueue: stores deliveries.
+        records: the records of deliveries.
+        find_recipient: finds users by their internal ids.
+        bots: the bots of this gateway.
+        quotas: limits the callers.
+        handles: signs the handles of sent messages.
+        now: returns the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        enqueue: Enqueue,
+        records: DeliveryRecords,
+        find_recipient: FindRecipient,
+        bots: Sequence[DeliveryBot],
+        quotas: CallerQuotas,
+        handles: MessageHandles,
+        now: Callable[[], float],
+    ) -> None:
+        self._enqueue = enqueue
+        self._records = records
+        self._find_recipient = find_recipient
+        self._bots = bots
+        self._quotas = quotas
+        self._handles = handles
+        self._now = now
+        self._puts: set[asyncio.Task[DeliveryPutResult]] = set()
+
+    async def send(self, caller: Caller, request: SendRequest) -> SendResponse:
+        """Send messages to a user or to a chat."""
+        now = self._now()
+        bot = find_bot(self._bots, caller, request.recipient.bot)
+        violations = [
+            *_check_bot(bot, request.recipient.bot, "recipient.bot"),
+            *check_recipient(request.recipient),
+            *check_messages(list(request.messages)),
+            *check_idempotency_key(request.idempotency_key),
+            *check_options(request.options, now),
+        ]
+        if bot is None or violations:
+            raise build_invalid_argument(violations)
+        self._take_quota(caller)
+        chat_id = await self._find_chat(bot, request.recipient)
+        content = request.SerializeToString(deterministic=True)
+        options = read_options(request.options, now)
+        delivery = Delivery(
+            delivery_id=compute_delivery_id(
+                bot.bot_id, caller.name, request.idempotency_key
+            ),
+            ordering_key=f"{bot.bot_id}/{chat_id}",
+            bot_id=bot.bot_id,
+            caller=caller.name,
+            idempotency_key=request.idempotency_key,
+            fingerprint=compute_fingerprint(DeliveryKind.SEND, content),
+            kind=DeliveryKind.SEND,
+            request=content,
+            chat_id=chat_id,
+            accepted_at=now,
+            not_before=options.not_before,
+            expires_at=options.expires_at,
+            is_bulk=options.is_bulk,
+            collapse_key=options.collapse_key,
+            repeat_if_doubtful=options.repeat_if_doubtful,
+            report=options.report,
+        )
+        is_repeated = await self._put(delivery)
+        return SendResponse(delivery_id=delivery.delivery_id, is_repeated=is_repeated)
+
+    async def get(self, caller: Caller, request: GetRequest) -> GetResponse:
+        """Return the state of a delivery."""
+        if bool(request.delivery_id) == bool(request.idempotency_key):
+            raise build_invalid_argument(
+                [Violation("delivery_id", "set either it or idempotency_key")]
+            )
+        delivery_id = request.delivery_id
+        if not delivery_id:
+            bot = find_bot(self._bots, caller, request.bot)
+            if bot is None:
+                raise build_invalid_argument(_check_bot(bot, request.bot, "bot"))
+            delivery_id = compute_delivery_id(
+                bot.bot_id, caller.name, request.idempotency_key
+            )
+        record = await self._get_record(caller, delivery_id)
+        return GetResponse(status=build_status(record, self._handles))
+
+    async def cancel(self, caller: Caller, request: CancelRequest) -> CancelResponse:
+        """Cancel a delivery of which nothing was sent yet."""
+        if not request.delivery_id:
+            raise build_invalid_argument([Violation("delivery_id", "is empty")])
+        await self._get_record(caller, request.delivery_id)
+        record = await self._records.cancel_delivery(request.delivery_id)
+        if record is None:
+            raise _build_not_found()
+        if record.state is not DeliveryState.CANCELLED:
+            raise RpcFailure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the delivery is {record.state.value}",
+            )
+        return CancelResponse(status=build_status(record, self._handles))
+
+    async def drain(self) -> None:
+        """Wait until all deliveries of cancelled rpcs are stored."""
+        if self._puts:
+            await asyncio.wait(self._puts)
+
+    def _take_quota(self, caller: Caller) -> None:
+        if caller.quota is None:
+            return
+        seconds = self._quotas.take(caller.name, caller.quota)
+        if seconds:
+            raise build_resource_exhausted("the caller's quota is used up", seconds)
+
+    async def _find_chat(self, bot: DeliveryBot, recipient: Recipient) -> int:
+        """Return the chat of a valid recipient: a private chat has the user's id."""
+        match recipient.WhichOneof("target"):
+            case "telegram_user_id":
+                return recipient.telegram_user_id
+            case "chat_id":
+                return recipient.chat_id
+        user_id = await self._find_recipient(bot.bot_id, recipient.internal_user_id)
+        if user_id is None:
+            raise RpcFailure(
+                grpc.StatusCode.NOT_FOUND,
+                "no user with this internal id has written to the bot",
+            )
+        return user_id
+
+    async def _put(self, delivery: Delivery) -> bool:
+        """Store a delivery, and return whether it was stored before."""
+        put = asyncio.ensure_future(self._enqueue(delivery))
+        self._puts.add(put)
+        put.add_done_callback(self._puts.discard)
+        try:
+            result = await asyncio.shield(put)
+        except IdempotencyKeyReused:
+            raise RpcFailure(
+                grpc.StatusCode.ALREADY_EXISTS,
+                "the idempotency key was used with another request",
+            ) from None
+        if result is DeliveryPutResult.FULL:
+            raise build_resource_exhausted(
+                "the recipient's mailbox is full", FULL_MAILBOX_RETRY_SECONDS
+            )
+        return result is DeliveryPutResult.REPEATED
+
+    async def _get_record(self, caller: Caller, delivery_id: str) -> DeliveryRecord:
+        record = await self._records.get_delivery(delivery_id)
+        if record is None or record.caller != caller.name:
+            raise _build_not_found()
+        return record
+
+
+def _check_bot(bot: DeliveryBot | None, name: str, field: str) -> list[Violation]:
+    if bot is not None:
+        return []
+    if name:
+        return [Violation(field, "is not a bot of this gateway")]
+    return [Violation(field, "is empty, but the caller may use several bots")]
+
+
+def _build_not_found() -> RpcFailure:
+    return RpcFailure(grpc.StatusCode.NOT_FOUND, "there is no such delivery")
