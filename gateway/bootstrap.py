@@ -4,31 +4,25 @@ It is the only module that knows every component. It opens what the components u
 which is closed in reverse order. `server.py` starts and stops the components.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
 
 from msgspec import Struct
 
-from gateway.actors.rate_limit import RateLimiter
-from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
-from gateway.actors.replies.reply_sender import ReplySender
-from gateway.actors.replies.service_call import ServiceCaller
-from gateway.actors.replies.streaming import StreamRunner
-from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.scheduler import ActorScheduler
-from gateway.actors.update_processor import UpdateProcessor
-from gateway.actors.user_actor import UserActor
 from gateway.background import BackgroundTasks
+from gateway.bots.bot import BotFactory
+from gateway.bots.composition import RunningBots, start_bots
+from gateway.bots.configurations import BotConfigurations
+from gateway.bots.registry import BotRegistry
 from gateway.clock import SystemClock
+from gateway.config.bots import BotConfig
 from gateway.config.run_mode import GatewayMode, SingleProcess, Supervisor, Worker
 from gateway.config.services import ServiceSettings
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
-from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.http.connections import ConnectionCounts
 from gateway.http.routing import Endpoints
 from gateway.http.server import (
@@ -36,27 +30,16 @@ from gateway.http.server import (
     serve_http,
     serve_unix_socket,
 )
-from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
+from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
-from gateway.observability.logging import log_update
 from gateway.observability.metrics import Metrics, ProcessMetrics
-from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
 from gateway.status import GatewayStatus, add_gauges, add_process_counters
-from gateway.telegram.bot_api.client import BotApiClient, open_bot_api
 from gateway.telegram.bot_api.connections import BotApiConnections
-from gateway.telegram.bot_api.startup_sync import sync_bot_profile
-from gateway.telegram.bot_api.updates import get_updates
-from gateway.telegram.files.proxy import FileProxy
-from gateway.telegram.files.signed_urls import SignedFileUrls
-from gateway.telegram.inbound.parser import UpdateParser
-from gateway.telegram.inbound.update_types import list_allowed_updates
-from gateway.telegram.messenger import TelegramMessenger
-from gateway.telegram.polling import UpdatePoller
-from gateway.telegram.update_receiver import UpdateReceiver
+from gateway.telegram.files.bot_files import BotFiles
 from gateway.telegram.webhook import Webhook
 from gateway.workers.aggregation import (
     AggregatedEndpoints,
@@ -76,10 +59,6 @@ from gateway.workers.launcher import (
 )
 from gateway.workers.supervisor import SHUTDOWN_GRACE_SECONDS, WorkerSupervisor
 
-_LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
-"""Outcomes that strangers can cause in any number: the webhook logs them at a limited
-rate. They are not updates."""
-
 HttpServer = AbstractAsyncContextManager[None]
 """Serves endpoints while it is entered."""
 
@@ -92,22 +71,18 @@ class Gateway(Struct, frozen=True, kw_only=True):
     Attributes:
         status: the readiness and the health.
         scheduler: runs the actors.
-        poller: fetches the updates; None if Telegram sends them to the webhook.
+        bots: the bots and their background tasks.
         internal_server: serves operators, and files to services; in a worker, it
             serves the supervisor.
         public_server: serves Telegram's updates and the public health.
-        sync_bot_profile: sets the bot's menu and learns its name.
-        bot_username_known: set once the bot's name is known.
         tasks: further background tasks, by name.
     """
 
     status: GatewayStatus
     scheduler: ActorScheduler
-    poller: UpdatePoller | None
+    bots: RunningBots
     internal_server: HttpServer
     public_server: HttpServer
-    sync_bot_profile: BackgroundFunction
-    bot_username_known: asyncio.Event
     tasks: Mapping[str, BackgroundFunction]
 
 
@@ -133,7 +108,6 @@ async def open_gateway(
     Raises:
         ConfigurationError: the gateway cannot start.
     """
-    token = settings.telegram_bot_token.get_secret_value()
     limits = divide_descriptors(raise_descriptor_limit())
     signatures = StoreSignatures(settings.store_secrets)
     targets = {name: service.target for name, service in services.items()}
@@ -157,65 +131,91 @@ async def open_gateway(
         ) as store,
         AsyncExitStack() as stack,
     ):
-        api = BotApiClient(
-            token, connections, observe_request=instrumentation.request_observer()
-        )
-        files: Endpoints = {}
+        registry = BotRegistry()
+        is_alone = isinstance(mode, SingleProcess)
         # The supervisor, which serves the files for workers, has no store clock.
-        file_clock = time.time
-        if isinstance(mode, SingleProcess):
-            file_clock = store.clock.now
-            files = await stack.enter_async_context(
-                _open_file_endpoints(settings, api, file_clock)
-            )
-        file_urls = _create_file_urls(settings, file_clock)
+        files = _create_files(
+            settings,
+            registry.find_config,
+            connections,
+            store.clock.now if is_alone else time.time,
+        )
+        if files is not None:
+            await stack.enter_async_context(files)
+        full_table = table.with_streaming(
+            [name for name, it in services.items() if it.streaming]
+        )
         monitor = ServiceMonitor(channels, list_rpc_services(table), time.monotonic)
         router = GrpcServiceRouter(
-            table.with_streaming(
-                [name for name, it in services.items() if it.streaming]
-            ),
+            full_table,
             channels,
             {name: it.timeout for name, it in services.items()},
             {name: it.stream_timeout for name, it in services.items()},
-            file_urls.add_urls if file_urls else None,
+            files.add_urls if files else None,
             now=store.clock.now,
-            signer=ButtonSigner(token),
             record_failure=monitor.record_failure,
         )
-        pipeline = UpdatePipeline(
-            settings, router, api, store, background, instrumentation
-        )
-        poller, webhook_endpoints = None, {}
-        if settings.updates == "poll":
-            poller = _create_poller(settings, table, api, store, pipeline)
-        else:
-            webhook_endpoints = _create_webhook(settings, store, pipeline).endpoints
-        add_gauges(
-            pipeline.metrics,
-            api,
+        has_names = settings.bots_file is not None
+        metrics = Metrics(has_names=has_names)
+        scheduler = ActorScheduler(
             store.mailboxes,
-            pipeline.scheduler,
+            registry,
+            registry,
+            publish_cancellation=store.cancellation_bus.publish,
+            clock=store.clock,
+            max_active=settings.max_active_actors,
+            background=background,
+            is_served=registry.serves,
+        )
+        store.cancellation_bus.subscribe(registry.stop_stream)
+        factory = BotFactory(
+            settings,
+            full_table,
+            router,
+            connections=connections,
+            store=store,
+            metrics=metrics,
+            instrumentation=instrumentation,
+            enqueue=scheduler.enqueue,
+        )
+        bots = await start_bots(settings, table, registry, factory, background)
+        add_gauges(
+            metrics,
+            connections.health,
+            store.mailboxes,
+            scheduler,
             signatures.forged_counts,
             monitor,
         )
         counts = ConnectionCounts()
-        add_process_counters(pipeline.metrics, counts, background)
+        add_process_counters(metrics, counts, background)
         status = GatewayStatus(
-            api, store.mailboxes, pipeline.scheduler, background, poller, monitor
+            bots, connections.health, store.mailboxes, scheduler, background, monitor
         )
         health = HealthEndpoints(
             health=status.get_health,
             ready=status.get_readiness,
-            metrics=pipeline.metrics.render,
+            metrics=metrics.render,
         )
-        internal: Endpoints = {**health.internal, **files}
-        if isinstance(mode, SingleProcess):  # operators do not connect to a worker
-            internal = instrumentation.around_pages(internal)
-        public = {**webhook_endpoints, **_choose_public_health(mode, health)}
+        internal: Endpoints = health.internal
+        if is_alone:
+            files_of_users = files.endpoints if files else {}
+            # Operators do not connect to a worker.
+            internal = instrumentation.around_pages({**internal, **files_of_users})
+        webhook = Webhook(
+            registry.webhook_targets,
+            record_update=metrics.observe_update,
+            clock=store.clock,
+            update_targets=bots.update_from_file,
+            has_names=has_names,
+        )
+        public = dict(_choose_public_health(mode, health))
+        if has_names or settings.updates == "webhook":
+            public |= webhook.endpoints
         yield Gateway(
             status=status,
-            scheduler=pipeline.scheduler,
-            poller=poller,
+            scheduler=scheduler,
+            bots=bots,
             internal_server=_create_internal_server(
                 settings, mode, internal, limits, counts
             ),
@@ -227,127 +227,8 @@ async def open_gateway(
                 max_connections=limits.webhook,
                 counts=counts,
             ),
-            sync_bot_profile=partial(
-                sync_bot_profile, api, table.menu_commands, pipeline.set_bot_username
-            ),
-            bot_username_known=pipeline.bot_username_known,
             tasks={"watch services": monitor.run, **instrumentation.tasks()},
         )
-
-
-class UpdatePipeline:
-    """The components that an update passes, from its receipt to the Bot API calls."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        router: GrpcServiceRouter,
-        api: BotApiClient,
-        store: OpenedMailboxes,
-        background: BackgroundTasks,
-        instrumentation: Instrumentation,
-    ) -> None:
-        self.metrics = metrics = Metrics()
-        self.bot_username_known = asyncio.Event()
-        """Set once the bot's name is known."""
-        self._parser = parser = UpdateParser(
-            settings.bot_id, allow_bots=settings.allow_bots
-        )
-        mailboxes, clock = store.mailboxes, store.clock
-        services = instrumentation.around_services(router)
-        messenger = instrumentation.around_messenger(
-            TelegramMessenger(
-                api,
-                observe_call=metrics.observe_call,
-                count_dropped_part=instrumentation.around_count_rejected_part(
-                    metrics.count_rejected_part
-                ),
-                local_server=settings.uses_local_server,
-            )
-        )
-        self.observe_update = observe_update = instrumentation.around_observe(
-            partial(_observe_update, metrics)
-        )
-        reply_sender = ReplySender(
-            messenger, services, clock, patience=settings.reply_patience
-        )
-        typing_indicator = TypingIndicator(messenger)
-        service_caller = ServiceCaller(
-            services,
-            typing_indicator,
-            StreamRunner(messenger, typing_indicator, store.cancellation_bus),
-            clock,
-            session_seconds=settings.session_ttl,
-        )
-        actor = UserActor(
-            mailboxes,
-            UpdateProcessor(
-                services,
-                service_caller,
-                reply_sender,
-                RateLimiter(settings.rate_limit_requests, settings.rate_limit_window),
-                clock=clock,
-                parse_update=parser.parse,
-            ),
-            clock=clock,
-            observe_update=observe_update,
-        )
-        self.scheduler = ActorScheduler(
-            mailboxes,
-            actor,
-            FullMailboxNotifier(
-                reply_sender, clock=clock, observe_update=observe_update
-            ),
-            publish_cancellation=store.cancellation_bus.publish,
-            clock=clock,
-            max_active=settings.max_active_actors,
-            background=background,
-        )
-        self.receiver = UpdateReceiver(
-            parse=parser.parse,
-            accept=instrumentation.around_accept(self.scheduler.enqueue),
-            add_dead_letter=mailboxes.add_dead_letter,
-            record_update=observe_update,
-            clock=clock,
-        )
-
-    def set_bot_username(self, username: str) -> None:
-        """Set the bot's @name."""
-        self._parser.bot_username = username
-        self.bot_username_known.set()
-
-
-def _observe_update(metrics: Metrics, record: ProcessingRecord) -> None:
-    metrics.observe_update(record)
-    if record.outcome not in _LOGGED_BY_WEBHOOK:
-        log_update(record)
-
-
-def _create_webhook(
-    settings: Settings, store: OpenedMailboxes, pipeline: UpdatePipeline
-) -> Webhook:
-    return Webhook(
-        secrets=settings.webhook_secrets,
-        receiver=pipeline.receiver,
-        record_update=pipeline.observe_update,
-        clock=store.clock,
-    )
-
-
-def _create_poller(
-    settings: Settings,
-    table: RouteTable,
-    api: BotApiClient,
-    store: OpenedMailboxes,
-    pipeline: UpdatePipeline,
-) -> UpdatePoller:
-    allowed_updates = list_allowed_updates(table.update_types)
-    return UpdatePoller(
-        partial(get_updates, api, allowed_updates=allowed_updates),
-        receive=pipeline.receiver.receive,
-        find_oldest_unfinished=lambda: store.mailboxes.oldest_update_id,
-        lease=store.make_polling_lease(settings.bot_id),
-    )
 
 
 def _create_internal_server(
@@ -409,13 +290,17 @@ async def open_supervisor(
     Raises:
         ConfigurationError: the gateway cannot start.
     """
-    token = settings.telegram_bot_token.get_secret_value()
     limits = divide_descriptors(raise_descriptor_limit())
     with create_socket_directory() as directory:
         async with (
-            open_bot_api(token, settings.api_url) as api,
-            _open_file_endpoints(settings, api, time.time) as files,
+            BotApiConnections(settings.api_url) as connections,
+            AsyncExitStack() as stack,
         ):
+            configs = BotConfigurations(settings, background)
+            files = _create_files(settings, configs.find, connections, time.time)
+            if files is not None:
+                await stack.enter_async_context(files)
+                await stack.enter_async_context(configs)
             sockets = [get_worker_socket(directory, it) for it in range(mode.workers)]
             workers = WorkerSupervisor(
                 [build_worker_command(mode.program, socket) for socket in sockets],
@@ -435,7 +320,7 @@ async def open_supervisor(
                 workers=workers,
                 find_unresponsive=aggregated.find_unresponsive,
                 internal_server=serve_http(
-                    {**aggregated.internal, **files},
+                    {**aggregated.internal, **(files.endpoints if files else {})},
                     settings.operations_host,
                     settings.ops_port,
                     max_connections=limits.operations,
@@ -450,35 +335,22 @@ async def open_supervisor(
             )
 
 
-def _create_file_urls(
-    settings: Settings, now: Callable[[], float]
-) -> SignedFileUrls | None:
-    """Create the signer of file URLs, or return None if FILES_URL is not set.
-
-    Args:
-        settings: the gateway's settings.
-        now: returns the seconds since the epoch, by the clock of the process that
-            serves the files.
-    """
+def _create_files(
+    settings: Settings,
+    find_config: Callable[[int], BotConfig | None],
+    connections: BotApiConnections,
+    now: Callable[[], float],
+) -> BotFiles | None:
+    """Create what serves files to services; None unless FILES_URL is set."""
     if not settings.files_base_url:
         return None
-    token = settings.telegram_bot_token.get_secret_value()
-    return SignedFileUrls(token, settings.files_base_url, now)
-
-
-@contextlib.asynccontextmanager
-async def _open_file_endpoints(
-    settings: Settings, api: BotApiClient, now: Callable[[], float]
-) -> AsyncIterator[Endpoints]:
-    """Open the endpoints that serve files to services; none unless FILES_URL is set."""
-    file_urls = _create_file_urls(settings, now)
-    if file_urls is None:
-        yield {}
-        return
-    token = settings.telegram_bot_token.get_secret_value()
-    source = f"{settings.api_url}/file/bot{token}"
-    async with FileProxy(api, source, file_urls) as proxy:
-        yield proxy.endpoints
+    return BotFiles(
+        find_config,
+        connections,
+        api_url=settings.api_url,
+        url=settings.files_base_url,
+        now=now,
+    )
 
 
 def _get_tls_files(settings: Settings) -> TlsFiles | None:

@@ -38,11 +38,8 @@ from gateway.workers.supervisor import (
 logger = logging.getLogger(__name__)
 
 BOT_NAME_TIMEOUT_SECONDS = 2.0
-"""How long start-up waits for the bot's name. Without it, commands in groups that name
-another bot would be taken for this bot's."""
-
-MAX_POLL_DELAY_SECONDS = 1.0
-"""The maximum delay before polling starts again after an unexpected failure."""
+"""How long start-up waits for the names of the bots. Without its name, a bot would take
+commands in groups that name another bot for its own."""
 
 
 def run(
@@ -141,20 +138,15 @@ async def run_gateway(
             await stack.enter_async_context(background.running(name, work))
         await stack.enter_async_context(gateway.internal_server)
         gateway.scheduler.start()
-        if gateway.poller is not None:
-            stack.push_async_callback(gateway.poller.close)
+        stack.push_async_callback(gateway.bots.pollers.close)
         stack.push_async_callback(gateway.scheduler.drain, settings.drain_timeout)
-        await stack.enter_async_context(
-            background.running("sync bot profile", gateway.sync_bot_profile)
-        )
+        for name, work in gateway.bots.tasks.items():
+            await stack.enter_async_context(background.running(name, work))
         with anyio.move_on_after(BOT_NAME_TIMEOUT_SECONDS):
-            await gateway.bot_username_known.wait()
+            await gateway.bots.usernames_known.wait()
         await stack.enter_async_context(gateway.public_server)
-        if gateway.poller is not None:
-            for name, work in gateway.poller.tasks.items():
-                await stack.enter_async_context(
-                    background.running(name, work, max_delay=MAX_POLL_DELAY_SECONDS)
-                )
+        await gateway.bots.pollers.start()
+        stack.push_async_callback(gateway.bots.pollers.stop)
         stack.callback(gateway.status.report_stopping)
         gateway.status.report_started()
         logger.info("started", extra={"host": settings.host, "port": settings.port})

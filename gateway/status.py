@@ -6,46 +6,42 @@ from typing import Any
 
 from gateway.actors.scheduler import ActorScheduler
 from gateway.background import BackgroundTasks
+from gateway.bots.composition import RunningBots
 from gateway.http.connections import ConnectionCounts
 from gateway.mailboxes.factory import WorkerMailboxes
 from gateway.observability.logging import count_dropped_lines
 from gateway.observability.metrics import Metrics, ProcessMetrics
 from gateway.services.diagnosis.monitor import ServiceMonitor
-from gateway.telegram.bot_api.client import BotApiClient
-from gateway.telegram.polling import UpdatePoller
-
-_UNAUTHORIZED_PROBLEM = (
-    "Telegram rejects the bot token: set TELEGRAM_BOT_TOKEN to the token from BotFather"
-)
+from gateway.telegram.bot_api.health import BotApiHealth
 
 
 class GatewayStatus:
     """The readiness and the health of a gateway process.
 
     Args:
-        api: the client of the Bot API.
+        bots: the bots.
+        bot_api: the health of the Bot API.
         mailboxes: the mailbox store.
         scheduler: runs the actors.
         background: the background tasks of the process.
-        poller: fetches the updates; None if Telegram sends them to the webhook.
         services: watches the services.
     """
 
     def __init__(
         self,
-        api: BotApiClient,
+        bots: RunningBots,
+        bot_api: BotApiHealth,
         mailboxes: WorkerMailboxes,
         scheduler: ActorScheduler,
         background: BackgroundTasks,
-        poller: UpdatePoller | None,
         services: ServiceMonitor,
     ) -> None:
-        self._api = api
+        self._services = services
+        self._bots = bots
+        self._bot_api = bot_api
         self._mailboxes = mailboxes
         self._scheduler = scheduler
         self._background = background
-        self._poller = poller
-        self._services = services
         self._version = version("telegram-gateway")
         self._not_ready_reason = "starting"
 
@@ -60,7 +56,7 @@ class GatewayStatus:
     def get_readiness(self) -> dict[str, Any]:
         """Return whether Telegram's updates can be handled, and why not."""
         reason = self._not_ready_reason or (
-            "" if self._api.is_authorized else "bot token"
+            "" if self._bots.is_any_authorized else "bot token"
         )
         # A failing Bot API is reported but does not make the gateway unready: it fails
         # for all gateways at once, and if none were ready, Telegram would get no 200.
@@ -75,7 +71,10 @@ class GatewayStatus:
         failing = self._background.failing_tasks
         problems = self._list_problems()
         is_degraded = (
-            self._mailboxes.is_degraded or self._api.is_failing or failing or problems
+            self._mailboxes.is_degraded
+            or self._bot_api.is_failing
+            or failing
+            or problems
         )
         return {
             "status": "degraded" if is_degraded else "ok",
@@ -89,19 +88,17 @@ class GatewayStatus:
         }
 
     def _get_bot_api_status(self) -> str:
-        return "failing" if self._api.is_failing else "ok"
+        return "failing" if self._bot_api.is_failing else "ok"
 
     def _list_problems(self) -> list[str]:
         """Describe the problems that an operator has to fix."""
-        token = "" if self._api.is_authorized else _UNAUTHORIZED_PROBLEM
-        polling = self._poller.problem if self._poller is not None else None
-        own = [it for it in (token, self._mailboxes.problem, polling) if it]
-        return own + self._services.problems
+        store = [self._mailboxes.problem] if self._mailboxes.problem else []
+        return [*store, *self._bots.list_problems(), *self._services.problems]
 
 
 def add_gauges(
     metrics: Metrics,
-    api: BotApiClient,
+    bot_api: BotApiHealth,
     mailboxes: WorkerMailboxes,
     scheduler: ActorScheduler,
     forged: Mapping[str, int],
@@ -111,7 +108,7 @@ def add_gauges(
 
     Args:
         metrics: the metrics to add them to.
-        api: the client of the Bot API.
+        bot_api: the health of the Bot API.
         mailboxes: the mailbox store.
         scheduler: runs the actors.
         forged: the numbers of forged entries in the store, by kind of entry.
@@ -126,7 +123,7 @@ def add_gauges(
         (
             "bot_api_failing",
             "1 if all recent requests to the Bot API failed.",
-            lambda: api.is_failing,
+            lambda: bot_api.is_failing,
         ),
         (
             "paused_replies",

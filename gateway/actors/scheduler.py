@@ -21,17 +21,16 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from functools import partial
+from typing import Any, Protocol
 
 import anyio
 
 from gateway.actors.admission import AdmissionControl
 from gateway.actors.leases import ActorLease, LeaseRenewer
-from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
 from gateway.actors.suspect_steps import SuspectStepLimiter
-from gateway.actors.user_actor import UserActor
 from gateway.background import (
     FIRST_DELAY_SECONDS,
     BackgroundTask,
@@ -53,6 +52,25 @@ DRAIN_SCAN_SECONDS = 0.05
 """The interval while this worker drains and no actor is running."""
 
 
+class MailboxServer(Protocol):
+    """Processes the updates of mailboxes, such as a `UserActor`."""
+
+    def serve_mailbox(
+        self, lease: ActorLease, should_release: Callable[[int], bool]
+    ) -> Coroutine[Any, Any, None]:
+        """Process the updates of a mailbox. See `UserActor.serve_mailbox`."""
+
+
+class RefusedUpdates(Protocol):
+    """Handles refused updates, such as a `FullMailboxNotifier`."""
+
+    def report_refused(self, envelope: Envelope) -> None:
+        """Report an update that was refused because its mailbox is full."""
+
+    async def close(self) -> None:
+        """Cancel what is running."""
+
+
 class State(Enum):
     """The state of the scheduler. It only moves forward."""
 
@@ -66,19 +84,35 @@ class State(Enum):
 
 
 class ActorScheduler:
-    """Runs all actors of this process."""
+    """Runs all actors of this process.
+
+    Args:
+        mailboxes: the mailbox store, which other gateways may use too.
+        actor: processes the updates of mailboxes.
+        full_mailbox_notifier: is told which updates were refused.
+        publish_cancellation: tells all workers that a user stopped a reply.
+        clock: the time.
+        max_active: the maximum number of running actors.
+        background: runs the background tasks.
+        is_served: returns whether this process serves the mailbox with an ordering
+            key. Others stay as they are.
+    """
 
     def __init__(
         self,
         mailboxes: MailboxStore,
-        actor: UserActor,
-        full_mailbox_notifier: FullMailboxNotifier,
+        actor: MailboxServer,
+        full_mailbox_notifier: RefusedUpdates,
         *,
         publish_cancellation: Callable[[str, int], None],
         clock: Clock,
         max_active: int,
         background: BackgroundTasks,
+        is_served: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        self._is_served = is_served
+        self._unserved = 0
+        """The number of mailboxes at the last scan that this process does not serve."""
         self._mailboxes = mailboxes
         self._actor = actor
         self._full_mailbox_notifier = full_mailbox_notifier
@@ -113,10 +147,14 @@ class ActorScheduler:
             ),
         ]
 
-    async def enqueue(self, envelope: Envelope) -> None:
+    async def enqueue(self, envelope: Envelope, *, acquire: bool = True) -> None:
         """Store an update in its mailbox and start an actor if possible.
 
         If the mailbox is full, refuse the update and notify its user.
+
+        Args:
+            envelope: the update.
+            acquire: whether an actor may start.
         """
         update = envelope.update
         if isinstance(update, StoppedReply):
@@ -124,7 +162,9 @@ class ActorScheduler:
             self._publish_cancellation(envelope.ordering_key, update.draft_id)
         enforce_limit = update is None or not update.bypasses_limits
         admission = self._admission
-        may_start = self._state is State.RUNNING and not admission.has_backlog
+        may_start = (
+            acquire and self._state is State.RUNNING and not admission.has_backlog
+        )
         if may_start and admission.free_slots > 0:
             admission.pending_acquisitions += 1
             try:
@@ -139,7 +179,8 @@ class ActorScheduler:
             result = await self._mailboxes.put(
                 envelope, acquire=False, enforce_limit=enforce_limit
             )
-            admission.add_to_backlog()
+            if acquire:
+                admission.add_to_backlog()
         if result is PutResult.FULL:
             self._full_mailbox_notifier.report_refused(envelope)
 
@@ -240,7 +281,10 @@ class ActorScheduler:
         await self._renewer.renew_expired()
         self._admission.recount_stalled_commits()
         free_slots = max(self._admission.free_slots, 0)
-        ordering_keys = await self._mailboxes.claimable(free_slots + 1)
+        # Mailboxes of others must not hide those that this process serves.
+        found = await self._mailboxes.claimable(free_slots + 1 + self._unserved)
+        ordering_keys = [it for it in found if self._is_served(it)]
+        self._unserved = len(found) - len(ordering_keys)
         self._admission.has_backlog = len(ordering_keys) > free_slots
         await asyncio.gather(
             *(

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class UserActor:
-    """Serves mailboxes. It has no state, so one object serves all of them."""
+    """Serves mailboxes: one object serves all mailboxes of a bot."""
 
     def __init__(
         self,
@@ -35,6 +35,8 @@ class UserActor:
         self._update_processor = update_processor
         self._clock = clock
         self._observe_update = observe_update
+        self.is_retired = False
+        """Whether another actor serves the mailboxes from their next update on."""
 
     async def serve_mailbox(
         self, lease: ActorLease, should_release: Callable[[int], bool]
@@ -77,7 +79,7 @@ class UserActor:
                 envelope.update_id,
                 encode_user_state(state),
                 dead_letter_reason=dead_letter_reason,
-                release=should_release(handled),
+                release=self.is_retired or should_release(handled),
             )
             lease.mailbox_lease.is_committing = False
             if lease.mailbox_lease.owner_losses:

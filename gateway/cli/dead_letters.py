@@ -6,12 +6,13 @@ Texts of users are never printed.
 import asyncio
 import re
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
 
 from gateway.clock import SystemClock
+from gateway.config.bots import load_bots
 from gateway.config.settings import Settings, load_settings
 from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import Envelope
@@ -45,14 +46,15 @@ def replay_letters(ids: tuple[str, ...], every: bool, reason: str | None) -> Non
     """
     choose = _build_selection(ids, every, reason)
     settings = load_settings()
-    parser = UpdateParser(settings.bot_id)
+    bots = load_bots(settings).values()
+    parsers = {str(bot.id): UpdateParser(bot.id, bot.name) for bot in bots}
 
     async def replay(dead_letters: RedisDeadLetters) -> None:
         # List all ids first: updates that fail again are appended to the list.
         await _apply_to_each(
             await choose(dead_letters),
             "replayed",
-            lambda it: _replay(dead_letters, it, parser),
+            lambda it: _replay(dead_letters, it, parsers),
         )
 
     _run_with_dead_letters(settings, replay)
@@ -123,7 +125,9 @@ async def _delete(dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId) 
 
 
 async def _replay(
-    dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId, parser: UpdateParser
+    dead_letters: RedisDeadLetters,
+    dead_letter_id: DeadLetterId,
+    parsers: Mapping[str, UpdateParser],
 ) -> bool:
     """Replay a dead letter. If that is impossible, print why and return False."""
     try:
@@ -133,6 +137,10 @@ async def _replay(
         return False
     if dead_letter is None:
         click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
+        return False
+    parser = _choose_parser(parsers, dead_letter.ordering_key)
+    if parser is None:
+        click.echo(f"{dead_letter_id}: is of no bot here, not replayed", err=True)
         return False
     try:
         update = parser.parse(dead_letter.body, dead_letter.dead_lettered_at)
@@ -147,6 +155,18 @@ async def _replay(
     )
     await dead_letters.replay(dead_letter_id, envelope)
     return True
+
+
+def _choose_parser(
+    parsers: Mapping[str, UpdateParser], ordering_key: str | None
+) -> UpdateParser | None:
+    """Return the parser of the bot that received an update, or None.
+
+    A body that was malformed has no ordering key: only a single bot can be its bot.
+    """
+    if ordering_key is None:
+        return next(iter(parsers.values())) if len(parsers) == 1 else None
+    return parsers.get(ordering_key.partition("/")[0])
 
 
 def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:

@@ -8,6 +8,7 @@ import click
 from gateway.cli.bot_api import run_with_api
 from gateway.cli.routes import load_route_table
 from gateway.cli.sandbox import run_sandbox
+from gateway.config.bots import build_environment_bot
 from gateway.config.settings import Settings, load_service_targets, load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.sandbox.launcher.dev import run_dev
@@ -54,7 +55,7 @@ def run(
     needs_samples = len(targets) < len(names)
     for name in names:
         targets.setdefault(name, f"{LOOPBACK}:{samples_port}")
-    _, username = run_with_api(settings, get_me)
+    _, username = run_with_api(settings, build_environment_bot(settings), get_me)
     return asyncio.run(
         run_dev(
             username,

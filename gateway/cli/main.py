@@ -198,34 +198,41 @@ _drop_pending_updates = click.option(
 )
 
 
+_bot = click.option("--bot", "name", help="A bot of BOTS_FILE.  [default: all of them]")
+
+
 @webhook.command("set")
+@_bot
 @click.option("--force", is_flag=True, help="Replace the webhook of another address.")
 @_drop_pending_updates
-def webhook_set(force: bool, drop_pending_updates: bool) -> None:
+def webhook_set(name: str | None, force: bool, drop_pending_updates: bool) -> None:
     """Send updates to WEBHOOK_URL.
 
+    The address of a bot of BOTS_FILE is WEBHOOK_URL followed by a slash and its name.
     Telegram sends only the update types that have a route.
     """
     from gateway.cli.webhook import set_webhook
 
-    set_webhook(force=force, drop_pending_updates=drop_pending_updates)
+    set_webhook(name, force=force, drop_pending_updates=drop_pending_updates)
 
 
 @webhook.command("info")
-def webhook_info() -> None:
+@_bot
+def webhook_info(name: str | None) -> None:
     """Print the webhook and the state of its delivery."""
     from gateway.cli.webhook import print_webhook
 
-    print_webhook()
+    print_webhook(name)
 
 
 @webhook.command("delete")
+@_bot
 @_drop_pending_updates
-def webhook_delete(drop_pending_updates: bool) -> None:
+def webhook_delete(name: str | None, drop_pending_updates: bool) -> None:
     """Stop sending updates; Telegram keeps them for 24 hours."""
     from gateway.cli.webhook import delete_webhook
 
-    delete_webhook(drop_pending_updates=drop_pending_updates)
+    delete_webhook(name, drop_pending_updates=drop_pending_updates)
 
 
 @cli.group("dead-letters")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -50,7 +49,6 @@ def play_scenarios(
     files: Sequence[Path], own: Sequence[str], json: Path | None, junit: Path | None
 ) -> int:
     """Play scenarios and return the exit code."""
-    _require_yaml()
     from gateway.sandbox.scenarios.parser import read_scenarios
     from gateway.sandbox.scenarios.runner import run_scenarios
 
@@ -85,20 +83,6 @@ def play_scenarios(
 def _get_contract_settings() -> dict[str, str]:
     """Return the setting for the contracts, which the gateway does not inherit."""
     return {"CONTRACTS": load_contract_settings().contracts}
-
-
-def _require_yaml() -> None:
-    """Check that PyYAML, an optional dependency for scenarios, is installed.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    try:
-        import_module("yaml")
-    except ModuleNotFoundError:
-        how = "pip install 'telegram-gateway[sandbox]'"
-        problem = f"scenarios are YAML, and PyYAML is not installed: {how}"
-        raise ConfigurationError([problem]) from None
 
 
 def _build_secrets(token: str | None, secret: str | None) -> Secrets:

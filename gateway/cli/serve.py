@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway import server
 from gateway.cli.bot_api import run_with_api
 from gateway.cli.routes import load_contracts_of_settings
+from gateway.config.bots import load_bots
 from gateway.config.run_mode import SERVE_PROGRAM, Worker, choose_run_mode
 from gateway.config.settings import Settings, load_settings_with_services
 from gateway.config.unknown_settings import find_misspelled_settings
@@ -61,7 +62,10 @@ def run_gateway(
     if contracts is None:
         raise ConfigurationError(problems)
     mode = choose_run_mode(settings.workers, worker_socket, program)
-    if take_over and settings.updates != "poll":
+    table = contracts.table
+    bots = load_bots(settings, table.service_names, table.route_names)
+    polled = [bot for bot in bots.values() if bot.updates == "poll"]
+    if take_over and not polled:
         raise ConfigurationError(["--take-over: UPDATES is not poll"])
     configure_logging(
         settings.log_level,
@@ -70,9 +74,9 @@ def run_gateway(
     )
     if not isinstance(mode, Worker):
         _log_warnings(contracts.warnings, find_misspelled_settings(names))
-    if settings.updates == "poll" and not isinstance(mode, Worker):
-        run_with_api(settings, partial(free_from_webhook, take_over=take_over))
-    return server.run(settings, services, contracts.table, mode, instrument(settings))
+        for bot in polled:
+            run_with_api(settings, bot, partial(free_from_webhook, take_over=take_over))
+    return server.run(settings, services, table, mode, instrument(settings))
 
 
 def _log_warnings(

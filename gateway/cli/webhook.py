@@ -1,11 +1,15 @@
 """`telegram-gateway webhook`: set, show or delete the webhook at Telegram."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import click
+from msgspec import Struct
 
-from gateway.cli.bot_api import run_with_api
+from gateway.cli.bot_api import choose_bots, run_with_api
 from gateway.cli.routes import load_route_table
+from gateway.config.bots import BotConfig
 from gateway.config.settings import load_settings
 from gateway.domain.errors import ConfigurationError
 from gateway.telegram.bot_api import bot_settings
@@ -13,40 +17,104 @@ from gateway.telegram.bot_api.client import BotApiClient
 from gateway.telegram.inbound.update_types import list_allowed_updates
 
 
-def set_webhook(*, force: bool, drop_pending_updates: bool) -> None:
-    """Send updates of all types that have a route to WEBHOOK_URL."""
+def set_webhook(name: str | None, *, force: bool, drop_pending_updates: bool) -> None:
+    """Send updates of all types that have a route to WEBHOOK_URL.
+
+    Args:
+        name: the name of a bot in BOTS_FILE; None for all bots.
+        force: replace the webhook of another address.
+        drop_pending_updates: discard the pending updates.
+    """
     settings = load_settings()
-    update_types = list_allowed_updates(load_route_table().update_types)
-    if settings.updates == "poll" or settings.telegram_webhook_secret is None:
-        problem = "UPDATES: is poll; a webhook would end the polling"
-        raise ConfigurationError([problem])
-    secret = settings.telegram_webhook_secret.get_secret_value()
+    table = load_route_table()
     if settings.webhook_url is None:
         raise ConfigurationError(["WEBHOOK_URL: is not set"])
-    url = str(settings.webhook_url)
+    bots = choose_bots(settings, name)
+    if name is not None or settings.bots_file is None:
+        _refuse_polled(bots[0])
+    for bot in bots:
+        if bot.updates == "webhook":
+            change = WebhookChange(
+                build_webhook_url(str(settings.webhook_url), bot),
+                bot.webhook_secrets[0],
+                list_allowed_updates(
+                    table.restrict(bot.services, bot.routes).update_types
+                ),
+                prefix=f"{bot.name}: " if bot.name else "",
+            )
+            run_with_api(
+                settings,
+                bot,
+                partial(
+                    change.make,
+                    force=force,
+                    drop_pending_updates=drop_pending_updates,
+                ),
+            )
 
-    async def change(api: BotApiClient) -> None:
+
+def build_webhook_url(url: str, bot: BotConfig) -> str:
+    """Return the address to which the updates of a bot are sent.
+
+    Args:
+        url: the setting WEBHOOK_URL.
+        bot: the bot.
+    """
+    return f"{url.rstrip('/')}/{bot.name}" if bot.name else url
+
+
+def _refuse_polled(bot: BotConfig) -> None:
+    if bot.updates == "poll":
+        problem = "UPDATES: is poll; a webhook would end the polling"
+        raise ConfigurationError([f"{bot.name}: {problem}" if bot.name else problem])
+
+
+class WebhookChange(Struct, frozen=True):
+    """A webhook that is to be set.
+
+    Attributes:
+        url: the address.
+        secret: the secret that Telegram is to send.
+        update_types: the types of updates to send.
+        prefix: the start of the printed lines.
+    """
+
+    url: str
+    secret: str
+    update_types: Sequence[str]
+    prefix: str = ""
+
+    async def make(
+        self, api: BotApiClient, *, force: bool, drop_pending_updates: bool = False
+    ) -> None:
+        """Set the webhook and print what was done.
+
+        Raises:
+            ConfigurationError: there is another webhook, and `force` is false.
+        """
         current = (await bot_settings.get_webhook_info(api)).url
-        if current not in {"", url} and not force:
+        if current not in {"", self.url} and not force:
             raise ConfigurationError(
-                [f"the webhook is {current} now; --force replaces it"]
+                [f"{self.prefix}the webhook is {current} now; --force replaces it"]
             )
         await bot_settings.set_webhook(
             api,
-            url,
-            secret,
-            allowed_updates=update_types,
+            self.url,
+            self.secret,
+            allowed_updates=self.update_types,
             drop_pending_updates=drop_pending_updates,
         )
-        click.echo(f"webhook set to {url}")
-        if update_types:
-            click.echo(f"update types: {', '.join(update_types)}")
-
-    run_with_api(settings, change)
+        click.echo(f"{self.prefix}webhook set to {self.url}")
+        if self.update_types:
+            click.echo(f"{self.prefix}update types: {', '.join(self.update_types)}")
 
 
-def print_webhook() -> None:
-    """Print the address to which updates are sent, and the state of the delivery."""
+def print_webhook(name: str | None) -> None:
+    """Print the addresses to which updates are sent, and the state of the delivery.
+
+    Args:
+        name: the name of a bot in BOTS_FILE; None for all bots.
+    """
 
     async def show(api: BotApiClient) -> None:
         info = await bot_settings.get_webhook_info(api)
@@ -61,16 +129,28 @@ def print_webhook() -> None:
             click.echo(f"last error:           {at:%Y-%m-%d %H:%M:%S} UTC")
             click.echo(f"                      {info.last_error_message}")
 
-    run_with_api(load_settings(), show)
+    settings = load_settings()
+    for bot in choose_bots(settings, name):
+        if bot.name:
+            click.echo(f"bot:                  {bot.name}")
+        run_with_api(settings, bot, show)
 
 
-def delete_webhook(*, drop_pending_updates: bool) -> None:
-    """Stop sending updates; Telegram keeps them for 24 hours."""
+def delete_webhook(name: str | None, *, drop_pending_updates: bool) -> None:
+    """Stop sending updates; Telegram keeps them for 24 hours.
 
-    async def change(api: BotApiClient) -> None:
-        await bot_settings.delete_webhook(
-            api, drop_pending_updates=drop_pending_updates
-        )
-        click.echo("webhook deleted")
+    Args:
+        name: the name of a bot in BOTS_FILE; None for all bots.
+        drop_pending_updates: discard the pending updates.
+    """
+    settings = load_settings()
+    for bot in choose_bots(settings, name):
 
-    run_with_api(load_settings(), change)
+        async def change(api: BotApiClient, bot: BotConfig = bot) -> None:
+            await bot_settings.delete_webhook(
+                api, drop_pending_updates=drop_pending_updates
+            )
+            prefix = f"{bot.name}: " if bot.name else ""
+            click.echo(f"{prefix}webhook deleted")
+
+        run_with_api(settings, bot, change)

@@ -32,7 +32,7 @@ _WEAK_PROBLEM = (
     " from `openssl rand -hex 24`"
 )
 
-_MAX_SECONDS = 10 * 366 * 86400.0
+MAX_SECONDS = 10 * 366 * 86400.0
 """Seconds. Redis and timers reject unlimited times."""
 
 _MAX_COUNT = 1_000_000
@@ -79,6 +79,10 @@ def check_secret(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
         raise ValueError("needs 16 to 256 characters from A-Z a-z 0-9 _ -")
     return _check_strength(value)
+
+
+def _check_optional_token(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else check_token(value)
 
 
 def _check_optional_secret(value: SecretStr | None) -> SecretStr | None:
@@ -148,7 +152,10 @@ _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 class Settings(ContractSettings):
     """The settings of the gateway. All durations are in seconds."""
 
-    telegram_bot_token: Annotated[SecretStr, AfterValidator(check_token)]
+    bots_file: Path | None = None
+    telegram_bot_token: Annotated[
+        SecretStr | None, AfterValidator(_check_optional_token)
+    ] = None
     updates: Literal["webhook", "poll"] = "webhook"
     telegram_webhook_secret: Annotated[
         SecretStr | None, AfterValidator(_check_optional_secret)
@@ -173,11 +180,11 @@ class Settings(ContractSettings):
     store_secret_previous: Annotated[
         SecretStr | None, AfterValidator(_check_optional_strength)
     ] = None
-    dead_letter_retention: float = Field(default=30 * 86400, gt=0, le=_MAX_SECONDS)
-    session_ttl: float = Field(default=86400, gt=0, le=_MAX_SECONDS)
+    dead_letter_retention: float = Field(default=30 * 86400, gt=0, le=MAX_SECONDS)
+    session_ttl: float = Field(default=86400, gt=0, le=MAX_SECONDS)
     session_limit: int = Field(default=100_000, ge=1, le=100 * _MAX_COUNT)
     rate_limit_requests: int = Field(default=1, ge=1, le=1_000_000)
-    rate_limit_window: float = Field(default=1, gt=0, le=_MAX_SECONDS)
+    rate_limit_window: float = Field(default=1, gt=0, le=MAX_SECONDS)
     allow_bots: bool = False
     mailbox_limit: int = Field(default=64, ge=1, le=_MAX_COUNT)
     max_active_actors: int = Field(default=5000, ge=1, le=_MAX_COUNT)
@@ -191,11 +198,6 @@ class Settings(ContractSettings):
     store_patience: float = Field(default=2, ge=0.1, le=3600)
     reply_patience: float = Field(default=120, ge=0, le=3600)
     drain_timeout: float = Field(default=20, ge=0, le=86400)
-
-    @property
-    def bot_id(self) -> int:
-        """The bot's user id, which is the public part of the token."""
-        return int(self.telegram_bot_token.get_secret_value().partition(":")[0])
 
     @property
     def webhook_secrets(self) -> list[str]:
@@ -251,7 +253,8 @@ class Settings(ContractSettings):
     def store_secrets(self) -> list[str]:
         """The secrets for signatures in Redis: the first one signs, all are accepted.
 
-        The bot token is always included; without a STORE_SECRET it is the first.
+        The bot token is always included; without a STORE_SECRET it is the first. With a
+        BOTS_FILE there is always a STORE_SECRET, and the environment has no token.
         """
         secrets = (
             self.store_secret,
@@ -264,13 +267,38 @@ class Settings(ContractSettings):
     # Field validators see the valid fields above them. A model validator would not run
     # at all if any field is invalid, and its problem would not be reported.
 
+    @field_validator("telegram_bot_token")
+    @classmethod
+    def _check_bot_token(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        bots_file = info.data.get("bots_file")
+        if value is None and bots_file is None:
+            raise ValueError("is not set")
+        if value is not None and bots_file is not None:
+            raise ValueError("is set, but so is BOTS_FILE")
+        return value
+
     @field_validator("telegram_webhook_secret")
     @classmethod
     def _check_webhook_secret(
         cls, value: SecretStr | None, info: ValidationInfo
     ) -> SecretStr | None:
-        if value is None and info.data.get("updates") == "webhook":
+        has_file = info.data.get("bots_file") is not None
+        if value is None and info.data.get("updates") == "webhook" and not has_file:
             raise ValueError("is not set")
+        if value is not None and has_file:
+            raise ValueError("is set, but so is BOTS_FILE")
+        return value
+
+    @field_validator("store_secret")
+    @classmethod
+    def _check_store_secret(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        # Signatures must stay valid when the token of a bot is replaced.
+        if value is None and info.data.get("bots_file") is not None:
+            raise ValueError("is not set, but BOTS_FILE needs it")
         return value
 
     @field_validator("ops_port")

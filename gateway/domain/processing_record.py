@@ -47,6 +47,8 @@ class ProcessingRecord(Struct, kw_only=True, eq=False):
 
     update_id: int | None = None
     """None if the body is not an update."""
+    bot: str = ""
+    """The bot's name in BOTS_FILE, or an empty string."""
     update_type: str = "unknown"
     request_id: str | None = None
     telegram_user_id: int | None = None

@@ -136,10 +136,13 @@ class FailoverMailboxStore:
         """The number of updates in this process's memory."""
         return self._memory_store.in_memory
 
-    @property
-    def oldest_update_id(self) -> int | None:
-        """The lowest id of the updates in memory, or None if there are none."""
-        return self._memory_store.oldest_update_id
+    def find_oldest_update_id(self, key_prefix: str) -> int | None:
+        """Return the lowest id of the updates in memory, or None if there are none.
+
+        Args:
+            key_prefix: the start of the ordering keys to look at.
+        """
+        return self._memory_store.find_oldest_update_id(key_prefix)
 
     @property
     def mailbox_count(self) -> int:

@@ -103,6 +103,8 @@ def log_update(record: ProcessingRecord) -> None:
         "telegram_ms": round(record.telegram_seconds * 1000, 1),
         "error": record.error,
     }
+    if record.bot:
+        line["bot"] = record.bot
     _write_line(line)
 
 

@@ -27,6 +27,11 @@ from prometheus_client.registry import Collector
 from gateway.domain.delivery import Delivery, DeliveryResult
 from gateway.domain.processing_record import ProcessingRecord
 
+MAX_BOT_LABELS = 100
+"""The number of bots with a name of their own in metrics. All others share one."""
+
+_OTHER_BOTS = "other"
+
 _BUCKETS = (
     0.001,
     0.0025,
@@ -149,12 +154,20 @@ class ProcessMetrics:
 
 
 class Metrics(ProcessMetrics):
-    """The metrics of a process that processes updates."""
+    """The metrics of a process that processes updates.
 
-    def __init__(self) -> None:
+    Args:
+        has_names: whether the bots have names, which become a label.
+    """
+
+    def __init__(self, *, has_names: bool = False) -> None:
         super().__init__()
-        self._updates: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        """Number of updates by update type, route and outcome."""
+        self._has_names = has_names
+        self._bots: dict[str, str] = {}
+        """The values of the label, by name."""
+        self._updates: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        """Number of updates by update type, route and outcome, and bot if these have
+        names."""
         self._registry.register(_ReadCollector(self._build_updates_family))
         self._observe_queue_wait = self.add_histogram(
             "gateway_queue_wait_seconds",
@@ -189,7 +202,11 @@ class Metrics(ProcessMetrics):
     def observe_update(self, record: ProcessingRecord) -> None:
         """Record the outcome and the times of an update."""
         route = record.route or ""
-        self._updates[record.update_type, route, record.outcome] += 1
+        if record.bot:
+            bot = self._bots.get(record.bot) or self._add_bot(record.bot)
+            self._updates[record.update_type, route, record.outcome, bot] += 1
+        else:
+            self._updates[record.update_type, route, record.outcome] += 1
         if record.queue_seconds:
             self._observe_queue_wait("", record.queue_seconds)
         if record.service_seconds:
@@ -206,14 +223,22 @@ class Metrics(ProcessMetrics):
         """Count an omitted part of a reply. Any thread may call this."""
         self._rejected_parts.labels(reason).inc()
 
+    def _add_bot(self, name: str) -> str:
+        """Return the value of the label for a bot that had no update before."""
+        value = name if len(self._bots) < MAX_BOT_LABELS else _OTHER_BOTS
+        self._bots[name] = value
+        return value
+
     def _build_updates_family(self) -> Metric:
         family = CounterMetricFamily(
             "gateway_updates",
-            "Updates by type, route and outcome.",
-            labels=["update_type", "route", "outcome"],
+            "Updates by type, route, outcome and, if the bots have names, bot.",
+            labels=["update_type", "route", "outcome", "bot"][: 3 + self._has_names],
         )
         for values, count in self._updates.items():
-            family.add_metric(values, count)
+            # A request to a path without a bot has no name.
+            is_padded = self._has_names and len(values) == 3
+            family.add_metric((*values, "") if is_padded else values, count)
         return family
 
     def _build_deliveries_family(self) -> Metric:

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 from botgateway.chat.v1.context_pb2 import RequestContext
-from botgateway.chat.v1.message_pb2 import IncomingMessage
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
@@ -26,7 +26,7 @@ from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP_COMMAND
 from gateway.services.routing.route_table import RouteTable
 from gateway.services.routing.update_types import build_payload_fields
-from gateway.services.rpc_call import Rpc, RpcCall
+from gateway.services.rpc_call import AddFileUrls, Rpc, RpcCall
 
 
 def _ignore_failure(service: str, route_name: str, problem: ServiceProblem) -> None:
@@ -42,7 +42,7 @@ class GrpcServiceRouter:
         channels: ServiceChannels,
         timeouts: Mapping[str, float],
         stream_timeouts: Mapping[str, float],
-        add_file_urls: Callable[[IncomingMessage], None] | None = None,
+        add_file_urls: AddFileUrls | None = None,
         *,
         now: Callable[[], float] = time.time,
         signer: ButtonSigner | None = None,
@@ -56,8 +56,8 @@ class GrpcServiceRouter:
             timeouts: the deadline of each of these services in seconds, by its name in
                 settings. It covers both attempts.
             stream_timeouts: the same for streamed responses.
-            add_file_urls: adds the URLs of the files to a message; None if files have
-                no URLs.
+            add_file_urls: adds the URLs of the files to a message of a bot; None if
+                files have no URLs.
             now: returns the seconds since the epoch, by the clock that records the
                 arrival of updates.
             signer: signs and verifies the buttons of routes that require it. If it is
@@ -82,6 +82,19 @@ class GrpcServiceRouter:
                 record_failure,
             )
         self._help_call = _HelpCall(table)
+
+    def for_bot(self, table: RouteTable, signer: ButtonSigner) -> "GrpcServiceRouter":
+        """Return a router for a bot, which shares the rpcs of this one.
+
+        Args:
+            table: routes of this router that the bot offers.
+            signer: signs and verifies the buttons of the bot.
+        """
+        router = copy(self)
+        router._table = table  # noqa: SLF001 - of the same class
+        router._signer = signer  # noqa: SLF001
+        router._help_call = _HelpCall(table)  # noqa: SLF001
+        return router
 
     def route(self, update: Update) -> BoundCall | None:
         """Find the route for an update and bind the update to it.

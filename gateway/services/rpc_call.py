@@ -42,6 +42,10 @@ Call = TypeVar("Call")
 """A call of gRPC that has started."""
 
 
+AddFileUrls = Callable[[IncomingMessage, int], None]
+"""Adds the URLs of the files to a message, after the id of the bot that received it."""
+
+
 class Rpc(Struct, frozen=True, eq=False):
     """The rpc of a route, and what is the same for all its calls.
 
@@ -53,7 +57,8 @@ class Rpc(Struct, frozen=True, eq=False):
             are bytes: gRPC would log the failure of a deserializer with its traceback,
             and return None as the response.
         timeout: the deadline of a call in seconds.
-        add_file_urls: adds the URLs of the files to a message; None if they have none.
+        add_file_urls: adds the URLs of the files to a message that the bot with an id
+            received; None if they have none.
         now: returns the seconds since the epoch.
         record_failure: records that a call failed: the service, the route's name and
             the problem.
@@ -64,7 +69,7 @@ class Rpc(Struct, frozen=True, eq=False):
     start_unary: aio.UnaryUnaryMultiCallable[bytes, bytes | None]
     start_stream: aio.UnaryStreamMultiCallable[bytes, bytes]
     timeout: float
-    add_file_urls: Callable[[IncomingMessage], None] | None
+    add_file_urls: AddFileUrls | None
     now: Callable[[], float]
     record_failure: Callable[[str, str, ServiceProblem], None]
 
@@ -144,7 +149,7 @@ class RpcCall(Struct, eq=False):
         if route.message_field and isinstance(update, UserMessage):
             getattr(request, route.message_field).CopyFrom(update.message)
         if rpc.add_file_urls:
-            _add_urls(request, route, rpc.add_file_urls)
+            _add_urls(request, route, rpc.add_file_urls, context.bot.id)
         timeout = rpc.timeout
         if update.answer_deadline is not None:
             seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - rpc.now()
@@ -190,13 +195,13 @@ def _create_size_limiter(route: Route) -> ReplySizeLimiter:
 
 
 def _add_urls(
-    request: Message, route: Route, add_file_urls: Callable[[IncomingMessage], None]
+    request: Message, route: Route, add_file_urls: AddFileUrls, bot_id: int
 ) -> None:
     """Add the URLs of files to the messages of a request."""
     for field in {route.message_field, route.payload_field} - {""}:
         if request.HasField(field):
             for message in iter_messages(getattr(request, field)):
-                add_file_urls(message)
+                add_file_urls(message, bot_id)
 
 
 def _build_metadata(request_id: str) -> aio.Metadata:

@@ -91,6 +91,7 @@ class UpdatePoller:
             memory, or None if there are none.
         lease: the right to poll.
         pause: waits for a number of seconds.
+        bot_name: the bot's name for logs, or an empty string.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class UpdatePoller:
         find_oldest_unfinished: Callable[[], int | None],
         lease: PollingLease,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        bot_name: str = "",
     ) -> None:
+        self._log_fields = {"bot": bot_name} if bot_name else {}
         self._fetch = fetch
         self._receive = receive
         self._find_oldest_unfinished = find_oldest_unfinished
@@ -140,11 +143,11 @@ class UpdatePoller:
                 # Nobody else can acquire it now: the worker that has it goes on.
                 is_held = self._lease_held.is_set()
             if is_held and not self._lease_held.is_set():
-                logger.info("polling_started")
+                logger.info("polling_started", extra=self._log_fields)
                 self._next_id = None
                 self._lease_held.set()
             elif not is_held and self._lease_held.is_set():
-                logger.warning("polling_lease_lost")
+                logger.warning("polling_lease_lost", extra=self._log_fields)
                 self.problem = None
                 self._lease_held.clear()
             await self._pause(LEASE_INTERVAL_SECONDS)
@@ -166,7 +169,7 @@ class UpdatePoller:
             pause = _FIRST_PAUSE_SECONDS
             self._limit = min(2 * self._limit, MAX_UPDATES)
             if self.problem is not None:
-                logger.info("polling_recovered")
+                logger.info("polling_recovered", extra=self._log_fields)
                 self.problem = None
 
     async def close(self) -> None:
@@ -181,7 +184,10 @@ class UpdatePoller:
                     offset=self._find_offset(), limit=1, timeout_seconds=0
                 )
             except BotApiError as error:
-                logger.warning("polling_not_confirmed", extra={"error": str(error)})
+                logger.warning(
+                    "polling_not_confirmed",
+                    extra={"error": str(error), **self._log_fields},
+                )
         with contextlib.suppress(StoreUnavailable):
             await self._lease.release()
 
@@ -224,9 +230,13 @@ class UpdatePoller:
                 " for this bot: see `telegram-gateway webhook info`"
             )
         if problem is None:
-            logger.warning("polling_failed", extra={"error": str(error)})
+            logger.warning(
+                "polling_failed", extra={"error": str(error), **self._log_fields}
+            )
         elif problem != self.problem:
-            logger.warning("polling_conflict", extra={"reason": problem})
+            logger.warning(
+                "polling_conflict", extra={"reason": problem, **self._log_fields}
+            )
         self.problem = problem or self.problem
 
 

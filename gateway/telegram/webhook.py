@@ -11,8 +11,10 @@ processing.
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
+from math import inf
+from secrets import token_bytes, token_hex
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -26,8 +28,20 @@ from gateway.telegram.update_receiver import UpdateReceiver
 logger = logging.getLogger(__name__)
 
 WEBHOOK_PATH = "/webhook/telegram"
+"""The path of the only bot. The path of one of several bots goes on with its name."""
+
+_NAMED_PATHS = "/webhook/"
+"""The paths that are answered alike, whether they belong to a bot or not."""
+
 MAX_BODY_BYTES = 1024 * 1024
 """Maximum size of a body that is kept. Telegram's own limit is half of it."""
+
+MAX_PREVIOUS_SECONDS = 3600.0
+"""How long the previous secret is accepted if Telegram does not use the current one."""
+
+_CONFIRMED_SECONDS = 60.0
+"""How long the previous secret is accepted after Telegram has used the current one:
+requests that began earlier may arrive later."""
 
 _FORBIDDEN_BODY_SECONDS = 1.0
 """Body timeout for clients without the secret. During a request a connection is never
@@ -36,43 +50,115 @@ closed in favor of another one: this limits how long unauthenticated clients kee
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
 
 
-class Webhook:
-    """The endpoint that Telegram posts updates to.
+class WebhookTarget:
+    """The bot that receives the updates of a path, and the secrets that it accepts.
 
     Args:
-        secrets: the accepted webhook secrets, none of them empty; two allow a rotation
-            without downtime.
+        secrets: the accepted secrets, none of them empty: the current one, and the
+            previous one during a rotation.
         receiver: enqueues the updates.
         record_update: called with a record of each request without a secret.
-        clock: the source of the dates of responses.
-        body_timeout: how long a client may take to send a body, in seconds.
+
+    Attributes:
+        receiver: enqueues the updates.
+        record_update: called with a record of each request without a secret.
+        is_confirmed: whether Telegram used the current secret while the previous one
+            was accepted too.
     """
 
     def __init__(
         self,
-        *,
-        secrets: Collection[str],
-        receiver: UpdateReceiver,
+        secrets: Sequence[str],
+        receiver: UpdateReceiver | None,
         record_update: Callable[[ProcessingRecord], None],
-        clock: Clock,
-        body_timeout: float = 10,
     ) -> None:
         if not secrets or not all(secrets):
             raise ValueError("an empty secret would let anybody in")
-        self._secrets = [secret.encode() for secret in secrets]
-        self._receiver = receiver
-        self._record_update = record_update
+        self._current = secrets[0].encode()
+        # Nobody knows this one. Two comparisons for every target: their duration does
+        # not reveal whether a path has a bot, or whether its secret is being changed.
+        self._previous = token_bytes(32)
+        self.has_previous = len(secrets) > 1
+        if self.has_previous:
+            self._previous = secrets[1].encode()
+        self.is_confirmed = False
+        self._previous_ends_at = inf
+        self.receiver = receiver
+        self.record_update = record_update
+
+    def accepts(self, secret: bytes) -> bool:
+        """Return whether a secret is accepted.
+
+        The comparison takes constant time, so that its duration does not reveal how
+        much of the secret is right, or which secret matches.
+        """
+        is_current = hmac.compare_digest(secret, self._current)
+        is_previous = hmac.compare_digest(secret, self._previous)
+        if self.has_previous and is_current:
+            self.is_confirmed = True
+        return is_current | is_previous
+
+    def limit_previous(self, now: float) -> None:
+        """Stop accepting the previous secret some time after the rotation.
+
+        Args:
+            now: the seconds of a monotonic clock.
+        """
+        if not self.has_previous:
+            return
+        seconds = _CONFIRMED_SECONDS if self.is_confirmed else MAX_PREVIOUS_SECONDS
+        self._previous_ends_at = min(self._previous_ends_at, now + seconds)
+        if now >= self._previous_ends_at:
+            self._previous = token_bytes(32)
+            self.has_previous = False
+
+
+class Webhook:
+    """The endpoints that Telegram posts updates to.
+
+    A path without a target is answered like a wrong secret.
+
+    Args:
+        targets: the targets by path. They may change.
+        record_update: called with a record of each request to a path without a target.
+        clock: the source of the dates of responses.
+        body_timeout: how long a client may take to send a body, in seconds.
+        update_targets: called before a request is refused; reads the latest
+            configuration and returns whether it has changed.
+        has_names: whether the paths of the targets may end with names of bots.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, WebhookTarget],
+        *,
+        record_update: Callable[[ProcessingRecord], None],
+        clock: Clock,
+        body_timeout: float = 10,
+        update_targets: Callable[[], Awaitable[bool]] | None = None,
+        has_names: bool = False,
+    ) -> None:
+        self._targets = targets
+        self._unknown_target = WebhookTarget([token_hex(16)], None, record_update)
+        self._update_targets = update_targets
         self._body_timeout = body_timeout
         self._limited_log = RateLimitedLogger(logger)
         self._ok_response = _EmptyOkResponse(clock)
         self.endpoints = {("POST", WEBHOOK_PATH): self.handle}
         """The request handlers, by method and path."""
+        if has_names:
+            self.endpoints["POST", _NAMED_PATHS] = self.handle
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request."""
         content = request.content
         try:
-            if not self._is_from_telegram(request):
+            receiver = self._find_receiver(request)
+            # This process must not refuse what another one accepts already.
+            update = self._update_targets
+            if receiver is None and update is not None and await update():
+                receiver = self._find_receiver(request)
+            if receiver is None:
                 await self._refuse(request)
             elif (
                 content.is_eof()
@@ -80,9 +166,9 @@ class Webhook:
                 and content.total_bytes <= MAX_BODY_BYTES
             ):
                 # Nearly always: the body arrived together with the headers.
-                await self._receiver.receive(content.read_nowait())
+                await receiver.receive(content.read_nowait())
             else:
-                await self._receive_slowly(request)
+                await self._receive_slowly(request, receiver)
         except Exception as error:  # noqa: BLE001 - Telegram gets a 200 nevertheless
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "webhook_request_failed", extra={"error": summarize_error(error)}
@@ -102,30 +188,29 @@ class Webhook:
         self._limited_log.log(
             logging.WARNING, "webhook_secret_invalid", size=received.size
         )
-        self._record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
+        target = self._get_target(request)
+        target.record_update(ProcessingRecord(outcome=Outcome.FORBIDDEN))
 
-    async def _receive_slowly(self, request: web.BaseRequest) -> None:
+    async def _receive_slowly(
+        self, request: web.BaseRequest, receiver: UpdateReceiver
+    ) -> None:
         """Receive a body that has not arrived yet or cannot be processed."""
         received = await _receive_body(request, MAX_BODY_BYTES, self._body_timeout)
         if received.problem is not None:
-            self._receiver.report_bad_body(received.problem, received.size)
+            receiver.report_bad_body(received.problem, received.size)
         else:
-            await self._receiver.receive(received.body)
+            await receiver.receive(received.body)
 
-    def _is_from_telegram(self, request: web.BaseRequest) -> bool:
-        """Return whether a request has an accepted secret.
+    def _get_target(self, request: web.BaseRequest) -> WebhookTarget:
+        return self._targets.get(request.rel_url.raw_path, self._unknown_target)
 
-        The comparison takes constant time, so that its duration does not reveal how
-        much of the secret is right. All secrets are compared, so that the duration does
-        not reveal which one matches.
-        """
+    def _find_receiver(self, request: web.BaseRequest) -> UpdateReceiver | None:
+        """Return the receiver of a request; None if it has no accepted secret."""
         secret_header = request.headers.get(_SECRET_HEADER, "")
         # Reverses aiohttp's decoding of the header, so that any bytes can be compared.
         secret_bytes = secret_header.encode("utf-8", "surrogateescape")
-        matches = False
-        for secret in self._secrets:
-            matches |= hmac.compare_digest(secret_bytes, secret)
-        return matches
+        target = self._get_target(request)
+        return target.receiver if target.accepts(secret_bytes) else None
 
 
 class _EmptyOkResponse(web.StreamResponse):

@@ -335,7 +335,8 @@ async def test_files_have_addresses_in_every_kind_of_message(
     """Not only in those that the triggers text and command serve."""
     update = structs.replace(update, payload_decoder=lambda _: place)
 
-    def address(message: IncomingMessage) -> None:
+    def address(message: IncomingMessage, bot_id: int) -> None:
+        del bot_id
         message.document.file.url = f"at/{message.document.file.file_id}"
 
     service, server = EveryKind(), aio.server()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import bootstrap
 from gateway.actors.leases import LeaseRenewer
 from gateway.actors.scheduler import ActorScheduler
+from gateway.bots import composition
 from gateway.mailboxes.redis.client.connection import PipelinedConnection
 from gateway.mailboxes.stream_cancellation import RedisCancellationBus
 from tests.e2e.probes import get
@@ -28,7 +28,7 @@ async def test_every_task_of_a_gateway_survives_a_failure(
 ) -> None:
     """It is seen in log, metrics and health while it runs, and users are served."""
     broken = {
-        "sync bot profile": break_once(monkeypatch, bootstrap, "sync_bot_profile"),
+        "sync bot profile": break_once(monkeypatch, composition, "sync_profiles"),
         "renew leases": break_once(monkeypatch, LeaseRenewer, "run"),
         "scan mailboxes": break_once(monkeypatch, ActorScheduler, "_scan_forever"),
         "listen for cancellations": break_once(

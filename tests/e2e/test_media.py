@@ -107,7 +107,7 @@ async def test_a_file_of_a_user_reaches_the_service(gateway: GatewayHarness) -> 
     (request,) = gateway.backend.asked("SendMessage")
     url = request.message.document.file.url
     ops = re.escape(f"http://127.0.0.1:{gateway.settings.ops_port}")
-    assert re.fullmatch(ops + r"/files/\d+-[\w-]{43}/BQACAgAD-x_y", url)
+    assert re.fullmatch(ops + r"/files/7400000001-\d+-[\w-]{43}/BQACAgAD-x_y", url)
     assert await count_bytes(request.message) == len(CONTENT)
     async with aiohttp.ClientSession() as client:
         async with client.get(url) as response:

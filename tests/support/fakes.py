@@ -265,10 +265,12 @@ def an_answering(
 ) -> ServiceCaller:
     """Put together what asks the services."""
     typing = TypingIndicator(messenger)
+    streams = StreamRunner(messenger, typing)
+    stops.subscribe(streams.stop)
     return ServiceCaller(
         services,
         typing,
-        StreamRunner(messenger, typing, stops),
+        streams,
         clock,
         session_seconds=3600,
     )

@@ -59,12 +59,18 @@ class GatewayHarness:
         """The public address of the gateway."""
         return f"http://127.0.0.1:{self.settings.port}"
 
-    async def post(self, body: bytes, *, secret: str | None = SECRET) -> None:
+    async def post(
+        self,
+        body: bytes,
+        *,
+        secret: str | None = SECRET,
+        path: str = "/webhook/telegram",
+    ) -> None:
         """Post a body as Telegram does; anything but an empty 200 fails the test."""
         headers = {"Content-Type": "application/json"}
         if secret is not None:
             headers["X-Telegram-Bot-Api-Secret-Token"] = secret
-        url = f"{self.url}/webhook/telegram"
+        url = f"{self.url}{path}"
         async with self._session.post(url, data=body, headers=headers) as response:
             assert response.status == 200
             assert await response.read() == b""

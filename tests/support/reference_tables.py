@@ -278,6 +278,8 @@ def _make_row(name: str, kind: str, meaning: str, labels: str) -> MetricRow:
 
 def _read_labels(call: ast.Call) -> str:
     further = [*call.args[2:], *(it.value for it in call.keywords if it.arg in _LABELS)]
+    # A part of a list is taken for the whole list.
+    further = [it.value if isinstance(it, ast.Subscript) else it for it in further]
     texts = (
         _read_text(part)
         for it in further

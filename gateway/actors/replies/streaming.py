@@ -24,7 +24,7 @@ from gateway.actors.replies.stream_buffer import StreamBuffer
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.background import cancel_and_wait
 from gateway.domain.errors import BotApiError, BotApiUnavailable, ServiceError
-from gateway.domain.ports import BoundCall, CancellationBus, Messenger, StreamingPreview
+from gateway.domain.ports import BoundCall, Messenger, StreamingPreview
 from gateway.domain.update import Update
 from gateway.observability.logging import summarize_error
 
@@ -76,7 +76,6 @@ class StreamRunner:
         self,
         messenger: Messenger,
         typing_indicator: TypingIndicator,
-        cancellation_bus: CancellationBus,
     ) -> None:
         self._messenger = messenger
         self._typing_indicator = typing_indicator
@@ -84,7 +83,6 @@ class StreamRunner:
         self._early_stops: dict[StreamKey, float] = {}
         """The stops for streams that are not running here, oldest first, with the time
         of the loop."""
-        cancellation_bus.subscribe(self._stop)
 
     async def run_stream(
         self,
@@ -138,8 +136,13 @@ class StreamRunner:
             )
         return _build_result(read_task, buffer, preview)
 
-    def _stop(self, ordering_key: str, draft_id: int) -> None:
-        """Stop a stream if it is running here."""
+    def stop(self, ordering_key: str, draft_id: int) -> None:
+        """Stop a stream if it is running here.
+
+        Args:
+            ordering_key: the ordering key of the streamed reply.
+            draft_id: the id of its draft.
+        """
         key = ordering_key, draft_id
         if (read_task := self._read_tasks.get(key)) is not None:
             read_task.cancel()

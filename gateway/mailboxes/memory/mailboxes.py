@@ -76,11 +76,18 @@ class MemoryMailboxStore:
         """The number of stored states."""
         return len(self._states)
 
-    @property
-    def oldest_update_id(self) -> int | None:
-        """The lowest id of the updates in mailboxes, or None if there are none."""
-        mailboxes = chain(self._leased.values(), self._unleased.values())
-        lowest = (it.lowest_update_id for it in mailboxes)
+    def find_oldest_update_id(self, key_prefix: str) -> int | None:
+        """Return the lowest id of the updates in mailboxes, or None if there are none.
+
+        Args:
+            key_prefix: the start of the ordering keys to look at.
+        """
+        mailboxes = chain(self._leased.items(), self._unleased.items())
+        lowest = (
+            mailbox.lowest_update_id
+            for ordering_key, mailbox in mailboxes
+            if ordering_key.startswith(key_prefix)
+        )
         return min((it for it in lowest if it is not None), default=None)
 
     @property

@@ -55,6 +55,7 @@ class RouteTable:
                 rpc is preferred to a unary rpc with the same trigger.
         """
         self.routes = tuple(sorted(routes, key=lambda r: (r.trigger.text, r.method)))
+        self._streaming_services = streaming_services
         by_kind: dict[str, dict[str | int, Route]] = {}
         for route in self.routes:
             chosen = by_kind.setdefault(route.trigger.kind, {})
@@ -79,6 +80,30 @@ class RouteTable:
             sorted({f"/{HELP_COMMAND}", *(route.name for route in self.routes)})
         )
         self.menu_commands = _build_menu(self.routes)
+
+    def restrict(
+        self,
+        services: Collection[str] | None,
+        names: Collection[str] | None,
+    ) -> "RouteTable":
+        """Return a table with a part of the routes.
+
+        The route for sessions is always part of it: it belongs to all other routes.
+
+        Args:
+            services: the names of the services whose routes are kept; None for all.
+            names: the names of the routes that are kept; None for all.
+        """
+        kept = [
+            route
+            for route in self.routes
+            if route is self.session_route
+            or (
+                (services is None or route.service in services)
+                and (names is None or route.name in names)
+            )
+        ]
+        return RouteTable(kept, self._streaming_services)
 
     def with_streaming(self, services: Collection[str]) -> "RouteTable":
         """Return a table that prefers the streaming rpcs of these services.

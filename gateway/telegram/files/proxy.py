@@ -77,7 +77,7 @@ class _DownloadFailed(Exception):
 
 
 class FileProxy:
-    """Serves files. Used inside `async with`.
+    """Serves the files of one bot. `close` ends it.
 
     Args:
         api: the bot's Bot API client.
@@ -85,14 +85,13 @@ class FileProxy:
         signed_urls: verifies the signatures of requests.
     """
 
-    _session: aiohttp.ClientSession
-
     def __init__(
         self, api: BotApiClient, base_url: str, signed_urls: SignedFileUrls
     ) -> None:
         self._api = api
         self._base_url = base_url
         self._signed_urls = signed_urls
+        self._session: aiohttp.ClientSession | None = None
         self._locations: OrderedDict[str, tuple[_FileLocation, float]] = OrderedDict()
         self._active_downloads: Counter[str] = Counter()
         """The number of running downloads, by client address."""
@@ -100,16 +99,28 @@ class FileProxy:
         """The request handler, by method and path prefix."""
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_DOWNLOADS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Return the connections, which are opened for the first file."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_DOWNLOADS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_CONNECT_SECONDS
+                ),
+            )
+        return self._session
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Send a file, or an error status without a body."""
@@ -181,7 +192,7 @@ class FileProxy:
         try:
             async with (
                 asyncio.timeout(IDLE_TIMEOUT_SECONDS) as idle_timeout,
-                self._session.get(
+                self._open_session().get(
                     f"{self._base_url}/{quote(location.file_path)}",
                     headers=headers,
                     allow_redirects=False,

@@ -1,13 +1,13 @@
 """Signed URLs at which services download users' files without the bot token.
 
-A URL names a file and the second at which it expires. It is signed with a key derived
-from the token, so every worker can verify it, also after a restart, and only the
-gateway can create one.
+A URL names a bot, a file and the second at which it expires. It is signed with a key
+derived from a secret, such as the bot's token, so every worker can verify it, also
+after a restart, and only the gateway can create one.
 """
 
 import base64
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from hashlib import sha256
 from urllib.parse import quote
@@ -18,7 +18,7 @@ URL_TTL_SECONDS = 3600
 """How long a URL is valid."""
 
 FILES_PATH = "/files"
-"""The path prefix of the URLs: FILES_PATH/{expiry}-{signature}/{file_id}."""
+"""The path prefix of the URLs: FILES_PATH/{bot_id}-{expiry}-{signature}/{file_id}."""
 
 _FILE_FIELDS = {
     attachment.name: tuple(
@@ -44,14 +44,18 @@ class SignedFileUrls:
     """Creates signed URLs and verifies their signatures.
 
     Args:
-        token: the bot token.
+        bot_id: the id of the bot that received the files.
+        secrets: the first secret signs; every one of them is accepted. At least one.
         url: the URL at which services reach the gateway, without a trailing slash.
         now: returns the seconds since the epoch.
     """
 
-    def __init__(self, token: str, url: str, now: Callable[[], float]) -> None:
-        # The label makes this key differ from other keys derived from the token.
-        self._key = hmac.digest(token.encode(), b"files", sha256)
+    def __init__(
+        self, bot_id: int, secrets: Sequence[str], url: str, now: Callable[[], float]
+    ) -> None:
+        self._bot_id = bot_id
+        # The label makes these keys differ from others that have the same origin.
+        self._keys = [hmac.digest(it.encode(), b"files", sha256) for it in secrets]
         self._url = url
         self._now = now
 
@@ -71,20 +75,25 @@ class SignedFileUrls:
     def build_url(self, file_id: str) -> str:
         """Return a URL for a file, valid for `URL_TTL_SECONDS` from now on."""
         expiry = str(int(self._now()) + URL_TTL_SECONDS)
-        signature = self._sign(expiry, file_id)
-        return f"{self._url}{FILES_PATH}/{expiry}-{signature}/{quote(file_id, safe='')}"
+        signature = _sign(self._keys[0], expiry, file_id)
+        proof = f"{self._bot_id}-{expiry}-{signature}"
+        return f"{self._url}{FILES_PATH}/{proof}/{quote(file_id, safe='')}"
 
     def check_signature(self, signature: str, file_id: str) -> SignatureCheck:
         """Verify the signature of a URL.
 
         Args:
-            signature: the path segment before the file id: expiry and signature.
+            signature: the path segment before the file id: bot id, expiry and
+                signature.
             file_id: the file id.
         """
-        expiry, _, signed = signature.partition("-")
-        expected = self._sign(expiry, file_id)
+        bot_id, expiry, signed = [*signature.split("-", 2), "", ""][:3]
         # Compares bytes, because compare_digest rejects text that is not ASCII.
-        if not hmac.compare_digest(_encode(signed), expected.encode()):
+        is_signed = any(
+            hmac.compare_digest(_encode(signed), _sign(key, expiry, file_id).encode())
+            for key in self._keys
+        )
+        if not is_signed or bot_id != str(self._bot_id):
             return SignatureCheck.INVALID
         return (
             SignatureCheck.VALID
@@ -92,9 +101,16 @@ class SignedFileUrls:
             else SignatureCheck.EXPIRED
         )
 
-    def _sign(self, expiry: str, file_id: str) -> str:
-        signature = hmac.digest(self._key, _encode(f"{expiry}/{file_id}"), sha256)
-        return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+
+def find_bot_id(path: str) -> int | None:
+    """Return the id of the bot that the path of a URL names, or None."""
+    bot_id, _, _ = path.removeprefix(f"{FILES_PATH}/").partition("-")
+    return int(bot_id) if bot_id.isdecimal() and len(bot_id) < 20 else None
+
+
+def _sign(key: bytes, expiry: str, file_id: str) -> str:
+    signature = hmac.digest(key, _encode(f"{expiry}/{file_id}"), sha256)
+    return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
 
 
 def _encode(text: str) -> bytes:

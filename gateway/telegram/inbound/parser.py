@@ -61,6 +61,7 @@ class UpdateParser:
 
     Args:
         bot_id: the id of the bot.
+        bot_name: the name of the bot at this gateway, or an empty string.
         allow_bots: whether updates of other bots are processed.
 
     Attributes:
@@ -69,8 +70,11 @@ class UpdateParser:
             treated as a command for this bot.
     """
 
-    def __init__(self, bot_id: int, *, allow_bots: bool = False) -> None:
+    def __init__(
+        self, bot_id: int, bot_name: str = "", *, allow_bots: bool = False
+    ) -> None:
         self._bot_id = bot_id
+        self._bot_name = bot_name
         self._ordering_prefix = f"{bot_id}/"
         self._allow_bots = allow_bots
         self.bot_username: str | None = None
@@ -158,6 +162,8 @@ class UpdateParser:
         context = RequestContext()
         context.request_id = f"{self._bot_id}-{update_id}"
         context.bot.id = self._bot_id
+        if self._bot_name:
+            context.bot.name = self._bot_name
         context.update_id = update_id
         context.send_time.seconds = origin.occurred_at or int(arrived_at)
         if origin.chat is not None:

@@ -76,7 +76,7 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
         open_bot_api(TOKEN, api_url, uptime=pauses.uptime, sleep=sleep) as api,
         aiohttp.ClientSession() as client,
     ):
-        addresses = SignedFileUrls(TOKEN, "", clock.now)
+        addresses = SignedFileUrls(4711, [TOKEN], "", clock.now)
         source = f"{api_url}/file/bot{TOKEN}"
         async with FileProxy(api, source, addresses) as downloads:
             app.router.add_get("/files/{rest:.*}", downloads.handle)
@@ -84,7 +84,7 @@ async def serving(clock: FakeClock, api_url: str) -> AsyncIterator[Place]:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             try:
-                yield Place(SignedFileUrls(TOKEN, url, clock.now), client)
+                yield Place(SignedFileUrls(4711, [TOKEN], url, clock.now), client)
             finally:
                 await runner.cleanup()
 
@@ -170,17 +170,17 @@ async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) 
     good = place.addresses.build_url(FILE)
     start, _, end = good.rpartition("/")
     prefix, _, signature = start.rpartition("/")
-    expiry, _, signed = signature.partition("-")
+    bot_id, expiry, signed = signature.split("-", 2)
     later = str(int(expiry) + 1)
     others = [
         f"{start}/{FILE}y",
-        f"{prefix}/{later}-{signed}/{end}",
-        f"{prefix}/{expiry}-{signed[:-2]}/{end}",
-        f"{prefix}/{expiry}-/{end}",
+        f"{prefix}/{bot_id}-{later}-{signed}/{end}",
+        f"{prefix}/{bot_id}-{expiry}-{signed[:-2]}/{end}",
+        f"{prefix}/{bot_id}-{expiry}-/{end}",
         f"{prefix}/-/{end}",
         f"{prefix}/{expiry}/{end}",
         f"{prefix}/%C3%A4%FF-%C3%A4%FF/%FF",
-        f"{prefix}/{expiry}-{signed}/{end}%2F..",
+        f"{prefix}/{bot_id}-{expiry}-{signed}/{end}%2F..",
     ]
     for url in others:
         assert (await place.get(url))[:2] == (403, b""), url
@@ -190,13 +190,15 @@ async def test_a_made_up_address_is_refused(place: Place, simulator: Simulator) 
 
 @given(st.text(), st.text())
 def test_any_signature_is_judged(signature: str, file_id: str) -> None:
-    addresses = SignedFileUrls(TOKEN, "http://files", lambda: 0.0)
+    addresses = SignedFileUrls(4711, [TOKEN], "http://files", lambda: 0.0)
     assert addresses.check_signature(signature, file_id) is SignatureCheck.INVALID
 
 
 def test_another_bot_signs_otherwise() -> None:
     """The key is made of the token, and the token is in no address."""
-    one, other = (SignedFileUrls(f"{n}:key", "http://f", lambda: 0.0) for n in (1, 2))
+    one, other = (
+        SignedFileUrls(7, [f"{n}:key"], "http://f", lambda: 0.0) for n in (1, 2)
+    )
     signature, file_id = one.build_url(FILE).rsplit("/", 2)[1:]
     assert one.check_signature(signature, file_id) is SignatureCheck.VALID
     assert other.check_signature(signature, file_id) is SignatureCheck.INVALID
@@ -496,7 +498,7 @@ async def test_too_many_downloads_are_told_to_come_again(clock: FakeClock) -> No
 )
 def test_every_file_of_a_message_gets_its_address(field: str) -> None:
     """Whatever kind of attachment it is; what is no file gets none."""
-    addresses = SignedFileUrls(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    addresses = SignedFileUrls(4711, [TOKEN], "http://gateway:9000", lambda: 1000.0)
     message = contract.IncomingMessage()
     attachment = getattr(message, field)
     attachment.SetInParent()
@@ -510,16 +512,16 @@ def test_every_file_of_a_message_gets_its_address(field: str) -> None:
     addresses.add_urls(message)
     for name in files:
         url: str = getattr(attachment, name).url
-        assert url.startswith("http://gateway:9000/files/4600-")
+        assert url.startswith("http://gateway:9000/files/4711-4600-")
         assert url.endswith(f"/{name}")
     assert not files or "http" in str(message)
 
 
 def test_the_files_of_an_answered_message_get_addresses_too() -> None:
     """Whoever answers a picture with "translate" means the picture."""
-    addresses = SignedFileUrls(TOKEN, "http://gateway:9000", lambda: 1000.0)
+    addresses = SignedFileUrls(4711, [TOKEN], "http://gateway:9000", lambda: 1000.0)
     message = contract.IncomingMessage(text="translate")
     answered = message.reply_to_message.content
     answered.document.file.file_id = "f"
     addresses.add_urls(message)
-    assert answered.document.file.url.startswith("http://gateway:9000/files/4600-")
+    assert answered.document.file.url.startswith("http://gateway:9000/files/4711-4600-")

@@ -21,7 +21,7 @@ from gateway.observability.logging import RateLimitedLogger
 from gateway.telegram import update_receiver, webhook
 from gateway.telegram.inbound.parser import UpdateParser
 from gateway.telegram.update_receiver import UpdateReceiver
-from gateway.telegram.webhook import Webhook
+from gateway.telegram.webhook import WEBHOOK_PATH, Webhook, WebhookTarget
 from tests.factories import build_message_json
 from tests.support.fakes import FakeClock
 from tests.support.waiting import LIMIT, wait_until
@@ -61,9 +61,11 @@ class Gateway:
             record_update=self.turns.append,
             clock=self.clock,
         )
+        target = WebhookTarget(
+            [SECRET, PREVIOUS_SECRET], self.receiver, self.turns.append
+        )
         self.webhook = Webhook(
-            secrets=[SECRET, PREVIOUS_SECRET],
-            receiver=self.receiver,
+            {WEBHOOK_PATH: target},
             record_update=self.turns.append,
             clock=self.clock,
             body_timeout=body_seconds,
@@ -411,12 +413,7 @@ class TestSecret:
         """A missing header would fit it."""
         gateway = Gateway()
         with pytest.raises(ValueError, match="empty secret"):
-            Webhook(
-                secrets=secrets,
-                receiver=gateway.receiver,
-                record_update=gateway.turns.append,
-                clock=gateway.clock,
-            )
+            WebhookTarget(secrets, gateway.receiver, gateway.turns.append)
 
     async def test_the_connection_outlives_a_wrong_secret(self) -> None:
         """A proxy shares it among senders: what was not used has to be out of the way.

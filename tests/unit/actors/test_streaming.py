@@ -369,9 +369,8 @@ async def test_an_answer_that_begins_again_can_be_stopped(harness: Harness) -> N
     update = build_message(1, "hi")
     match = harness.services.route(update)
     assert match is not None
-    streams = StreamRunner(
-        harness.messenger, TypingIndicator(harness.messenger), harness.stops
-    )
+    streams = StreamRunner(harness.messenger, TypingIndicator(harness.messenger))
+    harness.stops.subscribe(streams.stop)
     old, new = (
         asyncio.create_task(streams.run_stream(match, update, "u", held))
         for _ in range(2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.bots import build_environment_bot
 from gateway.config.settings import (
     Settings,
     load_service_targets,
@@ -249,7 +250,7 @@ def test_a_service_has_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv(f"{name}_TARGET", f"{name.lower()}:50051")
     monkeypatch.setenv("BILLING_TIMEOUT", "1.5")
     settings, services = load_settings_with_services((*SERVICES, "BILLING"))
-    assert settings.bot_id == 123456
+    assert build_environment_bot(settings).id == 123456
     assert {name: it.timeout for name, it in services.items()} == {
         "CONVERSATION": 5,
         "MATCHING": 3,
@@ -495,7 +496,7 @@ class TestFilesOfSecrets:
         (directory / "unrelated").write_bytes(b"\xff")
         monkeypatch.setenv("PORT", "8002")
         settings = load_settings()
-        assert settings.telegram_bot_token.get_secret_value() == TOKEN
+        assert build_environment_bot(settings).token == TOKEN
         assert settings.webhook_secrets == [SECRET]
         assert settings.port == 8002
 

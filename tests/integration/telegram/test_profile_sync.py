@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.sandbox.server import Simulator
 from gateway.telegram.bot_api.client import open_bot_api
-from gateway.telegram.bot_api.startup_sync import sync_bot_profile
+from gateway.telegram.bot_api.profile_sync import BotProfile, sync_profiles
 from tests.support.waiting import wait_until
 
 TOKEN = "4711:account-token"
@@ -16,11 +16,12 @@ async def test_a_new_name_is_learned_while_the_gateway_runs() -> None:
     simulator = Simulator(TOKEN)
     names: list[str] = []
     async with simulator.serve() as url, open_bot_api(TOKEN, url) as api:
-        task = asyncio.create_task(
-            sync_bot_profile(api, [("start", "Go")], names.append, username_ttl=0)
-        )
+        profile = BotProfile(api, [("start", "Go")], names.append, username_ttl=0)
+        known = asyncio.Event()
+        task = asyncio.create_task(sync_profiles(lambda: [profile], known))
         try:
-            await wait_until(lambda: names == ["sandbox_bot"])
+            await known.wait()
+            assert names == ["sandbox_bot"]
             simulator.fail("getMe", 200, body=RENAMED)
             await wait_until(lambda: "marmot_desk_bot" in names)
         finally:

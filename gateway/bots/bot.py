@@ -1,0 +1,240 @@
+"""The components of one bot, from the receipt of its updates to its Bot API calls."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from msgspec import Struct
+
+from gateway.actors.rate_limit import RateLimiter
+from gateway.actors.replies.full_mailbox_notices import FullMailboxNotifier
+from gateway.actors.replies.reply_sender import ReplySender
+from gateway.actors.replies.service_call import ServiceCaller
+from gateway.actors.replies.streaming import StreamRunner
+from gateway.actors.replies.typing_indicator import TypingIndicator
+from gateway.actors.update_processor import UpdateProcessor
+from gateway.actors.user_actor import UserActor
+from gateway.config.bots import BotConfig
+from gateway.config.settings import Settings
+from gateway.domain.instrumentation import Instrumentation
+from gateway.domain.processing_record import Outcome, ProcessingRecord
+from gateway.domain.update import Envelope
+from gateway.mailboxes.factory import OpenedMailboxes
+from gateway.observability.logging import log_update
+from gateway.observability.metrics import Metrics
+from gateway.services.button_signatures import ButtonSigner
+from gateway.services.router import GrpcServiceRouter
+from gateway.services.routing.route_table import RouteTable
+from gateway.telegram.bot_api.client import BotApiClient
+from gateway.telegram.bot_api.connections import BotApiConnections
+from gateway.telegram.bot_api.profile_sync import BotProfile
+from gateway.telegram.bot_api.updates import get_updates
+from gateway.telegram.inbound.parser import UpdateParser
+from gateway.telegram.inbound.update_types import list_allowed_updates
+from gateway.telegram.messenger import TelegramMessenger
+from gateway.telegram.polling import UpdatePoller
+from gateway.telegram.update_receiver import UpdateReceiver
+from gateway.telegram.webhook import WebhookTarget
+
+_LOGGED_BY_WEBHOOK = {Outcome.FORBIDDEN, Outcome.MALFORMED}
+"""Outcomes that strangers can cause in any number: the webhook logs them at a limited
+rate. They are not updates."""
+
+
+class Bot(Struct, frozen=True, eq=False, kw_only=True):
+    """A bot that runs.
+
+    Attributes:
+        config: the configuration that the components were built from.
+        api: calls the Bot API.
+        parser: parses the updates.
+        actor: serves the mailboxes.
+        notifier: handles updates that a full mailbox refused.
+        stream_runner: runs the streamed replies.
+        profile: the menu and the username at Telegram.
+        webhook_target: receives what arrives at the bot's webhook; None if its updates
+            are polled.
+        poller: fetches the updates; None if they arrive at the webhook.
+    """
+
+    config: BotConfig
+    api: BotApiClient
+    parser: UpdateParser
+    actor: UserActor
+    notifier: FullMailboxNotifier
+    stream_runner: StreamRunner
+    profile: BotProfile
+    webhook_target: WebhookTarget | None
+    poller: UpdatePoller | None
+
+
+class BotFactory:
+    """Builds the components of bots.
+
+    Args:
+        settings: the gateway's settings.
+        table: all routes.
+        router: calls the services of all routes.
+        connections: the connections to the Bot API.
+        store: the mailbox store.
+        metrics: the metrics of the process.
+        instrumentation: wraps the components.
+        enqueue: stores an update and starts its actor; with `acquire=False` it starts
+            none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: RouteTable,
+        router: GrpcServiceRouter,
+        *,
+        connections: BotApiConnections,
+        store: OpenedMailboxes,
+        metrics: Metrics,
+        instrumentation: Instrumentation,
+        enqueue: Callable[..., Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._tables: dict[object, RouteTable] = {(None, None): table}
+        """The tables of bots that offer a part of the routes, by that part."""
+        self._router = router
+        self._connections = connections
+        self._store = store
+        self._metrics = metrics
+        self._instrumentation = instrumentation
+        self._enqueue = enqueue
+
+    def build(self, config: BotConfig, previous: Bot | None = None) -> Bot:
+        """Build a bot.
+
+        Args:
+            config: the configuration of the bot.
+            previous: the same bot with its earlier configuration, if it runs: what was
+                learned from Telegram is kept.
+        """
+        settings, instrumentation = self._settings, self._instrumentation
+        mailboxes, clock = self._store.mailboxes, self._store.clock
+        table = self._choose_table(config)
+        api = self._get_api(config, previous)
+        parser = UpdateParser(config.id, config.name, allow_bots=settings.allow_bots)
+        if previous is not None:
+            parser.bot_username = previous.parser.bot_username
+        services = instrumentation.around_services(
+            self._router.for_bot(table, ButtonSigner(*config.signing_keys))
+        )
+        messenger = instrumentation.around_messenger(
+            TelegramMessenger(
+                api,
+                observe_call=self._metrics.observe_call,
+                count_dropped_part=instrumentation.around_count_rejected_part(
+                    self._metrics.count_rejected_part
+                ),
+                local_server=settings.uses_local_server,
+            )
+        )
+        observe_update = instrumentation.around_observe(
+            partial(_observe_update, self._metrics, config.name)
+        )
+        reply_sender = ReplySender(
+            messenger, services, clock, patience=settings.reply_patience
+        )
+        typing_indicator = TypingIndicator(messenger)
+        stream_runner = StreamRunner(messenger, typing_indicator)
+        actor = UserActor(
+            mailboxes,
+            UpdateProcessor(
+                services,
+                ServiceCaller(
+                    services,
+                    typing_indicator,
+                    stream_runner,
+                    clock,
+                    session_seconds=settings.session_ttl,
+                ),
+                reply_sender,
+                RateLimiter(config.rate_limit_requests, config.rate_limit_window),
+                clock=clock,
+                parse_update=parser.parse,
+            ),
+            clock=clock,
+            observe_update=observe_update,
+        )
+        accept: Callable[[Envelope], Awaitable[None]] = self._enqueue
+        if config.is_paused:
+            accept = partial(self._enqueue, acquire=False)
+        receiver = UpdateReceiver(
+            parse=parser.parse,
+            accept=instrumentation.around_accept(accept),
+            add_dead_letter=mailboxes.add_dead_letter,
+            record_update=observe_update,
+            clock=clock,
+        )
+        is_polled = config.updates == "poll"
+        return Bot(
+            config=config,
+            api=api,
+            parser=parser,
+            actor=actor,
+            notifier=FullMailboxNotifier(
+                reply_sender, clock=clock, observe_update=observe_update
+            ),
+            stream_runner=stream_runner,
+            profile=BotProfile(
+                api,
+                table.menu_commands,
+                partial(setattr, parser, "bot_username"),
+                name=config.name,
+            ),
+            webhook_target=None
+            if is_polled
+            else WebhookTarget(config.webhook_secrets, receiver, observe_update),
+            poller=self._build_poller(config, table, api, receiver)
+            if is_polled
+            else None,
+        )
+
+    def _get_api(self, config: BotConfig, previous: Bot | None) -> BotApiClient:
+        if previous is None:
+            return BotApiClient(
+                config.token,
+                self._connections,
+                observe_request=self._instrumentation.request_observer(),
+            )
+        if config.token != previous.config.token:
+            previous.api.set_token(config.token)
+        return previous.api
+
+    def _choose_table(self, config: BotConfig) -> RouteTable:
+        """Return the table of the routes that a bot offers."""
+        offered = config.services, config.routes
+        table = self._tables.get(offered)
+        if table is None:
+            table = self._tables[offered] = self._table.restrict(*offered)
+        return table
+
+    def _build_poller(
+        self,
+        config: BotConfig,
+        table: RouteTable,
+        api: BotApiClient,
+        receiver: UpdateReceiver,
+    ) -> UpdatePoller:
+        allowed_updates = list_allowed_updates(table.update_types)
+        mailboxes = self._store.mailboxes
+        return UpdatePoller(
+            partial(get_updates, api, allowed_updates=allowed_updates),
+            receive=receiver.receive,
+            find_oldest_unfinished=partial(
+                mailboxes.find_oldest_update_id, f"{config.id}/"
+            ),
+            lease=self._store.make_polling_lease(config.id),
+            bot_name=config.name,
+        )
+
+
+def _observe_update(metrics: Metrics, bot: str, record: ProcessingRecord) -> None:
+    record.bot = bot
+    metrics.observe_update(record)
+    if record.outcome not in _LOGGED_BY_WEBHOOK:
+        log_update(record)

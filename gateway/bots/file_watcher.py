@@ -1,0 +1,122 @@
+"""Takes up changes of BOTS_FILE while the gateway runs.
+
+The file is the only truth: it names tokens by reference, and these files have to be on
+each machine anyway. Every process looks at it once a second, and before it refuses an
+update. So a process that would look too late accepts what another one accepts already.
+
+Concurrency: one background task. A lock makes changes follow one another; a request
+that finds the file changed waits until the change is taken up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from gateway.config.bots import BotConfig, BotsFile
+from gateway.domain.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+"""The interval between looks at the files."""
+
+_Fingerprint = Sequence[tuple[int, int, int] | None]
+"""What changes whenever files change: times, inodes and sizes."""
+
+
+class BotsFileWatcher:
+    """Looks for changes of BOTS_FILE and of the files that it refers to.
+
+    A file that is invalid changes nothing: the bots go on as they are.
+
+    Args:
+        load: reads the file and everything that it refers to.
+        apply: takes up the bots.
+        loaded: what was read at the start.
+        tick: called at each look.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], BotsFile],
+        apply: Callable[[Mapping[str, BotConfig]], Awaitable[None]],
+        loaded: BotsFile,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tick = tick
+        self._load = load
+        self._apply = apply
+        self._paths = loaded.paths
+        # The files may have changed since they were read.
+        self._fingerprint: _Fingerprint = ()
+        self._main_fingerprint: _Fingerprint = ()
+        self._lock = asyncio.Lock()
+        self._changes = 0
+        self.problems: Sequence[str] = ()
+        """The problems of the file; none if the running bots are those of the file."""
+
+    async def run(self) -> None:
+        """Look for changes until this is cancelled."""
+        while True:
+            async with self._lock:
+                if await asyncio.to_thread(self._read_state) != self._fingerprint:
+                    await self._reload()
+            self._tick()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def update(self) -> bool:
+        """Take up a change of BOTS_FILE at once; return whether there was one.
+
+        It does not look at the other files: whoever changes them and cannot wait for
+        a second has to touch BOTS_FILE afterwards.
+        """
+        changes = self._changes
+        if (
+            not self._lock.locked()
+            and _read_fingerprint(self._paths[:1]) == self._main_fingerprint
+        ):
+            return False
+        async with self._lock:
+            if _read_fingerprint(self._paths[:1]) != self._main_fingerprint:
+                await self._reload()
+        return self._changes != changes
+
+    def _read_state(self) -> _Fingerprint:
+        return _read_fingerprint(self._paths)
+
+    async def _reload(self) -> None:
+        # First the fingerprints: a change while the files are read is found later.
+        fingerprint = await asyncio.to_thread(self._read_state)
+        self._main_fingerprint = fingerprint[:1]
+        paths = self._paths
+        try:
+            loaded = await asyncio.to_thread(self._load)
+            await self._apply(loaded.bots)
+        except ConfigurationError as error:
+            if error.problems != self.problems:
+                logger.error(  # noqa: TRY400 - a traceback would not help
+                    "bots_file_invalid", extra={"problems": list(error.problems)}
+                )
+            self.problems = error.problems
+            self._fingerprint = fingerprint
+            return
+        self.problems = ()
+        self._paths = loaded.paths
+        self._changes += 1
+        # New paths have no fingerprint yet: the next look reads them once more.
+        self._fingerprint = fingerprint if paths == loaded.paths else ()
+
+
+def _read_fingerprint(paths: Sequence[Path]) -> _Fingerprint:
+    """Return the fingerprint of files; a missing file has None."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in paths:
+        state = None
+        with contextlib.suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat
+            state = status.st_mtime_ns, status.st_ino, status.st_size
+        found.append(state)
+    return tuple(found)

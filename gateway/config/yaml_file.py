@@ -1,0 +1,42 @@
+"""Reads a YAML file, whose problems are reported without its contents."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """Rejects keys that occur twice, of which YAML would keep the last."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Any, Any]:
+        """Build a dictionary.
+
+        Raises:
+            MarkedYAMLError: a key occurs twice.
+        """
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, problems: list[str]) -> Any:  # noqa: ANN401 - any document
+    """Read a YAML document. Append a problem to a list and return None."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, _Loader)  # noqa: S506 - derived from the safe loader
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not UTF-8")
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        problems.append(f"{path.name}: is not valid YAML, or repeats a key{line}")
+    except (yaml.YAMLError, RecursionError, TypeError):
+        problems.append(f"{path.name}: is not valid YAML")
+    return None

@@ -1,0 +1,136 @@
+"""Publishes the command menus of the bots and refreshes their usernames.
+
+Concurrency: one background task for all bots, started by the server and cancelled at
+shutdown. It makes the calls of several bots at once, but never those of all of them.
+The gateway also runs while the task still fails.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from gateway.domain.errors import BotApiError, InvalidBotToken
+from gateway.telegram.bot_api.bot_settings import get_me, set_my_commands
+from gateway.telegram.bot_api.client import BotApiClient
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+
+_CHECK_SECONDS = 1.0
+"""The interval between checks for bots that have to be synchronized."""
+
+MAX_SIMULTANEOUS_BOTS = 16
+"""The number of bots that are synchronized at the same time, so that the calls of a
+thousand bots do not delay their replies."""
+
+USERNAME_TTL_SECONDS = 600.0
+"""How long a username is used before it is refreshed.
+
+The bot's owner may change it at any time, and no update reports that. Until the
+refresh, commands in groups that address the bot by its new username are taken for
+commands to another bot. One getMe in ten minutes costs nothing. Each worker adds up to
+a fifth of the time, so that they do not all call it at once.
+"""
+
+
+class BotProfile:
+    """The menu and the username of a bot at Telegram.
+
+    A profile is synchronized again after the token was rejected: a gateway that is not
+    ready gets no updates, so nothing else would notice that the token is valid again.
+
+    Args:
+        api: the bot's client.
+        commands: pairs of a name without its slash and a description.
+        set_username: called with the bot's username, without the at sign.
+        username_ttl: the approximate number of seconds before the username is
+            refreshed.
+        name: the bot's name for the log, or an empty string.
+
+    Attributes:
+        is_username_known: whether `set_username` was called.
+    """
+
+    def __init__(
+        self,
+        api: BotApiClient,
+        commands: Iterable[tuple[str, str]],
+        set_username: Callable[[str], None],
+        *,
+        username_ttl: float = USERNAME_TTL_SECONDS,
+        name: str = "",
+    ) -> None:
+        self._api = api
+        self._commands = commands
+        self._set_username = set_username
+        self._username_ttl = username_ttl
+        self._log_fields = {"bot": name} if name else {}
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._is_menu_published = False
+        self._username_expires_at = 0.0
+        self._next_check_at = 0.0
+        self.is_username_known = False
+
+    def is_due(self, now: float) -> bool:
+        """Return whether a call has to be made. `now` is the time of the loop."""
+        if now < self._next_check_at:
+            return False
+        is_synced = self._is_menu_published and self._api.is_authorized
+        return not is_synced or now >= self._username_expires_at
+
+    async def synchronize(self) -> None:
+        """Refresh the username, and publish the menu unless that is done."""
+        loop = asyncio.get_running_loop()
+        is_synced = self._is_menu_published and self._api.is_authorized
+        try:
+            _, username = await get_me(self._api)
+            self._set_username(username)
+            self.is_username_known = True
+            spread = random.uniform(1, 1.2)  # noqa: S311 - it guards no secret
+            self._username_expires_at = loop.time() + self._username_ttl * spread
+            if not is_synced:
+                await set_my_commands(self._api, self._commands)
+                self._is_menu_published = True
+        except InvalidBotToken as error:
+            logger.error(  # noqa: TRY400 - a traceback would not help
+                "bot_token_invalid", extra={"reason": str(error), **self._log_fields}
+            )
+        except BotApiError as error:
+            event = (
+                "bot_username_refresh_failed"
+                if self._is_menu_published
+                else "bot_profile_sync_failed"
+            )
+            logger.warning(event, extra={"error": str(error), **self._log_fields})
+        self._next_check_at = loop.time() + self._pause
+        self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
+
+
+async def sync_profiles(
+    list_profiles: Callable[[], Collection[BotProfile]],
+    usernames_known: asyncio.Event,
+) -> None:
+    """Synchronize profiles whenever that is due, for ever.
+
+    Args:
+        list_profiles: returns the profiles of all bots.
+        usernames_known: set once all usernames are known.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        now = loop.time()
+        due = iter([it for it in list_profiles() if it.is_due(now)])
+        await asyncio.gather(
+            *(_synchronize_each(due) for _ in range(MAX_SIMULTANEOUS_BOTS))
+        )
+        if all(it.is_username_known for it in list_profiles()):
+            usernames_known.set()
+        await asyncio.sleep(_CHECK_SECONDS)
+
+
+async def _synchronize_each(due: Iterator[BotProfile]) -> None:
+    for profile in due:
+        await profile.synchronize()
