@@ -20,7 +20,12 @@ from tests.browser.sandbox import Sandbox, running_sandbox
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 
-_TESTS_OF_PAGES = ["test_layout_and_focus.py", "test_page.py", "test_traffic.py"]
+_TESTS_OF_PAGES = [
+    "test_several_bots.py",
+    "test_layout_and_focus.py",
+    "test_page.py",
+    "test_traffic.py",
+]
 collect_ignore = [] if CHROMIUM else _TESTS_OF_PAGES
 """Without a browser one test fails, and says why, instead of all of them."""
 

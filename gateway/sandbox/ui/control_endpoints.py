@@ -76,7 +76,7 @@ class ControlEndpoints:
             )
         except ValueError as error:
             raise InvalidInput(str(error)) from None
-        self._events.publish("bot", **bot.view(0))
+        self._events.publish("bot", **bot.view(1))
         return {"bot": bot.profile, "token": bot.token}
 
     async def _replace_token(self, *, bot: int, token: str | None) -> object:

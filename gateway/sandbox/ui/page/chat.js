@@ -8,7 +8,7 @@ import { actionNode, draftEntry, messageNode, oddNode } from "./message.js";
 import { aboutUser, newUserButton, tabs, toggleColumns } from "./people.js";
 import { isPressed } from "./presses.js";
 import { act } from "./server.js";
-import { chatOf, onChange, state, WINDOW } from "./state.js";
+import { botState, chatOf, onChange, state, WINDOW } from "./state.js";
 
 /** Seconds between two messages of one sender that are drawn as one group. */
 const GROUP_SECONDS = 120;
@@ -61,7 +61,7 @@ class Pane {
     if (!user) return;
     const held = this.node.contains(document.activeElement);
     this.drawHead();
-    if (user !== this.user) this.drawUser(user);
+    this.drawUser(user);
     this.drawLog(chatOf(user.id), user);
     this.drawAsked(chatOf(user.id), user);
     // What had the focus may be gone: a button that an edit took away, a menu of the user.
@@ -99,8 +99,10 @@ class Pane {
   }
 
   drawUser(user) {
-    const another = user.id !== this.user?.id;
-    this.user = user;
+    const hasBlocked = botState().blocked.has(user.id);
+    const another = user.id !== this.user?.id || state.botId !== this.botId;
+    if (!another && user === this.user && hasBlocked === this.hasBlocked) return;
+    Object.assign(this, { user, botId: state.botId, hasBlocked });
     this.node.dataset.user = user.id;
     this.body.setAttribute("aria-label", `Chat of ${user.first_name}`);
     this.log.setAttribute("aria-label", `Messages of ${user.first_name}`);
@@ -110,8 +112,8 @@ class Pane {
       this.foot.replaceChildren(composer(user.id));
     }
     this.foot.querySelector(".blocked")?.remove();
-    this.foot.querySelector(".composer").hidden = user.blocked;
-    if (user.blocked) this.foot.prepend(blockedNote(user));
+    this.foot.querySelector(".composer").hidden = hasBlocked;
+    if (hasBlocked) this.foot.prepend(blockedNote(user));
     if (another) this.atEnd = true;
   }
 
@@ -120,7 +122,7 @@ class Pane {
     const form = this.foot.querySelector(".composer");
     const input = form.querySelector("textarea");
     // Who blocked the bot has no keyboard of it.
-    const asked = user.blocked ? null : chat.asked;
+    const asked = this.hasBlocked ? null : chat.asked;
     if (this.asked === asked && this.askedIn === form) return;
     this.asked = asked;
     this.askedIn = form;

@@ -6,13 +6,13 @@ import { icon } from "./icons.js";
 import { menuItem, opener } from "./menu.js";
 import { recall, remember } from "./remembered.js";
 import { act } from "./server.js";
-import { chatOf, state } from "./state.js";
+import { botState, chatOf, state } from "./state.js";
 
 const KINDS = ["photo", "document", "voice", "video", "sticker", "location", "contact"];
 const ALBUM = 3;
 export const PLACEHOLDER = "Write a message";
 
-/** Texts that were begun, by user: they wait while another chat is shown, or over a reload. */
+/** Texts that were begun, by bot and user: they wait while another chat is shown, or over a reload. */
 const begun = { ...recall("texts") };
 let serial = 0;
 
@@ -24,6 +24,7 @@ let serial = 0;
  */
 export function composer(user) {
   const id = `commands-${(serial += 1)}`;
+  const chatKey = `${state.botId}/${user}`;
   const list = element("div", { class: "commands", id, role: "listbox", "aria-label": "Commands", hidden: true });
   const input = element("textarea", {
     rows: "1",
@@ -37,16 +38,16 @@ export function composer(user) {
     onkeydown: typed,
     onblur: () => (list.hidden = true),
   });
-  input.value = begun[user] ?? "";
+  input.value = begun[chatKey] ?? "";
   let matches = [];
   let chosen = 0;
 
   function changedText() {
-    if (input.value) begun[user] = input.value;
-    else delete begun[user];
+    if (input.value) begun[chatKey] = input.value;
+    else delete begun[chatKey];
     remember("texts", begun);
     const typing = /^\/([a-z0-9_]*)$/.exec(input.value);
-    matches = typing ? state.commands.filter(({ command }) => command.startsWith(typing[1])) : [];
+    matches = typing ? botState().commands.filter(({ command }) => command.startsWith(typing[1])) : [];
     chosen = 0;
     drawCommands();
   }

@@ -1,9 +1,10 @@
 /** The one stream of events: each changes the state, and nothing else. */
 
+import { addBot, replaceBots } from "./bots.js";
 import { addRow, addTurn, replaceRows } from "./updates.js";
 import { endPress, forgetPresses } from "./presses.js";
 import { recall } from "./remembered.js";
-import { changed, chatOf, state, WINDOW } from "./state.js";
+import { botState, changed, chatOf, state, WINDOW } from "./state.js";
 import { showAnswer } from "./toast.js";
 
 const RETRY_MS = 1500;
@@ -30,28 +31,29 @@ function connected(now) {
   changed("connection");
 }
 
-/** Change the state as an event says; unknown types are ignored. */
+/** Change the state as an event says; unknown types are ignored. An event without a bot is about the one shown. */
 export function apply(event) {
   HANDLERS[event.type]?.(event);
 }
 
 const HANDLERS = {
   snapshot,
-  message: ({ chat_id, message }) => showMessage(chat_id, message),
-  edited({ chat_id, message }) {
+  bot: addBot,
+  message: showMessage,
+  edited(event) {
     // What is not in the window any more would come in at its end, as if it were new.
-    if (chatOf(chat_id).messages.has(message.message_id)) showMessage(chat_id, message);
+    if (chatOf(event.chat_id, event.bot_id).messages.has(event.message.message_id)) showMessage(event);
   },
-  deleted({ chat_id, message_id }) {
-    chatOf(chat_id).messages.delete(message_id);
+  deleted({ bot_id, chat_id, message_id }) {
+    chatOf(chat_id, bot_id).messages.delete(message_id);
     changed("chats");
   },
-  asked({ chat_id, asked }) {
-    chatOf(chat_id).asked = asked;
+  asked({ bot_id, chat_id, asked }) {
+    chatOf(chat_id, bot_id).asked = asked;
     changed("chats");
   },
-  draft({ chat_id, text, stop_id }) {
-    const chat = chatOf(chat_id);
+  draft({ bot_id, chat_id, text, stop_id }) {
+    const chat = chatOf(chat_id, bot_id);
     clearTimeout(chat.draftTimer);
     chat.draftTimer = setTimeout(() => endDraft(chat), DRAFT_MS);
     Object.assign(chat, { draft: text, stopId: stop_id, action: null });
@@ -59,46 +61,50 @@ const HANDLERS = {
   },
   answer(event) {
     endPress(event);
-    if (event.text) showAnswer(event);
+    if (event.text && isShown(event.bot_id)) showAnswer(event);
   },
-  action({ chat_id, action }) {
-    chatOf(chat_id).action = { name: action, until: Date.now() + ACTION_MS };
+  action({ bot_id, chat_id, action }) {
+    chatOf(chat_id, bot_id).action = { name: action, until: Date.now() + ACTION_MS };
     setTimeout(() => changed("chats"), ACTION_MS + 50);
     changed("chats");
   },
-  commands: ({ commands }) => set("commands", commands),
-  faults: ({ faults }) => set("faults", faults),
-  webhook: ({ webhook }) => set("webhook", webhook),
-  user({ user }) {
+  commands({ bot_id, commands }) {
+    botState(bot_id).commands = commands;
+  },
+  faults({ faults }) {
+    state.faults = faults;
+    changed("faults");
+  },
+  webhook({ bot_id, webhook }) {
+    botState(bot_id).webhook = webhook;
+    changed("webhook");
+  },
+  user({ bot_id, user }) {
     state.users.set(user.id, user);
+    const { blocked } = botState(bot_id);
+    if (user.blocked) blocked.add(user.id);
+    else blocked.delete(user.id);
     changed("users", "chats");
   },
   update: ({ row }) => addRow(row),
-  turn: ({ update_id, turn }) => addTurn(update_id, turn),
+  turn: addTurn,
 };
 
-function set(part, value) {
-  state[part] = value;
-  changed(part);
+function isShown(botId = state.botId) {
+  return botId === state.botId;
 }
 
 /** Start again from the state of the server, which may have been restarted. */
 function snapshot(event) {
-  const { bot, commands, faults, webhook } = event;
-  Object.assign(state, { bot, commands, faults, webhook });
+  state.faults = event.faults;
   state.users = new Map(event.users.map((user) => [user.id, user]));
-  state.chats = new Map();
+  replaceBots([event, ...(event.other_bots ?? [])]);
   forgetPresses();
-  for (const [id, messages] of Object.entries(event.messages)) {
-    const chat = chatOf(id);
-    for (const message of messages) chat.messages.set(message.message_id, message);
-  }
-  for (const [id, asked] of Object.entries(event.asked ?? {})) chatOf(id).asked = asked;
   const shown = state.panes.length ? state.panes : (recall("panes") ?? []);
   const kept = shown.filter((id) => state.users.has(id));
   state.panes = kept.length ? kept : event.users.slice(0, 1).map((user) => user.id);
   replaceRows(event.updates, event.total_updates);
-  changed("bot", "users", "chats", "commands", "faults", "webhook", "updates");
+  changed("bot", "users", "chats", "faults", "webhook", "updates");
 }
 
 function endDraft(chat) {
@@ -106,11 +112,11 @@ function endDraft(chat) {
   changed("chats");
 }
 
-function showMessage(chatId, message) {
-  const chat = chatOf(chatId);
+function showMessage({ bot_id: botId, chat_id: chatId, message }) {
+  const chat = chatOf(chatId, botId);
   const isNew = !chat.messages.has(message.message_id);
   if (isNew && message.from?.is_bot) Object.assign(chat, { draft: "", action: null });
-  if (isNew && !state.panes.includes(Number(chatId))) {
+  if (isNew && !(isShown(botId) && state.panes.includes(Number(chatId)))) {
     chat.unread = true;
     changed("users");
   }

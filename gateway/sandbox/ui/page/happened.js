@@ -1,7 +1,7 @@
 /** What happened: the newest updates, each of which opens into its timeline. */
 
 import { element, place } from "./dom.js";
-import { loadOlder, showNewest, shownIds } from "./updates.js";
+import { loadOlder, showNewest, shownKeys } from "./updates.js";
 import { moveFocus } from "./menu.js";
 import { Row } from "./row.js";
 import { drawNow, onChange, state, WINDOW } from "./state.js";
@@ -27,19 +27,19 @@ export function startHappened(root) {
   const rows = new Map();
   onChange(["restarted"], () => rows.clear());
   onChange(["updates", "users"], () => {
-    const ids = shownIds();
-    for (const id of ids) if (!rows.has(id)) rows.set(id, new Row(id));
-    if (rows.size > ids.length) forgetOthers(rows, ids);
-    for (const id of ids) rows.get(id).draw();
-    place(list, ids.map((id) => rows.get(id).node));
-    total.textContent = ids.length ? counted(state.updates.total, "update") : "";
-    drawMore(more, ids.length);
+    const keys = shownKeys();
+    for (const key of keys) if (!rows.has(key)) rows.set(key, new Row(key));
+    if (rows.size > keys.length) forgetOthers(rows, keys);
+    for (const key of keys) rows.get(key).draw();
+    place(list, keys.map((key) => rows.get(key).node));
+    total.textContent = keys.length ? counted(state.updates.total, "update") : "";
+    drawMore(more, keys.length);
   });
 }
 
-function forgetOthers(rows, ids) {
-  const kept = new Set(ids);
-  for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
+function forgetOthers(rows, keys) {
+  const kept = new Set(keys);
+  for (const key of rows.keys()) if (!kept.has(key)) rows.delete(key);
 }
 
 /** Say how many older updates there are, with buttons to see them. */

@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { moveFocus, opener } from "./menu.js";
 import { act } from "./server.js";
 import { remember } from "./remembered.js";
-import { changed, chatOf, drawNow, state } from "./state.js";
+import { botState, changed, chatOf, drawNow, state } from "./state.js";
 import { fullName } from "./words.js";
 
 /** Colours of the round letters that stand for users. */
@@ -114,6 +114,7 @@ function newUserForm(close) {
 
 /** A line about a user, with what can be done besides writing. */
 export function aboutUser(user) {
+  const hasBlocked = botState().blocked.has(user.id);
   const facts = [user.username && `@${user.username}`, `id ${user.id}`, user.language_code];
   return element(
     "div",
@@ -123,9 +124,9 @@ export function aboutUser(user) {
     burstButton(user),
     element(
       "button",
-      { type: "button", class: "quiet", onclick: () => act("block", { user: user.id, blocked: !user.blocked }) },
+      { type: "button", class: "quiet", onclick: () => act("block", { user: user.id, blocked: !hasBlocked }) },
       icon("block"),
-      user.blocked ? "Unblock bot" : "Block bot",
+      hasBlocked ? "Unblock bot" : "Block bot",
     ),
   );
 }

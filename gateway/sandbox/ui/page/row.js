@@ -1,5 +1,6 @@
 /** One update in the list, closed or open. */
 
+import { botName } from "./bots.js";
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
 import { get } from "./server.js";
@@ -7,7 +8,7 @@ import { onChange, state } from "./state.js";
 import { timeline, totalSeconds } from "./timeline.js";
 import { clockTime, duration, meaning, spaced, verdict } from "./words.js";
 
-/** The open rows, by update id: they stay open when the list is drawn again. */
+/** The keys of the open rows: they stay open when the list is drawn again. */
 const open = new Set();
 
 /** Seconds in the mailbox from which on the list says it. */
@@ -15,31 +16,34 @@ const WORTH_SAYING = 0.02;
 
 /** Remembers what it drew, to draw only what changed. */
 export class Row {
-  /** @param {number} id The update's id. */
-  constructor(id) {
-    this.id = id;
+  /** @param {string} key `bot id/update id`. */
+  constructor(key) {
+    this.key = key;
+    [this.botId, this.id] = key.split("/").map(Number);
     this.view = "";
     /** What was asked for: the update, the request and the reply. */
     this.texts = {};
     this.head = element("button", {
       type: "button",
       class: "row-head",
-      "aria-controls": `update-${id}`,
+      "aria-controls": `update-${key}`,
       onclick: () => this.toggle(),
     });
-    this.body = element("div", { class: "row-body", id: `update-${id}`, hidden: true });
-    this.node = element("li", { class: "row", "data-update": id }, this.head, this.body);
+    this.body = element("div", { class: "row-body", id: `update-${key}`, hidden: true });
+    this.node = element("li", { class: "row", "data-update": this.id }, this.head, this.body);
   }
 
   draw() {
-    const row = state.updates.rows.get(this.id);
-    const turn = state.updates.turns.get(this.id);
+    const row = state.updates.rows.get(this.key);
+    const turn = state.updates.turns.get(this.key);
     // Of an update that did not come from here, only the gateway knows whose it is.
     const user = state.users.get(row.user_id || turn?.telegram_user_id);
-    const isOpen = open.has(this.id);
-    if (this.row === row && this.turn === turn && this.user === user && this.isOpen === isOpen) return;
+    const isOpen = open.has(this.key);
+    const bot = botName(row.bot_id);
+    const isSame = this.row === row && this.turn === turn && this.user === user && this.bot === bot;
+    if (isSame && this.isOpen === isOpen) return;
     const more = isOpen && this.turn !== turn; // a turn in the stream lacks its texts
-    Object.assign(this, { row, turn, user, isOpen });
+    Object.assign(this, { row, turn, user, bot, isOpen });
     this.drawHead();
     this.body.hidden = !isOpen;
     if (isOpen) this.drawBody();
@@ -65,6 +69,7 @@ export class Row {
         { class: "row-facts" },
         element("time", {}, clockTime(row.sent_at)),
         element("span", {}, user?.first_name ?? (row.user_id ? `id ${row.user_id}` : "")),
+        this.bot && element("span", {}, this.bot),
         element("span", { class: "kind" }, kind),
         row.attempts > 1 && element("span", { class: "again" }, `${row.attempts} attempts`),
         waited > WORTH_SAYING && element("span", { class: "again" }, `waited ${duration(waited)}`),
@@ -119,9 +124,9 @@ export class Row {
   }
 
   toggle() {
-    if (open.delete(this.id)) this.draw();
+    if (open.delete(this.key)) this.draw();
     else {
-      open.add(this.id);
+      open.add(this.key);
       this.draw();
       this.load();
     }
@@ -130,13 +135,13 @@ export class Row {
   /** Get what the stream does not bring: the texts, and an older turn. */
   async load() {
     try {
-      const { row, update, turn } = await get(`/updates/${this.id}`);
+      const { row, update, turn } = await get(`/updates/${this.id}?bot=${this.botId}`);
       const { rows, turns } = state.updates;
       this.texts = { update: JSON.stringify(update, null, 2), request: turn?.request, reply: turn?.reply };
-      if (!rows.has(this.id)) return;
-      rows.set(this.id, row);
-      if (turn && !turns.has(this.id)) {
-        turns.set(this.id, turn);
+      if (!rows.has(this.key)) return;
+      rows.set(this.key, row);
+      if (turn && !turns.has(this.key)) {
+        turns.set(this.key, turn);
         this.turn = turn;
       }
     } catch (problem) {

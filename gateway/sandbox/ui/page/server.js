@@ -1,5 +1,6 @@
 /** Asking the sandbox to do something, and for what is not in the stream. */
 
+import { state } from "./state.js";
 import { showProblem } from "./toast.js";
 
 /** Get JSON. @throws {Error} with one line for a person */
@@ -8,7 +9,8 @@ export function get(path) {
 }
 
 /**
- * Do something as a user, or to the Bot API. A problem is shown to the person.
+ * Do something as a user, with the bot that is shown, or to the Bot API. A problem is shown
+ * to the person.
  *
  * @param {string} name The last part of /do/...
  * @param {object} body
@@ -16,8 +18,9 @@ export function get(path) {
  */
 export async function act(name, body) {
   const headers = { "Content-Type": "application/json" };
+  const whole = state.bots.size > 1 ? { bot: state.botId, ...body } : body;
   try {
-    return await ask(`/do/${name}`, { method: "POST", headers, body: JSON.stringify(body) });
+    return await ask(`/do/${name}`, { method: "POST", headers, body: JSON.stringify(whole) });
   } catch (problem) {
     showProblem(problem.message);
     return null;

@@ -22,20 +22,37 @@ export const WINDOW = 200;
  * @property {boolean} unread Something came while another chat was shown.
  */
 
+/**
+ * @typedef {object} BotState
+ * @property {object} bot Telegram's User object of the bot.
+ * @property {Map<number, Chat>} chats by chat id
+ * @property {object[]} commands
+ * @property {object} webhook
+ * @property {Set<number>} blocked Ids of the users who blocked the bot.
+ */
+
+/** What is shown before the first snapshot. */
+const NO_BOT = {
+  bot: { username: "", first_name: "Sandbox" },
+  chats: new Map(),
+  commands: [],
+  webhook: {},
+  blocked: new Set(),
+};
+
 export const state = {
   connected: false,
-  bot: { username: "", first_name: "Sandbox" },
+  /** @type {Map<number, BotState>} by bot id, in the order in which they were added */
+  bots: new Map(),
+  /** The id of the bot whose chats are shown. */
+  botId: 0,
   users: new Map(),
-  /** @type {Map<number, Chat>} by chat id */
-  chats: new Map(),
   /** Ids of the users whose chats are shown, left to right. */
   panes: [],
-  commands: [],
   faults: [],
-  webhook: {},
   updates: {
-    /** Ids of the rows in the window, oldest first. */
-    ids: [],
+    /** Keys of the rows in the window, oldest first: `bot id/update id`. */
+    keys: [],
     rows: new Map(),
     turns: new Map(),
     total: 0,
@@ -51,7 +68,7 @@ let waiting = new Set();
  * Draw again whenever a part changed.
  *
  * @param {string[]} parts "bot", "users", "chats", "updates", "faults", "webhook",
- *   "commands", "connection" or "restarted".
+ *   "connection" or "restarted".
  * @param {() => void} draw
  */
 export function onChange(parts, draw) {
@@ -85,11 +102,21 @@ export function drawNow() {
   }
 }
 
-/** Give the chat of an id, a new one if there is none. */
-export function chatOf(chatId) {
+/** Give the state of a bot; without an id, or with an unknown one, of the one that is shown. */
+export function botState(botId = state.botId) {
+  return state.bots.get(botId) ?? state.bots.get(state.botId) ?? NO_BOT;
+}
+
+/** Give the chat of an id with a bot, a new one if there is none. */
+export function chatOf(chatId, botId = state.botId) {
+  return chatIn(botState(botId).chats, chatId);
+}
+
+/** Give the chat of an id in a map of chats, a new one if there is none. */
+export function chatIn(chats, chatId) {
   const id = Number(chatId);
-  if (!state.chats.has(id)) {
-    state.chats.set(id, {
+  if (!chats.has(id)) {
+    chats.set(id, {
       messages: new Map(),
       draft: "",
       action: null,
@@ -98,5 +125,5 @@ export function chatOf(chatId) {
       unread: false,
     });
   }
-  return state.chats.get(id);
+  return chats.get(id);
 }

@@ -1,28 +1,22 @@
 /** The line at the top: the bot, its webhook, faults, and whether the page is live. */
 
-import { element } from "./dom.js";
+import { drawBot } from "./bots.js";
 import { faultsButton } from "./faults.js";
-import { onChange, state } from "./state.js";
+import { botState, onChange, state } from "./state.js";
 import { counted } from "./words.js";
 
 /** Draw the top line, and again whenever something in it changes. */
 export function startTop() {
   const part = (id) => document.getElementById(id);
   part("faults").append(faultsButton());
-  onChange(["bot"], () => drawBot(part("bot")));
+  onChange(["bot", "users"], () => drawBot(part("bot")));
   onChange(["webhook"], () => drawWebhook(part("webhook")));
   onChange(["connection"], () => drawConnection(part("connection")));
   drawConnection(part("connection"));
 }
 
-function drawBot(node) {
-  const { first_name: name, username } = state.bot;
-  document.title = `${name} · Telegram sandbox`;
-  node.replaceChildren(name, element("span", {}, `@${username}`));
-}
-
 function drawWebhook(node) {
-  const { url, pending_update_count: pending = 0, last_error_message: problem } = state.webhook;
+  const { url, pending_update_count: pending = 0, last_error_message: problem } = botState().webhook;
   node.title = url || "";
   node.classList.toggle("bad", Boolean(problem));
   if (!url) node.textContent = "No webhook is set";

@@ -3,11 +3,11 @@
 import { element } from "./dom.js";
 import { listen } from "./events.js";
 import { startHappened } from "./happened.js";
-import { onChange, state } from "./state.js";
+import { botState, onChange } from "./state.js";
 import { drawConnection } from "./top.js";
 
 function drawBot(node) {
-  const { first_name: name, username } = state.bot;
+  const { first_name: name, username } = botState().bot;
   document.title = `${name} · traffic`;
   node.replaceChildren(name, element("span", {}, `@${username}`));
 }

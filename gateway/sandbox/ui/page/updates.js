@@ -18,11 +18,11 @@ export function replaceRows(rows, total) {
   // After a short break of the stream, what was told of turns before still holds.
   const restarted = total < updates.total;
   const turns = restarted ? new Map() : updates.turns;
-  Object.assign(updates, { ids: [], rows: new Map(), turns: new Map(), limit: WINDOW, total });
+  Object.assign(updates, { keys: [], rows: new Map(), turns: new Map(), limit: WINDOW, total });
   for (const row of rows) {
-    insert(row);
-    const turn = turns.get(row.update_id);
-    if (turn) updates.turns.set(row.update_id, turn);
+    const key = insert(row);
+    const turn = turns.get(key);
+    if (turn) updates.turns.set(key, turn);
   }
   if (restarted) changed("restarted");
   changed("updates");
@@ -31,37 +31,38 @@ export function replaceRows(rows, total) {
 /** Add a row, or replace it by what is known of it now. */
 export function addRow(row) {
   const { updates } = state;
-  if (!updates.rows.has(row.update_id)) {
-    const oldest = updates.rows.get(updates.ids[0]);
-    const full = updates.ids.length >= updates.limit;
+  if (!updates.rows.has(keyOf(row))) {
+    const oldest = updates.rows.get(updates.keys[0]);
+    const full = updates.keys.length >= updates.limit;
     if (full && isBefore(row, oldest)) return; // it slid out of the window before
     updates.total += 1;
   }
   insert(row);
-  if (updates.ids.length > updates.limit + SLACK) trim();
+  if (updates.keys.length > updates.limit + SLACK) trim();
   changed("updates");
 }
 
 /** Keep what the gateway tells of an update. */
-export function addTurn(updateId, turn) {
-  if (!state.updates.rows.has(updateId)) return;
-  state.updates.turns.set(updateId, turn);
+export function addTurn({ bot_id, update_id, turn }) {
+  const key = keyOf({ bot_id: bot_id ?? state.botId, update_id });
+  if (!state.updates.rows.has(key)) return;
+  state.updates.turns.set(key, turn);
   changed("updates");
 }
 
-/** The ids to show, newest first. */
-export function shownIds() {
-  if (state.updates.ids.length > state.updates.limit) trim();
-  return state.updates.ids.slice().reverse();
+/** The keys to show, newest first. */
+export function shownKeys() {
+  if (state.updates.keys.length > state.updates.limit) trim();
+  return state.updates.keys.slice().reverse();
 }
 
 /** Load rows before the oldest one of the window. */
 export async function loadOlder() {
   const { updates } = state;
-  const [oldest] = updates.ids;
-  const { updates: rows } = await get(`/updates?before=${oldest}&limit=${PAGE}`);
-  updates.limit = Math.max(updates.limit, updates.ids.length) + rows.length;
-  if (rows.length === 0) updates.total = updates.ids.length; // no older ones are kept
+  const [botId, oldest] = updates.keys[0].split("/");
+  const { updates: rows } = await get(`/updates?before=${oldest}&bot=${botId}&limit=${PAGE}`);
+  updates.limit = Math.max(updates.limit, updates.keys.length) + rows.length;
+  if (rows.length === 0) updates.total = updates.keys.length; // no older ones are kept
   for (const row of rows) insert(row);
   changed("updates");
 }
@@ -72,15 +73,21 @@ export function showNewest() {
   changed("updates");
 }
 
+/** The key of a row: two bots may have updates with the same id. */
+function keyOf({ bot_id: botId, update_id: updateId }) {
+  return `${botId}/${updateId}`;
+}
+
 function insert(row) {
-  const { ids, rows } = state.updates;
-  const id = row.update_id;
-  if (!rows.has(id)) {
-    let place = ids.length;
-    while (place > 0 && isBefore(row, rows.get(ids[place - 1]))) place -= 1;
-    ids.splice(place, 0, id);
+  const { keys, rows } = state.updates;
+  const key = keyOf(row);
+  if (!rows.has(key)) {
+    let place = keys.length;
+    while (place > 0 && isBefore(row, rows.get(keys[place - 1]))) place -= 1;
+    keys.splice(place, 0, key);
   }
-  rows.set(id, row);
+  rows.set(key, row);
+  return key;
 }
 
 /** In the order of their times: a curl may give its update any number. */
@@ -89,9 +96,9 @@ function isBefore(row, other) {
 }
 
 function trim() {
-  const { ids, rows, turns, limit } = state.updates;
-  for (const id of ids.splice(0, ids.length - limit)) {
-    rows.delete(id);
-    turns.delete(id);
+  const { keys, rows, turns, limit } = state.updates;
+  for (const key of keys.splice(0, keys.length - limit)) {
+    rows.delete(key);
+    turns.delete(key);
   }
 }
