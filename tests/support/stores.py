@@ -62,6 +62,10 @@ class Store(Protocol):
     def clock(self) -> FakeClock:
         """The worker's clock. Only `pass_time` may move it."""
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether no lease is granted: a stalled machine looked like an outage."""
+
     async def pass_time(self, seconds: float) -> None:
         """Move the worker's clock and the store's own time, by 1 ms at least."""
 
@@ -83,6 +87,8 @@ OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 class MemoryStore:
     """Mailboxes in memory."""
+
+    is_replaying = False
 
     def __init__(
         self, kind: type[MemoryMailboxStore], deliveries: type[MemoryDeliveryStore]

@@ -100,6 +100,7 @@ class FailedBackStore:
     def __init__(self, worker: Worker, store: RedisStore) -> None:
         self.clock = store.clock
         self.mailboxes = worker.mailboxes
+        self.durable = worker.durable
         self.deliveries: DeliveryStore = worker.durable.deliveries
         self.recipients: RecipientIndex = worker.durable.recipients
         self.pass_time = store.pass_time
@@ -107,6 +108,11 @@ class FailedBackStore:
         self.in_memory = store.in_memory
         self.count_mailboxes = store.count_mailboxes
         self.dead_letters = store.dead_letters
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether no lease is granted: a stalled machine looked like an outage."""
+        return self.durable._replay_buffer.is_paused  # noqa: SLF001 - not public
 
 
 def failed_back(url: str) -> OpenStore:
@@ -125,6 +131,8 @@ def failed_back(url: str) -> OpenStore:
 
 class FailedOverStore:
     """A worker whose Redis is gone: memory serves."""
+
+    is_replaying = False
 
     def __init__(self, worker: Worker) -> None:
         self.clock = worker.clock

@@ -140,6 +140,11 @@ class RedisStore:
         self._passed = 0.0
         self._shifted = 0.0
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether no lease is granted: a stalled machine looked like an outage."""
+        return self.mailboxes._replay_buffer.is_paused  # noqa: SLF001 - not public
+
     async def ask(self, *arguments: bytes | str | int) -> Any:  # noqa: ANN401 - replies
         """Send any command to the first node."""
         return (await self.ask_nodes(*arguments))[0]
