@@ -14,6 +14,7 @@ import click
 from gateway.clock import SystemClock
 from gateway.config.bots import load_bots
 from gateway.config.settings import Settings, load_settings
+from gateway.domain.delivery import Delivery
 from gateway.domain.errors import ConfigurationError, ForgedEntry
 from gateway.domain.update import Envelope
 from gateway.mailboxes.redis.dead_letters import (
@@ -138,6 +139,10 @@ async def _replay(
     if dead_letter is None:
         click.echo(f"{dead_letter_id}: there is no such dead letter", err=True)
         return False
+    if dead_letter.delivery is not None:
+        return await _replay_delivery(
+            dead_letters, dead_letter_id, dead_letter.delivery
+        )
     parser = _choose_parser(parsers, dead_letter.ordering_key)
     if parser is None:
         click.echo(f"{dead_letter_id}: is of no bot here, not replayed", err=True)
@@ -169,6 +174,21 @@ def _choose_parser(
     return parsers.get(ordering_key.partition("/")[0])
 
 
+async def _replay_delivery(
+    dead_letters: RedisDeadLetters, dead_letter_id: DeadLetterId, delivery: Delivery
+) -> bool:
+    """Replay a delivery. If that is impossible, print why and return False."""
+    try:
+        was_put = await dead_letters.replay_delivery(dead_letter_id, delivery)
+    except ForgedEntry:
+        click.echo(f"{dead_letter_id}: is forged, not replayed", err=True)
+        return False
+    if not was_put:
+        problem = "its delivery has not failed, or its mailbox is full, not replayed"
+        click.echo(f"{dead_letter_id}: {problem}", err=True)
+    return was_put
+
+
 def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:
     try:
         return [DeadLetterId.parse(each) for each in ids]
@@ -178,10 +198,12 @@ def _parse_ids(ids: Sequence[str]) -> list[DeadLetterId]:
 
 def _format_summary(summary: DeadLetterSummary) -> str:
     at = datetime.fromtimestamp(summary.dead_lettered_at, UTC)
-    update_id = "-" if summary.update_id is None else summary.update_id
+    mail = f"update={'-' if summary.update_id is None else summary.update_id}"
+    if summary.delivery_id is not None:
+        mail = f"delivery={_make_printable(summary.delivery_id)}"
     ordering_key = _make_printable(summary.ordering_key or "")
     reason = _make_printable(summary.reason)
-    fields = f"update={update_id} ordering_key={ordering_key} reason={reason}"
+    fields = f"{mail} ordering_key={ordering_key} reason={reason}"
     return f"{summary.dead_letter_id}  {at:%Y-%m-%d %H:%M:%S} UTC  {fields}"
 
 

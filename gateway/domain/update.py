@@ -214,10 +214,10 @@ class Envelope(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
-    """An update that was not handled, kept for a person to inspect or replay."""
+    """An update or a delivery that was not handled, kept for a person to replay."""
 
     update_id: int | None
-    """None if the body could not be parsed."""
+    """None if the body could not be parsed, or if it is a delivery."""
     ordering_key: str | None
     """None if the body could not be parsed."""
     reason: str
@@ -225,6 +225,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True, eq=False):
     dead_lettered_at: float
     """Seconds since the epoch when it became a dead letter."""
     body: bytes
+    delivery: Delivery | None = None
+    """The delivery, or None if it is none."""
 
 
 def has_session(update: Update) -> bool:

@@ -110,7 +110,20 @@ def decode_delivery(
         Purpose.DELIVERY, ordering_key.encode(), signature, header + content
     ):
         raise ForgedEntry("a delivery has a wrong signature")
-    return wrap_delivery(_delivery_decoder.decode(content))
+    try:
+        return wrap_delivery(_delivery_decoder.decode(content))
+    except DecodeError:
+        raise ForgedEntry("a delivery is not readable") from None
+
+
+def read_delivery(stored: bytes) -> Delivery | None:
+    """Decode stored bytes without verifying them; None if they are no delivery."""
+    if not stored.startswith(DELIVERY_MARK):
+        return None
+    try:
+        return _delivery_decoder.decode(stored[_HEADER_LENGTH + SIGNATURE_BYTES :])
+    except DecodeError:
+        return None
 
 
 def encode_facts(delivery: Delivery, signatures: StoreSignatures) -> bytes:

@@ -8,7 +8,11 @@ from msgspec import Struct
 
 from gateway.domain.errors import ForgedEntry
 from gateway.domain.update import DeadLetter, Envelope
-from gateway.mailboxes.delivery_serialization import DELIVERY_MARK, decode_delivery
+from gateway.mailboxes.delivery_serialization import (
+    DELIVERY_MARK,
+    decode_delivery,
+    read_delivery,
+)
 from gateway.mailboxes.signatures import SIGNATURE_BYTES, Purpose, StoreSignatures
 
 FORGED_REASON = "forged"
@@ -89,6 +93,7 @@ def make_dead_letter(envelope: Envelope, reason: str, now: float) -> DeadLetter:
         reason=reason,
         dead_lettered_at=now,
         body=envelope.body,
+        delivery=envelope.delivery,
     )
 
 
@@ -119,6 +124,7 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
     values = _pair_fields(fields)
     stored = values.get(b"envelope", b"")
     update_id, body = 0, stored
+    delivery = read_delivery(stored)
     with contextlib.suppress(ForgedEntry, ValueError):
         header, _, body = _split_envelope(stored)
         update_id = int(header.partition(b" ")[0])
@@ -132,7 +138,8 @@ def decode_dead_letter(fields: Sequence[bytes]) -> DeadLetter:
         ordering_key=values.get(b"ordering_key", b"").decode(errors="replace") or None,
         reason=values.get(b"reason", b"").decode(errors="replace"),
         dead_lettered_at=time,
-        body=body,
+        body=body if delivery is None else b"",
+        delivery=delivery,
     )
 
 

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple, Self
 from msgspec import Struct
 
 from gateway.background import BackgroundTasks
+from gateway.domain.delivery import Delivery
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.mailbox_lease import LEASE_SECONDS
 from gateway.domain.ports import Clock
 from gateway.domain.update import DeadLetter, Envelope
+from gateway.mailboxes.delivery_serialization import decode_record
 from gateway.mailboxes.redis.client.cluster import ClusterClient
 from gateway.mailboxes.redis.client.command import RedisClient, RedisCommand
 from gateway.mailboxes.redis.client.connection_factory import (
@@ -28,6 +30,7 @@ from gateway.mailboxes.redis.client.connection_factory import (
 )
 from gateway.mailboxes.redis.client.shards import SHARD_COUNT
 from gateway.mailboxes.redis.commands import CommandFactory
+from gateway.mailboxes.redis.delivery_commands import DeliveryCommandFactory
 from gateway.mailboxes.redis.keys import RedisKeys
 from gateway.mailboxes.redis.lua.scripts import load_scripts
 from gateway.mailboxes.serialization import (
@@ -93,6 +96,8 @@ class DeadLetterSummary(Struct, frozen=True):
     reason: str
     dead_lettered_at: float
     """When it became a dead letter, in seconds since the epoch."""
+    delivery_id: str | None = None
+    """None if it is no delivery."""
 
 
 _Page = list[tuple[DeadLetterId, DeadLetter]]
@@ -121,10 +126,15 @@ async def open_dead_letters(
         ClusterClient(url, scripts.sources, clock, background=background) as client,
     ):
         # The limits have no effect: no lease, limited put or dead letter is made here.
-        commands = CommandFactory(
-            keys, scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS
+        options = keys, scripts, 1, LEASE_SECONDS, signatures, DEFAULT_SHARD_LIMITS
+        yield RedisDeadLetters(
+            client,
+            keys,
+            CommandFactory(*options),
+            DeliveryCommandFactory(*options),
+            signatures,
+            clock,
         )
-        yield RedisDeadLetters(client, keys, commands, signatures)
 
 
 class RedisDeadLetters:
@@ -138,12 +148,16 @@ class RedisDeadLetters:
         client: RedisClient,
         keys: RedisKeys,
         commands: CommandFactory,
+        delivery_commands: DeliveryCommandFactory,
         signatures: StoreSignatures,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._keys = keys
         self._commands = commands
+        self._delivery_commands = delivery_commands
         self._signatures = signatures
+        self._clock = clock
 
     async def list_summaries(
         self, *, reason: str | None = None, limit: int | None = None
@@ -198,6 +212,31 @@ class RedisDeadLetters:
         """
         await self._execute(self._commands.put(envelope, "", enforce_limit=False))
         await self.delete(dead_letter_id)
+
+    async def replay_delivery(
+        self, dead_letter_id: DeadLetterId, delivery: Delivery
+    ) -> bool:
+        """Put a delivery that failed into its mailbox, then remove its dead letter.
+
+        Its messages that were sent already are not sent again.
+
+        Returns:
+            Whether it was put; otherwise it has not failed, and its dead letter stays.
+        """
+        delivery_id, ordering_key = delivery.delivery_id, delivery.ordering_key
+        commands = self._delivery_commands
+        stored = await self._execute(commands.read_record(ordering_key, delivery_id))
+        record = None
+        if stored is not None:
+            record, _ = decode_record(
+                stored, delivery_id, ordering_key, self._signatures
+            )
+        command = commands.replay_delivery(delivery, record)
+        if await self._execute(command) != 1:
+            return False
+        await self._execute(commands.replace_key(delivery, self._clock.now()))
+        await self.delete(dead_letter_id)
+        return True
 
     async def _read_page(self, start: DeadLetterId, first: str) -> _Page:
         entries = await self._read_entries(start, first, "+", PAGE_SIZE)
@@ -286,4 +325,5 @@ def _summarize(
         dead_letter.ordering_key,
         dead_letter.reason,
         dead_letter.dead_lettered_at,
+        None if dead_letter.delivery is None else dead_letter.delivery.delivery_id,
     )

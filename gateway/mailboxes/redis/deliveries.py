@@ -43,7 +43,11 @@ from gateway.mailboxes.redis.client.command import (
     consume_exception,
     execute_all,
 )
-from gateway.mailboxes.redis.delivery_commands import DeliveryCommandFactory
+from gateway.mailboxes.redis.delivery_commands import (
+    CANCELLED,
+    COLLAPSED,
+    DeliveryCommandFactory,
+)
 from gateway.mailboxes.redis.executor import CommandExecutor
 from gateway.mailboxes.redis.lease_reader import LeaseReader
 from gateway.mailboxes.redis.mailbox_scanner import MailboxScanner
@@ -60,6 +64,8 @@ _PUT_RESULTS = (
 REPLY_TIMEOUT_SECONDS = 1.0
 """How long reports and due deliveries wait for the shards. The next scan finds those
 that have not answered."""
+
+_STORED_RESULTS = frozenset({DeliveryPutResult.STORED, DeliveryPutResult.SCHEDULED})
 
 KEY_REFRESH_SECONDS = 10.0
 """How long a command that nobody waits for is tried."""
@@ -140,10 +146,13 @@ class RedisDeliveryStore:
             if not isinstance(reply, bytes):
                 break
             replaced_id = reply.decode()
-        if replaced_id:
-            self._refresh_key(replaced_id)
         if isinstance(reply, int):
-            return _PUT_RESULTS[reply]
+            result = _PUT_RESULTS[reply]
+            # A repeated put may find the delivery that it stored itself.
+            if result in _STORED_RESULTS or command.send_count > 1:
+                self._remember_put(delivery, replaced_id, command.shard)
+            return result
+        self._remember_put(delivery, replaced_id, command.shard)
         lease = await self._leases.read_put_lease(
             command, token, wrap_delivery(delivery), reply
         )
@@ -167,7 +176,9 @@ class RedisDeliveryStore:
         if record is None:
             return None
         if record.record.state is DeliveryState.CANCELLED:
-            self._refresh_key(delivery_id)
+            self._remember_end(
+                entry.ordering_key, delivery_id, CANCELLED, command.shard
+            )
         return record.record
 
     async def begin_part(
@@ -228,7 +239,7 @@ class RedisDeliveryStore:
         reply = await self._executor.execute(command)
         if reply == 0:
             raise LeaseLost("the lease's token is not the mailbox's current one")
-        self._refresh_key(delivery_id)
+        self._remember_end(lease.ordering_key, delivery_id, result, command.shard)
         if not isinstance(reply, bytes):
             return None
         if self._replay_buffer.is_paused:  # an update with a lower id may be replayed
@@ -408,11 +419,34 @@ class RedisDeliveryStore:
             updated_at=now,
         )
 
-    def _refresh_key(self, delivery_id: str) -> None:
-        """Let the idempotency entry of an ended delivery expire with its record.
+    def _remember_put(self, delivery: Delivery, replaced_id: str, shard: int) -> None:
+        """Keep a delivery for a while, and the end of the one that it replaced."""
 
-        Nobody waits for it: otherwise the entry expires later.
+        def replay() -> Sequence[RedisCommand]:
+            now = self._clock.now()
+            return (
+                self._commands.claim_key(delivery, now),
+                self._commands.put_delivery(delivery, "", now, is_replay=True),
+            )
+
+        key = delivery.ordering_key, delivery.delivery_id
+        self._replay_buffer.add(key, replay, shard)
+        if replaced_id:
+            self._remember_end(delivery.ordering_key, replaced_id, COLLAPSED, shard)
+
+    def _remember_end(
+        self, ordering_key: str, delivery_id: str, result: DeliveryResult, shard: int
+    ) -> None:
+        """Keep the end of a delivery for a while.
+
+        Its idempotency entry expires with its record. Nobody waits for that, because
+        otherwise the entry expires later.
         """
+        self._replay_buffer.add(
+            (ordering_key, f"end {delivery_id}"),
+            lambda: (self._commands.end_delivery(ordering_key, delivery_id, result),),
+            shard,
+        )
         command = self._commands.expire_key(delivery_id)
         command.reply.add_done_callback(consume_exception)
         loop = asyncio.get_running_loop()

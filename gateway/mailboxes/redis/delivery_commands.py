@@ -7,6 +7,7 @@ from hashlib import blake2b
 from gateway.domain.delivery import (
     RECORD_SECONDS,
     Delivery,
+    DeliveryRecord,
     DeliveryResult,
     DeliveryState,
     SentPart,
@@ -14,6 +15,7 @@ from gateway.domain.delivery import (
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.user_state import STATE_TTL
 from gateway.mailboxes.delivery_serialization import (
+    NO_OWNER,
     IdempotencyEntry,
     encode_delivery,
     encode_facts,
@@ -34,6 +36,9 @@ ENTRY_MARGIN_SECONDS = 24 * 3600
 """How much longer than the record of a delivery that ends in time the idempotency entry
 is kept: the delivery may end later, because its worker or Redis was down."""
 
+
+CANCELLED = DeliveryResult(state=DeliveryState.CANCELLED, reason="cancelled")
+COLLAPSED = DeliveryResult(state=DeliveryState.CANCELLED, reason="collapsed")
 
 FULL_RETRY_MS = 1000
 """The delay before a scheduled delivery tries again to enter a full mailbox."""
@@ -94,7 +99,7 @@ class DeliveryCommandFactory:
         now: float,
         *,
         replaced_id: str = "",
-        enforce_limit: bool = True,
+        is_replay: bool = False,
     ) -> RedisCommand:
         """Store a delivery; with a token, acquire the lease of an empty mailbox.
 
@@ -103,7 +108,8 @@ class DeliveryCommandFactory:
             token: the token of the lease; an empty string to acquire none.
             now: seconds since the epoch.
             replaced_id: the id in the collapse entry.
-            enforce_limit: whether to refuse the delivery if the mailbox is full.
+            is_replay: whether the delivery was accepted before: it is never refused,
+                and does not replace others.
         """
         ordering_key = delivery.ordering_key.encode()
         shard = self._keys.get_shard(ordering_key)
@@ -117,7 +123,7 @@ class DeliveryCommandFactory:
             shard.reports,
         )
         replacement: tuple[Argument, ...] = ()
-        if delivery.collapse_key:
+        if delivery.collapse_key and not is_replay:
             keys = (*keys, _make_collapse_key(shard, delivery))
             if replaced_id:
                 keys = (*keys, shard.record_prefix + replaced_id.encode())
@@ -131,7 +137,7 @@ class DeliveryCommandFactory:
             encode_delivery(delivery, self._signatures),
             token,
             self._lease_ms,
-            self._limit if enforce_limit else b"0",
+            b"0" if is_replay else self._limit,
             delivery.report.value,
             encode_facts(delivery, self._signatures),
             b""
@@ -151,13 +157,6 @@ class DeliveryCommandFactory:
         """Cancel a delivery that nobody has begun, and return its record."""
         key = ordering_key.encode()
         shard = self._keys.get_shard(key)
-        result = encode_result(
-            delivery_id,
-            ordering_key,
-            DeliveryState.CANCELLED,
-            self._signatures,
-            reason="cancelled",
-        )
         return call_script(
             self._scripts.cancel_delivery,
             shard,
@@ -171,7 +170,7 @@ class DeliveryCommandFactory:
             ),
             key,
             delivery_id,
-            result,
+            self._encode_result(delivery_id, ordering_key, CANCELLED),
             _RECORD_MS,
         )
 
@@ -197,13 +196,7 @@ class DeliveryCommandFactory:
         """
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
-        result = encode_result(
-            delivery_id,
-            lease.ordering_key,
-            DeliveryState.SENDING,
-            self._signatures,
-            sent_parts=sent_parts,
-        )
+        so_far = DeliveryResult(state=DeliveryState.SENDING, sent_parts=sent_parts)
         return call_script(
             self._scripts.begin_part,
             shard,
@@ -211,7 +204,7 @@ class DeliveryCommandFactory:
             key,
             lease.token,
             part,
-            result,
+            self._encode_result(delivery_id, lease.ordering_key, so_far),
             b"1" if resolves_doubt else b"",
             b"" if missing is None else encode_facts(missing, self._signatures),
             b"" if missing is None else missing.report.value,
@@ -231,16 +224,6 @@ class DeliveryCommandFactory:
         """Remove a delivery that ended, save its record and the state."""
         key = lease.ordering_key.encode()
         shard = self._keys.get_shard(key)
-        stored_result = encode_result(
-            delivery_id,
-            lease.ordering_key,
-            result.state,
-            self._signatures,
-            reason=result.reason,
-            description=result.description,
-            sent_parts=result.sent_parts,
-            maybe_repeated=result.maybe_repeated,
-        )
         return call_script(
             self._scripts.commit_delivery,
             shard,
@@ -264,8 +247,67 @@ class DeliveryCommandFactory:
             self._max_updates,
             self._retention_ms,
             result.state.value,
-            stored_result,
+            self._encode_result(delivery_id, lease.ordering_key, result),
             _RECORD_MS,
+        )
+
+    def end_delivery(
+        self, ordering_key: str, delivery_id: str, result: DeliveryResult
+    ) -> RedisCommand:
+        """End a delivery again, if Redis has lost its end."""
+        key = ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        return call_script(
+            self._scripts.end_delivery,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.pending,
+                shard.leases,
+                shard.record_prefix + delivery_id.encode(),
+                shard.scheduled,
+                shard.reports,
+            ),
+            key,
+            delivery_id,
+            result.state.value,
+            self._encode_result(delivery_id, ordering_key, result),
+            _RECORD_MS,
+        )
+
+    def replay_delivery(
+        self, delivery: Delivery, record: DeliveryRecord | None
+    ) -> RedisCommand:
+        """Put a delivery that failed into its mailbox again.
+
+        What was sent is not sent again: the next owner learns of an owner that was
+        lost, and continues after it.
+        """
+        key = delivery.ordering_key.encode()
+        shard = self._keys.get_shard(key)
+        state, owner, result = DeliveryState.ACCEPTED, NO_OWNER, b""
+        if record is not None and record.sent_parts:
+            state, owner = DeliveryState.SENDING, "replay"
+            so_far = DeliveryResult(state=state, sent_parts=record.sent_parts)
+            result = self._encode_result(
+                delivery.delivery_id, delivery.ordering_key, so_far
+            )
+        return call_script(
+            self._scripts.replay_delivery,
+            shard,
+            (
+                shard.mailbox_prefix + key,
+                shard.pending,
+                shard.record_prefix + delivery.delivery_id.encode(),
+            ),
+            key,
+            delivery.delivery_id,
+            encode_delivery(delivery, self._signatures),
+            encode_facts(delivery, self._signatures),
+            delivery.report.value,
+            state.value,
+            owner,
+            result,
         )
 
     def list_due(self, number: int, limit: int) -> RedisCommand:
@@ -309,6 +351,20 @@ class DeliveryCommandFactory:
         shard = self._keys.get_shard(key)
         return RedisCommand(shard.number, (b"ZRANGE", shard.mailbox_key(key), 0, 0))
 
+    def _encode_result(
+        self, delivery_id: str, ordering_key: str, result: DeliveryResult
+    ) -> bytes:
+        return encode_result(
+            delivery_id,
+            ordering_key,
+            result.state,
+            self._signatures,
+            reason=result.reason,
+            description=result.description,
+            sent_parts=result.sent_parts,
+            maybe_repeated=result.maybe_repeated,
+        )
+
     def _find_entry(self, delivery_id: str) -> tuple[ShardKeys, bytes]:
         """Return the shard and the key of an idempotency entry."""
         key = delivery_id.encode()
@@ -333,13 +389,7 @@ class DeliveryCommandFactory:
         """Return the arguments of a put that replaces the delivery with this id."""
         result = b""
         if replaced_id:
-            result = encode_result(
-                replaced_id,
-                delivery.ordering_key,
-                DeliveryState.CANCELLED,
-                self._signatures,
-                reason="collapsed",
-            )
+            result = self._encode_result(replaced_id, delivery.ordering_key, COLLAPSED)
         lifetime = max(1, round((delivery.expires_at - now) * 1000))
         return lifetime, replaced_id, result
 

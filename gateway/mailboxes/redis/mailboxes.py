@@ -166,9 +166,13 @@ class RedisMailboxStore:
             if result is PutResult.STORED or (
                 result is PutResult.DUPLICATE and command.send_count > 1
             ):
-                self._replay_buffer.add(envelope, command.shard)
+                self._replay_buffer.add(
+                    (envelope.ordering_key, envelope.update_id), envelope, command.shard
+                )
             return result
-        self._replay_buffer.add(envelope, command.shard)
+        self._replay_buffer.add(
+            (envelope.ordering_key, envelope.update_id), envelope, command.shard
+        )
         lease = await self._leases.read_put_lease(command, token, envelope, reply)
         return lease or PutResult.STORED
 

@@ -12,12 +12,15 @@ in memory, so that each worker can move them to Redis first; see `failover.py`.
 Repeating the put of an update that was not lost has no effect. Updates that this worker
 has finished are not replayed: the commit is later than the put, so a Redis that lost
 the update has also lost the commit.
+
+Of a delivery its put and its end are replayed, because the end has to be remembered:
+the same request may be repeated at any time.
 """
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 
 from gateway.domain.ports import Clock
 from gateway.domain.update import Envelope
@@ -42,15 +45,18 @@ most a second, the delay between two attempts at most a quarter of a second.
 """
 
 
-UpdateKey = tuple[str, int]
-"""The ordering key and the update id."""
+ReplayKey = tuple[str, int | str]
+"""The ordering key, and the id of an update or another name."""
 
-AcceptedUpdates = OrderedDict[UpdateKey, tuple[float, Envelope]]
-"""Updates with the times at which they were accepted, oldest first."""
+MakeCommands = Callable[[], Sequence[RedisCommand]]
+"""Makes the commands that repeat a change, in their order."""
+
+RecentChanges = OrderedDict[ReplayKey, tuple[float, Envelope | MakeCommands]]
+"""Accepted updates and other changes with their times, oldest first."""
 
 
 class ReplayBuffer:
-    """The recently accepted updates, for a replay.
+    """The recently accepted updates and other changes, for a replay.
 
     Args:
         client: the connections to Redis. The buffer sets their health callbacks.
@@ -74,10 +80,10 @@ class ReplayBuffer:
         # By shard: only a further put to the same shard removes old entries, so those
         # of a failing shard are kept. Ordered by time. A plain dict would be slow here:
         # finding its first entry steps over all deleted ones before it.
-        self._accepted: list[AcceptedUpdates] = [
+        self._accepted: list[RecentChanges] = [
             OrderedDict() for _ in range(SHARD_COUNT)
         ]
-        self._replaying: dict[UpdateKey, RedisCommand] = {}
+        self._replaying: dict[ReplayKey, Sequence[RedisCommand]] = {}
         self._paused_until = 0.0
         self._generations: dict[int, bytes] = {}
         client.set_health_callbacks(self.replay, self._pause_after_outage)
@@ -87,15 +93,21 @@ class ReplayBuffer:
         """Whether a replay pause, during which no lease may be acquired, is running."""
         return self._clock.uptime() < self._paused_until
 
-    def add(self, envelope: Envelope, shard: int) -> None:
-        """Add an accepted update and drop up to two expired ones.
+    def add(self, key: ReplayKey, change: Envelope | MakeCommands, shard: int) -> None:
+        """Add an accepted update or another change, and drop up to two expired ones.
 
-        Dropping them here is safe: if the shard accepts an update, any outage of it is
+        Dropping them here is safe: if the shard accepts a change, any outage of it is
         over and its replay has been submitted.
+
+        Args:
+            key: an earlier change with this key is replaced.
+            change: the update, or a function that makes commands. They must have no
+                effect if the change was not lost.
+            shard: the shard of the mailbox.
         """
         accepted = self._accepted[shard]
         now = self._clock.uptime()
-        accepted[envelope.ordering_key, envelope.update_id] = now, envelope
+        accepted[key] = now, change
         # At most two per added update, so that the number shrinks in small steps.
         for oldest in list(islice(accepted, 2)):
             time, _ = accepted[oldest]
@@ -137,36 +149,40 @@ class ReplayBuffer:
         # Puts of an earlier replay that are still unanswered, because another server
         # has failed since then.
         replaying = {
-            key: command
-            for key, command in self._replaying.items()
-            if not command.reply.done()
+            key: commands
+            for key, commands in self._replaying.items()
+            if not all(command.reply.done() for command in commands)
         }
         recent = {
-            key: self._commands.put(envelope, "", enforce_limit=False)
+            key: self._make_commands(change)
             for accepted in self._accepted
-            for key, envelope in self._restart_window(accepted, oldest)
+            for key, change in self._restart_window(accepted, oldest)
             if key not in replaying
         }
         self._replaying = replaying | recent
         logger.warning("replaying_updates", extra={"updates": len(self._replaying)})
-        for command in reversed(recent.values()):
+        for command in reversed([*chain.from_iterable(recent.values())]):
             command.reply.add_done_callback(consume_exception)
             self._client.submit(command, first=True)
 
+    def _make_commands(self, change: Envelope | MakeCommands) -> Sequence[RedisCommand]:
+        """Return the commands that repeat a change."""
+        if isinstance(change, Envelope):
+            return (self._commands.put(change, "", enforce_limit=False),)
+        return change()
+
     def _restart_window(
-        self, accepted: AcceptedUpdates, oldest: float
-    ) -> list[tuple[UpdateKey, Envelope]]:
-        """Return the updates accepted since a time, and keep them for a new window.
+        self, accepted: RecentChanges, oldest: float
+    ) -> list[tuple[ReplayKey, Envelope | MakeCommands]]:
+        """Return the changes made since a time, and keep them for a new window.
 
         They are treated as accepted now, because they may be lost once more.
         """
         now = self._clock.uptime()
         recent = [
-            (key, envelope)
-            for key, (time, envelope) in accepted.items()
-            if time >= oldest
+            (key, change) for key, (time, change) in accepted.items() if time >= oldest
         ]
-        for key, envelope in recent:
-            accepted[key] = now, envelope
+        for key, change in recent:
+            accepted[key] = now, change
             accepted.move_to_end(key)
         return recent

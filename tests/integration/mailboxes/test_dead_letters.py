@@ -6,8 +6,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from gateway.domain.delivery import (
+    Delivery,
+    DeliveryResult,
+    DeliveryState,
+    SentPart,
+)
+from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import DeadLetter, Envelope
@@ -18,7 +25,7 @@ from gateway.mailboxes.redis.dead_letters import (
     RedisDeadLetters,
     open_dead_letters,
 )
-from tests.factories import build_envelope
+from tests.factories import build_delivery, build_envelope
 from tests.integration.mailboxes.redis_store import RedisStore, opened, opened_cluster
 from tests.support.fakes import FakeClock
 from tests.support.redis_servers import RedisServer
@@ -159,6 +166,78 @@ async def test_what_a_commit_dead_lettered_is_there_too(both: Opened) -> None:
     got = await both.letters.get(found.dead_letter_id)
     assert got is not None
     assert got.body == b"text"
+
+
+FAILED = DeliveryResult(state=DeliveryState.FAILED, reason="crashed")
+SECRET = "a text that nobody may see"
+
+
+async def fail_delivery(both: Opened, result: DeliveryResult = FAILED) -> Delivery:
+    """Let a delivery become a dead letter."""
+    delivery = build_delivery(1, request=SECRET.encode())
+    lease = await both.store.deliveries.put_delivery(delivery)
+    assert isinstance(lease, MailboxLease)
+    await both.store.deliveries.commit_delivery(
+        lease, delivery.delivery_id, b"state", result, dead_letter_reason="crashed"
+    )
+    return delivery
+
+
+async def test_a_delivery_is_listed_by_its_id_without_its_text(both: Opened) -> None:
+    delivery = await fail_delivery(both)
+    (summary,) = await both.letters.list_summaries()
+    assert summary.delivery_id == delivery.delivery_id
+    assert summary.update_id is None
+    assert (summary.ordering_key, summary.reason) == ("7", "crashed")
+    assert SECRET not in repr(summary)
+
+
+async def test_a_replayed_delivery_is_sent_behind_all_mail(both: Opened) -> None:
+    delivery = await fail_delivery(both)
+    deliveries = both.store.deliveries
+    await both.store.mailboxes.put(build_envelope(5), acquire=False)
+    (summary,) = await both.letters.list_summaries()
+    found = await both.letters.get(summary.dead_letter_id)
+    assert found is not None
+    assert found.delivery is not None
+    assert found.delivery.request == delivery.request
+    assert await both.letters.replay_delivery(summary.dead_letter_id, found.delivery)
+    assert await both.letters.list_summaries() == []
+    record = await deliveries.get_delivery(delivery.delivery_id)
+    assert record is not None
+    assert (record.state, record.is_part_begun) == (DeliveryState.ACCEPTED, False)
+    assert record.sequence_number == 3
+    assert await deliveries.put_delivery(delivery) is DeliveryPutResult.REPEATED
+    lease = await both.store.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    head = await both.store.mailboxes.commit(lease, 5, b"state")
+    assert head is not None
+    assert head.delivery is not None
+    assert head.delivery.delivery_id == delivery.delivery_id
+
+
+async def test_what_was_sent_of_a_replayed_delivery_is_not_sent_again(
+    both: Opened,
+) -> None:
+    """Its next owner continues as after an owner that was lost."""
+    sent = [SentPart(7, 70)]
+    delivery = await fail_delivery(both, structs.replace(FAILED, sent_parts=sent))
+    (summary,) = await both.letters.list_summaries()
+    assert await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    lease = await both.store.mailboxes.acquire("7")
+    assert isinstance(lease, MailboxLease)
+    before = await both.store.deliveries.begin_part(lease, delivery.delivery_id, 0, [])
+    assert before.is_part_begun
+    assert list(before.sent_parts) == sent
+
+
+async def test_a_delivery_is_not_replayed_twice(both: Opened) -> None:
+    """A letter may stay behind if a replay is interrupted."""
+    delivery = await fail_delivery(both)
+    (summary,) = await both.letters.list_summaries()
+    assert await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    assert not await both.letters.replay_delivery(summary.dead_letter_id, delivery)
+    assert await both.store.in_memory() == 1
 
 
 async def test_a_full_redis_keeps_the_letter(tmp_path: Path) -> None:

@@ -39,6 +39,15 @@ class HalfAway:
         return shard == get_shard_number("away")
 
 
+def accept(recovery: ReplayBuffer, update_id: int, ordering_key: str) -> None:
+    """Add an update."""
+    recovery.add(
+        (ordering_key, update_id),
+        build_envelope(update_id, ordering_key),
+        get_shard_number(ordering_key),
+    )
+
+
 async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     """What came just before is kept for it, and of the others only what is recent."""
     clock = FakeClock()
@@ -51,9 +60,9 @@ async def test_a_node_that_stays_away_lets_nothing_pile_up() -> None:
     )
     start = clock.uptime()
     for number in range(10):
-        recovery.add(build_envelope(number, "away"), get_shard_number("away"))
+        accept(recovery, number, "away")
     for number in range(10, 1000):
-        recovery.add(build_envelope(number, "here"), get_shard_number("here"))
+        accept(recovery, number, "here")
         clock.move(1)
     recovery.replay(start)
     shards = [command.shard for command in way.submitted]
@@ -71,7 +80,7 @@ async def test_what_is_on_its_way_is_not_put_twice_nor_given_up() -> None:
         clock,
         None,
     )
-    recovery.add(build_envelope(1, "away"), get_shard_number("away"))
+    accept(recovery, 1, "away")
     recovery.replay(clock.uptime())
     clock.move(REPLAY_WINDOW_SECONDS + 1)
     recovery.replay(clock.uptime())

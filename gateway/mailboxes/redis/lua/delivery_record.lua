@@ -72,18 +72,18 @@ local function end_delivery(key, reports, record, member, now, lifetime)
   end
 end
 
+-- Removes a delivery from its mailbox, or from those that wait for their time.
+local function remove_everywhere(mailbox, scheduled, record, id, ordering_key)
+  -- Removes nothing if the delivery is gone. A full Redis accepts the next writes then too.
+  redis.call('ZREM', scheduled, id .. ' ' .. ordering_key)
+  if record.state ~= 'scheduled' then remove_mail(mailbox, id, record.position) end
+end
+
 -- Ends a delivery that nobody has begun. Its result is signed for the state "cancelled".
 local function cancel(key, mailbox, scheduled, reports, record, id, ordering_key, result, now, lifetime)
-  local member = id .. ' ' .. ordering_key
-  if record.state == 'scheduled' then
-    redis.call('ZREM', scheduled, member)
-  else
-    -- Removes nothing if the mail is gone. A full Redis accepts the other writes then too.
-    redis.call('ZREM', mailbox, '')
-    remove_mail(mailbox, id, record.position)
-  end
+  remove_everywhere(mailbox, scheduled, record, id, ordering_key)
   record.state, record.result = 'cancelled', result
-  end_delivery(key, reports, record, member, now, lifetime)
+  end_delivery(key, reports, record, id .. ' ' .. ordering_key, now, lifetime)
 end
 
 -- Forgets a mailbox without mail, unless it has an owner, which does so itself.

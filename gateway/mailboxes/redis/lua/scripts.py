@@ -22,7 +22,9 @@ _DELIVERY_SCRIPTS = frozenset(
         "begin_part",
         "commit_delivery",
         "cancel_delivery",
+        "end_delivery",
         "enter_delivery",
+        "replay_delivery",
     }
 )
 """The scripts that `delivery_record.lua` precedes."""
@@ -52,6 +54,8 @@ class Scripts(Struct, frozen=True):
     commit_delivery: Script
     cancel_delivery: Script
     enter_delivery: Script
+    end_delivery: Script
+    replay_delivery: Script
     list_due: Script
 
     @property
