@@ -159,6 +159,7 @@ async def open_gateway(
         metrics = Metrics(has_names=has_names)
         scheduler = ActorScheduler(
             store.mailboxes,
+            store.deliveries,
             registry,
             registry,
             publish_cancellation=store.cancellation_bus.publish,

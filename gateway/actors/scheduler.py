@@ -37,6 +37,8 @@ from gateway.background import (
     BackgroundTasks,
     cancel_and_wait,
 )
+from gateway.domain.delivery import Delivery
+from gateway.domain.delivery_store import DeliveryPutResult, DeliveryStore
 from gateway.domain.errors import LeaseLost
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.ports import Clock, MailboxStore, PutResult
@@ -47,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 SCAN_SECONDS = 0.5
 """The interval between scans, with jitter so that workers scan at different times."""
+
+MAX_DUE_DELIVERIES = 100
+"""How many scheduled deliveries a scan puts into their mailboxes."""
 
 DRAIN_SCAN_SECONDS = 0.05
 """The interval while this worker drains and no actor is running."""
@@ -88,6 +93,7 @@ class ActorScheduler:
 
     Args:
         mailboxes: the mailbox store, which other gateways may use too.
+        deliveries: the deliveries in these mailboxes.
         actor: processes the updates of mailboxes.
         full_mailbox_notifier: is told which updates were refused.
         publish_cancellation: tells all workers that a user stopped a reply.
@@ -98,9 +104,10 @@ class ActorScheduler:
             key. Others stay as they are.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by name
         self,
         mailboxes: MailboxStore,
+        deliveries: DeliveryStore,
         actor: MailboxServer,
         full_mailbox_notifier: RefusedUpdates,
         *,
@@ -114,6 +121,7 @@ class ActorScheduler:
         self._unserved = 0
         """The number of mailboxes at the last scan that this process does not serve."""
         self._mailboxes = mailboxes
+        self._deliveries = deliveries
         self._actor = actor
         self._full_mailbox_notifier = full_mailbox_notifier
         self._publish_cancellation = publish_cancellation
@@ -183,6 +191,34 @@ class ActorScheduler:
                 admission.add_to_backlog()
         if result is PutResult.FULL:
             self._full_mailbox_notifier.report_refused(envelope)
+
+    async def enqueue_delivery(self, delivery: Delivery) -> DeliveryPutResult:
+        """Store a delivery in its mailbox and start an actor if possible.
+
+        Raises:
+            IdempotencyKeyReused: the key was used with another request.
+            StoreUnavailable: the store does not answer or is full.
+        """
+        admission = self._admission
+        is_served = self._is_served(delivery.ordering_key)
+        may_start = (
+            is_served and self._state is State.RUNNING and not admission.has_backlog
+        )
+        if not may_start or admission.free_slots <= 0:
+            result = await self._deliveries.put_delivery(delivery, acquire=False)
+            if is_served:
+                admission.add_to_backlog()
+        else:
+            admission.pending_acquisitions += 1
+            try:
+                result = await self._deliveries.put_delivery(delivery)
+                if isinstance(result, MailboxLease):
+                    self._start_actor(result)
+            finally:
+                admission.pending_acquisitions -= 1
+        if isinstance(result, MailboxLease):
+            return DeliveryPutResult.STORED
+        return result
 
     async def drain(self, max_seconds: float) -> int:
         """Finish the work, and cancel the actors that do not finish in time.
@@ -279,6 +315,7 @@ class ActorScheduler:
         # After a pause of the process, it would otherwise acquire the mailboxes of its
         # own actors, whose leases have expired.
         await self._renewer.renew_expired()
+        await self._deliveries.enter_due_deliveries(MAX_DUE_DELIVERIES)
         self._admission.recount_stalled_commits()
         free_slots = max(self._admission.free_slots, 0)
         # Mailboxes of others must not hide those that this process serves.

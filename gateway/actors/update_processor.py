@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.route.v1.event_pb2 import EVENT_USER_BLOCKED_BOT
 
 from gateway.actors.leases import ActorLease
 from gateway.actors.rate_limit import RateLimiter
@@ -120,6 +121,8 @@ class UpdateProcessor:
         if bound_call is None and not _expects_reply(update):
             # A stop was published when the update arrived; it took effect or was late.
             is_stop = isinstance(update, StoppedReply)
+            if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:
+                state.mark_blocked(update.update_id)
             record.outcome = Outcome.DONE if is_stop else Outcome.UNROUTED
             return
         reply: Reply | None

@@ -1,14 +1,16 @@
 """Serves one mailbox.
 
 An actor lives from the acquisition of a lease to the commit that releases it. It
-processes the mail one at a time, updates with the lowest `update_id` first. An error in
-`update_processor.py` affects one update only: the update goes to the dead letters, and
-the actor continues with the next one.
+processes the mail one at a time: updates with the lowest `update_id` first, and each
+delivery behind what was accepted before it. An error affects one update or delivery
+only: it goes to the dead letters, and the actor continues with the next one.
 """
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
+from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
 from gateway.actors.leases import ActorLease
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.domain.poison import is_poison
@@ -27,12 +29,14 @@ class UserActor:
         self,
         mailboxes: MailboxStore,
         update_processor: UpdateProcessor,
+        delivery_processor: DeliveryProcessor,
         *,
         clock: Clock,
         observe_update: Callable[[ProcessingRecord], None],
     ) -> None:
         self._mailboxes = mailboxes
         self._update_processor = update_processor
+        self._delivery_processor = delivery_processor
         self._clock = clock
         self._observe_update = observe_update
         self.is_retired = False
@@ -41,12 +45,12 @@ class UserActor:
     async def serve_mailbox(
         self, lease: ActorLease, should_release: Callable[[int], bool]
     ) -> None:
-        """Process the updates of a mailbox until it is empty or has to be released.
+        """Process the mail of a mailbox until it is empty or has to be released.
 
         Args:
             lease: the lease of the mailbox.
             should_release: returns whether to release the lease after this number of
-                updates.
+                updates and deliveries.
 
         Raises:
             LeaseLost: another worker has the lease; it continues after the last commit.
@@ -55,6 +59,15 @@ class UserActor:
         envelope: Envelope | None = lease.mailbox_lease.next_update
         handled = 0
         while envelope is not None:
+            handled += 1
+            if envelope.delivery is not None:
+                envelope = await self._delivery_processor.process(
+                    envelope.delivery,
+                    state,
+                    lease,
+                    partial(self._should_release, should_release, handled),
+                )
+                continue
             record = ProcessingRecord(update_id=envelope.update_id)
             if not lease.is_suspected:
                 dead_letter_reason = await self._update_processor.process(
@@ -72,7 +85,6 @@ class UserActor:
                 state.mark_dead_lettered()
             else:
                 state.mark_handled(envelope.update_id, self._clock.now())
-            handled += 1
             lease.mailbox_lease.is_committing = True
             envelope = await self._mailboxes.commit(
                 lease.mailbox_lease,
@@ -85,6 +97,11 @@ class UserActor:
             if lease.mailbox_lease.owner_losses:
                 lease.clear_suspicion()
             self._observe_update(record)
+
+    def _should_release(
+        self, should_release: Callable[[int], bool], handled: int
+    ) -> bool:
+        return self.is_retired or should_release(handled)
 
 
 def _reject_poison(record: ProcessingRecord) -> str:

@@ -13,6 +13,7 @@ from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
+from gateway.bots.delivery_composition import create_delivery_processor
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
@@ -151,11 +152,20 @@ class BotFactory:
                     stream_runner,
                     clock,
                     session_seconds=settings.session_ttl,
+                    recipients=self._store.recipients,
                 ),
                 reply_sender,
                 RateLimiter(config.rate_limit_requests, config.rate_limit_window),
                 clock=clock,
                 parse_update=parser.parse,
+            ),
+            create_delivery_processor(
+                messenger,
+                services,
+                self._store,
+                self._metrics,
+                bot=config.name,
+                patience=settings.reply_patience,
             ),
             clock=clock,
             observe_update=observe_update,

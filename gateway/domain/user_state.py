@@ -62,6 +62,30 @@ class UserState(Struct, array_like=True):
 
     callback_payloads: dict[str, str] = {}
     """Data that is too long for a button, by its key, oldest first."""
+    blocked_after: int | None = None
+    """The update after which the user was found to have blocked the bot; 0 if none was
+    known. None if the user was never found so."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the user blocked the bot and has not written since."""
+        return self.blocked_after is not None and (
+            self.blocked_after == self._newest_update_id
+        )
+
+    def mark_blocked(self, update_id: int | None = None) -> None:
+        """Record that the user blocked the bot.
+
+        It ends with the next update of the user, which is the newest one then.
+
+        Args:
+            update_id: the update that is being processed; None if it is a delivery.
+        """
+        self.blocked_after = self._newest_update_id if update_id is None else update_id
+
+    @property
+    def _newest_update_id(self) -> int:
+        return self.recent_ids[-1] if self.recent_ids else 0
 
     def store_payload(self, data: str, *, beside: Collection[str]) -> str | None:
         """Store the data of a button, and remove the oldest data if there is too much.

@@ -108,13 +108,16 @@ def log_update(record: ProcessingRecord) -> None:
     _write_line(line)
 
 
-def log_delivery(delivery: Delivery, result: DeliveryResult, seconds: float) -> None:
+def log_delivery(
+    delivery: Delivery, result: DeliveryResult, seconds: float, bot: str = ""
+) -> None:
     """Log the end of a delivery, as `log_update` logs an update.
 
     Args:
         delivery: the delivery.
         result: how it ended.
         seconds: the time from its acceptance, or from its earliest time.
+        bot: the name of the bot; empty if it has none.
     """
     if not _delivery_logger.isEnabledFor(logging.INFO):
         return
@@ -132,6 +135,8 @@ def log_delivery(delivery: Delivery, result: DeliveryResult, seconds: float) -> 
         "maybe_repeated": result.maybe_repeated,
         "delivery_ms": round(seconds * 1000, 1),
     }
+    if bot:
+        line["bot"] = bot
     _write_line(line)
 
 

@@ -1,18 +1,27 @@
-"""Builders of deliveries."""
+"""Builders of deliveries with messages, and of what processes them."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
 from botgateway.delivery.v1.delivery_service_pb2 import Recipient, SendRequest
 
-from gateway.domain.delivery import Delivery, DeliveryKind
-from tests.factories import TIME, USER
+from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
+from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
+from gateway.actors.deliveries.delivery_sender import DeliverySender
+from gateway.domain.delivery import Delivery, DeliveryResult
+from gateway.domain.delivery_store import DeliveryStore
+from gateway.domain.ports import Clock, Messenger, ServiceRouter
+from tests.factories import TIME, USER, build_delivery
+
+PATIENCE = 120
+"""REPLY_PATIENCE of deliveries in tests."""
 
 
-def build_delivery(
+def build_message_delivery(
     *texts: str,
     number: int = 1,
-    messages: tuple[OutgoingMessage, ...] = (),
+    messages: Sequence[OutgoingMessage] = (),
     recipient: Recipient | None = None,
     **fields: Any,  # noqa: ANN401 - each has its own type
 ) -> Delivery:
@@ -28,19 +37,27 @@ def build_delivery(
     request = SendRequest(
         recipient=recipient or Recipient(telegram_user_id=USER),
         messages=messages or [OutgoingMessage(text=text) for text in texts],
-        idempotency_key=f"key-{number}",
-    )
+    ).SerializeToString()
     defaults: dict[str, Any] = {
-        "delivery_id": f"delivery-{number:07}",
-        "ordering_key": str(USER),
-        "bot_id": 4711,
+        "request": request,
         "caller": "matching",
-        "idempotency_key": f"key-{number}",
-        "fingerprint": b"fingerprint",
-        "kind": DeliveryKind.SEND,
-        "request": request.SerializeToString(),
-        "chat_id": USER,
-        "accepted_at": float(TIME),
-        "expires_at": float(TIME + 3600),
+        "expires_at": TIME + 3600.0,
     }
-    return Delivery(**defaults | fields)
+    return build_delivery(number, **defaults | fields)
+
+
+def build_delivery_processor(
+    messenger: Messenger,
+    services: ServiceRouter,
+    store: DeliveryStore,
+    clock: Clock,
+    observe: Callable[[Delivery, DeliveryResult, float], None] = lambda *_: None,
+) -> DeliveryProcessor:
+    """Put together what processes deliveries."""
+    return DeliveryProcessor(
+        store,
+        DeliveryRenderer(messenger, services),
+        DeliverySender(messenger, store, clock, patience=PATIENCE),
+        clock=clock,
+        observe_delivery=observe,
+    )

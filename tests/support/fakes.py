@@ -12,6 +12,7 @@ from gateway.actors.replies.service_call import ServiceCaller
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.delivery_store import RecipientIndex
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES
 from gateway.domain.ports import CancellationBus, Clock, RetryPause, await_pause
@@ -23,6 +24,7 @@ from gateway.domain.update import (
     Update,
     UserMessage,
 )
+from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
 
 
 class FakeClock:
@@ -120,8 +122,12 @@ class FakeServices:
         values = ":".join(call.parameters.values())
         return None if call.method == "NoSuch" else f"{call.method}:{values}"
 
-    def sign_callback_data(self, data: str, scope: str) -> str:
+    def sign_callback_data(
+        self, data: str, scope: str, delivery_id: str | None = None
+    ) -> str:
         """Sign data that begins with "PAY" with the place; no other is to be signed."""
+        if delivery_id is not None:
+            data = f"{data}#{delivery_id}"
         return f"{data}~{scope}" if data.startswith("PAY") else data
 
     async def resolve_user(self, update: Update) -> str | None:
@@ -262,6 +268,7 @@ def an_answering(
     messenger: FakeMessenger,
     clock: Clock,
     stops: CancellationBus,
+    recipients: RecipientIndex | None = None,
 ) -> ServiceCaller:
     """Put together what asks the services."""
     typing = TypingIndicator(messenger)
@@ -273,4 +280,5 @@ def an_answering(
         streams,
         clock,
         session_seconds=3600,
+        recipients=recipients or MemoryRecipientIndex(100),
     )

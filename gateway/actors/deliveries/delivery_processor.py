@@ -102,10 +102,15 @@ class DeliveryProcessor:
         self, delivery: Delivery, state: UserState, lease: ActorLease
     ) -> DeliveryResult:
         """Carry out a delivery, and return its result."""
+        is_private = delivery.chat_id > 0
+        if is_private and state.is_blocked:
+            return DeliveryResult(
+                state=DeliveryState.BLOCKED, reason="known_as_blocked"
+            )
         progress = DeliveryProgress()
         try:
             calls = await self._renderer.render(delivery, state)
-            return await self._sender.send(delivery, calls, progress, lease)
+            result = await self._sender.send(delivery, calls, progress, lease)
         except (LeaseLost, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 - must not stop the user's updates
@@ -117,6 +122,9 @@ class DeliveryProcessor:
                 },
             )
             return progress.end(DeliveryState.FAILED, Outcome.CRASHED)
+        if is_private and result.state is DeliveryState.BLOCKED:
+            state.mark_blocked()
+        return result
 
     async def _reject_poison(self, delivery: Delivery) -> DeliveryResult:
         """Return the result of a delivery that ends the workers that process it."""

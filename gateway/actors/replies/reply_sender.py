@@ -77,8 +77,8 @@ class ReplySender:
             record: the record for the outcome and the duration.
             lease: has to be valid before each call. None if the update is not in a
                 mailbox; then nothing is retried.
-            state: the user's state; its internal id is used to report a failed
-                delivery. None if no id is needed.
+            state: the user's state. It is marked if the user cannot be reached, and its
+                internal id is used to report that. None if neither is needed.
             preview: the live preview that the reply replaces, or None.
         """
         render: Callable[[Reply], Sequence[BotApiCall]] = (
@@ -137,6 +137,8 @@ class ReplySender:
         is_private = update.context.chat_type == CHAT_TYPE_PRIVATE
         if not is_private or update.context.business_connection_id:
             return
+        if state is not None:
+            state.mark_blocked(update.update_id)
         if lease is not None:
             await lease.ensure_valid()
         # The rpc may have been called for this update already, because the user

@@ -13,6 +13,7 @@ from gateway.actors.leases import ActorLease
 from gateway.actors.replies.streaming import StreamRunner
 from gateway.actors.replies.typing_indicator import TypingIndicator
 from gateway.actors.replies.user_notices import build_error_reply
+from gateway.domain.delivery_store import RecipientIndex
 from gateway.domain.errors import ServiceError
 from gateway.domain.ports import BoundCall, Clock, ServiceRouter, StreamingPreview
 from gateway.domain.processing_record import Outcome, ProcessingRecord
@@ -41,6 +42,7 @@ class ServiceCaller:
         stream_runner: runs the streamed replies.
         clock: the time.
         session_seconds: how long a user stays resolved.
+        recipients: records the users with an internal id, for deliveries to them.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class ServiceCaller:
         clock: Clock,
         *,
         session_seconds: float,
+        recipients: RecipientIndex,
     ) -> None:
         self._services = services
         self._typing_indicator = typing_indicator
         self._stream_runner = stream_runner
         self._clock = clock
         self._session_seconds = session_seconds
+        self._recipients = recipients
 
     async def call_service(
         self,
@@ -103,6 +107,7 @@ class ServiceCaller:
             state.internal_user_id = None
             state.session_until = 0  # the next update resolves the user again
         if isinstance(update, BotEvent) and update.event == EVENT_USER_BLOCKED_BOT:
+            state.mark_blocked(update.update_id)
             return None, None  # the bot cannot write to a user who blocked it
         return reply, preview
 
@@ -114,7 +119,13 @@ class ServiceCaller:
         try:
             state.internal_user_id = await self._services.resolve_user(update)
             # A user without an id may get one at any moment: try again next time.
-            seconds = 0 if state.internal_user_id is None else self._session_seconds
+            seconds: float = 0
+            if state.internal_user_id is not None:
+                seconds = self._session_seconds
+                context = update.context
+                await self._recipients.record_recipient(
+                    context.bot.id, state.internal_user_id, context.telegram_user_id
+                )
         except ServiceError as error:
             state.internal_user_id = None
             seconds = RETRY_DELAY_SECONDS

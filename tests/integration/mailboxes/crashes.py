@@ -35,6 +35,7 @@ from gateway.telegram.inbound.parser import UpdateParser
 from tests.factories import build_envelope, build_message_json
 from tests.integration.mailboxes.moments import Call, WatchedTransport
 from tests.integration.mailboxes.redis_store import RedisStore
+from tests.support.deliveries import build_delivery_processor
 from tests.support.fakes import FakeMessenger, FakeServices, an_answering
 from tests.support.stores import KEYS, LEASE, SIGNATURES
 from tests.support.tasks import UnownedTasks
@@ -112,6 +113,7 @@ class Worker:
         delivery = ReplySender(harness.messenger, services, clock, patience=120)
         self.system = ActorScheduler(
             mailboxes,
+            mailboxes.deliveries,
             UserActor(
                 mailboxes,
                 UpdateProcessor(
@@ -123,6 +125,9 @@ class Worker:
                     RateLimiter(1000, 1),
                     clock=clock,
                     parse_update=_read,
+                ),
+                build_delivery_processor(
+                    harness.messenger, services, mailboxes.deliveries, clock
                 ),
                 clock=clock,
                 observe_update=self.turns.append,

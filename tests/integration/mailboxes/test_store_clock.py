@@ -17,6 +17,7 @@ from gateway.domain.update import Update
 from gateway.mailboxes.factory import OpenedMailboxes, open_mailboxes
 from gateway.mailboxes.redis.store_clock import MAX_DRIFT, StoreClock
 from tests.factories import build_accepted, build_envelope, build_message
+from tests.support.deliveries import build_delivery_processor
 from tests.support.fakes import (
     FakeClock,
     FakeMessenger,
@@ -142,6 +143,7 @@ class Gateway:
         delivery = ReplySender(messenger, self.services, self.clock, patience=120)
         self.system = ActorScheduler(
             store.mailboxes,
+            store.deliveries,
             UserActor(
                 store.mailboxes,
                 UpdateProcessor(
@@ -153,6 +155,9 @@ class Gateway:
                     RateLimiter(2, HOUR),
                     clock=self.clock,
                     parse_update=lambda body, arrived: read_update(int(body)),
+                ),
+                build_delivery_processor(
+                    messenger, self.services, store.deliveries, self.clock
                 ),
                 clock=self.clock,
                 observe_update=self.turns.append,

@@ -6,9 +6,12 @@ from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.update import Envelope, Update
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
+from gateway.mailboxes.memory.recipients import MemoryRecipientIndex
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.factories import build_message
+from tests.support.deliveries import build_delivery_processor
 from tests.support.fakes import (
     FakeClock,
     FakeLease,
@@ -28,6 +31,8 @@ class Harness:
     def __init__(self, requests: int = 100) -> None:
         self.clock = FakeClock()
         self.mailboxes = MemoryMailboxStore(self.clock, limit=64, max_sessions=100)
+        self.deliveries = MemoryDeliveryStore(self.mailboxes, self.clock, limit=64)
+        self.recipients = MemoryRecipientIndex(100)
         self.services = FakeServices()
         self.messenger = FakeMessenger()
         self.turns = Turns()
@@ -43,11 +48,20 @@ class Harness:
             self.mailboxes,
             UpdateProcessor(
                 self.services,
-                an_answering(self.services, self.messenger, self.clock, self.stops),
+                an_answering(
+                    self.services,
+                    self.messenger,
+                    self.clock,
+                    self.stops,
+                    self.recipients,
+                ),
                 self.reply_sender,
                 RateLimiter(requests, 1),
                 clock=self.clock,
                 parse_update=self.read,
+            ),
+            build_delivery_processor(
+                self.messenger, self.services, self.deliveries, self.clock
             ),
             clock=self.clock,
             observe_update=self.turns.append,

@@ -1,6 +1,7 @@
 """Deliveries: what is sent, and how each of them ends."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,9 +9,6 @@ from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
 from botgateway.chat.v1.reply_pb2 import Reply
 from botgateway.delivery.v1.delivery_service_pb2 import Recipient
 
-from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
-from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
-from gateway.actors.deliveries.delivery_sender import DeliverySender
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.delivery import (
     Delivery,
@@ -31,14 +29,16 @@ from gateway.domain.mailbox_lease import MailboxLease
 from gateway.domain.poison import MAX_UNSUSPECTED_LOSSES, POISON_LOSSES
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Update
-from gateway.domain.user_state import decode_user_state
+from gateway.domain.user_state import decode_user_state, encode_user_state
 from tests.factories import TIME, USER
-from tests.support.deliveries import build_delivery
+from tests.support.deliveries import (
+    PATIENCE,
+    build_delivery_processor,
+    build_message_delivery,
+)
 from tests.support.fake_deliveries import FakeDeliveryStore
 from tests.support.fakes import FakeClock, FakeLease, FakeMessenger, FakeServices
 from tests.support.virtual_time import virtual_time
-
-PATIENCE = 120
 
 
 class Crash(BaseException):
@@ -56,12 +56,16 @@ class Harness:
         self.services = FakeServices()
         self.ended: list[tuple[str, str, float]] = []
         self.lease: FakeLease | None = None
-        self.processor = DeliveryProcessor(
-            self.store,
-            DeliveryRenderer(self.messenger, self.services),
-            DeliverySender(self.messenger, self.store, self.clock, patience=PATIENCE),
-            clock=self.clock,
-            observe_delivery=self._observe,
+        self.rendered: list[Reply] = []
+        render = self.messenger.render
+
+        def watch(update: Update, reply: Reply) -> Sequence[BotApiCall]:
+            self.rendered.append(reply)
+            return render(update, reply)
+
+        self.messenger.render = watch  # type: ignore[method-assign]
+        self.processor = build_delivery_processor(
+            self.messenger, self.services, self.store, self.clock, self._observe
         )
 
     def _observe(
@@ -93,7 +97,7 @@ class Harness:
 
     def record(self, number: int = 1) -> DeliveryRecord:
         """Return the record of a delivery."""
-        return self.store.records[f"delivery-{number:07}"]
+        return self.store.records[f"{number:016}"]
 
     @property
     def chats(self) -> list[Any]:
@@ -122,7 +126,7 @@ class TestSending:
 
     async def test_the_messages_are_sent_in_order(self, harness: Harness) -> None:
         harness.messenger.results = [message(31), message(32)]
-        await harness.put(build_delivery("one", "two"))
+        await harness.put(build_message_delivery("one", "two"))
         await harness.serve()
         assert harness.messenger.texts == ["one", "two"]
         assert harness.chats == [USER, USER]
@@ -146,14 +150,15 @@ class TestSending:
             return await send(call, patience, wait)
 
         harness.messenger.send = watch  # type: ignore[method-assign]
-        await harness.put(build_delivery("one", "two", "three"))
+        await harness.put(build_message_delivery("one", "two", "three"))
         await harness.serve()
         assert seen == [(0, True), (1, True), (2, True)]
         assert harness.store.begun == [0, 1, 2]
 
     async def test_the_next_delivery_follows(self, harness: Harness) -> None:
         await harness.put(
-            build_delivery("one", number=1), build_delivery("two", number=2)
+            build_message_delivery("one", number=1),
+            build_message_delivery("two", number=2),
         )
         await harness.serve()
         assert harness.messenger.texts == ["one", "two"]
@@ -162,8 +167,8 @@ class TestSending:
     async def test_the_end_is_observed_with_its_time(self, harness: Harness) -> None:
         """From the acceptance, or from the earliest time if that is later."""
         await harness.put(
-            build_delivery("one", number=1),
-            build_delivery("two", number=2, not_before=TIME + 4.0),
+            build_message_delivery("one", number=1),
+            build_message_delivery("two", number=2, not_before=TIME + 4.0),
         )
         harness.clock.move(5)
         await harness.serve()
@@ -171,7 +176,7 @@ class TestSending:
 
     async def test_an_album_has_several_messages(self, harness: Harness) -> None:
         harness.messenger.results = [[message(5), message(6)]]
-        await harness.put(build_delivery("one"))
+        await harness.put(build_message_delivery("one"))
         await harness.serve()
         assert harness.record().sent_parts == (SentPart(USER, 5), SentPart(USER, 6))
 
@@ -188,8 +193,8 @@ class TestSending:
         harness.messenger.render = watch  # type: ignore[method-assign]
         recipient = Recipient(chat_id=-100, message_thread_id=8)
         await harness.put(
-            build_delivery("one", chat_id=-100, recipient=recipient, number=1),
-            build_delivery("two", number=2),
+            build_message_delivery("one", chat_id=-100, recipient=recipient, number=1),
+            build_message_delivery("two", number=2),
         )
         await harness.serve()
         group, private = (each.context for each in targets)
@@ -197,15 +202,15 @@ class TestSending:
         assert group.chat_type != CHAT_TYPE_PRIVATE
         assert (private.chat_id, private.chat_type) == (USER, CHAT_TYPE_PRIVATE)
         assert not private.HasField("message_thread_id")
-        assert private.request_id == "delivery-0000002"
+        assert private.request_id == "0000000000000002"
 
     async def test_a_retry_is_as_patient_as_that_of_a_reply(
         self, harness: Harness
     ) -> None:
         """But no call is made after the delivery expired."""
         await harness.put(
-            build_delivery("one", number=1),
-            build_delivery("two", number=2, expires_at=TIME + 7.0),
+            build_message_delivery("one", number=1),
+            build_message_delivery("two", number=2, expires_at=TIME + 7.0),
         )
         await harness.serve()
         assert harness.messenger.patiences == [PATIENCE, 7.0]
@@ -236,7 +241,8 @@ class TestEnds:
         harness.messenger.results = [message(31)]
         harness.messenger.failures = [None, error]
         await harness.put(
-            build_delivery("one", "two", "three"), build_delivery("four", number=2)
+            build_message_delivery("one", "two", "three"),
+            build_message_delivery("four", number=2, chat_id=-100),
         )
         await harness.serve()
         record = harness.record()
@@ -250,7 +256,7 @@ class TestEnds:
         assert harness.store.dead_letters == letters
 
     async def test_an_expired_delivery_is_not_sent(self, harness: Harness) -> None:
-        await harness.put(build_delivery("one", expires_at=TIME + 10.0))
+        await harness.put(build_message_delivery("one", expires_at=TIME + 10.0))
         harness.clock.move(10)
         await harness.serve()
         assert harness.messenger.sent == []
@@ -264,7 +270,7 @@ class TestEnds:
 
         harness.messenger.results = [message(31)]
         harness.messenger.outage = outlast
-        await harness.put(build_delivery("one", "two", expires_at=TIME + 10.0))
+        await harness.put(build_message_delivery("one", "two", expires_at=TIME + 10.0))
         await harness.serve()
         assert harness.messenger.texts == ["one"]
         assert harness.record().state is DeliveryState.EXPIRED
@@ -274,13 +280,17 @@ class TestEnds:
         self, harness: Harness
     ) -> None:
         harness.messenger.failures = [BotApiUnavailable("502")]
-        await harness.put(build_delivery("one", expires_at=TIME + PATIENCE - 1.0))
+        await harness.put(
+            build_message_delivery("one", expires_at=TIME + PATIENCE - 1.0)
+        )
         await harness.serve()
         assert harness.record().state is DeliveryState.EXPIRED
 
     async def test_a_cancelled_delivery_is_not_sent(self, harness: Harness) -> None:
-        await harness.put(build_delivery("one"), build_delivery("two", number=2))
-        await harness.store.cancel_delivery("delivery-0000001")
+        await harness.put(
+            build_message_delivery("one"), build_message_delivery("two", number=2)
+        )
+        await harness.store.cancel_delivery("0000000000000001")
         await harness.serve()
         assert harness.messenger.texts == ["two"]
         assert harness.record().state is DeliveryState.CANCELLED
@@ -290,7 +300,7 @@ class TestEnds:
         self, harness: Harness
     ) -> None:
         """The renderer drops empty ones."""
-        await harness.put(build_delivery())
+        await harness.put(build_message_delivery())
         await harness.serve()
         record = harness.record()
         assert (record.state, record.reason) == (
@@ -304,7 +314,7 @@ class TestLostResponses:
 
     async def test_a_repeated_call_is_reported(self, harness: Harness) -> None:
         harness.messenger.failures = [lost_response()]
-        await harness.put(build_delivery("one"))
+        await harness.put(build_message_delivery("one"))
         with virtual_time():
             await harness.serve()
         assert harness.messenger.texts == ["one"]
@@ -314,7 +324,7 @@ class TestLostResponses:
     async def test_a_call_is_repeated_only_once(self, harness: Harness) -> None:
         """The user might get the message any number of times."""
         harness.messenger.failures = [lost_response(), lost_response()]
-        await harness.put(build_delivery("one", "two"))
+        await harness.put(build_message_delivery("one", "two"))
         with virtual_time():
             await harness.serve()
         assert harness.messenger.texts == ["two"]
@@ -326,7 +336,9 @@ class TestLostResponses:
     ) -> None:
         harness.messenger.failures = [lost_response()]
         harness.messenger.results = [message(32)]
-        await harness.put(build_delivery("one", "two", repeat_if_doubtful=False))
+        await harness.put(
+            build_message_delivery("one", "two", repeat_if_doubtful=False)
+        )
         await harness.serve()
         assert harness.messenger.texts == ["two"]
         record = harness.record()
@@ -340,7 +352,7 @@ class TestLostResponses:
     async def test_two_lost_responses_end_the_delivery(self, harness: Harness) -> None:
         harness.messenger.failures = [lost_response(), lost_response()]
         await harness.put(
-            build_delivery("one", "two", "three", repeat_if_doubtful=False)
+            build_message_delivery("one", "two", "three", repeat_if_doubtful=False)
         )
         await harness.serve()
         assert harness.messenger.sent == []
@@ -354,7 +366,7 @@ class TestLostOwners:
         self, harness: Harness
     ) -> None:
         harness.messenger.results = [message(31), message(32), message(33)]
-        await harness.put(build_delivery("one", "two", "three"))
+        await harness.put(build_message_delivery("one", "two", "three"))
         await harness.crash(call=2)
         await harness.serve()
         assert harness.messenger.texts == ["one", "two", "three"]
@@ -367,7 +379,7 @@ class TestLostOwners:
         self, harness: Harness
     ) -> None:
         await harness.put(
-            build_delivery("one", "two", "three", repeat_if_doubtful=False)
+            build_message_delivery("one", "two", "three", repeat_if_doubtful=False)
         )
         await harness.crash(call=2)
         await harness.serve()
@@ -376,7 +388,7 @@ class TestLostOwners:
         assert not harness.record().maybe_repeated
 
     async def test_the_last_call_is_skipped_as_well(self, harness: Harness) -> None:
-        await harness.put(build_delivery("one", repeat_if_doubtful=False))
+        await harness.put(build_message_delivery("one", repeat_if_doubtful=False))
         await harness.crash()
         await harness.serve()
         assert harness.messenger.sent == []
@@ -386,7 +398,7 @@ class TestLostOwners:
         self, harness: Harness
     ) -> None:
         """The delivery has not expired: it may have been sent."""
-        await harness.put(build_delivery("one", expires_at=TIME + 10.0))
+        await harness.put(build_message_delivery("one", expires_at=TIME + 10.0))
         await harness.crash()
         harness.clock.move(10)
         await harness.serve()
@@ -395,7 +407,7 @@ class TestLostOwners:
 
     async def test_a_lost_owner_sends_nothing_more(self, harness: Harness) -> None:
         """Its next call is refused by the store, and it commits nothing."""
-        await harness.put(build_delivery("one", "two"))
+        await harness.put(build_message_delivery("one", "two"))
         paused = harness.messenger.pause = asyncio.Event()
         serving = asyncio.create_task(harness.serve())
         while not harness.messenger.patiences:
@@ -408,7 +420,7 @@ class TestLostOwners:
         assert harness.record().state is DeliveryState.SENDING
 
     async def test_a_suspect_takes_its_steps_alone(self, harness: Harness) -> None:
-        await harness.put(build_delivery("one"))
+        await harness.put(build_message_delivery("one"))
         await harness.serve(owner_losses=MAX_UNSUSPECTED_LOSSES + 1)
         assert harness.messenger.texts == ["one"]
         assert harness.lease is not None
@@ -416,7 +428,9 @@ class TestLostOwners:
 
     async def test_a_poison_delivery_is_not_sent(self, harness: Harness) -> None:
         harness.messenger.results = [message(31)]
-        await harness.put(build_delivery("one", "two"), build_delivery("3", number=2))
+        await harness.put(
+            build_message_delivery("one", "two"), build_message_delivery("3", number=2)
+        )
         await harness.crash(call=2)
         await harness.serve(owner_losses=POISON_LOSSES)
         record = harness.record()
@@ -426,10 +440,57 @@ class TestLostOwners:
         assert harness.messenger.texts == ["one", "3"]
 
 
+class TestBlockedUsers:
+    """A user who blocked the bot costs one call, and not one for each delivery."""
+
+    @pytest.fixture
+    async def blocked(self, harness: Harness) -> Harness:
+        """Return a mailbox whose user was found to have blocked the bot."""
+        harness.messenger.failures = [RecipientBlocked("blocked")]
+        await harness.put(build_message_delivery("one"))
+        await harness.serve()
+        return harness
+
+    async def test_later_deliveries_make_no_call(self, blocked: Harness) -> None:
+        await blocked.put(build_message_delivery("two", number=2))
+        await blocked.serve()
+        assert len(blocked.messenger.patiences) == 1
+        record = blocked.record(2)
+        assert (record.state, record.reason) == (
+            DeliveryState.BLOCKED,
+            "known_as_blocked",
+        )
+
+    async def test_an_update_of_the_user_ends_it(self, blocked: Harness) -> None:
+        """The user can write to the bot only after unblocking it."""
+        state = decode_user_state(blocked.store.committed[-1])
+        assert state.is_blocked
+        state.mark_handled(5, TIME)
+        blocked.store.committed.append(encode_user_state(state))
+        await blocked.put(build_message_delivery("two", number=2))
+        await blocked.serve()
+        assert blocked.messenger.texts == ["two"]
+        assert not decode_user_state(blocked.store.committed[-1]).is_blocked
+
+    async def test_a_group_without_the_bot_is_tried_again(
+        self, harness: Harness
+    ) -> None:
+        """No update of the group comes to its mailbox."""
+        harness.messenger.failures = [RecipientBlocked("kicked")]
+        await harness.put(
+            build_message_delivery("one", chat_id=-100, number=1),
+            build_message_delivery("two", chat_id=-100, number=2),
+        )
+        await harness.serve()
+        assert harness.messenger.texts == ["two"]
+
+
 async def test_a_lease_is_released_after_a_delivery_if_wanted(
     harness: Harness,
 ) -> None:
-    await harness.put(build_delivery("one"), build_delivery("two", number=2))
+    await harness.put(
+        build_message_delivery("one"), build_message_delivery("two", number=2)
+    )
     lease = harness.store.acquire()
     assert isinstance(lease, MailboxLease)
     delivery = lease.next_update.delivery

@@ -18,13 +18,19 @@ from gateway.actors.suspect_steps import MAX_CONCURRENT_SUSPECTS
 from gateway.actors.update_processor import UpdateProcessor
 from gateway.actors.user_actor import UserActor
 from gateway.domain.bot_api_call import BotApiCall
+from gateway.domain.delivery_store import DeliveryPutResult
 from gateway.domain.mailbox_lease import LEASE_SECONDS, MailboxLease
 from gateway.domain.poison import POISON_CRASHES, POISON_LOSSES, SUSPECT_PAUSES
 from gateway.domain.ports import RetryPause, await_pause
 from gateway.domain.update import Envelope, Update
+from gateway.mailboxes.memory.deliveries import MemoryDeliveryStore
 from gateway.mailboxes.memory.mailboxes import MemoryMailboxStore
 from gateway.mailboxes.stream_cancellation import LocalCancellationBus
 from tests.factories import build_accepted
+from tests.support.deliveries import (
+    build_delivery_processor,
+    build_message_delivery,
+)
 from tests.support.fakes import (
     FakeClock,
     FakeMessenger,
@@ -89,8 +95,10 @@ class Harness:
         self.messenger = FakeMessenger()
         self.turns = Turns()
         delivery = ReplySender(self.messenger, self.services, self.clock, patience=120)
+        self.deliveries = MemoryDeliveryStore(self.mailboxes, self.clock, limit=64)
         self.system = ActorScheduler(
             self.mailboxes,
+            self.deliveries,
             UserActor(
                 self.mailboxes,
                 UpdateProcessor(
@@ -105,6 +113,9 @@ class Harness:
                     RateLimiter(1000, 1),
                     clock=self.clock,
                     parse_update=lambda body, arrived: pytest.fail("read again"),
+                ),
+                build_delivery_processor(
+                    self.messenger, self.services, self.deliveries, self.clock
                 ),
                 clock=self.clock,
                 observe_update=self.turns.append,
@@ -847,3 +858,57 @@ async def test_actors_that_wait_for_the_store_take_no_place() -> None:
     mailboxes.works.set()
     await harness.system.drain(5)
     assert harness.turns.outcomes == ["done"] * 3
+
+
+async def test_a_delivery_waits_for_what_was_accepted_before_it(
+    harness: Harness,
+) -> None:
+    """And what is accepted after it waits for the delivery."""
+    await harness.accept(1, user=7)
+    delivery = build_message_delivery("ready", accepted_at=harness.clock.now())
+    assert await harness.system.enqueue_delivery(delivery) is DeliveryPutResult.STORED
+    await harness.accept(2, user=7)
+    await wait_until(lambda: harness.order == [("7", 1)])
+    assert harness.messenger.sent == []
+    harness.gate.set()
+    await wait_until(lambda: len(harness.turns) == 2)
+    assert harness.messenger.texts == ["ready"]
+    assert harness.order == [("7", 1), ("7", 2)]
+
+
+async def test_a_delivery_to_an_idle_user_starts_an_actor(harness: Harness) -> None:
+    delivery = build_message_delivery("ready")
+    assert await harness.system.enqueue_delivery(delivery) is DeliveryPutResult.STORED
+    assert harness.system.active_actors == 1
+    await wait_until(lambda: harness.messenger.texts == ["ready"])
+    repeated = await harness.system.enqueue_delivery(delivery)
+    assert repeated is DeliveryPutResult.REPEATED
+    await wait_until(lambda: harness.system.active_actors == 0)
+    assert harness.messenger.texts == ["ready"]
+
+
+async def test_a_delivery_waits_for_a_free_slot() -> None:
+    harness = Harness(max_active=1)
+    harness.system.start()
+    await harness.accept(1, user=1)
+    await harness.system.enqueue_delivery(build_message_delivery("ready"))
+    await wait_until(lambda: harness.order == [("1", 1)])
+    assert harness.system.active_actors == 1
+    harness.gate.set()
+    await wait_until(lambda: harness.messenger.texts == ["ready"])
+    await harness.system.drain(5)
+
+
+async def test_a_scheduled_delivery_is_sent_when_its_time_has_come(
+    harness: Harness,
+) -> None:
+    """A scan puts it into its mailbox."""
+    now = harness.clock.now()
+    delivery = build_message_delivery(
+        "ready", accepted_at=now, not_before=now + 60, expires_at=now + 90
+    )
+    result = await harness.system.enqueue_delivery(delivery)
+    assert result is DeliveryPutResult.SCHEDULED
+    assert harness.system.active_actors == 0
+    harness.clock.move(60)
+    await wait_until(lambda: harness.messenger.texts == ["ready"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botgateway.chat.v1.context_pb2 import CHAT_TYPE_SUPERGROUP
+from botgateway.chat.v1.context_pb2 import CHAT_TYPE_SUPERGROUP, Bot
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage, Reply
 from botgateway.route.v1.event_pb2 import (
     EVENT_DELIVERY_FAILED,
@@ -643,3 +643,54 @@ def _named(envelope: Envelope, name: str) -> Envelope:
         trigger_name=name,
     )
     return structs.replace(envelope, update=update)
+
+
+async def test_a_new_session_makes_the_user_reachable(harness: Harness) -> None:
+    """Once per session, not per update."""
+    recorded: list[tuple[int, str, int]] = []
+    record = harness.recipients.record_recipient
+
+    async def watch(bot_id: int, internal_user_id: str, telegram_user_id: int) -> None:
+        recorded.append((bot_id, internal_user_id, telegram_user_id))
+        await record(bot_id, internal_user_id, telegram_user_id)
+
+    harness.recipients.record_recipient = watch  # type: ignore[method-assign]
+    bot = Bot(id=4711)
+    await harness.serve(build_accepted(1, bot=bot), build_accepted(2, bot=bot))
+    assert recorded == [(4711, "u-7", 7)]
+    assert await harness.recipients.find_recipient(4711, "u-7") == 7
+    harness.clock.move(3601)
+    await harness.serve(build_accepted(3, bot=bot))
+    assert recorded == [(4711, "u-7", 7)] * 2
+
+
+async def test_a_user_without_an_internal_id_is_not_recorded(harness: Harness) -> None:
+    harness.services.internal_user_id = None
+    await harness.serve(build_accepted(1, bot=Bot(id=4711)))
+    assert await harness.recipients.find_recipient(4711, "u-7") is None
+
+
+@pytest.mark.parametrize("routed", [False, True])
+async def test_a_user_who_blocks_the_bot_is_marked(
+    harness: Harness, *, routed: bool
+) -> None:
+    """Until the next update."""
+    if routed:
+        harness.services.events[EVENT_USER_BLOCKED_BOT] = "blocked"
+    await harness.serve(build_accepted(1, event=EVENT_USER_BLOCKED_BOT))
+    lease = await harness.mailboxes.put(build_accepted(2))
+    assert isinstance(lease, MailboxLease)
+    assert decode_user_state(lease.state).is_blocked
+    held = FakeLease(lease)
+    await harness.actor.serve_mailbox(held, held.should_release)
+    lease = await harness.mailboxes.put(build_accepted(3))
+    assert isinstance(lease, MailboxLease)
+    assert not decode_user_state(lease.state).is_blocked
+
+
+async def test_a_user_whom_a_reply_does_not_reach_is_marked(harness: Harness) -> None:
+    harness.messenger.failures = [RecipientBlocked("blocked")]
+    await harness.serve(build_accepted(1))
+    lease = await harness.mailboxes.put(build_accepted(2))
+    assert isinstance(lease, MailboxLease)
+    assert decode_user_state(lease.state).is_blocked

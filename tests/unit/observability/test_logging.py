@@ -16,7 +16,7 @@ from gateway.observability.logging import (
     log_update,
     summarize_error,
 )
-from tests.support.deliveries import build_delivery
+from tests.support.deliveries import build_message_delivery
 from tests.support.waiting import wait_until
 
 
@@ -78,14 +78,14 @@ def test_a_delivery_has_one_line_without_its_texts(lines: Any) -> None:  # noqa:
         sent_parts=(SentPart(7, 31),),
         maybe_repeated=True,
     )
-    log_delivery(build_delivery("hello"), result, 1.5)
+    log_delivery(build_message_delivery("hello"), result, 1.5)
     (line,) = lines()
     assert line.pop("time").endswith("Z")
     assert line == {
         "level": "info",
         "logger": "gateway.delivery",
         "message": "delivery",
-        "delivery_id": "delivery-0000001",
+        "delivery_id": "0000000000000001",
         "caller": "matching",
         "kind": "send",
         "state": "failed",

@@ -3,7 +3,7 @@
 from gateway.domain.delivery import DeliveryResult, DeliveryState
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.observability.metrics import Metrics
-from tests.support.deliveries import build_delivery
+from tests.support.deliveries import build_message_delivery
 
 
 def test_updates_are_counted_by_kind_route_and_outcome() -> None:
@@ -35,8 +35,8 @@ def test_deliveries_are_counted_by_caller_and_end() -> None:
     """Each has one end, and the time until then."""
     metrics = Metrics()
     sent = DeliveryResult(state=DeliveryState.SENT)
-    metrics.observe_delivery(build_delivery("hello", number=1), sent, 0.2)
-    metrics.observe_delivery(build_delivery("hello", number=2), sent, 0.4)
+    metrics.observe_delivery(build_message_delivery("hello", number=1), sent, 0.2)
+    metrics.observe_delivery(build_message_delivery("hello", number=2), sent, 0.4)
     page = metrics.render().decode()
     for line in (
         'gateway_deliveries_total{caller="matching",kind="send",state="sent"} 2.0',
@@ -44,7 +44,7 @@ def test_deliveries_are_counted_by_caller_and_end() -> None:
         'gateway_delivery_seconds_count{state="sent"} 2.0',
     ):
         assert line in page
-    assert "delivery-" not in page  # an id would be a new series each time
+    assert "0000000000000001" not in page  # an id would be a new series each time
 
 
 def test_no_label_names_a_user() -> None:
