@@ -213,12 +213,16 @@ class ServiceRouter(Protocol):
         Returns None if no callback route accepts the call.
         """
 
-    def sign_callback_data(self, data: str, scope: str) -> str:
+    def sign_callback_data(
+        self, data: str, scope: str, delivery_id: str | None = None
+    ) -> str:
         """Return the data of a button, signed if its route requires that.
 
         Args:
             data: the data of a button.
             scope: the scope of the button: see `button_scope`.
+            delivery_id: the delivery whose message has the button; the services get
+                its id when the button is pressed. None if it is a reply.
         """
 
     async def resolve_user(self, update: Update) -> str | None:

@@ -9,6 +9,7 @@ from botgateway.chat.v1.context_pb2 import RequestContext
 from botgateway.chat.v1.reply_pb2 import CallbackTarget, OutgoingMessage, Reply
 from botgateway.chat.v1.update_pb2 import CallbackQuery
 from botgateway.route.v1.event_pb2 import Event
+from msgspec import structs
 
 from gateway.domain.ports import BoundCall, button_scope
 from gateway.domain.update import (
@@ -21,6 +22,7 @@ from gateway.domain.update import (
 )
 from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels
+from gateway.services.delivery_marks import mark_callback_data, split_callback_data
 from gateway.services.diagnosis.problems import ServiceProblem
 from gateway.services.routing.route import Route
 from gateway.services.routing.route_loader import HELP_COMMAND
@@ -135,9 +137,14 @@ class GrpcServiceRouter:
         """Return the callback data that calls an rpc, or None if no route matches."""
         return self._table.encode_callback_data(call)
 
-    def sign_callback_data(self, data: str, scope: str) -> str:
-        """Return callback data as it is sent: signed if its route requires that."""
-        if self._signer is not None and self._table.requires_signature(data):
+    def sign_callback_data(
+        self, data: str, scope: str, delivery_id: str | None = None
+    ) -> str:
+        """Return callback data as it is sent; see `ServiceRouter`."""
+        is_signed = self._table.requires_signature(data)
+        if delivery_id is not None:
+            data = mark_callback_data(data, delivery_id)
+        if self._signer is not None and is_signed:
             return self._signer.sign(data, scope)
         return data
 
@@ -165,11 +172,17 @@ class GrpcServiceRouter:
         data, is_signed = self._verify_callback_data(
             update.callback_data, update.context
         )
+        data, delivery_id = split_callback_data(data)
         if (found := self._table.match_callback_data(data)) is None:
             return None
         route, values = found
         if route.requires_signature and not is_signed:
             return None
+        if delivery_id is not None:
+            context = RequestContext()
+            context.CopyFrom(update.context)
+            context.delivery_id = delivery_id
+            update = structs.replace(update, context=context)
         bound_call = self._bind(route, update, values)
         query = values.get(route.payload_field)
         if isinstance(query, CallbackQuery):

@@ -21,6 +21,7 @@ from msgspec import Raw, structs
 
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import BotEvent, OtherUpdate, ServiceMessage, Update
+from gateway.services.button_signatures import ButtonSigner
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
@@ -42,6 +43,9 @@ from tests.support.services.serving import (
     serving,
 )
 from tests.support.waiting import wait_until
+
+DELIVERY = "abcdefghijklmno-"
+"""The id of a delivery."""
 
 PHOTO = IncomingMessage(message_id=5, text="look", photo=Photo(width=90))
 
@@ -288,6 +292,38 @@ async def test_an_event_without_a_route_goes_by_its_kind() -> None:
         match = GrpcServiceRouter(table, channels, seconds, seconds).route(blocked)
     assert match
     assert match.route_name == "update:my_chat_member"
+
+
+async def test_a_button_of_a_delivery_brings_its_id() -> None:
+    """The service sees the data as it was before."""
+    services = Services()
+    async with serving(services) as port, calling(port) as dispatch:
+        data = dispatch.sign_callback_data("CONNECT:user-9", "7:", DELIVERY)
+        press = build_button_press(data)
+        await call(dispatch, press)
+        await call(dispatch, build_button_press("CONNECT:user-9"))
+    delivered, other = (seen.request for seen in services.seen)
+    assert delivered.target_user_id == other.target_user_id == "user-9"
+    assert delivered.context.delivery_id == DELIVERY
+    assert not other.context.HasField("delivery_id")
+    assert not press.context.HasField("delivery_id")  # an update is not changed
+
+
+async def test_the_signature_of_a_button_covers_the_id_of_its_delivery() -> None:
+    """Where the data is trusted, so is the id."""
+    table = build_route_table([every_kind()])
+    target = dict.fromkeys(table.service_names, "127.0.0.1:1")
+    seconds = dict.fromkeys(table.service_names, 5.0)
+    async with ServiceChannels(target) as channels:
+        router = GrpcServiceRouter(
+            table, channels, seconds, seconds, signer=ButtonSigner("token")
+        )
+        data = router.sign_callback_data("PAY:5", "7:", DELIVERY)
+        forged = data.replace(DELIVERY, DELIVERY[::-1])
+        pressed = router.route(build_button_press(data))
+        assert router.route(build_button_press(forged)) is None
+    assert pressed
+    assert pressed.route_name == "PAY:"
 
 
 async def test_details_are_read_for_routes_that_want_them_only() -> None:

@@ -48,7 +48,14 @@ class DeliveryRenderer:
         is_large = len(delivery.request) > LARGE_REPLY_BYTES
         if is_large:
             cut_reply(reply)
-        prepare_callback_data(reply, target, state, self._services)
+        prepare_callback_data(
+            reply,
+            target,
+            # The buttons in a group belong to no user's mailbox.
+            state if delivery.chat_id > 0 else None,
+            self._services,
+            delivery_id=delivery.delivery_id,
+        )
         if is_large:
             return deque(await asyncio.to_thread(self._messenger.render, target, reply))
         return deque(self._messenger.render(target, reply))

@@ -18,7 +18,12 @@ MAX_BUTTON_DATA_BYTES = 1024
 
 
 def prepare_callback_data(
-    reply: Reply, update: Update, state: UserState, services: ServiceRouter
+    reply: Reply,
+    update: Update,
+    state: UserState | None,
+    services: ServiceRouter,
+    *,
+    delivery_id: str | None = None,
 ) -> None:
     """Set the data of a reply's buttons to data that Telegram accepts.
 
@@ -29,15 +34,19 @@ def prepare_callback_data(
     Args:
         reply: the reply, whose buttons are changed in place.
         update: the update that the reply is for.
-        state: stores data that is too long for a button.
+        state: stores data that is too long for a button. None if the users who press
+            the buttons have other states.
         services: encodes and signs the data.
+        delivery_id: the delivery whose messages these are; None if it is a reply.
     """
     stored_keys: set[str] = set()
     for message in reply.messages:
         if message.HasField("inline_keyboard"):
             scope = _get_message_scope(update)
             keyboard = message.inline_keyboard
-            _prepare_keyboard(keyboard, scope, state, services, stored_keys)
+            _prepare_keyboard(
+                keyboard, scope, state, services, stored_keys, delivery_id
+            )
     if reply.HasField("inline_answer"):
         for result in reply.inline_answer.results:
             keyboard = result.message.inline_keyboard
@@ -55,9 +64,10 @@ def expand_callback_data(update: ButtonPress, state: UserState) -> ButtonPress:
 def _prepare_keyboard(
     keyboard: InlineKeyboard,
     scope: str,
-    state: UserState,
+    state: UserState | None,
     services: ServiceRouter,
     stored_keys: set[str],
+    delivery_id: str | None = None,
 ) -> None:
     for row in keyboard.rows:
         for button in row.buttons:
@@ -66,7 +76,9 @@ def _prepare_keyboard(
             ):
                 button.callback_data = data
             if data := button.callback_data:
-                signed = services.sign_callback_data(data, scope)
+                signed = services.sign_callback_data(data, scope, delivery_id)
+                if delivery_id and state is None and _is_too_long(signed):
+                    signed = services.sign_callback_data(data, scope)
                 _set_callback_data(button, signed, state, stored_keys)
 
 
@@ -81,18 +93,17 @@ def _get_message_scope(update: Update) -> str:
 
 
 def _set_callback_data(
-    button: InlineKeyboardButton, signed: str, state: UserState, stored_keys: set[str]
+    button: InlineKeyboardButton,
+    signed: str,
+    state: UserState | None,
+    stored_keys: set[str],
 ) -> None:
     """Set the data of a button to the signed data, or to a key to it."""
     data = button.callback_data
-    # A character takes at most four bytes, so short data need not be encoded.
-    if (
-        len(signed) * 4 > MAX_CALLBACK_DATA_BYTES
-        and len(signed.encode()) > MAX_CALLBACK_DATA_BYTES
-    ):
+    if _is_too_long(signed):
         if len(data.encode()) > MAX_BUTTON_DATA_BYTES:
             return
-        key = state.store_payload(signed, beside=stored_keys)
+        key = state.store_payload(signed, beside=stored_keys) if state else None
         if key is None:
             # Without its signature the data might fit, but would call nothing.
             button.callback_data = signed
@@ -101,3 +112,11 @@ def _set_callback_data(
         signed = key
     if signed != data:
         button.callback_data = signed
+
+
+def _is_too_long(data: str) -> bool:
+    # A character takes at most four bytes, so short data need not be encoded.
+    return (
+        len(data) * 4 > MAX_CALLBACK_DATA_BYTES
+        and len(data.encode()) > MAX_CALLBACK_DATA_BYTES
+    )

@@ -43,9 +43,11 @@ class TracedServices:
         """Return the callback data of a button that calls an rpc."""
         return self._services.encode_callback_data(call)
 
-    def sign_callback_data(self, data: str, scope: str) -> str:
+    def sign_callback_data(
+        self, data: str, scope: str, delivery_id: str | None = None
+    ) -> str:
         """Return the signed callback data of a button."""
-        return self._services.sign_callback_data(data, scope)
+        return self._services.sign_callback_data(data, scope, delivery_id)
 
     async def resolve_user(self, update: Update) -> str | None:
         """Return the internal user id of the update's sender."""

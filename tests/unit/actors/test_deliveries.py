@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 from botgateway.chat.v1.context_pb2 import CHAT_TYPE_PRIVATE
-from botgateway.chat.v1.reply_pb2 import Reply
+from botgateway.chat.v1.reply_pb2 import (
+    InlineKeyboard,
+    InlineKeyboardButton,
+    InlineKeyboardRow,
+    OutgoingMessage,
+    Reply,
+)
 from botgateway.delivery.v1.delivery_service_pb2 import Recipient
 
 from gateway.domain.bot_api_call import BotApiCall
@@ -483,6 +489,56 @@ class TestBlockedUsers:
         )
         await harness.serve()
         assert harness.messenger.texts == ["two"]
+
+
+class TestButtons:
+    """The press of a button says which delivery it belongs to."""
+
+    def shown(self, harness: Harness) -> list[str]:
+        """Return the data of the buttons that were rendered."""
+        return [
+            button.callback_data
+            for reply in harness.rendered
+            for message in reply.messages
+            for row in message.inline_keyboard.rows
+            for button in row.buttons
+        ]
+
+    async def send(self, harness: Harness, data: str, **fields: Any) -> list[str]:  # noqa: ANN401 - as `Delivery`
+        """Deliver a message with a button, and return the data of the button."""
+        button = InlineKeyboardButton(text="Yes", callback_data=data)
+        keyboard = InlineKeyboard(rows=[InlineKeyboardRow(buttons=[button])])
+        message = OutgoingMessage(text="Well?", inline_keyboard=keyboard)
+        await harness.put(build_message_delivery(messages=[message], **fields))
+        await harness.serve()
+        return self.shown(harness)
+
+    async def test_the_data_has_the_id(self, harness: Harness) -> None:
+        assert await self.send(harness, "A:1") == ["A:1#0000000000000001"]
+
+    async def test_data_that_is_too_long_with_it_is_stored(
+        self, harness: Harness
+    ) -> None:
+        data = "A:" + "x" * 60
+        [key] = await self.send(harness, data)
+        assert len(key.encode()) <= 64
+        state = decode_user_state(harness.store.committed[-1])
+        assert state.callback_payloads == {key: f"{data}#0000000000000001"}
+
+    async def test_in_a_group_the_data_is_more_important(
+        self, harness: Harness
+    ) -> None:
+        """The members who press it have states of their own."""
+        data = "A:" + "x" * 60
+        assert await self.send(harness, data, chat_id=-100) == [data]
+        assert not decode_user_state(harness.store.committed[-1]).callback_payloads
+
+    async def test_in_a_group_longer_data_stays_too_long(
+        self, harness: Harness
+    ) -> None:
+        """The renderer drops such a button and reports it."""
+        [data] = await self.send(harness, "PAY" + "x" * 60, chat_id=-100)
+        assert len(data) > 64
 
 
 async def test_a_lease_is_released_after_a_delivery_if_wanted(

@@ -213,6 +213,7 @@ class RequestContext(_message.Message):
     CHAT_IS_DIRECT_MESSAGES_FIELD_NUMBER: _builtins.int
     SENDER_CHAT_FIELD_NUMBER: _builtins.int
     BOT_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The idempotency key of this update.
 
@@ -292,6 +293,13 @@ class RequestContext(_message.Message):
     """Whether the chat has topics."""
     chat_is_direct_messages: _builtins.bool
     """Whether the chat contains the direct messages of a channel."""
+    delivery_id: _builtins.str
+    """The delivery whose message has the pressed button: the id that the Delivery service returned.
+
+    Unset if no button was pressed, or the message is a reply. As the button's data, it comes from
+    the user's app and can be trusted only if the route requires signed buttons. The gateway omits
+    it in groups and channels if the button has no space for it.
+    """
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
         """When the user acted, by Telegram's clock, in whole seconds.
@@ -336,10 +344,11 @@ class RequestContext(_message.Message):
         chat_is_direct_messages: _builtins.bool = ...,
         sender_chat: Global___Chat | None = ...,
         bot: Global___Bot | None = ...,
+        delivery_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_delivery_id", b"_delivery_id", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_title", b"chat_title", "chat_username", b"chat_username", "delivery_id", b"delivery_id", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id", "_chat_id", b"_chat_id", "_chat_title", b"_chat_title", "_chat_username", b"_chat_username", "_delivery_id", b"_delivery_id", "_direct_messages_topic_id", b"_direct_messages_topic_id", "_first_name", b"_first_name", "_internal_user_id", b"_internal_user_id", "_language_code", b"_language_code", "_last_name", b"_last_name", "_message_id", b"_message_id", "_message_thread_id", b"_message_thread_id", "_telegram_user_id", b"_telegram_user_id", "_username", b"_username", "bot", b"bot", "business_connection_id", b"business_connection_id", "chat_id", b"chat_id", "chat_is_direct_messages", b"chat_is_direct_messages", "chat_is_forum", b"chat_is_forum", "chat_title", b"chat_title", "chat_type", b"chat_type", "chat_username", b"chat_username", "delivery_id", b"delivery_id", "direct_messages_topic_id", b"direct_messages_topic_id", "first_name", b"first_name", "internal_user_id", b"internal_user_id", "is_bot", b"is_bot", "is_premium", b"is_premium", "language_code", b"language_code", "last_name", b"last_name", "message_id", b"message_id", "message_thread_id", b"message_thread_id", "request_id", b"request_id", "send_time", b"send_time", "sender_chat", b"sender_chat", "telegram_user_id", b"telegram_user_id", "update_id", b"update_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__business_connection_id: _TypeAlias = _typing.Literal["business_connection_id"]  # noqa: Y015
     _WhichOneofArgType__business_connection_id: _TypeAlias = _typing.Literal["_business_connection_id", b"_business_connection_id"]  # noqa: Y015
@@ -349,6 +358,8 @@ class RequestContext(_message.Message):
     _WhichOneofArgType__chat_title: _TypeAlias = _typing.Literal["_chat_title", b"_chat_title"]  # noqa: Y015
     _WhichOneofReturnType__chat_username: _TypeAlias = _typing.Literal["chat_username"]  # noqa: Y015
     _WhichOneofArgType__chat_username: _TypeAlias = _typing.Literal["_chat_username", b"_chat_username"]  # noqa: Y015
+    _WhichOneofReturnType__delivery_id: _TypeAlias = _typing.Literal["delivery_id"]  # noqa: Y015
+    _WhichOneofArgType__delivery_id: _TypeAlias = _typing.Literal["_delivery_id", b"_delivery_id"]  # noqa: Y015
     _WhichOneofReturnType__direct_messages_topic_id: _TypeAlias = _typing.Literal["direct_messages_topic_id"]  # noqa: Y015
     _WhichOneofArgType__direct_messages_topic_id: _TypeAlias = _typing.Literal["_direct_messages_topic_id", b"_direct_messages_topic_id"]  # noqa: Y015
     _WhichOneofReturnType__first_name: _TypeAlias = _typing.Literal["first_name"]  # noqa: Y015
@@ -375,6 +386,8 @@ class RequestContext(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_title) -> _WhichOneofReturnType__chat_title | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chat_username) -> _WhichOneofReturnType__chat_username | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delivery_id) -> _WhichOneofReturnType__delivery_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__direct_messages_topic_id) -> _WhichOneofReturnType__direct_messages_topic_id | None: ...
     @_typing.overload
