@@ -209,6 +209,7 @@ class BotFactory:
             return BotApiClient(
                 config.token,
                 self._connections,
+                may_get_token=bool(config.name),
                 observe_request=self._instrumentation.request_observer(),
             )
         if config.token != previous.config.token:

@@ -18,6 +18,7 @@ from types import FrameType
 import click
 from click.core import ParameterSource
 
+from gateway.cli.bot_commands import bots
 from gateway.cli.contract_commands import contracts
 from gateway.domain.errors import BotApiError, ConfigurationError, StoreError
 
@@ -306,6 +307,7 @@ def _exit(_: int, __: FrameType | None) -> None:
     sys.exit(0)
 
 
+cli.add_command(bots)
 cli.add_command(contracts)
 
 

@@ -101,6 +101,10 @@ class FakeBotApi:
         self.bots[bot.bot_id] = bot
         return bot
 
+    def has_refused(self, count: int) -> bool:
+        """Return whether more calls than these had a token that is not valid."""
+        return self.refused_tokens > count
+
     async def _handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         token = request.match_info["token"]

@@ -45,6 +45,11 @@ DialogActionManager)."""
 
 _MAX_MIGRATIONS = 1000
 
+_TOKEN_PATIENCE_SECONDS = 30.0
+_TOKEN_PAUSE_SECONDS = 0.5
+"""How long, and how often, a call is tried again whose token was rejected, if another
+token may follow. Such a call certainly took no effect."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -58,6 +63,8 @@ class BotApiClient:
         connections: the open connections to the Bot API server.
         uptime: returns the seconds of a monotonic clock.
         sleep: waits for a number of seconds.
+        may_get_token: whether a rejected token may soon be replaced by `set_token`.
+            Calls wait for that.
         observe_request: called after each request with the method, the status of the
             response (0 if none arrived), the duration in seconds, and Telegram's
             description of the error. The description may quote the user, so only the
@@ -71,8 +78,10 @@ class BotApiClient:
         *,
         uptime: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        may_get_token: bool = False,
         observe_request: Callable[[str, int, float, str], None] | None = None,
     ) -> None:
+        self._may_get_token = may_get_token
         self._token = token
         self._path = f"bot{token}/"
         self._connections = connections
@@ -87,6 +96,7 @@ class BotApiClient:
 
     def set_token(self, token: str) -> None:
         """Make all further requests with another token of the same bot."""
+        self._token = token
         self._path = f"bot{token}/"
 
     @property
@@ -132,6 +142,7 @@ class BotApiClient:
         has_migrated = False
         backoff: Backoff | None = None
         while True:
+            path = self._path
             current_id = self._migrations.get(chat_id, chat_id)
             if current_id in self._cooldowns.ends_at and (
                 seconds_left := self._cooldowns.get_seconds_left(current_id)
@@ -148,15 +159,30 @@ class BotApiClient:
                 self._store_migration(chat_id, new_id)
                 continue
             error = self._build_error(method, response)
-            if not isinstance(error, BotApiUnavailable):
-                self._is_authorized = not isinstance(error, InvalidBotToken)
-                raise error
+            if isinstance(error, InvalidBotToken) and path != self._path:
+                continue  # the token was replaced while the call was under way
+            retry_after = self._require_retry(error)
             if backoff is None:
+                if isinstance(error, InvalidBotToken):
+                    patience = min(patience, _TOKEN_PATIENCE_SECONDS)
                 backoff = Backoff(self._uptime() + patience)
-            if error.maybe_applied or not await self._pause_before_retry(
-                backoff, error.retry_after, files, wait
-            ):
+            if not await self._pause_before_retry(backoff, retry_after, files, wait):
                 raise error
+
+    def _require_retry(self, error: BotApiError) -> float | None:
+        """Return the seconds before a retry that Telegram asks for, or None.
+
+        Raises:
+            BotApiError: it must not be retried; this is the error itself.
+        """
+        if isinstance(error, BotApiUnavailable):
+            if error.maybe_applied:
+                raise error
+            return error.retry_after
+        self._is_authorized = not isinstance(error, InvalidBotToken)
+        if self._is_authorized or not self._may_get_token:
+            raise error
+        return _TOKEN_PAUSE_SECONDS
 
     async def _pause_before_retry(
         self,

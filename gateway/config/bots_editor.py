@@ -1,0 +1,197 @@
+"""Changes BOTS_FILE, and keeps its comments and everything else as it is.
+
+Each change is made in the text and checked: the changed text has to mean what was
+intended, and otherwise nothing is written. A file of an unusual form is therefore
+refused and left to its author.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.config.yaml_file import read_yaml
+from gateway.domain.errors import ConfigurationError
+
+Edit = Callable[[str], str]
+"""Returns a changed text of the file."""
+
+
+def add_entry(path: Path, name: str, fields: Mapping[str, Any]) -> None:
+    """Add the entry of a bot.
+
+    Raises:
+        ConfigurationError: there is an entry with this name, or the file has to be
+            edited by hand.
+    """
+
+    def change(bots: dict[str, Any]) -> None:
+        if name in bots:
+            raise ConfigurationError([f"{path.name}: there is a bot {name} already"])
+        bots[name] = dict(fields)
+
+    def edit(text: str) -> str:
+        block = yaml.safe_dump({name: dict(fields)}, sort_keys=False)
+        indent = _find_indent(text)
+        lines = "".join(f"{indent}{line}\n" for line in block.splitlines())
+        return f"{text.rstrip()}\n{lines}"
+
+    with _locked(path):
+        if not path.exists():
+            _replace(path, "bots:\n")
+        _edit(path, change, edit)
+
+
+def remove_entry(path: Path, name: str) -> None:
+    """Remove the entry of a bot.
+
+    Raises:
+        ConfigurationError: there is no such entry, or the file has to be edited by
+            hand.
+    """
+
+    def change(bots: dict[str, Any]) -> None:
+        del bots[name]
+
+    def edit(text: str) -> str:
+        before, _, after = _split(text, name)
+        return before + after
+
+    with _locked(path):
+        _edit(path, change, edit)
+
+
+def set_paused(path: Path, name: str, *, is_paused: bool) -> None:
+    """Pause or resume a bot.
+
+    Raises:
+        ConfigurationError: there is no such entry, or the file has to be edited by
+            hand.
+    """
+
+    def change(bots: dict[str, Any]) -> None:
+        fields = bots[name]
+        fields.pop("paused", None)
+        if is_paused:
+            fields["paused"] = True
+
+    def edit(text: str) -> str:
+        before, block, after = _split(text, name)
+        head, *lines = block.splitlines(keepends=True)
+        lines = [line for line in lines if not re.match(r"\s*paused\s*:", line)]
+        if is_paused:
+            first = next((it for it in lines if it.strip()[:1] not in {"", "#"}), "")
+            indent = first[: len(first) - len(first.lstrip())]
+            lines.insert(0, f"{indent}paused: true\n")
+        return before + head + "".join(lines) + after
+
+    with _locked(path):
+        _edit(path, change, edit)
+
+
+def write_secret_file(path: Path, value: str) -> None:
+    """Write a token or a secret, at once and readable by its owner only."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    _replace(path, f"{value}\n", mode)
+
+
+def touch(path: Path) -> None:
+    """Make all processes read the file again, and what it refers to."""
+    os.utime(path)
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None], edit: Edit) -> None:
+    """Change the text of a file, if that changes its meaning as intended."""
+    problems: list[str] = []
+    document = read_yaml(path, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    bots = document.get("bots") if isinstance(document, dict) else None
+    intended = dict(bots) if isinstance(bots, dict) else {}
+    by_hand = ConfigurationError(
+        [f"{path.name}: is not written in the usual form; edit it by hand"]
+    )
+    try:
+        change(intended)
+        text = edit(path.read_text(encoding="utf-8"))
+        changed = yaml.safe_load(text)
+    except KeyError as error:
+        raise ConfigurationError(
+            [f"{path.name}: there is no bot {error.args[0]}"]
+        ) from None
+    except (AttributeError, ValueError, yaml.YAMLError):
+        raise by_hand from None
+    if changed != {"bots": intended or None}:
+        raise by_hand
+    _replace(path, text)
+
+
+def _find_indent(text: str) -> str:
+    """Return the indent of the names of bots."""
+    found = re.search(r"^( +)\S+:\s*(#.*)?$", text, re.MULTILINE)
+    return found[1] if found else "  "
+
+
+def _split(text: str, name: str) -> tuple[str, str, str]:
+    """Split a text into what is before an entry, the entry, and what is after it.
+
+    Raises:
+        ValueError: the entry is not a block.
+    """
+    lines = text.splitlines(keepends=True)
+    start = next(
+        (
+            number
+            for number, line in enumerate(lines)
+            if re.match(rf"\s+(['\"]?){re.escape(name)}\1\s*:\s*(#.*)?$", line)
+        ),
+        None,
+    )
+    if start is None:
+        raise ValueError("the entry is not a block")
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    end = start + 1
+    for number in range(start + 1, len(lines)):
+        line = lines[number]
+        if line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        if line.strip():
+            end = number + 1
+    return "".join(lines[:start]), "".join(lines[start:end]), "".join(lines[end:])
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other commands from changing the file inside the block."""
+    try:
+        directory = os.open(path.absolute().parent, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError([f"{path.parent}: {error.strerror}"]) from None
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _replace(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a file at once, so that no reader sees a part of it."""
+    path = path.resolve()
+    if mode is None:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConfigurationError([f"{path}: {error.strerror}"]) from None
