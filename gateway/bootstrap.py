@@ -33,7 +33,12 @@ from gateway.http.server import (
 from gateway.mailboxes.factory import open_mailboxes
 from gateway.mailboxes.signatures import StoreSignatures
 from gateway.observability.metrics import Metrics, ProcessMetrics
-from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.service_setup import (
+    get_call_limits,
+    get_own_tls_files,
+    get_tls_files,
+)
+from gateway.services.channels import ServiceChannels
 from gateway.services.diagnosis.monitor import ServiceMonitor, list_rpc_services
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import RouteTable
@@ -113,7 +118,10 @@ async def open_gateway(
     targets = {name: service.target for name, service in services.items()}
     async with (
         ServiceChannels(
-            targets, _get_tls_files(settings), instrumentation.interceptors()
+            targets,
+            get_tls_files(settings),
+            instrumentation.interceptors(),
+            get_own_tls_files(services),
         ) as channels,
         BotApiConnections(
             settings.api_url, max_connections=limits.bot_api
@@ -149,8 +157,7 @@ async def open_gateway(
         router = GrpcServiceRouter(
             full_table,
             channels,
-            {name: it.timeout for name, it in services.items()},
-            {name: it.stream_timeout for name, it in services.items()},
+            get_call_limits(services),
             files.add_urls if files else None,
             now=store.clock.now,
             record_failure=monitor.record_failure,
@@ -351,14 +358,4 @@ def _create_files(
         api_url=settings.api_url,
         url=settings.files_base_url,
         now=now,
-    )
-
-
-def _get_tls_files(settings: Settings) -> TlsFiles | None:
-    if not settings.services_tls:
-        return None
-    return TlsFiles(
-        ca_file=settings.services_tls_ca_file,
-        certificate_file=settings.services_tls_certificate_file,
-        key_file=settings.services_tls_key_file,
     )

@@ -24,7 +24,12 @@ from pydantic import (
 from gateway.config.addresses import is_loopback
 from gateway.config.contracts import ContractSettings
 from gateway.config.env_file import find_env_file
-from gateway.config.services import ServiceSettings, load_service_settings
+from gateway.config.services import (
+    CommonServiceSettings,
+    ServiceSettings,
+    load_service_settings,
+)
+from gateway.config.services_file import load_service_defaults
 from gateway.domain.errors import ConfigurationError
 
 _WEAK_PROBLEM = (
@@ -149,7 +154,7 @@ def _check_base_url(value: HttpUrl) -> HttpUrl:
 _BaseUrl = Annotated[HttpUrl, AfterValidator(_check_base_url)]
 
 
-class Settings(ContractSettings):
+class Settings(ContractSettings, CommonServiceSettings):
     """The settings of the gateway. All durations are in seconds."""
 
     bots_file: Path | None = None
@@ -374,9 +379,11 @@ def load_settings_with_services(
         )
     except ValidationError as error:
         problems += _format_problems(error)
+    defaults = load_service_defaults(env_file, problems)
     for name in names:
         try:
-            services[name] = load_service_settings(name, env_file)
+            own = defaults.for_service(name)
+            services[name] = load_service_settings(name, env_file, own)
         except ValidationError as error:
             problems += _format_problems(error, prefix=f"{name}_")
     if problems or settings is None:
@@ -396,9 +403,11 @@ def load_service_targets(names: Iterable[str]) -> dict[str, str]:
     env_file = find_env_file()
     targets = {}
     problems: list[str] = []
+    defaults = load_service_defaults(env_file, problems)
     for name in names:
         try:
-            targets[name] = load_service_settings(name, env_file).target
+            own = defaults.for_service(name)
+            targets[name] = load_service_settings(name, env_file, own).target
         except ValidationError as error:
             missing = f"{name}_TARGET: is not set"
             found = _format_problems(error, prefix=f"{name}_")

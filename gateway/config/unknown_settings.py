@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
 from gateway.config.env_file import find_env_file
 from gateway.config.services import ServiceSettings
+from gateway.config.services_file import ServiceDefaults, load_service_defaults
 from gateway.config.settings import Settings
 
 _OTHER_NAMES = ("ENV_FILE", "SECRETS_DIR")
@@ -17,7 +18,7 @@ _MIN_LENGTH = 6
 _SIMILARITY = 0.85
 
 
-def find_misspelled_settings(services: Iterable[str]) -> list[str]:
+def find_misspelled_settings(services: Collection[str]) -> list[str]:
     """Return a line for each setting that is probably a misspelled one.
 
     Args:
@@ -29,7 +30,8 @@ def find_misspelled_settings(services: Iterable[str]) -> list[str]:
         for service in services
         for name in ServiceSettings.model_fields
     }
-    given = {*os.environ, *_read_names(find_env_file())}
+    env_file = find_env_file()
+    given = {*os.environ, *_read_names(env_file)}
     unused = known - {name.upper() for name in given}
     lines = []
     for name in sorted(given):
@@ -37,6 +39,22 @@ def find_misspelled_settings(services: Iterable[str]) -> list[str]:
             continue
         similar = get_close_matches(name.upper(), unused, n=1, cutoff=_SIMILARITY)
         lines += [f"{name}: is no setting; did you mean {it}?" for it in similar]
+    return lines + _find_unrouted_services(
+        load_service_defaults(env_file, []), services
+    )
+
+
+def _find_unrouted_services(
+    defaults: ServiceDefaults, services: Collection[str]
+) -> list[str]:
+    """Return a line for each service of SERVICES_FILE that no route calls."""
+    lines = []
+    for name in defaults.names:
+        if name not in services:
+            similar = get_close_matches(name, services, n=1)
+            question = f"; did you mean {similar[0].lower()}?" if similar else ""
+            key = name.lower()
+            lines.append(f"SERVICES_FILE: no route calls the service {key}{question}")
     return lines
 
 

@@ -8,7 +8,7 @@ failed call once.
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -95,6 +95,7 @@ class ServiceChannels:
         targets: Mapping[str, str],
         tls: TlsFiles | None = None,
         interceptors: Sequence[aio.ClientInterceptor] = (),
+        own_tls: Mapping[str, TlsFiles | None] | None = None,
     ) -> None:
         """Store the targets without opening channels.
 
@@ -103,19 +104,23 @@ class ServiceChannels:
                 name, such as "profile:50051" or "dns:///profile:50051".
             tls: the TLS files for all targets; None for no encryption.
             interceptors: wrap every call.
+            own_tls: the same for services that differ from the others.
 
         Raises:
-            ConfigurationError: a TLS file cannot be used.
+            ConfigurationError: a TLS file cannot be used; it has all problems.
         """
         self._targets = targets
-        self._credentials = _load_credentials(tls) if tls else None
+        own_tls = own_tls or {}
+        self._tls = {service: own_tls.get(service, tls) for service in targets}
+        self._credentials = _load_all_credentials([tls, *self._tls.values()])
         self._interceptors = interceptors
-        self._channels: dict[str, aio.Channel] = {}
+        self._channels: dict[_Endpoint, aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
         """Create the channels. They connect on their first call."""
         self._channels = {
-            target: self._open_channel(target) for target in set(self._targets.values())
+            endpoint: self._open_channel(endpoint)
+            for endpoint in set(map(self._get_endpoint, self._targets))
         }
         return self
 
@@ -131,26 +136,62 @@ class ServiceChannels:
         """Each service's target."""
         return self._targets
 
-    @property
-    def credentials(self) -> grpc.ChannelCredentials | None:
-        """The TLS credentials of all channels; None without TLS."""
-        return self._credentials
+    def get_credentials(self, service: str) -> grpc.ChannelCredentials | None:
+        """Return the TLS credentials of a service's channel; None without TLS."""
+        return self._credentials[self._tls[service]]
 
     def __getitem__(self, service: str) -> aio.Channel:
         """Return the channel of a service."""
-        return self._channels[self._targets[service]]
+        return self._channels[self._get_endpoint(service)]
 
-    def _open_channel(self, target: str) -> aio.Channel:
-        if self._credentials:
+    def _get_endpoint(self, service: str) -> "_Endpoint":
+        return _Endpoint(self._targets[service], self._tls[service])
+
+    def _open_channel(self, endpoint: "_Endpoint") -> aio.Channel:
+        credentials = self._credentials[endpoint.tls]
+        if credentials:
             return aio.secure_channel(
-                target,
-                self._credentials,
+                endpoint.target,
+                credentials,
                 _CHANNEL_OPTIONS,
                 interceptors=self._interceptors,
             )
         return aio.insecure_channel(
-            target, _CHANNEL_OPTIONS, interceptors=self._interceptors
+            endpoint.target, _CHANNEL_OPTIONS, interceptors=self._interceptors
         )
+
+
+class _Endpoint(Struct, frozen=True):
+    """What services share a channel for.
+
+    Attributes:
+        target: the target.
+        tls: the TLS files; None for no encryption.
+    """
+
+    target: str
+    tls: TlsFiles | None
+
+
+def _load_all_credentials(
+    files: Iterable[TlsFiles | None],
+) -> dict[TlsFiles | None, grpc.ChannelCredentials | None]:
+    """Load the credentials of all TLS files.
+
+    Raises:
+        ConfigurationError: a file cannot be used; it has all problems.
+    """
+    credentials: dict[TlsFiles | None, grpc.ChannelCredentials | None] = {None: None}
+    problems: list[str] = []
+    for tls in dict.fromkeys(files):
+        if tls is not None:
+            try:
+                credentials[tls] = _load_credentials(tls)
+            except ConfigurationError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return credentials
 
 
 def _load_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:

@@ -1,5 +1,6 @@
 """Finds the rpc that handles an update and binds the update to it."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -21,6 +22,7 @@ from gateway.domain.update import (
     has_session,
 )
 from gateway.services.button_signatures import ButtonSigner
+from gateway.services.call_limits import CallLimits, LimitedCall
 from gateway.services.channels import ServiceChannels
 from gateway.services.delivery_marks import mark_callback_data, split_callback_data
 from gateway.services.diagnosis.problems import ServiceProblem
@@ -42,8 +44,7 @@ class GrpcServiceRouter:
         self,
         table: RouteTable,
         channels: ServiceChannels,
-        timeouts: Mapping[str, float],
-        stream_timeouts: Mapping[str, float],
+        limits: Mapping[str, CallLimits],
         add_file_urls: AddFileUrls | None = None,
         *,
         now: Callable[[], float] = time.time,
@@ -55,9 +56,8 @@ class GrpcServiceRouter:
         Args:
             table: the routes.
             channels: open channels to the services that have a route.
-            timeouts: the deadline of each of these services in seconds, by its name in
-                settings. It covers both attempts.
-            stream_timeouts: the same for streamed responses.
+            limits: the limits for the calls of each of these services, by its name in
+                settings.
             add_file_urls: adds the URLs of the files to a message of a bot; None if
                 files have no URLs.
             now: returns the seconds since the epoch, by the clock that records the
@@ -69,16 +69,21 @@ class GrpcServiceRouter:
         """
         self._table = table
         self._signer = signer
+        self._places = {
+            service: asyncio.Semaphore(it.max_concurrent_calls)
+            for service, it in limits.items()
+            if it.max_concurrent_calls is not None
+        }
         self._rpcs = {}
         for route in table.routes:
             channel = channels[route.service]
-            seconds = stream_timeouts if route.is_streaming else timeouts
+            own = limits[route.service]
             self._rpcs[route] = Rpc(
                 route,
                 route.name,
                 channel.unary_unary(route.path),
                 channel.unary_stream(route.path),
-                seconds[route.service],
+                own.stream_timeout if route.is_streaming else own.timeout,
                 add_file_urls,
                 now,
                 record_failure,
@@ -207,7 +212,9 @@ class GrpcServiceRouter:
             return None
         return self._bind(route, update, values)
 
-    def _bind(self, route: Route, update: Update, values: dict[str, Any]) -> RpcCall:
+    def _bind(
+        self, route: Route, update: Update, values: dict[str, Any]
+    ) -> RpcCall | LimitedCall:
         """Bind an update to the rpc of a route, with all data that its request accepts.
 
         Raises:
@@ -218,9 +225,12 @@ class GrpcServiceRouter:
                 update, route.payload_field, route.json_field
             )
         rpc = self._rpcs[route]
-        return RpcCall(
+        call = RpcCall(
             rpc, update, values, rpc.route_name, route.is_streaming, route.shows_typing
         )
+        if self._places and (places := self._places.get(route.service)):
+            return LimitedCall(call, places)
+        return call
 
 
 class _HelpCall:

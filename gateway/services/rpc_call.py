@@ -82,6 +82,7 @@ class RpcCall(Struct, eq=False):
         update: the update.
         values: the fields of the request that the route has read from the update.
         route_name: see `BoundCall`, like the following attributes.
+        waited_seconds: how much of its time the call has already waited.
     """
 
     rpc: Rpc
@@ -90,6 +91,7 @@ class RpcCall(Struct, eq=False):
     route_name: str
     is_streaming: bool
     shows_typing: bool
+    waited_seconds: float = 0.0
 
     async def call(self, internal_user_id: str | None) -> Any:  # noqa: ANN401 - a Reply, or the user id of a session
         """Call the rpc, and return the result field of its response.
@@ -150,13 +152,13 @@ class RpcCall(Struct, eq=False):
             getattr(request, route.message_field).CopyFrom(update.message)
         if rpc.add_file_urls:
             _add_urls(request, route, rpc.add_file_urls, context.bot.id)
-        timeout = rpc.timeout
+        timeout = rpc.timeout - self.waited_seconds
         if update.answer_deadline is not None:
             seconds_left = update.answer_deadline - ANSWER_MARGIN_SECONDS - rpc.now()
-            timeout = max(0.0, min(timeout, seconds_left))
+            timeout = min(timeout, seconds_left)
         return start(
             request.SerializeToString(),
-            timeout=timeout,
+            timeout=max(0.0, timeout),
             metadata=_build_metadata(context.request_id),
         )
 

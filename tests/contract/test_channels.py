@@ -13,9 +13,12 @@ import pytest
 from botgateway.chat.v1.message_pb2 import IncomingMessage
 
 from gateway.domain.errors import ConfigurationError, ServiceUnavailable
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels, TlsFiles
+from gateway.services.router import GrpcServiceRouter
 from tests.factories import build_command, build_message
 from tests.support.services.health import NOT_SERVING, SERVING, Health
+from tests.support.services.samples import TABLE
 from tests.support.services.serving import (
     NEVER,
     Context,
@@ -258,3 +261,18 @@ def test_grpc_knows_the_poller_that_is_chosen() -> None:
         )
         assert ran.stdout.strip() == (chosen or "-event_engine_client")
         assert ("Unknown experiment" not in ran.stderr) is known
+
+
+async def test_a_service_may_have_tls_of_its_own() -> None:
+    """Beside one without TLS, which has another channel even at the same target."""
+    async with serving(Services(), credentials=server_credentials()) as port:
+        targets = dict.fromkeys(TABLE.service_names, f"localhost:{port}")
+        limits = dict.fromkeys(targets, CallLimits(NEVER, NEVER))
+        own = {"PROFILE": TlsFiles(ca_file=CA)}
+        async with ServiceChannels(targets, own_tls=own) as channels:
+            router = GrpcServiceRouter(TABLE, channels, limits)
+            assert await call(router, build_command("profile")) == "GetProfile"
+            assert channels["PROFILE"] is not channels["MATCHING"]
+            assert channels.get_credentials("MATCHING") is None
+            with pytest.raises(ServiceUnavailable):
+                await call(router, TEXT)

@@ -22,6 +22,7 @@ from msgspec import Raw, structs
 from gateway.domain.errors import ServiceTimeout
 from gateway.domain.update import BotEvent, OtherUpdate, ServiceMessage, Update
 from gateway.services.button_signatures import ButtonSigner
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
@@ -287,9 +288,9 @@ async def test_an_event_without_a_route_goes_by_its_kind() -> None:
     )
     table = build_route_table([every_kind()])
     target = dict.fromkeys(table.service_names, "127.0.0.1:1")
-    seconds = dict.fromkeys(table.service_names, 5.0)
+    limits = dict.fromkeys(table.service_names, CallLimits(5.0, 5.0))
     async with ServiceChannels(target) as channels:
-        match = GrpcServiceRouter(table, channels, seconds, seconds).route(blocked)
+        match = GrpcServiceRouter(table, channels, limits).route(blocked)
     assert match
     assert match.route_name == "update:my_chat_member"
 
@@ -313,10 +314,10 @@ async def test_the_signature_of_a_button_covers_the_id_of_its_delivery() -> None
     """Where the data is trusted, so is the id."""
     table = build_route_table([every_kind()])
     target = dict.fromkeys(table.service_names, "127.0.0.1:1")
-    seconds = dict.fromkeys(table.service_names, 5.0)
+    limits = dict.fromkeys(table.service_names, CallLimits(5.0, 5.0))
     async with ServiceChannels(target) as channels:
         router = GrpcServiceRouter(
-            table, channels, seconds, seconds, signer=ButtonSigner("token")
+            table, channels, limits, signer=ButtonSigner("token")
         )
         data = router.sign_callback_data("PAY:5", "7:", DELIVERY)
         forged = data.replace(DELIVERY, DELIVERY[::-1])
@@ -380,11 +381,9 @@ async def test_files_have_addresses_in_every_kind_of_message(
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     table = build_route_table([every_kind()])
-    seconds = dict.fromkeys(table.service_names, 5.0)
+    limits = dict.fromkeys(table.service_names, CallLimits(5.0, 5.0))
     async with ServiceChannels(dict.fromkeys(table.service_names, target)) as channels:
-        match = GrpcServiceRouter(table, channels, seconds, seconds, address).route(
-            update
-        )
+        match = GrpcServiceRouter(table, channels, limits, address).route(update)
         assert match
         await match.call(None)
     await server.stop(None)

@@ -24,6 +24,7 @@ from gateway.domain.errors import (
     ServiceUnavailable,
 )
 from gateway.domain.ports import BoundCall
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels
 from gateway.services.router import GrpcServiceRouter
 from gateway.services.routing.route_table import build_route_table
@@ -66,11 +67,11 @@ class Streams(grpc.GenericRpcHandler):
 async def asked(tell: Tell, timeout: float = 5) -> AsyncIterator[BoundCall]:
     """Yield the streamed route for text, with a service that answers as told."""
     table = TABLE.with_streaming(["CONVERSATION"])
-    seconds = dict.fromkeys(TIMEOUTS, timeout)
+    limits = dict.fromkeys(TIMEOUTS, CallLimits(NEVER, timeout))
     async with serving(Streams(tell)) as port:
         targets = dict.fromkeys(table.service_names, f"127.0.0.1:{port}")
         async with ServiceChannels(targets) as channels:
-            match = GrpcServiceRouter(table, channels, TIMEOUTS, seconds).route(UPDATE)
+            match = GrpcServiceRouter(table, channels, limits).route(UPDATE)
             assert match is not None
             assert match.is_streaming
             yield match

@@ -56,7 +56,6 @@ class ServiceMonitor:
         self._channels = channels
         self._rpc_services = rpc_services
         self._uptime = uptime
-        self._prober = ServiceProber(channels.credentials)
         self._call_failures = CallFailures(uptime)
         self._problems: dict[str, ServiceProblem] = {}
         """What keeps the gateway from calling a service, by service."""
@@ -120,7 +119,8 @@ class ServiceMonitor:
 
     async def _probe(self, service: str) -> None:
         is_first = service not in self._probed_at
-        finding = await self._prober.probe(
+        prober = ServiceProber(self._channels.get_credentials(service))
+        finding = await prober.probe(
             self._channels.targets[service], self._rpc_services.get(service, ())
         )
         self._probed_at[service] = self._uptime()

@@ -8,6 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from gateway.domain.errors import ServiceError
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels
 from gateway.services.diagnosis.monitor import (
     PROBE_INTERVAL_SECONDS,
@@ -150,14 +151,13 @@ async def test_failing_calls_of_a_reached_service_are_reported_once(
     options = (("grpc.max_send_message_length", -1),)
     async with serving(RawHandler(answer), options=options) as port:
         targets = dict.fromkeys(TABLE.service_names, f"127.0.0.1:{port}")
-        timeouts = dict.fromkeys(TABLE.service_names, NEVER)
+        limits = dict.fromkeys(TABLE.service_names, CallLimits(NEVER, NEVER))
         async with ServiceChannels(targets) as channels:
             monitor = ServiceMonitor(channels, list_rpc_services(TABLE), lambda: 0.0)
             router = GrpcServiceRouter(
                 TABLE,
                 channels,
-                timeouts,
-                timeouts,
+                limits,
                 record_failure=monitor.record_failure,
             )
             for _ in range(5):

@@ -27,7 +27,7 @@ Target = AbstractAsyncContextManager[str]
 
 async def probe(target: str, tls: TlsFiles | None = None) -> Finding:
     """Probe a target with the credentials of the gateway's channels."""
-    credentials = ServiceChannels({}, tls).credentials
+    credentials = ServiceChannels({"ANY": target}, tls).get_credentials("ANY")
     return await ServiceProber(credentials).probe(target, [SERVICE])
 
 

@@ -26,6 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from gateway.domain.update import Update
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels, TlsFiles
 from gateway.services.router import GrpcServiceRouter
 from tests.support.services.samples import SAMPLE_SERVICES, TABLE
@@ -155,10 +156,13 @@ async def calling(
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[GrpcServiceRouter]:
     """Open the channels of all four services to one port."""
-    timeouts = {name: timeout or seconds for name, seconds in TIMEOUTS.items()}
+    limits = {
+        name: CallLimits(timeout or seconds, timeout or seconds)
+        for name, seconds in TIMEOUTS.items()
+    }
     targets = dict.fromkeys(TABLE.service_names, f"127.0.0.1:{port}")
     async with ServiceChannels(targets, tls) as channels:
-        yield GrpcServiceRouter(TABLE, channels, timeouts, timeouts, now=now)
+        yield GrpcServiceRouter(TABLE, channels, limits, now=now)
 
 
 async def call(dispatch: GrpcServiceRouter, update: Update) -> str:

@@ -8,6 +8,7 @@ import json
 import sys
 
 from gateway.domain.update import Update
+from gateway.services.call_limits import CallLimits
 from gateway.services.channels import ServiceChannels
 from gateway.services.contracts.installed_stubs import discover_services
 from gateway.services.router import GrpcServiceRouter
@@ -33,8 +34,8 @@ async def main(target: str) -> None:
     """Try all updates."""
     table = build_route_table(discover_services())
     async with ServiceChannels(dict.fromkeys(table.service_names, target)) as channels:
-        seconds = dict.fromkeys(table.service_names, 5.0)
-        dispatch = GrpcServiceRouter(table, channels, seconds, seconds)
+        limits = dict.fromkeys(table.service_names, CallLimits(5.0, 5.0))
+        dispatch = GrpcServiceRouter(table, channels, limits)
         answers = {
             text: await answer(dispatch, update) for text, update in UPDATES.items()
         }

@@ -1,0 +1,44 @@
+"""Converts the settings of services to what their channels and calls need."""
+
+from collections.abc import Mapping
+
+from gateway.config.services import ServiceSettings
+from gateway.config.settings import Settings
+from gateway.services.call_limits import CallLimits
+from gateway.services.channels import TlsFiles
+
+
+def get_call_limits(services: Mapping[str, ServiceSettings]) -> dict[str, CallLimits]:
+    """Return the limits for the calls of each service."""
+    return {
+        name: CallLimits(it.timeout, it.stream_timeout, it.max_concurrent_calls)
+        for name, it in services.items()
+    }
+
+
+def get_tls_files(settings: Settings) -> TlsFiles | None:
+    """Return the TLS files of all services that have none of their own."""
+    if not settings.services_tls:
+        return None
+    return TlsFiles(
+        ca_file=settings.services_tls_ca_file,
+        certificate_file=settings.services_tls_certificate_file,
+        key_file=settings.services_tls_key_file,
+    )
+
+
+def get_own_tls_files(
+    services: Mapping[str, ServiceSettings],
+) -> dict[str, TlsFiles | None]:
+    """Return the TLS files of the services that have their own."""
+    return {
+        name: TlsFiles(
+            ca_file=it.tls_ca_file,
+            certificate_file=it.tls_certificate_file,
+            key_file=it.tls_key_file,
+        )
+        if it.tls
+        else None
+        for name, it in services.items()
+        if it.tls is not None
+    }
