@@ -29,6 +29,8 @@ from gateway.sandbox.simulator.validation.rules import Parameters
 from gateway.sandbox.ui.endpoints import Endpoints
 from gateway.sandbox.ui.pages import Pages
 
+USERNAME = "sandbox_bot"
+"""The default username of the first bot."""
 _SHOWN = 200
 """Number of messages of each chat, and of updates, in the snapshot for a new page."""
 _LARGEST_BODY = 50 * 2**20
@@ -63,7 +65,7 @@ class Simulator:
         self,
         token: str,
         *,
-        username: str = "sandbox_bot",
+        username: str = USERNAME,
         turns_key: str = "",
         delivery_timing: DeliveryTiming | None = None,
         max_users: int = MAX_USERS,

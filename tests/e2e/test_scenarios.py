@@ -58,6 +58,37 @@ async def test_the_examples_are_true() -> None:
     assert output.splitlines()[-1].startswith("4 scenarios, all ok, ")
 
 
+BOTS = """
+users: [ada]
+bots: [shop, support]
+steps:
+  - ada says: match
+    bot: shop
+  - ada says: hello
+    bot: support
+  - ada sees: "You said: hello"
+    bot: support
+  - ada sees: Grace might be *
+    bot: shop
+  - ada presses: Connect
+    bot: shop
+  - ada sees edit: You asked Grace.
+    bot: shop
+  - ada sees nothing: 100ms
+    bot: support
+"""
+
+
+async def test_a_scenario_has_several_bots(tmp_path: Path) -> None:
+    """One gateway serves them; a scenario without bots uses the first."""
+    several, single = tmp_path / "several.yaml", tmp_path / "single.yaml"
+    several.write_text(BOTS)
+    single.write_text("users: [ada]\nsteps:\n- ada says: hi\n- ada sees: '*hi'\n")
+    code, output, errors = await run("run", several, single)
+    assert code == 0, output + errors
+    assert "ada sees edit: You asked Grace. (@shop)" in output
+
+
 async def test_a_scenario_that_fails_says_why(tmp_path: Path) -> None:
     """Exit code 1; what comes after the failure is skipped, the next file is not."""
     bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"

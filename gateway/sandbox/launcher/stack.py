@@ -9,16 +9,23 @@ no real bot is affected.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from secrets import token_urlsafe
+from tempfile import TemporaryDirectory
 
 import aiohttp
 from msgspec import Struct, field
 
+from gateway.sandbox.launcher.gateway_bots import (
+    add_bots,
+    build_bot_settings,
+    set_webhooks,
+)
 from gateway.sandbox.launcher.service_targets import LOOPBACK, call_settings
 from gateway.sandbox.launcher.subprocesses import Subprocesses
-from gateway.sandbox.server import Simulator
+from gateway.sandbox.server import USERNAME, Simulator
 from gateway.sandbox.simulator.limits.flood_limits import LimitSettings
 from gateway.sandbox.simulator.state.users import MAX_USERS
 
@@ -80,6 +87,7 @@ async def run_stack(
     settings: Mapping[str, str] | None = None,
     max_users: int = MAX_USERS,
     limits: LimitSettings | None = None,
+    bots: Sequence[str] = (),
 ) -> AsyncIterator[Simulator]:
     """Run the sandbox within the block; its processes stop in reverse order.
 
@@ -91,6 +99,7 @@ async def run_stack(
         settings: default settings of the gateway; the environment overrides them.
         max_users: the maximum number of users.
         limits: Telegram's limits of messages, or None to enforce none.
+        bots: the usernames of the bots, or none for a single one.
 
     Raises:
         ProcessExited: a process did not start.
@@ -117,8 +126,11 @@ async def run_stack(
         max_users=max_users,
         strict=True,
         limits=limits,
+        username=next(iter(bots), USERNAME),
     )
+    add_bots(simulator, bots)
     async with AsyncExitStack() as stack:
+        directory = stack.enter_context(TemporaryDirectory(prefix="sandbox-"))
         api_url = await stack.enter_async_context(
             simulator.serve(LOOPBACK, ports.simulator)
         )
@@ -135,8 +147,7 @@ async def run_stack(
         environment = {
             **kept,
             "ENV_FILE": "",  # a file .env may contain the token of a real bot
-            "TELEGRAM_BOT_TOKEN": secrets.token,
-            "TELEGRAM_WEBHOOK_SECRET": secrets.webhook,
+            **build_bot_settings(simulator, secrets.webhook, Path(directory)),
             "TELEGRAM_API_URL": api_url,
             "HOST": LOOPBACK,
             "PORT": str(ports.gateway),
@@ -152,6 +163,5 @@ async def run_stack(
         await stack.enter_async_context(
             children.running("gateway", traced, environment, gateway_answers)
         )
-        url = f"{ports.gateway_url}/webhook/telegram"
-        simulator.set_webhook(url, secrets.webhook)
+        set_webhooks(simulator, ports.gateway_url, secrets.webhook)
         yield simulator

@@ -7,7 +7,7 @@ second.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Struct
 from gateway.background import cancel_and_wait
 from gateway.sandbox.scenarios.observed_messages import ObservedMessages
 from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.bots import SimulatedBot
 from gateway.sandbox.simulator.state.event_stream import Listener, StreamClosed
 from gateway.sandbox.simulator.state.update_log import LogEntry
 from gateway.sandbox.simulator.validation.rules import Parameters
@@ -29,18 +30,20 @@ class StepFailed(Exception):
 
 
 class Participant(Struct, eq=False):
-    """A user of a scenario.
+    """A user of a scenario, in the chat with one bot.
 
     Attributes:
         name: the name in the file.
         id: Telegram's user id.
-        observed: the messages that this user has seen.
+        bot: the bot of the chat.
+        observed: the messages of the bot that this user has seen.
         since: the last message of the chat before the scenario began.
         update_id: the update of the user's last action, or None if there was none.
     """
 
     name: str
     id: int
+    bot: SimulatedBot
     observed: ObservedMessages
     since: int = 0
     update_id: int | None = None
@@ -50,22 +53,34 @@ class Environment:
     """One scenario's view of a simulator.
 
     Args:
-        pace: minimum seconds between two actions of one user.
+        bots: the usernames of the bots; empty for the first one of the simulator.
+        pace: minimum seconds between two actions of one user with one bot.
 
     Attributes:
-        user_actions: the actions of users.
         within: the timeout of the current step in seconds.
+
+    Raises:
+        ValueError: the simulator has no such bot.
     """
 
-    def __init__(self, simulator: Simulator, pace: float) -> None:
-        self.user_actions = simulator.user_actions
+    def __init__(
+        self, simulator: Simulator, pace: float, bots: Sequence[str] = ()
+    ) -> None:
         self.within = 0.0
         self._simulator = simulator
+        self._bots = [simulator.bots.with_username(name) for name in bots]
+        self._bots = self._bots or [simulator.bots.first]
+        self._bot = self._bots[0]
         self._pace = pace
-        self._participants: dict[str, Participant] = {}
+        self._participants: dict[tuple[int, str], Participant] = {}
         self._news = asyncio.Event()
         self._overrun = False
-        self._last: int | None = None
+        self._last: LogEntry | None = None
+
+    def choose_bot(self, username: str) -> None:
+        """Set the bot of the current step; an empty name for the only one."""
+        named = [bot for bot in self._bots if username in {"", bot.profile["username"]}]
+        self._bot = named[0]
 
     async def enter(self, name: str, language: str, user_id: int) -> None:
         """Add a user.
@@ -73,15 +88,17 @@ class Environment:
         Raises:
             InvalidInput: there are too many users.
         """
-        await self.user_actions.add_user(name[:1].upper() + name[1:], language, user_id)
-        earlier = self._simulator.messages(user_id)
-        since = earlier[-1]["message_id"] if earlier else 0
-        person = Participant(name, user_id, ObservedMessages(), since)
-        self._participants[name] = person
+        first_name = name[:1].upper() + name[1:]
+        await self._bot.user_actions.add_user(first_name, language, user_id)
+        for bot in self._bots:
+            earlier = bot.chats.messages(user_id)
+            since = earlier[-1]["message_id"] if earlier else 0
+            person = Participant(name, user_id, bot, ObservedMessages(), since)
+            self._participants[bot.id, name] = person
 
     def person(self, name: str) -> Participant:
-        """Return an added user."""
-        return self._participants[name]
+        """Return an added user, in the chat with the bot of the current step."""
+        return self._participants[self._bot.id, name]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -121,7 +138,7 @@ class Environment:
         Raises:
             StepFailed: the gateway has not accepted it yet.
         """
-        entry = self.entry(person.update_id)
+        entry = self._find_entry(person)
         if not entry or not self._pace:
             return
         row = entry.row
@@ -135,22 +152,25 @@ class Environment:
 
     def note_update(self, person: Participant, update_id: int | None) -> None:
         """Record the update of a user's last action."""
-        person.update_id = self._last = update_id
-
-    def entry(self, update_id: int | None) -> LogEntry | None:
-        """Return the log entry of an update, or None."""
-        return None if update_id is None else self._simulator.update_log.find(update_id)
+        person.update_id = update_id
+        self._last = self._find_entry(person)
 
     @property
     def last(self) -> LogEntry | None:
         """The log entry of the last update, or None."""
-        return self.entry(self._last)
+        return self._last
+
+    def _find_entry(self, person: Participant) -> LogEntry | None:
+        """Return the log entry of the update of a user's last action, or None."""
+        if person.update_id is None:
+            return None
+        return self._simulator.update_log.find(person.update_id, person.bot.id)
 
     def chat(self, person: Participant) -> list[Parameters]:
         """Return the messages of a user's chat since the scenario began."""
         return [
             message
-            for message in self._simulator.messages(person.id)
+            for message in person.bot.chats.messages(person.id)
             if message["message_id"] > person.since
         ]
 
@@ -160,9 +180,13 @@ class Environment:
                 for event in (await listener.take(_QUIET_SECONDS)).split(b"\n\n"):
                     if event:
                         shown = msgspec.json.decode(event[_PREFIX:])
-                        for person in self._participants.values():
-                            person.observed.observe(person.id, shown)
+                        self._observe(shown)
                 self._news.set()
+
+    def _observe(self, event: Parameters) -> None:
+        for person in self._participants.values():
+            if event.get("bot_id") == person.bot.id:
+                person.observed.observe(person.id, event)
 
     def _lose(self) -> None:
         self._overrun = True

@@ -18,8 +18,9 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 DEFAULT_PACE_SECONDS = 1.0
 """Default pause between two actions of a user: the gateway serves one a second."""
 
-_FIELDS = ("name", "users", "timeout", "pace", "steps")
+_FIELDS = ("name", "users", "bots", "timeout", "pace", "steps")
 _NAME = re.compile(r"[^\W\d_][\w-]{0,63}")
+_BOT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -62,8 +63,9 @@ def read_scenario(path: str, text: str) -> Scenario:
     pace = _seconds(document, nodes.get("pace"), DEFAULT_PACE_SECONDS)
     users = _users(document, nodes.get("users"))
     names = [user.name for user in users]
+    bots = _bots(document, nodes.get("bots"))
     items = document.items(nodes.get("steps"), "steps")
-    steps = [_step(document, item, names, within) for item in items]
+    steps = [_step(document, item, names, bots, within) for item in items]
     title = document.read(nodes.get("name"), lambda given: given or Path(path).stem)
     if document.faults:
         raise ConfigurationError(document.faults)
@@ -71,6 +73,7 @@ def read_scenario(path: str, text: str) -> Scenario:
         path=path,
         name=title or "",
         users=tuple(users),
+        bots=tuple(bots),
         pace=pace,
         steps=tuple(step for step in steps if step),
     )
@@ -96,6 +99,23 @@ def _users(document: YamlDocument, node: Node | None) -> list[User]:
     if len({*names}) < len(names) or len({*ids}) < len(ids):
         document.fault(node, "users: each one needs a name and an id of their own")
     return users
+
+
+def _bots(document: YamlDocument, node: Node | None) -> list[str]:
+    """Parse the list of the usernames of bots; none is the one of the sandbox."""
+    if node is None:
+        return []
+    items = document.items(node, "bots")
+    names = [name for item in items if (name := document.read(item, _bot_name))]
+    if len({*names}) < len(names):
+        document.fault(node, "bots: each one needs a name of its own")
+    return names
+
+
+def _bot_name(given: str | None) -> str:
+    if given is None or not _BOT.fullmatch(given):
+        raise ValueError("a bot's name has 1 to 32 characters from a-z 0-9 _")
+    return given
 
 
 def _user(document: YamlDocument, key: Node, name: str, value: Node | None) -> User:
@@ -125,15 +145,25 @@ def _language(given: str | None) -> str:
 
 
 def _step(
-    document: YamlDocument, node: Node, users: Collection[str], within: float
+    document: YamlDocument,
+    node: Node,
+    users: Collection[str],
+    bots: Collection[str],
+    within: float,
 ) -> Step | None:
-    """Parse a step such as `ada says: hello`, optionally with `within: 10s`."""
+    """Parse a step such as `ada says: hello`.
+
+    It may have `within: 10s` and, if there are several bots, it has `bot: NAME`.
+    """
     value: Node | None = None
     key = node
+    bot = ""
     if not isinstance(node, ScalarNode):
         fields = document.pairs(node)
         _, limit = fields.pop("within", (None, None))
         within = _seconds(document, limit, within)
+        _, named = fields.pop("bot", (None, None))
+        bot = document.read(named, _bot_name) or "" if named else ""
         if len(fields) != 1:
             document.fault(node, "a step is one line, and perhaps `within: 10s`")
             return None
@@ -149,11 +179,29 @@ def _step(
     if not verb:
         document.fault(key, f"there is no step `{phrase}`{_hint(phrase, users)}")
         return None
+    if problem := _bot_problem(bot, bots, has_user=bool(user)):
+        document.fault(key, problem)
+        return None
     act = document.read(value, verb)
     if not act:
         return None
-    given = "" if value is None else f": {' '.join(str(value.value).split())}"
-    return Step(line=line(key), words=phrase + given, user=user, act=act, within=within)
+    words = (
+        phrase if value is None else f"{phrase}: {' '.join(str(value.value).split())}"
+    )
+    if bot:
+        words = f"{words} (@{bot})"
+    return Step(line=line(key), words=words, user=user, act=act, within=within, bot=bot)
+
+
+def _bot_problem(bot: str, bots: Collection[str], *, has_user: bool) -> str:
+    """Return what is wrong with the bot of a step, or an empty string."""
+    if bot and not has_user:
+        return "only a step of a user has a bot"
+    if bot and bot not in bots:
+        return f"{bot} is none of the bots"
+    if has_user and not bot and len(bots) > 1:
+        return f"needs one of the bots, such as `bot: {next(iter(bots))}`"
+    return ""
 
 
 def _hint(phrase: str, users: Collection[str]) -> str:

@@ -64,12 +64,12 @@ async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> 
 
     Args:
         scenario: the scenario to play.
-        simulator: the simulator; a bot must receive its updates.
+        simulator: the simulator; its bots must receive their updates.
         ids: ids for users without one.
     """
     began = time.monotonic()
     played = [StepResult(line=step.line, words=step.words) for step in scenario.steps]
-    environment = Environment(simulator, scenario.pace)
+    environment = Environment(simulator, scenario.pace, scenario.bots)
     async with environment.open():
         for user in scenario.users:
             user_id = next(ids) if user.id is None else user.id
@@ -91,6 +91,7 @@ async def play(scenario: Scenario, simulator: Simulator, ids: Iterator[int]) -> 
 
 async def _play(step: Step, environment: Environment, note: StepResult) -> None:
     environment.within = step.within
+    environment.choose_bot(step.bot)
     start = time.monotonic()
     try:
         await step.act(environment, step.user)

@@ -68,6 +68,7 @@ async def run_scenarios(
                 resolve_targets(services, samples, targets),
                 settings={"LOG_LEVEL": "ERROR", **(settings or {})},
                 max_users=_MAX_USERS,
+                bots=_list_bots(scenarios),
             ) as environment:
                 reports = await children.run_during(_play_all(scenarios, environment))
         except StopRequested:
@@ -81,6 +82,11 @@ async def run_scenarios(
     written = _write(json, as_json, reports, seconds)
     written &= _write(junit, as_junit, reports, seconds)
     return 0 if written and not any(report.failed for report in reports) else 1
+
+
+def _list_bots(scenarios: Sequence[Scenario]) -> list[str]:
+    """Return the usernames of all bots, each once."""
+    return list(dict.fromkeys(bot for each in scenarios for bot in each.bots))
 
 
 async def _play_all(

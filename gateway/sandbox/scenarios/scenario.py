@@ -26,6 +26,7 @@ class Step(Struct, frozen=True, kw_only=True):
         line: its line in the file, from 1.
         words: its text in the file.
         user: the name of its user, or an empty string if there is none.
+        bot: the username of its bot, or an empty string for the only one.
         act: performs the step.
         within: the timeout in seconds.
     """
@@ -35,6 +36,7 @@ class Step(Struct, frozen=True, kw_only=True):
     user: str
     act: Act
     within: float
+    bot: str = ""
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
         path: the path of the file.
         name: the title.
         users: the users.
+        bots: the usernames of the bots; empty for the one of the sandbox.
         pace: minimum seconds between two actions of one user.
         steps: the steps in order.
     """
@@ -53,3 +56,4 @@ class Scenario(Struct, frozen=True, kw_only=True):
     users: tuple[User, ...]
     pace: float
     steps: tuple[Step, ...]
+    bots: tuple[str, ...] = ()

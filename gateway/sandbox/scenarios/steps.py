@@ -90,7 +90,7 @@ def _count(least: int, most: int, given: str | None) -> int:
 async def _say(environment: Environment, person: Participant, text: str) -> None:
     await environment.pace(person)
     environment.note_update(
-        person, (await environment.user_actions.say(person.id, text))["update_id"]
+        person, (await person.bot.user_actions.say(person.id, text))["update_id"]
     )
 
 
@@ -102,19 +102,19 @@ async def _attach_with(
     kind: str, environment: Environment, person: Participant, caption: str
 ) -> None:
     await environment.pace(person)
-    sent = await environment.user_actions.attach(person.id, kind, caption)
+    sent = await person.bot.user_actions.attach(person.id, kind, caption)
     environment.note_update(person, sent["update_id"])
 
 
 async def _album(environment: Environment, person: Participant, count: int) -> None:
     await environment.pace(person)
-    sent = await environment.user_actions.album(person.id, count)
+    sent = await person.bot.user_actions.album(person.id, count)
     environment.note_update(person, sent["update_ids"][-1])
 
 
 async def _burst(environment: Environment, person: Participant, count: int) -> None:
     await environment.pace(person)
-    sent = await environment.user_actions.burst(person.id, count)
+    sent = await person.bot.user_actions.burst(person.id, count)
     environment.note_update(person, sent["update_ids"][-1])
 
 
@@ -122,7 +122,7 @@ async def _block(
     environment: Environment, person: Participant, _: None, *, blocked: bool
 ) -> None:
     await environment.pace(person)
-    sent = await environment.user_actions.block(person.id, blocked=blocked)
+    sent = await person.bot.user_actions.block(person.id, blocked=blocked)
     environment.note_update(person, sent["update_id"])
 
 
@@ -134,7 +134,7 @@ async def _press(
     message_id, pressed = await _find_button(environment, person, button)
     if "callback_data" not in pressed:
         raise StepFailed("the bot does not hear of this button: it opens an address")
-    sent = await environment.user_actions.press(
+    sent = await person.bot.user_actions.press(
         person.id, person.id, message_id, pressed["callback_data"]
     )
     environment.note_update(person, sent["update_id"])

@@ -172,6 +172,17 @@ class Bots:
         """Return a bot, the first one if its id is None, or None if it is unknown."""
         return self.first if bot_id is None else self._by_id.get(bot_id)
 
+    def with_username(self, username: str) -> SimulatedBot:
+        """Return the bot with a username.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for bot in self:
+            if bot.profile["username"] == username:
+                return bot
+        raise ValueError(f"there is no bot @{username}")
+
     def with_token(self, token: str) -> SimulatedBot | None:
         """Return the bot with a token, or None if no bot has it."""
         return self._by_token.get(token)

@@ -196,6 +196,57 @@ async def test_a_step_fails_and_says_why(
     assert set(why) <= set(report.failed.why)
 
 
+TWO_BOTS = "users: [ada]\nbots: [marmot_desk_bot, support]\npace: 0s\nsteps:\n"
+
+
+def with_bot(name: str, *lines: str) -> list[str]:
+    """Return steps with a bot; a step without a value needs a colon in YAML."""
+    steps = [line if ":" in line else f"{line}:" for line in lines]
+    return [f"{step}\n    bot: {name}" for step in steps]
+
+
+async def test_a_user_talks_to_several_bots(simulator: Simulator, bot: Bot) -> None:
+    """What one bot sends is not what the other one has sent."""
+    other = simulator.bots.add("777:other", "Support", "support")
+    caller = Bot(bot.session, bot.url, other.token)
+    lines = [
+        *with_bot("support", "ada says: buttons", "ada sees: Choose"),
+        *with_bot("marmot_desk_bot", "ada says: hi", "ada sees: 'Ada (en): hi'"),
+        *with_bot("support", "ada presses: Look", "ada sees alert: Look!"),
+        *with_bot("marmot_desk_bot", "ada sees nothing: 20ms"),
+        *with_bot("support", "ada blocks the bot", "ada unblocks the bot"),
+        *with_bot("marmot_desk_bot", "ada sees nothing: 20ms"),
+        *with_bot("support", "ada sees: back"),
+        "expect outcome: done",
+    ]
+    async with answering(simulator, bot), answering(simulator, caller):
+        report = await played(simulator, lines, TWO_BOTS)
+    assert not report.failed, report
+    assert len(other.chats.messages(5000)) == 3
+
+
+async def test_a_failure_shows_the_chat_with_the_bot_of_the_step(
+    simulator: Simulator, bot: Bot
+) -> None:
+    simulator.bots.add("777:other", "Support", "support")
+    lines = [
+        *with_bot("marmot_desk_bot", "ada says: hi", "ada sees: '*hi'"),
+        *with_bot("support", "ada sees: '*hi'"),
+    ]
+    async with answering(simulator, bot):
+        report = await played(simulator, lines, f"timeout: 50ms\n{TWO_BOTS}")
+    assert report.failed
+    assert report.failed.words == "ada sees: *hi (@support)"
+    assert report.failed.why[1:3] == ["the chat of ada:", "  (empty)"]
+
+
+async def test_a_bot_that_the_simulator_has_not_is_refused(
+    simulator: Simulator,
+) -> None:
+    with pytest.raises(ValueError, match="there is no bot @support"):
+        await played(simulator, ["wait: 0s"], TWO_BOTS)
+
+
 def test_the_steps_above_are_all_there_are() -> None:
     tried = " / ".join(line for lines in TRUE.values() for line in lines)
     captioned = {"attaches document", "attaches video", "attaches voice"}

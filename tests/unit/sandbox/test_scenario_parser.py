@@ -59,7 +59,7 @@ FAULTS = """
 2: `wait` is no name for a user: it is one word
 2: users: each one needs a name and an id of their own
 3: needs a time such as 500ms, 2s or 1m, at most 10m
-4: colour is none of name, users, timeout, pace, steps
+4: colour is none of name, users, bots, timeout, pace, steps
 5: colour stands here twice
 7: needs a text
 8: there is no step `ada shouts`; is it `ada s
@@ -106,6 +106,36 @@ def test_a_file_says_who_does_what() -> None:
         (15, "bob", "bob sees toast: "),
     ]
     assert [step.within for step in scenario.steps] == [2, 60, 2, 2, 2]
+
+
+def test_a_step_names_its_bot() -> None:
+    """One bot needs no name; it is in the words of the report otherwise."""
+    head = "users: [ada]\nbots: [shop, support]\nsteps:\n"
+    steps = "- ada says: hi\n  bot: support\n- wait: 0s\n"
+    scenario = read_scenario("x.yaml", head + steps)
+    assert scenario.bots == ("shop", "support")
+    first, second = scenario.steps
+    assert (first.bot, first.words) == ("support", "ada says: hi (@support)")
+    assert (second.bot, second.words) == ("", "wait: 0s")
+    single = "users: [ada]\nbots: [shop]\nsteps:\n- ada says: hi\n"
+    assert read_scenario("x.yaml", single).bots == ("shop",)
+
+
+@pytest.mark.parametrize(
+    ("bots", "step", "fault"),
+    [
+        ("[]", "ada says: hi", "2: bots: needs a list with something in it"),
+        ("[A]", "ada says: hi", "2: a bot's name has 1 to 32 characters from a-z 0-9"),
+        ("[shop, shop]", "wait: 0s", "2: bots: each one needs a name of its own"),
+        ("[shop, b]", "ada says: hi", "4: needs one of the bots, such as `bot: shop`"),
+        ("[shop]", "ada says: hi\n  bot: b", "4: b is none of the bots"),
+        ("[shop]", "ada says: hi\n  bot: B", "5: a bot's name has 1 to 32 characters"),
+        ("[shop]", "wait: 0s\n  bot: shop", "4: only a step of a user has a bot"),
+    ],
+)
+def test_a_bot_that_cannot_be_is_reported(bots: str, step: str, fault: str) -> None:
+    faults = faults_of(f"users: [ada]\nbots: {bots}\nsteps:\n- {step}\n")
+    assert faults[0].startswith(f"x.yaml:{fault}")
 
 
 def test_little_has_to_be_said() -> None:
@@ -213,9 +243,11 @@ def test_a_pattern_is_the_whole_text_with_asterisks(
     assert parse_pattern(words).matches(text) is fits
 
 
-def test_the_example_of_the_documentation_can_be_read() -> None:
-    """It is what most people start from."""
+def test_the_examples_of_the_documentation_can_be_read() -> None:
+    """They are what most people start from."""
     root = Path(__file__).parents[3]
     page = (root / "docs" / "how-to" / "scenario-tests.md").read_text()
-    example = page.partition("```yaml\n")[2].partition("```")[0]
-    assert len(read_scenario("scenario-tests.md", example).steps) == 6
+    examples = [each.partition("```")[0] for each in page.split("```yaml\n")[1:]]
+    read = [read_scenario("scenario-tests.md", example) for example in examples]
+    assert [len(scenario.steps) for scenario in read] == [6, 3]
+    assert read[1].bots == ("shop", "support")

@@ -1,0 +1,76 @@
+"""The settings with which the sandbox's gateway serves the bots of the simulator."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import token_urlsafe
+
+from gateway.sandbox.server import Simulator
+from gateway.sandbox.simulator.bots import make_token
+
+_SECRET_VARIABLE = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+
+
+def add_bots(simulator: Simulator, usernames: Sequence[str]) -> None:
+    """Add bots to the simulator, unless it has them."""
+    known = {bot.profile["username"] for bot in simulator.bots}
+    for username in usernames:
+        if username not in known:
+            newest = max(bot.id for bot in simulator.bots)
+            simulator.bots.add(make_token(newest + 1), username.title(), username)
+
+
+def build_bot_settings(
+    simulator: Simulator, webhook_secret: str, directory: Path
+) -> dict[str, str]:
+    """Return the settings of the bots for the gateway's environment.
+
+    A single bot is that of the environment; several are in a file BOTS_FILE.
+
+    Args:
+        simulator: the simulator with the bots.
+        webhook_secret: the secret of all webhooks.
+        directory: where the file is written; it contains no token.
+    """
+    bots = list(simulator.bots)
+    if len(bots) == 1:
+        return {
+            "TELEGRAM_BOT_TOKEN": bots[0].token,
+            "TELEGRAM_WEBHOOK_SECRET": webhook_secret,
+        }
+    entries = {
+        bot.profile["username"]: {
+            "token_env": _token_variable(bot.id),
+            "webhook_secret_env": _SECRET_VARIABLE,
+        }
+        for bot in bots
+    }
+    path = directory / "bots.yaml"
+    path.write_text(json.dumps({"bots": entries}))  # JSON is YAML
+    return {
+        "BOTS_FILE": str(path),
+        "STORE_SECRET": token_urlsafe(),
+        _SECRET_VARIABLE: webhook_secret,
+        **{_token_variable(bot.id): bot.token for bot in bots},
+    }
+
+
+def set_webhooks(simulator: Simulator, url: str, webhook_secret: str) -> None:
+    """Deliver the updates of all bots to the gateway.
+
+    Args:
+        simulator: the simulator with the bots.
+        url: the gateway's base URL.
+        webhook_secret: the secret of all webhooks.
+    """
+    address = f"{url}/webhook/telegram"
+    bots = list(simulator.bots)
+    for bot in bots:
+        path = "" if len(bots) == 1 else f"/{bot.profile['username']}"
+        bot.deliveries.set_webhook(
+            {"url": address + path, "secret_token": webhook_secret}
+        )
+
+
+def _token_variable(bot_id: int) -> str:
+    return f"SANDBOX_TOKEN_{bot_id}"
