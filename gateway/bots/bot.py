@@ -17,6 +17,7 @@ from gateway.bots.delivery_composition import create_delivery_processor
 from gateway.config.bots import BotConfig
 from gateway.config.settings import Settings
 from gateway.domain.instrumentation import Instrumentation
+from gateway.domain.message_handles import MessageHandles
 from gateway.domain.processing_record import Outcome, ProcessingRecord
 from gateway.domain.update import Envelope
 from gateway.mailboxes.factory import OpenedMailboxes
@@ -165,6 +166,7 @@ class BotFactory:
                 self._store,
                 self._metrics,
                 bot=config.name,
+                handles=MessageHandles(settings.store_secrets),
                 patience=settings.reply_patience,
             ),
             clock=clock,

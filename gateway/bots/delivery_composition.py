@@ -4,6 +4,7 @@ from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
 from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
 from gateway.actors.deliveries.delivery_sender import DeliverySender
 from gateway.domain.delivery import Delivery, DeliveryResult
+from gateway.domain.message_handles import MessageHandles
 from gateway.domain.ports import Messenger, ServiceRouter
 from gateway.mailboxes.factory import OpenedMailboxes
 from gateway.observability.logging import log_delivery
@@ -17,6 +18,7 @@ def create_delivery_processor(
     metrics: Metrics,
     *,
     bot: str,
+    handles: MessageHandles,
     patience: float,
 ) -> DeliveryProcessor:
     """Create what processes the deliveries in the mailboxes of a bot.
@@ -27,6 +29,7 @@ def create_delivery_processor(
         store: the mailboxes.
         metrics: count the deliveries.
         bot: the name of the bot; empty if it has none.
+        handles: reads the handles of sent messages.
         patience: how many seconds to retry a call that certainly did not take effect.
     """
 
@@ -36,7 +39,7 @@ def create_delivery_processor(
 
     return DeliveryProcessor(
         store.deliveries,
-        DeliveryRenderer(messenger, services),
+        DeliveryRenderer(messenger, services, handles),
         DeliverySender(messenger, store.deliveries, store.clock, patience=patience),
         clock=store.clock,
         observe_delivery=observe,

@@ -59,11 +59,12 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
         parameters: the parameters in the JSON body.
         resend_parameters: additional parameters, such as the topic, of the new message
             that replaces a failed edit; an edit itself does not accept them. None if
-            the call is not an edit.
+            the call is not an edit, or no message replaces it.
         min_patience: a minimum, in seconds, for the time that the call is retried. It
             only matters if it is longer than REPLY_PATIENCE.
         files: the uploaded files. The key is the name of the parameter that the file
             is the value of, or the name that a parameter refers to with "attach://".
+        is_verbatim: whether no part may be changed or removed after a rejection.
     """
 
     method: str
@@ -71,6 +72,7 @@ class BotApiCall(Struct, frozen=True, kw_only=True):
     resend_parameters: dict[str, Any] | None = None
     min_patience: float = 0
     files: dict[str, Upload] = {}
+    is_verbatim: bool = False
 
     @property
     def chat_id(self) -> int | None:

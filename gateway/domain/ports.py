@@ -298,10 +298,18 @@ class Messenger(Protocol):
             BotApiError: Telegram did not accept the call.
         """
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self, update: Update, reply: Reply, *, edited_message_id: int | None = None
+    ) -> Sequence[BotApiCall]:
         """Return the Bot API calls for a reply, in the order to send them.
 
         A pressed button is always answered, even if the reply is empty.
+
+        Args:
+            update: the update that the reply answers.
+            reply: the reply.
+            edited_message_id: the message that an edit changes, if it is not the one
+                with the pressed button.
         """
 
     async def send(

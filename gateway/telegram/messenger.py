@@ -132,7 +132,9 @@ class TelegramMessenger:
                 _log_rejection(call, rejected)
                 if _is_too_late(call, rejected):
                     return None
-                degraded = degrade(call, rejected.part)
+                degraded = None
+                if not call.is_verbatim:
+                    degraded = degrade(call, rejected.part)
                 if degraded is None:
                     raise
             finally:

@@ -4,15 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from botgateway.chat.v1.reply_pb2 import OutgoingMessage
-from botgateway.delivery.v1.delivery_service_pb2 import Recipient, SendRequest
+from botgateway.delivery.v1.delivery_service_pb2 import (
+    AmendRequest,
+    CallRequest,
+    Recipient,
+    SendRequest,
+)
 
 from gateway.actors.deliveries.delivery_processor import DeliveryProcessor
 from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
 from gateway.actors.deliveries.delivery_sender import DeliverySender
-from gateway.domain.delivery import Delivery, DeliveryResult
+from gateway.domain.delivery import Delivery, DeliveryKind, DeliveryResult
 from gateway.domain.delivery_store import DeliveryStore
+from gateway.domain.message_handles import MessageHandle, MessageHandles
 from gateway.domain.ports import Clock, Messenger, ServiceRouter
 from tests.factories import TIME, USER, build_delivery
+
+HANDLES = MessageHandles(["the secret of these tests"])
 
 PATIENCE = 120
 """REPLY_PATIENCE of deliveries in tests."""
@@ -46,6 +54,50 @@ def build_message_delivery(
     return build_delivery(number, **defaults | fields)
 
 
+def build_amendment_delivery(
+    message_id: int,
+    *,
+    number: int = 1,
+    chat_id: int = USER,
+    handle: str = "",
+    **amendment: Any,  # noqa: ANN401 - as in AmendRequest
+) -> Delivery:
+    """Build a delivery that changes a message of a chat.
+
+    Args:
+        message_id: the id of the message.
+        number: makes the id and the key of the delivery.
+        chat_id: the chat.
+        handle: the handle of the message; by default a valid one.
+        amendment: the amendment in the request.
+    """
+    encoded = HANDLES.encode(MessageHandle(4711, chat_id, message_id))
+    request = AmendRequest(handle=handle or encoded, **amendment)
+    return build_delivery(
+        number,
+        request=request.SerializeToString(),
+        kind=DeliveryKind.AMEND,
+        chat_id=chat_id,
+    )
+
+
+def build_call_delivery(
+    method: str,
+    parameters_json: str = "",
+    *,
+    number: int = 1,
+    recipient: Recipient | None = None,
+    **fields: Any,  # noqa: ANN401 - each has its own type
+) -> Delivery:
+    """Build a delivery that calls a method of the Bot API."""
+    request = CallRequest(
+        recipient=recipient, method=method, parameters_json=parameters_json
+    )
+    return build_delivery(
+        number, request=request.SerializeToString(), kind=DeliveryKind.CALL, **fields
+    )
+
+
 def build_delivery_processor(
     messenger: Messenger,
     services: ServiceRouter,
@@ -56,7 +108,7 @@ def build_delivery_processor(
     """Put together what processes deliveries."""
     return DeliveryProcessor(
         store,
-        DeliveryRenderer(messenger, services),
+        DeliveryRenderer(messenger, services, HANDLES),
         DeliverySender(messenger, store, clock, patience=PATIENCE),
         clock=clock,
         observe_delivery=observe,

@@ -164,7 +164,9 @@ class FakeMessenger:
         """What users saw, button answers included."""
         return [call.parameters["text"] for call in self.sent]
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self, update: Update, reply: Reply, *, edited_message_id: int | None = None
+    ) -> Sequence[BotApiCall]:
         """Turn a reply into calls."""
         calls = []
         if isinstance(update, ButtonPress):
@@ -174,7 +176,11 @@ class FakeMessenger:
             )
         for message in reply.messages:
             parameters = {"chat_id": update.context.chat_id, "text": message.text}
-            calls.append(BotApiCall(method="sendMessage", parameters=parameters))
+            method = "sendMessage"
+            if edited_message_id is not None and message.edit:
+                method = "editMessageText"
+                parameters["message_id"] = edited_message_id
+            calls.append(BotApiCall(method=method, parameters=parameters))
         return calls
 
     def preview(self, update: Update) -> "FakePreview":

@@ -10,7 +10,10 @@ import logging
 from collections.abc import Callable
 
 from gateway.actors.deliveries.delivery_progress import DeliveryProgress
-from gateway.actors.deliveries.delivery_renderer import DeliveryRenderer
+from gateway.actors.deliveries.delivery_renderer import (
+    DeliveryRenderer,
+    InvalidDelivery,
+)
 from gateway.actors.deliveries.delivery_sender import DeliverySender
 from gateway.actors.leases import ActorLease
 from gateway.domain.delivery import Delivery, DeliveryResult, DeliveryState
@@ -113,6 +116,8 @@ class DeliveryProcessor:
             result = await self._sender.send(delivery, calls, progress, lease)
         except (LeaseLost, StoreError):
             raise
+        except InvalidDelivery as error:
+            return progress.end(DeliveryState.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - must not stop the user's updates
             logger.error(  # noqa: TRY400 - a traceback's last line may quote the user
                 "delivery_crashed",

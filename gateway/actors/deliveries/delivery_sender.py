@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
+from gateway.actors.deliveries.amendments import has_nothing_to_do
 from gateway.actors.deliveries.delivery_progress import DeliveryProgress
 from gateway.actors.leases import ActorLease
 from gateway.domain.bot_api_call import BotApiCall, is_idempotent
@@ -153,6 +154,8 @@ class DeliverySender:
             try:
                 result = await self._messenger.send(call, patience, lease.await_pause)
             except BotApiError as error:
+                if has_nothing_to_do(call, error.reason):
+                    return None
                 if not isinstance(error, BotApiUnavailable) or not error.maybe_applied:
                     is_expired = patience < self._patience
                     return _end_after_error(error, progress, is_expired=is_expired)
@@ -167,7 +170,7 @@ class DeliverySender:
                 progress.maybe_repeated = True
                 await lease.await_pause(asyncio.sleep(REPEAT_PAUSE_SECONDS))
             else:
-                progress.sent_parts += _find_sent_parts(result)
+                progress.sent_parts += _find_sent_parts(result, delivery.chat_id)
                 progress.part += 1
                 progress.is_in_doubt = False
                 return None
@@ -195,14 +198,22 @@ def _get_result(record: DeliveryRecord) -> DeliveryResult:
     )
 
 
-def _find_sent_parts(result: Any) -> tuple[SentPart, ...]:  # noqa: ANN401 - each method has a result of its own
-    """Return the messages in the result of a call: one, those of an album, or none."""
+def _find_sent_parts(result: Any, chat_id: int) -> tuple[SentPart, ...]:  # noqa: ANN401 - each method has a result of its own
+    """Return the messages in the result of a call: one, those of an album, or none.
+
+    Args:
+        result: the result.
+        chat_id: the chat of a message whose chat is not in the result, such as a copy.
+    """
     messages = result if isinstance(result, list) else [result]
-    return tuple(
-        SentPart(chat["id"], message["message_id"])
-        for message in messages
-        if isinstance(message, dict)
-        and isinstance(message.get("message_id"), int)
-        and isinstance(chat := message.get("chat"), dict)
-        and isinstance(chat.get("id"), int)
-    )
+    sent_parts = []
+    for message in messages:
+        if not isinstance(message, dict):
+            continue
+        chat, message_id = message.get("chat"), message.get("message_id")
+        if isinstance(message_id, int):
+            found = chat.get("id") if isinstance(chat, dict) else None
+            sent_parts.append(
+                SentPart(found if isinstance(found, int) else chat_id, message_id)
+            )
+    return tuple(sent_parts)

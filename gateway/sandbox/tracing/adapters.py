@@ -65,10 +65,14 @@ class TracedMessenger:
         self._messenger = messenger
         self._tracer = tracer
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self, update: Update, reply: Reply, *, edited_message_id: int | None = None
+    ) -> Sequence[BotApiCall]:
         """Turn a reply into calls of the Bot API."""
         self._tracer.note_reply(reply)
-        return self._messenger.render(update, reply)
+        return self._messenger.render(
+            update, reply, edited_message_id=edited_message_id
+        )
 
     def preview(self, update: Update) -> StreamingPreview:
         """Prepare to show an answer while it is being written."""

@@ -32,9 +32,10 @@ _REASONS = (
     ("message to unpin not found", "message_not_found"),
     ("message to react not found", "message_not_found"),
     ("message_id_invalid", "message_not_found"),
-    ("message can't be deleted", "message_too_old"),
+    ("message can't be deleted", "message_not_deletable"),
     ("message can't be edited", "message_not_editable"),
     ("there is no text in the message to edit", "message_not_editable"),
+    ("not_modified", "not_modified"),
     ("reaction_invalid", "reaction_invalid"),
     ("method not found", "unknown_method"),
 )

@@ -28,7 +28,7 @@ _KEYBOARD_EDITS = frozenset(
 def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     """Remove or replace the rejected part of a call; None if that is impossible."""
     if rejected is RejectedPart.EDIT:
-        return _convert_edit_to_send(call)
+        return _replace_edit(call)
     if rejected is RejectedPart.FORMAT and call.method == "sendMediaGroup":
         return remove_parse_modes(call)
     if call.method.startswith("answer"):
@@ -43,6 +43,16 @@ def degrade(call: BotApiCall, rejected: RejectedPart) -> BotApiCall | None:
     return structs.replace(call, parameters=_remove_parameter(part, call.parameters))
 
 
+def _replace_edit(call: BotApiCall) -> BotApiCall | None:
+    """Return what replaces an edit that Telegram rejected: a new message, if allowed.
+
+    Otherwise the message may have a file, whose caption is edited instead.
+    """
+    if call.resend_parameters is None:
+        return _convert_to_caption_edit(call)
+    return _convert_edit_to_send(call)
+
+
 def _convert_edit_to_send(call: BotApiCall) -> BotApiCall | None:
     if call.method not in TEXT_EDITS or call.chat_id is None:
         return None
@@ -53,6 +63,14 @@ def _convert_edit_to_send(call: BotApiCall) -> BotApiCall | None:
     return structs.replace(
         call, method="sendMessage", parameters=parameters, resend_parameters=None
     )
+
+
+def _convert_to_caption_edit(call: BotApiCall) -> BotApiCall | None:
+    if call.method != "editMessageText":
+        return None
+    parameters = _remove_parameter("link_preview_options", call.parameters)
+    parameters["caption"] = parameters.pop("text")
+    return structs.replace(call, method="editMessageCaption", parameters=parameters)
 
 
 def _remove_parameter(name: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from botgateway.chat.v1.reply_pb2 import (
     Reply,
 )
 from botgateway.delivery.v1.delivery_service_pb2 import Recipient
+from msgspec import structs
 
 from gateway.domain.bot_api_call import BotApiCall
 from gateway.domain.delivery import (
@@ -39,6 +40,8 @@ from gateway.domain.user_state import decode_user_state, encode_user_state
 from tests.factories import TIME, USER
 from tests.support.deliveries import (
     PATIENCE,
+    build_amendment_delivery,
+    build_call_delivery,
     build_delivery_processor,
     build_message_delivery,
 )
@@ -65,9 +68,11 @@ class Harness:
         self.rendered: list[Reply] = []
         render = self.messenger.render
 
-        def watch(update: Update, reply: Reply) -> Sequence[BotApiCall]:
+        def watch(
+            update: Update, reply: Reply, *, edited_message_id: int | None = None
+        ) -> Sequence[BotApiCall]:
             self.rendered.append(reply)
-            return render(update, reply)
+            return render(update, reply, edited_message_id=edited_message_id)
 
         self.messenger.render = watch  # type: ignore[method-assign]
         self.processor = build_delivery_processor(
@@ -192,9 +197,11 @@ class TestSending:
         targets: list[Update] = []
         render = harness.messenger.render
 
-        def watch(update: Update, reply: Reply) -> Any:  # noqa: ANN401 - as `render`
+        def watch(
+            update: Update, reply: Reply, *, edited_message_id: int | None = None
+        ) -> Any:  # noqa: ANN401 - as `render`
             targets.append(update)
-            return render(update, reply)
+            return render(update, reply, edited_message_id=edited_message_id)
 
         harness.messenger.render = watch  # type: ignore[method-assign]
         recipient = Recipient(chat_id=-100, message_thread_id=8)
@@ -539,6 +546,151 @@ class TestButtons:
         """The renderer drops such a button and reports it."""
         [data] = await self.send(harness, "PAY" + "x" * 60, chat_id=-100)
         assert len(data) > 64
+
+
+class TestAmendments:
+    """A message that was sent is changed by its handle."""
+
+    @pytest.mark.parametrize(
+        ("amendment", "method", "parameters"),
+        [
+            ({"delete": True}, "deleteMessage", {}),
+            ({"pin": True}, "pinChatMessage", {"disable_notification": True}),
+            ({"unpin": True}, "unpinChatMessage", {}),
+            (
+                {"reaction": "👍"},
+                "setMessageReaction",
+                {"reaction": [{"type": "emoji", "emoji": "👍"}]},
+            ),
+            ({"reaction": ""}, "setMessageReaction", {"reaction": []}),
+            (
+                {"edit": OutgoingMessage(text="new")},
+                "editMessageText",
+                {"text": "new"},
+            ),
+        ],
+    )
+    async def test_each_is_a_call_for_the_message(
+        self,
+        harness: Harness,
+        amendment: dict[str, Any],
+        method: str,
+        parameters: dict[str, Any],
+    ) -> None:
+        await harness.put(build_amendment_delivery(31, chat_id=-100, **amendment))
+        await harness.serve()
+        [call] = harness.messenger.sent
+        assert call.method == method
+        assert call.parameters == {"chat_id": -100, "message_id": 31, **parameters}
+        assert harness.record().state is DeliveryState.SENT
+
+    @pytest.mark.parametrize(
+        ("amendment", "reason", "state"),
+        [
+            ({"delete": True}, "message_not_found", DeliveryState.SENT),
+            ({"unpin": True}, "message_not_found", DeliveryState.SENT),
+            ({"pin": True}, "not_modified", DeliveryState.SENT),
+            ({"pin": True}, "message_not_found", DeliveryState.FAILED),
+            ({"delete": True}, "message_not_deletable", DeliveryState.FAILED),
+            (
+                {"edit": OutgoingMessage(text="new")},
+                "message_not_found",
+                DeliveryState.FAILED,
+            ),
+        ],
+    )
+    async def test_a_message_that_is_like_that_is_no_failure(
+        self,
+        harness: Harness,
+        amendment: dict[str, Any],
+        reason: str,
+        state: DeliveryState,
+    ) -> None:
+        error = CallRejected("method", 400, RejectedPart.OTHER)
+        error.reason = reason
+        harness.messenger.failures = [error]
+        await harness.put(build_amendment_delivery(31, **amendment))
+        await harness.serve()
+        assert harness.record().state is state
+
+    async def test_it_is_repeated_after_a_lost_owner(self, harness: Harness) -> None:
+        """Even if the caller wants no repetition: it has no second effect."""
+        delivery = build_amendment_delivery(31, pin=True)
+        await harness.put(structs.replace(delivery, repeat_if_doubtful=False))
+        await harness.crash()
+        await harness.serve()
+        assert [call.method for call in harness.messenger.sent] == ["pinChatMessage"]
+        record = harness.record()
+        assert record.state is DeliveryState.SENT
+        assert not record.maybe_repeated
+
+    @pytest.mark.parametrize(
+        ("delivery", "reason"),
+        [
+            (
+                build_amendment_delivery(31, pin=True, handle="forged"),
+                "handle_invalid",
+            ),
+            (
+                structs.replace(build_amendment_delivery(31, pin=True), chat_id=9),
+                "handle_invalid",
+            ),
+        ],
+    )
+    async def test_a_wrong_handle_fails(
+        self, harness: Harness, delivery: Delivery, reason: str
+    ) -> None:
+        await harness.put(delivery)
+        await harness.serve()
+        record = harness.record()
+        assert (record.state, record.reason) == (DeliveryState.FAILED, reason)
+        assert harness.messenger.sent == []
+        assert harness.store.dead_letters == []
+
+
+class TestCalls:
+    """Any method of the Bot API, in the order of a chat."""
+
+    async def test_the_parameters_are_passed_on(self, harness: Harness) -> None:
+        """The chat and the topic are those of the recipient."""
+        recipient = Recipient(chat_id=-100, message_thread_id=8)
+        parameters = '{"question": "Tea?", "options": [{"text": "Yes"}]}'
+        harness.messenger.results = [message(31, -100)]
+        await harness.put(
+            build_call_delivery(
+                "sendPoll", parameters, recipient=recipient, chat_id=-100
+            )
+        )
+        await harness.serve()
+        [call] = harness.messenger.sent
+        assert call.method == "sendPoll"
+        assert call.parameters == {
+            "chat_id": -100,
+            "message_thread_id": 8,
+            "question": "Tea?",
+            "options": [{"text": "Yes"}],
+        }
+        assert call.is_verbatim
+        assert harness.record().sent_parts == (SentPart(-100, 31),)
+
+    async def test_its_own_chat_has_priority(self, harness: Harness) -> None:
+        await harness.put(build_call_delivery("sendDice", '{"chat_id": "@channel"}'))
+        await harness.serve()
+        assert harness.chats == ["@channel"]
+
+    async def test_a_copy_has_the_id_of_the_new_message(self, harness: Harness) -> None:
+        """Telegram does not name its chat."""
+        harness.messenger.results = [[{"message_id": 5}, {"message_id": 6}]]
+        await harness.put(build_call_delivery("copyMessages"))
+        await harness.serve()
+        assert harness.record().sent_parts == (SentPart(USER, 5), SentPart(USER, 6))
+
+    async def test_another_result_is_no_message(self, harness: Harness) -> None:
+        harness.messenger.results = [True]
+        await harness.put(build_call_delivery("setChatTitle"))
+        await harness.serve()
+        assert harness.record().sent_parts == ()
+        assert harness.record().state is DeliveryState.SENT
 
 
 async def test_a_lease_is_released_after_a_delivery_if_wanted(

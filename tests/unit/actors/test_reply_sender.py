@@ -47,7 +47,9 @@ class Watching(FakeMessenger):
         self.replies: list[weakref.ref[Reply]] = []
         self.left: list[tuple[int, int]] = []
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self, update: Update, reply: Reply, *, edited_message_id: int | None = None
+    ) -> Sequence[BotApiCall]:
         """Make three calls."""
         calls = [Watched(method="sendDocument", parameters={}) for _ in range(3)]
         self.calls = [weakref.ref(call) for call in calls]
@@ -84,7 +86,9 @@ class Composing(FakeMessenger):
         self.begun = threading.Event()
         self.loop_went_on = threading.Event()
 
-    def render(self, update: Update, reply: Reply) -> Sequence[BotApiCall]:
+    def render(
+        self, update: Update, reply: Reply, *, edited_message_id: int | None = None
+    ) -> Sequence[BotApiCall]:
         """Wait for the event loop."""
         self.begun.set()
         assert self.loop_went_on.wait(LIMIT), "composing holds the event loop"
